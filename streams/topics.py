@@ -1,0 +1,91 @@
+"""The one table of topics: what each is keyed by, how long it stays, how large a message may be.
+
+It never talks to Kafka: deploy creates what stands here, agents and tests read it.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+MIB = 1024 * 1024
+DAY_MS = 24 * 3600 * 1000
+FOREVER = -1
+
+
+@dataclass(frozen=True, slots=True)
+class Topic:
+    """One topic's settings. `partitions` is fixed for life: changing it means a replay into a new journal."""
+
+    name: str
+    value: str
+    """Full name of the protobuf message in its values."""
+    key: Literal["user", "partition", "version", "source", "any"]
+    partitions: int
+    cleanup: Literal["delete", "compact"]
+    retention_ms: int
+    message_bytes_max: int
+    timestamp: Literal["CreateTime", "LogAppendTime"] = "CreateTime"
+    public: bool = False
+
+    @property
+    def config(self) -> dict[str, str]:
+        """Kafka's own names for these settings."""
+        config = {
+            "cleanup.policy": self.cleanup,
+            "max.message.bytes": str(self.message_bytes_max),
+            "message.timestamp.type": self.timestamp,
+        }
+        if self.cleanup == "compact":
+            # A zombie's late write must still be there to be found and put right before the cleaner may keep it.
+            config["min.compaction.lag.ms"] = str(DAY_MS)
+        else:
+            config["retention.ms"] = str(self.retention_ms)
+        return config
+
+
+PARTITIONS = 8
+"""Of every topic keyed by user; one number, so that a user's number is the same everywhere."""
+
+_TABLE = (
+    Topic("signals", "oo.v1.Signal", "user", PARTITIONS, "delete", 7 * DAY_MS, MIB, public=True),
+    Topic("reactions", "oo.v1.Reaction", "user", PARTITIONS, "delete", 7 * DAY_MS, MIB, public=True),
+    # Infinite until row snapshots exist: the journal is the truth.
+    Topic("journal", "oo.v1.JournalRecord", "user", PARTITIONS, "delete", FOREVER, 2 * MIB, "LogAppendTime"),
+    Topic("rows", "oo.v1.UserRow", "user", PARTITIONS, "compact", FOREVER, 4 * MIB),
+    Topic("decisions", "oo.v1.Decision", "user", PARTITIONS, "delete", 90 * DAY_MS, 4 * MIB),
+    Topic("outcomes", "oo.v1.Outcome", "user", PARTITIONS, "delete", 90 * DAY_MS, 4 * MIB),
+    Topic("tips", "oo.v1.Tip", "user", PARTITIONS, "compact", FOREVER, 4 * MIB),
+    # One partition, so that one agent adds them all.
+    Topic("policy-sums", "oo.v1.PartitionSums", "partition", 1, "compact", FOREVER, 4 * MIB),
+    Topic("policies", "oo.v1.PolicyVersion", "version", 1, "compact", FOREVER, 4 * MIB),
+    Topic("candidate-requests", "oo.v1.Tip", "user", PARTITIONS, "delete", 7 * DAY_MS, 4 * MIB),
+    Topic("deliveries", "oo.v1.Tip", "user", PARTITIONS, "delete", 7 * DAY_MS, 4 * MIB),
+    Topic("dead-letters", "oo.v1.DeadLetter", "source", 1, "delete", 30 * DAY_MS, 4 * MIB),
+)
+
+NAMES = tuple(topic.name for topic in _TABLE)
+
+
+def topics(prefix: str = "oo.") -> dict[str, Topic]:
+    """Every topic by its short name, with its full name in it.
+
+    >>> topics()["journal"].name
+    'oo.journal'
+    >>> topics("test.")["tips"].config["cleanup.policy"]
+    'compact'
+    """
+    return {
+        topic.name: Topic(
+            name=prefix + topic.name,
+            value=topic.value,
+            key=topic.key,
+            partitions=topic.partitions,
+            cleanup=topic.cleanup,
+            retention_ms=topic.retention_ms,
+            message_bytes_max=topic.message_bytes_max,
+            timestamp=topic.timestamp,
+            public=topic.public,
+        )
+        for topic in _TABLE
+    }
