@@ -328,8 +328,7 @@ class PendingDecision(_message.Message):
     OUTCOME_EVENT_MS_FIELD_NUMBER: _builtins.int
     LEARNED_FIELD_NUMBER: _builtins.int
     LEARNED_REWARD_FIELD_NUMBER: _builtins.int
-    PART_OF_DAY_FIELD_NUMBER: _builtins.int
-    TITLE_FIELD_NUMBER: _builtins.int
+    CORRECTED_FIELD_NUMBER: _builtins.int
     decision_id: _builtins.str
     decided_ms: _builtins.int
     valid_until_ms: _builtins.int
@@ -341,8 +340,8 @@ class PendingDecision(_message.Message):
     learned: _builtins.bool
     """What stands in the sums for it, in units of 1/64."""
     learned_reward: _builtins.int
-    part_of_day: _builtins.int
-    title: _builtins.str
+    corrected: _builtins.bool
+    """A reaction replaced an earlier outcome; it happens once."""
     @_builtins.property
     def x(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Features at the decision, in units of 1/64."""
@@ -361,12 +360,11 @@ class PendingDecision(_message.Message):
         outcome_event_ms: _builtins.int = ...,
         learned: _builtins.bool = ...,
         learned_reward: _builtins.int = ...,
-        part_of_day: _builtins.int = ...,
-        title: _builtins.str = ...,
+        corrected: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidate", b"candidate", "decided_ms", b"decided_ms", "decision_id", b"decision_id", "kind", b"kind", "learned", b"learned", "learned_reward", b"learned_reward", "outcome", b"outcome", "outcome_event_ms", b"outcome_event_ms", "part_of_day", b"part_of_day", "seen_ms", b"seen_ms", "title", b"title", "valid_until_ms", b"valid_until_ms", "x", b"x"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidate", b"candidate", "corrected", b"corrected", "decided_ms", b"decided_ms", "decision_id", b"decision_id", "kind", b"kind", "learned", b"learned", "learned_reward", b"learned_reward", "outcome", b"outcome", "outcome_event_ms", b"outcome_event_ms", "seen_ms", b"seen_ms", "valid_until_ms", b"valid_until_ms", "x", b"x"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
