@@ -1,0 +1,54 @@
+"""Local time from the pinned tzdata package, never from the machine's own zone files: a replay elsewhere must agree."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from functools import lru_cache
+from importlib import resources
+from zoneinfo import ZoneInfo
+
+import tzdata
+
+TZDATA_VERSION: str = tzdata.__version__
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_PARTS = ("night", "morning", "afternoon", "evening")
+
+
+@lru_cache(maxsize=1024)
+def zone(name: str) -> ZoneInfo:
+    """The zone of an IANA name; raises ValueError for a name that tzdata does not have.
+
+    >>> zone("Europe/Berlin").key
+    'Europe/Berlin'
+    """
+    if name in ("", "UTC"):
+        name = "Etc/UTC"
+    parts = name.split("/")
+    # The name comes from outside and becomes a path: only plain words may pass.
+    if not all(part and part.replace("_", "").replace("-", "").replace("+", "").isalnum() for part in parts):
+        raise ValueError(f"{name!r} is not a time zone name")
+    try:
+        with resources.files("tzdata").joinpath("zoneinfo", *parts).open("rb") as file:
+            return ZoneInfo.from_file(file, key=name)
+    except (OSError, ValueError) as error:
+        raise ValueError(f"tzdata {TZDATA_VERSION} has no time zone {name!r}") from error
+
+
+def local(time_ms: int, *, time_zone: str) -> datetime:
+    """That instant on a clock in that zone.
+
+    >>> local(0, time_zone="Europe/Berlin").isoformat()
+    '1970-01-01T01:00:00+01:00'
+    """
+    return (_EPOCH + timedelta(milliseconds=time_ms)).astimezone(zone(time_zone))
+
+
+def part_of_day(time_ms: int, *, time_zone: str) -> int:
+    """0 night, 1 morning, 2 afternoon, 3 evening: six hours each, from midnight on the person's clock."""
+    return local(time_ms, time_zone=time_zone).hour // 6
+
+
+def part_name(part: int) -> str:
+    """The word for a part of the day."""
+    return _PARTS[part]
