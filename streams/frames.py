@@ -1,0 +1,359 @@
+"""Values on the topics: a protobuf message behind Confluent's header, or protobuf JSON on the public ones.
+
+It never checks a message's rules (that is the door's work) and never reads or writes a topic.
+Only `register` and the look-up of a foreign producer's schema id speak to the registry; with it down, known ids go on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from typing import Final, Literal, Self
+
+from google.protobuf.json_format import Parse, ParseError
+from google.protobuf.message import DecodeError, Message
+
+from oo.v1 import dead_letter_pb2, decision_pb2, journal_pb2, outcome_pb2, policy_pb2, reaction_pb2, row_pb2, signal_pb2
+from streams.registry import IncompatibleSchema, Registry, RegistryError
+from streams.topics import NAMES, topics
+
+__all__ = ["MESSAGES", "BadFrame", "IncompatibleSchema", "Reason", "RegistryError", "Schemas", "from_json", "payload"]
+
+Reason = Literal[
+    "no-frame",
+    "truncated",
+    "garbage",
+    "bad-json",
+    "too-large",
+    "unknown-schema",
+    "wrong-schema",
+    "registry-unavailable",
+]
+
+MESSAGES: Final[dict[str, tuple[type[Message], ...]]] = {
+    "signals": (signal_pb2.Signal,),
+    "reactions": (reaction_pb2.Reaction,),
+    "journal": (journal_pb2.JournalRecord,),
+    # Both stand in row.proto, so under one schema; the message index in each frame tells them apart.
+    "rows": (row_pb2.UserRow, row_pb2.PartitionRow),
+    "decisions": (decision_pb2.Decision,),
+    "outcomes": (outcome_pb2.Outcome,),
+    "tips": (decision_pb2.Tip,),
+    "policy-sums": (policy_pb2.PartitionSums,),
+    "policies": (policy_pb2.PolicyVersion,),
+    "candidate-requests": (decision_pb2.Tip,),
+    "deliveries": (decision_pb2.Tip,),
+    "dead-letters": (dead_letter_pb2.DeadLetter,),
+}
+"""What may stand on each topic, by its short name; the first is the one that streams/topics.py names."""
+
+LOOK_UP_TIMEOUT_S: Final = 2.0
+UNKNOWN_KEPT_S: Final = 30.0
+UNKNOWN_KEPT_MAX: Final = 1024
+OUTAGE_KEPT_S: Final = 5.0
+JSON_DEPTH_MAX: Final = 32
+DETAIL_LENGTH_MAX: Final = 300
+
+
+class BadFrame(Exception):
+    """A value that cannot be read: a fixed word for the dead letter, and a sentence that says what to mend."""
+
+    def __init__(self, reason: Reason, detail: str) -> None:
+        self.reason: Reason = reason
+        self.detail = detail[:DETAIL_LENGTH_MAX]
+        super().__init__(f"{reason}: {self.detail}")
+
+
+class Schemas:
+    """Frames and unframes every topic's values, once `register` has returned.
+
+    Topics are given by their short names: `frame("journal", record)`.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        prefix: str = "oo.",
+        *,
+        timeout_s: float = 5.0,
+        attempts: int = 5,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._topics = topics(prefix)
+        self._registry: Registry | None = Registry(url, timeout_s=timeout_s, attempts=attempts)
+        # Looked up while an agent waits, so: one attempt, and a short one.
+        self._look_up_registry = Registry(url, timeout_s=LOOK_UP_TIMEOUT_S, attempts=1)
+        self._clock = clock
+        self._headers: dict[tuple[str, type[Message]], bytes] = {}
+        self._types: dict[str, dict[bytes, type[Message]]] = {name: {} for name in NAMES}
+        self._ids: dict[str, set[int]] = {name: set() for name in NAMES}
+        self._unknown: OrderedDict[int, float] = OrderedDict()
+        self._outage_until_s = float("-inf")
+
+    @classmethod
+    def offline(cls, prefix: str = "oo.") -> Self:
+        """Without a registry: frames carry made-up ids, and a frame is read whatever its id, by its message index.
+
+        >>> schemas = Schemas.offline()
+        >>> schemas.unframe("tips", schemas.frame("tips", decision_pb2.Tip(title="Rest"))).title
+        'Rest'
+        """
+        self = cls("http://offline.invalid", prefix)
+        self._registry = None
+        files = sorted({kind.DESCRIPTOR.file.name for kinds in MESSAGES.values() for kind in kinds})
+        for name, kinds in MESSAGES.items():
+            for kind in kinds:
+                schema_id = 1 + files.index(kind.DESCRIPTOR.file.name)
+                self._headers[name, kind] = header(schema_id, _index(kind))
+        return self
+
+    async def register(self) -> None:
+        """Registers every topic's schema, and learns the ids of all versions, so that old records can be read.
+
+        Raises IncompatibleSchema or RegistryError, both of one line; nothing may run after either.
+        """
+        if self._registry is not None:
+            await asyncio.to_thread(self._register, self._registry)
+
+    def frame(self, name: str, message: Message) -> bytes:
+        """The value for a record on this topic. The same message gives the same bytes."""
+        return self._headers[name, type(message)] + message.SerializeToString(deterministic=True)
+
+    def unframe(self, name: str, value: bytes | None) -> Message:
+        """The message in a framed value; raises BadFrame. Asks nobody: an id that was not there at start is unknown."""
+        if not value:
+            raise BadFrame("no-frame", "the value is empty")
+        known = self._types[name]
+        for length in (6, 7):
+            kind = known.get(value[:length])
+            if kind is not None:
+                return _parse(kind, value[length:])
+        return self._unframe_slowly(name, value)
+
+    async def unframe_public(
+        self, name: str, value: bytes | None, *, headers: Iterable[tuple[str, bytes | None]] = ()
+    ) -> Message:
+        """As `unframe`, for values of foreign producers: JSON by its content-type, and schema ids newer than our start.
+
+        An id that is not known is looked up once, then remembered as unknown for 30 s. With the registry down the
+        reason is `registry-unavailable` (worth a redrive), and the next look-up is after 5 s.
+        """
+        if _is_json(headers):
+            return from_json(MESSAGES[name][0], value, bytes_max=self._topics[name].message_bytes_max)
+        try:
+            return self.unframe(name, value)
+        except BadFrame as bad:
+            if bad.reason != "unknown-schema" or value is None or self._registry is None:
+                raise
+            await self._look_up(name, read_header(value)[0])
+        return self.unframe(name, value)
+
+    def _register(self, registry: Registry) -> None:
+        for name, topic in self._topics.items():
+            registry.register(_subject(topic.name), MESSAGES[name][0].DESCRIPTOR.file)
+        for name, topic in self._topics.items():
+            for kind in MESSAGES[name]:
+                self._headers[name, kind] = registry.header(topic.name, kind)
+            for schema_id, names in registry.versions(_subject(topic.name)).items():
+                self._learn(name, schema_id, names)
+
+    def _learn(self, name: str, schema_id: int, names: tuple[str, ...]) -> None:
+        """Makes a schema id readable on a topic. `names` are the writer's, whose order need not be ours."""
+        self._ids[name].add(schema_id)
+        kinds = {kind.DESCRIPTOR.full_name: kind for kind in MESSAGES[name]}
+        for index, full_name in enumerate(names):
+            if full_name in kinds:
+                self._types[name][header(schema_id, index)] = kinds[full_name]
+
+    async def _look_up(self, name: str, schema_id: int) -> None:
+        """Learns an id that was registered after our start, or raises BadFrame."""
+        now_s = self._clock()
+        if self._unknown.get(schema_id, now_s) > now_s:
+            raise BadFrame("unknown-schema", f"the registry does not know schema id {schema_id}")
+        if now_s < self._outage_until_s:
+            raise _unavailable(schema_id)
+        registry, subject = self._look_up_registry, _subject(self._topics[name].name)
+        try:
+            async with asyncio.timeout(2 * LOOK_UP_TIMEOUT_S):
+                subjects = await asyncio.to_thread(registry.subjects, schema_id)
+                names = await asyncio.to_thread(registry.names, schema_id) if subject in subjects else ()
+        except (RegistryError, TimeoutError) as error:
+            self._outage_until_s = self._clock() + OUTAGE_KEPT_S
+            raise _unavailable(schema_id) from error
+        if not subjects:
+            self._remember_unknown(schema_id)
+            raise BadFrame("unknown-schema", f"the registry does not know schema id {schema_id}")
+        if subject not in subjects:
+            raise BadFrame("wrong-schema", f"schema id {schema_id} belongs to {subjects[0]}, not to {subject}")
+        self._learn(name, schema_id, names)
+
+    def _remember_unknown(self, schema_id: int) -> None:
+        self._unknown[schema_id] = self._clock() + UNKNOWN_KEPT_S
+        while len(self._unknown) > UNKNOWN_KEPT_MAX:
+            self._unknown.popitem(last=False)
+
+    def _unframe_slowly(self, name: str, value: bytes) -> Message:
+        """Reads rare headers, and says what is wrong with the others."""
+        schema_id, path, length = read_header(value)
+        kind = None
+        if len(path) == 1 and path[0] >= 0:
+            kind = self._types[name].get(header(schema_id, path[0]))
+            if self._registry is None:
+                kind = next((kind for kind in MESSAGES[name] if _index(kind) == path[0]), None)
+        if kind is not None:
+            return _parse(kind, value[length:])
+        expected = " or ".join(kind.DESCRIPTOR.full_name for kind in MESSAGES[name])
+        if self._registry is None or schema_id in self._ids[name]:
+            raise BadFrame("wrong-schema", f"message {list(path)} of schema id {schema_id} is not {expected}")
+        for other, ids in self._ids.items():
+            if schema_id in ids:
+                raise BadFrame("wrong-schema", f"schema id {schema_id} belongs to topic {other}, not to {name}")
+        raise BadFrame("unknown-schema", f"schema id {schema_id} is not one of {expected}")
+
+
+def header(schema_id: int, index: int) -> bytes:
+    """Confluent's header before a top-level message: magic, schema id, message index.
+
+    >>> header(7, 0).hex(), header(7, 2).hex()
+    ('000000000700', '00000000070204')
+    """
+    path = b"\x00" if index == 0 else b"\x02" + _varint(2 * index)
+    return b"\x00" + schema_id.to_bytes(4, "big") + path
+
+
+def read_header(value: bytes) -> tuple[int, tuple[int, ...], int]:
+    """Schema id, message index path and length of the header before a message; raises BadFrame.
+
+    >>> read_header(bytes.fromhex("00000000070204") + b"message")
+    (7, (2,), 7)
+    """
+    if not value or value[0] != 0:
+        hint = "; JSON needs the header content-type: application/json" if value[:1] in (b"{", b"[") else ""
+        raise BadFrame("no-frame", f"the value does not begin with the magic byte 0 of a Confluent frame{hint}")
+    if len(value) < 6:
+        raise BadFrame("truncated", f"the value ends inside its frame's header, after {len(value)} bytes")
+    schema_id = int.from_bytes(value[1:5], "big")
+    count, at = _zigzag(value, 5)
+    if count == 0:
+        return schema_id, (0,), at
+    if not 0 < count <= 16:
+        raise BadFrame("garbage", f"a message index of {count} levels is none that a serializer writes")
+    path = []
+    for _ in range(count):
+        index, at = _zigzag(value, at)
+        path.append(index)
+    return schema_id, tuple(path), at
+
+
+def payload(value: bytes) -> bytes:
+    """The message's bytes in a frame, whatever schema id it carries; raises BadFrame. Needs no registry.
+
+    >>> payload(bytes.fromhex("00000000070204") + b"message")
+    b'message'
+    """
+    return value[read_header(value)[2] :]
+
+
+def from_json(kind: type[Message], value: bytes | None, *, bytes_max: int) -> Message:
+    """A message from protobuf's JSON mapping, UTF-8. Raises BadFrame; a field that `kind` does not have is an error.
+
+    An unknown field is refused, not ignored: JSON is written by hand, and a mistyped name would else be lost in silence.
+
+    >>> from_json(signal_pb2.Signal, b'{"userId": "alice"}', bytes_max=100).user_id
+    'alice'
+    """
+    if not value:
+        raise BadFrame("no-frame", "the value is empty")
+    if len(value) > bytes_max:
+        raise BadFrame("too-large", f"{len(value)} bytes of JSON; the most is {bytes_max}")
+    try:
+        return Parse(value.decode("utf-8-sig"), kind(), max_recursion_depth=JSON_DEPTH_MAX)
+    except UnicodeDecodeError as error:
+        raise BadFrame("bad-json", f"not UTF-8 at byte {error.start}") from error
+    except (ParseError, ValueError, RecursionError) as error:
+        raise BadFrame("bad-json", " ".join(str(error).split()) or type(error).__name__) from error
+
+
+def _parse(kind: type[Message], data: bytes) -> Message:
+    try:
+        return kind.FromString(data)
+    except DecodeError as error:
+        name = kind.DESCRIPTOR.full_name
+        if _is_cut_short(data):
+            raise BadFrame("truncated", f"the last field of this {name} runs past the end of the value") from error
+        raise BadFrame("garbage", f"the bytes are not a {name}") from error
+
+
+def _is_cut_short(data: bytes) -> bool:
+    """Whether the bytes look like a message up to a last field that runs past the end."""
+    at = 0
+    try:
+        while at < len(data):
+            tag, at = _read_varint(data, at)
+            match tag & 7:
+                case 0:
+                    _, at = _read_varint(data, at)
+                case 1:
+                    at += 8
+                case 2:
+                    length, at = _read_varint(data, at)
+                    at += length
+                case 5:
+                    at += 4
+                case _:
+                    return False
+            if tag >> 3 == 0:
+                return False
+    except BadFrame as bad:
+        return bad.reason == "truncated"
+    return at > len(data)
+
+
+def _is_json(headers: Iterable[tuple[str, bytes | None]]) -> bool:
+    for key, value in headers:
+        if key.lower() == "content-type" and value is not None:
+            return value.split(b";")[0].strip().lower() == b"application/json"
+    return False
+
+
+def _unavailable(schema_id: int) -> BadFrame:
+    return BadFrame(
+        "registry-unavailable",
+        f"schema id {schema_id} is not known, and the registry did not answer; send it again later",
+    )
+
+
+def _index(kind: type[Message]) -> int:
+    """The place of a top-level message in its file."""
+    return list(kind.DESCRIPTOR.file.message_types_by_name).index(kind.DESCRIPTOR.name)
+
+
+def _subject(topic: str) -> str:
+    return f"{topic}-value"
+
+
+def _varint(number: int) -> bytes:
+    out = bytearray()
+    while number > 0x7F:
+        out.append(number & 0x7F | 0x80)
+        number >>= 7
+    return bytes([*out, number])
+
+
+def _read_varint(value: bytes, at: int) -> tuple[int, int]:
+    number = 0
+    for shift in range(0, 70, 7):
+        if at >= len(value):
+            raise BadFrame("truncated", f"the value ends inside a number, after {len(value)} bytes")
+        number |= (value[at] & 0x7F) << shift
+        at += 1
+        if value[at - 1] < 0x80:
+            return number, at
+    raise BadFrame("garbage", "a number of more than 10 bytes is none that a serializer writes")
+
+
+def _zigzag(value: bytes, at: int) -> tuple[int, int]:
+    number, at = _read_varint(value, at)
+    return (number >> 1) ^ -(number & 1), at
