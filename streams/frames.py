@@ -10,27 +10,17 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
-from typing import Final, Literal, Self
+from typing import Final, Self, cast
 
-from google.protobuf.json_format import Parse, ParseError
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.descriptor import FileDescriptor
+from google.protobuf.message import Message
 
 from oo.v1 import dead_letter_pb2, decision_pb2, journal_pb2, outcome_pb2, policy_pb2, reaction_pb2, row_pb2, signal_pb2
 from streams.registry import IncompatibleSchema, Registry, RegistryError
 from streams.topics import NAMES, topics
+from streams.wire import BadFrame, Reason, from_json, header, is_json, parse, payload, read_header
 
 __all__ = ["MESSAGES", "BadFrame", "IncompatibleSchema", "Reason", "RegistryError", "Schemas", "from_json", "payload"]
-
-Reason = Literal[
-    "no-frame",
-    "truncated",
-    "garbage",
-    "bad-json",
-    "too-large",
-    "unknown-schema",
-    "wrong-schema",
-    "registry-unavailable",
-]
 
 MESSAGES: Final[dict[str, tuple[type[Message], ...]]] = {
     "signals": (signal_pb2.Signal,),
@@ -53,17 +43,6 @@ LOOK_UP_TIMEOUT_S: Final = 2.0
 UNKNOWN_KEPT_S: Final = 30.0
 UNKNOWN_KEPT_MAX: Final = 1024
 OUTAGE_KEPT_S: Final = 5.0
-JSON_DEPTH_MAX: Final = 32
-DETAIL_LENGTH_MAX: Final = 300
-
-
-class BadFrame(Exception):
-    """A value that cannot be read: a fixed word for the dead letter, and a sentence that says what to mend."""
-
-    def __init__(self, reason: Reason, detail: str) -> None:
-        self.reason: Reason = reason
-        self.detail = detail[:DETAIL_LENGTH_MAX]
-        super().__init__(f"{reason}: {self.detail}")
 
 
 class Schemas:
@@ -129,7 +108,7 @@ class Schemas:
         for length in (6, 7):
             kind = known.get(value[:length])
             if kind is not None:
-                return _parse(kind, value[length:])
+                return parse(kind, value[length:])
         return self._unframe_slowly(name, value)
 
     async def unframe_public(
@@ -140,7 +119,7 @@ class Schemas:
         An id that is not known is looked up once, then remembered as unknown for 30 s. With the registry down the
         reason is `registry-unavailable` (worth a redrive), and the next look-up is after 5 s.
         """
-        if _is_json(headers):
+        if is_json(headers):
             return from_json(MESSAGES[name][0], value, bytes_max=self._topics[name].message_bytes_max)
         try:
             return self.unframe(name, value)
@@ -152,7 +131,7 @@ class Schemas:
 
     def _register(self, registry: Registry) -> None:
         for name, topic in self._topics.items():
-            registry.register(_subject(topic.name), MESSAGES[name][0].DESCRIPTOR.file)
+            registry.register(_subject(topic.name), _file(MESSAGES[name][0]))
         for name, topic in self._topics.items():
             for kind in MESSAGES[name]:
                 self._headers[name, kind] = registry.header(topic.name, kind)
@@ -203,7 +182,7 @@ class Schemas:
             if self._registry is None:
                 kind = next((kind for kind in MESSAGES[name] if _index(kind) == path[0]), None)
         if kind is not None:
-            return _parse(kind, value[length:])
+            return parse(kind, value[length:])
         expected = " or ".join(kind.DESCRIPTOR.full_name for kind in MESSAGES[name])
         if self._registry is None or schema_id in self._ids[name]:
             raise BadFrame("wrong-schema", f"message {list(path)} of schema id {schema_id} is not {expected}")
@@ -213,116 +192,15 @@ class Schemas:
         raise BadFrame("unknown-schema", f"schema id {schema_id} is not one of {expected}")
 
 
-def header(schema_id: int, index: int) -> bytes:
-    """Confluent's header before a top-level message: magic, schema id, message index.
-
-    >>> header(7, 0).hex(), header(7, 2).hex()
-    ('000000000700', '00000000070204')
-    """
-    path = b"\x00" if index == 0 else b"\x02" + _varint(2 * index)
-    return b"\x00" + schema_id.to_bytes(4, "big") + path
-
-
-def read_header(value: bytes) -> tuple[int, tuple[int, ...], int]:
-    """Schema id, message index path and length of the header before a message; raises BadFrame.
-
-    >>> read_header(bytes.fromhex("00000000070204") + b"message")
-    (7, (2,), 7)
-    """
-    if not value or value[0] != 0:
-        hint = "; JSON needs the header content-type: application/json" if value[:1] in (b"{", b"[") else ""
-        raise BadFrame("no-frame", f"the value does not begin with the magic byte 0 of a Confluent frame{hint}")
-    if len(value) < 6:
-        raise BadFrame("truncated", f"the value ends inside its frame's header, after {len(value)} bytes")
-    schema_id = int.from_bytes(value[1:5], "big")
-    count, at = _zigzag(value, 5)
-    if count == 0:
-        return schema_id, (0,), at
-    if not 0 < count <= 16:
-        raise BadFrame("garbage", f"a message index of {count} levels is none that a serializer writes")
-    path = []
-    for _ in range(count):
-        index, at = _zigzag(value, at)
-        path.append(index)
-    return schema_id, tuple(path), at
-
-
-def payload(value: bytes) -> bytes:
-    """The message's bytes in a frame, whatever schema id it carries; raises BadFrame. Needs no registry.
-
-    >>> payload(bytes.fromhex("00000000070204") + b"message")
-    b'message'
-    """
-    return value[read_header(value)[2] :]
-
-
-def from_json(kind: type[Message], value: bytes | None, *, bytes_max: int) -> Message:
-    """A message from protobuf's JSON mapping, UTF-8. Raises BadFrame; a field that `kind` does not have is an error.
-
-    An unknown field is refused, not ignored: JSON is written by hand, and a mistyped name would else be lost in silence.
-
-    >>> from_json(signal_pb2.Signal, b'{"userId": "alice"}', bytes_max=100).user_id
-    'alice'
-    """
-    if not value:
-        raise BadFrame("no-frame", "the value is empty")
-    if len(value) > bytes_max:
-        raise BadFrame("too-large", f"{len(value)} bytes of JSON; the most is {bytes_max}")
-    try:
-        return Parse(value.decode("utf-8-sig"), kind(), max_recursion_depth=JSON_DEPTH_MAX)
-    except UnicodeDecodeError as error:
-        raise BadFrame("bad-json", f"not UTF-8 at byte {error.start}") from error
-    except (ParseError, ValueError, RecursionError) as error:
-        raise BadFrame("bad-json", " ".join(str(error).split()) or type(error).__name__) from error
-
-
-def _parse(kind: type[Message], data: bytes) -> Message:
-    try:
-        return kind.FromString(data)
-    except DecodeError as error:
-        name = kind.DESCRIPTOR.full_name
-        if _is_cut_short(data):
-            raise BadFrame("truncated", f"the last field of this {name} runs past the end of the value") from error
-        raise BadFrame("garbage", f"the bytes are not a {name}") from error
-
-
-def _is_cut_short(data: bytes) -> bool:
-    """Whether the bytes look like a message up to a last field that runs past the end."""
-    at = 0
-    try:
-        while at < len(data):
-            tag, at = _read_varint(data, at)
-            match tag & 7:
-                case 0:
-                    _, at = _read_varint(data, at)
-                case 1:
-                    at += 8
-                case 2:
-                    length, at = _read_varint(data, at)
-                    at += length
-                case 5:
-                    at += 4
-                case _:
-                    return False
-            if tag >> 3 == 0:
-                return False
-    except BadFrame as bad:
-        return bad.reason == "truncated"
-    return at > len(data)
-
-
-def _is_json(headers: Iterable[tuple[str, bytes | None]]) -> bool:
-    for key, value in headers:
-        if key.lower() == "content-type" and value is not None:
-            return value.split(b";")[0].strip().lower() == b"application/json"
-    return False
-
-
 def _unavailable(schema_id: int) -> BadFrame:
     return BadFrame(
         "registry-unavailable",
         f"schema id {schema_id} is not known, and the registry did not answer; send it again later",
     )
+
+
+def _file(kind: type[Message]) -> FileDescriptor:
+    return cast(FileDescriptor, kind.DESCRIPTOR.file)  # the stubs name the C class beside it
 
 
 def _index(kind: type[Message]) -> int:
@@ -332,28 +210,3 @@ def _index(kind: type[Message]) -> int:
 
 def _subject(topic: str) -> str:
     return f"{topic}-value"
-
-
-def _varint(number: int) -> bytes:
-    out = bytearray()
-    while number > 0x7F:
-        out.append(number & 0x7F | 0x80)
-        number >>= 7
-    return bytes([*out, number])
-
-
-def _read_varint(value: bytes, at: int) -> tuple[int, int]:
-    number = 0
-    for shift in range(0, 70, 7):
-        if at >= len(value):
-            raise BadFrame("truncated", f"the value ends inside a number, after {len(value)} bytes")
-        number |= (value[at] & 0x7F) << shift
-        at += 1
-        if value[at - 1] < 0x80:
-            return number, at
-    raise BadFrame("garbage", "a number of more than 10 bytes is none that a serializer writes")
-
-
-def _zigzag(value: bytes, at: int) -> tuple[int, int]:
-    number, at = _read_varint(value, at)
-    return (number >> 1) ^ -(number & 1), at

@@ -8,8 +8,11 @@ from __future__ import annotations
 
 import base64
 import binascii
+import random
 import re
+import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import Final, TypeVar
 
 import httpx
@@ -46,6 +49,7 @@ class Registry:
 
     def __init__(self, url: str, *, timeout_s: float = 5.0, attempts: int = 5) -> None:
         self.url = url
+        self._attempts = attempts
         self._client = SchemaRegistryClient(
             {
                 "url": url,
@@ -68,7 +72,7 @@ class Registry:
         """Every version of `subject`: schema id to the full names of its top-level messages, in their order."""
         found = {}
         for version in self._ask(f"versions of {subject}", lambda: self._client.get_versions(subject)):
-            one = self._ask(f"{subject} version {version}", lambda v=version: self._client.get_version(subject, v))
+            one = self._ask(f"{subject} version {version}", partial(self._client.get_version, subject, version))
             assert one.schema_id is not None and one.schema is not None
             found[one.schema_id] = message_names(one.schema.schema_str or "")
         return found
@@ -92,12 +96,12 @@ class Registry:
     def header(self, topic: str, message_type: type[Message]) -> bytes:
         """What stands before the message in a frame on `topic`, as Confluent's own serializer writes it."""
         serializer = ProtobufSerializer(
-            message_type,  # type: ignore[arg-type]  # its annotation says Message and means the class
+            message_type,
             self._client,
             {"auto.register.schemas": False, "subject.name.strategy": topic_subject_name_strategy},
         )
         context = SerializationContext(topic, MessageField.VALUE)
-        frame = self._ask(f"the header of {topic}", lambda: serializer(message_type(), context))
+        frame: bytes | None = self._ask(f"the header of {topic}", lambda: serializer(message_type(), context))
         assert frame is not None
         return frame
 
@@ -114,18 +118,28 @@ class Registry:
         self._ask(subject, lambda: self._client.register_schema(subject, schema))
 
     def _ask(self, what: str, call: Callable[[], _T]) -> _T:
-        """One call; the client has tried it again before any error comes here."""
-        try:
-            return call()
-        except SchemaRegistryError as error:
-            if error.http_status_code == 409 and "ncompatible" in str(error.error_message):
-                raise IncompatibleSchema(
-                    f"{what}: this build's schema is not {COMPATIBILITY} compatible with the registered one: "
-                    f"{_difference(str(error.error_message))}"
-                ) from error
-            raise self._fault(what, error) from error
-        except httpx.TransportError as error:
-            raise self._fault(what, error) from error
+        """One call, again where another process that registers at this moment got in between.
+
+        Transport faults are not tried again here: the client has done so.
+        """
+        for attempt in range(self._attempts):
+            try:
+                return call()
+            except SchemaRegistryError as error:
+                message = str(error.error_message)
+                if error.http_status_code != 409:
+                    raise self._fault(what, error) from error
+                if "ncompatible" in message:
+                    raise IncompatibleSchema(
+                        f"{what}: this build's schema is not {COMPATIBILITY} compatible with the registered one: "
+                        f"{_difference(message)}"
+                    ) from error
+                if attempt + 1 == self._attempts:
+                    raise self._fault(what, error) from error
+                time.sleep(random.uniform(0.5, 1.5) * RETRY_WAIT_MS / 1000)  # noqa: S311 - jitter, not a secret
+            except httpx.TransportError as error:
+                raise self._fault(what, error) from error
+        raise AssertionError("unreachable: the last attempt returns or raises")
 
     def _fault(self, what: str, error: Exception) -> RegistryError:
         reason = " ".join(str(error).split())[:300] or type(error).__name__
