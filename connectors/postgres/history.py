@@ -1,0 +1,110 @@
+"""Reads a person's past tips from the recommender's history view, a page at a time.
+
+It never serves the tip of now: that is Valkey's, and it is there when PostgreSQL is not.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import psycopg
+from psycopg.rows import class_row
+from psycopg_pool import AsyncConnectionPool
+
+PAGE_MAX: Final = 100
+"""Entries of one page; a greater limit is cut to it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Cursor:
+    """Where a page ended: the next one holds what is older."""
+
+    decided_ms: int
+    decision_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """A tip that was chosen, and what became of it last (None for nothing yet).
+
+    `message` is the serialized oo.v1.Decision.
+    """
+
+    decision_id: str
+    decided_ms: int
+    valid_until_ms: int
+    kind: str
+    title: str
+    message: bytes
+    outcome: str | None
+    outcome_ms: int | None
+
+    @property
+    def cursor(self) -> Cursor:
+        """For the page after this entry."""
+        return Cursor(self.decided_ms, self.decision_id)
+
+
+_COLUMNS = "decision_id, decided_ms, valid_until_ms, kind, title, message, outcome, outcome_ms"
+_FIRST = (
+    f"SELECT {_COLUMNS} FROM recommender.history WHERE user_id = %s"
+    " ORDER BY decided_ms DESC, decision_id DESC LIMIT %s"
+)
+_NEXT = (
+    f"SELECT {_COLUMNS} FROM recommender.history WHERE user_id = %s AND (decided_ms, decision_id) < (%s, %s)"
+    " ORDER BY decided_ms DESC, decision_id DESC LIMIT %s"
+)
+
+
+class History:
+    """A small pool of read-only connections as the role history; `open` returns at once, with or without a server."""
+
+    def __init__(self, dsn: str, *, connections_max: int = 4, timeout_s: float = 2.0) -> None:
+        self._timeout_s = timeout_s
+        self._pool = AsyncConnectionPool(
+            dsn,
+            open=False,
+            min_size=1,
+            max_size=connections_max,
+            timeout=timeout_s,
+            max_waiting=64,
+            check=AsyncConnectionPool.check_connection,
+            kwargs={
+                "autocommit": True,
+                "connect_timeout": max(2, int(timeout_s)),
+                "application_name": "oo history",
+                "options": f"-c statement_timeout={int(timeout_s * 1000)} -c default_transaction_read_only=on",
+            },
+            name="history",
+        )
+
+    async def open(self) -> None:
+        """Start connecting in the background."""
+        await self._pool.open(wait=False)
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self._pool.close()
+
+    async def ready(self) -> bool:
+        """Whether a connection can be had and answers now."""
+        try:
+            async with self._pool.connection() as connection:
+                await connection.execute("SELECT 1")
+        except psycopg.Error:
+            return False
+        return True
+
+    async def page(self, user_id: str, *, limit: int = 20, before: Cursor | None = None) -> list[Entry]:
+        """Return up to `limit` tips, newest first, older than `before`; fewer than `limit` means the end.
+
+        Raises psycopg.Error, psycopg_pool.PoolTimeout among them, when PostgreSQL cannot answer within the timeout.
+        """
+        limit = max(1, min(limit, PAGE_MAX))
+        async with self._pool.connection() as connection, connection.cursor(row_factory=class_row(Entry)) as cursor:
+            if before is None:
+                await cursor.execute(_FIRST, (user_id, limit))
+            else:
+                await cursor.execute(_NEXT, (user_id, before.decided_ms, before.decision_id, limit))
+            return await cursor.fetchall()

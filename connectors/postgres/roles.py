@@ -1,0 +1,22 @@
+"""Who may log in to PostgreSQL, and the one schema that each sees first.
+
+It never grants anything between modules: what one module tells another goes through the log.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+MODULES: Final = ("auth", "profile", "integrations", "recommender", "notifier")
+"""Each has a schema and a login role of the same name; tables in it come from migrations."""
+
+REGISTRY: Final = "registry"
+"""The schema registry's storage: it makes its own tables, so its role owns its schema."""
+
+HISTORY: Final = "history"
+"""The edge's role: it selects from the view recommender.history and from nothing else."""
+
+ROLES: Final = (*MODULES, REGISTRY, HISTORY)
+
+SEARCH_PATHS: Final = {**{role: role for role in (*MODULES, REGISTRY)}, HISTORY: "recommender"}
+"""The one schema in which each role's unqualified names are looked up."""

@@ -1,0 +1,289 @@
+"""Writes decisions, their slates and their outcomes into the recommender's tables, each once.
+
+It never decides when to try again, and never skips a message in silence: what PostgreSQL cannot hold is handed back.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Final, Protocol, Self, TypeVar
+
+import psycopg
+from psycopg import errors, sql
+
+from oo.v1.decision_pb2 import Decision
+from oo.v1.outcome_pb2 import Outcome
+
+ID_BYTES_MAX: Final = 256
+"""Of a decision's, an outcome's or a user's id; beyond it a message is refused."""
+
+_DECISIONS: Final = (
+    ("decision_id", "text"),
+    ("user_id", "text"),
+    ("decided_ms", "bigint"),
+    ("valid_until_ms", "bigint"),
+    ("journal_offset", "bigint"),
+    ("topic_id", "bytea"),
+    ("partition", "integer"),
+    ("trigger", "text"),
+    ("kind", "text"),
+    ("title", "text"),
+    ("policy_version", "text"),
+    ("propensity", "double precision"),
+    ("supersedes", "text"),
+    ("message", "bytea"),
+)
+_TIP_SCORES: Final = (
+    ("decision_id", "text"),
+    ("position", "integer"),
+    ("candidate", "text"),
+    ("kind", "text"),
+    ("eligible", "boolean"),
+    ("propensity", "double precision"),
+    ("score", "double precision"),
+)
+_OUTCOMES: Final = (
+    ("outcome_id", "text"),
+    ("decision_id", "text"),
+    ("user_id", "text"),
+    ("kind", "text"),
+    ("corrects", "text"),
+    ("event_time_ms", "bigint"),
+    ("journal_offset", "bigint"),
+    ("topic_id", "bytea"),
+    ("partition", "integer"),
+    ("learned", "boolean"),
+    ("reward", "double precision"),
+    ("message", "bytea"),
+)
+
+_UNHOLDABLE = (psycopg.DataError, psycopg.IntegrityError, errors.ProgramLimitExceeded)
+"""The message is at fault and trying again cannot help; everything else is the server's state."""
+
+_Message = TypeVar("_Message", Decision, Outcome)
+_Insert = Callable[[psycopg.AsyncConnection, Sequence[_Message]], Awaitable[int]]
+_Row = tuple[object, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Refused:
+    """A message that PostgreSQL cannot hold: its place in the batch, and why."""
+
+    index: int
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """What one call did: `rows` are new decisions or outcomes, the others were there already."""
+
+    rows: int
+    refused: tuple[Refused, ...] = ()
+
+
+class Sink:
+    """One connection as the role recommender, made when needed and again after a failure.
+
+    A call returns once PostgreSQL has committed the batch as one transaction, or raises psycopg.Error and has
+    written nothing; repeating it is harmless. Give it `async with`, or `close()`.
+    """
+
+    def __init__(self, dsn: str, *, connect_timeout_s: int = 5, statement_timeout_s: int = 30) -> None:
+        self._dsn = dsn
+        self._connect_timeout_s = connect_timeout_s
+        self._statement_timeout_s = statement_timeout_s
+        self._connection: psycopg.AsyncConnection | None = None
+        self._turn = asyncio.Lock()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Drop the connection; the next call makes another."""
+        connection, self._connection = self._connection, None
+        if connection is not None:
+            await connection.close()
+
+    async def record_decisions(self, decisions: Sequence[Decision]) -> Written:
+        """Write decisions with their whole slates."""
+        return await self._record(decisions, _insert_decisions, _decision_fault)
+
+    async def record_outcomes(self, outcomes: Sequence[Outcome]) -> Written:
+        """Write outcomes; their decisions may come later."""
+        return await self._record(outcomes, _insert_outcomes, _outcome_fault)
+
+    async def _record(
+        self,
+        messages: Sequence[_Message],
+        insert: _Insert[_Message],
+        fault_of: Callable[[_Message], str],
+    ) -> Written:
+        faults = [fault_of(message) for message in messages]
+        refused = [Refused(index, fault) for index, fault in enumerate(faults) if fault]
+        good = [(index, message) for index, message in enumerate(messages) if not faults[index]]
+        if not good:
+            return Written(0, tuple(refused))
+        async with self._turn:
+            try:
+                connection = await self._connected()
+                try:
+                    async with connection.transaction():
+                        rows = await insert(connection, [message for _, message in good])
+                except _UNHOLDABLE:
+                    rows, more = await _one_by_one(connection, good, insert)
+                    refused += more
+            except BaseException:
+                # A cancelled or failed call leaves the connection in no state worth knowing.
+                await self.close()
+                raise
+        return Written(rows, tuple(sorted(refused, key=lambda item: item.index)))
+
+    async def _connected(self) -> psycopg.AsyncConnection:
+        if self._connection is None or self._connection.closed:
+            self._connection = await psycopg.AsyncConnection.connect(
+                self._dsn,
+                autocommit=True,
+                connect_timeout=self._connect_timeout_s,
+                application_name="oo record",
+                options=f"-c statement_timeout={self._statement_timeout_s * 1000}",
+                # A peer that vanished without a word is noticed by TCP, whatever the statement timeout.
+                tcp_user_timeout=self._statement_timeout_s * 1000,
+            )
+        return self._connection
+
+
+async def _one_by_one(
+    connection: psycopg.AsyncConnection, good: Sequence[tuple[int, _Message]], insert: _Insert[_Message]
+) -> tuple[int, list[Refused]]:
+    """Write what can be written, still as one transaction, and name what cannot."""
+    rows = 0
+    refused = []
+    async with connection.transaction():
+        for index, message in good:
+            try:
+                async with connection.transaction():
+                    rows += await insert(connection, [message])
+            except _UNHOLDABLE as error:
+                refused.append(Refused(index, f"PostgreSQL cannot hold it: {error.diag.message_primary or error}"))
+    return rows, refused
+
+
+async def _insert_decisions(connection: psycopg.AsyncConnection, decisions: Sequence[Decision]) -> int:
+    rows = [
+        (
+            it.decision_id,
+            it.user_id,
+            it.decided_ms,
+            it.valid_until_ms,
+            it.journal.offset,
+            it.journal.topic_id,
+            it.journal.partition,
+            _name(Decision.Trigger, it.trigger),
+            _kind(it),
+            it.title,
+            it.policy_version,
+            it.propensity,
+            it.supersedes,
+            it.SerializeToString(deterministic=True),
+        )
+        for it in decisions
+    ]
+    written = await _insert(connection, "decisions", _DECISIONS, rows)
+    scores = [
+        (
+            it.decision_id,
+            position,
+            candidate.id,
+            _name(Decision.TipKind, candidate.kind),
+            not candidate.ineligible,
+            candidate.propensity,
+            candidate.score,
+        )
+        for it in decisions
+        for position, candidate in enumerate(it.slate)
+    ]
+    await _insert(connection, "tip_scores", _TIP_SCORES, scores)
+    return written
+
+
+async def _insert_outcomes(connection: psycopg.AsyncConnection, outcomes: Sequence[Outcome]) -> int:
+    rows = [
+        (
+            it.outcome_id,
+            it.decision_id,
+            it.user_id,
+            _name(Outcome.Kind, it.kind),
+            _name(Outcome.Kind, it.corrects),
+            it.event_time_ms,
+            it.journal.offset,
+            it.journal.topic_id,
+            it.journal.partition,
+            it.learned,
+            it.reward,
+            it.SerializeToString(deterministic=True),
+        )
+        for it in outcomes
+    ]
+    return await _insert(connection, "outcomes", _OUTCOMES, rows)
+
+
+async def _insert(
+    connection: psycopg.AsyncConnection, table: str, columns: Sequence[tuple[str, str]], rows: Sequence[_Row]
+) -> int:
+    """One statement for all rows: a parameter per column, in binary, so that bytes are sent as they are."""
+    if not rows:
+        return 0
+    statement = sql.SQL("INSERT INTO recommender.{} ({}) SELECT * FROM unnest({}) ON CONFLICT DO NOTHING").format(
+        sql.Identifier(table),
+        sql.SQL(", ").join(sql.Identifier(name) for name, _ in columns),
+        sql.SQL(", ").join(sql.SQL("%b::{}[]").format(sql.SQL(kind)) for _, kind in columns),
+    )
+    cursor = await connection.execute(statement, [list(column) for column in zip(*rows, strict=True)])
+    return cursor.rowcount
+
+
+def _kind(decision: Decision) -> str:
+    """The chosen candidate's kind; NONE where the slate is empty."""
+    if not decision.slate:
+        return "NONE"
+    return _name(Decision.TipKind, decision.slate[decision.chosen].kind)
+
+
+def _decision_fault(decision: Decision) -> str:
+    """What keeps a decision out, in a sentence; empty for nothing."""
+    if decision.slate and decision.chosen >= len(decision.slate):
+        return f"chosen is {decision.chosen}, past the slate of {len(decision.slate)}"
+    return _id_fault(decision_id=decision.decision_id, user_id=decision.user_id)
+
+
+def _outcome_fault(outcome: Outcome) -> str:
+    return _id_fault(outcome_id=outcome.outcome_id, decision_id=outcome.decision_id, user_id=outcome.user_id)
+
+
+def _id_fault(**ids: str) -> str:
+    for name, value in ids.items():
+        if not value:
+            return f"{name} is empty"
+        if len(value.encode()) > ID_BYTES_MAX:
+            return f"{name} is longer than {ID_BYTES_MAX} bytes"
+    return ""
+
+
+class _Enum(Protocol):
+    def Name(self, number: int) -> str: ...  # noqa: N802
+
+
+def _name(enum: _Enum, number: int) -> str:
+    """An enum value's name; its number where a newer writer knows more values than we do."""
+    try:
+        return enum.Name(number)
+    except ValueError:
+        return str(number)
