@@ -1,0 +1,133 @@
+"""What the policy sees of a candidate: a vector of whole numbers, in units of 1/64 within [-64, 64].
+
+Whole numbers throughout: the same bits on every machine, live and in replay. Scaling is fixed; nothing here depends
+on what other people do. A change of names, order or meaning is a new VERSION.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from oo.v1 import decision_pb2, outcome_pb2, row_pb2
+from tables import windows
+from tables.windows import DAY_MS, HOUR_MS
+from tables.zones import local, part_of_day
+
+from agents.candidates import GAP_MS_MAX, MINUTE_MS, Calendar, Proposal
+
+VERSION = 1
+
+NAMES = (
+    "one",
+    "starter",
+    "generated",
+    "priority",
+    "has_due",
+    "overdue",
+    "due_within_day",
+    "due_within_week",
+    "age",
+    "short",
+    "fits_gap",
+    "busy_now",
+    "free_time",
+    "morning",
+    "afternoon",
+    "evening",
+    "weekend",
+    "done_rate_28d",
+    "dismiss_rate_7d",
+    "snooze_rate_24h",
+    "reactions_1h",
+    "done_in_this_part",
+    "shown",
+    "dismissed",
+)
+D = len(NAMES)
+ONE = 64
+DEFAULT_MINUTES = 30
+"""How long a task is taken to last when nobody said."""
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """What all candidates of one decision share."""
+
+    now_ms: int
+    part: int
+    shared: dict[str, int]
+    by_kind: dict[int, dict[str, int]]
+    calendar: Calendar
+
+
+def moment(row: row_pb2.UserRow, *, calendar: Calendar, now_ms: int) -> Moment:
+    """Reads the row once for a whole slate."""
+    part = part_of_day(now_ms, time_zone=row.time_zone)
+    weekday = local(now_ms, time_zone=row.time_zone).weekday()
+    last_hour = sum(
+        windows.count(row.windows, now_ms=now_ms, span_ms=HOUR_MS, reaction=reaction)
+        for reaction in (outcome_pb2.Outcome.DONE, outcome_pb2.Outcome.SNOOZE, outcome_pb2.Outcome.DISMISS)
+    )
+    done_here = windows.count(
+        row.windows, now_ms=now_ms, span_ms=28 * DAY_MS, reaction=outcome_pb2.Outcome.DONE, part=part
+    )
+    shared = {
+        "busy_now": ONE if calendar.busy_until_ms else 0,
+        "free_time": ONE * calendar.free_ms(now_ms) // GAP_MS_MAX,
+        "morning": ONE * (part == 1),
+        "afternoon": ONE * (part == 2),
+        "evening": ONE * (part == 3),
+        "weekend": ONE * (weekday >= 5),
+        "reactions_1h": ONE * last_hour // (last_hour + 3),
+        "done_in_this_part": ONE * done_here // (done_here + 5),
+    }
+    by_kind = {
+        int(kind): {
+            name: windows.rate_64(row.windows, now_ms=now_ms, span_ms=span_ms, reaction=reaction, kind=kind)
+            for name, span_ms, reaction in (
+                ("done_rate_28d", 28 * DAY_MS, outcome_pb2.Outcome.DONE),
+                ("dismiss_rate_7d", 7 * DAY_MS, outcome_pb2.Outcome.DISMISS),
+                ("snooze_rate_24h", DAY_MS, outcome_pb2.Outcome.SNOOZE),
+            )
+        }
+        for kind in (decision_pb2.Decision.TASK, decision_pb2.Decision.STARTER, decision_pb2.Decision.GENERATED)
+    }
+    return Moment(now_ms=now_ms, part=part, shared=shared, by_kind=by_kind, calendar=calendar)
+
+
+def vector(proposal: Proposal, *, at: Moment) -> tuple[int, ...]:
+    """The features of one candidate: (D,) in units of 1/64. Saying nothing has none: all zeros."""
+    if proposal.kind == decision_pb2.Decision.NONE:
+        return (0,) * D
+    values = {
+        "one": ONE,
+        "starter": ONE * (proposal.kind == decision_pb2.Decision.STARTER),
+        "generated": ONE * (proposal.kind == decision_pb2.Decision.GENERATED),
+        **at.shared,
+        **at.by_kind[proposal.kind],
+        **_of_task(proposal.task, at=at),
+    }
+    return tuple(max(-ONE, min(ONE, values.get(name, 0))) for name in NAMES)
+
+
+def _of_task(task: row_pb2.Task | None, *, at: Moment) -> dict[str, int]:
+    if task is None:
+        return {}
+    minutes = task.estimated_minutes or DEFAULT_MINUTES
+    free_ms = at.calendar.free_ms(at.now_ms)
+    age_days = max(at.now_ms - task.created_ms, 0) // DAY_MS
+    values = {
+        "priority": 16 * (5 - task.priority) if task.priority else 0,
+        "age": ONE * age_days // (age_days + 7),
+        "short": ONE * max(120 - minutes, 0) // 120,
+        "fits_gap": ONE if minutes * MINUTE_MS <= free_ms else 0,
+        "shown": ONE * task.shown // (task.shown + 2),
+        "dismissed": ONE * task.dismissed // (task.dismissed + 1),
+    }
+    if task.due_ms:
+        left_ms = task.due_ms - at.now_ms
+        values["has_due"] = ONE
+        values["overdue"] = ONE if left_ms < 0 else 0
+        values["due_within_day"] = ONE * max(DAY_MS - max(left_ms, 0), 0) // DAY_MS
+        values["due_within_week"] = ONE * max(7 * DAY_MS - max(left_ms, 0), 0) // (7 * DAY_MS)
+    return values

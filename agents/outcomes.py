@@ -1,0 +1,168 @@
+"""What becomes of decisions: seen, reacted to, expired, corrected; and what of it is learned, exactly once.
+
+Works on the copy of the row that `step` hands through. A decision counts for learning only once it was seen.
+"""
+
+from __future__ import annotations
+
+from oo.v1 import decision_pb2, outcome_pb2, policy_pb2, reaction_pb2, row_pb2
+from tables import sums
+
+from agents import features
+from agents.reward import reward_64
+
+
+PENDING_MAX = 16
+"""Decisions that can still be learned from; a later reaction to an older one counts in the windows only."""
+PENDING_MS = 7 * 24 * 3600 * 1000
+
+KINDS: dict[int, outcome_pb2.Outcome.Kind.ValueType] = {
+    reaction_pb2.Reaction.DONE: outcome_pb2.Outcome.DONE,
+    reaction_pb2.Reaction.SNOOZE: outcome_pb2.Outcome.SNOOZE,
+    reaction_pb2.Reaction.DISMISS: outcome_pb2.Outcome.DISMISS,
+}
+
+_EXPLICIT = frozenset(KINDS.values())
+
+
+def find(row: row_pb2.UserRow, *, decision_id: str) -> row_pb2.PendingDecision | None:
+    """The decision of that id, if the row still holds it."""
+    return next((p for p in row.pending if p.decision_id == decision_id), None) if decision_id else None
+
+
+def is_open(pending: row_pb2.PendingDecision) -> bool:
+    """True for a decision that was seen and has no outcome yet."""
+    return bool(pending.seen_ms) and pending.outcome == outcome_pb2.Outcome.KIND_UNSPECIFIED
+
+
+def see(
+    row: row_pb2.UserRow, pending: row_pb2.PendingDecision | None, *, event_ms: int
+) -> list[outcome_pb2.Outcome]:
+    """The client has displayed the tip. Saying it again, or of a decision that is gone, changes nothing."""
+    if pending is None or pending.seen_ms or pending.kind == decision_pb2.Decision.NONE:
+        return []
+    _mark_seen(row, pending)
+    return [_outcome(pending, kind=outcome_pb2.Outcome.SEEN, event_ms=event_ms)]
+
+
+def react(
+    row: row_pb2.UserRow,
+    pending: row_pb2.PendingDecision | None,
+    *,
+    kind: outcome_pb2.Outcome.Kind.ValueType,
+    event_ms: int,
+    config: policy_pb2.DecisionConfig,
+) -> list[outcome_pb2.Outcome] | None:
+    """Takes an explicit reaction; None where it repeats one that stands, or would correct a second time.
+
+    A reaction implies seen. One that follows `expired`, or another reaction, replaces it: what was learned is taken
+    back and the new reward learned, once in a decision's life. A decision that the row no longer holds gives no
+    outcome, and an empty list.
+    """
+    if pending is None:
+        return []
+    if pending.kind == decision_pb2.Decision.NONE or pending.outcome == kind or pending.corrected:
+        return None
+    corrects = pending.outcome
+    pending.corrected = corrects != outcome_pb2.Outcome.KIND_UNSPECIFIED
+    if not pending.seen_ms:
+        _mark_seen(row, pending)
+    return [_settle(row, pending, kind=kind, corrects=corrects, event_ms=event_ms, config=config)]
+
+
+def completed(
+    row: row_pb2.UserRow, *, candidate: str, event_ms: int, config: policy_pb2.DecisionConfig
+) -> list[outcome_pb2.Outcome]:
+    """A task was completed elsewhere: for the latest decision on it, `done` if it was seen, else noted and not learned."""
+    pending = next((p for p in reversed(row.pending) if p.candidate == candidate), None)
+    if pending is None or pending.corrected or pending.outcome in (*_EXPLICIT, outcome_pb2.Outcome.DONE_ELSEWHERE):
+        return []
+    if pending.seen_ms:
+        corrects = pending.outcome
+        pending.corrected = corrects != outcome_pb2.Outcome.KIND_UNSPECIFIED
+        return [
+            _settle(
+                row, pending, kind=outcome_pb2.Outcome.DONE, corrects=corrects, event_ms=event_ms, config=config
+            )
+        ]
+    if pending.decision_id != row.current_decision_id:
+        return []
+    pending.outcome, pending.outcome_event_ms = outcome_pb2.Outcome.DONE_ELSEWHERE, event_ms
+    return [_outcome(pending, kind=outcome_pb2.Outcome.DONE_ELSEWHERE, event_ms=event_ms)]
+
+
+def expire(
+    row: row_pb2.UserRow, *, now_ms: int, config: policy_pb2.DecisionConfig
+) -> list[outcome_pb2.Outcome]:
+    """Closes what was seen and not reacted to inside the window, and drops what is too old to be corrected."""
+    found = []
+    for pending in row.pending:
+        due_ms = pending.seen_ms + config.reaction_window_ms
+        if is_open(pending) and due_ms <= now_ms:
+            found.append(
+                _settle(
+                    row,
+                    pending,
+                    kind=outcome_pb2.Outcome.EXPIRED,
+                    corrects=outcome_pb2.Outcome.KIND_UNSPECIFIED,
+                    event_ms=due_ms,
+                    config=config,
+                )
+            )
+    old = [
+        i
+        for i, p in enumerate(row.pending)
+        if p.decided_ms + PENDING_MS <= now_ms and p.decision_id != row.current_decision_id
+    ]
+    for index in reversed(old):
+        del row.pending[index]
+    return found
+
+
+def remember(row: row_pb2.UserRow, pending: row_pb2.PendingDecision) -> None:
+    """Adds a decision; past 16 the oldest goes, one that nobody saw before one that somebody did."""
+    row.pending.append(pending)
+    if len(row.pending) > PENDING_MAX:
+        unseen = (i for i, p in enumerate(row.pending[:-1]) if not p.seen_ms)
+        del row.pending[next(unseen, 0)]
+
+
+def _mark_seen(row: row_pb2.UserRow, pending: row_pb2.PendingDecision) -> None:
+    # The row's time, not the client's: the reaction window runs on the clock that the ticks run on.
+    pending.seen_ms = row.now_ms
+    for task in row.tasks:
+        if pending.candidate == f"task:{task.source}/{task.external_id}":
+            task.shown += 1
+
+
+def _settle(
+    row: row_pb2.UserRow,
+    pending: row_pb2.PendingDecision,
+    *,
+    kind: outcome_pb2.Outcome.Kind.ValueType,
+    corrects: outcome_pb2.Outcome.Kind.ValueType,
+    event_ms: int,
+    config: policy_pb2.DecisionConfig,
+) -> outcome_pb2.Outcome:
+    reward = reward_64(kind, config=config)
+    if not row.HasField("sums") or row.sums.feature_version != features.VERSION:
+        row.sums.CopyFrom(sums.empty(d=features.D, feature_version=features.VERSION))
+    if pending.learned:
+        row.sums.CopyFrom(
+            sums.add(row.sums, x=pending.x, reward=pending.learned_reward, time_ms=pending.decided_ms, sign=-1)
+        )
+    if reward is not None:
+        row.sums.CopyFrom(sums.add(row.sums, x=pending.x, reward=reward, time_ms=pending.decided_ms))
+    pending.outcome, pending.outcome_event_ms = kind, event_ms
+    pending.learned, pending.learned_reward = reward is not None, reward or 0
+    outcome = _outcome(pending, kind=kind, event_ms=event_ms)
+    outcome.corrects = corrects
+    outcome.learned = pending.learned
+    outcome.reward = (reward or 0) / sums.UNIT
+    return outcome
+
+
+def _outcome(
+    pending: row_pb2.PendingDecision, *, kind: outcome_pb2.Outcome.Kind.ValueType, event_ms: int
+) -> outcome_pb2.Outcome:
+    return outcome_pb2.Outcome(decision_id=pending.decision_id, kind=kind, event_time_ms=event_ms)

@@ -1,0 +1,73 @@
+"""From draws won to a choice: exact probabilities as whole numbers over a whole number, and the draw by them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+Words = npt.NDArray[np.uint64]
+
+
+@dataclass(frozen=True, slots=True)
+class Choice:
+    """Which candidate was drawn, with the numbers it was drawn by; all lists are (K,)."""
+
+    chosen: int
+    numerators: tuple[int, ...]
+    denominator: int
+    draws_won: tuple[int, ...]
+    scores: tuple[float, ...]
+
+    def propensity(self, index: int) -> float:
+        """The probability that this candidate had: one division, so the same on every machine."""
+        return self.numerators[index] / self.denominator
+
+
+def words(*, key: int, n: int) -> Words:
+    """n raw 64-bit words of the counter-based generator Philox 4x64-10 (Salmon et al. 2011) under a 128-bit key.
+
+    Raw words, because the streams of numpy's Generator methods are not promised from one version to the next.
+
+    >>> int(words(key=1, n=1)[0])
+    5599841837815857887
+    """
+    raw: Words = np.random.Philox(key=key).random_raw(n)
+    return raw
+
+
+def normals(raw: Words, *, shape: tuple[int, int]) -> npt.NDArray[np.float64]:
+    """Near-normal draws of mean 0 and variance 1 within ±6: twelve 16-bit uniforms added up, from three words each.
+
+    Whole numbers until the last division: no logarithm or cosine, which differ between processors.
+    """
+    n = shape[0] * shape[1]
+    assert len(raw) == 3 * n
+    sums = raw.astype("<u8").view("<u2").reshape(n, 12).sum(axis=1, dtype=np.int64)
+    z: npt.NDArray[np.float64] = (2 * sums - 12 * 65535) / 131072.0
+    return z.reshape(shape)
+
+
+def choose(
+    draws_won: tuple[int, ...], *, floor_permille: int, word: int, scores: tuple[float, ...]
+) -> Choice:
+    """Draws one of K candidates by p = (1 - floor) x share of draws won + floor / K.
+
+    `word` is one raw 64-bit word; multiplied and shifted it falls on [0, denominator) evenly to within 2^-40.
+
+    >>> choose((3, 1), floor_permille=20, word=0, scores=(0.0, 0.0)).numerators
+    (5960, 2040)
+    """
+    k, draws = len(draws_won), sum(draws_won)
+    numerators = tuple((1000 - floor_permille) * k * won + floor_permille * draws for won in draws_won)
+    denominator = 1000 * k * draws
+    assert sum(numerators) == denominator
+    left = (word * denominator) >> 64
+    chosen = 0
+    while left >= numerators[chosen]:
+        left -= numerators[chosen]
+        chosen += 1
+    return Choice(
+        chosen=chosen, numerators=numerators, denominator=denominator, draws_won=draws_won, scores=scores
+    )

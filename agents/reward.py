@@ -1,0 +1,53 @@
+"""What each outcome is worth, and the other numbers that change decisions: the defaults, in one file.
+
+Rewards are in units of 1/64. They reach a row only through a policy version, so changing them here changes nothing
+until `learn` has published a version that carries them. "No tip" is worth 0 and is never estimated.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from oo.v1 import outcome_pb2, policy_pb2
+
+MINUTE_MS = 60 * 1000
+HOUR_MS = 60 * MINUTE_MS
+
+DEFAULT = policy_pb2.DecisionConfig(
+    reward_done=64,
+    reward_snooze=8,
+    reward_dismiss=-16,
+    learn_expired=False,
+    reward_expired=0,
+    interruption_cost=3,
+    exploration=16,
+    floor_permille=20,
+    tip_valid_ms=4 * HOUR_MS,
+    none_valid_ms=30 * MINUTE_MS,
+    reaction_window_ms=4 * HOUR_MS,
+    snooze_default_ms=HOUR_MS,
+    dismiss_cool_down_ms=24 * HOUR_MS,
+    starter_cool_down_ms=20 * HOUR_MS,
+    urgent_within_ms=2 * HOUR_MS,
+)
+
+
+def reward_64(kind: int, *, config: policy_pb2.DecisionConfig) -> int | None:
+    """The reward of an outcome in units of 1/64, or None for one that is not learned from.
+
+    >>> reward_64(outcome_pb2.Outcome.DONE, config=DEFAULT), reward_64(outcome_pb2.Outcome.EXPIRED, config=DEFAULT)
+    (64, None)
+    """
+    rewards: dict[int, int] = {
+        outcome_pb2.Outcome.DONE: config.reward_done,
+        outcome_pb2.Outcome.SNOOZE: config.reward_snooze,
+        outcome_pb2.Outcome.DISMISS: config.reward_dismiss,
+    }
+    if config.learn_expired:
+        rewards[outcome_pb2.Outcome.EXPIRED] = config.reward_expired
+    return rewards.get(kind)
+
+
+def config_hash(config: policy_pb2.DecisionConfig) -> str:
+    """Names a configuration: 16 hex digits over its deterministic bytes."""
+    return hashlib.blake2b(config.SerializeToString(deterministic=True), digest_size=8).hexdigest()

@@ -1,0 +1,60 @@
+"""The reason beside a tip: one to three short lines, from the same facts that the policy saw."""
+
+from __future__ import annotations
+
+from oo.v1 import decision_pb2, row_pb2
+from tables import backlog
+from tables.windows import DAY_MS
+from tables.zones import local, part_name
+
+from agents.candidates import MINUTE_MS, Proposal
+from agents.features import DEFAULT_MINUTES, Moment
+
+LINES_MAX = 3
+
+
+def lines(row: row_pb2.UserRow, proposal: Proposal, *, at: Moment) -> list[str]:
+    """Why this tip now, the strongest reason first; never empty for a tip."""
+    if proposal.kind == decision_pb2.Decision.NONE:
+        return []
+    found: list[str] = []
+    task = proposal.task
+    if task is not None:
+        found += _about_task(row, task, at=at)
+    elif proposal.kind == decision_pb2.Decision.STARTER:
+        found.append("There is nothing on your list that could be done now")
+    if at.shared["done_in_this_part"] >= 32:
+        found.append(f"You often get things done in the {part_name(at.part)}")
+    if not found:
+        found.append("It is next on your list")
+    return found[:LINES_MAX]
+
+
+def _about_task(row: row_pb2.UserRow, task: row_pb2.Task, *, at: Moment) -> list[str]:
+    found: list[str] = []
+    if task.due_ms:
+        found += _due(task.due_ms, at=at, time_zone=row.time_zone)
+    if task.priority:
+        found.append(("Highest priority", "High priority", "Medium priority", "Low priority")[task.priority - 1])
+    minutes = task.estimated_minutes or DEFAULT_MINUTES
+    free_minutes = at.calendar.free_ms(at.now_ms) // MINUTE_MS
+    if at.calendar.next_start_ms != backlog.NEVER_MS and minutes <= free_minutes < 240:
+        found.append(f"It fits into the {free_minutes} minutes before {at.calendar.next_title}")
+    age_days = (at.now_ms - task.created_ms) // DAY_MS
+    if age_days >= 14:
+        found.append(f"It has been waiting for {age_days} days")
+    return found
+
+
+def _due(due_ms: int, *, at: Moment, time_zone: str) -> list[str]:
+    due, now = local(due_ms, time_zone=time_zone), local(at.now_ms, time_zone=time_zone)
+    days = (due.date() - now.date()).days
+    # The end of a day stands for "that day": no clock time is shown for it.
+    clock = "" if (due.hour, due.minute) == (23, 59) else f" at {due:%H:%M}"
+    if due_ms < at.now_ms:
+        return ["It was due earlier today" if days == 0 else f"Overdue by {-days} day{'s' if days != -1 else ''}"]
+    if days == 0:
+        return [f"Due today{clock}"]
+    if days == 1:
+        return [f"Due tomorrow{clock}"]
+    return [f"Due in {days} days"] if days <= 7 else []
