@@ -1,0 +1,49 @@
+"""What is kept of a record that was refused: where it stood, why, and its bytes. Pure.
+
+It never sends anything: the agent that refuses a record produces the letter, and has it acknowledged, before it commits.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from typing import Final
+
+from oo.v1.dead_letter_pb2 import DeadLetter
+from streams.record import Record
+
+ORIGINAL_BYTES_MAX: Final = 512 * 1024
+"""Of a refused value; past it the value is cut, and its hash and length tell the whole."""
+KEY_BYTES_MAX: Final = 16 * 1024
+HEADERS_BYTES_MAX: Final = 64 * 1024
+"""Of all headers together, names included; those past it are left out."""
+HEADERS_MAX: Final = 128
+DETAIL_LENGTH_MAX: Final = 500
+
+
+def dead_letter(record: Record, *, topic_id: bytes, reason: str, detail: str, refused_ms: int) -> DeadLetter:
+    """The letter for one refused record; with every bound at its greatest it stays far under its topic's 4 MiB.
+
+    `reason` is a short fixed word of docs/bad-input.md, `detail` a sentence that says what to mend.
+    """
+    value = record.value or b""
+    letter = DeadLetter(
+        topic=record.topic,
+        topic_id=topic_id,
+        partition=record.partition,
+        offset=record.offset,
+        reason=reason,
+        detail=detail[:DETAIL_LENGTH_MAX],
+        original=value[:ORIGINAL_BYTES_MAX],
+        original_key=(record.key or b"")[:KEY_BYTES_MAX],
+        original_length=len(value),
+        original_sha256=hashlib.sha256(value).digest(),
+        original_time_ms=record.timestamp_ms,
+        refused_ms=refused_ms,
+    )
+    room = HEADERS_BYTES_MAX
+    for name, content in record.headers:
+        room -= len(name.encode()) + len(content)
+        if room < 0 or len(letter.original_headers) == HEADERS_MAX:
+            break
+        letter.original_headers.add(key=name, value=content)
+    return letter
