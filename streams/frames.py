@@ -61,9 +61,9 @@ class Schemas:
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
         self._topics = topics(prefix)
-        self._registry: Registry | None = Registry(url, timeout_s=timeout_s, attempts=attempts)
+        self._registry = Registry(url, timeout_s=timeout_s, attempts=attempts) if url else None
         # Looked up while an agent waits, so: one attempt, and a short one.
-        self._look_up_registry = Registry(url, timeout_s=LOOK_UP_TIMEOUT_S, attempts=1)
+        self._look_up_registry = Registry(url, timeout_s=LOOK_UP_TIMEOUT_S, attempts=1) if url else None
         self._clock = clock
         self._headers: dict[tuple[str, type[Message]], bytes] = {}
         self._types: dict[str, dict[bytes, type[Message]]] = {name: {} for name in NAMES}
@@ -79,8 +79,7 @@ class Schemas:
         >>> schemas.unframe("tips", schemas.frame("tips", decision_pb2.Tip(title="Rest"))).title
         'Rest'
         """
-        self = cls("http://offline.invalid", prefix)
-        self._registry = None
+        self = cls("", prefix)
         files = sorted({kind.DESCRIPTOR.file.name for kinds in MESSAGES.values() for kind in kinds})
         for name, kinds in MESSAGES.items():
             for kind in kinds:
@@ -124,9 +123,9 @@ class Schemas:
         try:
             return self.unframe(name, value)
         except BadFrame as bad:
-            if bad.reason != "unknown-schema" or value is None or self._registry is None:
+            if bad.reason != "unknown-schema" or value is None or self._look_up_registry is None:
                 raise
-            await self._look_up(name, read_header(value)[0])
+            await self._look_up(self._look_up_registry, name, read_header(value)[0])
         return self.unframe(name, value)
 
     def _register(self, registry: Registry) -> None:
@@ -146,14 +145,14 @@ class Schemas:
             if full_name in kinds:
                 self._types[name][header(schema_id, index)] = kinds[full_name]
 
-    async def _look_up(self, name: str, schema_id: int) -> None:
+    async def _look_up(self, registry: Registry, name: str, schema_id: int) -> None:
         """Learns an id that was registered after our start, or raises BadFrame."""
         now_s = self._clock()
         if self._unknown.get(schema_id, now_s) > now_s:
             raise BadFrame("unknown-schema", f"the registry does not know schema id {schema_id}")
         if now_s < self._outage_until_s:
             raise _unavailable(schema_id)
-        registry, subject = self._look_up_registry, _subject(self._topics[name].name)
+        subject = _subject(self._topics[name].name)
         try:
             async with asyncio.timeout(2 * LOOK_UP_TIMEOUT_S):
                 subjects = await asyncio.to_thread(registry.subjects, schema_id)

@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from functools import partial
 from typing import Final, TypeVar
 
-import httpx
+import httpx2  # what confluent-kafka speaks through, and so whose faults come out of it
 from confluent_kafka.schema_registry import (
     Schema,
     SchemaReference,
@@ -85,7 +85,7 @@ class Registry:
             if error.http_status_code == 404:
                 return ()
             raise self._fault(f"subjects of schema {schema_id}", error) from error
-        except httpx.TransportError as error:
+        except httpx2.TransportError as error:
             raise self._fault(f"subjects of schema {schema_id}", error) from error
 
     def names(self, schema_id: int) -> tuple[str, ...]:
@@ -137,7 +137,7 @@ class Registry:
                 if attempt + 1 == self._attempts:
                     raise self._fault(what, error) from error
                 time.sleep(random.uniform(0.5, 1.5) * RETRY_WAIT_MS / 1000)  # noqa: S311 - jitter, not a secret
-            except httpx.TransportError as error:
+            except httpx2.TransportError as error:
                 raise self._fault(what, error) from error
         raise AssertionError("unreachable: the last attempt returns or raises")
 

@@ -93,7 +93,11 @@ def from_json(kind: type[Message], value: bytes | None, *, bytes_max: int) -> Me
     if len(value) > bytes_max:
         raise BadFrame("too-large", f"{len(value)} bytes of JSON; the most is {bytes_max}")
     try:
-        return Parse(value.decode("utf-8-sig"), kind(), max_recursion_depth=JSON_DEPTH_MAX)
+        text = value.decode("utf-8-sig")
+        if not text.lstrip().startswith("{"):
+            # The parser would take [] for a message without fields.
+            raise BadFrame("bad-json", "not a JSON object")
+        return Parse(text, kind(), max_recursion_depth=JSON_DEPTH_MAX)
     except UnicodeDecodeError as error:
         raise BadFrame("bad-json", f"not UTF-8 at byte {error.start}") from error
     except (ParseError, ValueError, RecursionError) as error:

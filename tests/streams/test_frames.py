@@ -1,0 +1,282 @@
+"""Frames against a real registry."""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import uuid
+from contextlib import asynccontextmanager
+from urllib.parse import urlsplit, urlunsplit
+
+import pytest
+from confluent_kafka.schema_registry import Schema, SchemaReference, SchemaRegistryClient, topic_subject_name_strategy
+from confluent_kafka.schema_registry.protobuf import ProtobufSerializer
+from confluent_kafka.serialization import MessageField, SerializationContext
+from google.protobuf.descriptor_pb2 import DescriptorProto, FieldDescriptorProto, FileDescriptorProto
+
+from oo.v1 import signal_pb2
+from streams.frames import MESSAGES, OUTAGE_KEPT_S, UNKNOWN_KEPT_S, BadFrame, IncompatibleSchema, RegistryError, Schemas
+from streams.registry import message_names
+from streams.topics import topics
+from streams.wire import header
+
+SIGNAL = signal_pb2.Signal(event_id="e1", user_id="alice", task_completed=signal_pb2.TaskCompleted(external_id="milk"))
+
+
+@pytest.fixture
+def prefix() -> str:
+    return f"t{uuid.uuid4().hex[:8]}."
+
+
+@pytest.fixture
+def client(registry_url) -> SchemaRegistryClient:
+    return SchemaRegistryClient({"url": registry_url, "timeout": 10})
+
+
+@pytest.fixture(scope="module")
+def shared(registry_url) -> Schemas:
+    """Registered once under a prefix that nobody writes to, for tests that only read."""
+    return registered(registry_url, "shared.")
+
+
+def registered(url: str, prefix: str, **settings) -> Schemas:
+    schemas = Schemas(url, prefix, **settings)
+    asyncio.run(schemas.register())
+    return schemas
+
+
+def unframe_public(schemas: Schemas, name: str, value: bytes, **settings):
+    return asyncio.run(schemas.unframe_public(name, value, **settings))
+
+
+def refusal(call, *args, **kwargs) -> BadFrame:
+    with pytest.raises(BadFrame) as caught:
+        call(*args, **kwargs)
+    return caught.value
+
+
+def signal_file(change=lambda file: None) -> Schema:
+    """signal.proto as a producer with another build would register it."""
+    file = FileDescriptorProto()
+    signal_pb2.DESCRIPTOR.CopyToProto(file)
+    change(file)
+    references = [SchemaReference("buf/validate/validate.proto", "buf/validate/validate.proto", 1)]
+    return Schema(base64.b64encode(file.SerializeToString()).decode(), "PROTOBUF", references)
+
+
+def message(file: FileDescriptorProto, name: str) -> DescriptorProto:
+    return next(one for one in file.message_type if one.name == name)
+
+
+def with_a_new_message_in_front(file: FileDescriptorProto) -> None:
+    file.message_type.insert(0, DescriptorProto(name=f"New{uuid.uuid4().hex}"))
+
+
+@pytest.mark.parametrize(("name", "kind"), [(name, kind) for name, kinds in MESSAGES.items() for kind in kinds])
+def test_a_frame_has_the_bytes_that_confluents_serializer_writes(registry_url, client, shared, name, kind):
+    serializer = ProtobufSerializer(
+        kind, client, {"auto.register.schemas": False, "subject.name.strategy": topic_subject_name_strategy}
+    )
+    one = kind()
+    for field in kind.DESCRIPTOR.fields:
+        if field.type == FieldDescriptorProto.TYPE_STRING and not field.is_repeated:
+            setattr(one, field.name, "x" * 300)
+    context = SerializationContext(topics("shared.")[name].name, MessageField.VALUE)
+    assert shared.frame(name, one) == serializer(one, context)
+
+
+def test_a_frame_of_confluents_serializer_that_registers_by_itself_is_read(client, shared):
+    serializer = ProtobufSerializer(signal_pb2.Signal, client)
+    value = serializer(SIGNAL, SerializationContext("shared.signals", MessageField.VALUE))
+    assert shared.unframe("signals", value) == SIGNAL
+
+
+def test_every_subject_is_registered_backward_compatible(registry_url, client, prefix):
+    registered(registry_url, prefix)
+    subjects = [f"{topic.name}-value" for topic in topics(prefix).values()]
+    imported = ["buf/validate/validate.proto", "oo/v1/signal.proto", "oo/v1/journal.proto"]
+    assert {*subjects, *imported} <= set(client.get_subjects())
+    assert {client.get_compatibility(subject) for subject in [*subjects, *imported]} == {"BACKWARD"}
+
+
+def test_registering_again_adds_no_version(registry_url, client, prefix):
+    registered(registry_url, prefix)
+    registered(registry_url, prefix)
+    assert client.get_versions(f"{prefix}journal-value") == [1]
+
+
+def test_processes_that_register_at_the_same_moment_agree(registry_url, prefix):
+    async def all_at_once():
+        many = [Schemas(registry_url, prefix) for _ in range(5)]
+        await asyncio.gather(*(one.register() for one in many))
+        return {one.frame("signals", SIGNAL) for one in many}
+
+    assert len(asyncio.run(all_at_once())) == 1
+
+
+def test_an_incompatible_change_is_refused_in_one_line_that_names_subject_and_difference(registry_url, client, prefix):
+    def title_was_a_number(file):
+        field = message(file, "TaskUpserted").field[1]
+        field.type = FieldDescriptorProto.TYPE_INT32
+        field.ClearField("options")
+
+    registered(registry_url, "shared.")  # so that the imported file is there
+    client.register_schema(f"{prefix}signals-value", signal_file(title_was_a_number))
+    with pytest.raises(IncompatibleSchema) as caught:
+        registered(registry_url, prefix)
+    line = str(caught.value)
+    assert "\n" not in line
+    assert f"{prefix}signals-value" in line
+    assert "Field type changed" in line
+    assert "TaskUpserted" in line
+
+
+def test_an_incompatible_change_leaves_the_registered_version_as_it_was(registry_url, client, prefix):
+    def user_id_moved(file):
+        message(file, "Signal").field[1].number = 99
+
+    registered(registry_url, "shared.")
+    before = client.register_schema(f"{prefix}signals-value", signal_file(user_id_moved))
+    with pytest.raises(IncompatibleSchema):
+        registered(registry_url, prefix)
+    assert client.get_latest_version(f"{prefix}signals-value").schema_id == before
+
+
+def test_a_schema_id_of_another_topic_is_a_wrong_schema(shared):
+    bad = refusal(shared.unframe, "signals", shared.frame("journal", MESSAGES["journal"][0]()))
+    assert bad.reason == "wrong-schema"
+    assert "journal" in bad.detail
+
+
+def test_another_message_of_the_same_file_is_a_wrong_schema(shared):
+    decision = shared.frame("decisions", MESSAGES["decisions"][0]())
+    assert refusal(shared.unframe, "tips", decision).reason == "wrong-schema"
+
+
+def test_an_id_that_the_registry_does_not_know_is_an_unknown_schema(shared):
+    value = header(999_999, 0) + SIGNAL.SerializeToString()
+    assert refusal(shared.unframe, "signals", value).reason == "unknown-schema"
+    assert refusal(unframe_public, shared, "signals", value).reason == "unknown-schema"
+
+
+def test_an_id_of_a_foreign_subject_is_a_wrong_schema(client, shared):
+    text = f'syntax = "proto3"; message Foreign{uuid.uuid4().hex} {{ string a = 1; }}'
+    schema_id = client.register_schema("somebody-value", Schema(text, "PROTOBUF"))
+    bad = refusal(unframe_public, shared, "signals", header(schema_id, 0) + b"\x0a\x01a")
+    assert bad.reason == "wrong-schema"
+    assert "somebody-value" in bad.detail
+
+
+def test_a_version_that_a_producer_registered_after_our_start_is_read_by_its_own_message_order(
+    registry_url, client, prefix
+):
+    schemas = registered(registry_url, prefix)
+    schema_id = client.register_schema(f"{prefix}signals-value", signal_file(with_a_new_message_in_front))
+    value = header(schema_id, 1) + SIGNAL.SerializeToString()
+    assert refusal(schemas.unframe, "signals", value).reason == "unknown-schema"
+    assert unframe_public(schemas, "signals", value) == SIGNAL
+    assert schemas.unframe("signals", value) == SIGNAL
+    assert refusal(schemas.unframe, "signals", header(schema_id, 0)).reason == "wrong-schema"
+
+
+def test_a_version_registered_as_text_is_read(registry_url, client, prefix):
+    text = """syntax = "proto3"; package oo.v1; import "google/protobuf/timestamp.proto";
+        message Other { string a = 1; } /* message Comment {} */
+        message Reaction { enum Kind { KIND_UNSPECIFIED = 0; DONE = 1; SNOOZE = 2; DISMISS = 3; SEEN = 4; }
+          string event_id = 1; string user_id = 2; string decision_id = 3; Kind kind = 4;
+          google.protobuf.Timestamp snooze_until = 5; google.protobuf.Timestamp event_time = 6; string source = 7; }"""
+    schemas = registered(registry_url, prefix)
+    schema_id = client.register_schema(f"{prefix}reactions-value", Schema(text, "PROTOBUF"))
+    assert unframe_public(schemas, "reactions", header(schema_id, 1) + b"\x12\x05alice").user_id == "alice"
+
+
+def test_records_of_older_versions_are_read_after_a_restart(registry_url, client, prefix):
+    registered(registry_url, "shared.")
+    older = client.register_schema(f"{prefix}signals-value", signal_file(with_a_new_message_in_front))
+    client.set_compatibility(f"{prefix}signals-value", "NONE")
+    client.register_schema(f"{prefix}signals-value", signal_file())
+    schemas = registered(registry_url, prefix)
+    assert schemas.unframe("signals", header(older, 1) + SIGNAL.SerializeToString()) == SIGNAL
+
+
+def test_an_unknown_id_is_not_asked_for_again_until_its_time_has_passed(registry_url, client, prefix):
+    clock = [0.0]
+    schemas = registered(registry_url, prefix, clock=lambda: clock[0])
+    coming = (
+        client.register_schema(
+            "somebody-value", Schema(f'syntax = "proto3"; message M{uuid.uuid4().hex} {{}}', "PROTOBUF")
+        )
+        + 1
+    )
+    value = header(coming, 1) + SIGNAL.SerializeToString()
+    assert refusal(unframe_public, schemas, "signals", value).reason == "unknown-schema"
+    assert client.register_schema(f"{prefix}signals-value", signal_file(with_a_new_message_in_front)) == coming
+    clock[0] += UNKNOWN_KEPT_S - 1
+    assert refusal(unframe_public, schemas, "signals", value).reason == "unknown-schema"
+    clock[0] += 2
+    assert unframe_public(schemas, "signals", value) == SIGNAL
+
+
+@asynccontextmanager
+async def forwarder(url: str, *, port: int = 0):
+    """A port that stands for the registry, so that a test can take it away while the registry goes on."""
+    target = urlsplit(url)
+
+    async def pump(reader, writer):
+        try:
+            while data := await reader.read(65536):
+                writer.write(data)
+                await writer.drain()
+        except OSError:
+            pass
+        finally:
+            writer.close()
+
+    async def accept(reader, writer):
+        there_reader, there_writer = await asyncio.open_connection(target.hostname, target.port)
+        await asyncio.gather(pump(reader, there_writer), pump(there_reader, writer))
+
+    server = await asyncio.start_server(accept, "127.0.0.1", port)
+    try:
+        yield server.sockets[0].getsockname()[1]
+    finally:
+        server.close()
+
+
+def test_with_the_registry_down_known_ids_go_on_and_others_wait_for_a_redrive(registry_url, client, prefix):
+    async def scenario():
+        clock = [0.0]
+        async with forwarder(registry_url) as port:
+            url = urlunsplit(urlsplit(registry_url)._replace(netloc=f"127.0.0.1:{port}"))
+            schemas = Schemas(url, prefix, clock=lambda: clock[0])
+            await schemas.register()
+        newer = client.register_schema(f"{prefix}signals-value", signal_file(with_a_new_message_in_front))
+        value = header(newer, 1) + SIGNAL.SerializeToString()
+
+        assert await schemas.unframe_public("signals", schemas.frame("signals", SIGNAL)) == SIGNAL
+        with pytest.raises(BadFrame, match="registry-unavailable"):
+            await schemas.unframe_public("signals", value)
+        async with forwarder(registry_url, port=port):
+            with pytest.raises(BadFrame, match="registry-unavailable"):
+                await schemas.unframe_public("signals", value)
+            clock[0] += OUTAGE_KEPT_S
+            assert await schemas.unframe_public("signals", value) == SIGNAL
+
+    asyncio.run(scenario())
+
+
+def test_registering_without_a_registry_says_so_in_one_line(prefix):
+    with pytest.raises(RegistryError) as caught:
+        registered("http://127.0.0.1:1/apis/ccompat/v7", prefix, attempts=2)
+    assert "\n" not in str(caught.value)
+    assert "127.0.0.1:1" in str(caught.value)
+
+
+def test_json_is_read_by_its_header(shared):
+    value = b'{"user_id": "alice", "task_completed": {"external_id": "milk"}, "event_id": "e1"}'
+    headers = [("content-type", b"application/json")]
+    assert unframe_public(shared, "signals", value, headers=headers) == SIGNAL
+
+
+def test_names_are_read_from_a_descriptor_as_from_text():
+    assert message_names(signal_file().schema_str)[0] == "oo.v1.Signal"
