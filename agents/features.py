@@ -44,6 +44,7 @@ NAMES = (
     "dismissed",
 )
 D = len(NAMES)
+_PLACE = {name: place for place, name in enumerate(NAMES)}
 ONE = 64
 DEFAULT_MINUTES = 30
 """How long a task is taken to last when nobody said."""
@@ -55,8 +56,10 @@ class Moment:
 
     now_ms: int
     part: int
-    shared: dict[str, int]
-    by_kind: dict[int, dict[str, int]]
+    often_done_now: bool
+    """Half or more of a full count of tasks done falls into this part of the day."""
+    base: dict[int, tuple[int, ...]]
+    """By tip kind, the vector before anything of the candidate's own is in it."""
     calendar: Calendar
 
 
@@ -81,33 +84,44 @@ def moment(row: row_pb2.UserRow, *, calendar: Calendar, now_ms: int) -> Moment:
         "reactions_1h": ONE * last_hour // (last_hour + 3),
         "done_in_this_part": ONE * done_here // (done_here + 5),
     }
-    by_kind = {
-        int(kind): {
-            name: windows.rate_64(row.windows, now_ms=now_ms, span_ms=span_ms, reaction=reaction, kind=kind)
-            for name, span_ms, reaction in (
-                ("done_rate_28d", 28 * DAY_MS, outcome_pb2.Outcome.DONE),
-                ("dismiss_rate_7d", 7 * DAY_MS, outcome_pb2.Outcome.DISMISS),
-                ("snooze_rate_24h", DAY_MS, outcome_pb2.Outcome.SNOOZE),
+    base = {
+        int(kind): _placed({"one": ONE, name: ONE, **shared, **rates})
+        for kind, name, rates in (
+            (kind, name, _rates(row, kind=kind, now_ms=now_ms))
+            for kind, name in (
+                (decision_pb2.Decision.TASK, "one"),
+                (decision_pb2.Decision.STARTER, "starter"),
+                (decision_pb2.Decision.GENERATED, "generated"),
             )
-        }
-        for kind in (decision_pb2.Decision.TASK, decision_pb2.Decision.STARTER, decision_pb2.Decision.GENERATED)
+        )
     }
-    return Moment(now_ms=now_ms, part=part, shared=shared, by_kind=by_kind, calendar=calendar)
+    return Moment(now_ms=now_ms, part=part, often_done_now=shared["done_in_this_part"] >= ONE // 2, base=base, calendar=calendar)
 
 
 def vector(proposal: Proposal, *, at: Moment) -> tuple[int, ...]:
     """The features of one candidate: (D,) in units of 1/64. Saying nothing has none: all zeros."""
     if proposal.kind == decision_pb2.Decision.NONE:
         return (0,) * D
-    values = {
-        "one": ONE,
-        "starter": ONE * (proposal.kind == decision_pb2.Decision.STARTER),
-        "generated": ONE * (proposal.kind == decision_pb2.Decision.GENERATED),
-        **at.shared,
-        **at.by_kind[proposal.kind],
-        **_of_task(proposal.task, at=at),
+    x = list(at.base[proposal.kind])
+    if proposal.task is not None:
+        for name, value in _of_task(proposal.task, at=at).items():
+            x[_PLACE[name]] = value
+    return tuple(x)
+
+
+def _placed(values: dict[str, int]) -> tuple[int, ...]:
+    return tuple(values.get(name, 0) for name in NAMES)
+
+
+def _rates(row: row_pb2.UserRow, *, kind: int, now_ms: int) -> dict[str, int]:
+    return {
+        name: windows.rate_64(row.windows, now_ms=now_ms, span_ms=span_ms, reaction=reaction, kind=kind)
+        for name, span_ms, reaction in (
+            ("done_rate_28d", 28 * DAY_MS, outcome_pb2.Outcome.DONE),
+            ("dismiss_rate_7d", 7 * DAY_MS, outcome_pb2.Outcome.DISMISS),
+            ("snooze_rate_24h", DAY_MS, outcome_pb2.Outcome.SNOOZE),
+        )
     }
-    return tuple(max(-ONE, min(ONE, values.get(name, 0))) for name in NAMES)
 
 
 def _of_task(task: row_pb2.Task | None, *, at: Moment) -> dict[str, int]:

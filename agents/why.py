@@ -23,7 +23,7 @@ def lines(row: row_pb2.UserRow, proposal: Proposal, *, at: Moment) -> list[str]:
         found += _about_task(row, task, at=at)
     elif proposal.kind == decision_pb2.Decision.STARTER:
         found.append("There is nothing on your list that could be done now")
-    if at.shared["done_in_this_part"] >= 32:
+    if at.often_done_now:
         found.append(f"You often get things done in the {part_name(at.part)}")
     if not found:
         found.append("It is next on your list")

@@ -1,0 +1,132 @@
+"""One journal partition as a fold: rows and marks in, outputs out. Live work, verify and replay all run this.
+
+It never reads or writes a topic; the caller brings the records in offset order and says when a batch has settled.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+
+from oo.v1 import journal_pb2, row_pb2
+from streams.record import Record
+from tables import marks
+from tables.totals import Totals
+
+from agents.features import VERSION, D
+from agents.step import NOTHING, Entry, InForce, Outputs, step
+
+
+class VersionMissing(Exception):
+    """A mark names a policy version that the caller did not bring; the partition has to wait for it."""
+
+    def __init__(self, version_id: str) -> None:
+        super().__init__(f"policy version {version_id} is not there")
+        self.version_id = version_id
+
+
+def entry_of(record: Record, journal: journal_pb2.JournalRecord, *, topic_id: bytes) -> Entry:
+    """The journal record where it stands in the log."""
+    return Entry(
+        user_id=(record.key or b"").decode(),
+        topic_id=topic_id,
+        partition=record.partition,
+        offset=record.offset,
+        time_ms=record.timestamp_ms,
+        record=journal,
+    )
+
+
+@dataclass(slots=True)
+class Partition:
+    """The state of one partition. `rows` holds serialized UserRows by user; `versions` what each version id means."""
+
+    partition: int
+    versions: Mapping[str, InForce]
+    """By version id; the empty id is the prior, in force before the first mark."""
+    rows: dict[str, bytes] = field(default_factory=dict)
+    marks: row_pb2.PartitionRow = field(default_factory=row_pb2.PartitionRow)
+    totals: Totals = field(default_factory=lambda: Totals(d=D, feature_version=VERSION))
+    committed: int = 0
+    """Offset below which no record comes again: marks below it may go."""
+    _touched: dict[str, row_pb2.UserRow] = field(default_factory=dict)
+    _again: set[str] = field(default_factory=set)
+    _marked: bool = False
+
+    def apply(self, entry: Entry) -> Outputs:
+        """Folds one record in. Raises VersionMissing before anything has changed."""
+        if entry.record.HasField("mark"):
+            self._mark(entry)
+            return NOTHING
+        version_id = marks.version_at(self.marks, offset=entry.offset)
+        if version_id not in self.versions:
+            raise VersionMissing(version_id)
+        before = self.row(entry.user_id)
+        after, outputs = step(before, entry, self.versions[version_id])
+        if after is not None and after is not before:
+            self._touched[entry.user_id] = after
+        elif before is not None and before.topic_id == entry.topic_id and before.journal_offset == entry.offset:
+            # At the fence: its outputs were acknowledged before the row existed, but was the row?
+            self._again.add(entry.user_id)
+        return outputs
+
+    def row(self, user_id: str) -> row_pb2.UserRow | None:
+        """The person's row as it stands, with what this batch changed."""
+        row = self._touched.get(user_id)
+        if row is None and user_id in self.rows:
+            row = row_pb2.UserRow.FromString(self.rows[user_id])
+        return row
+
+    def changed(self) -> Iterator[tuple[str, row_pb2.UserRow]]:
+        """Rows that have to be written before the batch may be committed."""
+        for user_id in sorted(self._touched.keys() | self._again):
+            row = self.row(user_id)
+            assert row is not None
+            yield user_id, row
+
+    def changed_marks(self) -> row_pb2.PartitionRow | None:
+        """The partition row, if this batch changed it."""
+        return self.marks if self._marked else None
+
+    def settle(self) -> None:
+        """The batch's rows are acknowledged: they are the state from here on."""
+        for user_id, row in self._touched.items():
+            self._add_to_totals(user_id, row)
+            self.rows[user_id] = row.SerializeToString(deterministic=True)
+        self._touched.clear()
+        self._again.clear()
+        self._marked = False
+
+    def recount(self) -> None:
+        """Adds the totals up anew from the rows: after recovery, and when a landmark has moved."""
+        self.totals = Totals(d=D, feature_version=VERSION)
+        self.totals.add_all(row_pb2.UserRow.FromString(message).sums for message in self.rows.values())
+
+    def _add_to_totals(self, user_id: str, row: row_pb2.UserRow) -> None:
+        if not row.HasField("sums"):
+            return
+        before = row_pb2.UserRow.FromString(self.rows[user_id]).sums if user_id in self.rows else None
+        if before == row.sums:
+            return
+        if self.totals.is_behind(row.sums):
+            others = (message for other, message in self.rows.items() if other != user_id)
+            self.totals = Totals(d=D, feature_version=VERSION)
+            self.totals.add_all([row.sums, *(row_pb2.UserRow.FromString(message).sums for message in others)])
+            return
+        self.totals.replace(before, row.sums)
+
+    def _mark(self, entry: Entry) -> None:
+        mark = entry.record.mark
+        if mark.version_id not in self.versions:
+            raise VersionMissing(mark.version_id)
+        after = marks.apply(self.marks, mark, offset=entry.offset, committed=self.committed)
+        if after is not self.marks:
+            after.topic_id, after.journal_offset, after.next_wake_ms = entry.topic_id, entry.offset, 0
+            self.marks, self._marked = after, True
+
+
+def fold(partition: Partition, entries: Iterable[Entry]) -> Iterator[tuple[Entry, Outputs]]:
+    """Folds a whole journal partition, settling as it goes: for verify, replay and tests."""
+    for entry in entries:
+        yield entry, partition.apply(entry)
+        partition.settle()
