@@ -5,13 +5,12 @@ It never holds what a decision depends on: with PostgreSQL down, tips go on, and
 
 from connectors.postgres.history import Cursor, Entry, History
 from connectors.postgres.migrate import migrate
-from connectors.postgres.roles import HISTORY, MODULES, REGISTRY, ROLES
+from connectors.postgres.roles import HISTORY, MODULES, ROLES
 from connectors.postgres.sink import Refused, Sink, Written
 
 __all__ = [
     "HISTORY",
     "MODULES",
-    "REGISTRY",
     "ROLES",
     "Cursor",
     "Entry",

@@ -48,8 +48,7 @@ class Entry:
 
 _COLUMNS = "decision_id, decided_ms, valid_until_ms, kind, title, message, outcome, outcome_ms"
 _FIRST = (
-    f"SELECT {_COLUMNS} FROM recommender.history WHERE user_id = %s"
-    " ORDER BY decided_ms DESC, decision_id DESC LIMIT %s"
+    f"SELECT {_COLUMNS} FROM recommender.history WHERE user_id = %s ORDER BY decided_ms DESC, decision_id DESC LIMIT %s"
 )
 _NEXT = (
     f"SELECT {_COLUMNS} FROM recommender.history WHERE user_id = %s AND (decided_ms, decision_id) < (%s, %s)"

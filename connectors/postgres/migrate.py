@@ -38,7 +38,7 @@ def migrate(
 
     Safe to run again and from several starts at once: all of it happens, or nothing.
     `admin_dsn` names the database (URL or libpq keywords) as a role that may create roles and schemas.
-    Raises ValueError where `passwords` lacks a role, psycopg.Error or sqlalchemy.exc.SQLAlchemyError from the server.
+    Names in `passwords` that are no roles of ours are left alone. Raises ValueError where it lacks a role, psycopg.Error or sqlalchemy.exc.SQLAlchemyError from the server.
     """
     missing = [role for role in ROLES if not passwords.get(role)]
     if missing:

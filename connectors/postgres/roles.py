@@ -10,13 +10,11 @@ from typing import Final
 MODULES: Final = ("auth", "profile", "integrations", "recommender", "notifier")
 """Each has a schema and a login role of the same name; tables in it come from migrations."""
 
-REGISTRY: Final = "registry"
-"""The schema registry's storage: it makes its own tables, so its role owns its schema."""
-
 HISTORY: Final = "history"
 """The edge's role: it selects from the view recommender.history and from nothing else."""
 
-ROLES: Final = (*MODULES, REGISTRY, HISTORY)
+ROLES: Final = (*MODULES, HISTORY)
+"""All that may connect to this database; the schema registry has a database of its own."""
 
-SEARCH_PATHS: Final = {**{role: role for role in (*MODULES, REGISTRY)}, HISTORY: "recommender"}
+SEARCH_PATHS: Final = {**{role: role for role in MODULES}, HISTORY: "recommender"}
 """The one schema in which each role's unqualified names are looked up."""

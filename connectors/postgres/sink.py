@@ -278,7 +278,7 @@ def _id_fault(**ids: str) -> str:
 
 
 class _Enum(Protocol):
-    def Name(self, number: int) -> str: ...  # noqa: N802
+    def Name(self, number: int) -> str: ...
 
 
 def _name(enum: _Enum, number: int) -> str:

@@ -12,14 +12,15 @@ import psycopg
 import pytest
 from psycopg import sql
 from psycopg.errors import InsufficientPrivilege
+from sqlalchemy.exc import ProgrammingError
 
-from connectors.postgres import HISTORY, MODULES, REGISTRY, ROLES, Cursor, History, Refused, Sink, Written, migrate
+from connectors.postgres import HISTORY, MODULES, ROLES, Cursor, History, Refused, Sink, Written, migrate
 from oo.v1.decision_pb2 import Decision
 from oo.v1.outcome_pb2 import Outcome
 from tests.connectors.postgres_cluster import PASSWORDS, Cluster, Database
 
-SCHEMAS = (*MODULES, REGISTRY, "public", "migrations")
-OWN = {**{role: role for role in (*MODULES, REGISTRY)}, HISTORY: ""}
+SCHEMAS = (*MODULES, "public", "migrations")
+OWN = {**{role: role for role in MODULES}, HISTORY: ""}
 PAIRS = [(role, schema) for role in ROLES for schema in SCHEMAS if schema != OWN[role]]
 
 
@@ -147,12 +148,11 @@ def test_no_role_makes_temporary_tables(shared: Database) -> None:
         connection.execute("CREATE TEMPORARY TABLE t ()")
 
 
-def test_the_registry_makes_its_own_tables(shared: Database) -> None:
-    with psycopg.connect(shared.dsn(REGISTRY)) as connection:
-        connection.execute("CREATE TABLE artifacts (id bigint)")
-        owner = connection.execute("SELECT schemaname FROM pg_tables WHERE tablename = 'artifacts'").fetchone()
-        connection.rollback()
-    assert owner == ("registry",)
+def test_a_role_that_is_not_listed_cannot_even_connect(shared: Database) -> None:
+    with shared.admin() as admin:
+        admin.execute("CREATE ROLE registry LOGIN PASSWORD 'known'")
+    with pytest.raises(psycopg.OperationalError, match="does not have CONNECT privilege"):
+        psycopg.connect(host=shared.host, dbname=shared.name, user="registry", password="known")
 
 
 def _structure(database: Database) -> list[tuple[Any, ...]]:
@@ -202,13 +202,13 @@ def test_four_starts_at_once_all_reach_the_head(postgres: Cluster) -> None:
 def test_a_migration_that_fails_leaves_nothing_behind(postgres: Cluster) -> None:
     database = postgres.create()
     with database.admin() as admin:
-        # The last statement of the migration finds its schema taken.
-        admin.execute("CREATE SCHEMA registry")
-    with pytest.raises(Exception, match="registry"):
+        # The last of the migration's schemas is taken.
+        admin.execute("CREATE SCHEMA notifier")
+    with pytest.raises(ProgrammingError, match="notifier"):
         migrate(database.admin_dsn, PASSWORDS)
     with database.admin() as admin:
         schemas = admin.execute("SELECT nspname FROM pg_namespace WHERE nspname = ANY(%s)", ([*SCHEMAS],)).fetchall()
-    assert sorted(name for (name,) in schemas) == ["public", "registry"]
+    assert sorted(name for (name,) in schemas) == ["notifier", "public"]
 
 
 def test_a_missing_password_is_named_before_anything_is_done(postgres: Cluster) -> None:
@@ -234,7 +234,9 @@ def test_the_migrations_are_inside_the_package() -> None:
 # What the sink writes
 
 
-def _decision(number: int, *, user: str = "alice", kind: int = Decision.TASK, decided_ms: int | None = None) -> Decision:
+def _decision(
+    number: int, *, user: str = "alice", kind: int = Decision.TASK, decided_ms: int | None = None
+) -> Decision:
     decision = Decision(
         decision_id=f"d{number:04}",
         user_id=user,
@@ -353,9 +355,7 @@ def test_a_message_that_cannot_be_held_is_handed_back_and_its_neighbours_are_wri
         Refused(3, "user_id is longer than 256 bytes"),
         Refused(4, "chosen is 9, past the slate of 3"),
     )
-    assert written.refused[0].detail == (
-        'PostgreSQL cannot hold it: invalid byte sequence for encoding "UTF8": 0x00'
-    )
+    assert written.refused[0].detail == ('PostgreSQL cannot hold it: invalid byte sequence for encoding "UTF8": 0x00')
     assert _rows(database, "SELECT decision_id FROM recommender.decisions ORDER BY 1") == [("d0001",), ("d0007",)]
     assert _rows(database, "SELECT count(*) FROM recommender.tip_scores") == [(6,)]
 

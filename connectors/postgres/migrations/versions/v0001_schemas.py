@@ -91,7 +91,6 @@ def upgrade() -> None:
         )
         op.execute(f"ALTER DEFAULT PRIVILEGES IN SCHEMA {module} GRANT USAGE ON SEQUENCES TO {module}")
         op.execute(f"ALTER DEFAULT PRIVILEGES IN SCHEMA {module} GRANT EXECUTE ON FUNCTIONS TO {module}")
-    op.execute("CREATE SCHEMA registry AUTHORIZATION registry")
     op.execute(TABLES)
     op.execute("GRANT USAGE ON SCHEMA recommender TO history")
     op.execute("GRANT SELECT ON recommender.history TO history")

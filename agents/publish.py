@@ -1,0 +1,211 @@
+"""Publish: writes tips to Valkey, where the edge reads them, and writes them again when Valkey has lost them.
+
+It never decides which tip is newer (connectors/valkey.py compares in Lua), and never acknowledges a tip that Valkey
+does not hold.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import faust
+from faust.types import StreamT
+
+from agents.refuse import DeadLetters, Refusal
+from agents.retry import PATIENT, Backoff, until_done
+from connectors.tip_progress import Mark, TipProgress
+from connectors.valkey import TipStore, Unreachable
+from oo.v1.decision_pb2 import Tip
+from streams.frames import BadFrame, Schemas
+from streams.partitions import Partitions
+from streams.record import Batch, Record
+
+logger = logging.getLogger(__name__)
+
+WATCH_EVERY_S = 1.0
+"""How soon an emptied Valkey is noticed while no tip comes."""
+
+
+@dataclass(frozen=True, slots=True)
+class TipsTopic:
+    """The topic that tips come from, and how to read a part of one partition again without the consumer group."""
+
+    name: str
+    topic_id: bytes
+    end: Callable[[int], Awaitable[int]]
+    """partition -> its high-water mark now."""
+    read: Callable[[int, int, int], AsyncIterator[list[Record]]]
+    """(partition, start, end) -> the records in [start, end), in lists of a bounded size."""
+
+
+class MarkMoved(Exception):
+    """Valkey was emptied, or another worker wrote, while this one did."""
+
+
+def build(
+    app: faust.App,
+    *,
+    topic: TipsTopic,
+    store: TipStore,
+    progress: TipProgress,
+    schemas: Schemas,
+    dead_letters: DeadLetters,
+    backoff: Backoff = PATIENT,
+    watch_every_s: float = WATCH_EVERY_S,
+) -> Partitions:
+    """Declare the agent on `app`; the stream returned is for health and lag."""
+    publisher = Publisher(
+        topic=topic, store=store, progress=progress, schemas=schemas, dead_letters=dead_letters, backoff=backoff
+    )
+    partitions = Partitions(
+        app,
+        topic.name,
+        publisher.handle,
+        on_assigned=publisher.assign,
+        on_revoked=publisher.revoke,
+        # A batch may wait for Valkey as long as it takes: that is no stall.
+        stalled_after_s=math.inf,
+    )
+
+    @app.agent(app.topic(topic.name), name="publish")
+    async def publish(stream: StreamT[Any]) -> None:
+        await partitions.run(stream)
+
+    async def watch() -> None:
+        while not app.should_stop:
+            await asyncio.sleep(watch_every_s)
+            await publisher.watch()
+
+    app.task(watch)
+    return partitions
+
+
+class Publisher:
+    """The life of the assigned partitions' marks.
+
+    `_marks[p]` is the mark's text as this process last saw or wrote it: Valkey holds every tip of p below it. Each
+    write of tips ends with moving the mark from there; where it no longer stands there, Valkey has lost something
+    (or another worker writes), and the partition is read again from where the mark does stand.
+    """
+
+    def __init__(
+        self,
+        *,
+        topic: TipsTopic,
+        store: TipStore,
+        progress: TipProgress,
+        schemas: Schemas,
+        dead_letters: DeadLetters,
+        backoff: Backoff = PATIENT,
+    ) -> None:
+        self._topic = topic
+        self._store = store
+        self._progress = progress
+        self._schemas = schemas
+        self._dead_letters = dead_letters
+        self._backoff = backoff
+        self._marks: dict[int, str] = {}
+        self._turns: dict[int, asyncio.Lock] = {}
+
+    async def assign(self, partitions: set[int]) -> None:
+        """Take partitions over: Valkey holds all their tips when this returns."""
+        for partition in sorted(partitions):
+            self._turns[partition] = asyncio.Lock()
+            async with self._turns[partition]:
+                await self._until_done(partial(self._read_again, partition))
+
+    async def revoke(self, partitions: set[int]) -> None:
+        """Forget partitions; a `watch` under way for them ends first."""
+        for partition in partitions:
+            turn = self._turns.pop(partition, None)
+            if turn is not None:
+                async with turn:
+                    self._marks.pop(partition, None)
+
+    async def handle(self, batch: Batch) -> None:
+        """Return once Valkey holds the batch's tips, and what is no tip is a dead letter."""
+        tips: list[tuple[int, Tip]] = []
+        refusals: list[Refusal] = []
+        for record in batch.records:
+            if record.value is None:
+                continue  # a tombstone: the user's erasure removes the key itself
+            try:
+                tips.append((record.offset, self._tip(record)))
+            except BadFrame as bad:
+                refusals.append(Refusal(record, bad.reason, bad.detail))
+        await self._dead_letters.refuse(refusals)
+        async with self._turns[batch.partition]:
+            await self._until_done(lambda: self._write(batch.partition, tips, batch.last + 1))
+
+    async def watch(self) -> None:
+        """Read again what Valkey has lost since it was written; one attempt, and none with Valkey down."""
+        with contextlib.suppress(*Unreachable, MarkMoved):
+            standing = await self._progress.read()
+            for partition, mark in list(self._marks.items()):
+                turn = self._turns.get(partition)
+                # While a batch is being written its own move will tell.
+                if turn is None or turn.locked() or standing.get(partition, "") == mark:
+                    continue
+                async with turn:
+                    await self._read_again(partition)
+
+    async def _write(self, partition: int, tips: list[tuple[int, Tip]], end: int) -> None:
+        seen = self._marks[partition]
+        held = Mark.parse(seen)
+        assert held is not None, "a partition is caught up before its first batch"
+        if end <= held.offset:
+            return
+        await self._store.publish_tips([tip for offset, tip in tips if offset >= held.offset])
+        to = Mark(self._topic.topic_id, end)
+        if await self._progress.move(partition, seen=seen, to=to):
+            self._marks[partition] = to.text
+        else:
+            await self._read_again(partition)
+
+    async def _read_again(self, partition: int) -> None:
+        """Write the partition's tips from where Valkey's mark stands to the partition's end, mark by mark.
+
+        Raises MarkMoved where somebody else moves the mark meanwhile.
+        """
+        seen = (await self._progress.read()).get(partition, "")
+        mark = Mark.parse(seen)
+        end = await self._topic.end(partition)
+        start = 0
+        # Another topic id: the topic was made anew. Past the end: the topic lost records that it had. Both: from 0.
+        if mark is not None and mark.topic_id == self._topic.topic_id and mark.offset <= end:
+            start = mark.offset
+        logger.info("tips.read_again partition=%d start=%d end=%d", partition, start, end)
+        async for records in self._topic.read(partition, start, end):
+            if partition not in self._turns:
+                return  # revoked meanwhile
+            tips = []
+            for record in records:
+                # What is no tip becomes a dead letter where the consumer group passes it.
+                with contextlib.suppress(BadFrame):
+                    if record.value is not None:
+                        tips.append(self._tip(record))
+            await self._store.publish_tips(tips)
+            seen = await self._move(partition, seen=seen, offset=records[-1].offset + 1)
+        # Holes at the end, left by compaction, hold no tips.
+        self._marks[partition] = await self._move(partition, seen=seen, offset=end)
+
+    async def _move(self, partition: int, *, seen: str, offset: int) -> str:
+        to = Mark(self._topic.topic_id, offset)
+        if to.text != seen and not await self._progress.move(partition, seen=seen, to=to):
+            raise MarkMoved(f"partition {partition}: the mark no longer stands at {seen or 'nothing'}")
+        return to.text
+
+    def _tip(self, record: Record) -> Tip:
+        tip = self._schemas.unframe("tips", record.value)
+        assert isinstance(tip, Tip), "one message type stands on this topic"
+        return tip
+
+    async def _until_done(self, work: Callable[[], Awaitable[None]]) -> None:
+        await until_done(work, on=(*Unreachable, MarkMoved), what="valkey", backoff=self._backoff)

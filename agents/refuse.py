@@ -1,0 +1,69 @@
+"""Sends what an agent could not take to the dead letters, and waits until Kafka has it.
+
+It never decides what is refused.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from streams.dead_letters import dead_letter
+from streams.frames import Schemas
+from streams.producer import Producer
+from streams.record import Record
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A record that an agent did not take: `reason` is a short fixed word, `detail` a sentence."""
+
+    record: Record
+    reason: str
+    detail: str
+
+
+def clock_ms() -> int:
+    """Now, in ms since 1970."""
+    return time.time_ns() // 1_000_000
+
+
+@dataclass(frozen=True, slots=True)
+class DeadLetters:
+    """The topic of dead letters; `topic_ids` by full name of the topics that records come from."""
+
+    producer: Producer
+    schemas: Schemas
+    topic: str
+    topic_ids: Mapping[str, bytes]
+    now_ms: Callable[[], int] = clock_ms
+
+    async def refuse(self, refusals: Sequence[Refusal]) -> None:
+        """Return once every letter is acknowledged; raises DeliveryFailed, and then nothing may be committed."""
+        futures = []
+        for refusal in refusals:
+            record = refusal.record
+            letter = dead_letter(
+                record,
+                topic_id=self.topic_ids[record.topic],
+                reason=refusal.reason,
+                detail=refusal.detail,
+                refused_ms=self.now_ms(),
+            )
+            logger.warning(
+                "record.refused topic=%s partition=%d offset=%d reason=%s",
+                record.topic,
+                record.partition,
+                record.offset,
+                refusal.reason,
+            )
+            await self.producer.room()
+            key = f"{record.topic}/{record.partition}/{record.offset}".encode()
+            value = self.schemas.frame("dead-letters", letter)
+            futures.append(self.producer.produce(self.topic, key=key, value=value))
+        await asyncio.gather(*futures)
