@@ -100,7 +100,7 @@ def from_json(kind: type[Message], value: bytes | None, *, bytes_max: int) -> Me
         return Parse(text, kind(), max_recursion_depth=JSON_DEPTH_MAX)
     except UnicodeDecodeError as error:
         raise BadFrame("bad-json", f"not UTF-8 at byte {error.start}") from error
-    except (ParseError, ValueError, RecursionError) as error:
+    except (ParseError, ValueError) as error:
         raise BadFrame("bad-json", " ".join(str(error).split()) or type(error).__name__) from error
 
 
