@@ -1,0 +1,142 @@
+"""What a file says now against what was last sent of it: only the difference becomes signals.
+
+It never reads the file nor keeps the memory: both come in, the signals and the memory to keep after they were
+acknowledged go out.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+
+from oo.v1.signal_pb2 import CalendarEventRemoved, Signal, TaskRemoved
+
+from connectors.source_file import Parsed, timestamp
+
+ITEMS_MAX = 50_000
+"""Remembered per file; past it what has gone longest is forgotten first."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sent:
+    """What was last said about one task or event."""
+
+    digest: str
+    """Of its content."""
+    change: int
+    """0 when first said, one more for each change: a text that comes back is not a duplicate of its first time."""
+    gone: bool = False
+    """Said to be completed, removed, or over: its absence is nothing new."""
+    source: str = ""
+    """The signals' source."""
+    ends_ms: int = 0
+    """When an event is over; 0 for a task."""
+
+
+@dataclass(frozen=True, slots=True)
+class Memory:
+    """What was sent of one file to one person's account."""
+
+    event_ms: int = 0
+    """The latest event time sent; the next is never before it, or the last writer would not win."""
+    items: Mapping[str, Sent] = field(default_factory=dict)
+    """By kind and external id ("task:...", "event:..."), in order of their last change."""
+
+
+def differences(
+    memory: Memory, parsed: Parsed, *, user_id: str, modified_ms: int, now_ms: int, removals: bool
+) -> tuple[list[Signal], Memory]:
+    """Signals for what is new or changed, then removals of what is absent, and the memory once they are acknowledged.
+
+    A signal's event_id is made of its external id, its content and how often it changed: the same difference found
+    twice (after a crash, by another process, on another day) has the same ids. `removals` False leaves what is
+    absent alone, as does a file that may be cut off. `modified_ms` is the file's, taken as now if it lies ahead.
+
+    >>> call_mom = Signal(source='todo.txt')
+    >>> call_mom.task_upserted.external_id, call_mom.task_upserted.title = 'todo.txt#1', 'Call Mom'
+    >>> times = {'user_id': 'ann', 'modified_ms': 5, 'now_ms': 9, 'removals': True}
+    >>> signals, memory = differences(Memory(), Parsed(signals=(call_mom,)), **times)
+    >>> [signal.WhichOneof('payload') for signal in signals]
+    ['task_upserted']
+    >>> differences(memory, Parsed(signals=(call_mom,)), **times)[0]
+    []
+    >>> differences(memory, Parsed(signals=()), **times)[0][0].WhichOneof('payload')
+    'task_removed'
+    """
+    event_ms = max(min(modified_ms, now_ms), memory.event_ms)
+    items = dict(memory.items)
+    changed: list[Signal] = []
+    present: set[str] = set()
+    for signal in parsed.signals:
+        key = item_key(signal)
+        present.add(key)
+        known = items.get(key)
+        digest = content_digest(signal)
+        if known is not None and known.digest == digest:
+            continue
+        now_said = _said(signal, digest=digest, change=known.change + 1 if known else 0)
+        # An item's own time may lie before what was last said about it: an event restored from a backup.
+        own_ms = signal.event_time.ToMilliseconds()
+        changed.append(_stamped(signal, now_said, event_ms=own_ms if known is None else max(own_ms, event_ms)))
+        items.pop(key, None)
+        items[key] = now_said
+    if removals and parsed.complete:
+        for key, known in list(items.items()):
+            if key in present or known.gone:
+                continue
+            over = 0 < known.ends_ms <= now_ms
+            signal = _removal(key, user_id=user_id, source=known.source)
+            said = replace(known, digest=content_digest(signal), change=known.change + 1, gone=True)
+            items.pop(key)
+            items[key] = replace(known, gone=True) if over else said
+            if not over:
+                changed.append(_stamped(signal, said, event_ms=event_ms))
+    return changed, Memory(event_ms=event_ms if changed else memory.event_ms, items=_bounded(items, present))
+
+
+def item_key(signal: Signal) -> str:
+    """What a signal is about, whatever it says about it."""
+    payload = signal.WhichOneof("payload") or ""
+    kind = "task" if payload.startswith("task") else "event"
+    return f"{kind}:{getattr(signal, payload).external_id}"
+
+
+def content_digest(signal: Signal) -> str:
+    """A hash of what a signal says, without when and by whom."""
+    payload = signal.WhichOneof("payload") or ""
+    content: bytes = getattr(signal, payload).SerializeToString(deterministic=True)
+    return hashlib.sha256(payload.encode() + b"\0" + content).hexdigest()[:16]
+
+
+def _said(signal: Signal, *, digest: str, change: int) -> Sent:
+    payload = signal.WhichOneof("payload") or ""
+    ends_ms = signal.calendar_event_upserted.end.ToMilliseconds() if payload == "calendar_event_upserted" else 0
+    return Sent(digest, change, gone=not payload.endswith("upserted"), source=signal.source, ends_ms=ends_ms)
+
+
+def _stamped(signal: Signal, said: Sent, *, event_ms: int) -> Signal:
+    stamped = Signal()
+    stamped.CopyFrom(signal)
+    stamped.event_time.CopyFrom(timestamp(event_ms))
+    payload = signal.WhichOneof("payload") or ""
+    revision = f"{said.digest}.{said.change}" if said.change else said.digest
+    stamped.event_id = f"{getattr(signal, payload).external_id}@{revision}"
+    return stamped
+
+
+def _removal(key: str, *, user_id: str, source: str) -> Signal:
+    kind, _, external_id = key.partition(":")
+    signal = Signal(user_id=user_id, source=source)
+    if kind == "task":
+        signal.task_removed.CopyFrom(TaskRemoved(external_id=external_id))
+    else:
+        signal.calendar_event_removed.CopyFrom(CalendarEventRemoved(external_id=external_id))
+    return signal
+
+
+def _bounded(items: dict[str, Sent], present: set[str]) -> dict[str, Sent]:
+    spare = len(items) - ITEMS_MAX
+    for key in [key for key, said in items.items() if said.gone and key not in present][: max(spare, 0)]:
+        del items[key]
+    return items

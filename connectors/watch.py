@@ -1,0 +1,190 @@
+"""Follows one file as its owner edits it: every settled change is read, and its difference sent.
+
+It never ends over a file that is missing, half written or unreadable, nor over a delivery that failed: it says so and
+looks again. What it sends to, parses with and remembers in is passed in.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from oo.v1.signal_pb2 import Signal
+from watchfiles import awatch
+
+from connectors.differences import Memory, differences
+from connectors.source_file import BYTES_MAX, Parsed, UnreadableFile
+
+_Signature = tuple[int, int, int]
+"""Time of writing, size, inode: what changes when a file does."""
+
+
+class NotDelivered(Exception):
+    """What was found could not be sent; it will be found again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How fast a watcher looks; the defaults suit a person at an editor."""
+
+    settle_s: float = 0.25
+    """A file counts as written once it stood still this long."""
+    empty_s: float = 2.0
+    """An emptied file counts as meant after this long: some editors empty it before they write."""
+    poll_s: float = 5.0
+    """Looks without being told, for file systems that do not tell; and after a failure."""
+    reread_s: float = 900.0
+    """Reads the unchanged file again: days pass, start dates come, and the calendar's window moves."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """A file's content at one moment, and the moment it was last written."""
+
+    data: bytes
+    modified: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What one look at the file came to."""
+
+    sent: Sequence[Signal] = ()
+    parsed: Parsed | None = None
+    trouble: str = ""
+    """Why nothing could be read or sent, or empty."""
+
+
+def read_file(path: Path) -> Snapshot:
+    """The file as it stands; raises OSError, and UnreadableFile if it is too large."""
+    stat = path.stat()
+    if stat.st_size > BYTES_MAX:
+        raise UnreadableFile(
+            f"it has {stat.st_size / 1024 / 1024:.1f} MB, the limit is {BYTES_MAX // 1024 // 1024} MB; "
+            "split it, or export a shorter time"
+        )
+    with path.open("rb") as file:
+        data = file.read(BYTES_MAX + 1)
+    return Snapshot(data=data, modified=datetime.fromtimestamp(stat.st_mtime, UTC))
+
+
+@dataclass(slots=True)
+class Watch:
+    """One file, one person, and what was sent so far."""
+
+    path: Path
+    user_id: str
+    memory: Memory
+    parse: Callable[[Snapshot, datetime], Parsed]
+    """Raises UnreadableFile."""
+    send: Callable[[Sequence[Signal]], Awaitable[None]]
+    """Returns once all are acknowledged; raises NotDelivered."""
+    remember: Callable[[Memory], None]
+    """Called only after `send` returned."""
+    now: Callable[[], datetime]
+    pace: Pace = Pace()
+
+    async def follow(self, stop: asyncio.Event) -> AsyncIterator[Report]:
+        """A report at the start and after each change, until `stop` is set."""
+        trouble = ""
+        seen: _Signature | None = None
+        read_at = float("-inf")
+        clock = asyncio.get_running_loop().time
+        async for _ in self._nudges(stop):
+            found = _signature(self.path)
+            due = clock() - read_at >= self.pace.reread_s
+            if found == seen and not trouble and not due:
+                continue
+            seen = await self._settled(stop)
+            if stop.is_set():
+                return
+            report = await self.look()
+            read_at = clock()
+            # The same trouble is said once.
+            if report.sent or report.trouble != trouble or (report.parsed and not due):
+                yield report
+            trouble = report.trouble
+
+    async def look(self) -> Report:
+        """Reads the file once and sends what is different."""
+        try:
+            snapshot = read_file(self.path)
+            now = self.now()
+            parsed = self.parse(snapshot, now)
+        except FileNotFoundError:
+            return Report(trouble=f"{self.path} is not there; waiting for it")
+        except (OSError, UnreadableFile) as error:
+            return Report(trouble=f"{self.path} cannot be read: {error}; waiting for it to change")
+        signals, memory = differences(
+            self.memory,
+            parsed,
+            user_id=self.user_id,
+            modified_ms=int(snapshot.modified.timestamp() * 1000),
+            now_ms=int(now.timestamp() * 1000),
+            removals=True,
+        )
+        if signals:
+            try:
+                await self.send(signals)
+            except NotDelivered as error:
+                return Report(parsed=parsed, trouble=f"{error}; trying again")
+        if memory != self.memory:
+            self.memory = memory
+            self.remember(memory)
+        return Report(sent=signals, parsed=parsed)
+
+    async def _nudges(self, stop: asyncio.Event) -> AsyncIterator[None]:
+        """Once at the start, then at each change in the file's folder and at each poll."""
+        yield
+        while not stop.is_set():
+            folder = self.path.resolve().parent
+            try:
+                # The folder, not the file: an editor that replaces the file by renaming leaves a watch on nothing.
+                async for _ in awatch(
+                    folder,
+                    watch_filter=None,
+                    recursive=False,
+                    stop_event=stop,
+                    debounce=50,
+                    step=20,
+                    rust_timeout=int(self.pace.poll_s * 1000),
+                    yield_on_timeout=True,
+                ):
+                    yield
+            except OSError:
+                # The folder itself is gone: look whether it came back.
+                yield
+            if not stop.is_set():
+                await _pause(stop, self.pace.poll_s)
+
+    async def _settled(self, stop: asyncio.Event) -> _Signature | None:
+        """Waits until the file stands still; longer where it is empty and had something before."""
+        signature = _signature(self.path)
+        while not stop.is_set():
+            emptied = (signature is None or signature[1] == 0) and any(
+                not said.gone for said in self.memory.items.values()
+            )
+            await _pause(stop, self.pace.empty_s if emptied else self.pace.settle_s)
+            found = _signature(self.path)
+            if found == signature:
+                break
+            signature = found
+        return signature
+
+
+def _signature(path: Path) -> _Signature | None:
+    try:
+        stat = path.stat()
+    except OSError:
+        return None
+    return stat.st_mtime_ns, stat.st_size, stat.st_ino
+
+
+async def _pause(stop: asyncio.Event, time_s: float) -> None:
+    try:
+        await asyncio.wait_for(stop.wait(), timeout=time_s)
+    except TimeoutError:
+        return
