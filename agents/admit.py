@@ -1,0 +1,82 @@
+"""Admit: the door. Reads the public topics, writes the journal, and refuses to the dead letters.
+
+Nothing is dropped in silence: a batch is acknowledged once each of its records is acknowledged by Kafka in one of the
+two topics. It never keeps state, so it may run anywhere and be killed at any time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import faust
+from oo.v1 import reaction_pb2, signal_pb2
+from streams.frames import BadFrame, Schemas
+from streams.partitions import Partitions
+from streams.producer import Delivered, Producer
+from streams.record import Batch, Record
+from streams.topics import Topic
+
+from agents.admission import Door, Refused
+from agents.refuse import DeadLetters, Refusal, clock_ms
+
+YIELD_S = 0.010
+"""The longest that a batch holds the event loop before others get a turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class Admit:
+    """One public topic's way into the journal."""
+
+    short_name: str
+    topic_id: bytes
+    journal: str
+    door: Door
+    schemas: Schemas
+    producer: Producer
+    dead_letters: DeadLetters
+
+    async def handle(self, batch: Batch) -> None:
+        """Return once every record of the batch stands in the journal or in the dead letters."""
+        loop = asyncio.get_running_loop()
+        journaled: list[asyncio.Future[Delivered]] = []
+        refusals: list[Refusal] = []
+        now_ms, turn_s = clock_ms(), loop.time()
+        for record in batch.records:
+            try:
+                key, value = await self._admit(record, now_ms=now_ms)
+            except (BadFrame, Refused) as refused:
+                refusals.append(Refusal(record, refused.reason, refused.detail))
+            else:
+                await self.producer.room()
+                journaled.append(self.producer.produce(self.journal, key=key, value=value))
+            if loop.time() - turn_s > YIELD_S:
+                await asyncio.sleep(0)
+                turn_s = loop.time()
+        await self.dead_letters.refuse(refusals)
+        await asyncio.gather(*journaled)
+
+    async def _admit(self, record: Record, *, now_ms: int) -> tuple[bytes, bytes]:
+        message = await self.schemas.unframe_public(self.short_name, record.value, headers=record.headers)
+        assert isinstance(message, signal_pb2.Signal | reaction_pb2.Reaction)
+        journal = self.door.admit(message, record, topic_id=self.topic_id, now_ms=now_ms)
+        return message.user_id.encode(), self.schemas.frame("journal", journal)
+
+
+def build(app: faust.App, *, admits: dict[str, Admit], topics: dict[str, Topic]) -> list[Partitions]:
+    """Declare one agent per public topic, named admit-<topic>."""
+    return [_declare(app, topics[name].name, admit.handle, name=f"admit-{name}") for name, admit in admits.items()]
+
+
+def _declare(
+    app: faust.App, topic: str, handle: Callable[[Batch], Awaitable[None]], *, name: str
+) -> Partitions:
+    partitions = Partitions(app, topic, handle)
+
+    @app.agent(app.topic(topic), name=name)
+    async def admit(stream: faust.Stream[Any]) -> None:
+        await partitions.run(stream)
+
+    return partitions

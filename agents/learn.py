@@ -1,0 +1,198 @@
+"""Learn: adds the partitions' sums into a policy version, publishes it, and marks it in every journal partition.
+
+A version is acknowledged before its marks are sent: whoever meets a mark finds its version. Learn keeps nothing of its
+own: after a crash it reads both topics again and sends the newest version's marks again, which changes nothing where
+they stand already.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import faust
+from oo.v1 import journal_pb2, policy_pb2, row_pb2
+from streams.frames import Schemas
+from streams.partitions import Partitions
+from streams.producer import Producer
+from streams.record import Batch, Record
+from streams.topics import Topic
+from tables import sums as sums_table
+from tables.zones import TZDATA_VERSION
+
+from agents.features import VERSION, D
+from agents.policies import POLICIES
+from agents.reward import DEFAULT, config_hash
+from agents.step import STEP_VERSION
+
+logger = logging.getLogger(__name__)
+
+WRITER = "learn/1"
+GROWTH_PERCENT = 2
+"""A new version is worth making once the weight of what was learned has grown by this much."""
+
+
+def add_up(parts: list[row_pb2.Sums]) -> row_pb2.Sums:
+    """The sum over partitions at the greatest landmark among them; the order of the parts changes not one bit."""
+    counted = [part for part in parts if part.feature_version == VERSION and part.gram]
+    total = sums_table.empty(d=D, feature_version=VERSION)
+    if not counted:
+        return total
+    landmark = max(part.landmark for part in counted)
+    gram, moment, n = sums_table.at_landmark(
+        row_pb2.Sums(feature_version=VERSION, landmark=landmark, gram=total.gram, moment=total.moment),
+        landmark=landmark,
+    )
+    for part in counted:
+        part_gram, part_moment, part_n = sums_table.at_landmark(part, landmark=landmark)
+        gram, moment, n = gram + part_gram, moment + part_moment, n + part_n
+    return row_pb2.Sums(
+        feature_version=VERSION, landmark=landmark, n=n, gram=gram.tolist(), moment=moment.tolist()
+    )
+
+
+@dataclass(slots=True)
+class _Latest:
+    version: policy_pb2.PolicyVersion | None = None
+
+
+class Learn:
+    """The agent over the one partition of policy-sums."""
+
+    def __init__(
+        self,
+        *,
+        topics: dict[str, Topic],
+        schemas: Schemas,
+        producer: Producer,
+        read: Callable[[str], AsyncIterator[list[Record]]],
+        every_s: float,
+        policy: str = "lin_ts",
+        config: policy_pb2.DecisionConfig = DEFAULT,
+    ) -> None:
+        self._topics = topics
+        self._schemas = schemas
+        self._producer = producer
+        self._read = read
+        self._every_s = every_s
+        self._policy = POLICIES[policy]
+        self._config = config
+        self._parts: dict[int, policy_pb2.PartitionSums] = {}
+        self._latest = _Latest()
+        self._time_ms = 0
+        self._owner = False
+        self._published_s = float("-inf")
+
+    async def assign(self, partitions: set[int]) -> None:
+        """Read both topics to their ends, and see to it that the newest version is marked everywhere."""
+        self._parts.clear()
+        async for records in self._read("policy-sums"):
+            self._take(records)
+        async for records in self._read("policies"):
+            for record in records:
+                if record.value is None:
+                    continue
+                version = self._schemas.unframe("policies", record.value)
+                assert isinstance(version, policy_pb2.PolicyVersion)
+                if self._latest.version is None or version.sequence > self._latest.version.sequence:
+                    self._latest.version = version
+        self._owner = True
+        if self._latest.version is not None:
+            await self._mark(self._latest.version)
+        await self.publish_version()
+
+    async def revoke(self, partitions: set[int]) -> None:
+        """Another worker learns now."""
+        self._owner = False
+        self._latest = _Latest()
+
+    async def handle(self, batch: Batch) -> None:
+        """Keep the greatest sums of each partition."""
+        self._take(list(batch.records))
+
+    async def publish_version(self) -> None:
+        """Make, publish and mark a new version, if there is enough new to matter."""
+        loop = asyncio.get_running_loop()
+        if not self._owner or loop.time() - self._published_s < self._every_s:
+            return
+        latest = self._latest.version
+        total = add_up([part.sums for part in self._parts.values()])
+        if latest is not None and not self._is_worth_it(latest, total):
+            return
+        version = self._policy.fit(
+            total, sequence=1 + (latest.sequence if latest else 0), config=self._config, now_ms=self._time_ms
+        )
+        named = policy_pb2.PolicyVersion()
+        named.CopyFrom(version)
+        named.inputs.extend(part.journal for _, part in sorted(self._parts.items()))
+        await self._producer.produce(
+            self._topics["policies"].name,
+            key=named.version_id.encode(),
+            value=self._schemas.frame("policies", named),
+        )
+        await self._mark(named)
+        self._latest.version = named
+        self._published_s = loop.time()
+        logger.info("version.published version_id=%s sequence=%d n=%d", named.version_id, named.sequence, named.n)
+
+    def _is_worth_it(self, latest: policy_pb2.PolicyVersion, total: row_pb2.Sums) -> bool:
+        if latest.config != self._config or latest.policy != self._policy.NAME or latest.feature_version != VERSION:
+            return True
+        return abs(total.n - latest.n) * 100 >= GROWTH_PERCENT * max(latest.n, 1) and total.n != latest.n
+
+    async def _mark(self, version: policy_pb2.PolicyVersion) -> None:
+        mark = journal_pb2.Mark(
+            sequence=version.sequence,
+            version_id=version.version_id,
+            step_version=STEP_VERSION,
+            config_hash=config_hash(version.config),
+            tzdata_version=TZDATA_VERSION,
+        )
+        name = hashlib.blake2b(version.version_id.encode(), digest_size=16).digest()
+        record = journal_pb2.JournalRecord(record_id=name, writer=WRITER, step_version=STEP_VERSION, mark=mark)
+        value = self._schemas.frame("journal", record)
+        journal = self._topics["journal"]
+        await asyncio.gather(
+            *(
+                self._producer.produce(journal.name, key=None, value=value, partition=number)
+                for number in range(journal.partitions)
+            )
+        )
+
+    def _take(self, records: list[Record]) -> None:
+        for record in records:
+            if record.value is None:
+                continue
+            part = self._schemas.unframe("policy-sums", record.value)
+            assert isinstance(part, policy_pb2.PartitionSums)
+            known = self._parts.get(part.journal.partition)
+            if (
+                known is None
+                or known.journal.topic_id != part.journal.topic_id
+                or part.journal.offset >= known.journal.offset
+            ):
+                self._parts[part.journal.partition] = part
+            self._time_ms = max(self._time_ms, record.timestamp_ms)
+
+
+def build(app: faust.App, learn: Learn, *, topics: dict[str, Topic]) -> Partitions:
+    """Declare the agent and its timer."""
+    partitions = Partitions(
+        app, topics["policy-sums"].name, learn.handle, on_assigned=learn.assign, on_revoked=learn.revoke
+    )
+
+    @app.agent(app.topic(topics["policy-sums"].name), name="learn")
+    async def agent(stream: faust.Stream[Any]) -> None:
+        await partitions.run(stream)
+
+    @app.task
+    async def versions() -> None:
+        while not app.should_stop:
+            await asyncio.sleep(0.5)
+            await learn.publish_version()
+
+    return partitions
