@@ -1,0 +1,39 @@
+"""A worker's own small page for probes: /healthz, and /metrics for Prometheus. Never shows a person's data."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
+
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
+from streams.partitions import Partitions
+
+
+@asynccontextmanager
+async def serving(port: int, *, worker: str, streams: Sequence[Partitions]) -> AsyncIterator[None]:
+    """Answer on loopback until the block ends."""
+    registry = CollectorRegistry()
+    lag = Gauge("oo_lag_records", "Records fetched and not yet handled", ["topic", "partition"], registry=registry)
+
+    async def healthz(_: web.Request) -> web.Response:
+        assigned = {stream.topic: sorted(stream.assigned()) for stream in streams}
+        return web.json_response({"status": "ok", "worker": worker, "partitions": assigned})
+
+    async def metrics(_: web.Request) -> web.Response:
+        lag.clear()
+        for stream in streams:
+            for number in stream.assigned():
+                lag.labels(stream.topic, str(number)).set(stream.lag(number))
+        return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    app = web.Application()
+    app.router.add_get("/healthz", healthz)
+    app.router.add_get("/metrics", metrics)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    try:
+        await web.TCPSite(runner, "127.0.0.1", port).start()
+        yield
+    finally:
+        await runner.cleanup()

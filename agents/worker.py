@@ -1,0 +1,273 @@
+"""The worker's composition root: reads the environment and puts one process together.
+
+    python -m agents core       admit, recommend, learn
+    python -m agents publish    tips to Valkey
+    python -m agents record     decisions and outcomes to PostgreSQL
+
+Each is a Faust app and a consumer group of its own, so that one standing still never stops another.
+"""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import contextlib
+import logging
+import sys
+from collections.abc import AsyncIterator
+from contextlib import AsyncExitStack
+from functools import partial
+from pathlib import Path
+from typing import Literal
+
+import protovalidate
+from connectors.postgres import Sink
+from connectors.tip_progress import TipProgress
+from connectors.valkey import TipStore
+from pydantic import SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+from streams.app import create_app, run, serve
+from streams.frames import RegistryError, Schemas
+from streams.partitions import Partitions
+from streams.producer import Producer
+from streams.reader import Tail, committed, end_offsets, read_partition, topic_ids
+from streams.record import Record
+from streams.security import Security
+from streams.topics import Topic, topics
+
+from agents import admit, health, learn, publish, recommend, record
+from agents.admission import Door
+from agents.refuse import DeadLetters
+from agents.versions import Versions
+
+Name = Literal["core", "publish", "record"]
+NAMES: tuple[Name, ...] = ("core", "publish", "record")
+
+logger = logging.getLogger(__name__)
+
+
+class Settings(BaseSettings):
+    """What a worker is told from outside, under the prefix OO_; read once."""
+
+    model_config = SettingsConfigDict(env_prefix="OO_", extra="ignore")
+
+    kafka_bootstrap: str
+    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
+    kafka_sasl_mechanism: str = "SCRAM-SHA-512"
+    kafka_sasl_username: str = ""
+    kafka_sasl_password: SecretStr = SecretStr("")
+    kafka_ca_file: str | None = None
+    registry_url: str
+    topic_prefix: str = "oo."
+    valkey_url: str | None = None
+    recommender_dsn: SecretStr | None = None
+    mac_key_file: Path | None = None
+    data_dir: Path
+    worker_id: str
+    health_port: int | None = None
+    sums_every_s: float = 1.0
+    """How often a partition's sums are published where they changed."""
+    versions_every_s: float = 10.0
+    """The shortest time between two policy versions."""
+
+    @property
+    def security(self) -> Security:
+        """The broker's protocol and our credentials."""
+        return Security(
+            protocol=self.kafka_security_protocol,
+            mechanism=self.kafka_sasl_mechanism,
+            username=self.kafka_sasl_username,
+            password=self.kafka_sasl_password.get_secret_value(),
+            ca_file=self.kafka_ca_file,
+        )
+
+
+class _Process:
+    """What all three processes have: an app, a producer, schemas, topic ids, dead letters."""
+
+    def __init__(self, name: Name, settings: Settings, ids: dict[str, bytes]) -> None:
+        self.settings = settings
+        self.table = topics(settings.topic_prefix)
+        self.ids = ids
+        self.producer = Producer(settings.kafka_bootstrap, client_id=settings.worker_id, security=settings.security)
+        self.app = create_app(
+            name,
+            bootstrap=settings.kafka_bootstrap,
+            data_dir=settings.data_dir,
+            worker_id=settings.worker_id,
+            producer=self.producer,
+            security=settings.security,
+        )
+        self.schemas = Schemas(settings.registry_url, settings.topic_prefix)
+        self.dead_letters = DeadLetters(
+            producer=self.producer, schemas=self.schemas, topic=self.table["dead-letters"].name, topic_ids=ids
+        )
+
+    def id_of(self, name: str) -> bytes:
+        return self.ids[self.table[name].name]
+
+    def read(self, topic: Topic, number: int, start: int = 0, end: int | None = None) -> AsyncIterator[list[Record]]:
+        return read_partition(
+            self.settings.kafka_bootstrap, topic.name, number, start=start, end=end, security=self.settings.security
+        )
+
+
+def main() -> None:
+    """Run one process until SIGTERM; exit status 0 then, 1 after a failure, 2 for wrong usage."""
+    parser = argparse.ArgumentParser(prog="python -m agents", description=__doc__)
+    parser.add_argument("process", choices=NAMES)
+    name: Name = parser.parse_args().process
+    logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    logging.getLogger("faust").setLevel(logging.WARNING)
+    logging.getLogger("aiokafka").setLevel(logging.WARNING)
+    try:
+        settings = Settings()
+    except ValueError as error:
+        parser.error(f"the environment is not complete: {error}")
+    run(_run(name, settings))
+
+
+async def _run(name: Name, settings: Settings) -> None:
+    names = [topic.name for topic in topics(settings.topic_prefix).values()]
+    ids = await topic_ids(settings.kafka_bootstrap, names, security=settings.security)
+    process = _Process(name, settings, ids)
+    try:
+        await process.schemas.register()
+    except RegistryError as error:
+        raise SystemExit(f"{name}: {error}") from error
+    build = {"core": _core, "publish": _publish, "record": _record}[name]
+    async with AsyncExitStack() as stack:
+        stack.push_async_callback(process.producer.close)
+        streams = await build(process, stack)
+        if settings.health_port is not None:
+            await stack.enter_async_context(health.serving(settings.health_port, worker=settings.worker_id, streams=streams))
+        logger.info("process.started process=%s worker=%s", name, settings.worker_id)
+        await serve(process.app)
+
+
+async def _core(process: _Process, stack: AsyncExitStack) -> list[Partitions]:
+    settings, table = process.settings, process.table
+    assert settings.mac_key_file is not None, "core needs OO_MAC_KEY_FILE"
+    mac_key = settings.mac_key_file.read_bytes()
+    await _check_partitions(process)
+
+    versions = Versions(schemas=process.schemas, mac_key=mac_key)
+    tail = Tail(settings.kafka_bootstrap, table["policies"].name, security=settings.security)
+    following = asyncio.create_task(versions.follow(tail), name="versions")
+    stack.push_async_callback(_cancel, following)
+    await _first(following, tail.caught_up)
+
+    door = Door(validator=protovalidate.Validator(), mac_key=mac_key)
+    admits = {
+        name: admit.Admit(
+            short_name=name,
+            topic_id=process.id_of(name),
+            journal=table["journal"].name,
+            door=door,
+            schemas=process.schemas,
+            producer=process.producer,
+            dead_letters=process.dead_letters,
+        )
+        for name in ("signals", "reactions")
+    }
+
+    async def committed_at(number: int) -> int | None:
+        offsets = await committed(
+            settings.kafka_bootstrap, process.app.conf.id, table["journal"].name, security=settings.security
+        )
+        return offsets.get(number)
+
+    folding = recommend.Recommend(
+        topics=table,
+        journal_id=process.id_of("journal"),
+        schemas=process.schemas,
+        producer=process.producer,
+        dead_letters=process.dead_letters,
+        versions=versions,
+        read_rows=partial(process.read, table["rows"]),
+        committed=committed_at,
+    )
+    learning = learn.Learn(
+        topics=table,
+        schemas=process.schemas,
+        producer=process.producer,
+        read=lambda name: process.read(table[name], 0),
+        every_s=settings.versions_every_s,
+    )
+    return [
+        *admit.build(process.app, admits=admits, topics=table),
+        recommend.build(process.app, folding, topics=table, sums_every_s=settings.sums_every_s),
+        learn.build(process.app, learning, topics=table),
+    ]
+
+
+async def _publish(process: _Process, stack: AsyncExitStack) -> list[Partitions]:
+    settings, topic = process.settings, process.table["tips"]
+    assert settings.valkey_url is not None, "publish needs OO_VALKEY_URL"
+    store = TipStore(settings.valkey_url)
+    stack.push_async_callback(store.close)
+    progress = TipProgress(settings.valkey_url)
+    stack.push_async_callback(progress.close)
+
+    async def end(number: int) -> int:
+        return (await end_offsets(settings.kafka_bootstrap, topic.name, security=settings.security))[number]
+
+    source = publish.TipsTopic(
+        name=topic.name,
+        topic_id=process.id_of("tips"),
+        end=end,
+        read=lambda number, start, stop: process.read(topic, number, start, stop),
+    )
+    return [
+        publish.build(
+            process.app,
+            topic=source,
+            store=store,
+            progress=progress,
+            schemas=process.schemas,
+            dead_letters=process.dead_letters,
+        )
+    ]
+
+
+async def _record(process: _Process, stack: AsyncExitStack) -> list[Partitions]:
+    settings, table = process.settings, process.table
+    assert settings.recommender_dsn is not None, "record needs OO_RECOMMENDER_DSN"
+    dsn = settings.recommender_dsn.get_secret_value()
+    recording = record.build(
+        process.app,
+        decisions_topic=table["decisions"].name,
+        outcomes_topic=table["outcomes"].name,
+        decisions_sink=await stack.enter_async_context(Sink(dsn)),
+        outcomes_sink=await stack.enter_async_context(Sink(dsn)),
+        schemas=process.schemas,
+        dead_letters=process.dead_letters,
+    )
+    return [recording.decisions, recording.outcomes]
+
+
+async def _check_partitions(process: _Process) -> None:
+    """A user's number has to be the same in every topic: ends the process where the cluster's counts differ."""
+    settings = process.settings
+    for topic in process.table.values():
+        found = len(await end_offsets(settings.kafka_bootstrap, topic.name, security=settings.security))
+        if found != topic.partitions and topic.public is False:
+            raise SystemExit(
+                f"topic {topic.name} has {found} partitions where {topic.partitions} are needed: "
+                "replay into a new topic, partitions cannot be changed in place"
+            )
+
+
+async def _first(task: asyncio.Task[None], event: asyncio.Event) -> None:
+    """Wait for the event; if the task ends before, raise what ended it."""
+    waiting = asyncio.create_task(event.wait())
+    await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    if task.done():
+        task.result()
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
