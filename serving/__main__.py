@@ -1,0 +1,66 @@
+"""`python -m serving`: the edge as a process. Never more than one worker: several edges are several processes."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import uvicorn
+from pydantic import ValidationError
+
+from serving.app import create_app
+from serving.edge import Edge
+from serving.settings import Settings
+
+CONNECTIONS_MAX = 4_000
+STOP_TIMEOUT_S = 5
+
+
+class Server(uvicorn.Server):
+    """Ends open streams before it waits for the last requests: streams would never end by themselves."""
+
+    async def shutdown(self, sockets: object = None) -> None:
+        edge = getattr(self.config.app.state, "edge", None)  # type: ignore[union-attr]
+        if isinstance(edge, Edge):
+            edge.hub.close()
+        await super().shutdown(sockets)  # type: ignore[arg-type]
+
+
+def main() -> int:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
+    # httpx would log the address of every call at INFO.
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    # The producer says the same once, in our own words.
+    logging.getLogger("librdkafka").setLevel(logging.CRITICAL)
+    try:
+        settings = Settings()  # type: ignore[call-arg] - the environment fills it
+        app = create_app(settings)
+    except ValidationError as error:
+        for fault in error.errors(include_url=False, include_input=False):
+            name = "OO_" + "_".join(str(part) for part in fault["loc"]).upper() if fault["loc"] else "settings"
+            print(f"edge: {name}: {fault['msg']}", file=sys.stderr)
+        return 1
+    except (OSError, ValueError) as error:
+        print(f"edge: {error}", file=sys.stderr)
+        return 1
+    config = uvicorn.Config(
+        app,
+        host=settings.edge_host,
+        port=settings.edge_port,
+        loop="uvloop",
+        # An access log would hold who asked when; /metrics counts.
+        access_log=False,
+        server_header=False,
+        log_config=None,
+        limit_concurrency=CONNECTIONS_MAX,
+        timeout_graceful_shutdown=STOP_TIMEOUT_S,
+        timeout_keep_alive=15,
+        forwarded_allow_ips="127.0.0.1",
+    )
+    server = Server(config)
+    server.run()
+    return 0 if server.started else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())

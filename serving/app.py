@@ -1,0 +1,150 @@
+"""The edge's composition root: settings in, a FastAPI app out.
+
+It never holds logic: it makes the parts, joins them, and starts and ends what runs beside the requests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator
+from importlib.metadata import version
+from typing import Any
+
+from fastapi import FastAPI
+from fastapi.openapi.utils import get_openapi
+
+from connectors.postgres.history import History
+from connectors.valkey import TipStore
+from serving import problems
+from serving.doorway import Doorway
+from serving.edge import Edge
+from serving.hub import Hub
+from serving.issuer import LocalIssuer
+from serving.keys import Fetch, Keys, from_file, from_url
+from serving.log import Log
+from serving.metrics import Metrics
+from serving.problems import ProblemBody
+from serving.recent import Recent
+from serving.routes import feedback, health, history, page, signals, stream, tip
+from serving.settings import LOOPBACK, Settings
+from serving.spent import Spent
+from serving.tokens import Verifier
+
+MAC_KEY_BYTES_MIN = 32
+
+
+def create_app(settings: Settings) -> FastAPI:
+    """The app; servers behind it may come up later, and /readyz says which are missing."""
+    metrics = Metrics()
+    mac_key = settings.mac_key_file.read_bytes()
+    if len(mac_key) < MAC_KEY_BYTES_MIN:
+        raise ValueError(f"{settings.mac_key_file} holds {len(mac_key)} bytes; {MAC_KEY_BYTES_MIN} are needed")
+    local = _local_issuer(settings)
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        tips = TipStore(settings.valkey_url)
+        spent = Spent(tips)
+        hub = Hub(tips, streams_max=settings.streams_max, streams_per_user_max=settings.streams_per_user_max)
+        log = Log(settings.kafka_bootstrap, registry_url=settings.registry_url, prefix=settings.topic_prefix)
+        keys = Keys(_fetch_keys(settings, local))
+        past = None if settings.history_dsn is None else History(settings.history_dsn.get_secret_value())
+        app.state.edge = Edge(
+            tips=tips,
+            spent=spent,
+            recent=Recent(),
+            hub=hub,
+            log=log,
+            keys=keys,
+            verifier=Verifier(keys, issuer=settings.jwt_issuer, audience=settings.jwt_audience),
+            history=past,
+            metrics=metrics,
+            mac_key=mac_key,
+            now_ms=lambda: int(time.time() * 1000),
+            heartbeat_s=settings.heartbeat_s,
+            # Browsers share cookies between ports: two local stacks must not sign each other out.
+            cookie=f"oo_session_{settings.edge_port}" if settings.local else "oo_session",
+            local=local,
+            local_user=settings.local_user,
+        )
+        if past is not None:
+            await past.open()
+        await keys.refresh()
+        beside = [asyncio.create_task(work) for work in (log.run(), spent.run(), hub.pushes.run())]
+        try:
+            yield
+        finally:
+            hub.close()
+            for task in beside:
+                task.cancel()
+            await asyncio.gather(*beside, return_exceptions=True)
+            # Others should learn what was spent here, if the store is there at all.
+            await spent.flush()
+            await log.close()
+            if past is not None:
+                await past.close()
+            await tips.close()
+
+    app = FastAPI(
+        title="oO",
+        summary="One good tip: the thing worth doing now, with the reason.",
+        version=version("oo-recommender"),
+        lifespan=lifespan,
+        # Their pages load scripts from elsewhere.
+        docs_url=None,
+        redoc_url=None,
+    )
+    problems.install(app)
+    hosts = {*LOOPBACK, "[::1]"} if settings.local and not settings.local_any_host else None
+    app.add_middleware(Doorway, metrics=metrics, hosts=hosts)
+    for module in (stream, tip, feedback, history, signals, health):
+        app.include_router(module.router)
+    if local is not None:
+        app.include_router(page.router)
+    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    return app
+
+
+def _local_issuer(settings: Settings) -> LocalIssuer | None:
+    if not settings.local or settings.local_signing_key_file is None:
+        return None
+    return LocalIssuer.from_file(
+        settings.local_signing_key_file, issuer=settings.jwt_issuer, audience=settings.jwt_audience
+    )
+
+
+def _fetch_keys(settings: Settings, local: LocalIssuer | None) -> Fetch:
+    if local is not None:
+
+        async def own() -> bytes:
+            return local.jwks()
+
+        return own
+    if settings.jwks_url is not None:
+        return from_url(settings.jwks_url)
+    assert settings.jwks_file is not None
+    return from_file(settings.jwks_file)
+
+
+def _openapi(app: FastAPI) -> dict[str, Any]:
+    """The routes' own document, with what FastAPI cannot see: problems, and how to say who one is."""
+    if app.openapi_schema is None:
+        document = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
+        components = document.setdefault("components", {})
+        schema = ProblemBody.model_json_schema(ref_template="#/components/schemas/{model}")
+        parts = schema.pop("$defs", {})
+        components.setdefault("schemas", {}).update({ProblemBody.__name__: schema, **parts})
+        for name in ("HTTPValidationError", "ValidationError"):
+            components["schemas"].pop(name, None)
+        components["securitySchemes"] = {
+            "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
+            "session": {"type": "apiKey", "in": "cookie", "name": "oo_session"},
+        }
+        for path, methods in document["paths"].items():
+            if path.startswith("/v1/"):
+                for operation in methods.values():
+                    operation["security"] = [{"bearer": []}, {"session": []}]
+        app.openapi_schema = document
+    return app.openapi_schema

@@ -1,0 +1,108 @@
+"""What holds for every request: known hosts in local mode, a bounded body, safe headers, a count and a time.
+
+It never reads a body, and knows nothing of routes but their names.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Collection
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from serving.metrics import Metrics
+from serving.problems import SAFE_HEADERS, Problem
+
+BODY_BYTES_MAX = 1024 * 1024
+
+_CSP_API = "default-src 'none'; frame-ancestors 'none'"
+# No inline script or style at all: a title that got into the page as markup could still do nothing.
+CSP_PAGE = (
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self';"
+    " connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
+)
+
+
+class _TooLarge(Exception):
+    pass
+
+
+class Doorway:
+    """ASGI middleware. `hosts`: names that a Host header may have (None: any)."""
+
+    def __init__(self, app: ASGIApp, *, metrics: Metrics, hosts: Collection[str] | None) -> None:
+        self._app = app
+        self._metrics = metrics
+        self._hosts = hosts
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        started_s = time.perf_counter()
+        status = 500
+
+        async def guarded(message: Message) -> None:
+            nonlocal status
+            if message["type"] == "http.response.start":
+                status = message["status"]
+                headers = MutableHeaders(scope=message)
+                for name, value in SAFE_HEADERS.items():
+                    headers[name] = value
+                headers.setdefault("content-security-policy", _CSP_API)
+                headers.setdefault("cache-control", "no-store")
+            await send(message)
+
+        left = BODY_BYTES_MAX
+
+        async def bounded() -> Message:
+            nonlocal left
+            message = await receive()
+            if message["type"] == "http.request":
+                left -= len(message.get("body", b""))
+                if left < 0:
+                    raise _TooLarge
+            return message
+
+        try:
+            problem = self._refusal(Headers(scope=scope))
+            if problem is not None:
+                await problem.response()(scope, receive, guarded)
+            else:
+                try:
+                    await self._app(scope, bounded, guarded)
+                except _TooLarge:
+                    await _TOO_LARGE.response()(scope, receive, guarded)
+        finally:
+            route = getattr(scope.get("route"), "path", "other")
+            self._metrics.requests.labels(route, scope["method"] if route != "other" else "", status).inc()
+            if route != "/v1/tips/stream":
+                self._metrics.duration.labels(route).observe(time.perf_counter() - started_s)
+
+    def _refusal(self, headers: Headers) -> Problem | None:
+        if self._hosts is not None and _hostname(headers.get("host", "")) not in self._hosts:
+            # Another name that leads to this machine is a page's trick to read what only loopback may (DNS rebinding).
+            return Problem(400, "unknown-host", detail="In local mode use http://localhost or http://127.0.0.1.")
+        length = headers.get("content-length", "0")
+        if not length.isdecimal() or int(length[:19]) > BODY_BYTES_MAX:
+            return _TOO_LARGE
+        return None
+
+
+_TOO_LARGE = Problem(
+    413,
+    "too-large",
+    detail=f"A body may have {BODY_BYTES_MAX} bytes; send it in parts.",
+    headers={"connection": "close"},
+)
+
+
+def _hostname(host: str) -> str:
+    """
+    >>> _hostname("LocalHost:8080"), _hostname("[::1]:80"), _hostname("evil.example")
+    ('localhost', '[::1]', 'evil.example')
+    """
+    if host.startswith("["):
+        return host[: host.find("]") + 1].lower()
+    return host.rsplit(":", 1)[0].lower() if ":" in host else host.lower()

@@ -1,0 +1,54 @@
+"""The parts of a running edge, handed to its routes; they belong together for one process's life.
+
+It never reads the environment: the composition root fills it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated
+
+from fastapi import Depends, Request
+
+from connectors.postgres.history import History
+from connectors.valkey import TipStore
+from serving.hub import Hub
+from serving.issuer import LocalIssuer
+from serving.keys import Keys
+from serving.log import Log
+from serving.metrics import Metrics
+from serving.recent import Recent
+from serving.spent import Spent
+from serving.tokens import Verifier
+
+
+@dataclass(frozen=True, slots=True)
+class Edge:
+    """One per app."""
+
+    tips: TipStore
+    spent: Spent
+    recent: Recent
+    hub: Hub
+    log: Log
+    keys: Keys
+    verifier: Verifier
+    history: History | None
+    metrics: Metrics
+    mac_key: bytes
+    now_ms: Callable[[], int]
+    heartbeat_s: float
+    cookie: str
+    """Name of the session cookie."""
+    local: LocalIssuer | None
+    local_user: str
+
+
+def edge_of(request: Request) -> Edge:
+    edge = request.app.state.edge
+    assert isinstance(edge, Edge)
+    return edge
+
+
+TheEdge = Annotated[Edge, Depends(edge_of)]

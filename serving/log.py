@@ -1,0 +1,112 @@
+"""The edge's way into Kafka: frames messages, produces them under the user's key, waits for the acknowledgement.
+
+It never reads a topic, and returning from `send` is the only promise that a message stands in the log.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import time
+from collections.abc import Sequence
+
+from confluent_kafka import KafkaException
+from confluent_kafka.admin import AdminClient
+from google.protobuf.message import Message
+
+from streams.frames import IncompatibleSchema, RegistryError, Schemas
+from streams.producer import DeliveryFailed, Producer
+from streams.security import PLAINTEXT, Security
+from streams.topics import topics
+
+log = logging.getLogger(__name__)
+
+ACK_TIMEOUT_S = 10.0
+"""Longer than the producer's own delivery timeout, which ends the wait first."""
+PENDING_MAX = 4_000
+PROBE_KEPT_S = 2.0
+
+
+class LogUnavailable(Exception):
+    """Kafka or the registry does not answer. Part of what was sent may stand in the log; sending again is safe."""
+
+
+class Log:
+    """One producer per process. Create it inside the running loop."""
+
+    def __init__(self, bootstrap: str, *, registry_url: str, prefix: str, security: Security = PLAINTEXT) -> None:
+        self._bootstrap = bootstrap
+        self._security = security
+        self._names = {short: topic.name for short, topic in topics(prefix).items()}
+        # One short attempt at a time: `run` repeats them, and a stopping edge waits for no more than one.
+        self._schemas = Schemas(registry_url, prefix, timeout_s=2.0, attempts=1)
+        self._registered = False
+        self._producer = self._new_producer()
+        self._admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0, **security.rdkafka()})
+        self._probe: tuple[float, bool] = (float("-inf"), False)
+        self._probing = asyncio.Lock()
+
+    async def run(self) -> None:
+        """Learn the schemas, however long the registry takes to come up; then return."""
+        wait_s = 0.2
+        while not self._registered:
+            try:
+                await self._schemas.register()
+                self._registered = True
+            except IncompatibleSchema:
+                # Nothing may be written under a contract that the readers do not share.
+                log.critical("registry.incompatible", exc_info=True)
+                raise
+            except RegistryError as error:
+                log.warning("registry.unavailable error=%s", type(error).__name__)
+                await asyncio.sleep(wait_s)
+                wait_s = min(2 * wait_s, 5.0)
+
+    async def send(self, name: str, messages: Sequence[tuple[str, Message]]) -> None:
+        """Put (user id, message) pairs on the topic with this short name; returns when Kafka has them all.
+
+        Raises LogUnavailable.
+        """
+        if not self._registered:
+            raise LogUnavailable("the schemas are not known yet")
+        if self._producer.failure is not None and not self._producer.pending:
+            # After a fatal error a producer takes nothing more; after a timeout a fresh one does no harm.
+            with contextlib.suppress(DeliveryFailed):
+                await self._producer.close()
+            self._producer = self._new_producer()
+        if self._producer.pending + len(messages) > PENDING_MAX:
+            raise LogUnavailable("too many messages wait for Kafka")
+        try:
+            futures = [
+                self._producer.produce(self._names[name], key=user_id.encode(), value=self._schemas.frame(name, message))
+                for user_id, message in messages
+            ]
+            async with asyncio.timeout(ACK_TIMEOUT_S):
+                await asyncio.gather(*futures)
+        except (DeliveryFailed, BufferError, TimeoutError) as error:
+            log.warning("log.send_failed topic=%s error=%s", name, type(error).__name__)
+            raise LogUnavailable(str(error)) from error
+
+    async def missing(self) -> list[str]:
+        """What is away, by name: `registry` until its schemas were learnt once, `kafka` now."""
+        missing = [] if self._registered else ["registry"]
+        async with self._probing:
+            at_s, answers = self._probe
+            if time.monotonic() - at_s > PROBE_KEPT_S:
+                answers = await asyncio.to_thread(self._answers)
+                self._probe = (time.monotonic(), answers)
+        return missing if answers else [*missing, "kafka"]
+
+    async def close(self) -> None:
+        await self._producer.close()
+
+    def _new_producer(self) -> Producer:
+        return Producer(self._bootstrap, client_id="oo-edge", security=self._security, pending_max=PENDING_MAX)
+
+    def _answers(self) -> bool:
+        try:
+            found = self._admin.list_topics(timeout=1.0).topics
+        except KafkaException:
+            return False
+        return self._names["reactions"] in found and self._names["signals"] in found

@@ -1,0 +1,105 @@
+"""POST /v1/feedback: what a person did with a tip. Accepted means: in Kafka, and that tip is served no more.
+
+It never decides what a reaction means; it makes sure that the same one, sent twice, counts once.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import logging
+from typing import Annotated
+
+from fastapi import APIRouter, Header, Response
+
+from connectors.valkey import Unreachable
+from oo.v1 import reaction_pb2
+from serving.edge import Edge, TheEdge
+from serving.identity import Who
+from serving.log import LogUnavailable
+from serving.problems import Fault, Problem, unavailable
+from serving.routes.answers import problems
+from serving.shapes import FeedbackAccepted, FeedbackBody, ReactionKind
+from tables.ids import belongs
+
+log = logging.getLogger(__name__)
+router = APIRouter(tags=["tips"])
+
+SOURCE = "edge"
+
+
+@router.post(
+    "/v1/feedback",
+    summary="React to a tip",
+    status_code=202,
+    response_model=FeedbackAccepted,
+    responses=problems(400, 401, 403, 404, 422, 503),
+)
+async def react(
+    body: FeedbackBody,
+    who: Who,
+    edge: TheEdge,
+    idempotency_key: Annotated[str | None, Header(min_length=1, max_length=255, pattern=r"^[ -~]+$")] = None,
+) -> Response:
+    """`seen` is for the client that has really displayed the tip; the other three imply it.
+
+    The same reaction to the same tip counts once, with or without an Idempotency-Key.
+    """
+    user_id = who.user_id
+    if not belongs(body.decision_id, user_id=user_id, mac_key=edge.mac_key):
+        raise Problem(404, "unknown-decision", detail="No decision with this id was made for this user.")
+    if body.snooze_until is not None and body.reaction is not ReactionKind.SNOOZE:
+        fault = Fault(pointer="/snooze_until", detail="goes with the reaction snooze only")
+        raise Problem(422, "invalid-request", detail="1 value in this request must be mended.", errors=[fault])
+    fingerprint = _fingerprint(body)
+    if idempotency_key is not None and not await _claim(edge, user_id, idempotency_key, fingerprint):
+        raise Problem(
+            422, "idempotency-key-reused", detail="This Idempotency-Key came before with another request; use a new one."
+        )
+    if edge.spent.full:
+        raise unavailable("tips", detail="The tip store has been away too long to take more feedback; try again.")
+
+    event_id = hashlib.sha256(
+        "\0".join((user_id, idempotency_key or "", fingerprint)).encode()
+    ).hexdigest()[:32]
+    reaction = reaction_pb2.Reaction(
+        event_id=event_id,
+        user_id=user_id,
+        decision_id=body.decision_id,
+        kind=body.reaction.number,
+        source=SOURCE,
+    )
+    reaction.event_time.FromMilliseconds(edge.now_ms())
+    if body.snooze_until is not None:
+        reaction.snooze_until.FromDatetime(body.snooze_until)
+    if event_id not in edge.recent:
+        try:
+            await edge.log.send("reactions", [(user_id, reaction)])
+        except LogUnavailable:
+            raise unavailable(
+                "log", detail="Kafka has not acknowledged the feedback; send it again, it will count once."
+            ) from None
+        edge.recent.add(event_id)
+        edge.metrics.reactions.labels(body.reaction.value).inc()
+    if body.reaction is not ReactionKind.SEEN:
+        await edge.spent.add(user_id, body.decision_id)
+        edge.metrics.spent_pending.set(edge.spent.pending)
+        # Our own streams hear of it here, should Valkey's push not come.
+        edge.hub.changed(user_id)
+    accepted = FeedbackAccepted(decision_id=body.decision_id, reaction=body.reaction.value, event_id=event_id)
+    return Response(accepted.model_dump_json(), status_code=202, media_type="application/json")
+
+
+async def _claim(edge: Edge, user_id: str, key: str, fingerprint: str) -> bool:
+    if edge.recent.claim(f"{user_id}\0{key}", fingerprint) is False:
+        return False
+    try:
+        return await edge.tips.claim(user_id, key=key, fingerprint=fingerprint)
+    except Unreachable as error:
+        # Feedback goes through without the store: our own memory still knows the key, other edges' does not.
+        log.warning("feedback.claim_failed error=%s", type(error).__name__)
+        return True
+
+
+def _fingerprint(body: FeedbackBody) -> str:
+    until = "" if body.snooze_until is None else str(body.snooze_until.timestamp())
+    return hashlib.sha256("\0".join((body.decision_id, body.reaction.value, until)).encode()).hexdigest()

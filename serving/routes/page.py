@@ -1,0 +1,63 @@
+"""Local mode only: the tip page at `/`, its files, and the local issuer's keys. Signs in whoever comes.
+
+It never exists outside local mode.
+"""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from fastapi import APIRouter, Request, Response
+from starlette.responses import FileResponse
+
+from serving.doorway import CSP_PAGE
+from serving.edge import TheEdge
+from serving.issuer import TOKEN_LIFETIME_S
+from serving.problems import Problem
+
+router = APIRouter(include_in_schema=False)
+
+FOLDER = Path(__file__).resolve().parent.parent / "static"
+FILES = {
+    path.name: path
+    for path in sorted(FOLDER.iterdir())
+    if path.suffix in (".css", ".js", ".svg", ".woff2", ".webmanifest")
+}
+_USER = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]{1,128}")
+
+
+@router.get("/")
+async def page(request: Request, edge: TheEdge, user: str | None = None) -> Response:
+    if edge.local is None:
+        raise Problem(404, "not-found", detail="There is no page here.")
+    # Another site may link to this page, but not choose who looks at it.
+    own = request.headers.get("sec-fetch-site", "none") in ("none", "same-origin")
+    user_id = user if user is not None and own else edge.local_user
+    if _USER.fullmatch(user_id) is None:
+        raise Problem(422, "invalid-request", detail="`user` must be 1 to 128 characters without control characters.")
+    response = FileResponse(
+        FOLDER / "index.html",
+        media_type="text/html; charset=utf-8",
+        headers={"content-security-policy": CSP_PAGE, "cache-control": "no-store"},
+    )
+    response.set_cookie(
+        edge.cookie, edge.local.mint(user_id), max_age=TOKEN_LIFETIME_S, path="/", httponly=True, samesite="strict"
+    )
+    return response
+
+
+@router.get("/static/{name}")
+async def file(name: str, edge: TheEdge) -> Response:
+    path = FILES.get(name)
+    if path is None or edge.local is None:
+        raise Problem(404, "not-found", detail="There is no such file.")
+    media_type = "font/woff2" if path.suffix == ".woff2" else None
+    return FileResponse(path, media_type=media_type, headers={"cache-control": "no-cache"})
+
+
+@router.get("/.well-known/jwks.json")
+async def jwks(edge: TheEdge) -> Response:
+    if edge.local is None:
+        raise Problem(404, "not-found", detail="This edge is no issuer.")
+    return Response(edge.local.jwks(), media_type="application/json", headers={"cache-control": "public, max-age=60"})

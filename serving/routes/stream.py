@@ -1,0 +1,116 @@
+"""GET /v1/tips/stream: server-sent events, one for each new tip and one when there is none any more.
+
+It never sends a tip that a read would not bring at that moment, and never waits for a client that does not read:
+what it missed is one read away.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+from collections.abc import AsyncIterator
+from typing import Annotated
+
+from fastapi import APIRouter, Header
+from starlette.responses import StreamingResponse
+
+from serving.current import Current, current
+from serving.edge import Edge, TheEdge
+from serving.hub import TooManyStreams
+from serving.identity import Who
+from serving.problems import Problem
+from serving.routes.answers import problems
+from serving.shapes import tip_json
+from serving.tokens import Identity
+
+router = APIRouter(tags=["tips"])
+
+RECONNECT_MS = 1_000
+LOST_STORE_RETRY_S = 1.0
+
+
+class EventStream(StreamingResponse):
+    """Bytes that are already in the format of server-sent events."""
+
+    media_type = "text/event-stream"
+
+
+@router.get(
+    "/v1/tips/stream",
+    summary="Tips as they come",
+    response_class=EventStream,
+    responses={
+        200: {
+            "description": "`event: tip` with the JSON of GET /v1/tip, or `event: none`; `id:` resumes",
+            "content": {"text/event-stream": {}},
+        },
+        **problems(401, 429, 503),
+    },
+)
+async def stream(who: Who, edge: TheEdge, last_event_id: Annotated[str | None, Header(max_length=256)] = None) -> EventStream:
+    """The current state comes at once, unless `Last-Event-ID` names it."""
+    listening = contextlib.ExitStack()
+    try:
+        bell = listening.enter_context(edge.hub.listen(who.user_id))
+    except TooManyStreams:
+        raise Problem(
+            429, "too-many-streams", detail="Close another stream first, or read GET /v1/tip.", headers={"retry-after": "5"}
+        ) from None
+    try:
+        # A store that is away is an honest 503 now, not a stream that says nothing.
+        first = await current(edge.tips, edge.spent, who.user_id, now_ms=edge.now_ms())
+        await edge.hub.follow(who.user_id)
+    except BaseException:
+        listening.close()
+        raise
+
+    async def events() -> AsyncIterator[bytes]:
+        sent = last_event_id
+        edge.metrics.streams.inc()
+        try:
+            yield f"retry: {RECONNECT_MS}\n\n".encode()
+            now: Current | None = first
+            while True:
+                if now is None:
+                    yield b": the tip store is away\n\n"
+                elif now.event_id != sent:
+                    yield _event(now)
+                    sent = now.event_id
+                    if now.tip is not None:
+                        edge.metrics.pushed.inc()
+                else:
+                    yield b": still here\n\n"
+                await bell.wait(_patience_s(edge, who, now))
+                if edge.hub.closing or who.expires_s * 1000 <= edge.now_ms():
+                    return
+                now = await _look(edge, who)
+        finally:
+            listening.close()
+            edge.metrics.streams.dec()
+            await asyncio.shield(edge.hub.unfollow(who.user_id))
+
+    return EventStream(events(), headers={"cache-control": "private, no-store", "x-accel-buffering": "no"})
+
+
+async def _look(edge: Edge, who: Identity) -> Current | None:
+    try:
+        return await current(edge.tips, edge.spent, who.user_id, now_ms=edge.now_ms())
+    except Problem:
+        return None
+
+
+def _patience_s(edge: Edge, who: Identity, now: Current | None) -> float:
+    """Until the next look without a push: the tip runs out, the token does, or it is time for a sign of life."""
+    if now is None:
+        return LOST_STORE_RETRY_S
+    ends_ms = [who.expires_s * 1000]
+    if now.tip is not None:
+        ends_ms.append(now.tip.valid_until_ms)
+    return max(0.01, min(edge.heartbeat_s, (min(ends_ms) - edge.now_ms()) / 1000 + 0.005))
+
+
+def _event(now: Current) -> bytes:
+    kind, body = ("none", {}) if now.tip is None else ("tip", tip_json(now.tip))
+    # JSON holds no raw line break, so one data line is enough.
+    return f"id: {now.event_id}\nevent: {kind}\ndata: {json.dumps(body, ensure_ascii=False)}\n\n".encode()

@@ -1,0 +1,58 @@
+"""What the edge is told from outside, under the prefix OO_; read once, by the composition root alone."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Self
+
+from pydantic import SecretStr, model_validator
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+class Settings(BaseSettings):
+    """Names are those of the environment without the prefix, in lower case."""
+
+    model_config = SettingsConfigDict(env_prefix="OO_", extra="ignore")
+
+    edge_host: str = "127.0.0.1"
+    edge_port: int = 8080
+
+    kafka_bootstrap: str
+    registry_url: str
+    topic_prefix: str = "oo."
+    valkey_url: str
+    history_dsn: SecretStr | None = None
+    """Absent: GET /v1/tips answers 503, all else works."""
+    mac_key_file: Path
+
+    jwt_issuer: str
+    jwt_audience: str
+    jwks_url: str | None = None
+    jwks_file: Path | None = None
+
+    local: bool = False
+    """One machine, one trusted person: an issuer of its own, and a page that signs in by itself."""
+    local_signing_key_file: Path | None = None
+    local_user: str = "demo"
+    local_any_host: bool = False
+    """Local mode on an address that others can reach: anybody there is then the local user. For containers."""
+
+    streams_max: int = 2_000
+    streams_per_user_max: int = 8
+    heartbeat_s: float = 15.0
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.local:
+            if self.local_signing_key_file is None:
+                raise ValueError("local mode needs OO_LOCAL_SIGNING_KEY_FILE")
+            if self.edge_host not in LOOPBACK and not self.local_any_host:
+                raise ValueError(
+                    f"local mode signs in whoever comes, so it listens on loopback only, not on {self.edge_host};"
+                    " set OO_EDGE_HOST=127.0.0.1, or OO_LOCAL_ANY_HOST=1 inside a container"
+                )
+        elif self.jwks_url is None and self.jwks_file is None:
+            raise ValueError("set OO_JWKS_URL or OO_JWKS_FILE: without keys no token can be verified")
+        return self

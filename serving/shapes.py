@@ -1,0 +1,116 @@
+"""What goes over HTTP: models that restate the contract once, and a tip as JSON.
+
+It never invents a field: tests hold these against the protobuf descriptors.
+"""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from enum import StrEnum
+
+from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator
+
+from oo.v1 import decision_pb2, reaction_pb2
+
+SNOOZE_DAYS_MAX = 366
+
+
+class TipBody(BaseModel):
+    """The one thing worth doing now."""
+
+    decision_id: str
+    kind: str = Field(description="task, starter or generated")
+    title: str
+    detail: str
+    source: str = Field(description="Where the task comes from: todo.txt, ical, ...")
+    url: str = Field(description="http or https, or empty")
+    why: list[str] = Field(description="Reasons, most telling first")
+    decided_at: datetime
+    valid_until: datetime
+
+
+class ReactionKind(StrEnum):
+    DONE = "done"
+    SNOOZE = "snooze"
+    DISMISS = "dismiss"
+    SEEN = "seen"
+
+    @property
+    def number(self) -> reaction_pb2.Reaction.Kind:
+        return reaction_pb2.Reaction.Kind.Value(self.name)
+
+
+class FeedbackBody(BaseModel):
+    """What a person did with a tip. `reaction` may be written in any case."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    decision_id: str = Field(min_length=1, max_length=64, pattern=r"^[!-~]+$")
+    reaction: ReactionKind
+    snooze_until: AwareDatetime | None = Field(
+        default=None, description="With `snooze` only; absent or past: the configured default. With a time zone."
+    )
+
+    @field_validator("reaction", mode="before")
+    @classmethod
+    def _any_case(cls, value: object) -> object:
+        return value.lower() if isinstance(value, str) else value
+
+    @field_validator("snooze_until")
+    @classmethod
+    def _within_reach(cls, value: datetime | None) -> datetime | None:
+        if value is not None and (value - datetime.now(UTC)).days > SNOOZE_DAYS_MAX:
+            raise ValueError(f"snooze_until is more than {SNOOZE_DAYS_MAX} days ahead")
+        return value
+
+
+class FeedbackAccepted(BaseModel):
+    decision_id: str
+    reaction: str
+    event_id: str
+
+
+class SignalsAccepted(BaseModel):
+    accepted: int
+
+
+class PastTip(BaseModel):
+    decision_id: str
+    kind: str
+    title: str
+    decided_at: datetime
+    outcome: str | None = Field(description="done, snooze, dismiss, seen, expired, done_elsewhere; null for none yet")
+
+
+class History(BaseModel):
+    items: list[PastTip]
+    next: str | None = Field(description="Give it as `before` for the next page; null at the end")
+
+
+class Readiness(BaseModel):
+    ready: bool
+    missing: list[str] = Field(description="What must come back before requests are served")
+    degraded: list[str] = Field(description="What is away while tips and feedback go on")
+
+
+def iso(time_ms: int) -> str:
+    """
+    >>> iso(1_700_000_000_123)
+    '2023-11-14T22:13:20.123Z'
+    """
+    return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def tip_json(tip: decision_pb2.Tip) -> dict[str, object]:
+    """The tip as a client gets it; a link that is not http or https is left out."""
+    return {
+        "decision_id": tip.decision_id,
+        "kind": decision_pb2.Decision.TipKind.Name(tip.kind).lower(),
+        "title": tip.title,
+        "detail": tip.detail,
+        "source": tip.source,
+        "url": tip.url if tip.url.startswith(("http://", "https://")) else "",
+        "why": list(tip.why),
+        "decided_at": iso(tip.decided_ms),
+        "valid_until": iso(tip.valid_until_ms),
+    }

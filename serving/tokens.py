@@ -1,0 +1,174 @@
+"""Access tokens: who is asking, proved by the issuer's signature.
+
+It never accepts a symmetric algorithm, never follows a key or address named inside a token, and never puts a token
+into a log or an error.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import json
+import math
+import re
+import time
+import warnings
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from joserfc import jwt
+from joserfc.errors import JoseError, SecurityWarning
+
+from serving.keys import Key, Keys
+
+ALGORITHMS = {
+    "ES256": ("EC", "P-256"),
+    "EdDSA": ("OKP", "Ed25519"),
+    "Ed25519": ("OKP", "Ed25519"),
+    "RS256": ("RSA", None),
+    "PS256": ("RSA", None),
+}
+"""Accepted algorithms and the kind of key that each takes. Nothing symmetric: a public key must not be a secret."""
+
+LEEWAY_S = 30
+"""How far the issuer's clock may be off."""
+TOKEN_CHARS_MAX = 8192
+CACHE_MAX = 10_000
+RSA_BITS_MIN = 2048
+
+_SUBJECT = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]{1,128}")
+
+REFUSALS = {
+    "malformed": "This is not a signed JSON Web Token.",
+    "unsigned": "The token is not signed.",
+    "algorithm": "The token is signed with an algorithm that is not accepted: use " + ", ".join(ALGORITHMS) + ".",
+    "unknown-key": "The token names a key that the issuer does not publish.",
+    "signature": "The token's signature does not fit.",
+    "expired": "The token has expired; get a new one.",
+    "not-yet-valid": "The token is not valid yet.",
+    "issuer": "The token comes from another issuer.",
+    "audience": "The token is meant for another service.",
+    "subject": "The token's subject is missing or cannot be a user id.",
+}
+
+
+class TokenRefused(Exception):
+    """Why a token does not count; one of REFUSALS."""
+
+    def __init__(self, reason: str) -> None:
+        assert reason in REFUSALS
+        super().__init__(reason)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Whom a token speaks for, and until when (seconds since 1970)."""
+
+    user_id: str
+    expires_s: float
+
+
+class Verifier:
+    """Verifies tokens of one issuer for one audience; remembers the last CACHE_MAX by hash, until they expire."""
+
+    def __init__(
+        self, keys: Keys, *, issuer: str, audience: str, now_s: Callable[[], float] = time.time, leeway_s: int = LEEWAY_S
+    ) -> None:
+        self._keys = keys
+        self._issuer = issuer
+        self._audience = audience
+        self._now_s = now_s
+        self._leeway_s = leeway_s
+        self._verified: OrderedDict[bytes, tuple[int, Identity]] = OrderedDict()
+
+    async def verify(self, token: str) -> Identity:
+        """Raises TokenRefused, or KeysUnavailable where the issuer's keys could not be had."""
+        if len(token) > TOKEN_CHARS_MAX:
+            raise TokenRefused("malformed")
+        digest = hashlib.sha256(token.encode("utf-8", "replace")).digest()
+        known = self._verified.get(digest)
+        if known is not None and known[0] == self._keys.generation:
+            if known[1].expires_s + self._leeway_s > self._now_s():
+                return known[1]
+            raise TokenRefused("expired")
+
+        header = _header(token)
+        algorithm = header.get("alg")
+        if not isinstance(algorithm, str) or algorithm.lower() == "none" or token.endswith("."):
+            raise TokenRefused("unsigned")
+        if algorithm not in ALGORITHMS:
+            raise TokenRefused("algorithm")
+        kid = header.get("kid")
+        if kid is not None and not isinstance(kid, str):
+            raise TokenRefused("malformed")
+        key = await self._keys.get(kid)
+        if key is None:
+            raise TokenRefused("unknown-key")
+        _check_fit(algorithm, key)
+        try:
+            with warnings.catch_warnings():
+                # EdDSA is the older name of Ed25519, still what most issuers send.
+                warnings.simplefilter("ignore", SecurityWarning)
+                claims = jwt.decode(token, key, algorithms=[algorithm]).claims
+        except (JoseError, ValueError) as error:
+            raise TokenRefused("signature") from error
+
+        identity = self._identity(claims)
+        self._verified[digest] = (self._keys.generation, identity)
+        if len(self._verified) > CACHE_MAX:
+            self._verified.popitem(last=False)
+        return identity
+
+    def _identity(self, claims: dict[str, object]) -> Identity:
+        now_s = self._now_s()
+        if claims.get("iss") != self._issuer:
+            raise TokenRefused("issuer")
+        audience = claims.get("aud")
+        if self._audience != audience and not (isinstance(audience, list) and self._audience in audience):
+            raise TokenRefused("audience")
+        # A token without an expiry would be good for ever.
+        expires_s = _seconds(claims.get("exp"))
+        if expires_s is None or not expires_s + self._leeway_s > now_s:
+            raise TokenRefused("expired")
+        if "nbf" in claims:
+            begins_s = _seconds(claims["nbf"])
+            if begins_s is None or begins_s - self._leeway_s > now_s:
+                raise TokenRefused("not-yet-valid")
+        subject = claims.get("sub")
+        if not isinstance(subject, str) or _SUBJECT.fullmatch(subject) is None:
+            raise TokenRefused("subject")
+        return Identity(user_id=subject, expires_s=expires_s)
+
+
+def _header(token: str) -> dict[str, object]:
+    parts = token.split(".")
+    if len(parts) != 3:
+        raise TokenRefused("malformed")
+    try:
+        header = json.loads(base64.urlsafe_b64decode(parts[0] + "=" * (-len(parts[0]) % 4)))
+    except (ValueError, RecursionError) as error:
+        raise TokenRefused("malformed") from error
+    if not isinstance(header, dict):
+        raise TokenRefused("malformed")
+    return header
+
+
+def _check_fit(algorithm: str, key: Key) -> None:
+    # A key is used only with the algorithm that it is for, whatever the token says.
+    kind, curve = ALGORITHMS[algorithm]
+    stated = key.alg
+    same = stated is None or stated == algorithm or {stated, algorithm} == {"EdDSA", "Ed25519"}
+    if key.key_type != kind or not same:
+        raise TokenRefused("algorithm")
+    if curve is not None and key.as_dict(private=False).get("crv") != curve:
+        raise TokenRefused("algorithm")
+    if kind == "RSA" and key.public_key.key_size < RSA_BITS_MIN:  # type: ignore[union-attr]
+        raise TokenRefused("algorithm")
+
+
+def _seconds(value: object) -> float | None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+        return None
+    return float(value)
