@@ -1,0 +1,78 @@
+# The front door. Needs make and Python 3.11, 3.12 or 3.13; everything else is installed into .venv.
+#
+#   make setup   the environment only          make check   linters, types, contracts: what CI runs first
+#   make up      everything, started locally   make test    the whole test suite
+#   make bench   the benchmarks                make fmt     formats what the formatter owns
+#   make proto   generated code from proto/    make proto-release   what is released from now on
+#
+# `make up ARGS="--workers 2"` and `make test ARGS="-k frames"` pass options on.
+
+SHELL := /bin/sh
+.DEFAULT_GOAL := help
+ARGS ?=
+
+# The first Python in this list that is new enough; set PYTHON=... to choose another.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+  $$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info[:2] < (3, 14))' 2>/dev/null && { echo $$p; break; }; done)
+UV_VERSION := 0.13.9
+# An installed uv is used as it is; else one of this version goes into .uv, so that the machine's Python stays as it was.
+UV ?= $(shell uv --version >/dev/null 2>&1 && echo uv || echo .uv/bin/uv)
+
+# uv does not read pip's settings; the machine's are handed to it, unless uv has its own.
+define from_pip
+ifneq ($$($(1)),)
+export $(2) ?= $$($(1))
+endif
+endef
+$(eval $(call from_pip,PIP_CERT,SSL_CERT_FILE))
+$(eval $(call from_pip,PIP_DEFAULT_TIMEOUT,UV_HTTP_TIMEOUT))
+$(eval $(call from_pip,PIP_INDEX_URL,UV_DEFAULT_INDEX))
+$(eval $(call from_pip,PIP_EXTRA_INDEX_URL,UV_INDEX))
+$(eval $(call from_pip,PIP_FIND_LINKS,UV_FIND_LINKS))
+
+RUN := .venv/bin
+export PATH := $(CURDIR)/.venv/bin:$(PATH)
+
+.PHONY: help setup up check test bench proto proto-check proto-release fmt
+
+help:
+	@sed -n '3,8s/^# \{0,1\}//p' Makefile
+
+setup: .venv/.synced
+
+# Only what the lock names; a second call with nothing changed does nothing.
+.venv/.synced: uv.lock pyproject.toml Makefile
+	@test -n "$(PYTHON)" || { echo "oO needs Python 3.11, 3.12 or 3.13, and found none. Install one, or: make PYTHON=/path/to/python" >&2; exit 1; }
+	@test "$(UV)" != .uv/bin/uv || test -x .uv/bin/uv || { echo "Installing uv $(UV_VERSION) into .uv" && $(PYTHON) -m venv .uv && .uv/bin/python -m pip install --quiet uv==$(UV_VERSION); }
+	$(UV) sync --frozen --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')"
+	@touch $@
+
+up: setup
+	$(RUN)/oo up $(ARGS)
+
+test: setup
+	$(RUN)/pytest $(ARGS)
+
+check: setup proto-check
+	$(RUN)/ruff format --check .
+	$(RUN)/ruff check .
+	$(RUN)/mypy
+	$(RUN)/lint-imports
+
+proto-check: setup
+	$(RUN)/python -m deploy.contracts
+	$(RUN)/python -m deploy.protogen --check
+
+proto: setup
+	$(RUN)/buf format --write proto --exclude-path proto/buf
+	$(RUN)/python -m deploy.protogen
+
+proto-release: setup
+	$(RUN)/python -m deploy.contracts --release
+
+bench: setup
+	$(RUN)/python -m deploy.bench $(ARGS)
+
+fmt: setup
+	$(RUN)/ruff check --fix --select I,F401,UP,RUF100 .
+	$(RUN)/ruff format .
