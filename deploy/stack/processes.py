@@ -92,7 +92,7 @@ class Log:
     """One part's output in a file of bounded size. Not safe for more than one writer."""
 
     def __init__(self, path: Path) -> None:
-        self._path = path
+        self.path = path
         path.parent.mkdir(parents=True, exist_ok=True)
         self._file = path.open("ab", buffering=0)
         self._size = self._file.tell()
@@ -101,15 +101,15 @@ class Log:
         """Appends one line; past the limit the file becomes `<name>.1` and a new one begins."""
         if self._size + len(line) > LOG_BYTES_MAX:
             self._file.close()
-            self._path.replace(self._path.with_name(self._path.name + ".1"))
-            self._file = self._path.open("ab", buffering=0)
+            self.path.replace(self.path.with_name(self.path.name + ".1"))
+            self._file = self.path.open("ab", buffering=0)
             self._size = 0
         self._file.write(line)
         self._size += len(line)
 
     def tail(self, lines: int = 5) -> str:
         """The last lines, for an error message."""
-        return "\n".join(self._path.read_text(errors="replace").splitlines()[-lines:])
+        return "\n".join(self.path.read_text(errors="replace").splitlines()[-lines:])
 
     def close(self) -> None:
         """Closes the file."""

@@ -5,9 +5,10 @@ It never serves its own pages or sends anything about itself anywhere.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
+from deploy.stack import probes
 from deploy.stack.fetch import Cache
 from deploy.stack.java import FLAGS, archive_flags, java_env, java_path, keep_archive
 from deploy.stack.postgres import REGISTRY_DATABASE
@@ -49,7 +50,7 @@ class Registry:
     port: int
     management_port: int
     postgres_port: int
-    password: str
+    password: str = field(repr=False)
 
     @property
     def url(self) -> str:
@@ -83,13 +84,7 @@ class Registry:
 
     async def ready(self) -> bool:
         """Whether the API that clients use answers from its database."""
-        import httpx
-
-        try:
-            async with httpx.AsyncClient(trust_env=False, timeout=2.0) as client:
-                return (await client.get(f"{self.url}/subjects")).status_code == 200
-        except httpx.HTTPError:
-            return False
+        return await probes.http(self.port, "/apis/ccompat/v7/subjects")
 
     @property
     def _archive(self) -> Path:

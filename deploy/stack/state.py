@@ -19,8 +19,8 @@ from typing import IO, Any, NewType
 LOOPBACK = "127.0.0.1"
 PORTS = range(20_000, 32_000)
 """Below the range that Linux gives to outgoing connections, so that none of those takes a part's port meanwhile."""
-ROLES = ("auth", "profile", "integrations", "recommender", "history", "notifier")
-"""PostgreSQL roles of the modules; `registry` and the superuser `postgres` are the stack's own."""
+ROLES = ("postgres", "auth", "profile", "integrations", "recommender", "notifier", "registry", "history")
+"""That log in to PostgreSQL; `postgres` is the superuser. connectors.postgres says what each may do."""
 
 Json = NewType("Json", dict[str, Any])
 
@@ -62,6 +62,10 @@ class StateFolder:
     @property
     def passwords_file(self) -> Path:
         return self.secrets / "postgres.json"
+
+    @property
+    def passfile(self) -> Path:
+        return self.secrets / "pgpass"
 
     def data(self, part: str) -> Path:
         """Where one part keeps its data."""
@@ -126,10 +130,12 @@ class StateFolder:
         """The password of every PostgreSQL role, made once."""
         path = self.passwords_file
         known: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
-        missing = [role for role in ("postgres", "registry", *ROLES) if role not in known]
+        missing = [role for role in ROLES if role not in known]
         if missing:
             known.update({role: secrets.token_urlsafe(24) for role in missing})
             write_private(path, json.dumps(known, indent=1).encode())
+            lines = [f"*:*:*:{role}:{password}\n" for role, password in sorted(known.items())]
+            write_private(self.passfile, "".join(lines).encode())
         return known
 
     def keys(self) -> None:

@@ -5,10 +5,10 @@ It never holds anything that exists nowhere else.
 
 from __future__ import annotations
 
-import asyncio
 from dataclasses import dataclass
 from pathlib import Path
 
+from deploy.stack import probes
 from deploy.stack.processes import Command
 from deploy.stack.state import LOOPBACK
 
@@ -48,15 +48,5 @@ class Valkey:
         return Command(argv=(str(get_binary_path()), str(config)), env={"LANG": "C.UTF-8"}, cwd=self.data)
 
     async def ready(self) -> bool:
-        """Whether the server answers a ping; while it loads its file it does not."""
-        try:
-            reader, writer = await asyncio.open_connection(LOOPBACK, self.port)
-        except OSError:
-            return False
-        try:
-            writer.write(b"PING\r\n")
-            return (await asyncio.wait_for(reader.read(64), timeout=2.0)).startswith(b"+PONG")
-        except (OSError, TimeoutError):
-            return False
-        finally:
-            writer.close()
+        """Whether the server answers a ping."""
+        return await probes.valkey(self.port)

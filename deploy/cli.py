@@ -1,0 +1,135 @@
+"""The command `oo`.
+
+It never imports what a command needs before that command is called, so that `oo --help` stays quick and a part that
+cannot be imported breaks its own commands only.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperCommand, TyperGroup
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """Where a command stands: the module's function of that name, or one name more for each of its own commands."""
+
+    module: str
+    function: str | tuple[tuple[str, str], ...]
+    help: str
+
+
+COMMANDS = {
+    "up": Entry("deploy.commands.stack", "up", "Start everything on this machine."),
+    "down": Entry("deploy.commands.stack", "down", "Stop what runs in a state folder; its state stays."),
+    "status": Entry("deploy.commands.stack", "status", "What runs, where, and how far it has read."),
+    "doctor": Entry("deploy.commands.doctor", "doctor", "Check this machine, and say how to mend each fault."),
+    "topics": Entry("deploy.commands.stack", "topics", "Topics, partitions, offsets, and each group's lag."),
+    "import": Entry("deploy.commands.sources", "import_", "Read todo.txt and .ics files into signals."),
+    "watch": Entry("deploy.commands.sources", "watch", "Follow a file as its owner edits it."),
+    "tip": Entry("deploy.commands.tips", "tip", "The current tip, and why."),
+    "react": Entry("deploy.commands.tips", "react", "Say done, snooze or dismiss to the current tip."),
+    "token": Entry("deploy.commands.tips", "token", "An access token of the local issuer."),
+    "verify": Entry("deploy.commands.operate", "verify", "Fold the journal again and compare it with what is live."),
+    "state": Entry("deploy.commands.operate", "state", "What is known of one user."),
+    "dead-letters": Entry(
+        "deploy.commands.operate",
+        (("list", "dead_letters_list"), ("show", "dead_letters_show"), ("redrive", "dead_letters_redrive")),
+        "What the door refused, and why; send it again.",
+    ),
+    "replay": Entry("deploy.commands.operate", "replay", "Bounded, exact re-runs of the journal."),
+}
+
+
+class Lazy(TyperGroup):
+    """Lists every command from the table, and imports only the one that is called."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        del ctx
+        return list(COMMANDS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """A stand-in with the command's name and help; `resolve_command` loads the real one."""
+        del ctx
+        return TyperCommand(cmd_name, help=COMMANDS[cmd_name].help) if cmd_name in COMMANDS else None
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args and args[0] in COMMANDS:
+            return args[0], load(args[0]), args[1:]
+        return super().resolve_command(ctx, args)
+
+
+def load(name: str) -> Any:
+    """The command behind a name; raises ImportError or AttributeError when this build lacks it."""
+    entry = COMMANDS[name]
+    module = importlib.import_module(entry.module)
+    if isinstance(entry.function, str):
+        return single(name, getattr(module, entry.function), entry.help)
+    group = typer.Typer(help=entry.help, no_args_is_help=True, add_completion=False)
+    for subcommand, function in entry.function:
+        group.command(subcommand)(getattr(module, function))
+    command = typer.main.get_group(group)
+    command.name = name
+    return command
+
+
+def single(name: str, function: Callable[..., Any], text: str) -> Any:
+    """One function as a command."""
+    app = typer.Typer(add_completion=False)
+    app.command(name, help=function.__doc__ or text)(function)
+    command = typer.main.get_command(app)
+    command.name = name
+    return command
+
+
+def create_app() -> typer.Typer:
+    """The command without its arguments."""
+    app = typer.Typer(
+        cls=Lazy,
+        no_args_is_help=True,
+        add_completion=False,
+        pretty_exceptions_enable=False,
+        help="oO keeps one good tip ready: the one thing worth doing now, with the reason.",
+    )
+
+    @app.callback()
+    def options(
+        debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error; may stand anywhere.")] = False,
+    ) -> None:
+        del debug  # taken out of the arguments before they come here
+
+    return app
+
+
+def main() -> None:
+    """The console script: exit status 1 and one line for what fails, 2 for wrong usage."""
+    arguments = [argument for argument in sys.argv[1:] if argument != "--debug"]
+    debug = "--debug" in sys.argv[1:]
+    try:
+        create_app()(args=arguments, prog_name="oo")
+    except KeyboardInterrupt:
+        raise SystemExit(130) from None
+    except Exception as error:
+        if debug:
+            raise
+        print(f"oo: {one_line(error)}", file=sys.stderr)
+        raise SystemExit(1) from None
+
+
+def one_line(error: Exception) -> str:
+    """What went wrong in one line; for an error that no command foresaw, with its kind and how to see more."""
+    text = " ".join(str(error).split())
+    foreseen = type(error).__module__.startswith(("deploy.", "streams.", "connectors.", "agents.", "serving."))
+    if foreseen and text:
+        return text
+    return f"{type(error).__name__}: {text or 'no message'} (--debug shows where)"
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,32 @@
+"""What every command shares: the state folder it is given, the stack that runs there, and how it fails.
+
+It never prints and never ends the process: a command raises CommandError, and `oo` prints its one line.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from deploy.stack.running import NotRunning, RunningStack, open_stack
+
+DEFAULT_STATE = Path(".oo")
+
+StateOption = Annotated[Path, typer.Option("--state", help="The folder that holds all state of the stack.")]
+"""Write `state: StateOption = DEFAULT_STATE` in a command's signature."""
+UserOption = Annotated[str, typer.Option("--user", "-u", help="Whose tips and tasks.")]
+JsonOption = Annotated[bool, typer.Option("--json", help="As JSON, for programs.")]
+
+
+class CommandError(Exception):
+    """A command cannot do what it was asked; one line that says what is wrong and what to do. Exit status 1."""
+
+
+def open_state(state_dir: Path = DEFAULT_STATE, *, ready: bool = True) -> RunningStack:
+    """The stack that runs in this state folder; raises CommandError when none does, or while it is not ready."""
+    try:
+        return open_stack(state_dir, ready=ready)
+    except NotRunning as error:
+        raise CommandError(str(error)) from None

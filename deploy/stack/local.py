@@ -1,0 +1,138 @@
+"""The local stack as a whole: which parts it has, what each needs, and which ports they get.
+
+It never waits for anything itself: the supervisor does.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+
+from deploy.stack import probes
+from deploy.stack.fetch import Cache
+from deploy.stack.java import java_env
+from deploy.stack.kafka import Kafka
+from deploy.stack.postgres import Postgres
+from deploy.stack.processes import Command
+from deploy.stack.registry import Registry
+from deploy.stack.running import RunningStack
+from deploy.stack.state import StateFolder
+from deploy.stack.supervisor import Part, Step, Supervisor, Told
+from deploy.stack.valkey import Valkey
+
+SERVER_PORTS = ("kafka", "kafka-controller", "postgres", "valkey", "registry", "registry-management")
+ROOT = Path(__file__).resolve().parents[2]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to run."""
+
+    cache: Cache
+    workers: int = 1
+    demo: bool = False
+    """Gives the demo user sample tasks where the journal is empty."""
+    servers_only: bool = False
+    """Without our own processes, for tests that bring their own."""
+    prefix: str = "oo."
+    given_ports: Mapping[str, int] = field(default_factory=dict)
+
+    @property
+    def processes(self) -> dict[str, tuple[str, ...]]:
+        """Our own processes by their names, each as a Python module and its arguments."""
+        if self.servers_only:
+            return {}
+        cores = {f"core-{number}": ("agents", "core") for number in range(self.workers)}
+        return {**cores, "publish": ("agents", "publish"), "record": ("agents", "record"), "edge": ("serving",)}
+
+
+def supervisor(folder: StateFolder, plan: Plan, *, told: Told) -> Supervisor:
+    """The supervisor of this plan in this folder, whose lock the caller holds; makes ports and secrets."""
+    passwords = folder.passwords()
+    folder.keys()
+    ports = folder.ports((*SERVER_PORTS, *plan.processes), plan.given_ports)
+    stack = RunningStack(folder, plan.prefix, ports, passwords)
+    kafka = Kafka(plan.cache, folder.data("kafka"), ports["kafka"], ports["kafka-controller"])
+    postgres = Postgres(folder.data("postgres"), ports["postgres"], passwords)
+    valkey = Valkey(folder.data("valkey"), ports["valkey"])
+    registry = Registry(
+        plan.cache,
+        folder.data("registry"),
+        ports["registry"],
+        ports["registry-management"],
+        ports["postgres"],
+        passwords["registry"],
+    )
+    servers = [
+        Part("kafka", kafka.prepare, kafka.ready, after=kafka.after),
+        Part("postgres", postgres.prepare, postgres.ready),
+        Part("valkey", valkey.prepare, valkey.ready),
+        Part("registry", registry.prepare, registry.ready, needs=("postgres", "databases"), after=registry.after),
+    ]
+    steps = [
+        _step(folder, "topics", needs=("kafka",)),
+        _step(folder, "databases", needs=("postgres",)),
+        _step(folder, "migrate", needs=("postgres", "databases")),
+        _step(folder, "schemas", needs=("registry",)),
+    ]
+    if plan.demo:
+        steps.append(_step(folder, "demo", needs=(*plan.processes,)))
+    ours = [_process(stack, name, module) for name, module in plan.processes.items()]
+    facts = {"ports": ports, "prefix": plan.prefix, "workers": plan.workers, "servers_only": plan.servers_only}
+    return Supervisor(folder, [*servers, *ours], steps, facts=facts, told=told)
+
+
+def _step(folder: StateFolder, name: str, *, needs: tuple[str, ...]) -> Step:
+    argv = (sys.executable, "-m", "deploy.stack.steps", name, str(folder.root))
+    return Step(name, Command(argv=argv, env=python_env(), cwd=folder.root), needs)
+
+
+def _process(stack: RunningStack, name: str, module: tuple[str, ...]) -> Part:
+    """One of our own processes. It can be killed at any moment by its nature, so it is, when the supervisor is."""
+
+    def prepare() -> Command:
+        data = stack.folder.data(name)
+        data.mkdir(parents=True, exist_ok=True)
+        argv = (sys.executable, "-m", *module)
+        return Command(argv=argv, env={**python_env(), **stack.environment(name)}, cwd=data)
+
+    # The edge serves old tips without the workers, so it is up as soon as they are asked for, not when they are ready.
+    path = "/readyz" if name == "edge" else "/healthz"
+    return Part(
+        name,
+        prepare,
+        partial(probes.http, stack.ports[name], path),
+        needs=("kafka", "postgres", "valkey", "registry", "topics", "migrate", "schemas"),
+        death_signal=signal.SIGKILL,
+    )
+
+
+def python_env() -> dict[str, str]:
+    """For Python processes of ours: they find our packages from any folder, and find no settings of strangers."""
+    return {
+        **java_env(),
+        "PYTHONPATH": f"{ROOT}:{ROOT / 'proto' / 'gen'}",
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONDONTWRITEBYTECODE": "1",
+        "LC_ALL": "C.UTF-8",
+    }
+
+
+def run(folder: StateFolder, plan: Plan, *, told: Told, when_ready: Callable[[], None]) -> None:
+    """Runs the plan until SIGINT or SIGTERM; raises StackError, or AlreadyRunning when another does so."""
+    folder.create()
+    with folder.lock():
+        asyncio.run(_run(folder, plan, told, when_ready))
+
+
+async def _run(folder: StateFolder, plan: Plan, told: Told, when_ready: Callable[[], None]) -> None:
+    stack = supervisor(folder, plan, told=told)
+    loop = asyncio.get_running_loop()
+    for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        loop.add_signal_handler(number, stack.stop)
+    await stack.run(when_ready=when_ready)

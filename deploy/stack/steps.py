@@ -1,0 +1,76 @@
+"""What is done once between the servers' start and the workers': `python -m deploy.stack.steps NAME STATE_DIR`.
+
+Each runs in a process of its own, so that the supervisor never holds the libraries that they need. Doing one again
+changes nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from pathlib import Path
+
+from deploy.stack.postgres import DATABASE, REGISTRY_DATABASE
+from deploy.stack.running import RunningStack, open_stack
+
+
+def databases(stack: RunningStack) -> None:
+    """One database for the modules, and one for the registry, which only its own role can enter."""
+    import psycopg
+    from psycopg import sql
+
+    registry = sql.Identifier(REGISTRY_DATABASE)
+    password = sql.Literal(stack.passwords["registry"])
+    with psycopg.connect(stack.dsn("postgres", "postgres"), autocommit=True, connect_timeout=10) as connection:
+        existing = {row[0] for row in connection.execute("SELECT datname FROM pg_database").fetchall()}
+        known = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = 'registry'").fetchone()
+        verb = sql.SQL("ALTER" if known else "CREATE")
+        connection.execute(sql.SQL("{} ROLE {} LOGIN PASSWORD {}").format(verb, registry, password))
+        if DATABASE not in existing:
+            connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))
+        if REGISTRY_DATABASE not in existing:
+            connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(registry, registry))
+        connection.execute(sql.SQL("REVOKE CONNECT ON DATABASE {} FROM PUBLIC").format(registry))
+
+
+def migrate(stack: RunningStack) -> None:
+    """Schemas, tables, roles and their passwords in PostgreSQL."""
+    from connectors.postgres import migrate as upgrade
+
+    upgrade(stack.dsn("postgres"), stack.passwords)
+
+
+def topics(stack: RunningStack) -> None:
+    """The topics, with exactly the settings of streams/topics.py."""
+    from deploy.stack.topics import ensure_topics
+
+    ensure_topics(stack.bootstrap, stack.prefix)
+
+
+def schemas(stack: RunningStack) -> None:
+    """The schemas of all topics; an incompatible one is refused here, before anything runs."""
+    from streams.frames import Schemas
+
+    asyncio.run(Schemas(stack.registry_url, stack.prefix).register())
+
+
+STEPS = {"databases": databases, "migrate": migrate, "topics": topics, "schemas": schemas}
+
+
+def main() -> int:
+    """Runs one step; 1 and a line on standard error when it fails, the traceback in the part's log."""
+    name, root = sys.argv[1:]
+    try:
+        STEPS[name](open_stack(Path(root), ready=False))
+    except Exception as error:
+        import traceback
+
+        traceback.print_exc()
+        # The last line of the log is what the person sees.
+        print(f"{' '.join(str(error).split()) or type(error).__name__}", file=sys.stderr)
+        return 1
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

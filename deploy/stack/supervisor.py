@@ -1,0 +1,314 @@
+"""Keeps the parts of a stack running: starts each when what it needs is there, again when it dies, ends all in order.
+
+It never looks inside a part: a part is a command, a question whether it serves, and the names of what it needs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import random
+import signal
+import time
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from deploy.stack.processes import Command, Identity, Log, alive, end, identify, pump, spawn
+from deploy.stack.state import StateFolder
+
+READY_POLL_S = 0.05
+BACKOFF_S = 0.5
+BACKOFF_S_MAX = 30.0
+STEADY_S = 60.0
+"""A part that ran this long before it died starts again at once."""
+FIRST_ATTEMPTS = 3
+"""How often a part may die before it has ever served: then the start has failed."""
+
+Told = Callable[[str, str], None]
+"""Called with a part's name and what happened to it, in a few words."""
+
+
+class StackError(Exception):
+    """The stack cannot start; one line that says why and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """Something that runs as long as the stack."""
+
+    name: str
+    prepare: Callable[[], Command]
+    ready: Callable[[], Awaitable[bool]]
+    needs: tuple[str, ...] = ()
+    after: Callable[[], None] | None = None
+    """Called each time that it has ended."""
+    death_signal: signal.Signals | None = None
+    """What it gets when the supervisor is killed; its stop signal if None."""
+    ready_timeout_s: float = 60.0
+    stop_timeout_s: float = 15.0
+
+
+@dataclass(frozen=True, slots=True)
+class Step:
+    """Something that is done once, by a command that ends."""
+
+    name: str
+    command: Command
+    needs: tuple[str, ...] = ()
+    timeout_s: float = 120.0
+
+
+@dataclass(slots=True)
+class _Live:
+    """What the supervisor knows about one part now."""
+
+    process: asyncio.subprocess.Process | None = None
+    identity: Identity | None = None
+    command: Command | None = None
+    ready: bool = False
+    restarts: int = 0
+
+
+class Supervisor:
+    """Runs one stack in one state folder, whose lock the caller holds."""
+
+    def __init__(
+        self, folder: StateFolder, parts: Sequence[Part], steps: Sequence[Step], *, facts: Mapping[str, Any], told: Told
+    ) -> None:
+        self._folder = folder
+        self._parts = {part.name: part for part in parts}
+        self._steps = {step.name: step for step in steps}
+        self._facts = dict(facts)
+        self._told = told
+        self._live = {name: _Live() for name in self._parts}
+        self._done = {name: asyncio.Event() for name in (*self._parts, *self._steps)}
+        self._stop = asyncio.Event()
+        self._phase = "starting"
+        self._error: str | None = None
+
+    def stop(self) -> None:
+        """Asks for the end; `run` then returns when every part has ended."""
+        self._stop.set()
+
+    async def run(self, *, when_ready: Callable[[], None]) -> None:
+        """Starts everything, keeps it running until `stop`, ends it in reverse order; raises StackError."""
+        end_leftovers(self._folder, told=self._told)
+        self._write()
+        tasks = [asyncio.create_task(self._keep(part), name=part.name) for part in self._parts.values()]
+        steps = [asyncio.create_task(self._do(step), name=step.name) for step in self._steps.values()]
+        try:
+            if await self._all_done([*tasks, *steps]):
+                self._phase = "ready"
+                self._write()
+                when_ready()
+                await self._first_of(tasks)
+        except StackError as error:
+            self._error = str(error)
+            raise
+        finally:
+            for step in steps:
+                step.cancel()
+            await self._end(tasks)
+
+    async def _all_done(self, tasks: list[asyncio.Task[None]]) -> bool:
+        """Waits until everything is there; False when it was asked to stop before, raises what failed."""
+        waiting = asyncio.gather(*(event.wait() for event in self._done.values()))
+        stop = asyncio.create_task(self._stop.wait())
+        try:
+            pending = {waiting, stop, *tasks}
+            while not waiting.done() and not stop.done():
+                finished, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
+                for task in finished - {waiting, stop}:
+                    task.result()
+            return waiting.done()
+        finally:
+            for leftover in (waiting, stop):
+                leftover.cancel()
+            await asyncio.gather(waiting, stop, return_exceptions=True)
+
+    async def _first_of(self, tasks: list[asyncio.Task[None]]) -> None:
+        """Waits for the wish to stop; a part's keeper only ends by an error of ours."""
+        stop = asyncio.create_task(self._stop.wait())
+        finished, _ = await asyncio.wait({stop, *tasks}, return_when=asyncio.FIRST_COMPLETED)
+        stop.cancel()
+        for task in finished - {stop}:
+            task.result()
+
+    async def _keep(self, part: Part) -> None:
+        """Starts the part whenever it does not run, ever more slowly while it keeps dying."""
+        live, served, failures = self._live[part.name], False, 0
+        for need in part.needs:
+            await self._done[need].wait()
+        log = Log(self._folder.logs / f"{part.name}.log")
+        backoff_s = BACKOFF_S
+        while not self._stop.is_set():
+            started_s = time.monotonic()
+            reason = await self._run_once(part, live, log)
+            if self._stop.is_set():
+                break
+            served = served or self._done[part.name].is_set()
+            failures += 1
+            if not served and failures >= FIRST_ATTEMPTS:
+                raise StackError(f"{part.name} {reason}: {log.tail(1) or 'no output'} (see {log.path})")
+            if time.monotonic() - started_s >= STEADY_S:
+                backoff_s = BACKOFF_S
+            wait_s = backoff_s * random.uniform(0.8, 1.2)  # noqa: S311 - jitter, not a secret
+            backoff_s = min(2 * backoff_s, BACKOFF_S_MAX)
+            live.restarts += 1
+            self._told(part.name, f"{reason}, starts again in {wait_s:.1f} s")
+            self._write()
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._stop.wait(), wait_s)
+
+    async def _run_once(self, part: Part, live: _Live, log: Log) -> str:
+        """One life of a part, from its preparation to its end; returns how it ended."""
+        try:
+            command = await asyncio.to_thread(part.prepare)
+        except (OSError, RuntimeError) as error:
+            log.write(f"{error}\n".encode())
+            return "cannot be prepared"
+        process = await spawn(command, death_signal=part.death_signal)
+        live.process, live.command, live.identity = process, command, identify(process.pid)
+        self._write()
+        assert process.stdout is not None
+        output = asyncio.create_task(pump(process.stdout, log))
+        serving = asyncio.create_task(self._becomes_ready(part, live))
+        code = await process.wait()
+        in_time = not serving.done() or serving.result()
+        serving.cancel()
+        # A grandchild may hold the pipe open for longer than the part lived.
+        await asyncio.wait({output}, timeout=1.0)
+        output.cancel()
+        live.process, live.identity, live.ready = None, None, False
+        if part.after is not None:
+            await asyncio.to_thread(part.after)
+        self._write()
+        if not in_time:
+            return f"did not serve within {part.ready_timeout_s:.0f} s"
+        return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
+
+    async def _becomes_ready(self, part: Part, live: _Live) -> bool:
+        """Asks until the part serves; ends it and returns False when it never does."""
+        deadline_s = time.monotonic() + part.ready_timeout_s
+        while not await part.ready():
+            if time.monotonic() > deadline_s:
+                await self._end_part(part)
+                return False
+            await asyncio.sleep(READY_POLL_S)
+        live.ready = True
+        self._told(part.name, "ready")
+        self._done[part.name].set()
+        self._write()
+        return True
+
+    async def _do(self, step: Step) -> None:
+        """Runs a step when what it needs is there; raises StackError when it fails."""
+        for need in step.needs:
+            await self._done[need].wait()
+        log = Log(self._folder.logs / f"{step.name}.log")
+        process = await spawn(step.command, death_signal=signal.SIGKILL)
+        assert process.stdout is not None
+        try:
+            async with asyncio.timeout(step.timeout_s):
+                await pump(process.stdout, log)
+                code = await process.wait()
+        except TimeoutError:
+            raise StackError(f"{step.name} did not end within {step.timeout_s:.0f} s (see {log.path})") from None
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+        if code != 0:
+            raise StackError(f"{step.name} failed: {log.tail(1)} (see {log.path})")
+        self._told(step.name, "done")
+        self._done[step.name].set()
+
+    async def _end(self, tasks: list[asyncio.Task[None]]) -> None:
+        """Ends the parts, each after those that need it."""
+        self._phase = "stopping"
+        self._stop.set()
+        self._write()
+        left = dict(self._parts)
+        while left:
+            needed = {need for part in left.values() for need in self._needs_of(part)}
+            last = [part for name, part in left.items() if name not in needed]
+            await asyncio.gather(*(self._end_part(part) for part in last))
+            for part in last:
+                self._told(part.name, "stopped")
+                del left[part.name]
+        for task in tasks:
+            # Those that never started still wait for what they need.
+            if not self._done[task.get_name()].is_set():
+                task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        self._phase = "failed" if self._error else "stopped"
+        self._write()
+
+    def _needs_of(self, part: Part) -> set[str]:
+        """All that must run for this part, through the steps between."""
+        found: set[str] = set()
+        ahead = list(part.needs)
+        while ahead:
+            name = ahead.pop()
+            if name not in found:
+                found.add(name)
+                ahead += (self._parts.get(name) or self._steps[name]).needs
+        return found
+
+    async def _end_part(self, part: Part) -> None:
+        """Asks the part to end, and makes it after its patience; returns when it has."""
+        live = self._live[part.name]
+        process, command = live.process, live.command
+        if process is None or command is None:
+            return
+        for number, patience_s in ((command.stop_signal, part.stop_timeout_s), (signal.SIGKILL, None)):
+            with contextlib.suppress(ProcessLookupError):
+                if number == signal.SIGKILL:
+                    self._told(part.name, f"did not stop within {part.stop_timeout_s:.0f} s: killed")
+                    os.killpg(process.pid, number)
+                else:
+                    process.send_signal(number)
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(process.wait(), patience_s)
+                return
+
+    def _write(self) -> None:
+        parts = {
+            name: {
+                "pid": live.identity.pid if live.identity else None,
+                "born": live.identity.born if live.identity else None,
+                "ready": live.ready,
+                "restarts": live.restarts,
+            }
+            for name, live in self._live.items()
+        }
+        ready = self._phase == "ready" and all(live.ready for live in self._live.values())
+        mine = identify(os.getpid())
+        assert mine is not None
+        supervisor = {"pid": mine.pid, "born": mine.born}
+        state = {**self._facts, "phase": self._phase, "ready": ready, "error": self._error}
+        self._folder.write({**state, "supervisor": supervisor, "parts": parts})
+
+
+def leftovers(folder: StateFolder) -> dict[str, Identity]:
+    """Parts that still run although their supervisor does not; call it with the folder's lock in hand."""
+    state = folder.read()
+    if state is None:
+        return {}
+    recorded = {
+        name: Identity(part["pid"], part["born"]) for name, part in state["parts"].items() if part["pid"] is not None
+    }
+    return {name: identity for name, identity in recorded.items() if alive(identity)}
+
+
+def end_leftovers(folder: StateFolder, *, told: Told) -> list[str]:
+    """Ends what a killed supervisor left, never a process that only has the same pid; returns the names."""
+    ended = []
+    for name, identity in reversed(leftovers(folder).items()):
+        told(name, f"left over from a supervisor that was killed (pid {identity.pid}): ending it")
+        # The kernel has sent it its stop signal already; PostgreSQL takes SIGINT, and SIGTERM twice does no harm.
+        end(identity, stop_signal=signal.SIGINT if name == "postgres" else signal.SIGTERM)
+        ended.append(name)
+    return ended

@@ -1,0 +1,106 @@
+"""Creates the topics of streams/topics.py on a broker, and refuses a broker whose topics differ.
+
+It never changes the partitions of a topic and never deletes one: either would lose what the journal promises.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from streams.topics import Topic, topics
+
+if TYPE_CHECKING:
+    from confluent_kafka.admin import AdminClient
+
+TIMEOUT_S = 30.0
+
+
+class TopicsDiffer(Exception):
+    """A topic stands there with other partitions than it must have."""
+
+
+def ensure_topics(
+    bootstrap: str, prefix: str = "oo.", *, replication: int = 1, client_settings: Mapping[str, str] | None = None
+) -> list[str]:
+    """Makes every topic exist with exactly its settings; returns the names of those that were created. Blocks.
+
+    Settings of an existing topic are put right; raises TopicsDiffer where its partition count differs.
+    """
+    from confluent_kafka import KafkaError, KafkaException
+    from confluent_kafka.admin import NewTopic
+
+    client = admin(bootstrap, client_settings)
+    wanted = list(topics(prefix).values())
+    existing = _partitions(client)
+    differing = [topic for topic in wanted if existing.get(topic.name, topic.partitions) != topic.partitions]
+    if differing:
+        told = ", ".join(f"{t.name} has {existing[t.name]} partitions instead of {t.partitions}" for t in differing)
+        raise TopicsDiffer(f"{told}: replay into a new journal, or use another state folder or prefix")
+    missing = [topic for topic in wanted if topic.name not in existing]
+    new = [NewTopic(topic.name, topic.partitions, replication, config=topic.config) for topic in missing]
+    # The client refuses an empty list.
+    for future in client.create_topics(new).values() if new else ():
+        try:
+            future.result(timeout=TIMEOUT_S)
+        except KafkaException as error:
+            # Another start was faster; what it made is checked like any other.
+            if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
+                raise
+    _settle(client, [topic for topic in wanted if topic.name in existing])
+    _wait_until_led(client, {topic.name for topic in wanted})
+    return [topic.name for topic in missing]
+
+
+def admin(bootstrap: str, settings: Mapping[str, str] | None = None) -> AdminClient:
+    """A client for operators' questions."""
+    from confluent_kafka.admin import AdminClient
+
+    # Refused connections while a broker starts are expected: they come out as errors of the calls, not as lines.
+    return AdminClient({"bootstrap.servers": bootstrap, "log_level": 0, **(settings or {})})
+
+
+def _partitions(client: AdminClient) -> dict[str, int]:
+    metadata = client.list_topics(timeout=TIMEOUT_S)
+    return {name: len(topic.partitions) for name, topic in metadata.topics.items()}
+
+
+def _settle(client: AdminClient, existing: list[Topic]) -> None:
+    """Sets what was changed on the broker, or in the table since, back to what the table says."""
+    from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
+
+    if not existing:
+        return
+    by_name = {topic.name: topic for topic in existing}
+    found = client.describe_configs([ConfigResource(ResourceType.TOPIC, name) for name in by_name])
+    changes: list[Any] = []
+    for resource, future in found.items():
+        current = {key: entry.value for key, entry in future.result(timeout=TIMEOUT_S).items()}
+        entries = [
+            ConfigEntry(key, value, incremental_operation=AlterConfigOpType.SET)
+            for key, value in by_name[resource.name].config.items()
+            if current.get(key) != value
+        ]
+        if entries:
+            changes.append(ConfigResource(ResourceType.TOPIC, resource.name, incremental_configs=entries))
+    if changes:
+        for future in client.incremental_alter_configs(changes).values():
+            future.result(timeout=TIMEOUT_S)
+
+
+def _wait_until_led(client: AdminClient, names: set[str]) -> None:
+    """Returns when every partition has a leader: a producer that comes sooner would wait for a second."""
+    deadline_s = time.monotonic() + TIMEOUT_S
+    while True:
+        metadata = client.list_topics(timeout=TIMEOUT_S).topics
+        unled = [
+            name
+            for name in names
+            if name not in metadata or any(part.leader < 0 for part in metadata[name].partitions.values())
+        ]
+        if not unled:
+            return
+        if time.monotonic() > deadline_s:
+            raise TimeoutError(f"no leader for {', '.join(sorted(unled))} after {TIMEOUT_S:.0f} s: see logs/kafka.log")
+        time.sleep(0.05)
