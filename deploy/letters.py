@@ -1,0 +1,75 @@
+"""The dead letters: reading them, and sending what they hold again.
+
+It never changes or removes a letter: sending one again writes a new record to the topic it came from.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+
+from oo.v1 import dead_letter_pb2
+from streams.frames import Schemas
+from streams.producer import Delivered, Producer
+from streams.reader import read_partition
+from streams.security import PLAINTEXT, Security
+from streams.topics import topics
+
+
+class CannotRedrive(Exception):
+    """The letter does not hold what it would take to send it again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Letter:
+    """A dead letter where it stands."""
+
+    offset: int
+    message: dead_letter_pb2.DeadLetter
+
+    @property
+    def id(self) -> str:
+        """Where the refused record stood: TOPIC/PARTITION/OFFSET."""
+        return f"{self.message.topic}/{self.message.partition}/{self.message.offset}"
+
+
+async def letters(
+    bootstrap: str, *, prefix: str, reason: str | None = None, security: Security = PLAINTEXT
+) -> AsyncIterator[Letter]:
+    """Every letter that stands in the topic now, oldest first; `reason` keeps those of one reason."""
+    schemas = Schemas.offline(prefix)
+    topic = topics(prefix)["dead-letters"].name
+    async for records in read_partition(bootstrap, topic, 0, security=security):
+        for record in records:
+            message = schemas.unframe("dead-letters", record.value)
+            assert isinstance(message, dead_letter_pb2.DeadLetter)
+            if reason is None or message.reason == reason:
+                yield Letter(record.offset, message)
+
+
+def target(message: dead_letter_pb2.DeadLetter, *, prefix: str) -> str:
+    """The topic that a letter goes back to; raises CannotRedrive.
+
+    A letter that `recommend` wrote (a full backlog) names the public topic in a header of its own.
+    """
+    if message.original_length > len(message.original):
+        raise CannotRedrive(
+            f"it was cut: {len(message.original)} of {message.original_length} bytes were kept, so send the original again"
+        )
+    named = next((header.value.decode() for header in message.original_headers if header.key == "oo_topic"), "")
+    topic = topics(prefix)[named].name if named in topics(prefix) else message.topic
+    if topic not in {t.name for t in topics(prefix).values() if t.public}:
+        raise CannotRedrive(f"{topic} is not a public topic: 'oo dead-letters show' tells what happened")
+    return topic
+
+
+async def redrive(letter: Letter, producer: Producer, *, prefix: str) -> Delivered:
+    """Send the original bytes, key and headers again; returns where they stand now. Raises CannotRedrive."""
+    message = letter.message
+    headers = [(header.key, header.value) for header in message.original_headers if header.key != "oo_topic"]
+    return await producer.produce(
+        target(message, prefix=prefix),
+        key=message.original_key or None,
+        value=message.original,
+        headers=[*headers, ("oo_redriven", letter.id.encode())],
+    )
