@@ -10,9 +10,8 @@ import hashlib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
-from oo.v1.signal_pb2 import CalendarEventRemoved, Signal, TaskRemoved
-
 from connectors.source_file import Parsed, timestamp
+from oo.v1.signal_pb2 import CalendarEventRemoved, Signal, TaskRemoved
 
 ITEMS_MAX = 50_000
 """Remembered per file; past it what has gone longest is forgotten first."""
@@ -65,6 +64,7 @@ def differences(
     'task_removed'
     """
     event_ms = max(min(modified_ms, now_ms), memory.event_ms)
+    latest_ms = event_ms
     items = dict(memory.items)
     changed: list[Signal] = []
     present: set[str] = set()
@@ -77,22 +77,22 @@ def differences(
             continue
         now_said = _said(signal, digest=digest, change=known.change + 1 if known else 0)
         # An item's own time may lie before what was last said about it: an event restored from a backup.
-        own_ms = signal.event_time.ToMilliseconds()
+        own_ms = min(signal.event_time.ToMilliseconds(), now_ms)
         changed.append(_stamped(signal, now_said, event_ms=own_ms if known is None else max(own_ms, event_ms)))
+        latest_ms = max(latest_ms, own_ms)
         items.pop(key, None)
         items[key] = now_said
     if removals and parsed.complete:
         for key, known in list(items.items()):
             if key in present or known.gone:
                 continue
-            over = 0 < known.ends_ms <= now_ms
+            del items[key]
+            if 0 < known.ends_ms <= now_ms:
+                continue  # Over, and out of the window: nothing was taken away.
             signal = _removal(key, user_id=user_id, source=known.source)
-            said = replace(known, digest=content_digest(signal), change=known.change + 1, gone=True)
-            items.pop(key)
-            items[key] = replace(known, gone=True) if over else said
-            if not over:
-                changed.append(_stamped(signal, said, event_ms=event_ms))
-    return changed, Memory(event_ms=event_ms if changed else memory.event_ms, items=_bounded(items, present))
+            items[key] = replace(known, digest=content_digest(signal), change=known.change + 1, gone=True)
+            changed.append(_stamped(signal, items[key], event_ms=latest_ms))
+    return changed, Memory(event_ms=latest_ms if changed else memory.event_ms, items=_bounded(items, present))
 
 
 def item_key(signal: Signal) -> str:

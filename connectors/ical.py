@@ -17,7 +17,6 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from icalendar import Component, Timezone
 from icalendar.prop import vDDDTypes
 from icalendar.timezone import tzp
-from oo.v1.signal_pb2 import CalendarEventRemoved, CalendarEventUpserted, Signal, TaskCompleted, TaskRemoved
 
 from connectors.ical_recurrence import RepeatsTooOften, instances
 from connectors.ical_task import task
@@ -34,6 +33,7 @@ from connectors.source_file import (
     one_line,
     timestamp,
 )
+from oo.v1.signal_pb2 import CalendarEventRemoved, CalendarEventUpserted, Signal, TaskCompleted, TaskRemoved
 
 SOURCE = "ical"
 DAYS_BACK = 1
@@ -94,9 +94,7 @@ def parse(data: bytes, *, user_id: str, zone: ZoneInfo, now: datetime, modified:
         what = f"{len(tasks):,} tasks; {TASKS_MAX:,} taken"
         problems.append(Problem(tasks[TASKS_MAX].piece.line, what, skipped=True, hides=True))
     for item in tasks[:TASKS_MAX]:
-        said = task(
-            item.component, line=item.piece.line, zone=item.zone, cancelled=item.cancelled, problems=problems
-        )
+        said = task(item.component, line=item.piece.line, zone=item.zone, cancelled=item.cancelled, problems=problems)
         if said is None:
             continue
         carrier = signal(item.component)
@@ -124,7 +122,7 @@ def parse(data: bytes, *, user_id: str, zone: ZoneInfo, now: datetime, modified:
         except RepeatsTooOften as error:
             problems.append(Problem(items[0].piece.line, f"{error}; left out", skipped=True))
         # The library reaches deep into dateutil: what a strange rule raises there is not a closed set.
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001
             what = f"this event cannot be expanded ({type(error).__name__}: {cut(one_line(str(error)), 80)}); left out"
             problems.append(Problem(items[0].piece.line, what, skipped=True))
 
@@ -160,7 +158,7 @@ def _read(found: Sequence[Piece], *, zone: ZoneInfo, problems: list[Problem]) ->
         for piece in sorted(found, key=lambda piece: piece.name != "VTIMEZONE"):
             try:
                 component = Component.from_ical(piece.text)
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - the library's parsers raise whatever Python raises on odd values
                 what = f"{piece.name} cannot be read ({cut(one_line(str(error)), 100)}); left out"
                 problems.append(Problem(piece.line, what, skipped=True))
                 continue

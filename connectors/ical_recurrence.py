@@ -43,7 +43,8 @@ def instances(
     """Instances of the components of one UID that touch the span, in no order; some may lie up to a day outside.
 
     `zone` is that of floating times; `declared` if the calendar itself names it (X-WR-TIMEZONE): then rules in UTC
-    run in it too, as those who write that property mean. Raises RepeatsTooOften, ValueError for a series without a beginning.
+    run in it too, as those who write that property mean. Raises RepeatsTooOften, or ValueError for a series without
+    a beginning.
     """
     for component in series:
         if first(component, "DTSTART") is None:

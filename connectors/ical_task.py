@@ -11,7 +11,6 @@ from zoneinfo import ZoneInfo
 
 from icalendar import Component
 from icalendar.prop import vDuration
-from oo.v1.signal_pb2 import TaskCompleted, TaskRemoved, TaskUpserted
 
 from connectors.ical_value import first, instant, moment_id, text_of
 from connectors.source_file import (
@@ -29,6 +28,7 @@ from connectors.source_file import (
     one_line,
     timestamp,
 )
+from oo.v1.signal_pb2 import TaskCompleted, TaskRemoved, TaskUpserted
 
 _URL = re.compile(r"https?://\S+")
 
@@ -95,7 +95,7 @@ def _minutes(text: str) -> int:
     (90, 0)
     """
     try:
-        length = vDuration.from_ical(text) if text else timedelta(0)
+        length: timedelta = vDuration.from_ical(text) if text else timedelta(0)  # type: ignore[no-untyped-call]
     except ValueError:
         return 0
     return min(max(round(length.total_seconds() / 60), 0), MINUTES_MAX)

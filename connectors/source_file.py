@@ -10,6 +10,7 @@ import unicodedata
 from dataclasses import dataclass
 
 from google.protobuf.timestamp_pb2 import Timestamp
+
 from oo.v1.signal_pb2 import Signal
 
 BYTES_MAX = 10 * 1024 * 1024
@@ -25,6 +26,9 @@ EXTERNAL_ID_MAX = 200
 NAME_MAX = 64
 SECONDS_MAX = 253_402_300_799
 """The last second of the year 9999, the end of protobuf's Timestamp."""
+
+
+_CONTROLS = "".join(map(chr, range(32))).translate({ord(char): None for char in "\t\n\v\f\r"})
 
 
 class UnreadableFile(Exception):
@@ -97,7 +101,9 @@ def decode(data: bytes) -> tuple[str, Problem | None]:
         except UnicodeDecodeError:
             text, encoding = data.decode("latin-1"), "Latin-1"
         problem = Problem(line, f"not UTF-8; read as {encoding}. Save the file as UTF-8 to be sure")
-    if text.count("\x00") > len(text) // 100:
+    # A stray control character is a slip; in an image, an archive or a program they are everywhere.
+    controls = sum(text.count(char) for char in _CONTROLS)
+    if controls > 32 and controls > len(text) / 20:
         raise UnreadableFile("it is not a text file")
     return text, problem
 

@@ -16,7 +16,6 @@ from datetime import date, datetime, time
 from zoneinfo import ZoneInfo
 
 from google.protobuf.timestamp_pb2 import Timestamp
-from oo.v1.signal_pb2 import Signal, TaskCompleted, TaskUpserted
 
 from connectors.source_file import (
     LABEL_MAX,
@@ -33,6 +32,7 @@ from connectors.source_file import (
     one_line,
     timestamp,
 )
+from oo.v1.signal_pb2 import Signal, TaskCompleted, TaskUpserted
 
 SOURCE = "todo.txt"
 TASKS_MAX = 20_000

@@ -7,16 +7,17 @@ looks again. What it sends to, parses with and remembers in is passed in.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 
-from oo.v1.signal_pb2 import Signal
 from watchfiles import awatch
 
 from connectors.differences import Memory, differences
 from connectors.source_file import BYTES_MAX, Parsed, UnreadableFile
+from oo.v1.signal_pb2 import Signal
 
 _Signature = tuple[int, int, int]
 """Time of writing, size, inode: what changes when a file does."""
@@ -87,26 +88,26 @@ class Watch:
     now: Callable[[], datetime]
     pace: Pace = Pace()
 
-    async def follow(self, stop: asyncio.Event) -> AsyncIterator[Report]:
+    async def follow(self, stop: asyncio.Event) -> AsyncGenerator[Report]:
         """A report at the start and after each change, until `stop` is set."""
         trouble = ""
         seen: _Signature | None = None
         read_at = float("-inf")
         clock = asyncio.get_running_loop().time
-        async for _ in self._nudges(stop):
-            found = _signature(self.path)
-            due = clock() - read_at >= self.pace.reread_s
-            if found == seen and not trouble and not due:
-                continue
-            seen = await self._settled(stop)
-            if stop.is_set():
-                return
-            report = await self.look()
-            read_at = clock()
-            # The same trouble is said once.
-            if report.sent or report.trouble != trouble or (report.parsed and not due):
-                yield report
-            trouble = report.trouble
+        async with aclosing(self._nudges(stop)) as nudges:
+            async for _ in nudges:
+                changed = read_at == float("-inf") or _signature(self.path) != seen
+                if not changed and not trouble and clock() - read_at < self.pace.reread_s:
+                    continue
+                seen = await self._settled(stop)
+                if stop.is_set():
+                    return
+                report = await self.look()
+                read_at = clock()
+                # The same trouble is said once.
+                if report.sent or report.trouble != trouble or (changed and not report.trouble):
+                    yield report
+                trouble = report.trouble
 
     async def look(self) -> Report:
         """Reads the file once and sends what is different."""
@@ -136,7 +137,7 @@ class Watch:
             self.remember(memory)
         return Report(sent=signals, parsed=parsed)
 
-    async def _nudges(self, stop: asyncio.Event) -> AsyncIterator[None]:
+    async def _nudges(self, stop: asyncio.Event) -> AsyncGenerator[None]:
         """Once at the start, then at each change in the file's folder and at each poll."""
         yield
         while not stop.is_set():

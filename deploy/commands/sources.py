@@ -1,0 +1,198 @@
+"""`oo import` and `oo watch`: files of tasks and calendars become signals.
+
+It never reads a file itself: see deploy/imports.py and connectors/watch.py.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import signal as signals
+from collections import Counter
+from collections.abc import Sequence
+from datetime import datetime
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
+
+from connectors.source_file import Problem, file_name
+from connectors.watch import NotDelivered, Report, Watch
+from deploy.commands.session import DEFAULT_STATE, CommandError, StateOption, open_state
+from deploy.imports import (
+    Connection,
+    Imported,
+    MemoryFile,
+    PersonZone,
+    Target,
+    import_files,
+    now_utc,
+    parse_file,
+    signals_topic_id,
+)
+from deploy.machine_zone import known_zone, machine_zone
+from oo.v1.signal_pb2 import Signal
+from streams.frames import RegistryError
+
+PROBLEMS_SHOWN = 20
+_WORDS = {
+    "task_upserted": ("task", "tasks"),
+    "task_completed": ("completed task", "completed tasks"),
+    "task_removed": ("removed task", "removed tasks"),
+    "calendar_event_upserted": ("event", "events"),
+    "calendar_event_removed": ("cancelled event", "cancelled events"),
+}
+
+_out = Console(highlight=False, soft_wrap=True, emoji=False, markup=False)
+_err = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False, markup=False)
+
+
+def _user(value: str) -> str:
+    if not 1 <= len(value) <= 128 or not value.isprintable():
+        raise typer.BadParameter("a user id has 1 to 128 printable characters")
+    return value
+
+
+def _zone(value: str | None) -> str | None:
+    if value is not None and not known_zone(value):
+        raise typer.BadParameter(f"{value!r} is no IANA time zone; write one like Europe/Berlin")
+    return value
+
+
+User = Annotated[str, typer.Option("--user", "-u", help="Whose tasks and events they are.", callback=_user)]
+Zone = Annotated[
+    str | None,
+    typer.Option("--time-zone", help="Where this person lives, such as Europe/Berlin.", callback=_zone),
+]
+
+
+def import_(
+    files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="todo.txt and .ics files.")],
+    user: User,
+    state: StateOption = DEFAULT_STATE,
+    time_zone: Zone = None,
+) -> None:
+    """Read todo.txt and .ics files into signals. Doing it again sends only what has changed."""
+    for result in asyncio.run(_import(files, user_id=user, state=state, time_zone=time_zone)):
+        _out.print(f"{result.path.name}: {summary(result)}")
+        print_problems(result.problems)
+
+
+def watch(
+    file: Annotated[Path, typer.Argument(metavar="FILE", help="A todo.txt or .ics file; it need not be there yet.")],
+    user: User,
+    state: StateOption = DEFAULT_STATE,
+    time_zone: Zone = None,
+) -> None:
+    """Follow a file as its owner edits it, until Ctrl-C: what is ticked off there is completed here."""
+    asyncio.run(_watch(file.absolute(), user_id=user, state=state, time_zone=time_zone))
+
+
+async def _import(files: Sequence[Path], *, user_id: str, state: Path, time_zone: str | None) -> list[Imported]:
+    target = Target.of(open_state(state))
+    zone = await PersonZone.of(time_zone, machine=machine_zone(), user_id=user_id, target=target)
+    with _progress() as progress:
+        task = progress.add_task("sending", total=None)
+        results = await import_files(
+            files,
+            user_id=user_id,
+            target=target,
+            zone=zone,
+            now=now_utc(),
+            on_progress=lambda done, total: progress.update(task, completed=done, total=total),
+        )
+    if not zone.name:
+        _err.print("No time zone is known for this person; dates are read in UTC. Name it with --time-zone.")
+    return results
+
+
+async def _watch(path: Path, *, user_id: str, state: Path, time_zone: str | None) -> None:
+    target = Target.of(open_state(state))
+    zone = await PersonZone.of(time_zone, machine=machine_zone(), user_id=user_id, target=target)
+    # Sends the time zone, if it is news.
+    await import_files([], user_id=user_id, target=target, zone=zone, now=now_utc())
+    topic_id = await signals_topic_id(target)
+    memory_file = MemoryFile.of_file(path, target=target, topic_id=topic_id, user_id=user_id)
+
+    async def send(found: Sequence[Signal]) -> None:
+        try:
+            # The stack may have been started anew meanwhile, on other ports.
+            async with Connection(Target.of(open_state(state))) as connection:
+                await connection.send(found, event_source=file_name(path.name))
+        except (CommandError, RegistryError) as error:
+            raise NotDelivered(str(error)) from error
+
+    follower = Watch(
+        path=path,
+        user_id=user_id,
+        memory=memory_file.load(),
+        parse=lambda snapshot, now: parse_file(snapshot, path=path, user_id=user_id, zone=zone.info, now=now),
+        send=send,
+        remember=memory_file.save,
+        now=now_utc,
+    )
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for number in (signals.SIGINT, signals.SIGTERM):
+        loop.add_signal_handler(number, stop.set)
+    _out.print(f"Following {path} for {user_id}. Ctrl-C ends it.")
+    said: tuple[Problem, ...] = ()
+    async for report in follower.follow(stop):
+        _out.print(f"{datetime.now().astimezone():%H:%M:%S} {told(report)}")
+        if report.parsed is not None and report.parsed.problems != said:
+            said = report.parsed.problems
+            print_problems(said)
+
+
+def told(report: Report) -> str:
+    """One look at a file in a line."""
+    if report.trouble:
+        return report.trouble
+    sent = Counter[str](signal.WhichOneof("payload") or "" for signal in report.sent)
+    return f"sent {counted(sent)}" if sent else "nothing new"
+
+
+def summary(result: Imported) -> str:
+    """What an import of one file came to, in a line.
+
+    >>> summary(Imported(Path('todo.txt'), Counter(task_upserted=12, task_completed=1), 2, 0, ()))
+    '12 tasks, 1 completed task; 2 as before'
+    """
+    parts = [counted(result.sent) or "nothing new"]
+    if result.unchanged:
+        parts.append(f"{result.unchanged} as before")
+    if result.waiting:
+        parts.append(f"{result.waiting} not yet to be done (t: ahead, or h:1)")
+    skipped = sum(problem.skipped for problem in result.problems)
+    if skipped:
+        parts.append(f"{skipped} skipped")
+    return "; ".join(parts)
+
+
+def counted(sent: Counter[str]) -> str:
+    """Signals by kind, in words.
+
+    >>> counted(Counter(calendar_event_upserted=30))
+    '30 events'
+    """
+    return ", ".join(f"{sent[kind]} {words[sent[kind] != 1]}" for kind, words in _WORDS.items() if sent[kind])
+
+
+def print_problems(problems: Sequence[Problem]) -> None:
+    """The first of them, and how many more there are."""
+    for problem in problems[:PROBLEMS_SHOWN]:
+        _err.print(f"  {problem}")
+    if len(problems) > PROBLEMS_SHOWN:
+        _err.print(f"  and {len(problems) - PROBLEMS_SHOWN} more")
+
+
+def _progress() -> Progress:
+    return Progress(
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        console=_err,
+        transient=True,
+    )

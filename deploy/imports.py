@@ -1,0 +1,270 @@
+"""Sends files to a running stack, and keeps what was sent of each in the state folder.
+
+It never prints; the commands do. A file that cannot be used stops an import before anything is sent.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Self
+from zoneinfo import ZoneInfo
+
+from connectors import ical, todo_txt
+from connectors.delivery import deliver
+from connectors.differences import Memory, Sent, differences
+from connectors.source_file import Parsed, Problem, UnreadableFile, file_name, timestamp
+from connectors.watch import Snapshot, read_file
+from deploy.stack.running import RunningStack
+from oo.v1.signal_pb2 import ProfileChanged, Signal
+from streams.frames import Schemas
+from streams.producer import Producer
+from streams.reader import topic_ids
+from streams.security import PLAINTEXT, Security
+from streams.topics import topics
+
+CALENDAR_ENDINGS = (".ics", ".ical", ".icalendar", ".ifb")
+TASK_ENDINGS = (".txt", ".todo", "")
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where signals go, and where is kept what was sent."""
+
+    bootstrap: str
+    registry_url: str
+    prefix: str
+    folder: Path
+    security: Security = PLAINTEXT
+
+    @classmethod
+    def of(cls, stack: RunningStack) -> Target:
+        """A local stack's."""
+        return cls(stack.bootstrap, stack.registry_url, stack.prefix, stack.folder.root / "sources")
+
+
+@dataclass(frozen=True, slots=True)
+class Imported:
+    """What one file came to."""
+
+    path: Path
+    sent: Counter[str]
+    """Signals by payload: "task_upserted" and the like."""
+    unchanged: int
+    """Tasks and events that stand there as they did the last time."""
+    waiting: int
+    problems: tuple[Problem, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class MemoryFile:
+    """What was sent of one file for one person to one topic; a topic made anew begins with none."""
+
+    path: Path
+
+    @classmethod
+    def of(cls, folder: Path, *, topic_id: bytes, user_id: str, subject: str) -> MemoryFile:
+        """`subject` is the file's whole path, or what else is remembered."""
+        name = hashlib.sha256(b"\0".join([topic_id, user_id.encode(), subject.encode()])).hexdigest()[:24]
+        return cls(folder / f"{name}.json")
+
+    @classmethod
+    def of_file(cls, path: Path, *, target: Target, topic_id: bytes, user_id: str) -> MemoryFile:
+        """The memory of a file, which is known by where it really stands."""
+        return cls.of(target.folder, topic_id=topic_id, user_id=user_id, subject=str(path.resolve()))
+
+    def load(self) -> Memory:
+        """What is known; nothing if there is no such file or it is broken."""
+        try:
+            kept = json.loads(self.path.read_text())
+            return Memory(kept["event_ms"], {key: Sent(**sent) for key, sent in kept["items"].items()})
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            # Everything is sent once more then, under the ids it had at first.
+            return Memory()
+
+    def save(self, memory: Memory) -> None:
+        """Replaces it at once, readable by its owner only: it holds calendar ids, no texts."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = self.path.with_suffix(".new")
+        unfinished.touch(mode=0o600)
+        unfinished.write_text(
+            json.dumps(
+                {"event_ms": memory.event_ms, "items": {key: asdict(sent) for key, sent in memory.items.items()}}
+            )
+        )
+        unfinished.replace(self.path)
+
+
+def parse_file(snapshot: Snapshot, *, path: Path, user_id: str, zone: ZoneInfo, now: datetime) -> Parsed:
+    """The file's content by the format that its name or its first line tells; raises UnreadableFile."""
+    modified = min(snapshot.modified, now)
+    if path.suffix.lower() in CALENDAR_ENDINGS or snapshot.data[:64].lstrip(b"\xef\xbb\xbf \r\n").upper().startswith(
+        b"BEGIN:VCALENDAR"
+    ):
+        return ical.parse(snapshot.data, user_id=user_id, zone=zone, now=now, modified=modified)
+    if path.suffix.lower() not in TASK_ENDINGS:
+        raise UnreadableFile("only todo.txt (.txt) and iCalendar (.ics) files can be read")
+    return todo_txt.parse(
+        snapshot.data, name=file_name(path.name), user_id=user_id, zone=zone, now=now, modified=modified
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class PersonZone:
+    """In which zone a person's files are read."""
+
+    name: str
+    """IANA; empty where nobody knows it, which reads as UTC."""
+    given: bool
+    """By the person, so that the machine's own does not take its place."""
+    file: MemoryFile
+
+    @property
+    def info(self) -> ZoneInfo:
+        """The zone itself."""
+        return ZoneInfo(self.name or "UTC")
+
+    @classmethod
+    async def of(cls, given: str | None, *, machine: str | None, user_id: str, target: Target) -> PersonZone:
+        """The zone given now, else given before, else this machine's, else the one used before."""
+        topic_id = await signals_topic_id(target)
+        file = MemoryFile.of(target.folder, topic_id=topic_id, user_id=user_id, subject="profile")
+        before = file.load().items.get("time_zone")
+        if given:
+            return cls(given, True, file)
+        if before and (before.source == "given" or not machine):
+            return cls(before.digest, before.source == "given", file)
+        return cls(machine or "", False, file)
+
+
+async def import_files(
+    paths: Sequence[Path],
+    *,
+    user_id: str,
+    target: Target,
+    zone: PersonZone,
+    now: datetime,
+    on_progress: Callable[[int, int], None] | None = None,
+) -> list[Imported]:
+    """Reads all files, then sends what was not sent before; what is absent from a file is left as it is.
+
+    `on_progress` hears (acknowledged, total). Raises UnreadableFile, before anything was sent, NotDelivered, and the
+    registry's errors.
+    """
+    read: list[tuple[Path, Snapshot, Parsed]] = []
+    for path in paths:
+        try:
+            snapshot = read_file(path)
+            read.append((path, snapshot, parse_file(snapshot, path=path, user_id=user_id, zone=zone.info, now=now)))
+        except FileNotFoundError:
+            raise UnreadableFile(f"{path}: there is no such file") from None
+        except (OSError, UnreadableFile) as error:
+            raise UnreadableFile(f"{path}: {error}") from error
+
+    topic_id = await signals_topic_id(target)
+    plan = [_profile(zone, now=now, user_id=user_id)] if zone.name else []
+    results: list[Imported] = []
+    for path, snapshot, parsed in read:
+        file = MemoryFile.of_file(path, target=target, topic_id=topic_id, user_id=user_id)
+        signals, memory = differences(
+            file.load(),
+            parsed,
+            user_id=user_id,
+            modified_ms=int(snapshot.modified.timestamp() * 1000),
+            now_ms=int(now.timestamp() * 1000),
+            removals=False,
+        )
+        plan.append((file_name(path.name), signals, file, memory))
+        results.append(
+            Imported(
+                path=path,
+                sent=Counter[str](signal.WhichOneof("payload") or "" for signal in signals),
+                unchanged=len(parsed.signals) - len(signals),
+                waiting=parsed.waiting,
+                problems=parsed.problems,
+            )
+        )
+
+    total, acknowledged = sum(len(signals) for _, signals, _, _ in plan), 0
+
+    def advance(number: int) -> None:
+        nonlocal acknowledged
+        acknowledged += number
+        if on_progress is not None:
+            on_progress(acknowledged, total)
+
+    if total:
+        async with Connection(target) as connection:
+            for name, signals, file, memory in plan:
+                if signals:
+                    await connection.send(signals, event_source=name, on_acknowledged=advance)
+                    file.save(memory)
+    return results
+
+
+class Connection:
+    """A producer and the schemas of one stack, for as long as a command runs."""
+
+    def __init__(self, target: Target) -> None:
+        self._target = target
+
+    async def __aenter__(self) -> Self:
+        self._schemas = Schemas(self._target.registry_url, self._target.prefix)
+        await self._schemas.register()
+        self._producer = Producer(self._target.bootstrap, client_id="oo-import", security=self._target.security)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._producer.close()
+
+    async def send(
+        self,
+        signals: Sequence[Signal],
+        *,
+        event_source: str,
+        on_acknowledged: Callable[[int], None] | None = None,
+    ) -> None:
+        """Returns once all are acknowledged; raises NotDelivered."""
+        await deliver(
+            signals,
+            producer=self._producer,
+            schemas=self._schemas,
+            prefix=self._target.prefix,
+            event_source=event_source,
+            on_acknowledged=on_acknowledged,
+        )
+
+
+async def signals_topic_id(target: Target) -> bytes:
+    """What tells this stack's signals topic from one of the same name that was deleted."""
+    name = topics(target.prefix)["signals"].name
+    return (await topic_ids(target.bootstrap, [name], security=target.security))[name]
+
+
+def _profile(zone: PersonZone, *, now: datetime, user_id: str) -> tuple[str, list[Signal], MemoryFile, Memory]:
+    """The person's time zone as a signal, if it is another than the one last sent."""
+    memory = zone.file.load()
+    known = memory.items.get("time_zone")
+    if known is not None and known.digest == zone.name:
+        return "profile", [], zone.file, memory
+    change = known.change + 1 if known else 0
+    now_ms = max(int(now.timestamp() * 1000), memory.event_ms)
+    signal = Signal(
+        event_id=f"time-zone@{zone.name}.{change}",
+        user_id=user_id,
+        source="oo",
+        event_time=timestamp(now_ms),
+        profile_changed=ProfileChanged(time_zone=zone.name),
+    )
+    sent = Sent(zone.name, change, source="given" if zone.given else "machine")
+    return "profile", [signal], zone.file, Memory(now_ms, {"time_zone": sent})
+
+
+def now_utc() -> datetime:
+    """The clock of the commands."""
+    return datetime.now(UTC)
