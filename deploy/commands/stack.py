@@ -1,4 +1,4 @@
-"""oo up, down, status and topics: the stack as a whole.
+"""oo up and oo down: the stack as a whole.
 
 It never keeps a part running itself: the supervisor does.
 """

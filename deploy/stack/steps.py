@@ -54,7 +54,45 @@ def schemas(stack: RunningStack) -> None:
     asyncio.run(Schemas(stack.registry_url, stack.prefix).register())
 
 
-STEPS = {"databases": databases, "migrate": migrate, "topics": topics, "schemas": schemas}
+def demo(stack: RunningStack) -> None:
+    """Sample tasks and appointments for the demo user where nobody has sent anything yet, and the first tip from them."""
+    asyncio.run(_demo(stack))
+
+
+async def _demo(stack: RunningStack) -> None:
+    from streams.topics import topics as table
+
+    from deploy.demo import lay_out
+    from deploy.imports import PersonZone, Target, import_files, now_utc
+    from deploy.machine_zone import machine_zone
+    from deploy.stack.groups import view
+    from deploy.stack.running import LOCAL_USER
+
+    seen = await asyncio.to_thread(view, stack.bootstrap, stack.prefix)
+    entrances = {table(stack.prefix)[name].name for name in ("signals", "reactions", "journal")}
+    if any(offsets.end > 0 for (topic, _), offsets in seen.offsets.items() if topic in entrances):
+        return
+    now = now_utc()
+    files = lay_out(stack.folder.root / "demo", today=now.astimezone().date())
+    target = Target.of(stack)
+    zone = await PersonZone.of(None, machine=machine_zone(), user_id=LOCAL_USER, target=target)
+    await import_files(files, user_id=LOCAL_USER, target=target, zone=zone, now=now)
+    await _first_tip(stack.valkey_url, LOCAL_USER)
+
+
+async def _first_tip(valkey_url: str, user: str) -> None:
+    """Returns when the user has a tip, or after a while without: then there is nothing to say now."""
+    from connectors.valkey import TipStore
+
+    store = TipStore(valkey_url)
+    for _ in range(100):
+        if await store.read(user) is not None:
+            break
+        await asyncio.sleep(0.1)
+    await store.close()
+
+
+STEPS = {"demo": demo, "databases": databases, "migrate": migrate, "topics": topics, "schemas": schemas}
 
 
 def main() -> int:

@@ -1,0 +1,155 @@
+"""oo status and oo topics: what runs, and how far it has read.
+
+It never changes anything, and never prints a password.
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from deploy.commands.session import DEFAULT_STATE, JsonOption, StateOption, open_state
+from deploy.stack.groups import View, view
+from deploy.stack.processes import Identity, alive
+from deploy.stack.running import RunningStack
+from deploy.stack.state import StateFolder
+
+SERVERS = {"kafka": "bootstrap", "registry": "url", "postgres": "dsn", "valkey": "url", "edge": "url"}
+"""The parts that a client connects to, and what their address is called."""
+
+
+def status(state: StateOption = DEFAULT_STATE, as_json: JsonOption = False) -> None:
+    """What runs, where, and how far each worker has read. Exit status 1 while it is not ready."""
+    shown = snapshot(open_state(state, ready=False))
+    if as_json:
+        print(json.dumps(shown, indent=2))
+    else:
+        show(shown, state)
+    if not shown["ready"]:
+        raise SystemExit(1)
+
+
+def topics(state: StateOption = DEFAULT_STATE, as_json: JsonOption = False) -> None:
+    """Topics, partitions, offsets, and each group's lag."""
+    stack = open_state(state)
+    seen = view(stack.bootstrap, stack.prefix)
+    rows = topic_rows(seen)
+    if as_json:
+        print(json.dumps(rows, indent=2))
+        return
+    table = Table("topic", "partitions", "records", "first to next offset", "lag by group", box=None, pad_edge=False)
+    for row in rows:
+        spans = " ".join(f"{start}-{end}" for start, end in row["offsets"])
+        lags = ", ".join(f"{group} {lag}" for group, lag in row["lag"].items())
+        table.add_row(row["topic"], str(row["partitions"]), str(row["records"]), spans, lags)
+    Console(highlight=False, width=None).print(table)
+
+
+def snapshot(stack: RunningStack) -> dict[str, Any]:
+    """What INTERFACES calls the status: each part's address and pid, the workers with their lag, and whether all serve.
+
+    A pid is null while its part does not run; a lag is null while Kafka does not answer.
+    """
+    state = stack.folder.read() or {}
+    parts: dict[str, dict[str, Any]] = state.get("parts", {})
+    addresses = {
+        "kafka": stack.bootstrap,
+        "registry": stack.registry_url,
+        "postgres": stack.shown_dsn("recommender"),
+        "valkey": stack.valkey_url,
+    }
+    if "edge" in parts:
+        addresses["edge"] = stack.edge_url
+    shown: dict[str, Any] = {
+        name: {SERVERS[name]: address, **_life(parts.get(name, {}))} for name, address in addresses.items()
+    }
+    seen = _view(stack) if parts.get("kafka", {}).get("ready") else None
+    shown["workers"] = [
+        {"id": name, **_life(part), **_reading(name, seen)} for name, part in parts.items() if name not in SERVERS and name != "demo"
+    ]
+    running = all(part["pid"] is not None for part in shown.values() if isinstance(part, dict))
+    shown["ready"] = bool(state.get("ready")) and running and all(worker["pid"] for worker in shown["workers"])
+    shown["phase"] = state.get("phase")
+    return shown
+
+
+def _life(part: dict[str, Any]) -> dict[str, Any]:
+    """The pid of a part that runs at this moment, whatever the state file said a moment ago."""
+    pid, born = part.get("pid"), part.get("born")
+    here = pid is not None and born is not None and alive(Identity(pid, born))
+    return {"pid": pid if here else None, "ready": bool(here and part.get("ready")), "restarts": part.get("restarts", 0)}
+
+
+def _view(stack: RunningStack) -> View | None:
+    from confluent_kafka import KafkaException
+
+    try:
+        return view(stack.bootstrap, stack.prefix)
+    except KafkaException:
+        return None
+
+
+def _reading(worker: str, seen: View | None) -> dict[str, Any]:
+    """A worker's app, partitions and lag, from its group's committed offsets."""
+    app = f"oo-{worker.split('-')[0]}"
+    if seen is None:
+        return {"app": app, "partitions": None, "lag": None}
+    members = [member for member in seen.members if member.group == app and member.instance_id in (worker, f"{app}-{worker}")]
+    if not members and worker.split("-")[-1] in (worker, "0"):
+        # A group without static membership, and one process in it: what it has is this worker's.
+        members = [member for member in seen.members if member.group == app]
+    places = tuple(place for member in members for place in member.partitions)
+    by_topic: dict[str, list[int]] = defaultdict(list)
+    for topic, number in places:
+        by_topic[topic].append(number)
+    return {"app": app, "partitions": dict(by_topic), "lag": seen.lag(app, places)}
+
+
+def topic_rows(seen: View) -> list[dict[str, Any]]:
+    """One row a topic: partitions, offsets, and the lag of each group that reads it."""
+    names = sorted({topic for topic, _ in seen.offsets})
+    rows = []
+    for name in names:
+        places = tuple(place for place in seen.offsets if place[0] == name)
+        readers = [
+            group
+            for group, done in seen.committed.items()
+            if any(place in done for place in places)
+            or any(place in member.partitions for member in seen.members if member.group == group for place in places)
+        ]
+        rows.append(
+            {
+                "topic": name,
+                "partitions": len(places),
+                "records": sum(seen.offsets[place].end - seen.offsets[place].start for place in places),
+                "offsets": [[seen.offsets[place].start, seen.offsets[place].end] for place in sorted(places)],
+                "lag": {group: seen.lag(group, places) for group in readers},
+            }
+        )
+    return rows
+
+
+def show(shown: dict[str, Any], state: Path) -> None:
+    """The same for a person."""
+    console = Console(highlight=False, soft_wrap=True)
+    table = Table("part", "pid", "where", "restarts", box=None, pad_edge=False)
+    for name, key in SERVERS.items():
+        if name in shown:
+            part = shown[name]
+            table.add_row(name, _pid(part), part[key], str(part["restarts"] or ""))
+    for worker in shown["workers"]:
+        counts = [f"{topic} {len(numbers)}" for topic, numbers in (worker["partitions"] or {}).items()]
+        where = f"{worker['app']}, lag {worker['lag']}" + (f" ({', '.join(counts)})" if counts else "")
+        table.add_row(worker["id"], _pid(worker), where, str(worker["restarts"] or ""))
+    console.print(table)
+    error = (StateFolder(state.resolve()).read() or {}).get("error")
+    console.print("Ready." if shown["ready"] else f"Not ready: {error or shown['phase']}.")
+
+
+def _pid(part: dict[str, Any]) -> str:
+    return str(part["pid"]) + ("" if part["ready"] else " (starting)") if part["pid"] else "down"

@@ -1,0 +1,103 @@
+"""How far each consumer group has read, and which of its members holds what: an operator's view from outside.
+
+It never joins a group and never commits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from deploy.stack.topics import admin
+
+if TYPE_CHECKING:
+    from confluent_kafka.admin import AdminClient
+
+TIMEOUT_S = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class Offsets:
+    """One partition's log, from its first offset to the one after its last."""
+
+    start: int
+    end: int
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """One process of a group."""
+
+    group: str
+    client_id: str
+    instance_id: str | None
+    partitions: tuple[tuple[str, int], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class View:
+    """Topics and groups at one moment."""
+
+    offsets: dict[tuple[str, int], Offsets]
+    committed: dict[str, dict[tuple[str, int], int]]
+    """By group: what it would read next in each partition where it ever committed."""
+    members: tuple[Member, ...]
+
+    def lag(self, group: str, partitions: tuple[tuple[str, int], ...]) -> int:
+        """Records in these partitions that the group has yet to commit; all of a partition where it never did."""
+        done = self.committed.get(group, {})
+        return sum(
+            max(0, self.offsets[place].end - done.get(place, self.offsets[place].start))
+            for place in partitions
+            if place in self.offsets
+        )
+
+
+def view(bootstrap: str, prefix: str) -> View:
+    """Asks the broker; raises KafkaException where it does not answer. Blocks."""
+    client = admin(bootstrap, {"socket.timeout.ms": str(int(TIMEOUT_S * 1000))})
+    topics = client.list_topics(timeout=TIMEOUT_S).topics
+    places = [(name, number) for name, topic in topics.items() if name.startswith(prefix) for number in topic.partitions]
+    listing = client.list_consumer_groups(request_timeout=TIMEOUT_S).result(timeout=TIMEOUT_S)
+    groups = sorted(group.group_id for group in listing.valid)
+    starts, ends = _offsets(client, places, earliest=True), _offsets(client, places, earliest=False)
+    return View(
+        offsets={place: Offsets(starts[place], ends[place]) for place in places},
+        committed={group: _committed(client, group) for group in groups},
+        members=_members(client, groups),
+    )
+
+
+def _offsets(client: AdminClient, places: list[tuple[str, int]], *, earliest: bool) -> dict[tuple[str, int], int]:
+    from confluent_kafka import TopicPartition
+    from confluent_kafka.admin import OffsetSpec
+
+    if not places:
+        return {}
+    spec = OffsetSpec.earliest() if earliest else OffsetSpec.latest()
+    asked = client.list_offsets({TopicPartition(*place): spec for place in places}, request_timeout=TIMEOUT_S)
+    return {(place.topic, place.partition): int(future.result().offset) for place, future in asked.items()}
+
+
+def _committed(client: AdminClient, group: str) -> dict[tuple[str, int], int]:
+    from confluent_kafka import ConsumerGroupTopicPartitions
+
+    request: list[Any] = [ConsumerGroupTopicPartitions(group)]
+    answer = client.list_consumer_group_offsets(request, request_timeout=TIMEOUT_S)[group].result()
+    return {(place.topic, place.partition): place.offset for place in answer.topic_partitions if place.offset >= 0}
+
+
+def _members(client: AdminClient, groups: list[str]) -> tuple[Member, ...]:
+    if not groups:
+        return ()
+    described = client.describe_consumer_groups(groups, request_timeout=TIMEOUT_S)
+    return tuple(
+        Member(
+            group,
+            member.client_id,
+            member.group_instance_id,
+            tuple(sorted((place.topic, place.partition) for place in member.assignment.topic_partitions)),
+        )
+        for group, future in described.items()
+        for member in future.result().members
+    )
