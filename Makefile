@@ -66,12 +66,13 @@ proto-check: setup
 proto: setup
 	$(RUN)/buf format --write proto --exclude-path proto/buf
 	$(RUN)/python -m deploy.protogen
+	$(RUN)/python -m deploy.limits
 
 proto-release: setup
 	$(RUN)/python -m deploy.contracts --release
 
 bench: setup
-	$(RUN)/python -m deploy.bench $(ARGS)
+	$(RUN)/python -m tests.bench $(ARGS)
 
 fmt: setup
 	$(RUN)/ruff check --fix --select I,F401,UP,RUF100 .

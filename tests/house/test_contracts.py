@@ -6,6 +6,7 @@ import shutil
 from pathlib import Path
 
 import pytest
+
 from deploy import contracts, protogen
 
 ROOT = Path(__file__).resolve().parent.parent.parent
