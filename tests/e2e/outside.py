@@ -1,0 +1,87 @@
+"""The product from outside: a plain Kafka producer that writes JSON, and a plain HTTP client."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, TypeVar
+
+import httpx
+from confluent_kafka import Producer
+from conftest import oo
+from deploy.stack.running import RunningStack
+
+T = TypeVar("T")
+
+
+def state_of(stack: RunningStack) -> str:
+    return f"--state={stack.folder.root}"
+
+
+def send(stack: RunningStack, topic: str, *values: Any, headers: list[tuple[str, bytes]] | None = None) -> None:
+    """Writes values to a topic as `kcat -H content-type=application/json` would: librdkafka's own partitioner, no key."""
+    producer = Producer({"bootstrap.servers": stack.bootstrap, "message.max.bytes": 8 * 1024 * 1024})
+    failed: list[str] = []
+    for value in values:
+        body = value if isinstance(value, bytes) else json.dumps(value).encode()
+        producer.produce(
+            f"{stack.prefix}{topic}",
+            body,
+            headers=[("content-type", b"application/json")] if headers is None else headers,
+            on_delivery=lambda error, _: failed.append(str(error)) if error else None,
+        )
+        producer.poll(0)
+    assert producer.flush(30) == 0
+    assert not failed, failed
+
+
+def task(user: str, external_id: str, title: str, **fields: Any) -> dict[str, Any]:
+    """A task as a producer writes it."""
+    upsert = {"external_id": external_id, "title": title, **fields}
+    return {"user_id": user, "source": "test", "event_id": f"{external_id}-{title}", "task_upserted": upsert}
+
+
+def client(stack: RunningStack, user: str) -> httpx.Client:
+    """An HTTP client with this user's token."""
+    token = oo("token", "--user", user, state_of(stack)).stdout.strip()
+    return httpx.Client(base_url=stack.edge_url, headers={"authorization": f"Bearer {token}"}, timeout=10)
+
+
+def tip(http: httpx.Client) -> dict[str, Any] | None:
+    """The tip that stands, or None."""
+    answer = http.get("/v1/tip")
+    assert answer.status_code in (200, 204), answer.text
+    return answer.json() if answer.status_code == 200 else None
+
+
+def eventually(read: Callable[[], T], accept: Callable[[T], bool] = bool, *, within_s: float = 20.0) -> T:
+    """What `read` gives once it is acceptable; fails with its last word."""
+    until_s = time.monotonic() + within_s
+    while True:
+        value = read()
+        if accept(value):
+            return value
+        if time.monotonic() > until_s:
+            raise AssertionError(f"not within {within_s} s; the last was {value!r}")
+        time.sleep(0.05)
+
+
+def verify(stack: RunningStack) -> dict[str, Any]:
+    """What `oo verify` finds; its differences are in the message of a failing assert."""
+    done: subprocess.CompletedProcess[str] = oo("verify", "--json", state_of(stack), check=False)
+    assert done.stdout, done.stderr
+    found: dict[str, Any] = json.loads(done.stdout)
+    assert (done.returncode == 0) == (found["differences"] == 0)
+    return found
+
+
+def letters(stack: RunningStack) -> list[dict[str, Any]]:
+    found: list[dict[str, Any]] = json.loads(oo("dead-letters", "list", "--json", "--limit=100000", state_of(stack)).stdout)
+    return found
+
+
+def samples() -> Path:
+    return Path(__file__).resolve().parents[1] / "data"

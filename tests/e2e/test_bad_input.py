@@ -1,0 +1,102 @@
+"""What comes in wrong is refused with its reason, and the next good event goes through at once."""
+
+from __future__ import annotations
+
+import json
+import uuid
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from confluent_kafka import KafkaException
+from conftest import oo
+from deploy.stack.running import RunningStack
+from outside import client, eventually, letters, send, state_of, task, tip, verify
+
+JSON = [("content-type", b"application/json")]
+
+
+def bad(user: str) -> dict[str, tuple[str, Any, list[tuple[str, bytes]]]]:
+    """What is wrong -> the reason it is refused for, the value, its headers."""
+    ahead = (datetime.now(UTC) + timedelta(days=365)).isoformat()
+    return {
+        "garbage bytes": ("no-frame", b"\xff\xfe not a frame", []),
+        "an unknown schema id": ("unknown-schema", b"\x00\x00\x0f\x42\x40\x00abc", []),
+        "a truncated frame": ("truncated", b"\x00\x00\x00", []),
+        "broken JSON": ("bad-json", b'{"user_id": ', JSON),
+        "an unknown field": ("bad-json", {**task(user, "1", "x"), "colour": "red"}, JSON),
+        "a missing user id": ("invalid", {**task("", "1", "x")}, JSON),
+        "a time a year ahead": ("time-ahead", {**task(user, "1", "x"), "event_time": ahead}, JSON),
+        "a title of 100 kB": ("invalid", task(user, "1", "x" * 100_000), JSON),
+        "a title with control characters": ("invalid", task(user, "1", "x\x07y"), JSON),
+        "no payload": ("invalid", {"user_id": user, "source": "test"}, JSON),
+        "an unknown time zone": (
+            "unknown-time-zone",
+            {"user_id": user, "profile_changed": {"time_zone": "Mars/Olympus"}},
+            JSON,
+        ),
+    }
+
+
+@pytest.mark.parametrize("what", sorted(bad("")))
+def test_is_refused_with_its_reason_and_the_next_good_event_goes_through(stack: RunningStack, what: str) -> None:
+    user = f"bad-{uuid.uuid4().hex[:8]}"
+    reason, value, headers = bad(user)[what]
+    before = {one["id"] for one in letters(stack)}
+    send(stack, "signals", value, headers=headers)
+    send(stack, "signals", task(user, "good", "A good one"))
+    with client(stack, user) as http:
+        first = eventually(lambda: tip(http))
+        assert first is not None and first["title"] == "A good one"
+    new = eventually(lambda: [one for one in letters(stack) if one["id"] not in before])
+    assert [one["reason"] for one in new] == [reason]
+    shown = json.loads(oo("dead-letters", "show", new[0]["id"], state_of(stack)).stdout)
+    assert shown["original"] and shown["detail"]
+
+
+def test_emoji_and_right_to_left_text_come_through_unchanged(stack: RunningStack) -> None:
+    user, title = f"emoji-{uuid.uuid4().hex[:8]}", "לקנות חלב 🥛👩‍👧 ئەمڕۆ"
+    send(stack, "signals", task(user, "1", title))
+    with client(stack, user) as http:
+        assert (eventually(lambda: tip(http)) or {})["title"] == title
+
+
+def test_five_megabytes_in_one_message_are_refused_by_the_broker(stack: RunningStack) -> None:
+    with pytest.raises((KafkaException, AssertionError), match=r"(?i)too large|size"):
+        send(stack, "signals", b"x" * 5_000_000)
+
+
+def test_ten_thousand_tasks_keep_the_best_and_lose_none(stack: RunningStack) -> None:
+    user = f"many-{uuid.uuid4().hex[:8]}"
+    send(stack, "signals", *(task(user, str(n), f"Task {n}", priority=1 + n % 4) for n in range(10_000)))
+    with client(stack, user) as http:
+        assert eventually(lambda: tip(http), within_s=60) is not None
+    verify(stack)
+    known = json.loads(oo("state", "--user", user, "--json", state_of(stack)).stdout)
+    assert len(known["tasks"]) == 256
+    assert {one["priority"] for one in known["tasks"]} == {1}
+    full = [one for one in letters(stack) if one["reason"] == "backlog-full"]
+    assert len(full) == 10_000 - 256
+
+
+def test_a_reaction_to_somebody_elses_decision_is_refused(stack: RunningStack) -> None:
+    ada, eve = f"ada-{uuid.uuid4().hex[:8]}", f"eve-{uuid.uuid4().hex[:8]}"
+    send(stack, "signals", task(ada, "1", "Call the dentist"))
+    with client(stack, ada) as http:
+        decision_id = (eventually(lambda: tip(http)) or {})["decision_id"]
+    with client(stack, eve) as http:
+        answer = http.post("/v1/feedback", json={"decision_id": decision_id, "reaction": "done"})
+        assert answer.status_code == 404
+        assert answer.headers["content-type"].startswith("application/problem+json")
+    before = len([one for one in letters(stack) if one["reason"] == "unknown-decision"])
+    send(stack, "reactions", {"user_id": eve, "decision_id": decision_id, "kind": "DONE"})
+    eventually(lambda: len([one for one in letters(stack) if one["reason"] == "unknown-decision"]) == before + 1)
+
+
+def test_a_letter_that_was_mended_on_our_side_can_be_sent_again(stack: RunningStack) -> None:
+    user = f"again-{uuid.uuid4().hex[:8]}"
+    send(stack, "signals", *(task(user, str(n), f"Task {n}", priority=1) for n in range(257)))
+    mine = eventually(lambda: [one for one in letters(stack) if one["reason"] == "backlog-full"])
+    oo("dead-letters", "redrive", mine[-1]["id"], state_of(stack))
+
+

@@ -1,0 +1,50 @@
+"""A worker killed in the middle of its work: nothing lost, nothing counted twice."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+import uuid
+
+from conftest import kill, oo
+from deploy.stack.running import RunningStack
+from outside import client, eventually, letters, send, state_of, task, tip, verify
+
+SIGNALS = 5_000
+USERS = 100
+SEED = 3
+
+
+def core_pid(stack: RunningStack) -> int:
+    status = json.loads(oo("status", "--json", state_of(stack)).stdout)
+    return int(next(worker["pid"] for worker in status["workers"] if worker["id"].startswith("core")))
+
+
+def test_a_worker_killed_three_times_in_5000_signals_loses_and_doubles_nothing(stack: RunningStack) -> None:
+    chance = random.Random(SEED)
+    run = uuid.uuid4().hex[:8]
+    users = [f"kill-{run}-{n}" for n in range(USERS)]
+    killed: list[int] = []
+    for start in range(0, SIGNALS, SIGNALS // 10):
+        numbers = range(start, start + SIGNALS // 10)
+        send(stack, "signals", *(task(users[n % USERS], str(n // USERS % 20), f"Task {n}") for n in numbers))
+        if start // (SIGNALS // 10) in (2, 5, 8):
+            time.sleep(chance.uniform(0.05, 0.5))
+            pid = eventually(lambda: core_pid(stack), lambda pid: pid > 0 and pid not in killed, within_s=60)
+            kill(pid)
+            killed.append(pid)
+    assert len(killed) == 3
+    eventually(lambda: core_pid(stack), lambda pid: pid > 0 and pid not in killed, within_s=60)
+
+    found = verify(stack)
+
+    assert found["differences"] == 0, found["shown"]
+    assert not [one for one in letters(stack) if run in json.dumps(one)]
+    for user in chance.sample(users, 5):
+        known = json.loads(oo("state", "--user", user, "--json", state_of(stack)).stdout)
+        last = {int(one["external_id"]): one["title"] for one in known["tasks"]}
+        number = users.index(user)
+        assert last == {e: f"Task {2_000 * 2 + e * USERS + number if e < 10 else 2_000 + e * USERS + number}" for e in range(20)}
+        with client(stack, user) as http:
+            assert tip(http) is not None
