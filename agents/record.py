@@ -12,11 +12,10 @@ from typing import Any, TypeVar
 
 import faust
 from faust.types import StreamT
-import psycopg
 
 from agents.refuse import DeadLetters, Refusal
 from agents.retry import PATIENT, Backoff, until_done
-from connectors.postgres import Sink, Written
+from connectors.postgres import Sink, Unreachable, Written
 from oo.v1.decision_pb2 import Decision
 from oo.v1.outcome_pb2 import Outcome
 from streams.frames import BadFrame, Schemas
@@ -97,6 +96,6 @@ async def _record(
             refusals.append(Refusal(record, bad.reason, bad.detail))
         else:
             taken.append(record)
-    written = await until_done(lambda: write(messages), on=(psycopg.Error,), what="postgres", backoff=backoff)
+    written = await until_done(lambda: write(messages), on=Unreachable, what="postgres", backoff=backoff)
     refusals += [Refusal(taken[item.index], "unstorable", item.detail) for item in written.refused]
     await dead_letters.refuse(refusals)

@@ -67,7 +67,7 @@ async def until_done(
                     reason,
                 )
             pause_s = backoff.pause_s(failures)
-            await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))
+            await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311 - a pause may be guessed
         else:
             if failures:
                 logger.info("%s.back failures=%d after_s=%.1f", what, failures, time.monotonic() - began_s)

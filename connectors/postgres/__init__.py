@@ -6,7 +6,7 @@ It never holds what a decision depends on: with PostgreSQL down, tips go on, and
 from connectors.postgres.history import Cursor, Entry, History
 from connectors.postgres.migrate import migrate
 from connectors.postgres.roles import HISTORY, MODULES, ROLES
-from connectors.postgres.sink import Refused, Sink, Written
+from connectors.postgres.sink import Refused, Sink, Unreachable, Written
 
 __all__ = [
     "HISTORY",
@@ -17,6 +17,7 @@ __all__ = [
     "History",
     "Refused",
     "Sink",
+    "Unreachable",
     "Written",
     "migrate",
 ]

@@ -47,13 +47,9 @@ class Entry:
 
 
 _COLUMNS = "decision_id, decided_ms, valid_until_ms, kind, title, message, outcome, outcome_ms"
-_FIRST = (
-    f"SELECT {_COLUMNS} FROM recommender.history WHERE user_id = %s ORDER BY decided_ms DESC, decision_id DESC LIMIT %s"
-)
-_NEXT = (
-    f"SELECT {_COLUMNS} FROM recommender.history WHERE user_id = %s AND (decided_ms, decision_id) < (%s, %s)"
-    " ORDER BY decided_ms DESC, decision_id DESC LIMIT %s"
-)
+_PAGE = "SELECT {} FROM recommender.history WHERE {} ORDER BY decided_ms DESC, decision_id DESC LIMIT %s"
+_FIRST = _PAGE.format(_COLUMNS, "user_id = %s")
+_NEXT = _PAGE.format(_COLUMNS, "user_id = %s AND (decided_ms, decision_id) < (%s, %s)")
 
 
 class History:

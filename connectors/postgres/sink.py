@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Final, Protocol, Self, TypeVar
+from typing import Final, Self, TypeVar
 
 import psycopg
 from psycopg import errors, sql
@@ -60,10 +60,14 @@ _OUTCOMES: Final = (
     ("message", "bytea"),
 )
 
+Unreachable: Final = (psycopg.Error,)
+"""What a call raises while PostgreSQL is down, slow or not as it should be: it is worth trying again later."""
+
 _UNHOLDABLE = (psycopg.DataError, psycopg.IntegrityError, errors.ProgramLimitExceeded)
 """The message is at fault and trying again cannot help; everything else is the server's state."""
 
 _Message = TypeVar("_Message", Decision, Outcome)
+_Number = TypeVar("_Number", bound=int)
 _Insert = Callable[[psycopg.AsyncConnection, Sequence[_Message]], Awaitable[int]]
 _Row = tuple[object, ...]
 
@@ -186,7 +190,7 @@ async def _insert_decisions(connection: psycopg.AsyncConnection, decisions: Sequ
             it.journal.offset,
             it.journal.topic_id,
             it.journal.partition,
-            _name(Decision.Trigger, it.trigger),
+            _name(Decision.Trigger.Name, it.trigger),
             _kind(it),
             it.title,
             it.policy_version,
@@ -202,7 +206,7 @@ async def _insert_decisions(connection: psycopg.AsyncConnection, decisions: Sequ
             it.decision_id,
             position,
             candidate.id,
-            _name(Decision.TipKind, candidate.kind),
+            _name(Decision.TipKind.Name, candidate.kind),
             not candidate.ineligible,
             candidate.propensity,
             candidate.score,
@@ -220,8 +224,8 @@ async def _insert_outcomes(connection: psycopg.AsyncConnection, outcomes: Sequen
             it.outcome_id,
             it.decision_id,
             it.user_id,
-            _name(Outcome.Kind, it.kind),
-            _name(Outcome.Kind, it.corrects),
+            _name(Outcome.Kind.Name, it.kind),
+            _name(Outcome.Kind.Name, it.corrects),
             it.event_time_ms,
             it.journal.offset,
             it.journal.topic_id,
@@ -254,7 +258,7 @@ def _kind(decision: Decision) -> str:
     """The chosen candidate's kind; NONE where the slate is empty."""
     if not decision.slate:
         return "NONE"
-    return _name(Decision.TipKind, decision.slate[decision.chosen].kind)
+    return _name(Decision.TipKind.Name, decision.slate[decision.chosen].kind)
 
 
 def _decision_fault(decision: Decision) -> str:
@@ -277,13 +281,9 @@ def _id_fault(**ids: str) -> str:
     return ""
 
 
-class _Enum(Protocol):
-    def Name(self, number: int) -> str: ...
-
-
-def _name(enum: _Enum, number: int) -> str:
+def _name(name_of: Callable[[_Number], str], number: _Number) -> str:
     """An enum value's name; its number where a newer writer knows more values than we do."""
     try:
-        return enum.Name(number)
+        return name_of(number)
     except ValueError:
         return str(number)

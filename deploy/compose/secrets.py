@@ -1,0 +1,62 @@
+"""Makes the secrets that docker-compose.yml mounts: `python -m deploy.compose.secrets [DIR]`.
+
+It never replaces a secret that is there, and never prints one.
+"""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+from typing import Final
+from urllib.parse import quote
+
+from deploy.stack.postgres import DATABASE
+from deploy.stack.state import StateFolder, write_private
+
+DIRECTORY: Final = Path(".oo/compose")
+POSTGRES: Final = "postgres:5432"
+
+
+def dsn(role: str, passwords: dict[str, str], *, database: str = DATABASE) -> str:
+    """A role's connection string inside the compose network. It holds the password: it belongs in no log.
+
+    >>> dsn("history", {"history": "a/b"})
+    'postgresql://history:a%2Fb@postgres:5432/oo'
+    """
+    return f"postgresql://{role}:{quote(passwords[role], safe='')}@{POSTGRES}/{database}"
+
+
+def make(directory: Path) -> list[Path]:
+    """Write every secret into `directory`/secrets and return their paths."""
+    folder = StateFolder(directory.resolve())
+    folder.create()
+    # Containers run as users that this machine does not know, so a file is readable by all, behind a folder that only
+    # its owner enters: a mount of the file itself does not pass through the folder.
+    folder.secrets.chmod(0o700)
+    folder.keys()
+    passwords = folder.passwords()
+    contents = {
+        "postgres-password": passwords["postgres"],
+        "registry.properties": f"apicurio.datasource.password={passwords['registry']}\n",
+        "OO_RECOMMENDER_DSN": dsn("recommender", passwords),
+        "OO_HISTORY_DSN": dsn("history", passwords),
+    }
+    for name, content in contents.items():
+        write_private(folder.secrets / name, content.encode())
+    made = [folder.secrets / name for name in contents]
+    made += [folder.passwords_file, folder.mac_key_file, folder.signing_key_file, folder.jwks_file]
+    for path in made:
+        path.chmod(0o444)
+    return made
+
+
+def main() -> int:
+    """Make them and say where they are."""
+    directory = Path(sys.argv[1]) if len(sys.argv) > 1 else DIRECTORY
+    made = make(directory)
+    print(f"{len(made)} secrets in {made[0].parent}; now: docker compose up --build --wait")
+    return 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())
