@@ -173,11 +173,15 @@ def _identities(taken: list[tuple[int, Line]], *, name: str, problems: list[Prob
         text = unicodedata.normalize("NFC", " ".join(line.words)).casefold()
         bare.append(tag or hashlib.sha256(text.encode()).hexdigest()[:16])
     seen: Counter[str] = Counter()
+    used: set[str] = set()
     ids = [""] * len(taken)
     for index in sorted(range(len(taken)), key=lambda index: not taken[index][1].completed):
-        seen[bare[index]] += 1
-        nth = seen[bare[index]]
-        ids[index] = external_id(f"{name}#{bare[index]}" + (f"#{nth}" if nth > 1 else ""))
+        # Again where a person's own id looks like one of these numbers.
+        while not ids[index] or ids[index] in used:
+            seen[bare[index]] += 1
+            nth = seen[bare[index]]
+            ids[index] = external_id(f"{name}#{bare[index]}" + (f"#{nth}" if nth > 1 else ""))
+        used.add(ids[index])
     return ids
 
 
