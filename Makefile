@@ -43,7 +43,10 @@ setup: .venv/.synced
 # Only what the lock names; a second call with nothing changed does nothing.
 .venv/.synced: uv.lock pyproject.toml Makefile
 	@test -n "$(PYTHON)" || { echo "oO needs Python 3.11, 3.12 or 3.13, and found none. Install one, or: make PYTHON=/path/to/python" >&2; exit 1; }
-	@test "$(UV)" != .uv/bin/uv || test -x .uv/bin/uv || { echo "Installing uv $(UV_VERSION) into .uv" && $(PYTHON) -m venv .uv && .uv/bin/python -m pip install --quiet uv==$(UV_VERSION); }
+	@test "$(UV)" != .uv/bin/uv || test -x .uv/bin/uv || { echo "Installing uv $(UV_VERSION) into .uv"; \
+	  { $(PYTHON) -m venv .uv 2>/dev/null && .uv/bin/python -m pip install --quiet uv==$(UV_VERSION); } || \
+	  { rm -rf .uv && $(PYTHON) -m pip install --quiet --target .uv uv==$(UV_VERSION); } || \
+	  { rm -rf .uv; echo "uv could not be installed. On Debian: apt-get install python3-venv, then again" >&2; exit 1; }; }
 	$(UV) sync --frozen --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')"
 	@touch $@
 
