@@ -130,3 +130,9 @@ def test_every_opt_out_in_the_configuration_has_its_reason_beside_it():
     lines = [line.strip() for line in block.splitlines() if line.strip().startswith('"')]
     unexplained = [line for line, before in zip(lines, ["", *lines], strict=False) if "#" not in line]
     assert unexplained == ['"C901", "PLR0911", "PLR0912", "PLR0913", "PLR0915", "PLR0917", "PLR2004",']
+
+
+def test_no_two_test_modules_have_one_name():
+    """They are imported by their bare names, so that those beside them can be imported too."""
+    names = [path.name for path in (ROOT / "tests").rglob("*.py") if path.name not in {"conftest.py", "__main__.py"}]
+    assert sorted(names) == sorted(set(names))
