@@ -2,7 +2,7 @@
 
 Never swallows a failure: an agent that raises, a failed delivery, a lost membership end the process.
 
-    producer = Producer(bootstrap, guard=pulse.check)
+    producer = Producer(bootstrap)
     app = create_app("core", bootstrap=bootstrap, data_dir=dir, worker_id="core-0", producer=producer)
     partitions = Partitions(app, "oo.journal", handle, on_assigned=load, on_revoked=drop)
 
@@ -15,14 +15,35 @@ Never swallows a failure: an agent that raises, a failed delivery, a lost member
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import logging
+import os
+import signal
+import sys
+import threading
+import time
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any, NoReturn
 
 import faust
+import uvloop
+from mode.supervisors import CrashingSupervisor
+from yarl import URL
 
+from streams.consumer import Consumer
 from streams.producer import Producer
+from streams.pulse import Pulse
 from streams.security import PLAINTEXT, Security
+from streams.transport import BatchTopic, Options, Transport
+
+log = logging.getLogger(__name__)
+
+REBALANCE_TIMEOUT_S = 20.0
+_HANGING_AFTER_S = 60.0
+"""A rebalance that takes longer has hung."""
+_EXIT_TIMEOUT_S = 5.0
 
 
 def create_app(
@@ -39,20 +60,144 @@ def create_app(
     commit_interval_s: float = 0.5,
     poll_records_max: int = 500,
 ) -> faust.App:
-    """A Faust app of group `oo-<name>` whose topics give one event per batch. Create it inside the running loop."""
-    raise NotImplementedError
+    """A Faust app of group `oo-<name>` whose topics give one event per batch. Create it inside the running loop.
+
+    The producer's failures end the app, and from now on it refuses to write when the process lost time
+    (streams/pulse.py).
+    """
+    data_dir.mkdir(parents=True, exist_ok=True)
+    app = faust.App(
+        group or f"oo-{name}",
+        broker=[URL(f"kafka://{server}") for server in bootstrap.split(",")],
+        broker_credentials=security.faust(),
+        broker_client_id=worker_id,
+        broker_session_timeout=session_timeout_s,
+        broker_heartbeat_interval=session_timeout_s / 5,
+        broker_rebalance_timeout=REBALANCE_TIMEOUT_S,
+        broker_request_timeout=30.0,
+        broker_commit_interval=commit_interval_s,
+        broker_max_poll_records=poll_records_max,
+        consumer_group_instance_id=worker_id,
+        consumer_auto_offset_reset="earliest",
+        consumer_max_fetch_size=1024 * 1024,
+        processing_guarantee="at_least_once",
+        agent_supervisor=CrashingSupervisor,
+        stream_buffer_maxsize=4,
+        stream_recovery_delay=0.0,
+        stream_wait_empty=True,
+        datadir=data_dir,
+        store="memory://",
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        reply_create_topic=False,
+        table_standby_replicas=0,
+        web_enabled=False,
+        worker_redirect_stdouts=False,
+        Topic=BatchTopic,
+    )
+    transport = Transport(app.conf.broker, app, Options(producer=producer, fetch_wait_ms=fetch_wait_ms))
+    app.transport = transport
+    app.producer_transport = transport
+    producer.on_failure = transport.fail
+    pulse = Pulse(limit_s=session_timeout_s)
+    producer.guard = pulse.check
+    app.pulse = pulse
+    return app
 
 
 async def serve(app: faust.App, *, stop_timeout_s: float = 10.0) -> None:
     """Run the app until SIGTERM or SIGINT (drains, commits, returns) or a failure (raises it, commits nothing)."""
-    raise NotImplementedError
+    transport = app.transport
+    assert isinstance(transport, Transport)
+    loop = asyncio.get_running_loop()
+    told = asyncio.Event()
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signum, told.set)
+    beside = [
+        asyncio.create_task(app.pulse.beat(), name="pulse"),
+        asyncio.create_task(_watch(app, transport), name="watch"),
+        asyncio.create_task(_start(app, transport), name="start"),
+    ]
+    telling = asyncio.create_task(told.wait())
+    try:
+        await asyncio.wait({transport.failure, telling}, return_when=asyncio.FIRST_COMPLETED)
+        if not transport.failed:
+            log.info("worker.stopping app=%s", app.conf.id)
+            async with asyncio.timeout(stop_timeout_s):
+                consumer = app.consumer
+                if isinstance(consumer, Consumer):
+                    await consumer.end()
+                for partitions in transport.partitions.values():
+                    await partitions.close()
+                await transport.options.producer.flush()
+    except TimeoutError:
+        transport.fail(TimeoutError(f"not drained within {stop_timeout_s:g} s"))
+    finally:
+        for task in (*beside, telling):
+            task.cancel()
+        # All that counts is committed: what is left is closing connections.
+        with contextlib.suppress(Exception):
+            async with asyncio.timeout(_EXIT_TIMEOUT_S / 2):
+                await app.stop()
+        for signum in (signal.SIGTERM, signal.SIGINT):
+            loop.remove_signal_handler(signum)
+    if transport.failed:
+        transport.failure.result()
 
 
 def fail(app: faust.App, error: BaseException) -> None:
     """End `serve` with this error."""
-    raise NotImplementedError
+    transport = app.transport
+    assert isinstance(transport, Transport)
+    transport.fail(error)
 
 
 def run(main: Coroutine[Any, Any, None]) -> NoReturn:
     """Run `main` on uvloop and exit: 0 when it returns, 1 when it raises; no thread can keep the process alive."""
-    raise NotImplementedError
+    status = 1
+    try:
+        uvloop.run(_bounded(main))
+        status = 0
+    except SystemExit as asked:
+        status = asked.code if isinstance(asked.code, int) else 1
+        if not isinstance(asked.code, int | None):
+            print(asked.code, file=sys.stderr)
+    except BaseException:
+        log.critical("worker.ended", exc_info=True)
+    logging.shutdown()
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(status)
+
+
+async def _bounded(main: Coroutine[Any, Any, None]) -> None:
+    status = 1
+    try:
+        await main
+        status = 0
+    finally:
+        # Closing the loop waits for threads and tasks; none of them may keep a worker alive that has ended.
+        timer = threading.Timer(_EXIT_TIMEOUT_S, os._exit, (status,))
+        timer.daemon = True
+        timer.start()
+
+
+async def _start(app: faust.App, transport: Transport) -> None:
+    try:
+        await app.start()
+    except Exception as error:
+        transport.fail(error)
+
+
+async def _watch(app: faust.App, transport: Transport) -> None:
+    """Mends deaths that Faust only logs: a crashed service, a rebalance that never ends, an expelled member."""
+    transport.rebalancing_since = time.monotonic()
+    while True:
+        await asyncio.sleep(0.5)
+        if app.crashed:
+            transport.fail(app.crash_reason or RuntimeError("a part of the app crashed"))
+        since = transport.rebalancing_since
+        if since is not None and time.monotonic() - since > _HANGING_AFTER_S:
+            transport.fail(TimeoutError(f"no assignment for {_HANGING_AFTER_S:g} s"))
+        elif since is None and isinstance(app.consumer, Consumer):
+            app.consumer.watch()

@@ -5,12 +5,46 @@ Never acknowledges a batch whose handler has not returned.
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import logging
+import sys
+import time
+from collections import deque
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import faust
+from faust.types import TP
 
+from streams.consumer import Consumer
 from streams.record import Batch
+from streams.transport import Transport
+
+log = logging.getLogger(__name__)
+
+Handler = Callable[[Batch], Awaitable[None]]
+Hook = Callable[[set[int]], Awaitable[None]]
+
+_WATCH_EVERY_S = 1.0
+
+
+class Stalled(Exception):
+    """Records wait and none is handled."""
+
+
+class _Lane:
+    """One partition's life: its queue and the task that handles it."""
+
+    def __init__(self, partition: int) -> None:
+        self.partition = partition
+        self.queue: deque[Batch] = deque()
+        self.ready = asyncio.Event()
+        self.idle = asyncio.Event()
+        self.idle.set()
+        self.loaded = False
+        self.progressed_s = time.monotonic()
+        self.task: asyncio.Task[None] | None = None
 
 
 class Partitions:
@@ -26,28 +60,156 @@ class Partitions:
         self,
         app: faust.App,
         topic: str,
-        handle: Callable[[Batch], Awaitable[None]],
+        handle: Handler,
         *,
-        on_assigned: Callable[[set[int]], Awaitable[None]] | None = None,
-        on_revoked: Callable[[set[int]], Awaitable[None]] | None = None,
+        on_assigned: Hook | None = None,
+        on_revoked: Hook | None = None,
         queue_batches_max: int = 4,
         drain_timeout_s: float = 5.0,
         stalled_after_s: float = 60.0,
     ) -> None:
-        raise NotImplementedError
+        self.topic = topic
+        self._app = app
+        self._handle = handle
+        self._on_assigned = on_assigned
+        self._on_revoked = on_revoked
+        self._queue_batches_max = queue_batches_max
+        self._drain_timeout_s = drain_timeout_s
+        self._stalled_after_s = stalled_after_s
+        self._lanes: dict[int, _Lane] = {}
+        self._generation = 0
+        self._draining = False
+        transport = app.transport
+        assert isinstance(transport, Transport), "make the app with create_app"
+        assert topic not in transport.partitions, f"{topic} already has its Partitions in this app"
+        transport.partitions[topic] = self
+        self._transport = transport
 
     async def run(self, stream: faust.Stream[Any]) -> None:
         """Consume the stream for ever: `@app.agent(app.topic("oo.journal")) async def recommend(stream): ...`."""
-        raise NotImplementedError
+        stream.enable_acks = False  # Acknowledged here, when the handler has returned.
+        watching = asyncio.create_task(self._watch(), name=f"{self.topic}-watch")
+        try:
+            async for batch in stream:
+                self._dispatch(batch)
+        finally:
+            watching.cancel()
 
     def assigned(self) -> frozenset[int]:
         """Partitions whose state is loaded and whose batches are handled here now."""
-        raise NotImplementedError
+        return frozenset(number for number, lane in self._lanes.items() if lane.loaded)
 
     def lag(self, partition: int) -> int:
-        """Records of the partition not yet handled, by the high-water mark of the last fetch. Never blocks."""
-        raise NotImplementedError
+        """Records of the partition not yet handled, as of the last fetch; sys.maxsize while unknown. Never blocks."""
+        tp = TP(self.topic, partition)
+        state = self._consumer.state(tp)
+        if state is None:
+            return sys.maxsize
+        position, highwater, _ = state
+        oldest = self._consumer.ledger.in_flight_from(tp)
+        return max(0, highwater - (position if oldest is None else oldest))
 
     def position(self, partition: int) -> int | None:
         """Offset after the last handled record; None before the first."""
-        raise NotImplementedError
+        return self._consumer.ledger.handled(TP(self.topic, partition))
+
+    # -- called by the consumer
+
+    async def assign(self, partitions: set[int], *, generation: int) -> None:
+        """A new assignment stands; batches follow."""
+        # One generation after the other: nobody else can have had what was here before and is here again.
+        stays = self._lanes.keys() & partitions if generation == self._generation + 1 else set()
+        await self._drop(self._lanes.keys() - stays)
+        self._generation = generation
+        self._draining = False
+        for partition in sorted(partitions - stays):
+            lane = self._lanes[partition] = _Lane(partition)
+            lane.task = asyncio.create_task(self._live(lane), name=f"{self.topic}-{partition}")
+
+    async def drain(self) -> None:
+        """Handle nothing more, and wait for the handlers that run; one that outlasts the bound is cancelled."""
+        self._draining = True
+        for lane in self._lanes.values():
+            lane.queue.clear()
+        busy = [lane for lane in self._lanes.values() if not lane.idle.is_set()]
+        if not busy:
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(self._drain_timeout_s):
+                for lane in busy:
+                    await lane.idle.wait()
+        late = {lane.partition for lane in busy if not lane.idle.is_set()}
+        if late:
+            log.warning("drain.late topic=%s partitions=%s", self.topic, sorted(late))
+            await self._drop(late)
+
+    async def close(self) -> None:
+        """End every partition's life."""
+        self._draining = True
+        await self._drop(set(self._lanes))
+
+    # -- inside
+
+    @property
+    def _consumer(self) -> Consumer:
+        consumer = self._app.consumer
+        assert isinstance(consumer, Consumer)
+        return consumer
+
+    async def _drop(self, partitions: set[int]) -> None:
+        gone = [self._lanes.pop(partition) for partition in sorted(partitions)]
+        for lane in gone:
+            assert lane.task is not None
+            lane.task.cancel()
+        if gone:
+            await asyncio.wait([lane.task for lane in gone if lane.task is not None], timeout=self._drain_timeout_s)
+            if self._on_revoked is not None:
+                await self._on_revoked({lane.partition for lane in gone})
+
+    def _dispatch(self, batch: Batch) -> None:
+        lane = self._lanes.get(batch.partition)
+        if self._draining or lane is None or batch.generation != self._generation:
+            log.info("batch.stale topic=%s partition=%d first=%d", batch.topic, batch.partition, batch.first)
+            return
+        lane.queue.append(batch)
+        lane.ready.set()
+        if len(lane.queue) >= self._queue_batches_max:
+            self._consumer.hold(TP(self.topic, batch.partition))
+
+    async def _live(self, lane: _Lane) -> None:
+        try:
+            if self._on_assigned is not None:
+                await self._on_assigned({lane.partition})
+            lane.loaded = True
+            lane.progressed_s = time.monotonic()
+            while True:
+                while not lane.queue:
+                    lane.ready.clear()
+                    await lane.ready.wait()
+                batch = lane.queue.popleft()
+                if len(lane.queue) <= self._queue_batches_max // 2:
+                    self._consumer.release(TP(self.topic, lane.partition))
+                lane.idle.clear()
+                try:
+                    await self._handle(batch)
+                    self._consumer.finished(batch)
+                finally:
+                    lane.idle.set()
+                lane.progressed_s = time.monotonic()
+                # A handler that never suspends must not keep the loop from heartbeats and other partitions.
+                await asyncio.sleep(0)
+        except Exception as error:
+            self._transport.fail(error)
+
+    async def _watch(self) -> None:
+        """Ends the process when nothing moves although records wait: Kafka's or Faust's recovery can hang."""
+        while True:
+            await asyncio.sleep(_WATCH_EVERY_S)
+            now_s = time.monotonic()
+            for lane in self._lanes.values():
+                if not lane.loaded or self._draining:
+                    continue  # A load has its own bound; a rebalance is watched by serve().
+                if self.lag(lane.partition) == 0:
+                    lane.progressed_s = now_s
+                elif now_s - lane.progressed_s > self._stalled_after_s:
+                    self._transport.fail(Stalled(f"{self.topic}-{lane.partition} has not moved for {self._stalled_after_s:g} s"))

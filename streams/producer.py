@@ -6,12 +6,24 @@ Never drops a failed delivery in silence: the record's future fails, and `on_fai
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
 from collections.abc import Callable, Sequence
+from functools import partial as bind
 from typing import NamedTuple
+
+import confluent_kafka
 
 from streams.security import PLAINTEXT, Security
 
+log = logging.getLogger(__name__)
+
 MESSAGE_BYTES_MAX = 4 * 1024 * 1024
+_POLL_S = 0.001
+"""Between looks for acknowledgements while some are pending."""
+_IDLE_POLL_S = 1.0
+_RECORD_OVERHEAD_BYTES = 256
+"""What a queued record costs beside its key and value, roughly."""
 
 
 class Delivered(NamedTuple):
@@ -39,6 +51,7 @@ class Producer:
         client_id: str = "oo",
         security: Security = PLAINTEXT,
         linger_ms: float = 0,
+        compression: str = "none",
         delivery_timeout_ms: int = 8_000,
         pending_max: int = 20_000,
         pending_bytes_max: int = 64 * 1024 * 1024,
@@ -50,7 +63,41 @@ class Producer:
         `delivery_timeout_ms` stays below the consumer's session timeout, so that a worker that lost its
         partitions cannot deliver late. `guard` runs before each produce and may raise (see streams/pulse.py).
         """
-        raise NotImplementedError
+        self.failure = None
+        self.on_failure = on_failure
+        self.guard = guard
+        self._pending_max = pending_max
+        self._pending_bytes_max = pending_bytes_max
+        self._pending = 0
+        self._pending_bytes = 0
+        # Records not yet acknowledged, by the flush they belong to: a flush waits for its own and earlier ones
+        # only, so that it ends under steady load.
+        self._epoch = 0
+        self._pending_by_epoch: dict[int, int] = {}
+        self._waiters: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
+        self._loop = asyncio.get_running_loop()
+        self._busy = asyncio.Event()
+        self._client = confluent_kafka.Producer(
+            {
+                "bootstrap.servers": bootstrap,
+                "client.id": client_id,
+                "acks": "all",
+                "enable.idempotence": True,
+                "partitioner": "murmur2_random",
+                "linger.ms": linger_ms,
+                "compression.type": compression,
+                "delivery.timeout.ms": delivery_timeout_ms,
+                "message.max.bytes": MESSAGE_BYTES_MAX,
+                # Ours are the bounds that count; librdkafka's only must not come first.
+                "queue.buffering.max.messages": max(100_000, 4 * pending_max),
+                "queue.buffering.max.kbytes": max(1_048_576, 4 * pending_bytes_max // 1024),
+                "socket.nagle.disable": True,
+                "error_cb": self._on_error,
+                **security.rdkafka(),
+            },
+            logger=logging.getLogger("librdkafka"),
+        )
+        self._pump_task = asyncio.create_task(self._pump(), name="producer-pump")
 
     def produce(
         self,
@@ -65,18 +112,133 @@ class Producer:
         """Queue one record; the future resolves once it is acknowledged, or fails with DeliveryFailed.
 
         Returning does not mean delivered. The future may be dropped: `flush` and `on_failure` still cover it.
-        Raises BufferError past the hard bound (twice `pending_max`): await `room` first.
+        Raises BufferError past the hard bound (twice the room): await `room` first.
         """
-        raise NotImplementedError
+        if self.guard is not None:
+            self.guard()
+        if self._pending >= 2 * self._pending_max or self._pending_bytes >= 2 * self._pending_bytes_max:
+            raise BufferError(f"{self._pending} records wait for Kafka: await room() before producing more")
+        future: asyncio.Future[Delivered] = self._loop.create_future()
+        epoch = self._epoch
+        size = (len(key) if key else 0) + (len(value) if value else 0) + _RECORD_OVERHEAD_BYTES
+        self._pending += 1
+        self._pending_bytes += size
+        self._pending_by_epoch[epoch] = self._pending_by_epoch.get(epoch, 0) + 1
+        try:
+            self._client.produce(
+                topic,
+                value,
+                key,
+                -1 if partition is None else partition,
+                bind(self._on_delivery, future, epoch, size, topic),
+                timestamp=timestamp_ms or 0,
+                headers=list(headers) or None,
+            )
+        except confluent_kafka.KafkaException as refused:  # too large for the client, an unknown partition
+            self._settle(epoch, size)
+            self._fail(future, DeliveryFailed(f"{topic}: {refused.args[0]}"))
+        if not self._busy.is_set():
+            self._busy.set()
+        return future
 
     async def room(self) -> None:
         """Wait until there is room for more (back pressure): call it before each burst."""
-        raise NotImplementedError
+        if not self._has_room():
+            await self._wait_until(self._has_room)
 
     async def flush(self) -> None:
         """Wait until all that was produced before this call is acknowledged; raises DeliveryFailed if any failed."""
-        raise NotImplementedError
+        epoch = self._epoch
+        self._epoch += 1
+        if not self._settled(epoch):
+            await self._wait_until(bind(self._settled, epoch))
+        if self.failure is not None:
+            raise self.failure
 
     async def close(self) -> None:
-        """Flush, then close. Raises as flush does."""
-        raise NotImplementedError
+        """Wait for what is pending, then close; a failure has been reported by then and is not raised again."""
+        with contextlib.suppress(DeliveryFailed):
+            await self.flush()
+        self._pump_task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await self._pump_task
+        self._client.close()
+
+    @property
+    def pending(self) -> int:
+        """Records not yet acknowledged."""
+        return self._pending
+
+    def _has_room(self) -> bool:
+        return self._pending < self._pending_max and self._pending_bytes < self._pending_bytes_max
+
+    def _settled(self, epoch: int) -> bool:
+        return not any(pending <= epoch for pending in self._pending_by_epoch)
+
+    def _settle(self, epoch: int, size: int) -> None:
+        self._pending -= 1
+        self._pending_bytes -= size
+        left = self._pending_by_epoch[epoch] - 1
+        if left:
+            self._pending_by_epoch[epoch] = left
+        else:
+            del self._pending_by_epoch[epoch]
+
+    def _on_delivery(
+        self,
+        future: asyncio.Future[Delivered],
+        epoch: int,
+        size: int,
+        topic: str,
+        error: confluent_kafka.KafkaError | None,
+        message: confluent_kafka.Message,
+    ) -> None:
+        self._settle(epoch, size)
+        if error is not None:
+            self._fail(future, DeliveryFailed(f"{topic}: {error}"))
+        elif not future.done():
+            future.set_result(Delivered(topic, message.partition(), message.offset()))  # type: ignore[arg-type]
+
+    def _fail(self, future: asyncio.Future[Delivered], failure: DeliveryFailed) -> None:
+        if not future.done():
+            future.set_exception(failure)
+            future.exception()  # Reported below: asyncio need not complain of a dropped future as well.
+        log.error("delivery.failed error=%s", failure)
+        if self.failure is None:
+            self.failure = failure
+        if self.on_failure is not None:
+            self.on_failure(failure)
+
+    def _on_error(self, error: confluent_kafka.KafkaError) -> None:
+        if error.fatal():
+            self.failure = self.failure or DeliveryFailed(str(error))
+            if self.on_failure is not None:
+                self.on_failure(self.failure)
+        else:
+            log.warning("kafka.error error=%s", error)
+
+    async def _wait_until(self, done: Callable[[], bool]) -> None:
+        waiter = self._loop.create_future()
+        self._waiters.append((done, waiter))
+        await waiter
+
+    async def _pump(self) -> None:
+        # librdkafka reports from its own threads; polled here, its callbacks run in the loop and need no locks.
+        while True:
+            served = self._client.poll(0)
+            if self._waiters:
+                waiting = []
+                for done, waiter in self._waiters:
+                    if not done():
+                        waiting.append((done, waiter))
+                    elif not waiter.done():
+                        waiter.set_result(None)
+                self._waiters = waiting
+            if self._pending:
+                await asyncio.sleep(0 if served else _POLL_S)
+            else:
+                self._busy.clear()
+                # Not wait_for: Python 3.11's loses a cancellation that comes together with the event.
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(_IDLE_POLL_S):
+                        await self._busy.wait()

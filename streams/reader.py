@@ -6,13 +6,35 @@ Never commits, and never waits for an offset that is only a hole.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import asynccontextmanager
+from functools import partial as bind
+from typing import TypeVar
+
+from confluent_kafka import (
+    OFFSET_BEGINNING,
+    Consumer,
+    ConsumerGroupTopicPartitions,
+    KafkaError,
+    KafkaException,
+    Message,
+    TopicCollection,
+    TopicPartition,
+)
+from confluent_kafka.admin import AdminClient, OffsetSpec
 
 from streams.record import Record
 from streams.security import PLAINTEXT, Security
 
+T = TypeVar("T")
 
-def read_partition(
+_RECORDS_MAX = 5_000
+_POLL_S = 0.1
+_REQUEST_TIMEOUT_S = 15.0
+
+
+async def read_partition(
     bootstrap: str,
     topic: str,
     partition: int,
@@ -21,8 +43,29 @@ def read_partition(
     end: int | None = None,
     security: Security = PLAINTEXT,
 ) -> AsyncIterator[list[Record]]:
-    """Yield the partition's records in [start, end) in large lists; `end` None means its end now."""
-    raise NotImplementedError
+    """Yield the partition's records in [start, end) in large lists; `end` None means its end now.
+
+    Starts at the oldest record where retention has taken `start`. Raises KafkaException when Kafka cannot be read.
+    """
+    async with _open(bootstrap, security) as (client, call):
+        low, high = await call(
+            bind(client.get_watermark_offsets, TopicPartition(topic, partition), timeout=_REQUEST_TIMEOUT_S)
+        )
+        stop = high if end is None else min(end, high)
+        at = max(start, low)
+        if at >= stop:
+            return
+        await call(bind(client.assign, [TopicPartition(topic, partition, at)]))
+        while at < stop:
+            records: list[Record] = []
+            for message in await call(bind(client.consume, _RECORDS_MAX, _POLL_S)):
+                # The end mark carries the next offset: past compacted records and transaction markers.
+                offset = _checked_offset(message)
+                at = offset if message.error() else offset + 1
+                if not message.error() and offset < stop:
+                    records.append(_record(message))
+            if records:
+                yield records
 
 
 class Tail:
@@ -31,27 +74,147 @@ class Tail:
     `caught_up` is set once the loop body has finished with everything that stood in the topic at the start.
     """
 
-    caught_up: asyncio.Event
-
     def __init__(self, bootstrap: str, topic: str, *, security: Security = PLAINTEXT) -> None:
-        raise NotImplementedError
+        self.caught_up = asyncio.Event()
+        self._bootstrap = bootstrap
+        self._topic = topic
+        self._security = security
 
-    def __aiter__(self) -> AsyncIterator[list[Record]]:
-        raise NotImplementedError
+    async def __aiter__(self) -> AsyncIterator[list[Record]]:
+        ends = await end_offsets(self._bootstrap, self._topic, security=self._security)
+        behind = {partition for partition, end in ends.items() if end > 0}
+        async with _open(self._bootstrap, self._security) as (client, call):
+            await call(
+                bind(client.assign, [TopicPartition(self._topic, partition, OFFSET_BEGINNING) for partition in ends])
+            )
+            while True:
+                if not behind:
+                    self.caught_up.set()
+                records: list[Record] = []
+                for message in await call(bind(client.consume, _RECORDS_MAX, _POLL_S)):
+                    offset = _checked_offset(message)
+                    partition = message.partition()
+                    assert partition is not None
+                    if (offset if message.error() else offset + 1) >= ends[partition]:
+                        behind.discard(partition)
+                    if not message.error():
+                        records.append(_record(message))
+                if records:
+                    yield records
 
 
 async def topic_ids(bootstrap: str, names: Sequence[str], *, security: Security = PLAINTEXT) -> dict[str, bytes]:
     """Kafka's 16-byte ids of the topics; a recreated topic has another. Raises KeyError for one that is missing."""
-    raise NotImplementedError
+    admin = _admin(bootstrap, security)  # Kept in a name: its answers die with it.
+    described = admin.describe_topics(TopicCollection(list(names)), request_timeout=_REQUEST_TIMEOUT_S)
+    ids: dict[str, bytes] = {}
+    for name, future in described.items():
+        try:
+            uuid = (await asyncio.wrap_future(future)).topic_id
+        except KafkaException as error:
+            if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+                raise KeyError(name) from error
+            raise
+        most, least = uuid.get_most_significant_bits(), uuid.get_least_significant_bits()
+        ids[name] = most.to_bytes(8, "big", signed=True) + least.to_bytes(8, "big", signed=True)
+    return ids
 
 
 async def end_offsets(bootstrap: str, topic: str, *, security: Security = PLAINTEXT) -> dict[int, int]:
-    """High-water mark of each partition."""
-    raise NotImplementedError
+    """High-water mark of each partition. Raises KeyError for a topic that is missing."""
+    admin = _admin(bootstrap, security)
+    numbers = await _partitions(admin, topic)
+    found = admin.list_offsets(
+        {TopicPartition(topic, number): OffsetSpec.latest() for number in numbers}, request_timeout=_REQUEST_TIMEOUT_S
+    )
+    return {at.partition: (await asyncio.wrap_future(future)).offset for at, future in found.items()}
 
 
 async def committed(
     bootstrap: str, group: str, topic: str, *, security: Security = PLAINTEXT
 ) -> dict[int, int | None]:
     """Committed offset of the group in each partition; None where it never committed."""
-    raise NotImplementedError
+    admin = _admin(bootstrap, security)
+    wanted = [TopicPartition(topic, number) for number in await _partitions(admin, topic)]
+    asked = admin.list_consumer_group_offsets(
+        [ConsumerGroupTopicPartitions(group, wanted)], request_timeout=_REQUEST_TIMEOUT_S
+    )
+    offsets: dict[int, int | None] = dict.fromkeys((at.partition for at in wanted))
+    try:
+        answer = await asyncio.wrap_future(asked[group])
+    except KafkaException as error:
+        if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
+            return offsets
+        raise
+    for at in answer.topic_partitions:
+        if at.offset >= 0:
+            offsets[at.partition] = at.offset
+    return offsets
+
+
+def _admin(bootstrap: str, security: Security) -> AdminClient:
+    return AdminClient({"bootstrap.servers": bootstrap, **security.rdkafka()})
+
+
+async def _partitions(admin: AdminClient, topic: str) -> list[int]:
+    described = admin.describe_topics(TopicCollection([topic]), request_timeout=_REQUEST_TIMEOUT_S)
+    try:
+        answer = await asyncio.wrap_future(described[topic])
+    except KafkaException as error:
+        if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+            raise KeyError(topic) from error
+        raise
+    return sorted(partition.id for partition in answer.partitions)
+
+
+Call = Callable[[Callable[[], T]], asyncio.Future[T]]
+
+
+@asynccontextmanager
+async def _open(bootstrap: str, security: Security):  # type: ignore[no-untyped-def]
+    """A client and a way to call it: its blocking calls run in one thread of its own, closing included."""
+    client = Consumer(
+        {
+            "bootstrap.servers": bootstrap,
+            # Required by the library; never joined and never committed to.
+            "group.id": "oo-reader",
+            "enable.auto.commit": False,
+            "enable.auto.offset.store": False,
+            "enable.partition.eof": True,
+            "auto.offset.reset": "earliest",
+            # As the live consumer reads; a hanging transaction must not hide an end.
+            "isolation.level": "read_uncommitted",
+            "fetch.wait.max.ms": 50,
+            "fetch.message.max.bytes": 4 * 1024 * 1024,
+            **security.rdkafka(),
+        }
+    )
+    thread = ThreadPoolExecutor(1, thread_name_prefix="reader")
+    loop = asyncio.get_running_loop()
+    try:
+        yield client, bind(loop.run_in_executor, thread)
+    finally:
+        # Waits for a call that was cancelled midway: closing under it would crash the process.
+        thread.submit(client.close)
+        thread.shutdown(wait=True)
+
+
+def _checked_offset(message: Message) -> int:
+    error = message.error()
+    if error is not None and error.code() != KafkaError._PARTITION_EOF:
+        raise KafkaException(error)
+    offset = message.offset()
+    assert offset is not None
+    return offset
+
+
+def _record(message: Message) -> Record:
+    return Record(
+        message.topic() or "",
+        message.partition() or 0,
+        message.offset() or 0,
+        message.timestamp()[1],
+        message.key(),  # type: ignore[arg-type]
+        message.value(),  # type: ignore[arg-type]
+        tuple(message.headers() or ()),  # type: ignore[arg-type]
+    )

@@ -1,0 +1,45 @@
+"""Notices that this process did not run for a while (SIGSTOP, a suspended machine, a blocked loop).
+
+Never lets such a process go on: Kafka has given its partitions away, and what it would write now is a zombie's.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+
+log = logging.getLogger(__name__)
+
+EXIT_STALE = 75
+"""EX_TEMPFAIL: start me again."""
+
+
+class Pulse:
+    """Beats in the event loop; `check` ends the process when a beat is overdue by the session timeout."""
+
+    def __init__(self, *, limit_s: float = 10.0) -> None:
+        self._limit_s = limit_s
+        self._last = self._now()
+
+    def check(self) -> None:
+        """Exit at once if the last beat is too old. Cheap: called before each produce."""
+        monotonic_s, wall_s = self._now()
+        if monotonic_s - self._last[0] > self._limit_s or wall_s - self._last[1] > self._limit_s:
+            log.critical("pulse.lost seconds=%.1f", max(monotonic_s - self._last[0], wall_s - self._last[1]))
+            # Not an exception: it would unwind through code that still writes.
+            os._exit(EXIT_STALE)
+
+    async def beat(self) -> None:
+        """Beat until cancelled."""
+        self._last = self._now()
+        while True:
+            await asyncio.sleep(min(0.5, self._limit_s / 4))
+            self.check()
+            self._last = self._now()
+
+    @staticmethod
+    def _now() -> tuple[float, float]:
+        # The boot clock goes on while the machine sleeps, the wall clock also shows a paused virtual machine.
+        return time.clock_gettime(time.CLOCK_BOOTTIME), time.time()
