@@ -1,7 +1,7 @@
 """What a file says now against what was last sent of it: only the difference becomes signals.
 
-It never reads the file nor keeps the memory: both come in, the signals and the memory to keep after they were
-acknowledged go out.
+It never reads the file nor keeps the memory: both come in; the signals go out, and the memory to keep before they are
+sent. Once they are acknowledged, `settled` of it is kept: a crash in between leaves it known that they may be out.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ class Sent:
     """The signals' source."""
     ends_ms: int = 0
     """When an event is over; 0 for a task."""
+    sure: bool = True
+    """False while it may or may not have arrived."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,10 +48,10 @@ class Memory:
 def differences(
     memory: Memory, parsed: Parsed, *, user_id: str, modified_ms: int, now_ms: int, removals: bool
 ) -> tuple[list[Signal], Memory]:
-    """Signals for what is new or changed, then removals of what is absent, and the memory once they are acknowledged.
+    """Signals for what is new or changed, then removals of what is absent, and the memory to keep before sending them.
 
     A signal's event_id is made of its external id, its content and how often it changed: the same difference found
-    twice (after a crash, by another process, on another day) has the same ids. `removals` False leaves what is
+    twice (after a crash, by another process, on another day) has the same ids, so that it counts once. `removals` False leaves what is
     absent alone, as does a file that may be cut off. `modified_ms` is the file's, taken as now if it lies ahead.
 
     >>> call_mom = Signal(source='todo.txt')
@@ -58,9 +60,9 @@ def differences(
     >>> signals, memory = differences(Memory(), Parsed(signals=(call_mom,)), **times)
     >>> [signal.WhichOneof('payload') for signal in signals]
     ['task_upserted']
-    >>> differences(memory, Parsed(signals=(call_mom,)), **times)[0]
+    >>> differences(settled(memory), Parsed(signals=(call_mom,)), **times)[0]
     []
-    >>> differences(memory, Parsed(signals=()), **times)[0][0].WhichOneof('payload')
+    >>> differences(settled(memory), Parsed(signals=()), **times)[0][0].WhichOneof('payload')
     'task_removed'
     """
     event_ms = max(min(modified_ms, now_ms), memory.event_ms)
@@ -73,9 +75,9 @@ def differences(
         present.add(key)
         known = items.get(key)
         digest = content_digest(signal)
-        if known is not None and known.digest == digest:
+        if known is not None and known.digest == digest and known.sure:
             continue
-        now_said = _said(signal, digest=digest, change=known.change + 1 if known else 0)
+        now_said = _said(signal, digest=digest, change=_change(known, digest))
         # An item's own time may lie before what was last said about it: an event restored from a backup.
         own_ms = min(signal.event_time.ToMilliseconds(), now_ms)
         changed.append(_stamped(signal, now_said, event_ms=own_ms if known is None else max(own_ms, event_ms)))
@@ -84,15 +86,30 @@ def differences(
         items[key] = now_said
     if removals and parsed.complete:
         for key, known in list(items.items()):
-            if key in present or known.gone:
+            if key in present or (known.gone and known.sure):
                 continue
             del items[key]
             if 0 < known.ends_ms <= now_ms:
                 continue  # Over, and out of the window: nothing was taken away.
             signal = _removal(key, user_id=user_id, source=known.source)
-            items[key] = replace(known, digest=content_digest(signal), change=known.change + 1, gone=True)
+            digest = content_digest(signal)
+            items[key] = replace(known, digest=digest, change=_change(known, digest), gone=True, sure=False)
             changed.append(_stamped(signal, items[key], event_ms=latest_ms))
     return changed, Memory(event_ms=latest_ms if changed else memory.event_ms, items=_bounded(items, present))
+
+
+def settled(memory: Memory) -> Memory:
+    """The memory once all that `differences` found is acknowledged."""
+    return replace(
+        memory, items={key: said if said.sure else replace(said, sure=True) for key, said in memory.items.items()}
+    )
+
+
+def _change(known: Sent | None, digest: str) -> int:
+    """The number of a change; what may have arrived already keeps its own."""
+    if known is None:
+        return 0
+    return known.change if known.digest == digest else known.change + 1
 
 
 def item_key(signal: Signal) -> str:
@@ -112,7 +129,8 @@ def content_digest(signal: Signal) -> str:
 def _said(signal: Signal, *, digest: str, change: int) -> Sent:
     payload = signal.WhichOneof("payload") or ""
     ends_ms = signal.calendar_event_upserted.end.ToMilliseconds() if payload == "calendar_event_upserted" else 0
-    return Sent(digest, change, gone=not payload.endswith("upserted"), source=signal.source, ends_ms=ends_ms)
+    gone = not payload.endswith("upserted")
+    return Sent(digest, change, gone=gone, source=signal.source, ends_ms=ends_ms, sure=False)
 
 
 def _stamped(signal: Signal, said: Sent, *, event_ms: int) -> Signal:

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from watchfiles import awatch
 
-from connectors.differences import Memory, differences
+from connectors.differences import Memory, differences, settled
 from connectors.source_file import BYTES_MAX, Parsed, UnreadableFile
 from oo.v1.signal_pb2 import Signal
 
@@ -84,7 +84,7 @@ class Watch:
     send: Callable[[Sequence[Signal]], Awaitable[None]]
     """Returns once all are acknowledged; raises NotDelivered."""
     remember: Callable[[Memory], None]
-    """Called only after `send` returned."""
+    """Called before `send`, with what may be out then, and after it."""
     now: Callable[[], datetime]
     pace: Pace = Pace()
 
@@ -127,15 +127,19 @@ class Watch:
             now_ms=int(now.timestamp() * 1000),
             removals=True,
         )
+        self._keep(memory)
         if signals:
             try:
                 await self.send(signals)
             except NotDelivered as error:
                 return Report(parsed=parsed, trouble=f"{error}; trying again")
+            self._keep(settled(memory))
+        return Report(sent=signals, parsed=parsed)
+
+    def _keep(self, memory: Memory) -> None:
         if memory != self.memory:
             self.memory = memory
             self.remember(memory)
-        return Report(sent=signals, parsed=parsed)
 
     async def _nudges(self, stop: asyncio.Event) -> AsyncGenerator[None]:
         """Once at the start, then at each change in the file's folder and at each poll."""

@@ -17,7 +17,7 @@ from zoneinfo import ZoneInfo
 
 from connectors import ical, todo_txt
 from connectors.delivery import deliver
-from connectors.differences import Memory, Sent, differences
+from connectors.differences import Memory, Sent, differences, settled
 from connectors.source_file import Parsed, Problem, UnreadableFile, file_name, timestamp
 from connectors.watch import Snapshot, read_file
 from deploy.stack.running import RunningStack
@@ -202,8 +202,9 @@ async def import_files(
         async with Connection(target) as connection:
             for name, signals, file, memory in plan:
                 if signals:
-                    await connection.send(signals, event_source=name, on_acknowledged=advance)
                     file.save(memory)
+                    await connection.send(signals, event_source=name, on_acknowledged=advance)
+                    file.save(settled(memory))
     return results
 
 
@@ -250,9 +251,9 @@ def _profile(zone: PersonZone, *, now: datetime, user_id: str) -> tuple[str, lis
     """The person's time zone as a signal, if it is another than the one last sent."""
     memory = zone.file.load()
     known = memory.items.get("time_zone")
-    if known is not None and known.digest == zone.name:
+    if known is not None and known.digest == zone.name and known.sure:
         return "profile", [], zone.file, memory
-    change = known.change + 1 if known else 0
+    change = 0 if known is None else known.change + (known.digest != zone.name)
     now_ms = max(int(now.timestamp() * 1000), memory.event_ms)
     signal = Signal(
         event_id=f"time-zone@{zone.name}.{change}",
@@ -261,7 +262,7 @@ def _profile(zone: PersonZone, *, now: datetime, user_id: str) -> tuple[str, lis
         event_time=timestamp(now_ms),
         profile_changed=ProfileChanged(time_zone=zone.name),
     )
-    sent = Sent(zone.name, change, source="given" if zone.given else "machine")
+    sent = Sent(zone.name, change, source="given" if zone.given else "machine", sure=False)
     return "profile", [signal], zone.file, Memory(now_ms, {"time_zone": sent})
 
 
