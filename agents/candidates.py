@@ -14,6 +14,10 @@ from tables import backlog
 TASKS_MAX = 40
 """Tasks on one slate; past it those that rank lowest are left out, and the decision says how many."""
 GENERATED_MAX = 16
+TITLE_CHARS_MAX = 500
+DETAIL_CHARS_MAX = 280
+ID_CHARS_MAX = 256
+"""Of a tip that a language model wrote: longer texts are cut, one with a longer id is left out."""
 
 NONE_ID = "none"
 
@@ -48,6 +52,8 @@ class Proposal:
     source: str = ""
     url: str = ""
     task: row_pb2.Task | None = None
+    until_ms: int = backlog.NEVER_MS
+    """When what it says stops being so."""
     prompt_version: str = ""
     model: str = ""
 
@@ -90,6 +96,7 @@ def propose(row: row_pb2.UserRow, *, calendar: Calendar, now_ms: int) -> list[Pr
                     title=tip.title,
                     detail=tip.detail,
                     source="oo",
+                    until_ms=tip.expires_ms,
                 )
             )
     slate.extend(_starters(calendar, now_ms=now_ms))
@@ -129,6 +136,13 @@ def _starters(calendar: Calendar, *, now_ms: int) -> list[Proposal]:
                 f"You have {minutes} free minutes.",
             )
     return [
-        Proposal(id=f"starter:{name}", kind=decision_pb2.Decision.STARTER, title=title, detail=detail, source="oo")
+        Proposal(
+            id=f"starter:{name}",
+            kind=decision_pb2.Decision.STARTER,
+            title=title,
+            detail=detail,
+            source="oo",
+            until_ms=calendar.next_start_ms if name in ("prepare", "gap") else backlog.NEVER_MS,
+        )
         for name, (title, detail) in tips.items()
     ]

@@ -50,7 +50,7 @@ def decide(
         record_id=record_id,
         journal=journal,
         decided_ms=now_ms,
-        valid_until_ms=now_ms + valid_ms,
+        valid_until_ms=min(now_ms + valid_ms, picked.until_ms),
         trigger=trigger,
         supersedes=row.current_decision_id,
         policy=policy.policy,

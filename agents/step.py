@@ -81,7 +81,8 @@ def step(
     record = entry.record
     if state is not None and state.topic_id == entry.topic_id and entry.offset <= state.journal_offset:
         return state, NOTHING
-    now_ms = max(state.now_ms if state is not None else 0, record.now_ms or entry.time_ms)
+    record_ms = record.now_ms or entry.time_ms
+    now_ms = max(state.now_ms if state is not None else 0, record_ms)
     if not _counts(state, record, now_ms=now_ms):
         return state, NOTHING
 
@@ -115,7 +116,7 @@ def step(
             trigger=trigger,
             record_id=record.record_id,
             journal=entry.position,
-            latency_ms=max(entry.time_ms - record.source_time_ms, 0) if record.source_time_ms else 0,
+            latency_ms=max(record_ms - record.source_time_ms, 0) if record.source_time_ms else 0,
             policy=policy.version,
             config_hash=policy.config_hash,
             step_version=STEP_VERSION,
@@ -141,13 +142,7 @@ def _take_signal(
     stamp = Stamp(time_ms=record.event_time_ms, offset=record.source.offset)
     match signal.WhichOneof("payload"):
         case "task_upserted":
-            task, overflow = backlog.upsert_task(row, signal.task_upserted, source=signal.source, stamp=stamp)
-            if overflow is not None:
-                change.overflows.append(overflow)
-            if task is not None:
-                change.slate = True
-                soon = 0 < task.due_ms - now_ms <= policy.version.config.urgent_within_ms
-                change.urgent |= soon and task.quiet_until_ms <= now_ms
+            _take_task(row, signal, change, stamp=stamp, within_ms=policy.version.config.urgent_within_ms)
         case "task_completed" | "task_removed" as name:
             external_id = getattr(signal, name).external_id
             gone = backlog.remove_task(
@@ -182,6 +177,30 @@ def _take_signal(
         case _:
             # An activity wakes the row (a first decision, expiries) and leaves nothing else behind yet.
             pass
+
+
+def _take_task(
+    row: row_pb2.UserRow, signal: signal_pb2.Signal, change: _Change, *, stamp: Stamp, within_ms: int
+) -> None:
+    known = row_pb2.Task()
+    index = backlog.task_index(row, source=signal.source, external_id=signal.task_upserted.external_id)
+    if index is not None:
+        known.CopyFrom(row.tasks[index])
+    task, overflow = backlog.upsert_task(row, signal.task_upserted, source=signal.source, stamp=stamp)
+    if overflow is not None:
+        change.overflows.append(overflow)
+    if task is None:
+        return
+    # An edit of what was urgent before is no arrival, and the same task told again is no change.
+    change.urgent |= _is_urgent(task, now_ms=row.now_ms, within_ms=within_ms) and not _is_urgent(
+        known, now_ms=row.now_ms, within_ms=within_ms
+    )
+    known.updated_ms, known.updated_offset = task.updated_ms, task.updated_offset
+    change.slate |= known != task
+
+
+def _is_urgent(task: row_pb2.Task, *, now_ms: int, within_ms: int) -> bool:
+    return 0 < task.due_ms - now_ms <= within_ms and task.quiet_until_ms <= now_ms
 
 
 def _take_reaction(
@@ -256,7 +275,16 @@ def _set_aside(
 
 
 def _take_generated(row: row_pb2.UserRow, arrived: journal_pb2.Candidates, change: _Change) -> None:
-    fresh = {tip.external_id: tip for tip in arrived.tips if tip.expires_ms > row.now_ms and tip.title}
+    fresh = {
+        tip.external_id: journal_pb2.GeneratedTip(
+            external_id=tip.external_id,
+            title=tip.title[: candidates.TITLE_CHARS_MAX],
+            detail=tip.detail[: candidates.DETAIL_CHARS_MAX],
+            expires_ms=tip.expires_ms,
+        )
+        for tip in arrived.tips
+        if tip.expires_ms > row.now_ms and tip.title and len(tip.external_id) <= candidates.ID_CHARS_MAX
+    }
     kept = [t for t in row.generated if t.expires_ms > row.now_ms and t.external_id not in fresh]
     generated = [*kept, *fresh.values()][-candidates.GENERATED_MAX :]
     del row.generated[:]

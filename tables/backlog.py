@@ -81,7 +81,9 @@ def upsert_task(
     row.tasks_refused += 1
     last = max(range(len(row.tasks)), key=lambda i: rank(row.tasks[i]))
     if rank(task) >= rank(row.tasks[last]):
-        return None, _overflow_task(row.user_id, task)
+        whole = signal_pb2.Signal(user_id=row.user_id, source=source, event_time=from_ms(stamp.time_ms))
+        whole.task_upserted.CopyFrom(upsert)
+        return None, _backlog_full(whole)
     evicted = _overflow_task(row.user_id, row.tasks[last])
     row.tasks[last].CopyFrom(task)
     return row.tasks[last], evicted
@@ -241,12 +243,18 @@ def _overflow_task(user_id: str, task: row_pb2.Task) -> Overflow:
     )
     if task.due_ms:
         upsert.due.CopyFrom(from_ms(task.due_ms))
+    return _backlog_full(
+        signal_pb2.Signal(
+            user_id=user_id, source=task.source, event_time=from_ms(task.updated_ms), task_upserted=upsert
+        )
+    )
+
+
+def _backlog_full(signal: signal_pb2.Signal) -> Overflow:
     return Overflow(
         reason="backlog-full",
         detail=f"a person's backlog keeps the {TASKS_MAX} tasks that rank highest (priority, due date, newest)",
-        signal=signal_pb2.Signal(
-            user_id=user_id, source=task.source, event_time=from_ms(task.updated_ms), task_upserted=upsert
-        ),
+        signal=signal,
     )
 
 

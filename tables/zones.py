@@ -11,6 +11,10 @@ import tzdata
 
 TZDATA_VERSION: str = tzdata.__version__
 
+_DAY_MS = 24 * 3600 * 1000
+_FIRST_MS, _LAST_MS = -62_135_596_800_000 + _DAY_MS, 253_402_300_799_000 - _DAY_MS
+"""A day inside of the years 1 to 9999, so that every zone has a date for it."""
+
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _PARTS = ("night", "morning", "afternoon", "evening")
 
@@ -36,12 +40,13 @@ def zone(name: str) -> ZoneInfo:
 
 
 def local(time_ms: int, *, time_zone: str) -> datetime:
-    """That instant on a clock in that zone.
+    """That instant on a clock in that zone; one outside of the years 1 to 9999 is the calendar's first or last day.
 
     >>> local(0, time_zone="Europe/Berlin").isoformat()
     '1970-01-01T01:00:00+01:00'
     """
-    return (_EPOCH + timedelta(milliseconds=time_ms)).astimezone(zone(time_zone))
+    inside_ms = min(max(time_ms, _FIRST_MS), _LAST_MS)
+    return (_EPOCH + timedelta(milliseconds=inside_ms)).astimezone(zone(time_zone))
 
 
 def part_of_day(time_ms: int, *, time_zone: str) -> int:

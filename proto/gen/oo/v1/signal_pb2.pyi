@@ -107,7 +107,9 @@ class TaskUpserted(_message.Message):
     """1 is highest, 4 lowest; 0 means none was given."""
     estimated_minutes: _builtins.int
     url: _builtins.str
-    """Shown as a link, so only http and https are let in."""
+    """Shown as a link, so only http and https are let in.
+    In bytes: 256 of them stand in a person's row, which has to fit into one message.
+    """
     @_builtins.property
     def due(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property

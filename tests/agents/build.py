@@ -1,0 +1,269 @@
+"""Small builders of what the core works on: a journal written by hand, folded record by record.
+
+It never patches anything: every row in these tests is one that `step` made.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from agents.policies import POLICIES
+from agents.reward import DEFAULT, config_hash
+from agents.step import Entry, InForce, Outputs, step
+from oo.v1 import decision_pb2, journal_pb2, policy_pb2, reaction_pb2, row_pb2, signal_pb2
+from tables import ids
+from tables.backlog import from_ms
+
+MAC_KEY = bytes(range(32))
+JOURNAL_ID = b"J" * 16
+SIGNALS_ID = b"S" * 16
+REACTIONS_ID = b"R" * 16
+
+MINUTE_MS = 60_000
+HOUR_MS = 60 * MINUTE_MS
+DAY_MS = 24 * HOUR_MS
+MONDAY_MS = 1_790_582_400_000
+"""Monday 28 September 2026, 08:00 UTC."""
+
+Payload = signal_pb2.Signal | reaction_pb2.Reaction | journal_pb2.Tick | journal_pb2.Mark | journal_pb2.Candidates
+
+
+def config(**changes: int | bool) -> policy_pb2.DecisionConfig:
+    """The default configuration with some of it changed."""
+    made = policy_pb2.DecisionConfig()
+    made.CopyFrom(DEFAULT)
+    for name, value in changes.items():
+        setattr(made, name, value)
+    return made
+
+
+def in_force(version: policy_pb2.PolicyVersion | None = None, **changes: int | bool) -> InForce:
+    """A version as a record meets it: the prior, unless given."""
+    version = version or POLICIES["lin_ts"].prior(config=config(**changes))
+    return InForce(version=version, mac_key=MAC_KEY, config_hash=config_hash(version.config))
+
+
+PRIOR = in_force()
+BLUNT = in_force(exploration=0, floor_permille=0)
+"""Without chance: the candidate with the greatest expected score, always."""
+
+
+def task(
+    external_id: str,
+    *,
+    title: str = "",
+    priority: int = 0,
+    due_ms: int = 0,
+    minutes: int = 0,
+    user: str = "ada",
+    source: str = "todo.txt",
+    **rest: str | list[str],
+) -> signal_pb2.Signal:
+    """A task as its source has it."""
+    upsert = signal_pb2.TaskUpserted(
+        external_id=external_id,
+        title=title or f"Task {external_id}",
+        priority=priority,
+        estimated_minutes=minutes,
+        **rest,  # type: ignore[arg-type]
+    )
+    if due_ms:
+        upsert.due.CopyFrom(from_ms(due_ms))
+    return signal_pb2.Signal(user_id=user, source=source, task_upserted=upsert)
+
+
+def completed(external_id: str, *, user: str = "ada", source: str = "todo.txt") -> signal_pb2.Signal:
+    """The task is done at its source."""
+    return signal_pb2.Signal(
+        user_id=user, source=source, task_completed=signal_pb2.TaskCompleted(external_id=external_id)
+    )
+
+
+def removed(external_id: str, *, user: str = "ada", source: str = "todo.txt") -> signal_pb2.Signal:
+    """The task is gone from its source."""
+    return signal_pb2.Signal(user_id=user, source=source, task_removed=signal_pb2.TaskRemoved(external_id=external_id))
+
+
+def event(
+    external_id: str,
+    *,
+    start_ms: int,
+    end_ms: int,
+    title: str = "",
+    busy: bool | None = None,
+    user: str = "ada",
+    source: str = "ical",
+) -> signal_pb2.Signal:
+    """An event as its calendar has it."""
+    upsert = signal_pb2.CalendarEventUpserted(
+        external_id=external_id, title=title or f"Event {external_id}", start=from_ms(start_ms), end=from_ms(end_ms)
+    )
+    if busy is not None:
+        upsert.busy = busy
+    return signal_pb2.Signal(user_id=user, source=source, calendar_event_upserted=upsert)
+
+
+def event_removed(external_id: str, *, user: str = "ada", source: str = "ical") -> signal_pb2.Signal:
+    """The event is gone from its calendar."""
+    return signal_pb2.Signal(
+        user_id=user, source=source, calendar_event_removed=signal_pb2.CalendarEventRemoved(external_id=external_id)
+    )
+
+
+def activity(*, user: str = "ada") -> signal_pb2.Signal:
+    """Something happened that is no task and no event."""
+    return signal_pb2.Signal(user_id=user, source="phone", activity=signal_pb2.Activity(kind="app_opened", value=1))
+
+
+def profile(time_zone: str, *, user: str = "ada") -> signal_pb2.Signal:
+    """The person's clock."""
+    return signal_pb2.Signal(
+        user_id=user, source="edge", profile_changed=signal_pb2.ProfileChanged(time_zone=time_zone)
+    )
+
+
+def reaction(decision_id: str, kind: str, *, user: str = "ada", until_ms: int = 0) -> reaction_pb2.Reaction:
+    """What the person did: SEEN, DONE, SNOOZE or DISMISS."""
+    made = reaction_pb2.Reaction(user_id=user, decision_id=decision_id, kind=reaction_pb2.Reaction.Kind.Value(kind))
+    if until_ms:
+        made.snooze_until.CopyFrom(from_ms(until_ms))
+    return made
+
+
+def tick(due_ms: int) -> journal_pb2.Tick:
+    """The time has come."""
+    return journal_pb2.Tick(due_ms=due_ms)
+
+
+def candidates(*external_ids: str, expires_ms: int) -> journal_pb2.Candidates:
+    """Tips that a language model wrote."""
+    return journal_pb2.Candidates(
+        request_id="r",
+        tips=[
+            journal_pb2.GeneratedTip(external_id=one, title=f"Idea {one}", detail="Because.", expires_ms=expires_ms)
+            for one in external_ids
+        ],
+    )
+
+
+def entry(
+    payload: Payload,
+    *,
+    offset: int,
+    time_ms: int,
+    user: str = "ada",
+    partition: int = 0,
+    source_offset: int | None = None,
+    event_ms: int | None = None,
+    event_id: str = "",
+    topic_id: bytes = JOURNAL_ID,
+) -> Entry:
+    """A journal record where it stands, with the envelope that the door or the timer puts around it."""
+    record = journal_pb2.JournalRecord(
+        writer="test/1", step_version=1, event_time_ms=time_ms if event_ms is None else event_ms
+    )
+    source_offset = offset if source_offset is None else source_offset
+    match payload:
+        case journal_pb2.Tick():
+            record.record_id = ids.tick_record_id(user, due_ms=payload.due_ms)
+            record.tick.CopyFrom(payload)
+        case journal_pb2.Mark():
+            record.record_id = payload.version_id.encode().ljust(16, b".")[:16]
+            record.mark.CopyFrom(payload)
+        case journal_pb2.Candidates():
+            record.record_id = ids.source_record_id(b"C" * 16, partition=partition, offset=source_offset)
+            record.candidates.CopyFrom(payload)
+        case signal_pb2.Signal() | reaction_pb2.Reaction():
+            name, source_id = (
+                ("signal", SIGNALS_ID) if isinstance(payload, signal_pb2.Signal) else ("reaction", REACTIONS_ID)
+            )
+            record.record_id = ids.source_record_id(source_id, partition=partition, offset=source_offset)
+            record.source.CopyFrom(journal_pb2.Position(topic_id=source_id, partition=partition, offset=source_offset))
+            record.source_time_ms = time_ms - 5
+            record.event_key = ids.event_key("test", event_id) if event_id else 0
+            getattr(record, name).CopyFrom(payload)
+    return Entry(user_id=user, topic_id=topic_id, partition=partition, offset=offset, time_ms=time_ms, record=record)
+
+
+@dataclass(slots=True)
+class Person:
+    """One person's row through time; each call is the next journal record."""
+
+    policy: InForce = PRIOR
+    user: str = "ada"
+    row: row_pb2.UserRow | None = None
+    offset: int = 0
+    time_ms: int = MONDAY_MS
+    log: list[tuple[Entry, Outputs]] = field(default_factory=list)
+
+    def take(self, payload: Payload, *, after_ms: int = 1000, **rest: object) -> Outputs:
+        """Folds one record in, `after_ms` later than the last."""
+        self.time_ms += after_ms
+        self.offset += 1
+        return self.take_entry(
+            entry(payload, offset=self.offset, time_ms=self.time_ms, user=self.user, **rest)  # type: ignore[arg-type]
+        )
+
+    def take_entry(self, one: Entry) -> Outputs:
+        """Folds in a record that the test made itself."""
+        self.row, outputs = step(self.row, one, self.policy)
+        self.log.append((one, outputs))
+        return outputs
+
+    def wait(self, ms: int) -> Outputs:
+        """Lets the timer send its tick for the row's next wake, `ms` from now."""
+        assert self.row is not None
+        return self.take(tick(self.row.next_wake_ms), after_ms=ms)
+
+    def react(self, kind: str, *, decision_id: str = "", after_ms: int = 1000, **rest: object) -> Outputs:
+        """Reacts to the current decision, or to the one named."""
+        until_ms = rest.pop("until_ms", 0)
+        made = reaction(decision_id or self.current, kind, user=self.user, until_ms=until_ms)  # type: ignore[arg-type]
+        return self.take(made, after_ms=after_ms, **rest)
+
+    @property
+    def now(self) -> row_pb2.UserRow:
+        """The row; fails where there is none."""
+        assert self.row is not None
+        return self.row
+
+    @property
+    def current(self) -> str:
+        """The id of the decision that stands."""
+        return self.now.current_decision_id
+
+    def pending(self, decision_id: str) -> row_pb2.PendingDecision:
+        """The decision as the row holds it."""
+        return next(one for one in self.now.pending if one.decision_id == decision_id)
+
+
+def chosen(decision: decision_pb2.Decision | None) -> str:
+    """The id of the candidate that was chosen."""
+    assert decision is not None
+    return decision.slate[decision.chosen].id
+
+
+def trigger(outputs: Outputs) -> str:
+    """Why there is a new decision; empty for none."""
+    if outputs.decision is None:
+        return ""
+    return decision_pb2.Decision.Trigger.Name(outputs.decision.trigger)
+
+
+def told(outputs: Outputs) -> list[tuple[str, bool, float]]:
+    """Outcomes as (kind, learned, reward)."""
+    from oo.v1 import outcome_pb2
+
+    return [(outcome_pb2.Outcome.Kind.Name(o.kind), o.learned, o.reward) for o in outputs.outcomes]
+
+
+def frozen(row: row_pb2.UserRow | None) -> bytes:
+    """The row's bytes."""
+    assert row is not None
+    return row.SerializeToString(deterministic=True)
+
+
+def versions(*, also: Mapping[str, InForce] | None = None, prior: InForce = PRIOR) -> dict[str, InForce]:
+    """What a partition is given: the prior under the empty id, and others by theirs."""
+    return {"": prior, **(also or {})}
