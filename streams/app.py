@@ -95,13 +95,12 @@ def create_app(
         worker_redirect_stdouts=False,
         Topic=BatchTopic,
     )
-    transport = Transport(app.conf.broker, app, Options(producer=producer, fetch_wait_ms=fetch_wait_ms))
+    pulse = Pulse(limit_s=session_timeout_s)
+    transport = Transport(app.conf.broker, app, Options(producer=producer, fetch_wait_ms=fetch_wait_ms), pulse=pulse)
     app.transport = transport
     app.producer_transport = transport
     producer.on_failure = transport.fail
-    pulse = Pulse(limit_s=session_timeout_s)
     producer.guard = pulse.check
-    app.pulse = pulse
     return app
 
 
@@ -114,13 +113,14 @@ async def serve(app: faust.App, *, stop_timeout_s: float = 10.0) -> None:
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, told.set)
     beside = [
-        asyncio.create_task(app.pulse.beat(), name="pulse"),
+        asyncio.create_task(transport.pulse.beat(), name="pulse"),
         asyncio.create_task(_watch(app, transport), name="watch"),
         asyncio.create_task(_start(app, transport), name="start"),
     ]
     telling = asyncio.create_task(told.wait())
     try:
-        await asyncio.wait({transport.failure, telling}, return_when=asyncio.FIRST_COMPLETED)
+        either: list[asyncio.Future[Any]] = [transport.failure, telling]
+        await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
         if not transport.failed:
             log.info("worker.stopping app=%s", app.conf.id)
             async with asyncio.timeout(stop_timeout_s):
@@ -160,8 +160,8 @@ def run(main: Coroutine[Any, Any, None]) -> NoReturn:
         status = 0
     except SystemExit as asked:
         status = asked.code if isinstance(asked.code, int) else 1
-        if not isinstance(asked.code, int | None):
-            print(asked.code, file=sys.stderr)
+        if isinstance(asked.code, str):
+            sys.stderr.write(asked.code + "\n")
     except BaseException:
         log.critical("worker.ended", exc_info=True)
     logging.shutdown()
@@ -185,13 +185,12 @@ async def _bounded(main: Coroutine[Any, Any, None]) -> None:
 async def _start(app: faust.App, transport: Transport) -> None:
     try:
         await app.start()
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 (whatever it is, it ends the process)
         transport.fail(error)
 
 
 async def _watch(app: faust.App, transport: Transport) -> None:
     """Mends deaths that Faust only logs: a crashed service, a rebalance that never ends, an expelled member."""
-    transport.rebalancing_since = time.monotonic()
     while True:
         await asyncio.sleep(0.5)
         if app.crashed:

@@ -1,7 +1,8 @@
 """Faust's aiokafka consumer, with the faults mended that lose, repeat or delay records.
 
 Never commits an offset before its batch has been handled and everything produced for it is acknowledged.
-Each override names the fault that it mends.
+Each override names the fault that it mends. It reaches into private parts of aiokafka, as Faust's own driver does:
+both versions are pinned, and tests/streams fails where they move.
 """
 
 from __future__ import annotations
@@ -32,12 +33,13 @@ _HELD_TIMEOUT_S = 0.02
 class ConsumerThread(driver.AIOKafkaConsumerThread):
     """The half that runs in the client's own thread, so that heartbeats go on while the loop computes."""
 
+    consumer: Consumer
     _member_id: str = ""
 
-    def _create_worker_consumer(self, transport: Transport) -> aiokafka.AIOKafkaConsumer:
+    def _create_worker_consumer(self, transport: driver.Transport) -> aiokafka.AIOKafkaConsumer:
         """Mends the fixed `fetch_max_wait_ms=1500`: a partition waits that long behind an idle one's fetch."""
         consumer = super()._create_worker_consumer(transport)
-        consumer._fetch_max_wait_ms = transport.options.fetch_wait_ms
+        consumer._fetch_max_wait_ms = self.consumer.transport.options.fetch_wait_ms
         return consumer
 
     async def fetch(self, epoch: int, partitions: frozenset[TP], timeout_s: float) -> tuple[int, dict[TP, list[Any]]]:
@@ -97,7 +99,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         self._member_id = member_id
         return None
 
-    def state(self, tp: TP) -> tuple[int, int, int] | None:
+    def progress(self, tp: TP) -> tuple[int, int, int] | None:
         """(position, high-water mark, wall clock of the last fetch in ms) of an assigned partition, once fetched."""
         consumer = self._ensure_consumer()
         subscription = consumer._subscription.subscription
@@ -139,9 +141,9 @@ class Consumer(driver.Consumer):
         try:
             while not (self.should_stop or fetcher.should_stop):
                 if not self.flow_active:
-                    await self.wait(self.can_resume_flow)
+                    await self.wait(self.can_resume_flow.wait())
                     continue
-                async for _tp, message in self.getmany(_FETCH_TIMEOUT_S):
+                async for _tp, message in self.getmany():
                     await self.wait_first(self.callback(message), self.suspend_flow.wait())
         except asyncio.CancelledError:
             if not (self.should_stop or self.app.should_stop or fetcher.should_stop):
@@ -152,7 +154,7 @@ class Consumer(driver.Consumer):
                 self.transport.fail(error)
             raise
 
-    async def getmany(self, timeout: float) -> AsyncIterator[tuple[TP, ConsumerMessage]]:
+    async def getmany(self, timeout: float = _FETCH_TIMEOUT_S) -> AsyncIterator[tuple[TP, ConsumerMessage]]:
         """One message per partition and fetch, carrying the batch."""
         partitions = frozenset(self._active_partitions - self._held)
         if not partitions:
@@ -201,9 +203,9 @@ class Consumer(driver.Consumer):
     async def perform_seek(self) -> None:
         """Mends a seek that skips partitions without a commit: a new assignment starts at what was committed."""
 
-    def state(self, tp: TP) -> tuple[int, int, int] | None:
-        """See ConsumerThread.state."""
-        return self._thread.state(tp)
+    def progress(self, tp: TP) -> tuple[int, int, int] | None:
+        """See ConsumerThread.progress."""
+        return self._thread.progress(tp)
 
     # -- committing
 
@@ -262,7 +264,7 @@ class Consumer(driver.Consumer):
             await asyncio.gather(*drains)
         try:
             await self.commit()
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 (whatever it is, it ends the process)
             self.transport.fail(error)
 
     async def on_task_error(self, exc: BaseException) -> None:
@@ -298,4 +300,3 @@ def _message(tp: TP, batch: Batch) -> ConsumerMessage:
         tp,
         generation_id=batch.generation,
     )
-

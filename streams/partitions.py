@@ -102,7 +102,7 @@ class Partitions:
     def lag(self, partition: int) -> int:
         """Records of the partition not yet handled, as of the last fetch; sys.maxsize while unknown. Never blocks."""
         tp = TP(self.topic, partition)
-        state = self._consumer.state(tp)
+        state = self._consumer.progress(tp)
         if state is None:
             return sys.maxsize
         position, highwater, _ = state
@@ -198,7 +198,7 @@ class Partitions:
                 lane.progressed_s = time.monotonic()
                 # A handler that never suspends must not keep the loop from heartbeats and other partitions.
                 await asyncio.sleep(0)
-        except Exception as error:
+        except Exception as error:  # noqa: BLE001 (whatever it is, it ends the process)
             self._transport.fail(error)
 
     async def _watch(self) -> None:
@@ -212,4 +212,6 @@ class Partitions:
                 if self.lag(lane.partition) == 0:
                     lane.progressed_s = now_s
                 elif now_s - lane.progressed_s > self._stalled_after_s:
-                    self._transport.fail(Stalled(f"{self.topic}-{lane.partition} has not moved for {self._stalled_after_s:g} s"))
+                    self._transport.fail(
+                        Stalled(f"{self.topic}-{lane.partition} has not moved for {self._stalled_after_s:g} s")
+                    )

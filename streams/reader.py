@@ -22,7 +22,8 @@ from confluent_kafka import (
     TopicCollection,
     TopicPartition,
 )
-from confluent_kafka.admin import AdminClient, OffsetSpec
+from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin._listoffsets import OffsetSpec
 
 from streams.record import Record
 from streams.security import PLAINTEXT, Security
@@ -32,6 +33,7 @@ T = TypeVar("T")
 _RECORDS_MAX = 5_000
 _POLL_S = 0.1
 _REQUEST_TIMEOUT_S = 15.0
+_LATEST = OffsetSpec.latest()  # type: ignore[no-untyped-call]
 
 
 async def read_partition(
@@ -125,21 +127,19 @@ async def end_offsets(bootstrap: str, topic: str, *, security: Security = PLAINT
     admin = _admin(bootstrap, security)
     numbers = await _partitions(admin, topic)
     found = admin.list_offsets(
-        {TopicPartition(topic, number): OffsetSpec.latest() for number in numbers}, request_timeout=_REQUEST_TIMEOUT_S
+        {TopicPartition(topic, number): _LATEST for number in numbers}, request_timeout=_REQUEST_TIMEOUT_S
     )
     return {at.partition: (await asyncio.wrap_future(future)).offset for at, future in found.items()}
 
 
-async def committed(
-    bootstrap: str, group: str, topic: str, *, security: Security = PLAINTEXT
-) -> dict[int, int | None]:
+async def committed(bootstrap: str, group: str, topic: str, *, security: Security = PLAINTEXT) -> dict[int, int | None]:
     """Committed offset of the group in each partition; None where it never committed."""
     admin = _admin(bootstrap, security)
     wanted = [TopicPartition(topic, number) for number in await _partitions(admin, topic)]
     asked = admin.list_consumer_group_offsets(
         [ConsumerGroupTopicPartitions(group, wanted)], request_timeout=_REQUEST_TIMEOUT_S
     )
-    offsets: dict[int, int | None] = dict.fromkeys((at.partition for at in wanted))
+    offsets: dict[int, int | None] = dict.fromkeys(at.partition for at in wanted)
     try:
         answer = await asyncio.wrap_future(asked[group])
     except KafkaException as error:
@@ -201,7 +201,7 @@ async def _open(bootstrap: str, security: Security):  # type: ignore[no-untyped-
 
 def _checked_offset(message: Message) -> int:
     error = message.error()
-    if error is not None and error.code() != KafkaError._PARTITION_EOF:
+    if error is not None and error.code() != KafkaError._PARTITION_EOF:  # noqa: SLF001 (its public name)
         raise KafkaException(error)
     offset = message.offset()
     assert offset is not None
@@ -215,6 +215,6 @@ def _record(message: Message) -> Record:
         message.offset() or 0,
         message.timestamp()[1],
         message.key(),  # type: ignore[arg-type]
-        message.value(),  # type: ignore[arg-type]
-        tuple(message.headers() or ()),  # type: ignore[arg-type]
+        message.value(),
+        tuple(message.headers() or ()),
     )

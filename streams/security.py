@@ -21,7 +21,7 @@ class Security:
 
     def rdkafka(self) -> dict[str, str]:
         """The settings in librdkafka's names."""
-        settings = {"security.protocol": self.protocol}
+        settings: dict[str, str] = {"security.protocol": self.protocol}
         if self.protocol.startswith("SASL"):
             settings |= {
                 "sasl.mechanism": self.mechanism,

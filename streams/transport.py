@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import time
 from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ from yarl import URL
 
 from streams.consumer import Consumer
 from streams.producer import Delivered, Producer
+from streams.pulse import Pulse
 
 if TYPE_CHECKING:
     from streams.partitions import Partitions
@@ -41,11 +43,12 @@ class Transport(driver.Transport):
 
     Consumer = Consumer
 
-    def __init__(self, url: list[URL], app: faust.App, options: Options) -> None:
+    def __init__(self, url: list[URL], app: faust.App, options: Options, *, pulse: Pulse) -> None:
         super().__init__(url, app)
         self.options = options
+        self.pulse = pulse
         self.partitions: dict[str, Partitions] = {}
-        self.rebalancing_since: float | None = None
+        self.rebalancing_since: float | None = time.monotonic()
         """Monotonic seconds; None while an assignment stands."""
         self.failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
 
@@ -80,7 +83,7 @@ class _Buffer(ProducerBuffer):
 
     producer: _Sender
 
-    def put(self, fut: FutureMessage[Any]) -> None:
+    def put(self, fut: FutureMessage) -> None:
         message = fut.message
         self.producer.queue(
             message.channel.get_topic_name(),
