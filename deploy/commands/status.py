@@ -147,8 +147,13 @@ def show(shown: dict[str, Any], state: Path) -> None:
         where = f"{worker['app']}, lag {worker['lag']}" + (f" ({', '.join(counts)})" if counts else "")
         table.add_row(worker["id"], _pid(worker), where, str(worker["restarts"] or ""))
     console.print(table)
-    error = (StateFolder(state.resolve()).read() or {}).get("error")
-    console.print("Ready." if shown["ready"] else f"Not ready: {error or shown['phase']}.")
+    if shown["ready"]:
+        console.print("Ready.")
+        return
+    waiting = [name for name in SERVERS if name in shown and not shown[name]["ready"]]
+    waiting += [worker["id"] for worker in shown["workers"] if not worker["ready"]]
+    logs = StateFolder(state.resolve()).logs
+    console.print(f"Not ready ({shown['phase']}): waits for {', '.join(waiting) or 'the last steps'}; see {logs}.")
 
 
 def _pid(part: dict[str, Any]) -> str:

@@ -78,6 +78,8 @@ def end(identity: Identity, *, stop_signal: signal.Signals = signal.SIGTERM, tim
     for number, patience_s in ((stop_signal, timeout_s), (signal.SIGKILL, 10.0)):
         try:
             os.kill(identity.pid, number)
+            # One that was stopped cannot hear the signal before it goes on.
+            os.kill(identity.pid, signal.SIGCONT)
         except ProcessLookupError:
             return True
         deadline_s = time.monotonic() + patience_s

@@ -37,6 +37,8 @@ SETTINGS = {
     "apicurio.datasource.jdbc.initial-size": "1",
     "apicurio.datasource.jdbc.min-size": "1",
     "apicurio.datasource.jdbc.max-size": "8",
+    # Else each connection that a restart of PostgreSQL broke fails one request more.
+    "quarkus.datasource.postgresql.jdbc.validate-on-borrow": "true",
     "apicurio.storage.connection.retry.initial-delay-ms": "200",
 }
 

@@ -1,0 +1,166 @@
+"""What the supervisor stands on: identities of processes, the state folder, logs, locked downloads."""
+
+from __future__ import annotations
+
+import http.server
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from deploy.stack import fetch
+from deploy.stack.processes import LOG_BYTES_MAX, Identity, Log, alive, end, identify
+from deploy.stack.state import AlreadyRunning, StateFolder, free_port, is_free
+from deploy.stack.supervisor import end_leftovers
+
+
+def sleeper() -> subprocess.Popen[bytes]:
+    return subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+
+
+def folder_that_remembers(root: Path, identity: Identity) -> StateFolder:
+    folder = StateFolder(root)
+    folder.create()
+    folder.write({"parts": {"valkey": {"pid": identity.pid, "born": identity.born}}})
+    return folder
+
+
+def test_what_a_killed_supervisor_left_is_ended(tmp_path: Path) -> None:
+    with sleeper() as left:
+        identity = identify(left.pid)
+        assert identity is not None
+        reaper = threading.Thread(target=left.wait)
+        reaper.start()
+        assert end_leftovers(folder_that_remembers(tmp_path, identity), told=lambda *_: None) == ["valkey"]
+        reaper.join()
+        assert not alive(identity)
+
+
+def test_a_process_that_only_has_the_same_pid_is_never_ended(tmp_path: Path) -> None:
+    with sleeper() as stranger:
+        earlier = Identity(stranger.pid, "another-boot:1")
+        assert end_leftovers(folder_that_remembers(tmp_path, earlier), told=lambda *_: None) == []
+        assert end(earlier) is False
+        assert stranger.poll() is None
+        stranger.kill()
+
+
+def test_a_state_folder_has_one_supervisor(tmp_path: Path) -> None:
+    folder = StateFolder(tmp_path)
+    with folder.lock():
+        assert folder.locked()
+        with pytest.raises(AlreadyRunning):
+            folder.lock()
+    assert not folder.locked()
+
+
+def test_a_part_keeps_its_port_while_it_is_free(tmp_path: Path) -> None:
+    folder = StateFolder(tmp_path)
+    first = folder.ports(["kafka", "valkey"])
+    assert folder.ports(["kafka", "valkey"]) == first
+    assert folder.ports(["kafka"], {"kafka": 29092}) == {"kafka": 29092}
+
+
+def test_a_port_that_somebody_took_meanwhile_is_replaced(tmp_path: Path) -> None:
+    folder = StateFolder(tmp_path)
+    first = folder.ports(["kafka"])
+    with http.server.HTTPServer(("127.0.0.1", first["kafka"]), http.server.BaseHTTPRequestHandler):
+        assert not is_free(first["kafka"])
+        assert folder.ports(["kafka"]) != first
+
+
+def test_secrets_are_made_once(tmp_path: Path) -> None:
+    folder = StateFolder(tmp_path)
+    folder.create()
+    folder.keys()
+    before = (folder.passwords(), folder.mac_key_file.read_bytes(), folder.jwks_file.read_bytes())
+    folder.keys()
+    assert (folder.passwords(), folder.mac_key_file.read_bytes(), folder.jwks_file.read_bytes()) == before
+    assert len(before[1]) == 32
+    assert b'"d"' not in before[2], "the public key set holds the private key"
+
+
+def test_a_log_stays_within_two_files_of_its_limit(tmp_path: Path) -> None:
+    log = Log(tmp_path / "part.log")
+    line = b"x" * 65_535 + b"\n"
+    for _ in range(3 * LOG_BYTES_MAX // len(line)):
+        log.write(line)
+    log.close()
+    sizes = {file.name: file.stat().st_size for file in tmp_path.iterdir()}
+    assert set(sizes) == {"part.log", "part.log.1"}
+    assert max(sizes.values()) <= LOG_BYTES_MAX
+
+
+@contextmanager
+def repository(content: bytes) -> Iterator[str]:
+    """A Maven repository on loopback that has this content under every name."""
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if self.path.endswith(".sha1"):
+                self.send_error(404)
+                return
+            self.send_response(200)
+            self.send_header("Content-Length", str(len(content)))
+            self.end_headers()
+            self.wfile.write(content)
+
+        def log_message(self, *_: object) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", free_port()), Handler) as server:
+        thread = threading.Thread(target=server.serve_forever)
+        thread.start()
+        try:
+            yield f"http://127.0.0.1:{server.server_port}/maven2"
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def mirror(home: Path, url: str) -> None:
+    (home / ".m2").mkdir()
+    (home / ".m2" / "settings.xml").write_text(
+        '<settings xmlns="http://maven.apache.org/SETTINGS/1.2.0"><mirrors><mirror>'
+        f"<id>m</id><mirrorOf>central</mirrorOf><url>{url}</url></mirror></mirrors></settings>"
+    )
+
+
+def test_a_file_whose_hash_is_not_the_locked_one_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    cache = fetch.Cache(tmp_path / "cache")
+    with repository(b"not what was locked") as url:
+        mirror(tmp_path, url)
+        with pytest.raises(fetch.FetchError, match="the lock says"):
+            fetch.fetch(cache, on_bytes=lambda *_: None)
+    assert not cache.complete
+    assert list(cache.root.iterdir()) == []
+
+
+def test_without_a_network_fetching_says_what_to_check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
+    mirror(tmp_path, f"http://127.0.0.1:{free_port()}/maven2")
+    with pytest.raises(fetch.FetchError, match="check the network"):
+        fetch.fetch(fetch.Cache(tmp_path / "cache"), on_bytes=lambda *_: None)
+
+
+def test_every_locked_file_has_a_hash() -> None:
+    from jgo.env import LockFile
+
+    for lock in (fetch.KAFKA_LOCK, fetch.REGISTRY_LOCK):
+        dependencies = LockFile.load(lock).dependencies
+        assert dependencies
+        assert all(dependency.sha256 and len(dependency.sha256) == 64 for dependency in dependencies)
+
+
+def test_root_is_not_needed_to_read_the_state(tmp_path: Path) -> None:
+    folder = StateFolder(tmp_path / "state")
+    folder.create()
+    assert oct(folder.secrets.stat().st_mode & 0o777) == "0o700"
+    assert os.access(folder.root, os.W_OK)

@@ -1,0 +1,149 @@
+"""A whole life of a local stack: started, killed in parts and as a whole, stopped. With the real servers."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import httpx
+import psutil
+import pytest
+from command import kill, oo
+from deploy.stack.running import open_stack
+from streams.topics import topics
+
+
+@pytest.fixture(scope="module")
+def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    folder = tmp_path_factory.mktemp("stack") / "state"
+    oo("up", "--detach", "--servers-only", f"--state={folder}")
+    yield folder
+    oo("down", f"--state={folder}")
+
+
+def status(state: Path) -> dict[str, Any]:
+    shown: dict[str, Any] = json.loads(oo("status", "--json", f"--state={state}", check=False).stdout)
+    return shown
+
+
+def eventually(what: Callable[[], bool], *, patience_s: float = 60.0) -> None:
+    deadline_s = time.monotonic() + patience_s
+    while not what():
+        assert time.monotonic() < deadline_s, "it never came true"
+        time.sleep(0.1)
+
+
+def processes_of(state: Path) -> list[psutil.Process]:
+    """Every process that names the state folder in its arguments."""
+    return [
+        process
+        for process in psutil.process_iter()
+        if any(str(state) in argument for argument in _arguments(process)) and process.pid != os.getpid()
+    ]
+
+
+def _arguments(process: psutil.Process) -> list[str]:
+    try:
+        return list(process.cmdline())
+    except (psutil.NoSuchProcess, psutil.AccessDenied, psutil.ZombieProcess):
+        return []
+
+
+def schema_ids(registry_url: str) -> dict[str, int]:
+    with httpx.Client(base_url=registry_url, trust_env=False) as client:
+        return {
+            topic.name: client.get(f"/subjects/{topic.name}-value/versions/latest").json()["id"]
+            for topic in topics().values()
+        }
+
+
+def test_the_status_names_every_server_with_its_address_and_pid(state: Path) -> None:
+    shown = status(state)
+    assert shown["ready"] is True
+    for part, address in {"kafka": "bootstrap", "registry": "url", "postgres": "dsn", "valkey": "url"}.items():
+        assert psutil.pid_exists(shown[part]["pid"]), part
+        assert "127.0.0.1:" in shown[part][address]
+
+
+def test_the_status_holds_no_password(state: Path) -> None:
+    printed = oo("status", "--json", f"--state={state}").stdout
+    assert not [role for role, password in open_stack(state).passwords.items() if password in printed]
+
+
+def test_a_second_start_says_so_and_changes_nothing(state: Path) -> None:
+    before = status(state)
+    second = oo("up", "--detach", "--servers-only", f"--state={state}", check=False)
+    assert second.returncode == 1
+    assert len(second.stderr.splitlines()) == 1
+    assert "already running" in second.stderr
+    assert status(state) == before
+
+
+def test_secrets_are_readable_by_their_owner_only(state: Path) -> None:
+    files = list((state / "secrets").iterdir())
+    assert len(files) >= 4
+    assert {oct(file.stat().st_mode & 0o777) for file in files} == {"0o600"}
+
+
+def test_topics_lists_every_topic(state: Path) -> None:
+    rows = json.loads(oo("topics", "--json", f"--state={state}").stdout)
+    assert {row["topic"]: row["partitions"] for row in rows} == {t.name: t.partitions for t in topics().values()}
+
+
+@pytest.mark.parametrize("part", ["valkey", "kafka"])
+def test_a_part_that_is_killed_comes_back_on_its_port(state: Path, part: str) -> None:
+    before = status(state)
+    kill(before[part]["pid"])
+    eventually(lambda: status(state)[part]["restarts"] == before[part]["restarts"] + 1)
+    eventually(lambda: bool(status(state)["ready"]))
+    after = status(state)
+    assert after[part]["pid"] != before[part]["pid"]
+    addresses = ("bootstrap", "url", "dsn")
+    assert [after[part].get(name) for name in addresses] == [before[part].get(name) for name in addresses]
+
+
+def test_the_registry_outlives_a_killed_postgresql(state: Path) -> None:
+    stack = open_stack(state)
+    ids, before = schema_ids(stack.registry_url), status(state)
+    kill(before["postgres"]["pid"])
+    eventually(lambda: status(state)["postgres"]["pid"] not in (None, before["postgres"]["pid"]))
+    eventually(lambda: bool(status(state)["ready"]))
+    assert schema_ids(stack.registry_url) == ids
+
+
+def test_schema_ids_survive_a_killed_registry(state: Path) -> None:
+    stack, before = open_stack(state), status(state)
+    ids = schema_ids(stack.registry_url)
+    kill(before["registry"]["pid"])
+    eventually(lambda: status(state)["registry"]["pid"] not in (None, before["registry"]["pid"]))
+    eventually(lambda: bool(status(state)["ready"]))
+    assert schema_ids(stack.registry_url) == ids
+
+
+def test_after_a_killed_supervisor_the_next_start_leaves_no_orphan(state: Path) -> None:
+    before, ids = status(state), schema_ids(open_stack(state).registry_url)
+    recorded = json.loads((state / "state.json").read_text())
+    # Stopped, it cannot hear that its supervisor died: it is what is left.
+    os.kill(before["valkey"]["pid"], signal.SIGSTOP)
+    kill(recorded["supervisor"]["pid"])
+    eventually(lambda: not psutil.pid_exists(recorded["supervisor"]["pid"]))
+    assert psutil.pid_exists(before["valkey"]["pid"])
+
+    oo("up", "--detach", "--servers-only", f"--state={state}")
+
+    after = status(state)
+    assert after["ready"] is True
+    assert not [part for part in ("kafka", "registry", "postgres", "valkey") if psutil.pid_exists(before[part]["pid"])]
+    assert schema_ids(open_stack(state).registry_url) == ids
+
+
+def test_down_leaves_no_process_and_a_second_one_does_no_harm(state: Path) -> None:
+    assert processes_of(state)
+    oo("down", f"--state={state}")
+    assert processes_of(state) == []
+    assert oo("down", f"--state={state}").returncode == 0
