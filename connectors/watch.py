@@ -167,16 +167,15 @@ class Watch:
 
     async def _settled(self, stop: asyncio.Event) -> _Signature | None:
         """Waits until the file stands still; longer where it is empty and had something before."""
-        signature = _signature(self.path)
+        signature, still_s = _signature(self.path), 0.0
         while not stop.is_set():
-            emptied = (signature is None or signature[1] == 0) and any(
-                not said.gone for said in self.memory.items.values()
-            )
-            await _pause(stop, self.pace.empty_s if emptied else self.pace.settle_s)
+            await _pause(stop, self.pace.settle_s)
             found = _signature(self.path)
-            if found == signature:
-                break
+            still_s = still_s + self.pace.settle_s if found == signature else 0.0
             signature = found
+            emptied = (found is None or found[1] == 0) and any(not said.gone for said in self.memory.items.values())
+            if still_s >= (self.pace.empty_s if emptied else self.pace.settle_s):
+                break
         return signature
 
 
