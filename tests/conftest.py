@@ -2,36 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from command import oo
 from deploy.stack.running import RunningStack, open_stack
-
-ROOT = Path(__file__).resolve().parent.parent
-
-
-def oo(*arguments: str, timeout_s: float = 300.0, check: bool = True) -> subprocess.CompletedProcess[str]:
-    """Runs the command `oo` as a person would; a failure shows what it printed."""
-    environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'proto' / 'gen'}", "NO_COLOR": "1"}
-    done = subprocess.run(
-        (sys.executable, "-m", "deploy.cli", *arguments),
-        env=environment,
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-        timeout=timeout_s,
-        stdin=subprocess.DEVNULL,
-    )
-    if check and done.returncode != 0:
-        raise AssertionError(f"oo {' '.join(arguments)} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}")
-    return done
-
 
 @pytest.fixture(scope="session")
 def servers() -> Iterator[RunningStack]:
@@ -46,8 +23,3 @@ def servers() -> Iterator[RunningStack]:
             yield open_stack(state)
         finally:
             oo("down", f"--state={state}")
-
-
-def kill(pid: int) -> None:
-    """Kills a process as the kernel does when memory runs out."""
-    os.kill(pid, signal.SIGKILL)

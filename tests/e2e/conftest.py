@@ -7,11 +7,11 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from conftest import oo
+from command import oo
 from deploy.stack.running import RunningStack, open_stack
 
 
-@pytest.fixture(scope="package")
+@pytest.fixture(scope="session")
 def stack() -> Iterator[RunningStack]:
     """Each test uses users of its own, so that none sees another's."""
     with tempfile.TemporaryDirectory(prefix="oo-e2e-") as folder:

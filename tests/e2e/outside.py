@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 
 import httpx
 from confluent_kafka import Producer
-from conftest import oo
+from command import oo
 from deploy.stack.running import RunningStack
 
 T = TypeVar("T")

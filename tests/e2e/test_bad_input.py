@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from confluent_kafka import KafkaException
-from conftest import oo
+from command import oo
 from deploy.stack.running import RunningStack
 from outside import client, eventually, letters, send, state_of, task, tip, verify
 

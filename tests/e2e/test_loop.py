@@ -3,7 +3,7 @@ from __future__ import annotations
 import json
 import uuid
 
-from conftest import oo
+from command import oo
 from deploy.stack.running import RunningStack
 from outside import client, eventually, samples, send, state_of, task, tip, verify
 
