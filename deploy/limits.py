@@ -60,7 +60,7 @@ def unbounded(message: Descriptor) -> list[str]:
         rules = field.GetOptions().Extensions[validate_pb2.field]
         text = field.type in (FieldDescriptor.TYPE_STRING, FieldDescriptor.TYPE_BYTES)
         if (field.is_repeated and not rules.repeated.max_items) or (
-            text and not field.is_repeated and not rules.string.max_len
+            text and not field.is_repeated and not (rules.string.max_len or rules.string.max_bytes)
         ):
             found.append(name(field))
     return found
@@ -79,7 +79,8 @@ def table() -> str:
 
 
 def _string(rules: validate_pb2.StringRules) -> list[str]:
-    size = f"{rules.min_len} to {rules.max_len} characters" if rules.min_len else f"at most {rules.max_len} characters"
+    most = f"{rules.max_bytes} bytes" if rules.max_bytes else f"{rules.max_len} characters"
+    size = f"{rules.min_len} to {most}" if rules.min_len else f"at most {most}"
     return [size, *([CONTROLS[rules.pattern]] if rules.pattern else [])]
 
 

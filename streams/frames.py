@@ -87,6 +87,12 @@ class Schemas:
                 self._headers[name, kind] = header(schema_id, _index(kind))
         return self
 
+    def close(self) -> None:
+        """Gives back the connections to the registry. Known frames go on; nothing may be looked up afterwards."""
+        for registry in (self._registry, self._look_up_registry):
+            if registry is not None:
+                registry.close()
+
     async def register(self) -> None:
         """Registers every topic's schema, and learns the ids of all versions, so that old records can be read.
 

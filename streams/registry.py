@@ -60,6 +60,10 @@ class Registry:
             }
         )
 
+    def close(self) -> None:
+        """Gives back the connections; nothing may be asked afterwards."""
+        self._client.close()
+
     def register(self, subject: str, file: FileDescriptor) -> None:
         """Registers `file` and all that it imports; returning means that `subject` holds exactly this file.
 
@@ -73,7 +77,8 @@ class Registry:
         found = {}
         for version in self._ask(f"versions of {subject}", lambda: self._client.get_versions(subject)):
             one = self._ask(f"{subject} version {version}", partial(self._client.get_version, subject, version))
-            assert one.schema_id is not None and one.schema is not None
+            assert one.schema_id is not None
+            assert one.schema is not None
             found[one.schema_id] = message_names(one.schema.schema_str or "")
         return found
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import base64
 import uuid
-from contextlib import asynccontextmanager
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager, closing
 from urllib.parse import urlsplit, urlunsplit
 
 import pytest
@@ -29,20 +30,31 @@ def prefix() -> str:
 
 
 @pytest.fixture
-def client(registry_url) -> SchemaRegistryClient:
-    return SchemaRegistryClient({"url": registry_url, "timeout": 10})
+def client(registry_url) -> Iterator[SchemaRegistryClient]:
+    with SchemaRegistryClient({"url": registry_url, "timeout": 10}) as client:
+        yield client
+
+
+@pytest.fixture
+def build(registry_url) -> Iterator[Callable[..., Schemas]]:
+    """Schemas as one process has them, registered; closed when the test ends."""
+    with ExitStack() as stack:
+
+        def build(prefix: str, *, url: str = registry_url, **settings) -> Schemas:
+            schemas = Schemas(url, prefix, **settings)
+            stack.callback(schemas.close)
+            asyncio.run(schemas.register())
+            return schemas
+
+        yield build
 
 
 @pytest.fixture(scope="module")
-def shared(registry_url) -> Schemas:
+def shared(registry_url) -> Iterator[Schemas]:
     """Registered once under a prefix that nobody writes to, for tests that only read."""
-    return registered(registry_url, "shared.")
-
-
-def registered(url: str, prefix: str, **settings) -> Schemas:
-    schemas = Schemas(url, prefix, **settings)
-    asyncio.run(schemas.register())
-    return schemas
+    with closing(Schemas(registry_url, "shared.")) as schemas:
+        asyncio.run(schemas.register())
+        yield schemas
 
 
 def unframe_public(schemas: Schemas, name: str, value: bytes, **settings):
@@ -91,39 +103,40 @@ def test_a_frame_of_confluents_serializer_that_registers_by_itself_is_read(clien
     assert shared.unframe("signals", value) == SIGNAL
 
 
-def test_every_subject_is_registered_backward_compatible(registry_url, client, prefix):
-    registered(registry_url, prefix)
+def test_every_subject_is_registered_backward_compatible(build, client, prefix):
+    build(prefix)
     subjects = [f"{topic.name}-value" for topic in topics(prefix).values()]
     imported = ["buf/validate/validate.proto", "oo/v1/signal.proto", "oo/v1/journal.proto"]
-    assert {*subjects, *imported} <= set(client.get_subjects())
+    assert all(client.get_versions(subject) for subject in [*subjects, *imported])
     assert {client.get_compatibility(subject) for subject in [*subjects, *imported]} == {"BACKWARD"}
 
 
-def test_registering_again_adds_no_version(registry_url, client, prefix):
-    registered(registry_url, prefix)
-    registered(registry_url, prefix)
+def test_registering_again_adds_no_version(build, client, prefix):
+    build(prefix)
+    build(prefix)
     assert client.get_versions(f"{prefix}journal-value") == [1]
 
 
 def test_processes_that_register_at_the_same_moment_agree(registry_url, prefix):
     async def all_at_once():
-        many = [Schemas(registry_url, prefix) for _ in range(5)]
-        await asyncio.gather(*(one.register() for one in many))
-        return {one.frame("signals", SIGNAL) for one in many}
+        with ExitStack() as stack:
+            many = [stack.enter_context(closing(Schemas(registry_url, prefix))) for _ in range(5)]
+            await asyncio.gather(*(one.register() for one in many))
+            return {one.frame("signals", SIGNAL) for one in many}
 
     assert len(asyncio.run(all_at_once())) == 1
 
 
-def test_an_incompatible_change_is_refused_in_one_line_that_names_subject_and_difference(registry_url, client, prefix):
+def test_an_incompatible_change_is_refused_in_one_line_that_names_subject_and_difference(build, client, prefix):
     def title_was_a_number(file):
         field = message(file, "TaskUpserted").field[1]
         field.type = FieldDescriptorProto.TYPE_INT32
         field.ClearField("options")
 
-    registered(registry_url, "shared.")  # so that the imported file is there
+    build("shared.")  # so that the imported file is there
     client.register_schema(f"{prefix}signals-value", signal_file(title_was_a_number))
     with pytest.raises(IncompatibleSchema) as caught:
-        registered(registry_url, prefix)
+        build(prefix)
     line = str(caught.value)
     assert "\n" not in line
     assert f"{prefix}signals-value" in line
@@ -131,14 +144,14 @@ def test_an_incompatible_change_is_refused_in_one_line_that_names_subject_and_di
     assert "TaskUpserted" in line
 
 
-def test_an_incompatible_change_leaves_the_registered_version_as_it_was(registry_url, client, prefix):
+def test_an_incompatible_change_leaves_the_registered_version_as_it_was(build, client, prefix):
     def user_id_moved(file):
         message(file, "Signal").field[1].number = 99
 
-    registered(registry_url, "shared.")
+    build("shared.")
     before = client.register_schema(f"{prefix}signals-value", signal_file(user_id_moved))
     with pytest.raises(IncompatibleSchema):
-        registered(registry_url, prefix)
+        build(prefix)
     assert client.get_latest_version(f"{prefix}signals-value").schema_id == before
 
 
@@ -167,10 +180,8 @@ def test_an_id_of_a_foreign_subject_is_a_wrong_schema(client, shared):
     assert "somebody-value" in bad.detail
 
 
-def test_a_version_that_a_producer_registered_after_our_start_is_read_by_its_own_message_order(
-    registry_url, client, prefix
-):
-    schemas = registered(registry_url, prefix)
+def test_a_version_that_a_producer_registered_after_our_start_is_read_by_its_own_message_order(build, client, prefix):
+    schemas = build(prefix)
     schema_id = client.register_schema(f"{prefix}signals-value", signal_file(with_a_new_message_in_front))
     value = header(schema_id, 1) + SIGNAL.SerializeToString()
     assert refusal(schemas.unframe, "signals", value).reason == "unknown-schema"
@@ -179,29 +190,29 @@ def test_a_version_that_a_producer_registered_after_our_start_is_read_by_its_own
     assert refusal(schemas.unframe, "signals", header(schema_id, 0)).reason == "wrong-schema"
 
 
-def test_a_version_registered_as_text_is_read(registry_url, client, prefix):
+def test_a_version_registered_as_text_is_read(build, client, prefix):
     text = """syntax = "proto3"; package oo.v1; import "google/protobuf/timestamp.proto";
         message Other { string a = 1; } /* message Comment {} */
         message Reaction { enum Kind { KIND_UNSPECIFIED = 0; DONE = 1; SNOOZE = 2; DISMISS = 3; SEEN = 4; }
           string event_id = 1; string user_id = 2; string decision_id = 3; Kind kind = 4;
           google.protobuf.Timestamp snooze_until = 5; google.protobuf.Timestamp event_time = 6; string source = 7; }"""
-    schemas = registered(registry_url, prefix)
+    schemas = build(prefix)
     schema_id = client.register_schema(f"{prefix}reactions-value", Schema(text, "PROTOBUF"))
     assert unframe_public(schemas, "reactions", header(schema_id, 1) + b"\x12\x05alice").user_id == "alice"
 
 
-def test_records_of_older_versions_are_read_after_a_restart(registry_url, client, prefix):
-    registered(registry_url, "shared.")
+def test_records_of_older_versions_are_read_after_a_restart(build, client, prefix):
+    build("shared.")
     older = client.register_schema(f"{prefix}signals-value", signal_file(with_a_new_message_in_front))
     client.set_compatibility(f"{prefix}signals-value", "NONE")
     client.register_schema(f"{prefix}signals-value", signal_file())
-    schemas = registered(registry_url, prefix)
+    schemas = build(prefix)
     assert schemas.unframe("signals", header(older, 1) + SIGNAL.SerializeToString()) == SIGNAL
 
 
-def test_an_unknown_id_is_not_asked_for_again_until_its_time_has_passed(registry_url, client, prefix):
+def test_an_unknown_id_is_not_asked_for_again_until_its_time_has_passed(build, client, prefix):
     clock = [0.0]
-    schemas = registered(registry_url, prefix, clock=lambda: clock[0])
+    schemas = build(prefix, clock=lambda: clock[0])
     coming = (
         client.register_schema(
             "somebody-value", Schema(f'syntax = "proto3"; message M{uuid.uuid4().hex} {{}}', "PROTOBUF")
@@ -221,6 +232,7 @@ def test_an_unknown_id_is_not_asked_for_again_until_its_time_has_passed(registry
 async def forwarder(url: str, *, port: int = 0):
     """A port that stands for the registry, so that a test can take it away while the registry goes on."""
     target = urlsplit(url)
+    writers = []
 
     async def pump(reader, writer):
         try:
@@ -234,6 +246,7 @@ async def forwarder(url: str, *, port: int = 0):
 
     async def accept(reader, writer):
         there_reader, there_writer = await asyncio.open_connection(target.hostname, target.port)
+        writers.extend([writer, there_writer])
         await asyncio.gather(pump(reader, there_writer), pump(there_reader, writer))
 
     server = await asyncio.start_server(accept, "127.0.0.1", port)
@@ -241,6 +254,8 @@ async def forwarder(url: str, *, port: int = 0):
         yield server.sockets[0].getsockname()[1]
     finally:
         server.close()
+        for writer in writers:
+            writer.close()
 
 
 def test_with_the_registry_down_known_ids_go_on_and_others_wait_for_a_redrive(registry_url, client, prefix):
@@ -248,7 +263,7 @@ def test_with_the_registry_down_known_ids_go_on_and_others_wait_for_a_redrive(re
         clock = [0.0]
         async with forwarder(registry_url) as port:
             url = urlunsplit(urlsplit(registry_url)._replace(netloc=f"127.0.0.1:{port}"))
-            schemas = Schemas(url, prefix, clock=lambda: clock[0])
+            schemas = stack.enter_context(closing(Schemas(url, prefix, clock=lambda: clock[0])))
             await schemas.register()
         newer = client.register_schema(f"{prefix}signals-value", signal_file(with_a_new_message_in_front))
         value = header(newer, 1) + SIGNAL.SerializeToString()
@@ -262,12 +277,13 @@ def test_with_the_registry_down_known_ids_go_on_and_others_wait_for_a_redrive(re
             clock[0] += OUTAGE_KEPT_S
             assert await schemas.unframe_public("signals", value) == SIGNAL
 
-    asyncio.run(scenario())
+    with ExitStack() as stack:
+        asyncio.run(scenario())
 
 
-def test_registering_without_a_registry_says_so_in_one_line(prefix):
+def test_registering_without_a_registry_says_so_in_one_line(build, prefix):
     with pytest.raises(RegistryError) as caught:
-        registered("http://127.0.0.1:1/apis/ccompat/v7", prefix, attempts=2)
+        build(prefix, url="http://127.0.0.1:1/apis/ccompat/v7", attempts=2)
     assert "\n" not in str(caught.value)
     assert "127.0.0.1:1" in str(caught.value)
 
