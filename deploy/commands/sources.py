@@ -67,7 +67,7 @@ Zone = Annotated[
 ]
 
 
-def import_(
+def import_command(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="todo.txt and .ics files.")],
     user: User,
     state: StateOption = DEFAULT_STATE,
@@ -79,7 +79,7 @@ def import_(
         print_problems(result.problems)
 
 
-def watch(
+def watch_command(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A todo.txt or .ics file; it need not be there yet.")],
     user: User,
     state: StateOption = DEFAULT_STATE,
