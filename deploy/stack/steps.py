@@ -69,7 +69,8 @@ async def _demo(stack: RunningStack) -> None:
     from deploy.stack.running import LOCAL_USER
 
     seen = await asyncio.to_thread(view, stack.bootstrap, stack.prefix)
-    entrances = {table(stack.prefix)[name].name for name in ("signals", "reactions", "journal")}
+    # Not the journal: it has the policy's marks from the first moment on.
+    entrances = {table(stack.prefix)[name].name for name in ("signals", "reactions")}
     if any(offsets.end > 0 for (topic, _), offsets in seen.offsets.items() if topic in entrances):
         return
     now = now_utc()
