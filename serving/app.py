@@ -15,6 +15,7 @@ from typing import Any
 from fastapi import FastAPI
 from fastapi.openapi.utils import get_openapi
 
+from connectors.jwks import jwks_at
 from connectors.postgres.history import History
 from connectors.valkey import TipStore
 from serving import problems
@@ -22,7 +23,7 @@ from serving.doorway import Doorway
 from serving.edge import Edge
 from serving.hub import Hub
 from serving.issuer import LocalIssuer
-from serving.keys import Fetch, Keys, from_file, from_url
+from serving.keys import Fetch, Keys, from_file
 from serving.log import Log
 from serving.metrics import Metrics
 from serving.problems import ProblemBody
@@ -123,7 +124,7 @@ def _fetch_keys(settings: Settings, local: LocalIssuer | None) -> Fetch:
 
         return own
     if settings.jwks_url is not None:
-        return from_url(settings.jwks_url)
+        return jwks_at(settings.jwks_url)
     assert settings.jwks_file is not None
     return from_file(settings.jwks_file)
 

@@ -13,16 +13,16 @@ import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 
-import httpx
 from joserfc.errors import JoseError
 from joserfc.jwk import ECKey, JWKRegistry, OKPKey, RSAKey
+
+from connectors.jwks import KeysNotServed
 
 log = logging.getLogger(__name__)
 
 Key = ECKey | OKPKey | RSAKey
 Fetch = Callable[[], Awaitable[bytes]]
 
-JWKS_BYTES_MAX = 256 * 1024
 KEYS_MAX = 64
 
 
@@ -57,23 +57,6 @@ def parse_jwks(raw: bytes) -> dict[str, Key]:
 def from_file(path: Path) -> Fetch:
     async def fetch() -> bytes:
         return path.read_bytes()
-
-    return fetch
-
-
-def from_url(url: str, *, timeout_s: float = 3.0) -> Fetch:
-    """The whole answer within `timeout_s`, at most JWKS_BYTES_MAX of it, no redirects."""
-
-    async def fetch() -> bytes:
-        async with asyncio.timeout(timeout_s), httpx.AsyncClient(timeout=timeout_s) as client:
-            async with client.stream("GET", url, headers={"accept": "application/json"}) as response:
-                response.raise_for_status()
-                body = bytearray()
-                async for chunk in response.aiter_bytes():
-                    body += chunk
-                    if len(body) > JWKS_BYTES_MAX:
-                        raise ValueError(f"the JWKS is larger than {JWKS_BYTES_MAX} bytes")
-                return bytes(body)
 
     return fetch
 
@@ -121,7 +104,7 @@ class Keys:
             try:
                 raw = await self._fetch()
                 keys = parse_jwks(raw)
-            except (OSError, ValueError, TimeoutError, httpx.HTTPError) as error:
+            except (KeysNotServed, OSError, ValueError) as error:
                 log.warning("keys.refresh_failed error=%s", type(error).__name__)
                 return
             self._fetched_s = self._clock_s()

@@ -7,9 +7,9 @@ import binascii
 import logging
 from typing import Annotated
 
-import psycopg
 from fastapi import APIRouter, Query, Response
 
+from connectors.postgres import Unreachable
 from connectors.postgres.history import PAGE_MAX, Cursor
 from serving.edge import TheEdge
 from serving.identity import Who
@@ -33,7 +33,7 @@ async def page(
         raise unavailable("history", detail="This edge has no history to read.", retry_after_s=60)
     try:
         entries = await edge.history.page(who.user_id, limit=limit, before=cursor)
-    except psycopg.Error as error:
+    except Unreachable as error:
         log.warning("history.failed error=%s", type(error).__name__)
         raise unavailable("history", detail="The history cannot be read now; tips go on.", retry_after_s=5) from None
     items = [
