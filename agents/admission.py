@@ -13,7 +13,7 @@ from oo.v1 import journal_pb2, reaction_pb2, signal_pb2
 from streams.record import Record
 from tables import ids
 from tables.backlog import to_ms
-from tables.zones import zone
+from tables.zones import TZDATA_VERSION, zone
 
 from agents.step import STEP_VERSION
 
@@ -23,8 +23,8 @@ AHEAD_MS_MAX = 24 * 3600 * 1000
 """How far ahead of the door's clock an event may claim to be: time zones mixed up, not years."""
 EVENT_MS_MIN = 946_684_800_000
 """2000-01-01: before it, a time is a mistake."""
-_TIMES_MS = (-62_135_596_800_000, 253_402_300_799_000)
-"""What a due date or an event's start may be: years 1 to 9999, as protobuf allows."""
+_SECONDS = range(-62_135_596_800, 253_402_300_800)
+"""What a due date or an event's start may be: years 1 to 9999. The wire allows more, which no row could hold."""
 
 
 class Refused(Exception):
@@ -61,8 +61,10 @@ class Door:
             raise Refused("time-behind", "event_time is before the year 2000")
         if isinstance(message, signal_pb2.Signal):
             _check_signal(message)
-        elif not ids.belongs(message.decision_id, user_id=message.user_id, mac_key=self.mac_key):
-            raise Refused("unknown-decision", "decision_id was not made for this user")
+        else:
+            _check_time(message, "snooze_until")
+            if not ids.belongs(message.decision_id, user_id=message.user_id, mac_key=self.mac_key):
+                raise Refused("unknown-decision", "decision_id was not made for this user")
         journal = journal_pb2.JournalRecord(
             record_id=ids.source_record_id(topic_id, partition=record.partition, offset=record.offset),
             source=journal_pb2.Position(topic_id=topic_id, partition=record.partition, offset=record.offset),
@@ -84,11 +86,23 @@ def _check_signal(signal: signal_pb2.Signal) -> None:
         try:
             zone(signal.profile_changed.time_zone)
         except ValueError as error:
-            raise Refused("unknown-time-zone", str(error)) from error
+            detail = f"profile_changed.time_zone is not a name that tzdata {TZDATA_VERSION} has"
+            raise Refused("unknown-time-zone", detail) from error
     if signal.WhichOneof("payload") == "task_upserted" and not signal.task_upserted.title.strip():
         raise Refused("invalid", "task_upserted.title is blank")
     if signal.WhichOneof("payload") == "calendar_event_upserted" and not signal.calendar_event_upserted.title.strip():
         raise Refused("invalid", "calendar_event_upserted.title is blank")
+    _check_time(signal.task_upserted, "due")
+    _check_time(signal.calendar_event_upserted, "start")
+    _check_time(signal.calendar_event_upserted, "end")
+
+
+def _check_time(
+    message: signal_pb2.TaskUpserted | signal_pb2.CalendarEventUpserted | reaction_pb2.Reaction, name: str
+) -> None:
+    time = getattr(message, name)
+    if time.seconds not in _SECONDS or not 0 <= time.nanos < 1_000_000_000:
+        raise Refused("invalid", f"{name} is not a time within the years 1 to 9999")
 
 
 def _event_time_ms(message: signal_pb2.Signal | reaction_pb2.Reaction, record: Record) -> int:

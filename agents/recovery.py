@@ -55,7 +55,9 @@ async def recover(
         if last[key] != value:
             found.put_again.append((key, value))
         if key == MARKS_KEY:
-            found.marks = row_pb2.PartitionRow.FromString(message)
+            # Offsets of another journal say nothing about this one; learn marks the newest version here anew.
+            if fence_of(message).topic_id == topic_id:
+                found.marks = row_pb2.PartitionRow.FromString(message)
             continue
         user_id = key.decode()
         fence = fence_of(message)

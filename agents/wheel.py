@@ -18,29 +18,39 @@ class Wheel:
     """
 
     def __init__(self) -> None:
-        self._wakes: dict[str, int] = {}
+        self._wakes: dict[str, tuple[int, int]] = {}
+        """By user: the time, and the number of the word that set it."""
         self._heap: list[tuple[int, str, int]] = []
+        """(when, user, number): one whose number is not the user's last is out of date, and goes when met."""
+        self._words = 0
 
     def set(self, user_id: str, *, wake_ms: int) -> None:
         """The row's next wake is now this; 0 for never."""
         if wake_ms == 0:
             self._wakes.pop(user_id, None)
-        elif self._wakes.get(user_id) != wake_ms:
-            self._wakes[user_id] = wake_ms
-            heapq.heappush(self._heap, (wake_ms, user_id, wake_ms))
+        elif user_id not in self._wakes or self._wakes[user_id][0] != wake_ms:
+            self._words += 1
+            self._wakes[user_id] = (wake_ms, self._words)
+            heapq.heappush(self._heap, (wake_ms, user_id, self._words))
+            if len(self._heap) > 64 + 4 * len(self._wakes):
+                # Words that are out of date lie there until their time, which may be a day.
+                self._heap = [item for item in self._heap if self._is_last(item)]
+                heapq.heapify(self._heap)
 
     def due(self, *, now_ms: int, limit: int) -> list[tuple[str, int]]:
         """Users whose time has come, with that time; each is given again after RETRY_MS until it is set anew."""
         found: list[tuple[str, int]] = []
-        again: list[tuple[int, str, int]] = []
         while self._heap and self._heap[0][0] <= now_ms and len(found) < limit:
-            _, user_id, wake_ms = heapq.heappop(self._heap)
-            if self._wakes.get(user_id) == wake_ms:
-                found.append((user_id, wake_ms))
-                again.append((now_ms + RETRY_MS, user_id, wake_ms))
-        for item in again:
-            heapq.heappush(self._heap, item)
+            item = heapq.heappop(self._heap)
+            if self._is_last(item):
+                _, user_id, number = item
+                found.append((user_id, self._wakes[user_id][0]))
+                heapq.heappush(self._heap, (now_ms + RETRY_MS, user_id, number))
         return found
 
     def __len__(self) -> int:
         return len(self._wakes)
+
+    def _is_last(self, item: tuple[int, str, int]) -> bool:
+        _, user_id, number = item
+        return user_id in self._wakes and self._wakes[user_id][1] == number

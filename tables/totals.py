@@ -23,7 +23,7 @@ class Totals:
 
     def is_behind(self, row_sums: row_pb2.Sums) -> bool:
         """True where these sums stand at a later landmark: then all rows have to be added up anew."""
-        return bool(row_sums.gram) and row_sums.landmark > self._landmark
+        return self._counts(row_sums) and row_sums.landmark > self._landmark
 
     def add_all(self, all_sums: Iterable[row_pb2.Sums]) -> None:
         """Adds the sums of every row, at the greatest landmark among them; only on new totals."""

@@ -86,7 +86,7 @@ def rate_64(windows: Iterable[row_pb2.Window], *, now_ms: int, span_ms: int, rea
     """
     windows = list(windows)
     explicit = (outcome_pb2.Outcome.DONE, outcome_pb2.Outcome.SNOOZE, outcome_pb2.Outcome.DISMISS)
-    counts = {r: count(windows, now_ms=now_ms, span_ms=span_ms, reaction=r, kind=kind) for r in explicit}
+    counts: dict[int, int] = {r: count(windows, now_ms=now_ms, span_ms=span_ms, reaction=r, kind=kind) for r in explicit}
     return 64 * (counts[reaction] + 1) // (sum(counts.values()) + 3)
 
 

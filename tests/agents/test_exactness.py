@@ -1,0 +1,115 @@
+"""The core's arithmetic is the same on every processor: found out by reading it. tests/golden runs it as well."""
+
+from __future__ import annotations
+
+import ast
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parents[2]
+CORE = [
+    *sorted((ROOT / "tables").glob("*.py")),
+    *(
+        ROOT / "agents" / f"{name}.py"
+        for name in (
+            "step", "outcomes", "decide", "candidates", "eligibility", "features", "why", "reward", "fold",
+        )
+    ),
+    *sorted((ROOT / "agents" / "policies").glob("*.py")),
+]  # fmt: skip
+LIBRARY = frozenset(
+    [
+        "dot",
+        "vdot",
+        "inner",
+        "outer",
+        "matmul",
+        "tensordot",
+        "einsum",
+        "linalg",
+        "exp",
+        "exp2",
+        "expm1",
+        "log",
+        "log2",
+        "log10",
+        "log1p",
+        "power",
+        "float_power",
+        "sin",
+        "cos",
+        "tan",
+        "tanh",
+        "arctan",
+        "arctan2",
+        "cbrt",
+        "hypot",
+        "logaddexp",
+        "fft",
+        "mean",
+        "average",
+        "var",
+        "std",
+        "prod",
+        "cumsum",
+        "nansum",
+        "convolve",
+        "corrcoef",
+        "cov",
+        "polyfit",
+        "interp",
+        "default_rng",
+        "Generator",
+        "RandomState",
+        "standard_normal",
+        "normal",
+    ]
+)
+"""What BLAS, LAPACK, SIMD maths or an unstated order of additions stands behind."""
+
+
+def inexact(source: str, *, spare: frozenset[str] = frozenset()) -> list[str]:
+    """Uses of what differs between processors, outside of the functions that are spared."""
+    found = []
+
+    def walk(node: ast.AST) -> None:
+        if isinstance(node, ast.FunctionDef) and node.name in spare:
+            return
+        if isinstance(node, ast.BinOp | ast.AugAssign) and isinstance(node.op, ast.MatMult):
+            found.append(f"{node.lineno}: @")
+        of = node.func if isinstance(node, ast.Call) else node
+        if isinstance(of, ast.Attribute) and of.attr in LIBRARY and (of is not node or ast.unparse(of.value) == "np"):
+            found.append(f"{node.lineno}: .{of.attr}")
+        if isinstance(node, ast.ImportFrom) and (node.module or "").split(".")[0] in {"math", "numpy", "scipy"}:
+            found.extend(f"{node.lineno}: {alias.name}" for alias in node.names if alias.name in LIBRARY)
+        if isinstance(node, ast.Call) and getattr(node.func, "attr", getattr(node.func, "id", "")) == "sum":
+            # A float reduction is added up in an order that depends on the vector width; whole numbers are not.
+            of_array = isinstance(node.func, ast.Attribute)
+            if of_array and not any(k.arg == "dtype" and ast.unparse(k.value) == "np.int64" for k in node.keywords):
+                found.append(f"{node.lineno}: .sum without dtype=np.int64")
+        for child in ast.iter_child_nodes(node):
+            walk(child)
+
+    walk(ast.parse(source))
+    return found
+
+
+@pytest.mark.parametrize("path", CORE, ids=lambda path: str(path.relative_to(ROOT)))
+def test_the_core_uses_nothing_that_differs_between_processors(path: Path) -> None:
+    spare = frozenset({"fit"}) if path.parent.name == "policies" else frozenset[str]()
+    assert inexact(path.read_text(), spare=spare) == []
+
+
+@pytest.mark.parametrize(
+    "planted_line",
+    ["y = x @ b", "x @= b", "np.dot(x, b)", "x.dot(b)", "np.einsum('i,i', x, b)", "np.linalg.norm(x)", "np.exp(x)",
+     "from math import exp", "from numpy import dot", "x.mean()", "x.sum()", "np.sum(x)", "np.log(x)"],
+)  # fmt: skip
+def test_a_planted_use_is_found(planted_line: str) -> None:
+    assert inexact(f"import numpy as np\n{planted_line}\n")
+
+
+def test_only_fit_is_spared() -> None:
+    assert inexact("def pmf(x):\n    return x @ x\n", spare=frozenset({"fit"}))
+    assert not inexact("def fit(x):\n    return x @ x\n", spare=frozenset({"fit"}))
