@@ -27,7 +27,7 @@ from agents.reward import config_hash
 from agents.step import InForce
 from agents.versions import prior
 
-SETTLE_S = 60.0
+SETTLE_S = 120.0
 """How long to wait for the workers to have taken what stands in the topics."""
 TRIES = 5
 """A stack in use moves on while it is read; a difference counts only if the journal stood still."""

@@ -34,7 +34,7 @@ ReasonOption = Annotated[str | None, typer.Option("--reason", help="Only letters
 
 def verify(state: StateOption = DEFAULT_STATE, as_json: JsonOption = False) -> None:
     """Fold the journal again and compare it with what is live; exit status 1 at a difference."""
-    stack = open_state(state)
+    stack = open_state(state, ready=False)
     live = Live(
         bootstrap=stack.bootstrap,
         recommender_dsn=stack.recommender_dsn,
@@ -57,7 +57,7 @@ def verify(state: StateOption = DEFAULT_STATE, as_json: JsonOption = False) -> N
 
 def state(user: UserOption, state: StateOption = DEFAULT_STATE, as_json: JsonOption = False) -> None:
     """What is known of one user: backlog, calendar, windows, decisions, fences."""
-    row = asyncio.run(_row(open_state(state), user))
+    row = asyncio.run(_row(open_state(state, ready=False), user))
     if row is None:
         raise CommandError(f"nothing is known of {user}: 'oo import FILE --user {user}' brings in what they have to do")
     if as_json:
@@ -82,7 +82,7 @@ def dead_letters_list(
     as_json: JsonOption = False,
 ) -> None:
     """What was refused, the newest last."""
-    found = asyncio.run(_letters(open_state(state), reason))
+    found = asyncio.run(_letters(open_state(state, ready=False), reason))
     if as_json:
         print(json.dumps([_letter(one) for one in found[-limit:]]))
         return
@@ -102,7 +102,7 @@ def dead_letters_show(
     state: StateOption = DEFAULT_STATE,
 ) -> None:
     """One letter whole, as JSON; the original is in base64."""
-    one = _only(asyncio.run(_letters(open_state(state), None)), letter_id)
+    one = _only(asyncio.run(_letters(open_state(state, ready=False), None)), letter_id)
     print(json.dumps(MessageToDict(one.message, preserving_proto_field_name=True), indent=2))
 
 
@@ -114,7 +114,7 @@ def dead_letters_redrive(
     """Send refused records again, as they came: one by its id, or all of one reason."""
     if (letter_id is None) == (reason is None):
         raise typer.BadParameter("name one ID, or --reason for all of one reason")
-    stack = open_state(state)
+    stack = open_state(state, ready=False)
     found = asyncio.run(_letters(stack, reason))
     if letter_id is not None:
         found = [_only(found, letter_id)]
