@@ -100,7 +100,9 @@ def create_app() -> typer.Typer:
 
     @app.callback()
     def options(
-        debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of an error; may stand anywhere.")] = False,
+        debug: Annotated[
+            bool, typer.Option("--debug", help="Show the traceback of an error; may stand anywhere.")
+        ] = False,
     ) -> None:
         del debug  # taken out of the arguments before they come here
 

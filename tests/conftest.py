@@ -8,7 +8,9 @@ from pathlib import Path
 
 import pytest
 from command import oo
+
 from deploy.stack.running import RunningStack, open_stack
+
 
 @pytest.fixture(scope="session")
 def servers() -> Iterator[RunningStack]:

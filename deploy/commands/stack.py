@@ -5,26 +5,24 @@ It never keeps a part running itself: the supervisor does.
 
 from __future__ import annotations
 
-import json
 import os
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
-from deploy.commands.session import DEFAULT_STATE, CommandError, JsonOption, StateOption, open_state
+from deploy.commands.session import DEFAULT_STATE, CommandError, StateOption, open_state
 from deploy.stack import local
 from deploy.stack.fetch import Cache, default_cache, fetch
 from deploy.stack.processes import Identity, alive, end
 from deploy.stack.state import AlreadyRunning, StateFolder
-from deploy.stack.supervisor import StackError, end_leftovers, leftovers
+from deploy.stack.supervisor import end_leftovers, leftovers
 
 STOP_PATIENCE_S = 90.0
 
@@ -53,7 +51,11 @@ def up(
     )
     console = Console(highlight=False, soft_wrap=True)
     if detach:
-        options = [f"--workers={workers}", "--demo" if demo else "--no-demo", *(f"--port={given}" for given in port or [])]
+        options = [
+            f"--workers={workers}",
+            "--demo" if demo else "--no-demo",
+            *(f"--port={given}" for given in port or []),
+        ]
         start_detached(folder, [*options, *(["--servers-only"] if servers_only else [])], console)
         greet(folder, console, detached=True)
         return
@@ -89,8 +91,10 @@ def down(state: StateOption = DEFAULT_STATE) -> None:
 
 def already(folder: StateFolder) -> str:
     """What to say to a second start."""
-    state = folder.read() or {}
-    return f"already running in {folder.root} ({state.get('phase', 'starting')}): 'oo status' shows it, 'oo down' stops it"
+    state: dict[str, Any] = folder.read() or {}
+    return (
+        f"already running in {folder.root} ({state.get('phase', 'starting')}): 'oo status' shows it, 'oo down' stops it"
+    )
 
 
 def supervisor_of(folder: StateFolder) -> Identity:
@@ -154,7 +158,7 @@ def start_detached(folder: StateFolder, options: list[str], console: Console) ->
     told, ready = teller(console), set[str]()
     try:
         while True:
-            state = folder.read() or {}
+            state: dict[str, Any] = folder.read() or {}
             if state.get("supervisor", {}).get("pid") == process.pid:
                 for part in [name for name, live in state["parts"].items() if live["ready"] and name not in ready]:
                     ready.add(part)

@@ -55,7 +55,7 @@ def snapshot(stack: RunningStack) -> dict[str, Any]:
 
     A pid is null while its part does not run; a lag is null while Kafka does not answer.
     """
-    state = stack.folder.read() or {}
+    state: dict[str, Any] = stack.folder.read() or {}
     parts: dict[str, dict[str, Any]] = state.get("parts", {})
     addresses = {
         "kafka": stack.bootstrap,
@@ -70,7 +70,9 @@ def snapshot(stack: RunningStack) -> dict[str, Any]:
     }
     seen = _view(stack) if parts.get("kafka", {}).get("ready") else None
     shown["workers"] = [
-        {"id": name, **_life(part), **_reading(name, seen)} for name, part in parts.items() if name not in SERVERS and name != "demo"
+        {"id": name, **_life(part), **_reading(name, seen)}
+        for name, part in parts.items()
+        if name not in SERVERS and name != "demo"
     ]
     running = all(part["pid"] is not None for part in shown.values() if isinstance(part, dict))
     shown["ready"] = bool(state.get("ready")) and running and all(worker["pid"] for worker in shown["workers"])
@@ -82,7 +84,11 @@ def _life(part: dict[str, Any]) -> dict[str, Any]:
     """The pid of a part that runs at this moment, whatever the state file said a moment ago."""
     pid, born = part.get("pid"), part.get("born")
     here = pid is not None and born is not None and alive(Identity(pid, born))
-    return {"pid": pid if here else None, "ready": bool(here and part.get("ready")), "restarts": part.get("restarts", 0)}
+    return {
+        "pid": pid if here else None,
+        "ready": bool(here and part.get("ready")),
+        "restarts": part.get("restarts", 0),
+    }
 
 
 def _view(stack: RunningStack) -> View | None:
@@ -96,11 +102,13 @@ def _view(stack: RunningStack) -> View | None:
 
 def _reading(worker: str, seen: View | None) -> dict[str, Any]:
     """A worker's app, partitions and lag, from its group's committed offsets."""
-    app = f"oo-{worker.split('-')[0]}"
+    app = f"oo-{worker.split('-', maxsplit=1)[0]}"
     if seen is None:
         return {"app": app, "partitions": None, "lag": None}
-    members = [member for member in seen.members if member.group == app and member.instance_id in (worker, f"{app}-{worker}")]
-    if not members and worker.split("-")[-1] in (worker, "0"):
+    members = [
+        member for member in seen.members if member.group == app and member.instance_id in (worker, f"{app}-{worker}")
+    ]
+    if not members and worker.rsplit("-", maxsplit=1)[-1] in (worker, "0"):
         # A group without static membership, and one process in it: what it has is this worker's.
         members = [member for member in seen.members if member.group == app]
     places = tuple(place for member in members for place in member.partitions)

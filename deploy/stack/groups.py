@@ -57,7 +57,9 @@ def view(bootstrap: str, prefix: str) -> View:
     """Asks the broker; raises KafkaException where it does not answer. Blocks."""
     client = admin(bootstrap, {"socket.timeout.ms": str(int(TIMEOUT_S * 1000))})
     topics = client.list_topics(timeout=TIMEOUT_S).topics
-    places = [(name, number) for name, topic in topics.items() if name.startswith(prefix) for number in topic.partitions]
+    places = [
+        (name, number) for name, topic in topics.items() if name.startswith(prefix) for number in topic.partitions
+    ]
     listing = client.list_consumer_groups(request_timeout=TIMEOUT_S).result(timeout=TIMEOUT_S)
     groups = sorted(group.group_id for group in listing.valid)
     starts, ends = _offsets(client, places, earliest=True), _offsets(client, places, earliest=False)
@@ -74,7 +76,7 @@ def _offsets(client: AdminClient, places: list[tuple[str, int]], *, earliest: bo
 
     if not places:
         return {}
-    spec = OffsetSpec.earliest() if earliest else OffsetSpec.latest()
+    spec: Any = OffsetSpec.earliest() if earliest else OffsetSpec.latest()
     asked = client.list_offsets({TopicPartition(*place): spec for place in places}, request_timeout=TIMEOUT_S)
     return {(place.topic, place.partition): int(future.result().offset) for place, future in asked.items()}
 

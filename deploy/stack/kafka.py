@@ -95,7 +95,9 @@ class Kafka:
         lines = settings(port=self.port, controller_port=self.controller_port, data=self.data).items()
         self.config_file.write_text("".join(f"{key}={value}\n" for key, value in lines))
         if not (self.data / "logs" / "meta.properties").exists():
-            self._run("kafka.tools.StorageTool", "format", "--standalone", "-t", cluster_id(), "-c", str(self.config_file))
+            self._run(
+                "kafka.tools.StorageTool", "format", "--standalone", "-t", cluster_id(), "-c", str(self.config_file)
+            )
         archive = archive_flags(self._archive, self._fresh_archive)
         argv = (java_path(), *MEMORY, *FLAGS, *archive, *self._classes, "kafka.Kafka", str(self.config_file))
         return Command(argv=argv, env=java_env(), cwd=self.data)
@@ -123,7 +125,9 @@ class Kafka:
 
     def _run(self, *arguments: str) -> None:
         command = (java_path(), "-Xmx96m", *FLAGS, *self._classes, *arguments)
-        done = subprocess.run(command, env=java_env(), cwd=self.data, capture_output=True, text=True, timeout=120)
+        done = subprocess.run(
+            command, check=False, env=java_env(), cwd=self.data, capture_output=True, text=True, timeout=120
+        )
         if done.returncode != 0:
             raise RuntimeError(f"kafka cannot use {self.data}: {(done.stderr or done.stdout).strip()[-500:]}")
 

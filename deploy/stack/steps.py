@@ -60,13 +60,12 @@ def demo(stack: RunningStack) -> None:
 
 
 async def _demo(stack: RunningStack) -> None:
-    from streams.topics import topics as table
-
     from deploy.demo import lay_out
     from deploy.imports import PersonZone, Target, import_files, now_utc
     from deploy.machine_zone import machine_zone
     from deploy.stack.groups import view
     from deploy.stack.running import LOCAL_USER
+    from streams.topics import topics as table
 
     seen = await asyncio.to_thread(view, stack.bootstrap, stack.prefix)
     # Not the journal: it has the policy's marks from the first moment on.
@@ -101,7 +100,7 @@ def main() -> int:
     name, root = sys.argv[1:]
     try:
         STEPS[name](open_stack(Path(root), ready=False))
-    except Exception as error:
+    except Exception as error:  # noqa: BLE001 - the edge of a process
         import traceback
 
         traceback.print_exc()

@@ -114,26 +114,33 @@ class Supervisor:
 
     async def _all_done(self, tasks: list[asyncio.Task[None]]) -> bool:
         """Waits until everything is there; False when it was asked to stop before, raises what failed."""
-        waiting = asyncio.gather(*(event.wait() for event in self._done.values()))
-        stop = asyncio.create_task(self._stop.wait())
+        waiting = asyncio.create_task(self._everything())
+        stop = asyncio.create_task(self._wish_to_stop())
         try:
             pending = {waiting, stop, *tasks}
             while not waiting.done() and not stop.done():
                 finished, pending = await asyncio.wait(pending, return_when=asyncio.FIRST_COMPLETED)
-                for task in finished - {waiting, stop}:
+                for task in finished:
                     task.result()
             return waiting.done()
         finally:
-            for leftover in (waiting, stop):
-                leftover.cancel()
+            waiting.cancel()
+            stop.cancel()
             await asyncio.gather(waiting, stop, return_exceptions=True)
+
+    async def _everything(self) -> None:
+        for event in self._done.values():
+            await event.wait()
+
+    async def _wish_to_stop(self) -> None:
+        await self._stop.wait()
 
     async def _first_of(self, tasks: list[asyncio.Task[None]]) -> None:
         """Waits for the wish to stop; a part's keeper only ends by an error of ours."""
-        stop = asyncio.create_task(self._stop.wait())
+        stop = asyncio.create_task(self._wish_to_stop())
         finished, _ = await asyncio.wait({stop, *tasks}, return_when=asyncio.FIRST_COMPLETED)
         stop.cancel()
-        for task in finished - {stop}:
+        for task in finished:
             task.result()
 
     async def _keep(self, part: Part) -> None:

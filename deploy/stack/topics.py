@@ -68,7 +68,12 @@ def _partitions(client: AdminClient) -> dict[str, int]:
 
 def _settle(client: AdminClient, existing: list[Topic]) -> None:
     """Sets what was changed on the broker, or in the table since, back to what the table says."""
-    from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
+    from confluent_kafka.admin import (
+        AlterConfigOpType,
+        ConfigEntry,
+        ConfigResource,
+        ResourceType,
+    )
 
     if not existing:
         return

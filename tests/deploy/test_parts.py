@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+
 from deploy.stack import fetch
 from deploy.stack.processes import LOG_BYTES_MAX, Identity, Log, alive, end, identify
 from deploy.stack.state import AlreadyRunning, StateFolder, free_port, is_free

@@ -7,6 +7,7 @@ import psycopg
 import pytest
 import valkey
 from confluent_kafka.admin import AdminClient
+
 from deploy.stack.running import RunningStack
 from streams.topics import topics
 

@@ -14,6 +14,7 @@ import httpx
 import psutil
 import pytest
 from command import kill, oo
+
 from deploy.stack.running import open_stack
 from streams.topics import topics
 
