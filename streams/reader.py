@@ -6,6 +6,7 @@ Never commits, and never waits for an offset that is only a hole.
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
@@ -125,11 +126,18 @@ async def topic_ids(bootstrap: str, names: Sequence[str], *, security: Security 
 async def end_offsets(bootstrap: str, topic: str, *, security: Security = PLAINTEXT) -> dict[int, int]:
     """High-water mark of each partition. Raises KeyError for a topic that is missing."""
     admin = _admin(bootstrap, security)
-    numbers = await _partitions(admin, topic)
-    found = admin.list_offsets(
-        {TopicPartition(topic, number): _LATEST for number in numbers}, request_timeout=_REQUEST_TIMEOUT_S
-    )
-    return {at.partition: (await asyncio.wrap_future(future)).offset for at, future in found.items()}
+    wanted = {TopicPartition(topic, number): _LATEST for number in await _partitions(admin, topic)}
+    deadline_s = time.monotonic() + _REQUEST_TIMEOUT_S
+    while True:
+        found = admin.list_offsets(wanted, request_timeout=_REQUEST_TIMEOUT_S)
+        answers = await asyncio.gather(*map(asyncio.wrap_future, found.values()), return_exceptions=True)
+        refused = [answer for answer in answers if isinstance(answer, BaseException)]
+        if not refused:
+            return {at.partition: answer.offset for at, answer in zip(found, answers, strict=True)}
+        # A partition just created, or just moved, has no leader for a moment.
+        if time.monotonic() > deadline_s or not _passes(refused[0]):
+            raise refused[0]
+        await asyncio.sleep(_POLL_S)
 
 
 async def committed(bootstrap: str, group: str, topic: str, *, security: Security = PLAINTEXT) -> dict[int, int | None]:
@@ -152,8 +160,16 @@ async def committed(bootstrap: str, group: str, topic: str, *, security: Securit
     return offsets
 
 
+def _passes(error: BaseException) -> bool:
+    return isinstance(error, KafkaException) and error.args[0].code() in (
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.LEADER_NOT_AVAILABLE,
+    )
+
+
 def _admin(bootstrap: str, security: Security) -> AdminClient:
-    return AdminClient({"bootstrap.servers": bootstrap, **security.rdkafka()})
+    # Warnings and worse: closing one prints a line that means nothing.
+    return AdminClient({"bootstrap.servers": bootstrap, "log_level": 4, **security.rdkafka()})
 
 
 async def _partitions(admin: AdminClient, topic: str) -> list[int]:
@@ -214,7 +230,7 @@ def _record(message: Message) -> Record:
         message.partition() or 0,
         message.offset() or 0,
         message.timestamp()[1],
-        message.key(),  # type: ignore[arg-type]
+        message.key(),
         message.value(),
-        tuple(message.headers() or ()),
+        tuple(message.headers() or ()),  # type: ignore[arg-type]
     )

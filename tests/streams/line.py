@@ -1,0 +1,191 @@
+"""One line from a topic to another on a real broker: topics of its own, workers to start, stop and kill."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import queue
+import signal
+import subprocess
+import sys
+import threading
+import uuid
+from collections.abc import Callable, Iterable
+from dataclasses import asdict
+from pathlib import Path
+from typing import IO, Any
+
+from confluent_kafka import Producer as PlainProducer
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from streams.reader import committed, read_partition
+from tests.streams.worker import Orders
+
+ROOT = Path(__file__).resolve().parents[2]
+PATIENCE_S = 60.0
+"""How long a test waits for what must come; never how long something may take."""
+
+
+class Worker:
+    """A running copy of worker.py and what it has said."""
+
+    def __init__(self, orders: Orders) -> None:
+        self._log = Path(orders.folder) / f"{orders.worker_id}-{uuid.uuid4().hex[:6]}.log"
+        with self._log.open("wb") as log:
+            self._process = self._open(orders, log)
+        self._said: queue.Queue[dict[str, Any]] = queue.Queue()
+        self.heard: list[dict[str, Any]] = []
+        self._listener = threading.Thread(target=self._listen, daemon=True)
+        self._listener.start()
+
+    @staticmethod
+    def _open(orders: Orders, log: IO[bytes]) -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            (sys.executable, str(ROOT / "tests" / "streams" / "worker.py"), json.dumps(asdict(orders))),
+            env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+            stdout=subprocess.PIPE,
+            stderr=log,
+            text=True,
+        )
+
+    def _listen(self) -> None:
+        assert self._process.stdout is not None
+        with self._process.stdout as lines:
+            for line in lines:
+                self._said.put(json.loads(line))
+        self._said.put({"what": "ended"})
+
+    def until(self, enough: Callable[[list[dict[str, Any]]], bool]) -> None:
+        """Listen until what was heard is enough; fails with its log if it ends or falls silent before."""
+        while not enough(self.heard):
+            try:
+                said = self._said.get(timeout=PATIENCE_S)
+            except queue.Empty:
+                raise AssertionError(f"silent after {self.heard[-5:]}:\n{self.log()}") from None
+            if said["what"] == "ended":
+                raise AssertionError(f"ended after {self.heard[-5:]}:\n{self.log()}")
+            self.heard.append(said)
+
+    def until_said(self, what: str, *, partition: int | None = None) -> None:
+        self.until(lambda heard: any(s["what"] == what and partition in (None, s.get("partition")) for s in heard))
+
+    def assigned(self) -> set[int]:
+        """Partitions it holds, by what it has said so far."""
+        held: set[int] = set()
+        for said in self.heard:
+            if said["what"] == "assigned":
+                held |= set(said["partitions"])
+            elif said["what"] == "revoked":
+                held -= set(said["partitions"])
+        return held
+
+    def signal(self, number: signal.Signals) -> None:
+        self._process.send_signal(number)
+
+    def wait(self) -> int:
+        """Its exit status; negative for a signal."""
+        status = self._process.wait(timeout=PATIENCE_S)
+        while (said := self._said.get(timeout=PATIENCE_S))["what"] != "ended":
+            self.heard.append(said)
+        return status
+
+    def log(self) -> str:
+        return self._log.read_text()[-4000:]
+
+    def kill(self) -> None:
+        if self._process.poll() is None:
+            self._process.kill()
+        self._process.wait()
+        self._listener.join(PATIENCE_S)
+
+
+class Line:
+    """Two topics, a group, and the workers between them."""
+
+    def __init__(
+        self, bootstrap: str, folder: Path, *, partitions: int = 2, sink: dict[str, str] | None = None
+    ) -> None:
+        name = uuid.uuid4().hex[:8]
+        self.bootstrap, self.folder = bootstrap, folder
+        self.source, self.sink, self.group = f"test.{name}.in", f"test.{name}.out", f"test-{name}"
+        self.partitions = partitions
+        self._workers: list[Worker] = []
+        (folder / "gates").mkdir(exist_ok=True)
+        create_topic(bootstrap, self.source, partitions=partitions)
+        create_topic(bootstrap, self.sink, partitions=partitions, config=sink)
+
+    def start(self, worker_id: str = "w-0", **orders: Any) -> Worker:
+        worker = Worker(
+            Orders(
+                bootstrap=self.bootstrap,
+                group=self.group,
+                worker_id=worker_id,
+                source=self.source,
+                sink=self.sink,
+                folder=str(self.folder),
+                gates=str(self.folder / "gates"),
+                **orders,
+            )
+        )
+        self._workers.append(worker)
+        return worker
+
+    def close_gate(self, partition: int) -> None:
+        """The handler of this partition waits from now on."""
+        (self.folder / "gates" / str(partition)).touch()
+
+    def open_gate(self, partition: int) -> None:
+        (self.folder / "gates" / str(partition)).unlink()
+
+    def send(self, values: Iterable[str], *, partition: int = 0, transaction: str | None = None) -> None:
+        """Write with a plain producer; `transaction` "commit" or "abort" leaves a marker, a hole in the offsets."""
+        settings: dict[str, Any] = {"bootstrap.servers": self.bootstrap}
+        if transaction:
+            settings["transactional.id"] = uuid.uuid4().hex
+        producer = PlainProducer(settings)
+        if transaction:
+            producer.init_transactions(30)
+            producer.begin_transaction()
+        for value in values:
+            producer.produce(self.source, value.encode(), partition=partition)
+        if transaction == "commit":
+            producer.commit_transaction(30)
+        elif transaction == "abort":
+            producer.flush(30)
+            producer.abort_transaction(30)
+        assert producer.flush(30) == 0
+
+    def committed(self, partition: int = 0) -> int | None:
+        return asyncio.run(committed(self.bootstrap, self.group, self.source))[partition]
+
+    def until_committed(self, offset: int, *, partition: int = 0) -> None:
+        """Wait for this commit; a later one fails."""
+        deadline = PATIENCE_S / 0.05
+        while (now := self.committed(partition)) != offset:
+            assert now is None or now < offset, f"committed {now}, past {offset}"
+            deadline -= 1
+            assert deadline > 0, f"committed {now}, not {offset}"
+            threading.Event().wait(0.05)
+
+    def copied(self, partition: int = 0) -> list[str]:
+        """Values in the sink's partition, in order."""
+
+        async def read() -> list[str]:
+            return [
+                (record.value or b"").decode()
+                async for records in read_partition(self.bootstrap, self.sink, partition)
+                for record in records
+            ]
+
+        return asyncio.run(read())
+
+    def close(self) -> None:
+        for worker in self._workers:
+            worker.kill()
+
+
+def create_topic(bootstrap: str, name: str, *, partitions: int = 1, config: dict[str, str] | None = None) -> None:
+    """Create it and wait until it is there."""
+    admin = AdminClient({"bootstrap.servers": bootstrap})
+    admin.create_topics([NewTopic(name, partitions, 1, config=config or {})])[name].result(30)

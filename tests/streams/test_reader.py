@@ -1,0 +1,124 @@
+"""Reading without a group on a real broker: exact ends, holes, recreated topics."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+
+import pytest
+from confluent_kafka import Producer as PlainProducer
+from confluent_kafka import TopicPartition
+from confluent_kafka.admin import AdminClient
+
+from streams.reader import Tail, committed, end_offsets, read_partition, topic_ids
+from tests.streams.line import Line, create_topic
+
+
+def values(bootstrap: str, topic: str, *, start: int = 0, end: int | None = None) -> list[str]:
+    async def read() -> list[str]:
+        return [
+            (record.value or b"").decode()
+            async for records in read_partition(bootstrap, topic, 0, start=start, end=end)
+            for record in records
+        ]
+
+    return asyncio.run(read())
+
+
+def test_a_bounded_read_keeps_its_bounds(line: Line) -> None:
+    line.send("abcdef")
+    assert values(line.bootstrap, line.source) == list("abcdef")
+    assert values(line.bootstrap, line.source, start=2, end=4) == list("cd")
+    assert values(line.bootstrap, line.source, start=6) == []
+    assert values(line.bootstrap, line.source, start=4, end=100) == list("ef")
+
+
+def test_an_end_that_is_only_a_hole_does_not_hang_the_read(line: Line) -> None:
+    line.send("ab", transaction="commit")  # 0 1, marker 2
+    while asyncio.run(end_offsets(line.bootstrap, line.source))[0] < 3:
+        pass  # the marker is written after the commit has returned
+    assert values(line.bootstrap, line.source) == list("ab")
+    assert values(line.bootstrap, line.source, start=2) == []
+
+
+def test_a_transaction_left_open_hides_nothing(line: Line) -> None:
+    producer = PlainProducer({"bootstrap.servers": line.bootstrap, "transactional.id": uuid.uuid4().hex})
+    producer.init_transactions(30)
+    producer.begin_transaction()
+    producer.produce(line.source, b"open", partition=0)
+    producer.flush(30)
+    assert values(line.bootstrap, line.source) == ["open"]
+    producer.abort_transaction(30)
+
+
+def test_a_read_starts_at_what_retention_has_left(line: Line) -> None:
+    line.send("abcd")
+    admin, upto = AdminClient({"bootstrap.servers": line.bootstrap}), TopicPartition(line.source, 0, 2)
+    admin.delete_records([upto])[upto].result(30)
+    assert values(line.bootstrap, line.source) == list("cd")
+
+
+def test_a_tail_has_caught_up_only_when_its_reader_has(line: Line) -> None:
+    line.send("ab", partition=0)
+    line.send("c", partition=1, transaction="abort")
+
+    async def follow() -> None:
+        tail = Tail(line.bootstrap, line.source)
+        seen: list[bytes | None] = []
+
+        async def go_on() -> None:
+            await tail.caught_up.wait()
+            assert sorted(value or b"" for value in seen) == [b"a", b"b", b"c"]
+            await asyncio.to_thread(line.send, ["d"])
+
+        going_on = asyncio.create_task(go_on())
+        async for records in tail:
+            assert not tail.caught_up.is_set() or len(seen) == 3
+            await asyncio.sleep(0.01)  # whoever handles them takes time
+            seen += [record.value for record in records]
+            if b"d" in seen:
+                break
+        await going_on
+
+    asyncio.run(follow())
+
+
+def test_a_tail_of_an_empty_topic_has_caught_up(line: Line) -> None:
+    async def follow() -> None:
+        tail = Tail(line.bootstrap, line.source)
+
+        async def read() -> None:
+            async for _ in tail:
+                pass
+
+        reading = asyncio.create_task(read())
+        await tail.caught_up.wait()
+        reading.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await reading
+
+    asyncio.run(follow())
+
+
+def test_a_recreated_topic_has_another_id(bootstrap: str) -> None:
+    name = f"test.{uuid.uuid4().hex[:8]}"
+    create_topic(bootstrap, name)
+    before = asyncio.run(topic_ids(bootstrap, [name]))[name]
+    admin = AdminClient({"bootstrap.servers": bootstrap})
+    admin.delete_topics([name])[name].result(30)
+    while name in admin.list_topics(timeout=30).topics:
+        pass
+    create_topic(bootstrap, name)
+    after = asyncio.run(topic_ids(bootstrap, [name]))[name]
+    assert len(before) == len(after) == 16
+    assert before != after
+
+
+def test_what_is_missing_is_named(bootstrap: str) -> None:
+    for ask in (topic_ids(bootstrap, ["test.missing"]), end_offsets(bootstrap, "test.missing")):
+        with pytest.raises(KeyError, match=r"test\.missing"):
+            asyncio.run(ask)
+
+
+def test_a_group_that_never_was_has_committed_nothing(line: Line) -> None:
+    assert asyncio.run(committed(line.bootstrap, "test-nobody", line.source)) == {0: None, 1: None}

@@ -1,0 +1,93 @@
+"""A small worker for the driver's tests: copies a topic to another, and misbehaves as it is told.
+
+Prints one line per thing that happens, so that a test waits for what it means and not for a time.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import logging
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from streams.app import create_app, run, serve
+from streams.partitions import Partitions
+from streams.producer import Producer
+from streams.record import Batch
+
+
+@dataclass(frozen=True, slots=True)
+class Orders:
+    """What a test tells its worker; `gates` is a folder in which a file `<partition>` holds that partition's handler."""
+
+    bootstrap: str
+    group: str
+    worker_id: str
+    source: str
+    sink: str
+    folder: str
+    gates: str
+    boom: str = ""
+    """A value at which the handler raises."""
+    session_timeout_s: float = 10.0
+    stalled_after_s: float = 60.0
+    commit_interval_s: float = 0.1
+
+
+def say(what: str, **fields: Any) -> None:
+    print(json.dumps({"what": what, **fields}), flush=True)
+
+
+async def main(orders: Orders) -> None:
+    producer = Producer(orders.bootstrap)
+    app = create_app(
+        "test",
+        bootstrap=orders.bootstrap,
+        data_dir=Path(orders.folder) / orders.worker_id,
+        worker_id=orders.worker_id,
+        producer=producer,
+        group=orders.group,
+        session_timeout_s=orders.session_timeout_s,
+        commit_interval_s=orders.commit_interval_s,
+    )
+
+    async def handle(batch: Batch) -> None:
+        say("handling", partition=batch.partition, first=batch.first, last=batch.last, count=len(batch.records))
+        while (Path(orders.gates) / str(batch.partition)).exists():
+            await asyncio.sleep(0.01)
+        await producer.room()
+        for record in batch.records:
+            if orders.boom and record.value == orders.boom.encode():
+                raise ValueError(f"boom at {record.offset}")
+            producer.produce(orders.sink, key=record.key, value=record.value, partition=record.partition)
+        say("handled", partition=batch.partition, first=batch.first, last=batch.last)
+
+    async def on_assigned(numbers: set[int]) -> None:
+        say("assigned", partitions=sorted(numbers))
+
+    async def on_revoked(numbers: set[int]) -> None:
+        say("revoked", partitions=sorted(numbers))
+
+    partitions = Partitions(
+        app,
+        orders.source,
+        handle,
+        on_assigned=on_assigned,
+        on_revoked=on_revoked,
+        stalled_after_s=orders.stalled_after_s,
+    )
+
+    @app.agent(app.topic(orders.source))
+    async def copy(stream: Any) -> None:
+        await partitions.run(stream)
+
+    await serve(app)
+    await producer.close()
+
+
+if __name__ == "__main__":
+    logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
+    run(main(Orders(**json.loads(sys.argv[1]))))
