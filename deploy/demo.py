@@ -6,30 +6,13 @@ It never overwrites a file that is already there.
 
 from __future__ import annotations
 
-import asyncio
 import re
 from datetime import date, timedelta
 from pathlib import Path
 
-from deploy.imports import Imported, PersonZone, Target, import_files, now_utc
-from deploy.machine_zone import machine_zone
-from deploy.stack.running import LOCAL_USER, RunningStack
-
 SAMPLES = Path(__file__).parent / "samples"
 SAMPLE_DAY = date(2026, 1, 5)
 _DATE = re.compile(r"\b(20[0-9]{2})(-?)([01][0-9])\2([0-3][0-9])(?=\b|T[0-9]{6})")
-
-
-def seed(stack: RunningStack, *, user_id: str = LOCAL_USER) -> list[Imported]:
-    """Sends the samples to a running stack as the demo user's; a second time sends only what the days have changed."""
-    return asyncio.run(_seed(Target.of(stack), stack.folder.root / "samples", user_id=user_id))
-
-
-async def _seed(target: Target, folder: Path, *, user_id: str) -> list[Imported]:
-    zone = await PersonZone.of(None, machine=machine_zone(), user_id=user_id, target=target)
-    now = now_utc()
-    paths = lay_out(folder, today=now.astimezone(zone.info).date())
-    return await import_files(paths, user_id=user_id, target=target, zone=zone, now=now)
 
 
 def lay_out(folder: Path, *, today: date) -> list[Path]:

@@ -222,6 +222,7 @@ class Connection:
 
     async def __aexit__(self, *_: object) -> None:
         await self._producer.close()
+        self._schemas.close()
 
     async def send(
         self,

@@ -6,6 +6,7 @@ It never reads a file itself: see deploy/imports.py and connectors/watch.py.
 from __future__ import annotations
 
 import asyncio
+import logging
 import signal as signals
 from collections import Counter
 from collections.abc import Sequence
@@ -89,7 +90,13 @@ def watch_command(
     asyncio.run(_watch(file.absolute(), user_id=user, state=state, time_zone=time_zone))
 
 
+def _hush() -> None:
+    """The client's own lines about connections say what the command says better."""
+    logging.getLogger("librdkafka").setLevel(logging.CRITICAL)
+
+
 async def _import(files: Sequence[Path], *, user_id: str, state: Path, time_zone: str | None) -> list[Imported]:
+    _hush()
     target = Target.of(open_state(state))
     zone = await PersonZone.of(time_zone, machine=machine_zone(), user_id=user_id, target=target)
     with _progress() as progress:
@@ -108,6 +115,7 @@ async def _import(files: Sequence[Path], *, user_id: str, state: Path, time_zone
 
 
 async def _watch(path: Path, *, user_id: str, state: Path, time_zone: str | None) -> None:
+    _hush()
     target = Target.of(open_state(state))
     zone = await PersonZone.of(time_zone, machine=machine_zone(), user_id=user_id, target=target)
     # Sends the time zone, if it is news.
@@ -195,4 +203,6 @@ def _progress() -> Progress:
         MofNCompleteColumn(),
         console=_err,
         transient=True,
+        # In a file or a pipe there is nothing to move.
+        disable=not _err.is_terminal,
     )
