@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import hashlib
 from functools import lru_cache
+from math import sqrt
 
 import numpy as np
 import numpy.typing as npt
@@ -51,7 +52,7 @@ _PRIOR_VARIANCE = 0.04
 def prior(*, config: policy_pb2.DecisionConfig) -> policy_pb2.PolicyVersion:
     """The version in force before anything was learned."""
     return _version(
-        _prior_mean(), np.eye(D) * _PRIOR_VARIANCE**0.5, sequence=0, n=0, config=config
+        _prior_mean(), np.eye(D) * sqrt(_PRIOR_VARIANCE), sequence=0, n=0, config=config
     )
 
 
@@ -70,8 +71,9 @@ def fit(
     gram = gram + np.triu(gram, 1).T
     moment = np.array(sums.moment, dtype=np.float64) * scale
     precision = np.eye(D) / _PRIOR_VARIANCE + gram / NOISE
-    mean = np.linalg.solve(precision, _prior_mean() / _PRIOR_VARIANCE + moment / NOISE)
-    factor = np.linalg.cholesky(np.linalg.inv(precision))
+    # Outside `step`: what comes out is published as bytes, so no other processor computes it again.
+    mean = np.linalg.solve(precision, _prior_mean() / _PRIOR_VARIANCE + moment / NOISE)  # noqa: TID251
+    factor = np.linalg.cholesky(np.linalg.inv(precision))  # noqa: TID251
     return _version(mean, factor, sequence=sequence, n=sums.n, config=config)
 
 

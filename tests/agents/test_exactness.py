@@ -78,6 +78,10 @@ def inexact(source: str, *, spare: frozenset[str] = frozenset()) -> list[str]:
             return
         if isinstance(node, ast.BinOp | ast.AugAssign) and isinstance(node.op, ast.MatMult):
             found.append(f"{node.lineno}: @")
+        if isinstance(node, ast.BinOp) and isinstance(node.op, ast.Pow):
+            # Of floats it is the C library's pow.
+            power = node.right.value if isinstance(node.right, ast.Constant) else None
+            found.extend([f"{node.lineno}: **"] * (not isinstance(power, int)))
         of = node.func if isinstance(node, ast.Call) else node
         if isinstance(of, ast.Attribute) and of.attr in LIBRARY and (of is not node or ast.unparse(of.value) == "np"):
             found.append(f"{node.lineno}: .{of.attr}")
@@ -104,7 +108,7 @@ def test_the_core_uses_nothing_that_differs_between_processors(path: Path) -> No
 @pytest.mark.parametrize(
     "planted_line",
     ["y = x @ b", "x @= b", "np.dot(x, b)", "x.dot(b)", "np.einsum('i,i', x, b)", "np.linalg.norm(x)", "np.exp(x)",
-     "from math import exp", "from numpy import dot", "x.mean()", "x.sum()", "np.sum(x)", "np.log(x)"],
+     "y = x**0.5", "y = 2.0**x", "from math import exp", "from numpy import dot", "x.mean()", "x.sum()", "np.sum(x)", "np.log(x)"],
 )  # fmt: skip
 def test_a_planted_use_is_found(planted_line: str) -> None:
     assert inexact(f"import numpy as np\n{planted_line}\n")

@@ -73,5 +73,5 @@ def test_whatever_is_said_what_is_due_is_each_users_last_word(said: list[tuple[s
     wheel = Wheel()
     for user, wake_ms in said:
         wheel.set(user, wake_ms=wake_ms)
-    last = {user: wake_ms for user, wake_ms in said}
+    last = dict(said)
     assert sorted(wheel.due(now_ms=100, limit=99)) == sorted((u, w) for u, w in last.items() if w)

@@ -1,0 +1,218 @@
+"""Makes the golden journal and what is expected of it: `python -m tests.golden.make`. Read the diff.
+
+Five people of two partitions, from 19 October to 10 November 2026: summer time ends in Berlin and New York, a half-life
+ends on 4 November. Two versions are fitted to what was taught by then and marked. What a record says depends on what was
+decided before it, so the journal changes where decisions do; `--expected` keeps it and refreshes only what is expected.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import sys
+from dataclasses import replace
+from datetime import UTC, datetime
+
+from google.protobuf.json_format import MessageToDict
+
+from agents.fold import Partition
+from agents.learn import add_up
+from agents.policies import lin_ts
+from agents.step import Entry, InForce
+from oo.v1 import journal_pb2, policy_pb2, row_pb2
+from tests.agents.build import (
+    DAY_MS,
+    HOUR_MS,
+    MINUTE_MS,
+    Payload,
+    activity,
+    candidates,
+    completed,
+    config,
+    entry,
+    event,
+    event_removed,
+    in_force,
+    profile,
+    reaction,
+    removed,
+    task,
+    tick,
+)
+from tests.golden.replay import EXPECTED, JOURNAL, PARTITIONS, VERSIONS, from_line, replay, to_line, versions
+
+SEED = 20261019
+RECORDS = 300
+START_MS = int(datetime(2026, 10, 19, 6, tzinfo=UTC).timestamp() * 1000)
+END_MS = int(datetime(2026, 11, 10, 22, tzinfo=UTC).timestamp() * 1000)
+PEOPLE = {
+    "alice": ("Europe/Berlin", 0),
+    "bob": ("America/New_York", 0),
+    "zoë 🦊": ("Pacific/Apia", 1),
+    "משה": ("Asia/Jerusalem", 1),
+    "u-00000000000000000005": ("Asia/Kathmandu", 1),
+}
+TITLES = (
+    "Call mum",
+    "קנה חלב",
+    "اتصل بالبنك",
+    "Bake 🎂 for 👩‍👩‍👧‍👦",
+    "Write the\nreport",
+    "ß → ẞ",
+    "牛乳を買う",
+    "x" * 500,
+)
+FITS_AT = (120, 215)
+
+
+def main() -> None:
+    """Write the journal, the versions and the expected lines."""
+    if "--expected" not in sys.argv:
+        entries, made = journal()
+        JOURNAL.write_text("".join(to_line(one) + "\n" for one in entries), "utf-8")
+        VERSIONS.write_text(
+            "".join(
+                json.dumps(MessageToDict(one, preserving_proto_field_name=True), separators=(",", ":")) + "\n"
+                for one in made
+            ),
+            "utf-8",
+        )
+    entries = [from_line(line) for line in JOURNAL.read_text("utf-8").splitlines()]
+    lines = list(replay(entries, known=versions()))
+    EXPECTED.write_text("".join(line + "\n" for line in lines), "utf-8")
+    print(f"{len(entries)} records, {len(lines)} lines expected")
+
+
+def journal() -> tuple[list[Entry], list[policy_pb2.PolicyVersion]]:
+    """The records in the order in which they are read, and the versions that their marks name."""
+    chance = random.Random(SEED)
+    known: dict[str, InForce] = {"": in_force()}
+    partitions = {n: Partition(partition=n, versions=known) for n in range(PARTITIONS)}
+    offsets = dict.fromkeys(range(PARTITIONS), 0)
+    entries: list[Entry] = []
+    made: list[policy_pb2.PolicyVersion] = []
+
+    def add(one: Entry) -> None:
+        partitions[one.partition].apply(one)
+        partitions[one.partition].settle()
+        entries.append(one)
+
+    def put(user: str, payload: Payload, *, time_ms: int, partition: int, **rest: int | str) -> None:
+        # Offsets have holes, as compaction and transactions leave them.
+        offsets[partition] += 1 + (chance.random() < 0.1)
+        offset = offsets[partition]
+        add(entry(payload, offset=offset, time_ms=time_ms, user=user, partition=partition, **rest))  # type: ignore[arg-type]
+
+    for number in range(RECORDS):
+        time_ms = START_MS + (END_MS - START_MS) * number // RECORDS
+        if number in FITS_AT:
+            total = add_up([p.totals.message() for p in partitions.values()])
+            sequence = 1 + len(made)
+            version = lin_ts.fit(total, sequence=sequence, config=config(learn_expired=sequence > 1), now_ms=time_ms)
+            made.append(version)
+            known[version.version_id] = in_force(version)
+            mark = journal_pb2.Mark(sequence=sequence, version_id=version.version_id, step_version=1)
+            for partition in range(PARTITIONS):
+                put("", mark, time_ms=time_ms, partition=partition)
+                # Learn crashed and marked again.
+                put("", mark, time_ms=time_ms, partition=partition)
+        user = chance.choice(list(PEOPLE))
+        zone, partition = PEOPLE[user]
+        row = partitions[partition].row(user)
+        if row is None:
+            put(user, profile(zone, user=user), time_ms=time_ms, partition=partition)
+            continue
+        due = [
+            (name, r.next_wake_ms)
+            for name, (_, p) in PEOPLE.items()
+            if (r := partitions[p].row(name)) is not None and 0 < r.next_wake_ms <= time_ms and chance.random() < 0.5
+        ]
+        for name, wake_ms in due:
+            put(name, tick(wake_ms), time_ms=time_ms, partition=PEOPLE[name][1])
+        row = partitions[partition].row(user)
+        assert row is not None
+        payload, event_ms = _next(chance, row, user=user, time_ms=time_ms)
+        put(
+            user, payload, time_ms=time_ms, partition=partition, event_ms=event_ms,
+            event_id=f"e{number}" if chance.random() < 0.3 else "",
+        )  # fmt: skip
+        entries_again = _again(chance, entries, offsets)
+        for one in entries_again:
+            add(one)
+    return entries, made
+
+
+def _next(chance: random.Random, row: row_pb2.UserRow, *, user: str, time_ms: int) -> tuple[Payload, int]:
+    """What the person or their sources say next, and when it happened."""
+    event_ms = time_ms - (chance.randrange(3 * HOUR_MS) if chance.random() < 0.2 else 0)
+    one = chance.choice(row.tasks).external_id if row.tasks else "none"
+    current = next((p for p in row.pending if p.decision_id == row.current_decision_id), None)
+    if current is not None and chance.random() < 0.45:
+        # Now and then a decision of before, seen late or clicked twice.
+        aim = current if chance.random() < 0.75 else chance.choice(row.pending)
+        kind = chance.choices(["SEEN", "DONE", "SNOOZE", "DISMISS"], weights=[5, 4, 2, 2])[0]
+        until_ms = time_ms + chance.choice([-HOUR_MS, 20 * MINUTE_MS, DAY_MS]) if kind == "SNOOZE" else 0
+        return reaction(aim.decision_id, kind, user=user, until_ms=max(until_ms, 0)), event_ms
+    due_ms = time_ms + chance.choice([-DAY_MS, HOUR_MS, 20 * HOUR_MS, 5 * DAY_MS, 40 * DAY_MS])
+    start_ms = time_ms + chance.choice([-30 * MINUTE_MS, 25 * MINUTE_MS, 90 * MINUTE_MS, 26 * HOUR_MS])
+    say = chance.choices(
+        ["task", "edit", "completed", "removed", "event", "event gone", "activity", "profile", "written"],
+        weights=[34, 8, 8, 4, 12, 3, 8, 2, 6],
+    )[0]
+    match say:
+        case "task" | "edit":
+            name = one if say == "edit" else f"t{chance.randrange(10_000)}"
+            new = task(
+                name, title=chance.choice(TITLES), priority=chance.randrange(5), user=user,
+                due_ms=due_ms if chance.random() < 0.5 else 0, minutes=chance.choice([0, 5, 45, 300]),
+                notes=chance.choice(["", "n" * 400]), labels=["home", "📞"], url="https://example.org/1",
+            )  # fmt: skip
+            return new, event_ms
+        case "completed":
+            return completed(one, user=user), event_ms
+        case "removed":
+            return removed(one, user=user), event_ms
+        case "event":
+            length_ms = chance.choice([0, 30 * MINUTE_MS, 2 * HOUR_MS])
+            return event(
+                f"e{chance.randrange(40)}", start_ms=start_ms, end_ms=start_ms + length_ms, user=user,
+                title=chance.choice(TITLES), busy=chance.choice([None, True, False]),
+            ), event_ms  # fmt: skip
+        case "event gone":
+            return event_removed(f"e{chance.randrange(40)}", user=user), event_ms
+        case "profile":
+            return profile(chance.choice([zone for zone, _ in PEOPLE.values()]), user=user), event_ms
+        case "written":
+            names = [f"w{chance.randrange(20)}" for _ in range(3)]
+            return candidates(*names, expires_ms=time_ms + 6 * HOUR_MS), event_ms
+        case _:
+            return activity(user=user), event_ms
+
+
+def _again(chance: random.Random, entries: list[Entry], offsets: dict[int, int]) -> list[Entry]:
+    """Duplicates of every kind, now and then."""
+    draw = chance.random()
+    last = entries[-1]
+    if draw < 0.03:
+        # Read again after a crash: a stretch of the journal at its own offsets.
+        return [one for one in entries[-12:] if one.partition == last.partition][-4:]
+    if draw < 0.08:
+        # Journaled again by the door, or the same event sent twice by its producer.
+        one = chance.choice(entries[-20:])
+        offsets[one.partition] += 1
+        record = journal_pb2.JournalRecord()
+        record.CopyFrom(one.record)
+        if record.event_key and chance.random() < 0.5:
+            record.source.offset += 100_000
+            record.record_id = b"again" + record.record_id[5:]
+        # Its event time and source stay as they were; the broker's time is new.
+        return [replace(one, offset=offsets[one.partition], time_ms=last.time_ms, record=record)]
+    if draw < 0.09:
+        offsets[last.partition] += 1
+        record = journal_pb2.JournalRecord(record_id=bytes(16), writer="test/1", sealed=b"\x00\xff")
+        return [replace(last, offset=offsets[last.partition], record=record)]
+    return []
+
+
+if __name__ == "__main__":
+    main()

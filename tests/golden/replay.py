@@ -1,0 +1,147 @@
+"""Folds the golden journal and says, in lines that a person can read, what came of it.
+
+`python -m tests.golden.replay [SEED]` prints those lines; a seed ends batches at random places. It never writes a file.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+from google.protobuf.json_format import MessageToDict, ParseDict
+from google.protobuf.message import Message
+
+from agents.fold import Partition
+from agents.policies import POLICIES
+from agents.reward import DEFAULT
+from agents.step import Entry, InForce, Outputs
+from oo.v1 import decision_pb2, journal_pb2, outcome_pb2, policy_pb2
+from tests.agents.build import JOURNAL_ID, in_force
+
+HERE = Path(__file__).parent
+JOURNAL = HERE / "journal.jsonl"
+VERSIONS = HERE / "versions.jsonl"
+EXPECTED = HERE / "expected.jsonl"
+
+PARTITIONS = 2
+
+
+def to_line(one: Entry) -> str:
+    """A journal record with its place, on one line of JSON."""
+    record = MessageToDict(one.record, preserving_proto_field_name=True)
+    place = {"partition": one.partition, "offset": one.offset, "key": one.user_id, "time_ms": one.time_ms}
+    return json.dumps({**place, "record": record}, ensure_ascii=False, separators=(",", ":"))
+
+
+def from_line(line: str) -> Entry:
+    """The entry that `to_line` wrote."""
+    said = json.loads(line)
+    return Entry(
+        user_id=said["key"],
+        topic_id=JOURNAL_ID,
+        partition=said["partition"],
+        offset=said["offset"],
+        time_ms=said["time_ms"],
+        record=ParseDict(said["record"], journal_pb2.JournalRecord()),
+    )
+
+
+def versions() -> dict[str, InForce]:
+    """The prior, and the versions that the marks name, as bytes: fitting them again elsewhere may differ."""
+    known = {"": in_force(POLICIES["lin_ts"].prior(config=DEFAULT))}
+    for line in VERSIONS.read_text("utf-8").splitlines():
+        version = ParseDict(json.loads(line), policy_pb2.PolicyVersion())
+        known[version.version_id] = in_force(version)
+    return known
+
+
+def digest(message: Message | bytes) -> str:
+    """Sixteen hex digits over a message's deterministic bytes."""
+    raw = message if isinstance(message, bytes) else message.SerializeToString(deterministic=True)
+    return hashlib.blake2b(raw, digest_size=8).hexdigest()
+
+
+def replay(entries: list[Entry], *, known: dict[str, InForce], batch_seed: int | None = None) -> Iterator[str]:
+    """What follows from each record, then every row, the totals and the marks; a line of JSON each."""
+    ends = random.Random(batch_seed)
+    partitions = {n: Partition(partition=n, versions=known) for n in range(PARTITIONS)}
+    for one in entries:
+        partition = partitions[one.partition]
+        outputs = partition.apply(one)
+        said = _said(one, outputs)
+        if said:
+            yield json.dumps(said, ensure_ascii=False)
+        if batch_seed is None or ends.random() < 0.2:
+            partition.settle()
+    for number, partition in partitions.items():
+        partition.settle()
+        for user in sorted(partition.rows):
+            row = partition.row(user)
+            assert row is not None
+            yield json.dumps(
+                {
+                    "row": user,
+                    "offset": row.journal_offset,
+                    "tasks": len(row.tasks),
+                    "events": len(row.events),
+                    "pending": len(row.pending),
+                    "learned_n": row.sums.n,
+                    "next_wake_ms": row.next_wake_ms,
+                    "bytes": len(partition.rows[user]),
+                    "hash": digest(partition.rows[user]),
+                },
+                ensure_ascii=False,
+            )
+        kept = partition.totals.message()
+        partition.recount()
+        assert partition.totals.message() == kept, "totals kept up and counted anew differ"
+        marks = [[a.offset, a.mark.version_id] for a in partition.marks.marks]
+        yield json.dumps(
+            {"partition": number, "users": partition.totals.users, "n": kept.n, "sums": digest(kept), "marks": marks}
+        )
+
+
+def _said(one: Entry, outputs: Outputs) -> dict[str, object]:
+    said: dict[str, object] = {}
+    if outputs.outcomes:
+        said["outcomes"] = [
+            [
+                outcome_pb2.Outcome.Kind.Name(o.kind),
+                f"corrects {outcome_pb2.Outcome.Kind.Name(o.corrects)}" if o.corrects else "",
+                o.reward if o.learned else None,
+                digest(o),
+            ]
+            for o in outputs.outcomes
+        ]
+    if outputs.overflows:
+        said["overflows"] = [[o.reason, digest(o.signal)] for o in outputs.overflows]
+    decision, tip = outputs.decision, outputs.tip
+    if decision is not None and tip is not None:
+        said["trigger"] = decision_pb2.Decision.Trigger.Name(decision.trigger)
+        said["chosen"] = decision.slate[decision.chosen].id
+        said["propensity"] = repr(decision.propensity)
+        said["version"] = decision.policy_version
+        said["slate"] = {
+            c.id: "/".join(c.ineligible) if c.ineligible else f"{c.draws_won} of 64, {c.score!r}"
+            for c in decision.slate
+        }
+        said["title"], said["why"] = tip.title[:60], list(tip.why)
+        said["decision"], said["tip"] = digest(decision), digest(tip)
+    return {"at": f"{one.partition}/{one.offset}", "user": one.user_id, **said} if said else {}
+
+
+def main() -> None:
+    """Print the replay of the golden journal."""
+    entries = [from_line(line) for line in JOURNAL.read_text("utf-8").splitlines()]
+    seed = int(sys.argv[1]) if len(sys.argv) > 1 else None
+    sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
+    for line in replay(entries, known=versions(), batch_seed=seed):
+        print(line)
+
+
+if __name__ == "__main__":
+    main()

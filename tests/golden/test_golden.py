@@ -1,0 +1,187 @@
+"""The same journal folded twice gives the same bytes: on this processor, on others, wherever a batch ends."""
+
+from __future__ import annotations
+
+import json
+import os
+import platform
+import subprocess
+import sys
+from collections import Counter
+from functools import cache
+
+import pytest
+
+from tests.golden import processors
+from tests.golden.replay import EXPECTED, JOURNAL, from_line, replay, to_line, versions
+
+ON_X86 = pytest.mark.skipif(platform.machine() not in {"x86_64", "AMD64"}, reason="names of x86 processors")
+
+CORES = {"Haswell": "X86_V3", "Nehalem": "", "Prescott": "", "SkylakeX": "X86_V4"}
+"""Processors that OpenBLAS can be told to compute for, and the instructions that each needs to be there."""
+
+
+def usable_cores() -> list[str]:
+    return [core for core, needs in CORES.items() if not needs or processors.features().get(needs)]
+
+
+def dispatchable() -> str:
+    """What numpy can be told to leave unused on this machine; naming anything else is an error to it."""
+    return " ".join(name for name, on in processors.features().items() if on)
+
+
+def elsewhere(module: str, *arguments: str, **environment: str) -> str:
+    return subprocess.run(
+        [sys.executable, "-m", module, *arguments],
+        env={**os.environ, **environment},
+        capture_output=True,
+        encoding="utf-8",
+        check=True,
+        timeout=120,
+    ).stdout
+
+
+@cache
+def processor(**environment: str) -> dict[str, object]:
+    said: dict[str, object] = json.loads(elsewhere("tests.golden.processors", **environment))
+    return said
+
+
+def lines(text: str) -> list[str]:
+    return [line for line in text.splitlines() if line]
+
+
+@cache
+def expected() -> list[str]:
+    return lines(EXPECTED.read_text("utf-8"))
+
+
+def entries() -> list:  # type: ignore[type-arg]
+    return [from_line(line) for line in lines(JOURNAL.read_text("utf-8"))]
+
+
+def test_the_golden_journal_gives_what_it_gave_before() -> None:
+    # Where a change is meant: python -m tests.golden.make, and read the diff.
+    assert list(replay(entries(), known=versions())) == expected()
+
+
+def test_folding_it_again_gives_the_same_again() -> None:
+    known, read = versions(), entries()
+    assert list(replay(read, known=known)) == list(replay(read, known=known))
+
+
+def test_its_lines_are_read_and_written_without_loss() -> None:
+    assert [to_line(one) for one in entries()] == lines(JOURNAL.read_text("utf-8"))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_nothing_depends_on_where_a_batch_ends(seed: int) -> None:
+    assert list(replay(entries(), known=versions(), batch_seed=seed)) == expected()
+
+
+def test_partitions_may_be_read_in_any_order() -> None:
+    one_by_one = sorted(entries(), key=lambda one: one.partition)
+    assert sorted(replay(one_by_one, known=versions())) == sorted(expected())
+
+
+@ON_X86
+@pytest.mark.parametrize("core", CORES)
+def test_another_blas_changes_no_byte(core: str) -> None:
+    if core not in usable_cores():
+        pytest.skip(f"this machine lacks {CORES[core]}")
+    assert lines(elsewhere("tests.golden.replay", OPENBLAS_CORETYPE=core)) == expected()
+
+
+@ON_X86
+def test_processors_without_numpys_vector_instructions_change_no_byte() -> None:
+    assert lines(elsewhere("tests.golden.replay", NPY_DISABLE_CPU_FEATURES=dispatchable())) == expected()
+
+
+def test_another_hash_seed_and_batches_that_end_elsewhere_change_no_byte() -> None:
+    assert lines(elsewhere("tests.golden.replay", "99", PYTHONHASHSEED="7")) == expected()
+
+
+def test_another_machines_zones_and_clock_change_no_byte(tmp_path: object) -> None:
+    assert lines(elsewhere("tests.golden.replay", PYTHONTZPATH=str(tmp_path), TZ="Asia/Tokyo")) == expected()
+
+
+# That these settings do something at all
+
+
+@ON_X86
+def test_the_setting_reaches_openblas() -> None:
+    for core in usable_cores():
+        said = str(processor(OPENBLAS_CORETYPE=core)["blas"])
+        # OpenBLAS calls its oldest kernels Katmai.
+        assert said == ("Katmai" if core == "Prescott" else core)
+
+
+@ON_X86
+def test_the_setting_reaches_numpy() -> None:
+    said = processor(NPY_DISABLE_CPU_FEATURES=dispatchable())["features"]
+    assert isinstance(said, dict)
+    assert not any(said.values())
+
+
+@ON_X86
+def test_scores_by_blas_would_differ_between_these_processors() -> None:
+    if len(usable_cores()) < 3:
+        pytest.skip("this machine is too old to show it")
+    assert len({processor(OPENBLAS_CORETYPE=core)["matmul"] for core in usable_cores()}) > 1
+
+
+@ON_X86
+def test_exp_would_differ_without_these_instructions() -> None:
+    if not processors.features().get("X86_V4"):
+        pytest.skip("numpy's exp has two ways only where AVX-512 is")
+    assert processor()["exp"] != processor(NPY_DISABLE_CPU_FEATURES=dispatchable())["exp"]
+
+
+# What the journal holds
+
+
+def test_it_holds_every_kind_of_record() -> None:
+    kinds: Counter[str] = Counter()
+    for one in entries():
+        payload = str(one.record.WhichOneof("payload"))
+        kinds[payload] += 1
+        if payload == "signal":
+            kinds[str(one.record.signal.WhichOneof("payload"))] += 1
+        if payload == "reaction":
+            kinds[f"reaction {one.record.reaction.kind}"] += 1
+    wanted = {
+        "signal", "reaction", "tick", "mark", "candidates", "sealed", "task_upserted", "task_completed", "task_removed",
+        "calendar_event_upserted", "calendar_event_removed", "activity", "profile_changed",
+        "reaction 1", "reaction 2", "reaction 3", "reaction 4",
+    }  # fmt: skip
+    assert wanted <= set(kinds)
+
+
+def test_it_holds_duplicates_of_every_kind() -> None:
+    seen: set[tuple[int, int]] = set()
+    sources: set[tuple[bytes, int, int]] = set()
+    keys: set[int] = set()
+    again: Counter[str] = Counter()
+    for one in entries():
+        place = (one.partition, one.offset)
+        source = (one.record.source.topic_id, one.record.source.partition, one.record.source.offset)
+        if place in seen:
+            again["read again"] += 1
+        elif source[0] and source in sources:
+            again["journaled again"] += 1
+        elif one.record.event_key and one.record.event_key in keys:
+            again["sent again"] += 1
+        seen.add(place)
+        sources.add(source)
+        keys.add(one.record.event_key)
+    assert min(again[kind] for kind in ("read again", "journaled again", "sent again")) > 0
+
+
+def test_every_trigger_and_outcome_comes_of_it() -> None:
+    said = [json.loads(line) for line in expected()]
+    triggers = {one["trigger"] for one in said if "trigger" in one}
+    assert triggers == {"NO_TIP", "RAN_OUT", "BECAME_WRONG", "REACTION", "SLATE_CHANGED", "URGENT_ARRIVAL"}
+    outcomes = {(kind, bool(corrects)) for one in said for kind, corrects, *_ in one.get("outcomes", [])}
+    assert {kind for kind, _ in outcomes} == {"SEEN", "DONE", "SNOOZE", "DISMISS", "EXPIRED", "DONE_ELSEWHERE"}
+    assert any(corrects for _, corrects in outcomes)
+    assert len({one["version"] for one in said if "version" in one}) == 3
