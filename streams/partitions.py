@@ -15,7 +15,7 @@ from collections.abc import Awaitable, Callable
 from typing import Any
 
 import faust
-from faust.types import TP
+from faust.types import TP, StreamT
 
 from streams.consumer import Consumer
 from streams.record import Batch
@@ -85,7 +85,7 @@ class Partitions:
         transport.partitions[topic] = self
         self._transport = transport
 
-    async def run(self, stream: faust.Stream[Any]) -> None:
+    async def run(self, stream: StreamT[Any]) -> None:
         """Consume the stream for ever: `@app.agent(app.topic("oo.journal")) async def recommend(stream): ...`."""
         stream.enable_acks = False  # Acknowledged here, when the handler has returned.
         watching = asyncio.create_task(self._watch(), name=f"{self.topic}-watch")

@@ -34,7 +34,7 @@ T = TypeVar("T")
 _RECORDS_MAX = 5_000
 _POLL_S = 0.1
 _REQUEST_TIMEOUT_S = 15.0
-_LATEST = OffsetSpec.latest()  # type: ignore[no-untyped-call]
+_LATEST = OffsetSpec.latest()
 
 
 async def read_partition(
@@ -130,13 +130,12 @@ async def end_offsets(bootstrap: str, topic: str, *, security: Security = PLAINT
     deadline_s = time.monotonic() + _REQUEST_TIMEOUT_S
     while True:
         found = admin.list_offsets(wanted, request_timeout=_REQUEST_TIMEOUT_S)
-        answers = await asyncio.gather(*map(asyncio.wrap_future, found.values()), return_exceptions=True)
-        refused = [answer for answer in answers if isinstance(answer, BaseException)]
-        if not refused:
-            return {at.partition: answer.offset for at, answer in zip(found, answers, strict=True)}
-        # A partition just created, or just moved, has no leader for a moment.
-        if time.monotonic() > deadline_s or not _passes(refused[0]):
-            raise refused[0]
+        try:
+            return {at.partition: (await asyncio.wrap_future(future)).offset for at, future in found.items()}
+        except KafkaException as refused:
+            # A partition just created, or just moved, has no leader for a moment.
+            if time.monotonic() > deadline_s or not _passes(refused):
+                raise
         await asyncio.sleep(_POLL_S)
 
 
@@ -160,8 +159,8 @@ async def committed(bootstrap: str, group: str, topic: str, *, security: Securit
     return offsets
 
 
-def _passes(error: BaseException) -> bool:
-    return isinstance(error, KafkaException) and error.args[0].code() in (
+def _passes(error: KafkaException) -> bool:
+    return error.args[0].code() in (
         KafkaError.NOT_LEADER_FOR_PARTITION,
         KafkaError.LEADER_NOT_AVAILABLE,
     )

@@ -23,7 +23,7 @@ from streams.reader import committed, read_partition
 from tests.streams.worker import Orders
 
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE_S = 60.0
+PATIENCE_S = float(os.environ.get("OO_PATIENCE_S", "60"))
 """How long a test waits for what must come; never how long something may take."""
 
 
@@ -189,3 +189,5 @@ def create_topic(bootstrap: str, name: str, *, partitions: int = 1, config: dict
     """Create it and wait until it is there."""
     admin = AdminClient({"bootstrap.servers": bootstrap})
     admin.create_topics([NewTopic(name, partitions, 1, config=config or {})])[name].result(30)
+    while name not in admin.list_topics(timeout=30).topics:
+        pass

@@ -99,6 +99,51 @@ def test_a_refused_delivery_ends_the_process_and_commits_nothing(bootstrap: str,
         line.close()
 
 
+def test_nothing_is_committed_while_what_was_produced_for_it_is_in_doubt(line: Line) -> None:
+    line.sink = f"{line.sink}.missing"
+    line.send(["in doubt"])
+    worker = line.start(delivery_timeout_ms=3_000)  # thirty commit intervals
+    worker.until_said("handled")
+    assert worker.wait() == 1
+    assert "DeliveryFailed" in worker.log()
+    assert line.committed() is None
+
+
+def test_a_revoke_commits_what_was_handled(line: Line) -> None:
+    line.send(["handled"])
+    first = line.start("w-0", commit_interval_s=3600.0)
+    first.until_said("handled")
+    second = line.start("w-1", commit_interval_s=3600.0)
+    second.until(lambda _: len(second.assigned()) == 1)
+    assert line.committed() == 1
+
+
+def test_records_that_come_while_members_come_and_go_are_all_handled_in_order(line: Line) -> None:
+    sent = 0
+
+    def send() -> None:
+        nonlocal sent
+        for _ in range(10):
+            for partition in range(2):
+                line.send((f"{partition}-{number}" for number in range(sent, sent + 20)), partition=partition)
+            sent += 20
+
+    stays = line.start("w-0", session_timeout_s=6.0)
+    stays.until(lambda _: stays.assigned() == {0, 1})
+    for _ in range(2):
+        comes = line.start("w-1", session_timeout_s=6.0)
+        send()
+        comes.until(lambda _, comes=comes: len(comes.assigned()) == 1)
+        send()
+        comes.signal(signal.SIGTERM)
+        send()
+        assert comes.wait() == 0
+    for partition in range(2):
+        line.until_committed(sent, partition=partition)
+        in_order = list(dict.fromkeys(line.copied(partition)))
+        assert in_order == [f"{partition}-{number}" for number in range(sent)]
+
+
 def test_sigterm_finishes_what_runs_and_commits_it(line: Line) -> None:
     line.close_gate(0)
     line.send(["running"])

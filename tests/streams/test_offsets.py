@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from random import Random
+
 from faust.types import TP
 from hypothesis import given
 from hypothesis import strategies as st
@@ -23,7 +25,7 @@ spans = st.lists(st.tuples(st.integers(0, 5), st.integers(0, 5)), min_size=1, ma
 
 @given(spans, st.randoms(use_true_random=False))
 def test_a_commit_never_passes_a_batch_in_flight_and_reaches_the_end_of_the_finished_ones(
-    batches: list[tuple[int, int]], random: st.random.Random
+    batches: list[tuple[int, int]], random: Random
 ) -> None:
     ledger = Ledger()
     for first, last in batches:

@@ -35,6 +35,7 @@ class Orders:
     session_timeout_s: float = 10.0
     stalled_after_s: float = 60.0
     commit_interval_s: float = 0.1
+    delivery_timeout_ms: int = 8_000
 
 
 def say(what: str, **fields: Any) -> None:
@@ -42,7 +43,7 @@ def say(what: str, **fields: Any) -> None:
 
 
 async def main(orders: Orders) -> None:
-    producer = Producer(orders.bootstrap)
+    producer = Producer(orders.bootstrap, delivery_timeout_ms=orders.delivery_timeout_ms)
     app = create_app(
         "test",
         bootstrap=orders.bootstrap,
