@@ -6,6 +6,7 @@ import logging
 import sys
 
 import uvicorn
+from fastapi import FastAPI
 from pydantic import ValidationError
 
 from serving.app import create_app
@@ -33,7 +34,7 @@ def main() -> int:
     # The producer says the same once, in our own words.
     logging.getLogger("librdkafka").setLevel(logging.CRITICAL)
     try:
-        settings = Settings()  # type: ignore[call-arg] - the environment fills it
+        settings = Settings()
         app = create_app(settings)
     except ValidationError as error:
         for fault in error.errors(include_url=False, include_input=False):
@@ -43,23 +44,29 @@ def main() -> int:
     except (OSError, ValueError) as error:
         print(f"edge: {error}", file=sys.stderr)
         return 1
-    config = uvicorn.Config(
-        app,
-        host=settings.edge_host,
-        port=settings.edge_port,
-        loop="uvloop",
-        # An access log would hold who asked when; /metrics counts.
-        access_log=False,
-        server_header=False,
-        log_config=None,
-        limit_concurrency=CONNECTIONS_MAX,
-        timeout_graceful_shutdown=STOP_TIMEOUT_S,
-        timeout_keep_alive=15,
-        forwarded_allow_ips="127.0.0.1",
+    running = server(app, settings)
+    running.run()
+    return 0 if running.started else 1
+
+
+def server(app: FastAPI, settings: Settings) -> Server:
+    """The HTTP server for this app, not yet running."""
+    return Server(
+        uvicorn.Config(
+            app,
+            host=settings.edge_host,
+            port=settings.edge_port,
+            loop="uvloop",
+            # An access log would hold who asked when; /metrics counts.
+            access_log=False,
+            server_header=False,
+            log_config=None,
+            limit_concurrency=CONNECTIONS_MAX,
+            timeout_graceful_shutdown=STOP_TIMEOUT_S,
+            timeout_keep_alive=15,
+            forwarded_allow_ips="127.0.0.1",
+        )
     )
-    server = Server(config)
-    server.run()
-    return 0 if server.started else 1
 
 
 if __name__ == "__main__":

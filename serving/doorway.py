@@ -1,10 +1,11 @@
 """What holds for every request: known hosts in local mode, a bounded body, safe headers, a count and a time.
 
-It never reads a body, and knows nothing of routes but their names.
+It never reads a body, and knows nothing of routes but their names. A fault of ours ends here, logged, as a plain 500.
 """
 
 from __future__ import annotations
 
+import logging
 import time
 from collections.abc import Collection
 
@@ -13,6 +14,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.metrics import Metrics
 from serving.problems import SAFE_HEADERS, Problem
+
+log = logging.getLogger(__name__)
 
 BODY_BYTES_MAX = 1024 * 1024
 
@@ -41,7 +44,7 @@ class Doorway:
             await self._app(scope, receive, send)
             return
         started_s = time.perf_counter()
-        status = 500
+        status: int | None = None
 
         async def guarded(message: Message) -> None:
             nonlocal status
@@ -74,9 +77,14 @@ class Doorway:
                     await self._app(scope, bounded, guarded)
                 except _TooLarge:
                     await _TOO_LARGE.response()(scope, receive, guarded)
+                except Exception:
+                    log.exception("edge.fault path=%s", getattr(scope.get("route"), "path", "other"))
+                    if status is not None:
+                        raise
+                    await _FAULT.response()(scope, receive, guarded)
         finally:
             route = getattr(scope.get("route"), "path", "other")
-            self._metrics.requests.labels(route, scope["method"] if route != "other" else "", status).inc()
+            self._metrics.requests.labels(route, scope["method"] if route != "other" else "", status or 500).inc()
             if route != "/v1/tips/stream":
                 self._metrics.duration.labels(route).observe(time.perf_counter() - started_s)
 
@@ -96,6 +104,7 @@ _TOO_LARGE = Problem(
     detail=f"A body may have {BODY_BYTES_MAX} bytes; send it in parts.",
     headers={"connection": "close"},
 )
+_FAULT = Problem(500, "fault", detail="The edge failed at this request; the fault is logged.")
 
 
 def _hostname(host: str) -> str:

@@ -100,6 +100,7 @@ class Log:
 
     async def close(self) -> None:
         await self._producer.close()
+        self._schemas.close()
 
     def _new_producer(self) -> Producer:
         return Producer(self._bootstrap, client_id="oo-edge", security=self._security, pending_max=PENDING_MAX)

@@ -6,7 +6,6 @@ It never tells a client what our own faults look like inside, and never logs a b
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 
@@ -14,8 +13,6 @@ from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from pydantic import BaseModel, Field
 from starlette.exceptions import HTTPException
-
-log = logging.getLogger(__name__)
 
 ERRORS_MAX = 20
 """Faults listed in one answer; the rest is counted in `detail`."""
@@ -120,13 +117,6 @@ def install(app: FastAPI) -> None:
         }
         detail = details.get(error.status_code, str(error.detail))
         return Problem(error.status_code, kind, detail=detail, headers=error.headers).response()
-
-    @app.exception_handler(Exception)
-    async def fault(request: Request, error: Exception) -> Response:
-        # The traceback is logged by the server; the client gets none of it.
-        return Problem(
-            500, "fault", detail="The edge failed at this request; the fault is logged.", headers=SAFE_HEADERS
-        ).response()
 
 
 def _pointer(location: Sequence[int | str]) -> str:

@@ -36,7 +36,7 @@ class ReactionKind(StrEnum):
     SEEN = "seen"
 
     @property
-    def number(self) -> reaction_pb2.Reaction.Kind:
+    def number(self) -> reaction_pb2.Reaction.Kind.ValueType:
         return reaction_pb2.Reaction.Kind.Value(self.name)
 
 

@@ -41,7 +41,7 @@ async def page(
             decision_id=entry.decision_id,
             kind=entry.kind.lower(),
             title=entry.title,
-            decided_at=iso(entry.decided_ms),  # type: ignore[arg-type] - pydantic reads it
+            decided_at=iso(entry.decided_ms),
             outcome=None if entry.outcome is None else entry.outcome.lower(),
         )
         for entry in entries

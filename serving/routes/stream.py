@@ -45,7 +45,7 @@ class EventStream(StreamingResponse):
             "description": "`event: tip` with the JSON of GET /v1/tip, or `event: none`; `id:` resumes",
             "content": {"text/event-stream": {}},
         },
-        **problems(401, 429, 503),
+        **problems(401, 422, 429, 503),
     },
 )
 async def stream(who: Who, edge: TheEdge, last_event_id: Annotated[str | None, Header(max_length=256)] = None) -> EventStream:

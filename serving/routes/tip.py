@@ -23,7 +23,7 @@ _HEADERS = {"cache-control": "private, no-cache", "vary": "Authorization, Cookie
     "/v1/tip",
     summary="The current tip",
     response_model=TipBody,
-    responses={204: {"description": "Nothing worth saying now"}, **problems(304, 401, 503)},
+    responses={204: {"description": "Nothing worth saying now"}, **problems(304, 401, 422, 503)},
 )
 async def read(who: Who, edge: TheEdge, if_none_match: Annotated[str | None, Header()] = None) -> Response:
     now = await current(edge.tips, edge.spent, who.user_id, now_ms=edge.now_ms())

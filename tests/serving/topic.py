@@ -1,0 +1,43 @@
+"""What stands on a topic for one user, read by a plain Kafka client."""
+
+from __future__ import annotations
+
+import time
+from typing import TypeVar
+
+from confluent_kafka import Consumer, TopicPartition
+from deploy.stack.running import RunningStack
+from google.protobuf.message import Message
+
+from streams.wire import payload
+
+M = TypeVar("M", bound=Message)
+
+SINCE_MS = int(time.time() * 1000)
+"""Servers may be those of an earlier run."""
+
+
+def messages(stack: RunningStack, topic: str, kind: type[M], *, user_id: str) -> list[M]:
+    """All messages of this run under this user's key, up to the end as it is now."""
+    name = f"{stack.prefix}{topic}"
+    settings = {"bootstrap.servers": stack.bootstrap, "group.id": "nobody", "enable.auto.commit": False}
+    consumer = Consumer({**settings, "fetch.wait.max.ms": 20})
+    found: list[M] = []
+    try:
+        left = {}
+        for partition in consumer.list_topics(name, timeout=10).topics[name].partitions:
+            low, high = consumer.get_watermark_offsets(TopicPartition(name, partition), timeout=10)
+            if low < high:
+                left[partition] = high
+        consumer.assign([TopicPartition(name, partition, 0) for partition in left])
+        while left:
+            record = consumer.poll(10)
+            assert record is not None
+            assert record.error() is None
+            if record.offset() + 1 >= left.get(record.partition(), 2**62):
+                del left[record.partition()]
+            if record.key() == user_id.encode() and record.timestamp()[1] >= SINCE_MS:
+                found.append(kind.FromString(payload(record.value())))
+    finally:
+        consumer.close()
+    return found
