@@ -32,10 +32,3 @@ def whole_edge(
     with LiveEdge(tmp_path_factory.mktemp("whole-edge"), valkey_url=valkey.url, stack=servers) as edge:
         edge.until_ready()
         yield edge
-
-
-@pytest.fixture(scope="session")
-def servers() -> RunningStack:  # TEMPORARY
-    from pathlib import Path
-    from deploy.stack.running import open_stack
-    return open_stack(Path("/tmp/edge/state2"))
