@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import faust
+from faust.types import StreamT
 from oo.v1 import reaction_pb2, signal_pb2
 from streams.frames import BadFrame, Schemas
 from streams.partitions import Partitions
@@ -76,7 +77,7 @@ def _declare(
     partitions = Partitions(app, topic, handle)
 
     @app.agent(app.topic(topic), name=name)
-    async def admit(stream: faust.Stream[Any]) -> None:
+    async def admit(stream: StreamT[Any]) -> None:
         await partitions.run(stream)
 
     return partitions

@@ -15,6 +15,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import faust
+from faust.types import StreamT
 from oo.v1 import journal_pb2, policy_pb2, row_pb2
 from streams.frames import Schemas
 from streams.partitions import Partitions
@@ -186,7 +187,7 @@ def build(app: faust.App, learn: Learn, *, topics: dict[str, Topic]) -> Partitio
     )
 
     @app.agent(app.topic(topics["policy-sums"].name), name="learn")
-    async def agent(stream: faust.Stream[Any]) -> None:
+    async def agent(stream: StreamT[Any]) -> None:
         await partitions.run(stream)
 
     @app.task

@@ -13,8 +13,9 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import faust
+from faust.types import StreamT
 from oo.v1 import journal_pb2, policy_pb2
-from streams.frames import Schemas
+from streams.frames import BadFrame, Schemas
 from streams.partitions import Partitions
 from streams.producer import Delivered, Producer
 from streams.record import Batch, Record
@@ -113,7 +114,12 @@ class Recommend:
         refusals: list[Refusal] = []
         users: set[str] = set()
         for record in batch.records:
-            entry = self._entry(record)
+            try:
+                entry = self._entry(record)
+            except (BadFrame, UnicodeDecodeError) as bad:
+                # Only a stranger's hand writes such a thing into the journal; it must not stop the others.
+                refusals.append(Refusal(record, "not-journal", type(bad).__name__))
+                continue
             if entry.record.HasField("mark"):
                 await self._versions.wait_for(entry.record.mark.version_id)
             outputs = state.apply(entry)
@@ -122,6 +128,11 @@ class Recommend:
                 await self._producer.room()
                 sent += self._send(outputs, user_id=entry.user_id)
                 refusals += self._overflows(outputs, record)
+            if outputs.fault:
+                logger.error(
+                    "step.failed partition=%d offset=%d fault=%s", record.partition, record.offset, outputs.fault
+                )
+                refusals.append(self._faulty(entry, record, outputs.fault))
             if loop.time() - turn_s > YIELD_S:
                 await asyncio.sleep(0)
                 turn_s = loop.time()
@@ -204,6 +215,15 @@ class Recommend:
             for overflow in outputs.overflows
         ]
 
+    def _faulty(self, entry: Entry, record: Record, fault: str) -> Refusal:
+        """A record that `step` failed on: once that is mended, what the producer said can be sent again."""
+        name, message = ("signals", entry.record.signal) if entry.record.HasField("signal") else ("reactions", entry.record.reaction)
+        if entry.record.HasField(name.removesuffix("s")):
+            record = record._replace(
+                value=self._schemas.frame(name, message), headers=(("oo_topic", name.encode()),)
+            )
+        return Refusal(record, "step-failed", f"a fault of oO's own, on our side to mend: {fault}")
+
     async def _write_rows(self, number: int, state: Partition) -> None:
         topic = self._topics["rows"].name
         written = [
@@ -236,7 +256,7 @@ def build(app: faust.App, recommend: Recommend, *, topics: dict[str, Topic], sum
     )
 
     @app.agent(app.topic(topics["journal"].name), name="recommend")
-    async def agent(stream: faust.Stream[Any]) -> None:
+    async def agent(stream: StreamT[Any]) -> None:
         await partitions.run(stream)
 
     @app.task

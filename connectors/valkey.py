@@ -152,11 +152,11 @@ class TipStore:
                         1,
                         tip_key(tip.user_id),
                         tip.journal.topic_id.hex(),
-                        tip.journal.offset,
-                        tip.decided_ms,
+                        str(tip.journal.offset),
+                        str(tip.decided_ms),
                         tip.decision_id,
-                        tip.valid_until_ms,
-                        body,
+                        str(tip.valid_until_ms),
+                        body,  # type: ignore[arg-type]  # bytes go as they are
                         channel(tip.user_id),
                     )
                 answers = await pipeline.execute(raise_on_error=False)
@@ -210,7 +210,7 @@ class TipStore:
         for _ in range(2):
             try:
                 return await cast(
-                    "Awaitable[object]", self._client.evalsha(_sha(script), len(keys), *keys, *arguments)
+                    "Awaitable[object]", self._client.evalsha(_sha(script), len(keys), *keys, *map(str, arguments))
                 )
             except NoScriptError:
                 await self._client.script_load(script)
