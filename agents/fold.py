@@ -5,16 +5,17 @@ It never reads or writes a topic; the caller brings the records in offset order 
 
 from __future__ import annotations
 
+import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from pathlib import PurePath
 
+from agents.features import VERSION, D
+from agents.step import NOTHING, Entry, InForce, Outputs, step
 from oo.v1 import journal_pb2, row_pb2
 from streams.record import Record
 from tables import marks
 from tables.totals import Totals
-
-from agents.features import VERSION, D
-from agents.step import NOTHING, Entry, InForce, Outputs, step
 
 
 class VersionMissing(Exception):
@@ -54,7 +55,10 @@ class Partition:
     _marked: bool = False
 
     def apply(self, entry: Entry) -> Outputs:
-        """Folds one record in. Raises VersionMissing before anything has changed."""
+        """Folds one record in. Raises VersionMissing before anything has changed.
+
+        A record on which `step` fails changes nothing and gives a fault: the same one at every fold of it.
+        """
         if entry.record.HasField("mark"):
             self._mark(entry)
             return NOTHING
@@ -62,7 +66,10 @@ class Partition:
         if version_id not in self.versions:
             raise VersionMissing(version_id)
         before = self.row(entry.user_id)
-        after, outputs = step(before, entry, self.versions[version_id])
+        try:
+            after, outputs = step(before, entry, self.versions[version_id])
+        except Exception as error:  # noqa: BLE001 - our own mistake on one record must not stop all that follow it
+            return Outputs(fault=_where(error))
         if after is not None and after is not before:
             self._touched[entry.user_id] = after
         elif before is not None and before.topic_id == entry.topic_id and before.journal_offset == entry.offset:
@@ -123,6 +130,12 @@ class Partition:
         if after is not self.marks:
             after.topic_id, after.journal_offset, after.next_wake_ms = entry.topic_id, entry.offset, 0
             self.marks, self._marked = after, True
+
+
+def _where(error: Exception) -> str:
+    """The kind of a failure and the line it came from; never its text, which may quote a person."""
+    frame = traceback.extract_tb(error.__traceback__)[-1]
+    return f"{type(error).__name__} in {frame.name} ({PurePath(frame.filename).name}:{frame.lineno})"
 
 
 def fold(partition: Partition, entries: Iterable[Entry]) -> Iterator[tuple[Entry, Outputs]]:

@@ -14,13 +14,6 @@ from typing import Any
 
 import faust
 from faust.types import StreamT
-from oo.v1 import journal_pb2, policy_pb2
-from streams.frames import BadFrame, Schemas
-from streams.partitions import Partitions
-from streams.producer import Delivered, Producer
-from streams.record import Batch, Record
-from streams.topics import Topic
-from tables import ids
 
 from agents.admit import YIELD_S
 from agents.fold import Partition, entry_of
@@ -29,6 +22,13 @@ from agents.refuse import DeadLetters, Refusal, clock_ms
 from agents.step import STEP_VERSION, Entry, Outputs
 from agents.versions import Versions
 from agents.wheel import Wheel
+from oo.v1 import journal_pb2, policy_pb2
+from streams.frames import BadFrame, Schemas
+from streams.partitions import Partitions
+from streams.producer import Delivered, Producer
+from streams.record import Batch, Record
+from streams.topics import Topic
+from tables import ids
 
 logger = logging.getLogger(__name__)
 
@@ -217,11 +217,13 @@ class Recommend:
 
     def _faulty(self, entry: Entry, record: Record, fault: str) -> Refusal:
         """A record that `step` failed on: once that is mended, what the producer said can be sent again."""
-        name, message = ("signals", entry.record.signal) if entry.record.HasField("signal") else ("reactions", entry.record.reaction)
-        if entry.record.HasField(name.removesuffix("s")):
-            record = record._replace(
-                value=self._schemas.frame(name, message), headers=(("oo_topic", name.encode()),)
-            )
+        said = {"signal": ("signals", entry.record.signal), "reaction": ("reactions", entry.record.reaction)}.get(
+            entry.record.WhichOneof("payload") or ""
+        )
+        if said is not None:
+            topic, message = said
+            value = self._schemas.frame(topic, message)
+            record = record._replace(value=value, headers=(("oo_topic", topic.encode()),))
         return Refusal(record, "step-failed", f"a fault of oO's own, on our side to mend: {fault}")
 
     async def _write_rows(self, number: int, state: Partition) -> None:

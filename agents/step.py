@@ -8,12 +8,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 
+from agents import candidates, decide, outcomes
 from oo.v1 import decision_pb2, journal_pb2, outcome_pb2, policy_pb2, reaction_pb2, row_pb2, signal_pb2
-from tables import backlog, ids, row as rows, windows
+from tables import backlog, ids, windows
+from tables import row as rows
 from tables.backlog import Overflow, Stamp
 from tables.zones import part_of_day
-
-from agents import candidates, decide, outcomes
 
 STEP_VERSION = 1
 
@@ -54,6 +54,8 @@ class Outputs:
     tip: decision_pb2.Tip | None = None
     outcomes: tuple[outcome_pb2.Outcome, ...] = ()
     overflows: tuple[Overflow, ...] = ()
+    fault: str = ""
+    """Set where `step` itself failed on the record (agents.fold): the row stands as it was."""
 
 
 NOTHING = Outputs()
@@ -70,9 +72,7 @@ class _Change:
     overflows: list[Overflow] = field(default_factory=list)
 
 
-def step(
-    state: row_pb2.UserRow | None, entry: Entry, policy: InForce
-) -> tuple[row_pb2.UserRow | None, Outputs]:
+def step(state: row_pb2.UserRow | None, entry: Entry, policy: InForce) -> tuple[row_pb2.UserRow | None, Outputs]:
     """The row after this record, and what follows from it; `state` itself comes back where the record changes nothing.
 
     A record below the row's fence, taken before, or a tick that the row does not wait for changes nothing. The record
@@ -97,18 +97,16 @@ def step(
     _drop_cool_downs(row, now_ms=now_ms)
     match record.WhichOneof("payload"):
         case "signal":
-            _take_signal(row, record, change, entry=entry, policy=policy)
+            _take_signal(row, record, change, policy=policy)
         case "reaction":
-            _take_reaction(row, record, change, entry=entry, policy=policy)
+            _take_reaction(row, record, change, policy=policy)
         case "candidates":
             _take_generated(row, record.candidates, change)
         case _:
             pass
     change.outcomes += outcomes.expire(row, now_ms=now_ms, config=policy.version.config)
 
-    outputs = Outputs(
-        outcomes=tuple(_named(row, change.outcomes, entry=entry)), overflows=tuple(change.overflows)
-    )
+    outputs = Outputs(outcomes=tuple(_named(row, change.outcomes, entry=entry)), overflows=tuple(change.overflows))
     trigger = _trigger(row, change, now_ms=now_ms)
     if trigger is not None:
         decision, tip = decide.decide(
@@ -135,9 +133,7 @@ def _counts(state: row_pb2.UserRow | None, record: journal_pb2.JournalRecord, *,
     return state is None or not rows.has_taken(state, record, now_ms=now_ms)
 
 
-def _take_signal(
-    row: row_pb2.UserRow, record: journal_pb2.JournalRecord, change: _Change, *, entry: Entry, policy: InForce
-) -> None:
+def _take_signal(row: row_pb2.UserRow, record: journal_pb2.JournalRecord, change: _Change, *, policy: InForce) -> None:
     signal, now_ms = record.signal, row.now_ms
     stamp = Stamp(time_ms=record.event_time_ms, offset=record.source.offset)
     match signal.WhichOneof("payload"):
@@ -145,9 +141,7 @@ def _take_signal(
             _take_task(row, signal, change, stamp=stamp, within_ms=policy.version.config.urgent_within_ms)
         case "task_completed" | "task_removed" as name:
             external_id = getattr(signal, name).external_id
-            gone = backlog.remove_task(
-                row, source=signal.source, external_id=external_id, stamp=stamp, now_ms=now_ms
-            )
+            gone = backlog.remove_task(row, source=signal.source, external_id=external_id, stamp=stamp, now_ms=now_ms)
             change.slate |= gone is not None
             if gone is not None and name == "task_completed":
                 change.outcomes += outcomes.completed(
@@ -204,7 +198,7 @@ def _is_urgent(task: row_pb2.Task, *, now_ms: int, within_ms: int) -> bool:
 
 
 def _take_reaction(
-    row: row_pb2.UserRow, record: journal_pb2.JournalRecord, change: _Change, *, entry: Entry, policy: InForce
+    row: row_pb2.UserRow, record: journal_pb2.JournalRecord, change: _Change, *, policy: InForce
 ) -> None:
     reaction, config = record.reaction, policy.version.config
     pending = outcomes.find(row, decision_id=reaction.decision_id)
@@ -331,9 +325,7 @@ def _drop_cool_downs(row: row_pb2.UserRow, *, now_ms: int) -> None:
         row.cool_downs.extend(kept)
 
 
-def _named(
-    row: row_pb2.UserRow, found: list[outcome_pb2.Outcome], *, entry: Entry
-) -> list[outcome_pb2.Outcome]:
+def _named(row: row_pb2.UserRow, found: list[outcome_pb2.Outcome], *, entry: Entry) -> list[outcome_pb2.Outcome]:
     for index, outcome in enumerate(found):
         outcome.outcome_id = ids.outcome_id(entry.user_id, record_id=entry.record.record_id, index=index)
         outcome.user_id = row.user_id

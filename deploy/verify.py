@@ -12,20 +12,21 @@ from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field
 
 import psycopg
-from connectors.valkey import TipStore
 from google.protobuf.message import Message
-from oo.v1 import decision_pb2, journal_pb2, outcome_pb2, policy_pb2
-from streams.frames import Schemas
-from streams.reader import committed, end_offsets, read_partition, topic_ids
-from streams.record import Record
-from streams.security import PLAINTEXT, Security
-from streams.topics import Topic, topics
+from psycopg import sql
 
 from agents.fold import Partition, entry_of
 from agents.recovery import recover
 from agents.reward import config_hash
 from agents.step import InForce
 from agents.versions import prior
+from connectors.valkey import TipStore
+from oo.v1 import decision_pb2, journal_pb2, outcome_pb2, policy_pb2
+from streams.frames import Schemas
+from streams.reader import committed, end_offsets, read_partition, topic_ids
+from streams.record import Record
+from streams.security import PLAINTEXT, Security
+from streams.topics import Topic, topics
 
 SETTLE_S = 120.0
 """How long to wait for the workers to have taken what stands in the topics."""
@@ -81,7 +82,7 @@ class _Expected:
     tips: dict[str, decision_pb2.Tip] = field(default_factory=dict)
 
 
-async def verify(live: Live, *, progress: Callable[[int, int], None] = lambda done, total: None) -> Report:
+async def verify(live: Live, *, progress: Callable[[int, int], None] = lambda _done, _total: None) -> Report:
     """Compare, once the workers have caught up. `progress(done, total)` counts journal records.
 
     Raises NotSettled where they do not catch up, or the journal grows faster than it can be read.
@@ -90,9 +91,10 @@ async def verify(live: Live, *, progress: Callable[[int, int], None] = lambda do
     for _ in range(TRIES):
         ends = await _settled(live, table)
         report = await _compare(live, table, ends, progress)
-        if report.differences == 0 or await end_offsets(
-            live.bootstrap, table["journal"].name, security=live.security
-        ) == ends:
+        if (
+            report.differences == 0
+            or await end_offsets(live.bootstrap, table["journal"].name, security=live.security) == ends
+        ):
             return report
     raise NotSettled("the journal kept growing while it was read: verify again when less is written")
 
@@ -160,8 +162,7 @@ async def _compare_postgres(live: Live, expected: _Expected, report: Report) -> 
         for name, ids, kind in kinds:
             seen = 0
             async with connection.cursor(name=f"verify_{name}") as cursor:
-                # The names are the two literals above, no input.
-                await cursor.execute(f"SELECT {name}_id, message FROM recommender.{name}s".encode())
+                await cursor.execute(_select(name, message=True))
                 async for key, message in cursor:
                     if key not in ids:
                         report.differ(f"{name} {key}: in PostgreSQL, not in the fold")
@@ -171,10 +172,15 @@ async def _compare_postgres(live: Live, expected: _Expected, report: Report) -> 
                         report.differ(f"{name} {key}: not the same in PostgreSQL and in the fold")
             if seen < len(ids):
                 async with connection.cursor() as cursor:
-                    await cursor.execute(f"SELECT {name}_id FROM recommender.{name}s".encode())
+                    await cursor.execute(_select(name, message=False))
                     there = {key for (key,) in await cursor.fetchall()}
                 for key in sorted(ids.keys() - there):
                     report.differ(f"{name} {key}: in the fold, missing in PostgreSQL")
+
+
+def _select(name: str, *, message: bool) -> sql.Composed:
+    columns = [sql.Identifier(f"{name}_id"), *([sql.Identifier("message")] if message else [])]
+    return sql.SQL("SELECT {} FROM {}").format(sql.SQL(", ").join(columns), sql.Identifier("recommender", f"{name}s"))
 
 
 async def _compare_valkey(live: Live, expected: _Expected, report: Report) -> None:

@@ -12,14 +12,9 @@ from typing import Annotated, Any
 import typer
 from aiokafka.partitioner import murmur2
 from google.protobuf.json_format import MessageToDict
-from oo.v1 import row_pb2
 from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
-from streams.frames import Schemas
-from streams.producer import Producer
-from streams.reader import read_partition, topic_ids
-from streams.topics import topics
 
 from agents.recovery import recover
 from deploy.commands.session import DEFAULT_STATE, CommandError, JsonOption, StateOption, UserOption, open_state
@@ -28,6 +23,11 @@ from deploy.letters import redrive as send_again
 from deploy.stack.running import RunningStack
 from deploy.verify import Live, NotSettled, Report
 from deploy.verify import verify as compare
+from oo.v1 import row_pb2
+from streams.frames import Schemas
+from streams.producer import Producer
+from streams.reader import read_partition, topic_ids
+from streams.topics import topics
 
 ReasonOption = Annotated[str | None, typer.Option("--reason", help="Only letters of this reason.")]
 
@@ -71,7 +71,13 @@ def state(user: UserOption, state: StateOption = DEFAULT_STATE, as_json: JsonOpt
     )
     table = Table("task", "priority", "source", "shown", "dismissed")
     for task in row.tasks:
-        table.add_row(task.title, "ABCD"[task.priority - 1] if task.priority else "", task.source, str(task.shown), str(task.dismissed))
+        table.add_row(
+            task.title,
+            "ABCD"[task.priority - 1] if task.priority else "",
+            task.source,
+            str(task.shown),
+            str(task.dismissed),
+        )
     console.print(table)
 
 

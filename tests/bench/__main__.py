@@ -18,10 +18,10 @@ import tempfile
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-from deploy.stack.running import open_stack
 from rich.console import Console
 from rich.table import Table
 
+from deploy.stack.running import open_stack
 from tests.bench.freshness import measure
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -67,7 +67,9 @@ def main() -> None:
 async def _freshness(state: Path, options: argparse.Namespace) -> list[Row]:
     ours, bare = await measure(open_stack(state), rate=options.rate, turns=options.turns, turn_s=options.seconds)
     if ours.missing or bare.missing:
-        raise SystemExit(f"{ours.missing} signals got no tip, {bare.missing} records did not come through the bare loop")
+        raise SystemExit(
+            f"{ours.missing} signals got no tip, {bare.missing} records did not come through the bare loop"
+        )
     rows = []
     for percentile, goal in ((50, 4.0), (99, None)):
         value, peer = ours.percentile(percentile), bare.percentile(percentile)
@@ -95,7 +97,9 @@ def show(rows: list[Row], console: Console) -> None:
 
 
 def write(rows: list[Row]) -> None:
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
+    commit = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
     head = {
         "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
         "commit": commit.stdout.strip(),

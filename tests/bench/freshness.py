@@ -19,12 +19,13 @@ from pathlib import Path
 
 from aiokafka import AIOKafkaConsumer
 from confluent_kafka.admin import AdminClient, NewTopic
+from valkey.asyncio import Valkey
+
 from deploy.stack.running import RunningStack
 from oo.v1 import decision_pb2, signal_pb2
 from streams.frames import Schemas
 from streams.producer import Producer
 from streams.topics import PARTITIONS
-from valkey.asyncio import Valkey
 
 WARM_S = 4.0
 TURN_S = 10.0
@@ -63,7 +64,9 @@ class Stopwatch:
         return found
 
 
-async def measure(stack: RunningStack, *, rate: int, turns: int = 3, turn_s: float = TURN_S) -> tuple[Latencies, Latencies]:
+async def measure(
+    stack: RunningStack, *, rate: int, turns: int = 3, turn_s: float = TURN_S
+) -> tuple[Latencies, Latencies]:
     """(ours, the bare loop's), each over `turns` turns of `turn_s` seconds at `rate` records a second."""
     schemas = Schemas(stack.registry_url, stack.prefix)
     await schemas.register()
@@ -84,7 +87,7 @@ def _add(total: Latencies, turn: Latencies) -> None:
     total.missing += turn.missing
 
 
-def _signal(stack: RunningStack, schemas: Schemas):  # noqa: ANN202
+def _signal(stack: RunningStack, schemas: Schemas):
     """A new task for a user of its own: their first tip has to follow."""
 
     def record(name: str) -> tuple[str, bytes, bytes]:
@@ -95,14 +98,14 @@ def _signal(stack: RunningStack, schemas: Schemas):  # noqa: ANN202
     return record
 
 
-def _bare(topic: str):  # noqa: ANN202
+def _bare(topic: str):
     def record(name: str) -> tuple[str, bytes, bytes]:
         return topic, name.encode(), bytes(80)
 
     return record
 
 
-async def _turn(producer: Producer, watch: Stopwatch, *, rate: int, seconds: float, send) -> Latencies:  # noqa: ANN001
+async def _turn(producer: Producer, watch: Stopwatch, *, rate: int, seconds: float, send) -> Latencies:
     loop = asyncio.get_running_loop()
     start_s = loop.time()
     for index in range(int(rate * seconds)):
@@ -123,7 +126,7 @@ async def _turn(producer: Producer, watch: Stopwatch, *, rate: int, seconds: flo
 
 @contextlib.asynccontextmanager
 async def _tips(stack: RunningStack) -> AsyncIterator[Stopwatch]:
-    watch, client = Stopwatch(), Valkey.from_url(stack.valkey_url)
+    watch, client = Stopwatch(), Valkey.from_url(stack.valkey_url, socket_timeout=None)
     subscription = client.pubsub()
     await subscription.psubscribe("oo:tips:*")
 
@@ -152,9 +155,7 @@ async def _bare_loop(stack: RunningStack) -> AsyncIterator[tuple[str, Stopwatch]
     for created in admin.create_topics([NewTopic(name, PARTITIONS, 1) for name in names]).values():
         created.result()
     script = Path(__file__).with_name("bare.py")
-    loop = subprocess.Popen(
-        [sys.executable, str(script), stack.bootstrap, *names], stdout=subprocess.PIPE, text=True
-    )
+    loop = subprocess.Popen([sys.executable, str(script), stack.bootstrap, *names], stdout=subprocess.PIPE, text=True)
     consumer = AIOKafkaConsumer(
         names[2], bootstrap_servers=stack.bootstrap, fetch_max_wait_ms=50, auto_offset_reset="earliest"
     )

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from command import oo
+
 from deploy.stack.running import RunningStack, open_stack
 
 

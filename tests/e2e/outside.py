@@ -10,8 +10,9 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
-from confluent_kafka import Producer
 from command import oo
+from confluent_kafka import Producer
+
 from deploy.stack.running import RunningStack
 
 T = TypeVar("T")
@@ -79,7 +80,9 @@ def verify(stack: RunningStack) -> dict[str, Any]:
 
 
 def letters(stack: RunningStack) -> list[dict[str, Any]]:
-    found: list[dict[str, Any]] = json.loads(oo("dead-letters", "list", "--json", "--limit=100000", state_of(stack)).stdout)
+    found: list[dict[str, Any]] = json.loads(
+        oo("dead-letters", "list", "--json", "--limit=100000", state_of(stack)).stdout
+    )
     return found
 
 

@@ -8,10 +8,11 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from confluent_kafka import KafkaException
 from command import oo
-from deploy.stack.running import RunningStack
+from confluent_kafka import KafkaException
 from outside import client, eventually, letters, send, state_of, task, tip, verify
+
+from deploy.stack.running import RunningStack
 
 JSON = [("content-type", b"application/json")]
 
@@ -98,5 +99,3 @@ def test_a_letter_that_was_mended_on_our_side_can_be_sent_again(stack: RunningSt
     send(stack, "signals", *(task(user, str(n), f"Task {n}", priority=1) for n in range(257)))
     mine = eventually(lambda: [one for one in letters(stack) if one["reason"] == "backlog-full"])
     oo("dead-letters", "redrive", mine[-1]["id"], state_of(stack))
-
-

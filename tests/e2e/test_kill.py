@@ -8,8 +8,9 @@ import time
 import uuid
 
 from command import kill, oo
-from deploy.stack.running import RunningStack
 from outside import client, eventually, letters, send, state_of, task, tip, verify
+
+from deploy.stack.running import RunningStack
 
 SIGNALS = 5_000
 USERS = 100
@@ -43,6 +44,8 @@ def test_a_worker_killed_three_times_in_5000_signals_loses_and_doubles_nothing(s
         known = json.loads(oo("state", "--user", user, "--json", state_of(stack)).stdout)
         last = {int(one["external_id"]): one["title"] for one in known["tasks"]}
         number = users.index(user)
-        assert last == {e: f"Task {2_000 * 2 + e * USERS + number if e < 10 else 2_000 + e * USERS + number}" for e in range(20)}
+        assert last == {
+            e: f"Task {2_000 * 2 + e * USERS + number if e < 10 else 2_000 + e * USERS + number}" for e in range(20)
+        }
         with client(stack, user) as http:
             assert tip(http) is not None

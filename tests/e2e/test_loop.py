@@ -4,8 +4,9 @@ import json
 import uuid
 
 from command import oo
-from deploy.stack.running import RunningStack
 from outside import client, eventually, samples, send, state_of, task, tip, verify
+
+from deploy.stack.running import RunningStack
 
 
 def someone(name: str) -> str:
@@ -18,7 +19,9 @@ def test_a_json_signal_becomes_a_tip_and_a_reaction_brings_another(stack: Runnin
     with client(stack, user) as http:
         first = eventually(lambda: tip(http))
         assert first is not None and first["why"]
-        assert http.post("/v1/feedback", json={"decision_id": first["decision_id"], "reaction": "seen"}).status_code == 202
+        assert (
+            http.post("/v1/feedback", json={"decision_id": first["decision_id"], "reaction": "seen"}).status_code == 202
+        )
         done = {"decision_id": first["decision_id"], "reaction": "done"}
         assert http.post("/v1/feedback", json=done).status_code == 202
         at_once = tip(http)
