@@ -15,7 +15,7 @@ from faust.types import StreamT
 
 from agents.refuse import DeadLetters, Refusal
 from agents.retry import PATIENT, Backoff, until_done
-from connectors.postgres import Sink, Unreachable, Written
+from connectors.postgres.sink import Sink, Unreachable, Written
 from oo.v1.decision_pb2 import Decision
 from oo.v1.outcome_pb2 import Outcome
 from streams.frames import BadFrame, Schemas

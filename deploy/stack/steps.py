@@ -35,7 +35,7 @@ def databases(stack: RunningStack) -> None:
 
 def migrate(stack: RunningStack) -> None:
     """Schemas, tables, roles and their passwords in PostgreSQL."""
-    from connectors.postgres import migrate as upgrade
+    from connectors.postgres.migrate import migrate as upgrade
 
     upgrade(stack.dsn("postgres"), stack.passwords)
 

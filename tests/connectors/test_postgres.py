@@ -14,10 +14,13 @@ from psycopg import sql
 from psycopg.errors import InsufficientPrivilege
 from sqlalchemy.exc import ProgrammingError
 
-from connectors.postgres import HISTORY, MODULES, ROLES, Cursor, History, Refused, Sink, Written, migrate
+from connectors.postgres.history import Cursor, History
+from connectors.postgres.migrate import migrate
+from connectors.postgres.roles import HISTORY, MODULES, ROLES
+from connectors.postgres.sink import Refused, Sink, Written
 from oo.v1.decision_pb2 import Decision
 from oo.v1.outcome_pb2 import Outcome
-from tests.connectors.postgres_cluster import PASSWORDS, Cluster, Database
+from tests.connectors.postgres_cluster import PASSWORDS, PATIENCE_S, Cluster, Database
 
 SCHEMAS = (*MODULES, "public", "migrations")
 OWN = {**{role: role for role in MODULES}, HISTORY: ""}
@@ -140,7 +143,7 @@ def test_an_unqualified_name_is_looked_up_in_the_roles_own_schema_only(shared: D
 @pytest.mark.parametrize("role", ROLES)
 def test_a_wrong_password_is_refused(shared: Database, role: str) -> None:
     with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
-        psycopg.connect(host=shared.host, dbname=shared.name, user=role, password="guess")
+        psycopg.connect(shared.dsn(role, password="guess"))
 
 
 def test_no_role_makes_temporary_tables(shared: Database) -> None:
@@ -152,7 +155,7 @@ def test_a_role_that_is_not_listed_cannot_even_connect(shared: Database) -> None
     with shared.admin() as admin:
         admin.execute("CREATE ROLE registry LOGIN PASSWORD 'known'")
     with pytest.raises(psycopg.OperationalError, match="does not have CONNECT privilege"):
-        psycopg.connect(host=shared.host, dbname=shared.name, user="registry", password="known")
+        psycopg.connect(shared.dsn("registry", password="known"))
 
 
 def _structure(database: Database) -> list[tuple[Any, ...]]:
@@ -171,7 +174,7 @@ def test_migrating_again_changes_nothing_but_the_passwords(postgres: Cluster) ->
     try:
         assert migrate(database.admin_dsn, other) == migrate(database.admin_dsn, other)
         assert _structure(database) == before
-        psycopg.connect(host=database.host, dbname=database.name, user="notifier", password="changed").close()
+        psycopg.connect(database.dsn("notifier", password="changed")).close()
     finally:
         migrate(database.admin_dsn, PASSWORDS)
 
@@ -483,10 +486,9 @@ def test_a_history_without_a_server_fails_soon_and_works_once_it_is_there(postgr
                 await history.page("alice")
         finally:
             postgres.start()
-        for _ in range(200):
-            if await history.ready():
-                break
-            await asyncio.sleep(0.1)
+        async with asyncio.timeout(PATIENCE_S):
+            while not await history.ready():
+                await asyncio.sleep(0.1)
         page = await history.page("alice")
         up = await history.ready()
         await history.close()
