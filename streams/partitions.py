@@ -201,6 +201,11 @@ class Partitions:
         except Exception as error:  # noqa: BLE001 (whatever it is, it ends the process)
             self._transport.fail(error)
 
+    def _fetched_lately(self, partition: int) -> bool:
+        """Whether Kafka has answered a fetch of it, were it with nothing: a lag of long ago means nothing."""
+        progress = self._consumer.progress(TP(self.topic, partition))
+        return progress is not None and time.time() - progress[2] / 1000 < self._stalled_after_s / 2
+
     async def _watch(self) -> None:
         """Ends the process when nothing moves although records wait: Kafka's or Faust's recovery can hang."""
         while True:
@@ -209,7 +214,7 @@ class Partitions:
             for lane in self._lanes.values():
                 if not lane.loaded or self._draining:
                     continue  # A load has its own bound; a rebalance is watched by serve().
-                if self.lag(lane.partition) == 0:
+                if self.lag(lane.partition) == 0 and self._fetched_lately(lane.partition):
                     lane.progressed_s = now_s
                 elif now_s - lane.progressed_s > self._stalled_after_s:
                     self._transport.fail(

@@ -138,9 +138,11 @@ class Line:
     def open_gate(self, partition: int) -> None:
         (self.folder / "gates" / str(partition)).unlink()
 
-    def send(self, values: Iterable[str], *, partition: int = 0, transaction: str | None = None) -> None:
+    def send(
+        self, values: Iterable[str], *, partition: int = 0, transaction: str | None = None, compression: str = "none"
+    ) -> None:
         """Write with a plain producer; `transaction` "commit" or "abort" leaves a marker, a hole in the offsets."""
-        settings: dict[str, Any] = {"bootstrap.servers": self.bootstrap}
+        settings: dict[str, Any] = {"bootstrap.servers": self.bootstrap, "compression.type": compression}
         if transaction:
             settings["transactional.id"] = uuid.uuid4().hex
         producer = PlainProducer(settings)

@@ -5,6 +5,8 @@ from __future__ import annotations
 import signal
 from pathlib import Path
 
+import pytest
+
 from tests.streams.line import Line
 
 
@@ -13,6 +15,13 @@ def test_a_fetched_batch_of_a_partition_arrives_as_one_event(line: Line) -> None
     worker = line.start()
     worker.until_said("handling")
     assert (worker.heard[-1]["first"], worker.heard[-1]["count"]) == (0, 300)
+
+
+@pytest.mark.parametrize("codec", ["gzip", "snappy", "lz4", "zstd"])
+def test_a_producer_of_any_compression_is_understood(line: Line, codec: str) -> None:
+    line.send(["x" * 1_000] * 3, compression=codec)
+    line.start()
+    line.until_committed(3)
 
 
 def test_nothing_is_committed_before_its_handler_returned(line: Line) -> None:
