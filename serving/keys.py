@@ -56,7 +56,7 @@ def parse_jwks(raw: bytes) -> dict[str, Key]:
 
 def from_file(path: Path) -> Fetch:
     async def fetch() -> bytes:
-        return path.read_bytes()
+        return await asyncio.to_thread(path.read_bytes)
 
     return fetch
 

@@ -79,7 +79,9 @@ class Log:
             raise LogUnavailable("too many messages wait for Kafka")
         try:
             futures = [
-                self._producer.produce(self._names[name], key=user_id.encode(), value=self._schemas.frame(name, message))
+                self._producer.produce(
+                    self._names[name], key=user_id.encode(), value=self._schemas.frame(name, message)
+                )
                 for user_id, message in messages
             ]
             async with asyncio.timeout(ACK_TIMEOUT_S):

@@ -74,7 +74,13 @@ class Verifier:
     """Verifies tokens of one issuer for one audience; remembers the last CACHE_MAX by hash, until they expire."""
 
     def __init__(
-        self, keys: Keys, *, issuer: str, audience: str, now_s: Callable[[], float] = time.time, leeway_s: int = LEEWAY_S
+        self,
+        keys: Keys,
+        *,
+        issuer: str,
+        audience: str,
+        now_s: Callable[[], float] = time.time,
+        leeway_s: int = LEEWAY_S,
     ) -> None:
         self._keys = keys
         self._issuer = issuer

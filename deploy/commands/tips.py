@@ -58,7 +58,9 @@ def tip(
 def react(
     reaction: Annotated[Reaction, typer.Argument(help="What you do with it.")],
     user: UserOption,
-    tip: Annotated[str | None, typer.Option("--tip", metavar="ID", help="A tip's decision_id; the current one.")] = None,
+    tip: Annotated[
+        str | None, typer.Option("--tip", metavar="ID", help="A tip's decision_id; the current one.")
+    ] = None,
     until: Annotated[str | None, typer.Option("--until", metavar="T", help=UNTIL_HELP)] = None,
     state: StateOption = DEFAULT_STATE,
 ) -> None:

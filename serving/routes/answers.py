@@ -24,6 +24,5 @@ def problems(*statuses: int) -> dict[int | str, dict[str, Any]]:
     """Documentation of the errors that a route may answer with."""
     schema = {"application/problem+json": {"schema": {"$ref": f"#/components/schemas/{ProblemBody.__name__}"}}}
     return {
-        status: {"description": _TEXTS[status], **({"content": schema} if status >= 400 else {})}
-        for status in statuses
+        status: {"description": _TEXTS[status], **({"content": schema} if status >= 400 else {})} for status in statuses
     }

@@ -53,14 +53,14 @@ async def react(
     fingerprint = _fingerprint(body)
     if idempotency_key is not None and not await _claim(edge, user_id, idempotency_key, fingerprint):
         raise Problem(
-            422, "idempotency-key-reused", detail="This Idempotency-Key came before with another request; use a new one."
+            422,
+            "idempotency-key-reused",
+            detail="This Idempotency-Key came before with another request; use a new one.",
         )
     if edge.spent.full:
         raise unavailable("tips", detail="The tip store has been away too long to take more feedback; try again.")
 
-    event_id = hashlib.sha256(
-        "\0".join((user_id, idempotency_key or "", fingerprint)).encode()
-    ).hexdigest()[:32]
+    event_id = hashlib.sha256("\0".join((user_id, idempotency_key or "", fingerprint)).encode()).hexdigest()[:32]
     reaction = reaction_pb2.Reaction(
         event_id=event_id,
         user_id=user_id,
@@ -102,4 +102,4 @@ async def _claim(edge: Edge, user_id: str, key: str, fingerprint: str) -> bool:
 
 def _fingerprint(body: FeedbackBody) -> str:
     until = "" if body.snooze_until is None else str(body.snooze_until.timestamp())
-    return hashlib.sha256("\0".join((body.decision_id, body.reaction.value, until)).encode()).hexdigest()
+    return hashlib.sha256(f"{body.decision_id}\0{body.reaction.value}\0{until}".encode()).hexdigest()

@@ -28,9 +28,7 @@ async def alive() -> dict[str, str]:
 async def ready(edge: TheEdge) -> Response:
     missing, degraded = await asyncio.gather(_missing(edge), _degraded(edge))
     body = Readiness(ready=not missing, missing=missing, degraded=degraded)
-    return Response(
-        body.model_dump_json(), status_code=503 if missing else 200, media_type="application/json"
-    )
+    return Response(body.model_dump_json(), status_code=503 if missing else 200, media_type="application/json")
 
 
 @router.get("/metrics", summary="Prometheus", response_class=Response)

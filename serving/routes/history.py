@@ -9,8 +9,8 @@ from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
 
-from connectors.postgres.sink import Unreachable
 from connectors.postgres.history import PAGE_MAX, Cursor
+from connectors.postgres.sink import Unreachable
 from serving.edge import TheEdge
 from serving.identity import Who
 from serving.problems import Fault, Problem, unavailable

@@ -45,7 +45,9 @@ _EXAMPLE = {
         "requestBody": {
             "required": True,
             "description": f"One oo.v1.Signal as JSON, or a list of at most {SIGNALS_MAX}; `user_id` may be left out.",
-            "content": {"application/json": {"schema": {"oneOf": [{"type": "object"}, {"type": "array"}]}, "example": _EXAMPLE}},
+            "content": {
+                "application/json": {"schema": {"oneOf": [{"type": "object"}, {"type": "array"}]}, "example": _EXAMPLE}
+            },
         }
     },
 )

@@ -48,14 +48,19 @@ class EventStream(StreamingResponse):
         **problems(401, 422, 429, 503),
     },
 )
-async def stream(who: Who, edge: TheEdge, last_event_id: Annotated[str | None, Header(max_length=256)] = None) -> EventStream:
+async def stream(
+    who: Who, edge: TheEdge, last_event_id: Annotated[str | None, Header(max_length=256)] = None
+) -> EventStream:
     """The current state comes at once, unless `Last-Event-ID` names it."""
     listening = contextlib.ExitStack()
     try:
         bell = listening.enter_context(edge.hub.listen(who.user_id))
     except TooManyStreams:
         raise Problem(
-            429, "too-many-streams", detail="Close another stream first, or read GET /v1/tip.", headers={"retry-after": "5"}
+            429,
+            "too-many-streams",
+            detail="Close another stream first, or read GET /v1/tip.",
+            headers={"retry-after": "5"},
         ) from None
     try:
         # A store that is away is an honest 503 now, not a stream that says nothing.

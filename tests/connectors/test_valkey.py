@@ -240,5 +240,3 @@ class listening:  # noqa: N801 - reads as a verb where it is used
     async def __aexit__(self, *_: object) -> None:
         self._task.cancel()
         await asyncio.gather(self._task, return_exceptions=True)
-
-

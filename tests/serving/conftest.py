@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import pytest
-from deploy.stack.running import RunningStack
 
+from deploy.stack.running import RunningStack
 from tests.serving.edges import LiveEdge
 from tests.serving.valkeys import ValkeyServer
 

@@ -12,12 +12,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
-from typing import Any
+from typing import Any, Self
 
 import httpx
-from deploy.stack.running import RunningStack
 
 from connectors.valkey import TipStore
+from deploy.stack.running import RunningStack
 from oo.v1 import decision_pb2, journal_pb2
 from serving.__main__ import server
 from serving.app import create_app
@@ -35,7 +35,13 @@ class LiveEdge:
     """One edge. Without `stack` it has no Kafka, registry or PostgreSQL, and says so."""
 
     def __init__(
-        self, folder: Path, *, valkey_url: str, stack: RunningStack | None = None, key: Path | None = None, **settings: Any
+        self,
+        folder: Path,
+        *,
+        valkey_url: str,
+        stack: RunningStack | None = None,
+        key: Path | None = None,
+        **settings: Any,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self._mac_key_file = folder / "mac"
@@ -70,7 +76,7 @@ class LiveEdge:
         self._server = server(self.app, self._settings)
         self._thread = threading.Thread(target=self._server.run, name="edge")
 
-    def __enter__(self) -> LiveEdge:
+    def __enter__(self) -> Self:
         self._thread.start()
         deadline_s = time.monotonic() + 30
         while not self._server.started:
@@ -91,7 +97,9 @@ class LiveEdge:
         self._thread.join(30)
         assert not self._thread.is_alive()
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.stop()
 
     @property

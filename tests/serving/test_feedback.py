@@ -10,15 +10,17 @@ from pathlib import Path
 
 import httpx
 import pytest
-from deploy.stack.running import RunningStack
 
+from deploy.stack.running import RunningStack
 from oo.v1 import reaction_pb2
 from tests.serving.edges import LiveEdge, events, problem
 from tests.serving.topic import messages
 from tests.serving.valkeys import ValkeyServer
 
 
-def react(client: httpx.Client, decision_id: str, reaction: str = "done", *, key: str | None = None, **more: object) -> httpx.Response:
+def react(
+    client: httpx.Client, decision_id: str, reaction: str = "done", *, key: str | None = None, **more: object
+) -> httpx.Response:
     headers = {} if key is None else {"idempotency-key": key}
     return client.post("/v1/feedback", json={"decision_id": decision_id, "reaction": reaction, **more}, headers=headers)
 
@@ -34,7 +36,9 @@ def test_accepted_feedback_stands_in_kafka(whole_edge: LiveEdge, servers: Runnin
     assert answer.status_code == 202, answer.text
     (reaction,) = reactions(servers, "fb-kafka")
     assert (reaction.user_id, reaction.decision_id, reaction.kind) == (
-        "fb-kafka", decision_id, reaction_pb2.Reaction.DONE,
+        "fb-kafka",
+        decision_id,
+        reaction_pb2.Reaction.DONE,
     )
     assert reaction.event_id == answer.json()["event_id"]
     assert abs(reaction.event_time.ToMilliseconds() / 1000 - time.time()) < 60
@@ -68,9 +72,7 @@ def test_reading_a_tip_sends_nothing(whole_edge: LiveEdge, servers: RunningStack
     assert reactions(servers, "fb-read") == []
 
 
-def test_another_edge_stops_serving_it_too(
-    whole_edge: LiveEdge, valkey: ValkeyServer, tmp_path: Path
-) -> None:
+def test_another_edge_stops_serving_it_too(whole_edge: LiveEdge, valkey: ValkeyServer, tmp_path: Path) -> None:
     decision_id = whole_edge.put_tip("fb-two", 1)
     with LiveEdge(tmp_path, valkey_url=valkey.url) as other, other.client("fb-two") as there:
         assert there.get("/v1/tip").json()["decision_id"] == decision_id

@@ -87,7 +87,9 @@ def test_every_answer_carries_safe_headers(edge: LiveEdge, path: str) -> None:
 
 def test_a_body_past_a_mebibyte_is_refused_before_it_is_read(edge: LiveEdge) -> None:
     with edge.client("big") as client:
-        answer = client.post("/v1/signals", content=b" " * (BODY_BYTES_MAX + 1), headers={"content-type": "application/json"})
+        answer = client.post(
+            "/v1/signals", content=b" " * (BODY_BYTES_MAX + 1), headers={"content-type": "application/json"}
+        )
         assert problem(answer, 413) == "too-large"
 
 
@@ -103,11 +105,18 @@ def test_the_openapi_document_names_every_public_route_and_its_errors(edge: Live
     with edge.client() as client:
         document = client.get("/openapi.json").json()
     assert set(document["paths"]) == {
-        "/v1/tip", "/v1/tips", "/v1/tips/stream", "/v1/feedback", "/v1/signals", "/healthz", "/readyz", "/metrics",
+        "/v1/tip",
+        "/v1/tips",
+        "/v1/tips/stream",
+        "/v1/feedback",
+        "/v1/signals",
+        "/healthz",
+        "/readyz",
+        "/metrics",
     }
     schemas = document["components"]["schemas"]
     text = json.dumps(document)
-    for name in set(part.split('"')[0] for part in text.split("#/components/schemas/")[1:]):
+    for name in {part.split('"')[0] for part in text.split("#/components/schemas/")[1:]}:
         assert name in schemas
     for path, operations in document["paths"].items():
         for operation in operations.values():
@@ -204,5 +213,3 @@ def test_local_mode_listens_on_loopback_only() -> None:
 def test_settings_that_cannot_verify_a_token_are_refused() -> None:
     with pytest.raises(ValidationError, match="OO_JWKS_URL"):
         Settings.model_validate(SETTINGS)
-
-

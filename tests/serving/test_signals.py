@@ -6,8 +6,8 @@ import json
 from typing import Any
 
 import pytest
-from deploy.stack.running import RunningStack
 
+from deploy.stack.running import RunningStack
 from oo.v1 import signal_pb2
 from serving.routes.signals import SIGNALS_MAX
 from tests.serving.edges import LiveEdge, problem
@@ -39,7 +39,11 @@ def test_many_signals_are_taken_in_their_order(whole_edge: LiveEdge, servers: Ru
 
 
 def test_both_spellings_of_protobuf_json_are_read(whole_edge: LiveEdge, servers: RunningStack) -> None:
-    body = {"eventId": "c", "userId": "sg-case", "taskUpserted": {"externalId": "1", "title": "x", "estimatedMinutes": 5}}
+    body = {
+        "eventId": "c",
+        "userId": "sg-case",
+        "taskUpserted": {"externalId": "1", "title": "x", "estimatedMinutes": 5},
+    }
     with whole_edge.client("sg-case") as client:
         assert client.post("/v1/signals", json=body).status_code == 202
     assert signals(servers, "sg-case")[0].task_upserted.estimated_minutes == 5

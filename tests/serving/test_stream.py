@@ -148,10 +148,13 @@ def test_a_stopping_edge_ends_its_streams(valkey: ValkeyServer, tmp_path: Path) 
 
 
 def test_quiet_streams_show_signs_of_life(valkey: ValkeyServer, tmp_path: Path) -> None:
-    with LiveEdge(tmp_path, valkey_url=valkey.url, heartbeat_s=0.05) as edge, edge.client("st-beat") as client:
-        with client.stream("GET", "/v1/tips/stream") as response:
-            lines = response.iter_lines()
-            assert any(line == ": still here" for line in (next(lines) for _ in range(20)))
+    with (
+        LiveEdge(tmp_path, valkey_url=valkey.url, heartbeat_s=0.05) as edge,
+        edge.client("st-beat") as client,
+        client.stream("GET", "/v1/tips/stream") as response,
+    ):
+        lines = response.iter_lines()
+        assert any(line == ": still here" for line in (next(lines) for _ in range(20)))
 
 
 def spend(valkey: ValkeyServer, user_id: str, decision_id: str) -> None:

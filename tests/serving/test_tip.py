@@ -12,7 +12,12 @@ from tests.serving.valkeys import ValkeyServer
 
 def test_the_tip_that_stands_is_read_whole(edge: LiveEdge) -> None:
     decision_id = edge.put_tip(
-        "whole", 1, title="Ruf Mama an ☎", detail="Sie wartet", url="https://example.org/a?b=1", why=["Heute", "Kurz"],
+        "whole",
+        1,
+        title="Ruf Mama an ☎",
+        detail="Sie wartet",
+        url="https://example.org/a?b=1",
+        why=["Heute", "Kurz"],
         decided_ms=1_700_000_000_123,
     )
     with edge.client("whole") as client:

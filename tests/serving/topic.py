@@ -6,9 +6,9 @@ import time
 from typing import TypeVar
 
 from confluent_kafka import Consumer, TopicPartition
-from deploy.stack.running import RunningStack
 from google.protobuf.message import Message
 
+from deploy.stack.running import RunningStack
 from streams.wire import payload
 
 M = TypeVar("M", bound=Message)

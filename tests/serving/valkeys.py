@@ -7,6 +7,7 @@ import subprocess
 import time
 from pathlib import Path
 from types import TracebackType
+from typing import Self
 
 from valkey import Valkey
 from valkey.exceptions import ValkeyError
@@ -54,9 +55,11 @@ class ValkeyServer:
             self._process.wait()
             self._process = None
 
-    def __enter__(self) -> ValkeyServer:
+    def __enter__(self) -> Self:
         self.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.stop()

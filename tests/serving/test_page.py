@@ -1,0 +1,324 @@
+"""The tip page in Debian's Chromium: what a person sees and does, on a phone and on a desktop."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
+
+from deploy.stack.running import RunningStack
+from oo.v1 import reaction_pb2
+from tests.serving.edges import LiveEdge
+from tests.serving.topic import messages
+
+CHROMIUM = Path("/usr/bin/chromium")
+FLAGS = [
+    "--headless",
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--no-first-run",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--disable-sync",
+]
+PHONE, DESKTOP = (390, 844), (1280, 800)
+SCREENSHOTS = Path(__file__).resolve().parents[2] / "docs" / "screenshots"
+RENEW = os.environ.get("OO_RENEW_SCREENSHOTS") == "1"
+"""Screenshots in docs are drawn anew on request only: pixels differ between machines."""
+
+pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason="needs Debian's chromium: apt-get install chromium")
+
+Open = Callable[..., Page]
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=FLAGS)
+        yield browser
+        browser.close()
+
+
+@pytest.fixture
+def page_of(browser: Browser, whole_edge: LiveEdge) -> Iterator[Open]:
+    """Opens the page as a user; at the end nothing may have been said on the console."""
+    contexts, said = [], []
+
+    def open_page(
+        user: str, *, size: tuple[int, int] = DESKTOP, scheme: str = "light", quiet: bool = True, wait: bool = True
+    ) -> Page:
+        context = browser.new_context(
+            viewport={"width": size[0], "height": size[1]},
+            color_scheme=scheme,  # type: ignore[arg-type]
+            reduced_motion="reduce",
+            is_mobile=size == PHONE,
+            has_touch=size == PHONE,
+            locale="en-GB",
+        )
+        contexts.append(context)
+        page = context.new_page()
+        if quiet:
+            page.on("console", lambda message: said.append(message.text))
+        page.on("pageerror", lambda error: said.append(str(error)))
+        page.goto(f"{whole_edge.url}/?user={user}")
+        if wait:
+            page.wait_for_selector("body[data-state=tip], body[data-state=empty]")
+        return page
+
+    yield open_page
+    for context in contexts:
+        context.close()
+    assert said == []
+
+
+def kinds(stack: RunningStack, user: str) -> list[str]:
+    return [
+        reaction_pb2.Reaction.Kind.Name(one.kind).lower()
+        for one in messages(stack, "reactions", reaction_pb2.Reaction, user_id=user)
+    ]
+
+
+def eventually(read: Callable[[], list[str]], expected: list[str]) -> None:
+    deadline_s = time.monotonic() + 20
+    while (found := read()) != expected:
+        assert time.monotonic() < deadline_s, found
+        time.sleep(0.1)
+
+
+def test_the_tip_and_its_reasons_are_shown(page_of: Open, whole_edge: LiveEdge) -> None:
+    whole_edge.put_tip("pg-show", 1, title="Water the plants", why=["Due today", "Dry week"], detail="All three")
+    page = page_of("pg-show")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Water the plants")
+    expect(page.locator("#why li")).to_have_text(["Due today", "Dry week"])
+    expect(page.locator("#detail")).to_have_text("All three")
+    expect(page.get_by_role("button", name="Done")).to_be_visible()
+    expect(page.locator("#link-text")).to_have_text("Live")
+
+
+def test_a_new_tip_takes_its_place_without_a_reload(page_of: Open, whole_edge: LiveEdge) -> None:
+    page = page_of("pg-live")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Nothing worth doing now.")
+    expect(page.locator("#hint-import")).to_contain_text("--user pg-live")
+    whole_edge.put_tip("pg-live", 1, title="First")
+    expect(page.get_by_role("heading", level=1)).to_have_text("First")
+    whole_edge.put_tip("pg-live", 2, title="Second")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Second")
+    expect(page.locator("#said")).to_contain_text("Second")
+
+
+@pytest.mark.parametrize(("button", "kind"), [("Done", "done"), ("Dismiss", "dismiss")])
+def test_a_button_sends_the_reaction_and_the_next_tip_comes(
+    page_of: Open, whole_edge: LiveEdge, servers: RunningStack, button: str, kind: str
+) -> None:
+    user = f"pg-{kind}"
+    whole_edge.put_tip(user, 1, title="First")
+    page = page_of(user)
+    with page.expect_response("**/v1/feedback") as answer:
+        page.get_by_role("button", name=button).click()
+    assert answer.value.status == 202
+    expect(page.get_by_text("First")).to_be_hidden()
+    whole_edge.put_tip(user, 2, title="Second")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Second")
+    assert kind in kinds(servers, user)
+
+
+def test_with_no_next_tip_the_page_comes_to_rest(page_of: Open, whole_edge: LiveEdge) -> None:
+    whole_edge.put_tip("pg-rest", 1)
+    page = page_of("pg-rest")
+    page.keyboard.press("d")
+    expect(page.get_by_role("heading", name="Nothing worth doing now.")).to_be_visible(timeout=15_000)
+
+
+def test_snooze_offers_times_and_sends_the_chosen_one(
+    page_of: Open, whole_edge: LiveEdge, servers: RunningStack
+) -> None:
+    whole_edge.put_tip("pg-snooze", 1)
+    page = page_of("pg-snooze", size=PHONE)
+    page.get_by_role("button", name="Snooze").click()
+    expect(page.get_by_role("button", name="In an hour")).to_be_focused()
+    with page.expect_response("**/v1/feedback"):
+        page.get_by_role("button", name="Tomorrow").click()
+    (reaction,) = (
+        one
+        for one in messages(servers, "reactions", reaction_pb2.Reaction, user_id="pg-snooze")
+        if one.kind == reaction_pb2.Reaction.SNOOZE
+    )
+    assert reaction.snooze_until.ToMilliseconds() > time.time() * 1000
+
+
+def test_everything_can_be_done_by_keyboard(page_of: Open, whole_edge: LiveEdge) -> None:
+    whole_edge.put_tip("pg-keys", 1, url="https://example.org/")
+    page = page_of("pg-keys")
+    reached = []
+    for _ in range(4):
+        page.keyboard.press("Tab")
+        reached.append(page.evaluate("document.activeElement.id"))
+        outline = page.evaluate("getComputedStyle(document.activeElement).outlineWidth")
+        assert outline == "3px", reached
+    assert reached == ["url", "done", "snooze", "dismiss"]
+    page.keyboard.press("s")
+    expect(page.get_by_role("button", name="In an hour")).to_be_focused()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("button", name="Snooze")).to_be_focused()
+    with page.expect_response("**/v1/feedback") as answer:
+        page.keyboard.press("x")
+    assert answer.value.request.post_data_json["reaction"] == "dismiss"
+
+
+def test_keys_with_a_modifier_are_the_browsers(page_of: Open, whole_edge: LiveEdge) -> None:
+    whole_edge.put_tip("pg-modifier", 1)
+    page = page_of("pg-modifier")
+    page.keyboard.press("Control+d")
+    page.keyboard.press("Alt+x")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Tip 1")
+
+
+def test_seen_is_sent_once_the_tip_has_stood_on_the_screen(
+    page_of: Open, whole_edge: LiveEdge, servers: RunningStack
+) -> None:
+    whole_edge.put_tip("pg-seen", 1)
+    page = page_of("pg-seen", wait=False)
+    with page.expect_response("**/v1/feedback") as answer:
+        pass
+    assert answer.value.request.post_data_json["reaction"] == "seen"
+    eventually(lambda: kinds(servers, "pg-seen"), ["seen"])
+
+
+def test_seen_is_not_sent_from_a_hidden_page(page_of: Open, whole_edge: LiveEdge, servers: RunningStack) -> None:
+    page = page_of("pg-hidden")
+    page.evaluate(
+        """() => {
+            Object.defineProperty(document, 'visibilityState', { get: () => 'hidden', configurable: true });
+            document.dispatchEvent(new Event('visibilitychange'));
+        }"""
+    )
+    whole_edge.put_tip("pg-hidden", 1)
+    expect(page.get_by_role("heading", level=1)).to_have_text("Tip 1")
+    page.wait_for_timeout(1500)
+    assert kinds(servers, "pg-hidden") == []
+    page.evaluate("() => { delete document.visibilityState; document.dispatchEvent(new Event('visibilitychange')); }")
+    eventually(lambda: kinds(servers, "pg-hidden"), ["seen"])
+
+
+def test_feedback_that_fails_brings_the_tip_back_and_says_so(page_of: Open, whole_edge: LiveEdge) -> None:
+    whole_edge.put_tip("pg-fail", 1, title="Stay")
+    page = page_of("pg-fail", quiet=False)
+
+    def refuse(route: Route) -> None:
+        route.fulfill(
+            status=503, content_type="application/problem+json", body='{"detail": "Kafka is away; try again."}'
+        )
+
+    page.route("**/v1/feedback", refuse)
+    page.get_by_role("button", name="Done").click()
+    expect(page.get_by_role("alert")).to_contain_text("Kafka is away")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Stay")
+    page.unroute("**/v1/feedback")
+    with page.expect_response("**/v1/feedback") as answer:
+        page.get_by_role("button", name="Done").click()
+    assert answer.value.status == 202
+    expect(page.get_by_role("alert")).to_be_hidden()
+
+
+def test_a_lost_edge_is_told_and_found_again(
+    browser: Browser, valkey: object, tmp_path: Path, whole_edge: LiveEdge
+) -> None:
+    context = browser.new_context()
+    page = context.new_page()
+    page.goto(f"{whole_edge.url}/?user=pg-lost")
+    expect(page.locator("#link-text")).to_have_text("Live")
+    context.set_offline(True)
+    # Chromium keeps an open stream when it goes offline: end it as a lost edge would.
+    whole_edge.parts.hub.closing = True
+    whole_edge.parts.hub.changed("pg-lost")
+    expect(page.locator("#link-text")).to_contain_text("Not connected", timeout=15_000)
+    whole_edge.parts.hub.closing = False
+    context.set_offline(False)
+    whole_edge.put_tip("pg-lost", 1, title="Back again")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Back again", timeout=20_000)
+    expect(page.locator("#link-text")).to_have_text("Live")
+    context.close()
+
+
+def test_markup_in_a_title_stays_text(page_of: Open, whole_edge: LiveEdge) -> None:
+    nasty = "<img src=x onerror=alert(1)><script>alert(2)</script>"
+    whole_edge.put_tip("pg-markup", 1, title=nasty, why=[nasty], detail=nasty)
+    page = page_of("pg-markup")
+    expect(page.get_by_role("heading", level=1)).to_have_text(nasty)
+    assert page.locator("main img, main script").count() == 0
+
+
+def test_a_right_to_left_title_runs_right_to_left(page_of: Open, whole_edge: LiveEdge) -> None:
+    whole_edge.put_tip("pg-rtl", 1, title="להתקשר לאמא לפני ארוחת הערב")
+    page = page_of("pg-rtl")
+    assert page.evaluate("getComputedStyle(document.getElementById('title')).direction") == "rtl"
+
+
+@pytest.mark.parametrize("size", [(320, 568), PHONE, (844, 390), DESKTOP])
+def test_nothing_runs_off_the_side_however_long_the_title(
+    page_of: Open, whole_edge: LiveEdge, size: tuple[int, int]
+) -> None:
+    user = f"pg-long-{size[0]}"
+    whole_edge.put_tip(user, 1, title="Donaudampfschifffahrtsgesellschaft" * 14, why=["x" * 300])
+    page = page_of(user, size=size)
+    assert page.evaluate("document.documentElement.scrollWidth") <= size[0]
+    page.get_by_role("button", name=re.compile("^Done")).scroll_into_view_if_needed()
+    expect(page.get_by_role("button", name=re.compile("^Done"))).to_be_in_viewport()
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_stands_out_from_its_ground(page_of: Open, whole_edge: LiveEdge, scheme: str) -> None:
+    user = f"pg-contrast-{scheme}"
+    whole_edge.put_tip(user, 1)
+    page = page_of(user, scheme=scheme)
+    ratios = page.evaluate(
+        """() => {
+            const light = (hex) => [1, 3, 5].map((at) => parseInt(hex.slice(at, at + 2), 16) / 255)
+                .map((c) => c <= .03928 ? c / 12.92 : ((c + .055) / 1.055) ** 2.4)
+                .reduce((sum, c, at) => sum + c * [.2126, .7152, .0722][at], 0);
+            const style = getComputedStyle(document.documentElement);
+            const of = (name) => light(style.getPropertyValue(name).trim());
+            const ratio = (a, b) => (Math.max(a, b) + .05) / (Math.min(a, b) + .05);
+            return ['--ground', '--disc'].flatMap((under) => ['--ink', '--soft'].map((over) => ratio(of(over), of(under))))
+                .concat(ratio(of('--on-ink'), of('--ink')), ratio(of('--fault'), of('--fault-ground')));
+        }"""
+    )
+    assert min(ratios) >= 4.5, ratios
+
+
+def test_pictures_for_the_readme(page_of: Open, whole_edge: LiveEdge, tmp_path: Path) -> None:
+    now_ms = int(time.time() * 1000)
+    tip = {
+        "title": "Call the dentist about Thursday",
+        "url": "https://example.org/dentist",
+        "why": [
+            "Due today, and it takes five minutes",
+            "You often finish calls before lunch",
+            "Nothing planned until 14:00",
+        ],
+        "decided_ms": now_ms - 1_300_000,
+        "valid_until_ms": now_ms + 2_300_000,
+    }
+    folder = SCREENSHOTS if RENEW else tmp_path
+    folder.mkdir(parents=True, exist_ok=True)
+    whole_edge.put_tip("pg-picture", 1, **tip)
+    for size, at in ((PHONE, "phone"), (DESKTOP, "desktop")):
+        for scheme in ("light", "dark"):
+            page = page_of("pg-picture", size=size, scheme=scheme)
+            picture(page, folder / f"tip-{at}-{scheme}.png")
+        picture(page_of("pg-nothing", size=size), folder / f"empty-{at}-light.png")
+
+
+def picture(page: Page, path: Path) -> None:
+    page.evaluate("document.fonts.ready")
+    page.evaluate("document.getElementById('hint-import').textContent = 'oo import todo.txt calendar.ics --user demo'")
+    expect(page.locator("#link-text")).to_have_text("Live")
+    page.wait_for_timeout(200)
+    page.screenshot(path=path)
+    assert path.stat().st_size > 10_000
