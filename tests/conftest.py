@@ -20,8 +20,8 @@ def servers() -> Iterator[RunningStack]:
     """
     with tempfile.TemporaryDirectory(prefix="oo-servers-") as folder:
         state = Path(folder) / "state"
-        oo("up", "--detach", "--servers-only", f"--state={state}")
         try:
+            oo("up", "--detach", "--servers-only", f"--state={state}")
             yield open_stack(state)
         finally:
             oo("down", f"--state={state}")

@@ -6,6 +6,7 @@ It never keeps a part running itself: the supervisor does.
 from __future__ import annotations
 
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -182,7 +183,7 @@ def greet(folder: StateFolder, console: Console, *, detached: bool) -> None:
         console.print("Ready (servers only).")
         return
     console.print(f"\n[bold]Ready.[/bold] The tip page: [bold]{stack.edge_url}/[/bold]\n")
-    where = "" if folder.root == DEFAULT_STATE.resolve() else f" --state {folder.root}"
+    where = "" if folder.root == DEFAULT_STATE.resolve() else f" --state {shlex.quote(str(folder.root))}"
     for command, text in (
         (f"oo tip --user demo{where}", "the tip, and why"),
         (f"oo react done --user demo{where}", "and see the next one"),

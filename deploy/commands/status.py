@@ -105,17 +105,17 @@ def _reading(worker: str, seen: View | None) -> dict[str, Any]:
     app = f"oo-{worker.split('-', maxsplit=1)[0]}"
     if seen is None:
         return {"app": app, "partitions": None, "lag": None}
-    members = [
-        member for member in seen.members if member.group == app and member.instance_id in (worker, f"{app}-{worker}")
-    ]
-    if not members and worker.rsplit("-", maxsplit=1)[-1] in (worker, "0"):
-        # A group without static membership, and one process in it: what it has is this worker's.
-        members = [member for member in seen.members if member.group == app]
-    places = tuple(place for member in members for place in member.partitions)
+    places = tuple(
+        place
+        for member in seen.members
+        if member.group == app and member.instance_id == worker
+        for place in member.partitions
+    )
     by_topic: dict[str, list[int]] = defaultdict(list)
     for topic, number in places:
         by_topic[topic].append(number)
-    return {"app": app, "partitions": dict(by_topic), "lag": seen.lag(app, places)}
+    # Without partitions, as while the group forms, it is not known how far behind it is: that is not 0.
+    return {"app": app, "partitions": dict(by_topic), "lag": seen.lag(app, places) if places else None}
 
 
 def topic_rows(seen: View) -> list[dict[str, Any]]:
@@ -144,25 +144,25 @@ def topic_rows(seen: View) -> list[dict[str, Any]]:
 
 def show(shown: dict[str, Any], state: Path) -> None:
     """The same for a person."""
-    console = Console(highlight=False, soft_wrap=True)
-    table = Table("part", "pid", "where", "restarts", box=None, pad_edge=False)
-    for name, key in SERVERS.items():
-        if name in shown:
-            part = shown[name]
-            table.add_row(name, _pid(part), part[key], str(part["restarts"] or ""))
+    console = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
+    lines = [(name, shown[name], shown[name][key]) for name, key in SERVERS.items() if name in shown]
     for worker in shown["workers"]:
-        counts = [f"{topic} {len(numbers)}" for topic, numbers in (worker["partitions"] or {}).items()]
-        where = f"{worker['app']}, lag {worker['lag']}" + (f" ({', '.join(counts)})" if counts else "")
-        table.add_row(worker["id"], _pid(worker), where, str(worker["restarts"] or ""))
-    console.print(table)
+        counts = [f"{len(numbers)} of {topic}" for topic, numbers in (worker["partitions"] or {}).items()]
+        lag = "?" if worker["lag"] is None else worker["lag"]
+        lines.append((worker["id"], worker, f"{worker['app']}: lag {lag}; {', '.join(counts) or 'no partitions'}"))
+    width = max(len(name) for name, _, _ in lines)
+    for name, part, where in lines:
+        restarts = f" (restarted {part['restarts']} times)" if part["restarts"] else ""
+        console.print(f"{name:<{width}}  {_life_in_words(part):<17}  {where}{restarts}")
     if shown["ready"]:
         console.print("Ready.")
         return
-    waiting = [name for name in SERVERS if name in shown and not shown[name]["ready"]]
-    waiting += [worker["id"] for worker in shown["workers"] if not worker["ready"]]
+    waiting = [name for name, part, _ in lines if not part["ready"]]
     logs = StateFolder(state.resolve()).logs
     console.print(f"Not ready ({shown['phase']}): waits for {', '.join(waiting) or 'the last steps'}; see {logs}.")
 
 
-def _pid(part: dict[str, Any]) -> str:
-    return str(part["pid"]) + ("" if part["ready"] else " (starting)") if part["pid"] else "down"
+def _life_in_words(part: dict[str, Any]) -> str:
+    if not part["pid"]:
+        return "down"
+    return f"{part['pid']}" if part["ready"] else f"{part['pid']} starting"

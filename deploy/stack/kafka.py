@@ -13,7 +13,7 @@ from pathlib import Path
 
 from deploy.stack import probes
 from deploy.stack.fetch import Cache
-from deploy.stack.java import FLAGS, archive_flags, class_path, java_env, java_path, keep_archive
+from deploy.stack.java import FLAGS, class_path, java_env, java_path
 from deploy.stack.processes import Command
 from deploy.stack.state import LOOPBACK
 
@@ -98,13 +98,8 @@ class Kafka:
             self._run(
                 "kafka.tools.StorageTool", "format", "--standalone", "-t", cluster_id(), "-c", str(self.config_file)
             )
-        archive = archive_flags(self._archive, self._fresh_archive)
-        argv = (java_path(), *MEMORY, *FLAGS, *archive, *self._classes, "kafka.Kafka", str(self.config_file))
+        argv = (java_path(), *MEMORY, *FLAGS, *self._classes, "kafka.Kafka", str(self.config_file))
         return Command(argv=argv, env=java_env(), cwd=self.data)
-
-    def after(self) -> None:
-        """Keeps the class archive that the first run leaves."""
-        keep_archive(self._archive, self._fresh_archive)
 
     async def ready(self) -> bool:
         """Whether the broker processes requests."""
@@ -114,14 +109,6 @@ class Kafka:
     def _classes(self) -> tuple[str, ...]:
         quiet = ("-Dorg.slf4j.simpleLogger.defaultLogLevel=warn", "-Dorg.slf4j.simpleLogger.showDateTime=true")
         return (*quiet, "-cp", class_path([self.cache.kafka]))
-
-    @property
-    def _archive(self) -> Path:
-        return self.cache.root / f"{self.cache.kafka.name}.jsa"
-
-    @property
-    def _fresh_archive(self) -> Path:
-        return self.data / "classes.jsa"
 
     def _run(self, *arguments: str) -> None:
         command = (java_path(), "-Xmx96m", *FLAGS, *self._classes, *arguments)

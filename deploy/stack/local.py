@@ -69,10 +69,10 @@ def supervisor(folder: StateFolder, plan: Plan, *, told: Told) -> Supervisor:
         passwords["registry"],
     )
     servers = [
-        Part("kafka", kafka.prepare, kafka.ready, after=kafka.after),
+        Part("kafka", kafka.prepare, kafka.ready),
         Part("postgres", postgres.prepare, postgres.ready),
         Part("valkey", valkey.prepare, valkey.ready),
-        Part("registry", registry.prepare, registry.ready, needs=("postgres", "databases"), after=registry.after),
+        Part("registry", registry.prepare, registry.ready, needs=("postgres", "databases")),
     ]
     steps = [
         _step(folder, "topics", needs=("kafka",)),
@@ -118,7 +118,6 @@ def python_env() -> dict[str, str]:
         **java_env(),
         "PYTHONPATH": f"{ROOT}:{ROOT / 'proto' / 'gen'}",
         "PYTHONUNBUFFERED": "1",
-        "PYTHONDONTWRITEBYTECODE": "1",
         "LC_ALL": "C.UTF-8",
     }
 

@@ -117,7 +117,8 @@ class Log:
 
     def tail(self, lines: int = 5) -> str:
         """The last lines, for an error message."""
-        return "\n".join(self.path.read_text(errors="replace").splitlines()[-lines:])
+        written = [line for line in self.path.read_text(errors="replace").splitlines() if line.strip()]
+        return "\n".join(written[-lines:])
 
     def close(self) -> None:
         """Closes the file."""

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from deploy.stack import probes
 from deploy.stack.fetch import Cache
-from deploy.stack.java import FLAGS, archive_flags, java_env, java_path, keep_archive
+from deploy.stack.java import FLAGS, java_env, java_path
 from deploy.stack.postgres import REGISTRY_DATABASE
 from deploy.stack.processes import Command
 from deploy.stack.state import LOOPBACK, write_private
@@ -72,26 +72,14 @@ class Registry:
             "apicurio.storage.snapshot.location": str(self.data),
             "apicurio.import.work-dir": str(self.data),
         }
-        file = self.data / "registry.properties"
+        # Found there by itself: an option that names it would be read as a URI, and a blank in the path would end it.
+        file = self.data / "config" / "application.properties"
+        file.parent.mkdir(mode=0o700, exist_ok=True)
         write_private(file, "".join(f"{key}={value}\n" for key, value in config.items()).encode())
-        locate = f"-Dquarkus.config.locations={file}"
         jar = str(self.cache.registry / "quarkus-run.jar")
-        archive = archive_flags(self._archive, self._fresh_archive)
-        argv = (java_path(), *MEMORY, *FLAGS, *archive, locate, f"-Djava.io.tmpdir={self.data}", "-jar", jar)
+        argv = (java_path(), *MEMORY, *FLAGS, f"-Djava.io.tmpdir={self.data}", "-jar", jar)
         return Command(argv=argv, env=java_env(), cwd=self.data)
-
-    def after(self) -> None:
-        """Keeps the class archive that the first run leaves."""
-        keep_archive(self._archive, self._fresh_archive)
 
     async def ready(self) -> bool:
         """Whether the API that clients use answers from its database."""
         return await probes.http(self.port, "/apis/ccompat/v7/subjects")
-
-    @property
-    def _archive(self) -> Path:
-        return self.cache.root / f"{self.cache.registry.name}.jsa"
-
-    @property
-    def _fresh_archive(self) -> Path:
-        return self.data / "classes.jsa"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from urllib.parse import quote
 
 from deploy.stack.postgres import DATABASE, Postgres
 from deploy.stack.state import LOOPBACK, StateFolder
@@ -51,7 +52,7 @@ class RunningStack:
 
     def shown_dsn(self, role: str) -> str:
         """The same without the password, which libpq then takes from the state folder's password file."""
-        return f"postgresql://{role}@{LOOPBACK}:{self.ports['postgres']}/{DATABASE}?passfile={self.folder.passfile}"
+        return f"postgresql://{role}@{LOOPBACK}:{self.ports['postgres']}/{DATABASE}?passfile={quote(str(self.folder.passfile))}"
 
     @property
     def recommender_dsn(self) -> str:

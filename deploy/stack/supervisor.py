@@ -42,8 +42,6 @@ class Part:
     prepare: Callable[[], Command]
     ready: Callable[[], Awaitable[bool]]
     needs: tuple[str, ...] = ()
-    after: Callable[[], None] | None = None
-    """Called each time that it has ended."""
     death_signal: signal.Signals | None = None
     """What it gets when the supervisor is killed; its stop signal if None."""
     ready_timeout_s: float = 60.0
@@ -189,8 +187,6 @@ class Supervisor:
         await asyncio.wait({output}, timeout=1.0)
         output.cancel()
         live.process, live.identity, live.ready = None, None, False
-        if part.after is not None:
-            await asyncio.to_thread(part.after)
         self._write()
         if not in_time:
             return f"did not serve within {part.ready_timeout_s:.0f} s"

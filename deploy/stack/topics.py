@@ -34,10 +34,7 @@ def ensure_topics(
     client = admin(bootstrap, client_settings)
     wanted = list(topics(prefix).values())
     existing = _partitions(client)
-    differing = [topic for topic in wanted if existing.get(topic.name, topic.partitions) != topic.partitions]
-    if differing:
-        told = ", ".join(f"{t.name} has {existing[t.name]} partitions instead of {t.partitions}" for t in differing)
-        raise TopicsDiffer(f"{told}: replay into a new journal, or use another state folder or prefix")
+    _check(wanted, existing)
     missing = [topic for topic in wanted if topic.name not in existing]
     new = [NewTopic(topic.name, topic.partitions, replication, config=topic.config) for topic in missing]
     # The client refuses an empty list.
@@ -45,11 +42,12 @@ def ensure_topics(
         try:
             future.result(timeout=TIMEOUT_S)
         except KafkaException as error:
-            # Another start was faster; what it made is checked like any other.
+            # Another start was faster, or the broker had not heard of it yet; it is checked like any other below.
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise
     _settle(client, [topic for topic in wanted if topic.name in existing])
     _wait_until_led(client, {topic.name for topic in wanted})
+    _check(wanted, _partitions(client))
     return [topic.name for topic in missing]
 
 
@@ -59,6 +57,14 @@ def admin(bootstrap: str, settings: Mapping[str, str] | None = None) -> AdminCli
 
     # Refused connections while a broker starts are expected: they come out as errors of the calls, not as lines.
     return AdminClient({"bootstrap.servers": bootstrap, "log_level": 0, **(settings or {})})
+
+
+def _check(wanted: list[Topic], existing: Mapping[str, int]) -> None:
+    """Raises TopicsDiffer where a topic that exists has another number of partitions."""
+    differing = [topic for topic in wanted if existing.get(topic.name, topic.partitions) != topic.partitions]
+    if differing:
+        told = ", ".join(f"{t.name} has {existing[t.name]} partitions instead of {t.partitions}" for t in differing)
+        raise TopicsDiffer(f"{told}: replay into a new journal, or use another state folder or prefix")
 
 
 def _partitions(client: AdminClient) -> dict[str, int]:
