@@ -78,5 +78,5 @@ bench: setup
 	$(RUN)/python -m tests.bench $(ARGS)
 
 fmt: setup
-	$(RUN)/ruff check --fix --select I,F401,UP,RUF100 .
+	$(RUN)/ruff check --fix-only --fixable I,F401,UP,RUF100 .
 	$(RUN)/ruff format .

@@ -9,13 +9,13 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import protovalidate
+
+from agents.step import STEP_VERSION
 from oo.v1 import journal_pb2, reaction_pb2, signal_pb2
 from streams.record import Record
 from tables import ids
 from tables.backlog import to_ms
 from tables.zones import TZDATA_VERSION, zone
-
-from agents.step import STEP_VERSION
 
 WRITER = "admit/1"
 

@@ -13,15 +13,15 @@ from typing import Any
 
 import faust
 from faust.types import StreamT
+
+from agents.admission import Door, Refused
+from agents.refuse import DeadLetters, Refusal, clock_ms
 from oo.v1 import reaction_pb2, signal_pb2
 from streams.frames import BadFrame, Schemas
 from streams.partitions import Partitions
 from streams.producer import Delivered, Producer
 from streams.record import Batch, Record
 from streams.topics import Topic
-
-from agents.admission import Door, Refused
-from agents.refuse import DeadLetters, Refusal, clock_ms
 
 YIELD_S = 0.010
 """The longest that a batch holds the event loop before others get a turn."""
@@ -71,9 +71,7 @@ def build(app: faust.App, *, admits: dict[str, Admit], topics: dict[str, Topic])
     return [_declare(app, topics[name].name, admit.handle, name=f"admit-{name}") for name, admit in admits.items()]
 
 
-def _declare(
-    app: faust.App, topic: str, handle: Callable[[Batch], Awaitable[None]], *, name: str
-) -> Partitions:
+def _declare(app: faust.App, topic: str, handle: Callable[[Batch], Awaitable[None]], *, name: str) -> Partitions:
     partitions = Partitions(app, topic, handle)
 
     @app.agent(app.topic(topic), name=name)

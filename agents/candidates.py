@@ -10,7 +10,6 @@ from dataclasses import dataclass
 from oo.v1 import decision_pb2, row_pb2
 from tables import backlog
 
-
 TASKS_MAX = 40
 """Tasks on one slate; past it those that rank lowest are left out, and the decision says how many."""
 GENERATED_MAX = 16

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import numpy as np
-from oo.v1 import decision_pb2, journal_pb2, policy_pb2, row_pb2
-from tables import ids
-from tables.zones import TZDATA_VERSION
 
 from agents import candidates, eligibility, features, outcomes, why
 from agents.candidates import Proposal
 from agents.policies import POLICIES
-
+from oo.v1 import decision_pb2, journal_pb2, policy_pb2, row_pb2
+from tables import ids
+from tables.zones import TZDATA_VERSION
 
 
 def decide(

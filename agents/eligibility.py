@@ -4,9 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from oo.v1 import decision_pb2, row_pb2
-
 from agents.candidates import Proposal
+from oo.v1 import decision_pb2, row_pb2
 
 SNOOZED = "snoozed"
 COOLING_DOWN = "cooling-down"

@@ -8,12 +8,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from agents.candidates import GAP_MS_MAX, MINUTE_MS, Calendar, Proposal
 from oo.v1 import decision_pb2, outcome_pb2, row_pb2
 from tables import windows
 from tables.windows import DAY_MS, HOUR_MS
 from tables.zones import local, part_of_day
-
-from agents.candidates import GAP_MS_MAX, MINUTE_MS, Calendar, Proposal
 
 VERSION = 1
 
@@ -95,7 +94,9 @@ def moment(row: row_pb2.UserRow, *, calendar: Calendar, now_ms: int) -> Moment:
             )
         )
     }
-    return Moment(now_ms=now_ms, part=part, often_done_now=shared["done_in_this_part"] >= ONE // 2, base=base, calendar=calendar)
+    return Moment(
+        now_ms=now_ms, part=part, often_done_now=shared["done_in_this_part"] >= ONE // 2, base=base, calendar=calendar
+    )
 
 
 def vector(proposal: Proposal, *, at: Moment) -> tuple[int, ...]:

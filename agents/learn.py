@@ -16,6 +16,11 @@ from typing import Any
 
 import faust
 from faust.types import StreamT
+
+from agents.features import VERSION, D
+from agents.policies import POLICIES
+from agents.reward import DEFAULT, config_hash
+from agents.step import STEP_VERSION
 from oo.v1 import journal_pb2, policy_pb2, row_pb2
 from streams.frames import Schemas
 from streams.partitions import Partitions
@@ -24,11 +29,6 @@ from streams.record import Batch, Record
 from streams.topics import Topic
 from tables import sums as sums_table
 from tables.zones import TZDATA_VERSION
-
-from agents.features import VERSION, D
-from agents.policies import POLICIES
-from agents.reward import DEFAULT, config_hash
-from agents.step import STEP_VERSION
 
 logger = logging.getLogger(__name__)
 
@@ -51,9 +51,7 @@ def add_up(parts: list[row_pb2.Sums]) -> row_pb2.Sums:
     for part in counted:
         part_gram, part_moment, part_n = sums_table.at_landmark(part, landmark=landmark)
         gram, moment, n = gram + part_gram, moment + part_moment, n + part_n
-    return row_pb2.Sums(
-        feature_version=VERSION, landmark=landmark, n=n, gram=gram.tolist(), moment=moment.tolist()
-    )
+    return row_pb2.Sums(feature_version=VERSION, landmark=landmark, n=n, gram=gram.tolist(), moment=moment.tolist())
 
 
 @dataclass(slots=True)

@@ -5,12 +5,10 @@ Works on the copy of the row that `step` hands through. A decision counts for le
 
 from __future__ import annotations
 
-from oo.v1 import decision_pb2, outcome_pb2, policy_pb2, reaction_pb2, row_pb2
-from tables import sums
-
 from agents import features
 from agents.reward import reward_64
-
+from oo.v1 import decision_pb2, outcome_pb2, policy_pb2, reaction_pb2, row_pb2
+from tables import sums
 
 PENDING_MAX = 16
 """Decisions that can still be learned from; a later reaction to an older one counts in the windows only."""
@@ -35,9 +33,7 @@ def is_open(pending: row_pb2.PendingDecision) -> bool:
     return bool(pending.seen_ms) and pending.outcome == outcome_pb2.Outcome.KIND_UNSPECIFIED
 
 
-def see(
-    row: row_pb2.UserRow, pending: row_pb2.PendingDecision | None, *, event_ms: int
-) -> list[outcome_pb2.Outcome]:
+def see(row: row_pb2.UserRow, pending: row_pb2.PendingDecision | None, *, event_ms: int) -> list[outcome_pb2.Outcome]:
     """The client has displayed the tip. Saying it again, or of a decision that is gone, changes nothing."""
     if pending is None or pending.seen_ms or pending.kind == decision_pb2.Decision.NONE:
         return []
@@ -81,9 +77,7 @@ def completed(
         corrects = pending.outcome
         pending.corrected = corrects != outcome_pb2.Outcome.KIND_UNSPECIFIED
         return [
-            _settle(
-                row, pending, kind=outcome_pb2.Outcome.DONE, corrects=corrects, event_ms=event_ms, config=config
-            )
+            _settle(row, pending, kind=outcome_pb2.Outcome.DONE, corrects=corrects, event_ms=event_ms, config=config)
         ]
     if pending.decision_id != row.current_decision_id:
         return []
@@ -91,9 +85,7 @@ def completed(
     return [_outcome(pending, kind=outcome_pb2.Outcome.DONE_ELSEWHERE, event_ms=event_ms)]
 
 
-def expire(
-    row: row_pb2.UserRow, *, now_ms: int, config: policy_pb2.DecisionConfig
-) -> list[outcome_pb2.Outcome]:
+def expire(row: row_pb2.UserRow, *, now_ms: int, config: policy_pb2.DecisionConfig) -> list[outcome_pb2.Outcome]:
     """Closes what was seen and not reacted to inside the window, and drops what is too old to be corrected."""
     found = []
     for pending in row.pending:

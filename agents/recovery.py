@@ -31,9 +31,7 @@ class Recovered:
     """The greatest journal offset among the rows."""
 
 
-async def recover(
-    changelog: AsyncIterator[list[Record]], *, schemas: Schemas, topic_id: bytes
-) -> Recovered:
+async def recover(changelog: AsyncIterator[list[Record]], *, schemas: Schemas, topic_id: bytes) -> Recovered:
     """Read the changelog to its end. Rows of another journal (another topic id) give way to rows of this one."""
     greatest: dict[bytes, tuple[tuple[bool, int], bytes]] = {}
     last: dict[bytes, bytes] = {}

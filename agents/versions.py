@@ -8,13 +8,12 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Iterator, Mapping
 
-from oo.v1 import policy_pb2
-from streams.frames import Schemas
-from streams.reader import Tail
-
 from agents.policies import POLICIES
 from agents.reward import DEFAULT, config_hash
 from agents.step import InForce
+from oo.v1 import policy_pb2
+from streams.frames import Schemas
+from streams.reader import Tail
 
 WAIT_S_MAX = 30.0
 

@@ -23,9 +23,7 @@ def version_at(row: row_pb2.PartitionRow, *, offset: int) -> str:
     return version
 
 
-def apply(
-    row: row_pb2.PartitionRow, mark: journal_pb2.Mark, *, offset: int, committed: int
-) -> row_pb2.PartitionRow:
+def apply(row: row_pb2.PartitionRow, mark: journal_pb2.Mark, *, offset: int, committed: int) -> row_pb2.PartitionRow:
     """The partition row with this mark in it.
 
     A mark read again, or one whose sequence is not above the one in force, changes nothing. Marks below the committed

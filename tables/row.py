@@ -72,9 +72,7 @@ def take(row: row_pb2.UserRow, record: journal_pb2.JournalRecord, *, now_ms: int
             del row.sources[:-SOURCES_MAX]
     if record.event_key:
         pairs = [
-            pair
-            for pair in zip(row.event_keys, row.event_key_times_ms, strict=True)
-            if pair[1] > now_ms - EVENT_KEY_MS
+            pair for pair in zip(row.event_keys, row.event_key_times_ms, strict=True) if pair[1] > now_ms - EVENT_KEY_MS
         ]
         pairs = [*pairs, (record.event_key, now_ms)][-EVENT_KEYS_MAX:]
         del row.event_keys[:]

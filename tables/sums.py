@@ -15,6 +15,7 @@ from math import sqrt
 
 import numpy as np
 import numpy.typing as npt
+
 from oo.v1 import row_pb2
 
 Ints = npt.NDArray[np.int64]

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 import numpy as np
-from oo.v1 import row_pb2
 
+from oo.v1 import row_pb2
 from tables import sums
 
 

@@ -86,7 +86,9 @@ def rate_64(windows: Iterable[row_pb2.Window], *, now_ms: int, span_ms: int, rea
     """
     windows = list(windows)
     explicit = (outcome_pb2.Outcome.DONE, outcome_pb2.Outcome.SNOOZE, outcome_pb2.Outcome.DISMISS)
-    counts: dict[int, int] = {r: count(windows, now_ms=now_ms, span_ms=span_ms, reaction=r, kind=kind) for r in explicit}
+    counts: dict[int, int] = {
+        r: count(windows, now_ms=now_ms, span_ms=span_ms, reaction=r, kind=kind) for r in explicit
+    }
     return 64 * (counts[reaction] + 1) // (sum(counts.values()) + 3)
 
 
@@ -94,7 +96,9 @@ def _with(
     window: row_pb2.Window | None, cell: Cell, *, width_s: int, span_ms: int, event_ms: int, now_ms: int
 ) -> row_pb2.Window:
     first = _first_bucket(now_ms, width_s=width_s, span_ms=span_ms)
-    kept = [] if window is None else [(k, n) for k, n in zip(window.keys, window.counts, strict=True) if k >> 16 >= first]
+    kept = (
+        [] if window is None else [(k, n) for k, n in zip(window.keys, window.counts, strict=True) if k >> 16 >= first]
+    )
     bucket = event_ms // (width_s * 1000)
     if bucket >= first:
         key = bucket << 16 | cell.reaction << 8 | cell.kind << 4 | cell.part

@@ -22,6 +22,7 @@ def oo(*arguments: str, timeout_s: float = 300.0, check: bool = True) -> subproc
         text=True,
         timeout=timeout_s,
         stdin=subprocess.DEVNULL,
+        check=False,
     )
     if check and done.returncode != 0:
         raise AssertionError(f"oo {' '.join(arguments)} ended with {done.returncode}:\n{done.stdout}\n{done.stderr}")

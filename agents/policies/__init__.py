@@ -10,10 +10,10 @@ from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
-from oo.v1 import policy_pb2, row_pb2
 
 from agents.policies import lin_ts
 from agents.policies.choice import Choice
+from oo.v1 import policy_pb2, row_pb2
 
 Ints = npt.NDArray[np.int64]
 

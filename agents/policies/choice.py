@@ -49,9 +49,7 @@ def normals(raw: Words, *, shape: tuple[int, int]) -> npt.NDArray[np.float64]:
     return z.reshape(shape)
 
 
-def choose(
-    draws_won: tuple[int, ...], *, floor_permille: int, word: int, scores: tuple[float, ...]
-) -> Choice:
+def choose(draws_won: tuple[int, ...], *, floor_permille: int, word: int, scores: tuple[float, ...]) -> Choice:
     """Draws one of K candidates by p = (1 - floor) x share of draws won + floor / K.
 
     `word` is one raw 64-bit word; multiplied and shifted it falls on [0, denominator) evenly to within 2^-40.
@@ -68,6 +66,4 @@ def choose(
     while left >= numerators[chosen]:
         left -= numerators[chosen]
         chosen += 1
-    return Choice(
-        chosen=chosen, numerators=numerators, denominator=denominator, draws_won=draws_won, scores=scores
-    )
+    return Choice(chosen=chosen, numerators=numerators, denominator=denominator, draws_won=draws_won, scores=scores)

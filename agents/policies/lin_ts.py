@@ -16,11 +16,11 @@ from math import sqrt
 
 import numpy as np
 import numpy.typing as npt
-from oo.v1 import policy_pb2, row_pb2
-from tables.sums import HALF_LIFE_MS, SCALE, UNIT, triangle
 
 from agents.features import NAMES, VERSION, D
 from agents.policies.choice import Choice, choose, normals, words
+from oo.v1 import policy_pb2, row_pb2
+from tables.sums import HALF_LIFE_MS, SCALE, UNIT, triangle
 
 NAME = "lin_ts"
 
@@ -51,9 +51,7 @@ _PRIOR_VARIANCE = 0.04
 
 def prior(*, config: policy_pb2.DecisionConfig) -> policy_pb2.PolicyVersion:
     """The version in force before anything was learned."""
-    return _version(
-        _prior_mean(), np.eye(D) * sqrt(_PRIOR_VARIANCE), sequence=0, n=0, config=config
-    )
+    return _version(_prior_mean(), np.eye(D) * sqrt(_PRIOR_VARIANCE), sequence=0, n=0, config=config)
 
 
 def fit(
