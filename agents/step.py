@@ -144,12 +144,16 @@ def _take_signal(row: row_pb2.UserRow, record: journal_pb2.JournalRecord, change
             gone = backlog.remove_task(row, source=signal.source, external_id=external_id, stamp=stamp, now_ms=now_ms)
             change.slate |= gone is not None
             if gone is not None and name == "task_completed":
-                change.outcomes += outcomes.completed(
+                found = outcomes.completed(
                     row,
                     candidate=candidates.task_id(signal.source, external_id),
                     event_ms=record.event_time_ms,
                     config=policy.version.config,
                 )
+                for outcome in found:
+                    if outcome.kind == outcome_pb2.Outcome.DONE:
+                        _count(row, outcome.kind, kind=decision_pb2.Decision.TASK, event_ms=record.event_time_ms)
+                change.outcomes += found
         case "calendar_event_upserted":
             changed, overflow = backlog.upsert_event(
                 row, signal.calendar_event_upserted, source=signal.source, stamp=stamp, now_ms=now_ms
@@ -211,14 +215,7 @@ def _take_reaction(
     if taken is None:
         return
     kind = pending.kind if pending is not None else decision_pb2.Decision.TIP_KIND_UNSPECIFIED
-    cell = windows.Cell(
-        reaction=outcomes.KINDS[reaction.kind],
-        kind=kind,
-        part=part_of_day(record.event_time_ms, time_zone=row.time_zone),
-    )
-    counted = windows.add(row.windows, cell, event_ms=record.event_time_ms, now_ms=row.now_ms)
-    del row.windows[:]
-    row.windows.extend(counted)
+    _count(row, outcomes.KINDS[reaction.kind], kind=kind, event_ms=record.event_time_ms)
     change.outcomes += taken
     if pending is None:
         return
@@ -227,6 +224,15 @@ def _take_reaction(
         until_ms = row.now_ms + config.snooze_default_ms
     change.slate |= _set_aside(row, pending, record, until_ms=until_ms, config=config)
     change.reacted = pending.decision_id == row.current_decision_id
+
+
+def _count(row: row_pb2.UserRow, reaction: int, *, kind: int, event_ms: int) -> None:
+    """Counts a reaction in the windows; one that claims to be of tomorrow is of now."""
+    event_ms = min(event_ms, row.now_ms)
+    cell = windows.Cell(reaction=reaction, kind=kind, part=part_of_day(event_ms, time_zone=row.time_zone))
+    counted = windows.add(row.windows, cell, event_ms=event_ms, now_ms=row.now_ms)
+    del row.windows[:]
+    row.windows.extend(counted)
 
 
 def _set_aside(

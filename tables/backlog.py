@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from google.protobuf.timestamp_pb2 import Timestamp
-from oo.v1 import row_pb2, signal_pb2
 
+from oo.v1 import row_pb2, signal_pb2
 from tables.ids import item_key
 
 TASKS_MAX = 256
@@ -133,7 +133,7 @@ def upsert_event(
         return index is not None, None
     # Kept in the order of their start: the next one is what is asked for.
     events = sorted([*row.events, event], key=lambda e: (e.start_ms, e.source, e.external_id))
-    overflow = None
+    out, overflow = None, None
     if len(events) > EVENTS_MAX:
         out = events.pop()
         overflow = Overflow(
@@ -143,7 +143,7 @@ def upsert_event(
         )
     del row.events[:]
     row.events.extend(events)
-    return True, overflow
+    return out is not event, overflow
 
 
 def remove_event(row: row_pb2.UserRow, *, source: str, external_id: str, stamp: Stamp, now_ms: int) -> bool:
@@ -205,9 +205,7 @@ def from_ms(time_ms: int) -> Timestamp:
     return Timestamp(seconds=time_ms // 1000, nanos=time_ms % 1000 * 1_000_000)
 
 
-def _is_later(
-    row: row_pb2.UserRow, known: row_pb2.Task | row_pb2.CalendarEvent | None, key: int, stamp: Stamp
-) -> bool:
+def _is_later(row: row_pb2.UserRow, known: row_pb2.Task | row_pb2.CalendarEvent | None, key: int, stamp: Stamp) -> bool:
     written: row_pb2.Task | row_pb2.CalendarEvent | row_pb2.Tombstone | None = known
     if written is None:
         written = next((stone for stone in row.tombstones if stone.key_hash == key), None)

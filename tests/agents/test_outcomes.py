@@ -270,6 +270,27 @@ def test_a_removed_task_is_no_reaction() -> None:
     assert not ada.now.sums.n
 
 
+def test_a_seen_tip_ticked_off_in_the_file_counts_as_done_in_the_windows() -> None:
+    ada = with_tip()
+    ada.react("SEEN")
+    ada.take(completed("a"))
+    assert counted(ada, "DONE") == 1
+
+
+def test_an_unseen_tip_ticked_off_in_the_file_is_no_reaction() -> None:
+    ada = with_tip()
+    ada.take(completed("a"))
+    assert counted(ada, "DONE") == 0
+
+
+def test_a_reaction_that_claims_to_be_of_tomorrow_counts_as_of_now() -> None:
+    ada = with_tip()
+    ada.react("DISMISS", event_ms=ada.time_ms + 20 * HOUR_MS)
+    assert counted(ada, "DISMISS") == 1
+    ada.take(activity(), after_ms=3 * HOUR_MS)
+    assert counted(ada, "DISMISS") == 0
+
+
 # Superseded decisions
 
 

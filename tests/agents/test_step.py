@@ -31,6 +31,7 @@ from tests.agents.build import (
     event,
     event_removed,
     frozen,
+    in_force,
     profile,
     reaction,
     removed,
@@ -224,6 +225,14 @@ def test_the_next_wake_is_always_after_now() -> None:
         ada.take(task(f"n{n}"), after_ms=1)
 
 
+def test_the_next_wake_is_after_now_under_a_configuration_that_gives_no_time_at_all() -> None:
+    ada = Person(policy=in_force(tip_valid_ms=0, none_valid_ms=0, reaction_window_ms=0, snooze_default_ms=0))
+    for n in range(20):
+        ada.take(task(f"n{n}"))
+        ada.react(("SEEN", "SNOOZE")[n % 2])
+        assert ada.now.next_wake_ms > ada.now.now_ms
+
+
 def test_a_snoozed_task_comes_back_when_its_time_is_up() -> None:
     ada = person_with_task_on_show()
     until_ms = ada.time_ms + 20 * MINUTE_MS
@@ -273,6 +282,18 @@ def test_the_record_at_the_fence_gives_the_same_row_object_and_no_outputs() -> N
     ada = person_with_task_on_show()
     before = ada.row
     assert ada.take_entry(ada.log[-1][0]) == NOTHING
+    assert ada.row is before
+
+
+@pytest.mark.parametrize("offset", [1, 2])
+def test_the_fence_alone_holds_back_what_no_rule_about_duplicates_knows(offset: int) -> None:
+    # Tips from a language model have neither a source position nor a producer's id.
+    ada = Person()
+    ada.take(activity())
+    ada.take(written("x", expires_ms=MONDAY_MS + DAY_MS))
+    before = ada.row
+    again = entry(written("y", expires_ms=MONDAY_MS + DAY_MS), offset=offset, time_ms=ada.time_ms)
+    assert ada.take_entry(again) == NOTHING
     assert ada.row is before
 
 
@@ -526,6 +547,15 @@ def test_a_full_calendar_keeps_the_256_next_events_and_hands_back_the_rest() -> 
     known |= {o.signal.calendar_event_upserted.external_id for o in handed_back}
     assert len(known) == 300
     assert [e.start_ms for e in ada.now.events] == sorted(e.start_ms for e in ada.now.events)
+
+
+def test_an_event_that_finds_no_place_changes_nothing_for_an_unseen_tip() -> None:
+    ada = Person(policy=BLUNT)
+    for n in range(backlog.EVENTS_MAX):
+        ada.take(event(f"e{n}", start_ms=MONDAY_MS + DAY_MS, end_ms=MONDAY_MS + DAY_MS), after_ms=1)
+    outputs = ada.take(event("late", start_ms=MONDAY_MS + 2 * DAY_MS, end_ms=MONDAY_MS + 2 * DAY_MS))
+    assert [one.reason for one in outputs.overflows] == ["calendar-full"]
+    assert outputs.decision is None
 
 
 def test_tombstones_are_bounded() -> None:
