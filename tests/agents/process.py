@@ -1,0 +1,130 @@
+"""A process of ours on real servers, with topics of its own: to start, stop and kill, and to speak to through Kafka."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+import uuid
+from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
+from typing import Self
+
+from confluent_kafka import Producer as PlainProducer
+from google.protobuf.message import Message
+
+from deploy.stack.running import RunningStack
+from deploy.stack.topics import ensure_topics
+from oo.v1.dead_letter_pb2 import DeadLetter
+from streams.frames import Schemas
+from streams.reader import committed, end_offsets, read_partition, topic_ids
+from streams.record import Record
+from streams.topics import topics
+
+ROOT = Path(__file__).resolve().parents[2]
+PATIENCE_S = 90.0
+"""How long a test waits for what must come; never how long something may take."""
+
+
+def until(done: Callable[[], bool], *, alive: AgentProcess | None = None) -> None:
+    """Wait until it is so."""
+    deadline_s = time.monotonic() + PATIENCE_S
+    while not done():
+        if time.monotonic() > deadline_s:
+            raise AssertionError(f"it did not come to be:\n{alive.log() if alive else ''}")
+        time.sleep(0.05)
+
+
+class Topics:
+    """Topics and subjects under a prefix that nobody else uses."""
+
+    def __init__(self, servers: RunningStack) -> None:
+        self.prefix = f"t{uuid.uuid4().hex[:8]}."
+        self.bootstrap = servers.bootstrap
+        ensure_topics(self.bootstrap, self.prefix)
+        self._names = {short: topic.name for short, topic in topics(self.prefix).items()}
+        self._schemas = Schemas(servers.registry_url, self.prefix)
+        asyncio.run(self._schemas.register())
+        self._producer = PlainProducer({"bootstrap.servers": self.bootstrap, "partitioner": "murmur2_random"})
+
+    def close(self) -> None:
+        self._schemas.close()
+
+    def topic_id(self, short: str) -> bytes:
+        return asyncio.run(topic_ids(self.bootstrap, [self._names[short]]))[self._names[short]]
+
+    def produce(self, short: str, values: Sequence[Message | bytes], *, partition: int = 0) -> None:
+        """Return once Kafka has them all."""
+        for value in values:
+            data = value if isinstance(value, bytes) else self._schemas.frame(short, value)
+            self._producer.produce(self._names[short], key=b"k", value=data, partition=partition)
+        assert self._producer.flush(PATIENCE_S) == 0
+
+    def read(self, short: str, *, partition: int = 0) -> list[Record]:
+        async def all_of_it() -> list[Record]:
+            lists = read_partition(self.bootstrap, self._names[short], partition)
+            return [record async for records in lists for record in records]
+
+        return asyncio.run(all_of_it())
+
+    def dead_letters(self) -> list[DeadLetter]:
+        letters = []
+        for record in self.read("dead-letters"):
+            letter = self._schemas.unframe("dead-letters", record.value)
+            assert isinstance(letter, DeadLetter)
+            letters.append(letter)
+        return letters
+
+    def committed(self, process: str, short: str, *, partition: int = 0) -> int:
+        """The group's committed offset; 0 before the first."""
+        return asyncio.run(committed(self.bootstrap, f"oo-{process}", self._names[short]))[partition] or 0
+
+    def end(self, short: str, *, partition: int = 0) -> int:
+        return asyncio.run(end_offsets(self.bootstrap, self._names[short]))[partition]
+
+
+class AgentProcess:
+    """`python -m agents NAME` as the supervisor starts it."""
+
+    def __init__(self, name: str, servers: RunningStack, under: Topics, folder: Path, more: Mapping[str, str]) -> None:
+        self.name = name
+        self._log = folder / f"{name}.log"
+        self._environment = {
+            **servers.environment(name),
+            "OO_TOPIC_PREFIX": under.prefix,
+            # The group outlives a test: a name of its own lets the next test's process in at once.
+            "OO_WORKER_ID": f"{name}-{uuid.uuid4().hex[:6]}",
+            "OO_DATA_DIR": str(folder / name),
+            "PYTHONPATH": f"{ROOT}:{ROOT / 'proto' / 'gen'}",
+            "PATH": os.environ["PATH"],
+            **more,
+        }
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> Self:
+        with self._log.open("ab") as log:
+            self._process = subprocess.Popen(
+                (sys.executable, "-m", "agents", self.name), env=self._environment, cwd=self._log.parent, stderr=log
+            )
+        return self
+
+    def kill(self) -> None:
+        self._end(signal.SIGKILL)
+
+    def stop(self) -> int:
+        """Ask it to end, and return its exit status."""
+        return self._end(signal.SIGTERM)
+
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
+    def log(self) -> str:
+        return self._log.read_text(encoding="utf-8", errors="replace")[-6000:]
+
+    def _end(self, number: signal.Signals) -> int:
+        assert self._process is not None
+        self._process.send_signal(number)
+        return self._process.wait(PATIENCE_S)
