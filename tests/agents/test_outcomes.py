@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from agents import features
-from agents.outcomes import PENDING_MAX, PENDING_MS
+from agents.outcomes import PENDING_MS
 from agents.step import NOTHING
 from oo.v1 import outcome_pb2, row_pb2
 from tables import sums, windows
@@ -344,7 +344,7 @@ def test_the_row_holds_the_last_sixteen_decisions() -> None:
     ada = Person(policy=BLUNT)
     for n in range(40):
         ada.take(task(f"t{n}", priority=1), after_ms=MINUTE_MS)
-    assert len(ada.now.pending) == PENDING_MAX
+    assert len(ada.now.pending) == 16
     assert ada.now.pending[-1].decision_id == ada.current
 
 

@@ -372,6 +372,13 @@ def test_a_producers_duplicate_is_known_for_256_ids() -> None:
     assert ada.row is not before
 
 
+def test_producers_ids_of_more_than_seven_days_ago_leave_the_row() -> None:
+    ada = Person()
+    ada.take(activity(), event_id="one")
+    ada.take(activity(), event_id="two", after_ms=EVENT_KEY_MS)
+    assert len(ada.now.event_keys) == len(ada.now.event_key_times_ms) == 1
+
+
 def test_source_partitions_are_remembered_up_to_64() -> None:
     ada = Person()
     for number in range(SOURCES_MAX + 10):
@@ -412,6 +419,13 @@ def test_of_two_upserts_of_the_same_time_the_greater_source_offset_wins() -> Non
     ada = Person()
     ada.take(task("a", title="First"), event_ms=MONDAY_MS, source_offset=8)
     ada.take(task("a", title="Second"), event_ms=MONDAY_MS, source_offset=9)
+    assert ada.now.tasks[0].title == "Second"
+
+
+def test_of_two_upserts_of_the_same_time_and_offset_in_two_partitions_the_later_in_the_journal_wins() -> None:
+    ada = Person()
+    ada.take(task("a", title="First"), event_ms=MONDAY_MS, source_offset=8, partition=0)
+    ada.take(task("a", title="Second"), event_ms=MONDAY_MS, source_offset=8, partition=1)
     assert ada.now.tasks[0].title == "Second"
 
 

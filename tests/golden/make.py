@@ -144,7 +144,8 @@ def journal() -> tuple[list[Entry], list[policy_pb2.PolicyVersion]]:
 
 def _next(chance: random.Random, row: row_pb2.UserRow, *, user: str, time_ms: int) -> tuple[Payload, int]:
     """What the person or their sources say next, and when it happened."""
-    event_ms = time_ms - (chance.randrange(3 * HOUR_MS) if chance.random() < 0.2 else 0)
+    # Told late, or by a clock that is ahead.
+    event_ms = time_ms - (chance.randrange(-HOUR_MS, 3 * HOUR_MS) if chance.random() < 0.2 else 0)
     one = chance.choice(row.tasks).external_id if row.tasks else "none"
     current = next((p for p in row.pending if p.decision_id == row.current_decision_id), None)
     if current is not None and chance.random() < 0.45:
@@ -169,6 +170,9 @@ def _next(chance: random.Random, row: row_pb2.UserRow, *, user: str, time_ms: in
             )  # fmt: skip
             return new, event_ms
         case "completed":
+            if current is not None and current.candidate.startswith("task:") and chance.random() < 0.7:
+                # What is on show is ticked off in the file.
+                one = current.candidate.split("/", 1)[1]
             return completed(one, user=user), event_ms
         case "removed":
             return removed(one, user=user), event_ms
