@@ -31,7 +31,12 @@ class Recovered:
     """The greatest journal offset among the rows."""
 
 
-async def recover(changelog: AsyncIterator[list[Record]], *, schemas: Schemas, topic_id: bytes) -> Recovered:
+async def recover(
+    changelog: AsyncIterator[list[Record]],
+    *,
+    schemas: Schemas,  # noqa: ARG001 - rows are read by their fence alone; drop it with the callers
+    topic_id: bytes,
+) -> Recovered:
     """Read the changelog to its end. Rows of another journal (another topic id) give way to rows of this one."""
     greatest: dict[bytes, tuple[tuple[bool, int], bytes]] = {}
     last: dict[bytes, bytes] = {}

@@ -206,10 +206,9 @@ async def _core(process: _Process, stack: AsyncExitStack) -> list[Partitions]:
 
 
 async def _publish(process: _Process, stack: AsyncExitStack) -> list[Partitions]:
+    from agents import publish
     from connectors.tip_progress import TipProgress
     from connectors.valkey import TipStore
-
-    from agents import publish
 
     settings, topic = process.settings, process.table["tips"]
     assert settings.valkey_url is not None, "publish needs OO_VALKEY_URL"
@@ -240,9 +239,8 @@ async def _publish(process: _Process, stack: AsyncExitStack) -> list[Partitions]
 
 
 async def _record(process: _Process, stack: AsyncExitStack) -> list[Partitions]:
-    from connectors.postgres.sink import Sink
-
     from agents import record
+    from connectors.postgres.sink import Sink
 
     settings, table = process.settings, process.table
     assert settings.recommender_dsn is not None, "record needs OO_RECOMMENDER_DSN"

@@ -11,12 +11,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import psycopg
+from psycopg import sql
+from psycopg.conninfo import make_conninfo
+
 from connectors.postgres.migrate import migrate
 from connectors.postgres.roles import ROLES
 from deploy.stack.postgres import Postgres
 from deploy.stack.state import free_port
-from psycopg import sql
-from psycopg.conninfo import make_conninfo
 
 PASSWORDS = {role: f"{role}-secret" for role in ("postgres", *ROLES)}
 PATIENCE_S = 120.0

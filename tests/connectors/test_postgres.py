@@ -384,7 +384,7 @@ def test_a_broken_batch_leaves_nothing_and_the_next_call_connects_again(postgres
                 # The slate's table is locked, and the sink's session dies in the middle of its transaction.
                 admin.execute("BEGIN; LOCK recommender.tip_scores")
                 call = asyncio.create_task(sink.record_decisions([_decision(1)]))
-                while not admin.execute(  # noqa: ASYNC110 - the server has no event to wait for
+                while not admin.execute(
                     "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE NOT granted"
                     " AND relation = 'recommender.tip_scores'::regclass"
                 ).fetchall():
