@@ -35,6 +35,8 @@ SPENT_MAX = 64
 DAY_S = 24 * 3600
 PUBLISH_BATCH_MAX = 256
 """Tips sent to Valkey in one pipeline."""
+READ_BATCH_MAX = 128
+"""Reads in one pipeline."""
 
 Unreachable = (ValkeyError, OSError, TimeoutError)
 """What a call raises when Valkey is down, slow or refuses: catch these and say so."""
@@ -116,6 +118,16 @@ class Standing:
     spent: bool
 
 
+def _standing(answer: list[bytes | int]) -> Standing | None:
+    if not answer:
+        return None
+    epoch, offset, body, spent = answer
+    assert isinstance(epoch, bytes)
+    assert isinstance(body, bytes)
+    tip = decision_pb2.Tip.FromString(body)
+    return Standing(tip=tip, epoch=epoch.decode(), offset=int(offset), spent=bool(spent))
+
+
 class TipStore:
     """Reads and writes tips; one per process, for any number of tasks. Every call raises `Unreachable`'s kinds."""
 
@@ -129,6 +141,8 @@ class TipStore:
             health_check_interval=0,
         )
         self._client = Valkey.from_pool(pool)
+        self._asked: list[tuple[str, asyncio.Future[Standing | None]]] = []
+        self._reader: asyncio.Task[None] | None = None
 
     async def publish_tips(self, tips: Sequence[decision_pb2.Tip]) -> list[bool]:
         """Write each tip that is newer than what stands for its user; says for each whether it was written.
@@ -175,14 +189,45 @@ class TipStore:
 
     async def read(self, user_id: str) -> Standing | None:
         """The newest tip written for this user, or None before the first. It may have run out: look at its times."""
-        answer = cast("list[bytes | int]", await self._run(_READ, [tip_key(user_id), spent_key(user_id)], []))
-        if not answer:
-            return None
-        epoch, offset, body, spent = answer
-        assert isinstance(epoch, bytes) and isinstance(body, bytes)
-        return Standing(
-            tip=decision_pb2.Tip.FromString(body), epoch=epoch.decode(), offset=int(offset), spent=bool(spent)
-        )
+        answer: asyncio.Future[Standing | None] = asyncio.get_running_loop().create_future()
+        self._asked.append((user_id, answer))
+        if self._reader is None or self._reader.done():
+            self._reader = asyncio.create_task(self._read_asked())
+        return await answer
+
+    async def _read_asked(self) -> None:
+        # Those who ask during one round trip share the next: at 32 readers at once that is three times as many reads.
+        # What was asked is sent after it was asked, so nobody gets an answer older than their question.
+        while self._asked:
+            batch, self._asked = self._asked[:READ_BATCH_MAX], self._asked[READ_BATCH_MAX:]
+            try:
+                standings = await self._read_batch([user_id for user_id, _ in batch])
+            except BaseException as error:
+                for _, answer in batch:
+                    if not answer.done():
+                        answer.set_exception(error if isinstance(error, Exception) else ConnectionError("closing"))
+                if not isinstance(error, Exception):
+                    raise
+            else:
+                for (_, answer), standing in zip(batch, standings, strict=True):
+                    if not answer.done():
+                        answer.set_result(standing)
+
+    async def _read_batch(self, user_ids: Sequence[str]) -> list[Standing | None]:
+        sha = _sha(_READ)
+        for _ in range(2):
+            async with self._client.pipeline(transaction=False) as pipeline:
+                for user_id in user_ids:
+                    pipeline.evalsha(sha, 2, tip_key(user_id), spent_key(user_id))
+                answers = await pipeline.execute(raise_on_error=False)
+            if any(isinstance(answer, NoScriptError) for answer in answers):
+                await self._client.script_load(_READ)
+                continue
+            for answer in answers:
+                if isinstance(answer, Exception):
+                    raise answer
+            return [_standing(answer) for answer in answers]
+        raise NoScriptError("Valkey forgets its scripts as soon as they are loaded")
 
     async def mark_spent(self, user_id: str, decision_id: str) -> None:
         """From now on `read` says `spent` for this decision; open streams are told."""
@@ -203,6 +248,9 @@ class TipStore:
         return self._client.pubsub()
 
     async def close(self) -> None:
+        if self._reader is not None:
+            self._reader.cancel()
+            await asyncio.gather(self._reader, return_exceptions=True)
         await self._client.aclose()
         await self._client.connection_pool.disconnect()
 
