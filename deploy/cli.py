@@ -43,7 +43,6 @@ COMMANDS = {
         (("list", "dead_letters_list"), ("show", "dead_letters_show"), ("redrive", "dead_letters_redrive")),
         "What the door refused, and why; send it again.",
     ),
-    "replay": Entry("deploy.commands.operate", "replay", "Bounded, exact re-runs of the journal."),
 }
 
 
