@@ -34,6 +34,7 @@ def up(
     workers: Annotated[int, typer.Option(min=1, max=8, help="How many core workers share the partitions.")] = 1,
     demo: Annotated[bool, typer.Option("--demo/--no-demo", help="Give the user demo sample tasks when empty.")] = True,
     port: Annotated[list[str] | None, typer.Option(help="A fixed port, as PART=PORT; may be repeated.")] = None,
+    prefix: Annotated[str, typer.Option(help="Stands before every topic's name.")] = "oo.",
     servers_only: Annotated[bool, typer.Option(hidden=True)] = False,
     supervise: Annotated[bool, typer.Option(hidden=True)] = False,
 ) -> None:
@@ -48,12 +49,14 @@ def up(
         workers=workers,
         demo=demo and not servers_only,
         servers_only=servers_only,
+        prefix=prefix,
         given_ports=parse_ports(port or []),
     )
     console = Console(highlight=False, soft_wrap=True)
     if detach:
         options = [
             f"--workers={workers}",
+            f"--prefix={prefix}",
             "--demo" if demo else "--no-demo",
             *(f"--port={given}" for given in port or []),
         ]

@@ -22,7 +22,7 @@ from deploy.stack.processes import Command
 from deploy.stack.registry import Registry
 from deploy.stack.running import RunningStack
 from deploy.stack.state import StateFolder
-from deploy.stack.supervisor import Part, Step, Supervisor, Told
+from deploy.stack.supervisor import Part, Step, Supervisor, Told, end_leftovers
 from deploy.stack.valkey import Valkey
 
 SERVER_PORTS = ("kafka", "kafka-controller", "postgres", "valkey", "registry", "registry-management")
@@ -69,10 +69,10 @@ def supervisor(folder: StateFolder, plan: Plan, *, told: Told) -> Supervisor:
         passwords["registry"],
     )
     servers = [
-        Part("kafka", kafka.prepare, kafka.ready),
+        Part("kafka", kafka.prepare, kafka.ready, ends_before=("postgres", "valkey")),
         Part("postgres", postgres.prepare, postgres.ready),
         Part("valkey", valkey.prepare, valkey.ready),
-        Part("registry", registry.prepare, registry.ready, needs=("postgres", "databases")),
+        Part("registry", registry.prepare, registry.ready, needs=("postgres", "databases"), ends_before=("kafka",)),
     ]
     steps = [
         _step(folder, "topics", needs=("kafka",)),
@@ -82,7 +82,11 @@ def supervisor(folder: StateFolder, plan: Plan, *, told: Told) -> Supervisor:
     ]
     if plan.demo:
         steps.append(_step(folder, "demo", needs=(*plan.processes,)))
-    ours = [_process(stack, name, module) for name, module in plan.processes.items()]
+    workers = tuple(name for name in plan.processes if name != "edge")
+    ours = [
+        _process(stack, name, module, ends_before=workers if name == "edge" else ())
+        for name, module in plan.processes.items()
+    ]
     facts = {"ports": ports, "prefix": plan.prefix, "workers": plan.workers, "servers_only": plan.servers_only}
     return Supervisor(folder, [*servers, *ours], steps, facts=facts, told=told)
 
@@ -92,7 +96,7 @@ def _step(folder: StateFolder, name: str, *, needs: tuple[str, ...]) -> Step:
     return Step(name, Command(argv=argv, env=python_env(), cwd=folder.root), needs)
 
 
-def _process(stack: RunningStack, name: str, module: tuple[str, ...]) -> Part:
+def _process(stack: RunningStack, name: str, module: tuple[str, ...], *, ends_before: tuple[str, ...]) -> Part:
     """One of our own processes. It can be killed at any moment by its nature, so it is, when the supervisor is."""
 
     def prepare() -> Command:
@@ -109,6 +113,7 @@ def _process(stack: RunningStack, name: str, module: tuple[str, ...]) -> Part:
         partial(probes.http, stack.ports[name], path),
         needs=("kafka", "postgres", "valkey", "registry", "topics", "migrate", "schemas"),
         death_signal=signal.SIGKILL,
+        ends_before=ends_before,
     )
 
 
@@ -130,6 +135,8 @@ def run(folder: StateFolder, plan: Plan, *, told: Told, when_ready: Callable[[],
 
 
 async def _run(folder: StateFolder, plan: Plan, told: Told, when_ready: Callable[[], None]) -> None:
+    # Before the ports are chosen: what is left still holds those of last time.
+    end_leftovers(folder, told=told)
     stack = supervisor(folder, plan, told=told)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):

@@ -23,6 +23,10 @@ ROLES = ("postgres", "auth", "profile", "integrations", "recommender", "notifier
 """That log in to PostgreSQL; `postgres` is the superuser. connectors.postgres says what each may do."""
 
 
+class PortTaken(Exception):
+    """A port that was asked for belongs to another program; one line."""
+
+
 class AlreadyRunning(Exception):
     """Another supervisor holds this state folder."""
 
@@ -112,14 +116,19 @@ class StateFolder:
         write_private(self.state_file, json.dumps(state, indent=1).encode())
 
     def ports(self, names: Iterable[str], given: Mapping[str, int] | None = None) -> dict[str, int]:
-        """A loopback port for each name: the given one, else the one of last time if it is still free, else a new one."""
-        path = self.root / "ports.json"
+        """A loopback port for each name: the given one, else the one of last time if it is still free, else a new one.
+
+        Raises PortTaken where a given one is not free.
+        """
+        path, wanted = self.root / "ports.json", given or {}
         known: dict[str, int] = json.loads(path.read_text()) if path.exists() else {}
         chosen: dict[str, int] = {}
         for name in names:
-            port = (given or {}).get(name) or known.get(name)
-            if port is None or (not (given or {}).get(name) and not is_free(port)):
-                port = free_port(taken=chosen.values())
+            port = wanted.get(name) or known.get(name)
+            if name in wanted and not is_free(wanted[name]):
+                raise PortTaken(f"port {port} is taken by another program: give {name} another one, or none")
+            if port is None or not is_free(port):
+                port = free_port(taken=(*chosen.values(), *wanted.values()))
             chosen[name] = port
         known.update(chosen)
         write_private(path, json.dumps(known, indent=1).encode())

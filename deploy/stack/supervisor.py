@@ -44,6 +44,8 @@ class Part:
     needs: tuple[str, ...] = ()
     death_signal: signal.Signals | None = None
     """What it gets when the supervisor is killed; its stop signal if None."""
+    ends_before: tuple[str, ...] = ()
+    """Parts that it does not need, and that still end after it."""
     ready_timeout_s: float = 60.0
     stop_timeout_s: float = 15.0
 
@@ -92,7 +94,6 @@ class Supervisor:
 
     async def run(self, *, when_ready: Callable[[], None]) -> None:
         """Starts everything, keeps it running until `stop`, ends it in reverse order; raises StackError."""
-        end_leftovers(self._folder, told=self._told)
         self._write()
         tasks = [asyncio.create_task(self._keep(part), name=part.name) for part in self._parts.values()]
         steps = [asyncio.create_task(self._do(step), name=step.name) for step in self._steps.values()]
@@ -235,7 +236,7 @@ class Supervisor:
         self._write()
         left = dict(self._parts)
         while left:
-            needed = {need for part in left.values() for need in self._needs_of(part)}
+            needed = {need for part in left.values() for need in (*self._needs_of(part), *part.ends_before)}
             last = [part for name, part in left.items() if name not in needed]
             await asyncio.gather(*(self._end_part(part) for part in last))
             for part in last:

@@ -15,7 +15,7 @@ import pytest
 
 from deploy.stack import fetch
 from deploy.stack.processes import LOG_BYTES_MAX, Identity, Log, alive, end, identify
-from deploy.stack.state import AlreadyRunning, StateFolder, free_port, is_free
+from deploy.stack.state import AlreadyRunning, PortTaken, StateFolder, free_port, is_free
 from deploy.stack.supervisor import end_leftovers
 
 
@@ -72,6 +72,8 @@ def test_a_port_that_somebody_took_meanwhile_is_replaced(tmp_path: Path) -> None
     with http.server.HTTPServer(("127.0.0.1", first["kafka"]), http.server.BaseHTTPRequestHandler):
         assert not is_free(first["kafka"])
         assert folder.ports(["kafka"]) != first
+        with pytest.raises(PortTaken, match="give kafka another one"):
+            folder.ports(["kafka"], {"kafka": first["kafka"]})
 
 
 def test_secrets_are_made_once(tmp_path: Path) -> None:
