@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 import logging
+import re
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
@@ -63,7 +64,7 @@ def _cursor(text: str) -> Cursor:
         raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode("ascii")
         decided_ms, _, decision_id = raw.partition(":")
         number = int(decided_ms)
-        if not 0 <= number < 2**63 or not decision_id.isalnum():
+        if not 0 <= number < 2**63 or re.fullmatch(r"[!-~]{1,64}", decision_id) is None:
             raise ValueError(text)
         return Cursor(number, decision_id)
     except (ValueError, binascii.Error) as error:

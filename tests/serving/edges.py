@@ -48,7 +48,7 @@ class LiveEdge:
         if not self._mac_key_file.exists():
             self._mac_key_file.write_bytes(secrets.token_bytes(32))
         self.mac_key = self._mac_key_file.read_bytes()
-        self._key_file = folder / "signing.pem"
+        self._key_file = key or folder / "signing.pem"
         if not self._key_file.exists():
             self._key_file.write_bytes(new_signing_key())
         self.issuer = LocalIssuer.from_file(self._key_file, issuer=ISSUER, audience=AUDIENCE)
