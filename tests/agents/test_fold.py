@@ -153,6 +153,29 @@ def test_marks_below_the_committed_offset_are_dropped_and_the_one_in_force_stays
     assert [a.offset for a in by.marks.marks] == [5, 6, 7, 8]
 
 
+# Faults of our own
+
+
+def test_a_record_that_step_fails_on_changes_nothing_and_the_next_one_goes_through() -> None:
+    by = partition()
+    bad = task("a", title="Xylophone divorce lawyer")
+    # No door lets this in; a row cannot hold it.
+    bad.task_upserted.due.seconds = 1 << 60
+    outputs = by.apply(entry(bad, offset=0, time_ms=MONDAY_MS))
+    by.settle()
+    assert outputs.fault
+    assert "Xylophone" not in outputs.fault
+    assert (outputs.decision, by.rows) == (None, {})
+    assert by.apply(entry(activity(), offset=1, time_ms=MONDAY_MS)).decision is not None
+
+
+def test_a_fault_is_the_same_at_every_fold() -> None:
+    bad = task("a")
+    bad.task_upserted.due.seconds = 1 << 60
+    one = entry(bad, offset=0, time_ms=MONDAY_MS)
+    assert partition().apply(one) == partition().apply(one)
+
+
 # Batches
 
 

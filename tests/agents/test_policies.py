@@ -189,6 +189,31 @@ def test_the_posterior_covariance_is_positive_definite(taught: list[tuple[list[i
     assert np.linalg.eigvalsh(factor @ factor.T).min() > 0
 
 
+@settings(max_examples=25)
+@given(
+    st.lists(
+        st.tuples(st.lists(st.integers(-64, 64), min_size=D, max_size=D), st.integers(-64, 64)), min_size=1, max_size=12
+    )
+)
+def test_the_posterior_is_that_of_bayesian_regression_on_the_reactions_themselves(
+    taught: list[tuple[list[int], int]],
+) -> None:
+    total = sums.empty(d=D, feature_version=VERSION)
+    start_ms = MONDAY_MS // sums.HALF_LIFE_MS * sums.HALF_LIFE_MS
+    for x, reward in taught:
+        total = sums.add(total, x=x, reward=reward, time_ms=start_ms)
+    version = lin_ts.fit(total, sequence=1, config=DEFAULT, now_ms=start_ms)
+    features, rewards = np.array([x for x, _ in taught]) / ONE, np.array([r for _, r in taught]) / ONE
+    prior_mean = np.frombuffer(lin_ts.prior(config=DEFAULT).mean)
+    # By stacking the prior as rows of a least squares problem: no Gram matrix is made.
+    stacked = np.vstack([features / 0.18**0.5, np.eye(D) / 0.2])
+    wanted = np.concatenate([rewards / 0.18**0.5, prior_mean / 0.2])
+    mean, *_ = np.linalg.lstsq(stacked, wanted, rcond=None)
+    np.testing.assert_allclose(np.frombuffer(version.mean), mean, atol=1e-9)
+    factor = np.frombuffer(version.factor).reshape(D, D)
+    np.testing.assert_allclose(factor @ factor.T, np.linalg.inv(stacked.T @ stacked), atol=1e-9)
+
+
 def test_what_was_taught_long_ago_weighs_less() -> None:
     taught = planted(liked=13, disliked=15, n=40)
     far_ms = MONDAY_MS + 20 * sums.HALF_LIFE_MS

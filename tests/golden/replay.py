@@ -72,6 +72,7 @@ def replay(entries: list[Entry], *, known: dict[str, InForce], batch_seed: int |
     for one in entries:
         partition = partitions[one.partition]
         outputs = partition.apply(one)
+        assert not outputs.fault, outputs.fault
         said = _said(one, outputs)
         if said:
             yield json.dumps(said, ensure_ascii=False)

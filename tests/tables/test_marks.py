@@ -66,6 +66,12 @@ def test_marks_below_the_committed_offset_go_all_but_the_one_in_force_there() ->
     assert in_force(row, 12, 19, 20, 30) == ["b", "b", "c", "d"]
 
 
+def test_a_mark_at_the_committed_offset_makes_those_before_it_needless() -> None:
+    row = applied((5, 1, "a"), (10, 2, "b"))
+    row = marks.apply(row, mark(3, "c"), offset=30, committed=10)
+    assert [a.mark.version_id for a in row.marks] == ["b", "c"]
+
+
 def test_nothing_is_pruned_while_everything_may_come_again() -> None:
     assert len(applied((5, 1, "a"), (10, 2, "b"), (20, 3, "c")).marks) == 3
 
