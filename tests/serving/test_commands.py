@@ -12,10 +12,10 @@ from subprocess import CompletedProcess
 import httpx
 import pytest
 
-from tests.conftest import oo
 from deploy.stack.running import RunningStack
 from deploy.stack.state import StateFolder
 from oo.v1 import reaction_pb2
+from tests.conftest import oo
 from tests.serving.edges import LiveEdge
 from tests.serving.topic import messages
 from tests.serving.valkeys import ValkeyServer
