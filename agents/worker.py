@@ -33,7 +33,7 @@ from streams.producer import Producer
 from streams.reader import Tail, committed, end_offsets, read_partition, topic_ids
 from streams.record import Record
 from streams.security import Security
-from streams.topics import Topic, topics
+from streams.topics import Topic, group, topics
 
 Name = Literal["core", "publish", "record"]
 NAMES: tuple[Name, ...] = ("core", "publish", "record")
@@ -86,7 +86,7 @@ class _Process:
         self.ids = ids
         self.producer = Producer(settings.kafka_bootstrap, client_id=settings.worker_id, security=settings.security)
         self.app = create_app(
-            name,
+            group(name, prefix=settings.topic_prefix),
             bootstrap=settings.kafka_bootstrap,
             data_dir=settings.data_dir,
             worker_id=settings.worker_id,

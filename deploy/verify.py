@@ -26,7 +26,7 @@ from streams.frames import Schemas
 from streams.reader import committed, end_offsets, read_partition, topic_ids
 from streams.record import Record
 from streams.security import PLAINTEXT, Security
-from streams.topics import Topic, topics
+from streams.topics import Topic, group, topics
 
 SETTLE_S = 120.0
 """How long to wait for the workers to have taken what stands in the topics."""
@@ -34,7 +34,7 @@ TRIES = 5
 """A stack in use moves on while it is read; a difference counts only if the journal stood still."""
 SHOWN_MAX = 50
 
-GROUPS = {"journal": "oo-core", "tips": "oo-publish", "decisions": "oo-record", "outcomes": "oo-record"}
+READERS = {"journal": "core", "tips": "publish", "decisions": "record", "outcomes": "record"}
 
 
 class NotSettled(Exception):
@@ -205,7 +205,7 @@ async def _settled(live: Live, table: dict[str, Topic]) -> dict[int, int]:
     until_s = loop.time() + SETTLE_S
     while True:
         ends = await end_offsets(live.bootstrap, table["journal"].name, security=live.security)
-        behind = [name for name, group in GROUPS.items() if await _lag(live, table[name], group)]
+        behind = [name for name, by in READERS.items() if await _lag(live, table[name], group(by, prefix=live.prefix))]
         if not behind and ends == await end_offsets(live.bootstrap, table["journal"].name, security=live.security):
             return ends
         if loop.time() > until_s:
@@ -216,9 +216,9 @@ async def _settled(live: Live, table: dict[str, Topic]) -> dict[int, int]:
         await asyncio.sleep(0.3)
 
 
-async def _lag(live: Live, topic: Topic, group: str) -> int:
+async def _lag(live: Live, topic: Topic, reader: str) -> int:
     ends = await end_offsets(live.bootstrap, topic.name, security=live.security)
-    taken = await committed(live.bootstrap, group, topic.name, security=live.security)
+    taken = await committed(live.bootstrap, reader, topic.name, security=live.security)
     return sum(end - (taken.get(number) or 0) for number, end in ends.items())
 
 

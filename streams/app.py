@@ -3,7 +3,7 @@
 Never swallows a failure: an agent that raises, a failed delivery, a lost membership end the process.
 
     producer = Producer(bootstrap)
-    app = create_app("core", bootstrap=bootstrap, data_dir=dir, worker_id="core-0", producer=producer)
+    app = create_app("oo-core", bootstrap=bootstrap, data_dir=dir, worker_id="core-0", producer=producer)
     partitions = Partitions(app, "oo.journal", handle, on_assigned=load, on_revoked=drop)
 
     @app.agent(app.topic("oo.journal"))
@@ -47,27 +47,26 @@ _EXIT_TIMEOUT_S = 5.0
 
 
 def create_app(
-    name: str,
+    group: str,
     *,
     bootstrap: str,
     data_dir: Path,
     worker_id: str,
     producer: Producer,
     security: Security = PLAINTEXT,
-    group: str | None = None,
     session_timeout_s: float = 10.0,
     fetch_wait_ms: int = 50,
     commit_interval_s: float = 0.5,
     poll_records_max: int = 500,
 ) -> faust.App:
-    """A Faust app of group `oo-<name>` whose topics give one event per batch. Create it inside the running loop.
+    """A Faust app whose topics give one event per batch. Create it inside the running loop.
 
     The producer's failures end the app, and from now on it refuses to write when the process lost time
     (streams/pulse.py).
     """
     data_dir.mkdir(parents=True, exist_ok=True)
     app = faust.App(
-        group or f"oo-{name}",
+        group,
         broker=[URL(f"kafka://{server}") for server in bootstrap.split(",")],
         broker_credentials=security.faust(),
         broker_client_id=worker_id,

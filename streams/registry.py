@@ -50,6 +50,8 @@ class Registry:
     def __init__(self, url: str, *, timeout_s: float = 5.0, attempts: int = 5) -> None:
         self.url = url
         self._attempts = attempts
+        # By path: a file that many topics import is registered once, which halves what a start asks of the registry.
+        self._references: dict[str, SchemaReference] = {}
         self._client = SchemaRegistryClient(
             {
                 "url": url,
@@ -112,10 +114,12 @@ class Registry:
 
     def _reference(self, file: FileDescriptor) -> SchemaReference:
         """Registers an imported file under its own path, as Confluent's serializers do, and refers to that version."""
-        schema = _schema(file, [self._reference(imported) for imported in imports(file)])
-        self._register(file.name, schema)
-        found = self._ask(f"version of {file.name}", lambda: self._client.lookup_schema(file.name, schema))
-        return SchemaReference(file.name, file.name, found.version)
+        if file.name not in self._references:
+            schema = _schema(file, [self._reference(imported) for imported in imports(file)])
+            self._register(file.name, schema)
+            found = self._ask(f"version of {file.name}", lambda: self._client.lookup_schema(file.name, schema))
+            self._references[file.name] = SchemaReference(file.name, file.name, found.version)
+        return self._references[file.name]
 
     def _register(self, subject: str, schema: Schema) -> None:
         """Sets the subject's compatibility, then adds the schema unless it is there."""

@@ -89,3 +89,12 @@ def topics(prefix: str = "oo.") -> dict[str, Topic]:
         )
         for topic in _TABLE
     }
+
+
+def group(process: str, *, prefix: str = "oo.") -> str:
+    """The consumer group of a process; one of its own for each prefix, so that two on one broker never share.
+
+    >>> group("core"), group("core", prefix="test.")
+    ('oo-core', 'test-core')
+    """
+    return f"{prefix}{process}".replace(".", "-")

@@ -18,6 +18,7 @@ from deploy.stack.groups import View, view
 from deploy.stack.processes import Identity, alive
 from deploy.stack.running import RunningStack
 from deploy.stack.state import StateFolder
+from streams.topics import group
 
 SERVERS = {"kafka": "bootstrap", "registry": "url", "postgres": "dsn", "valkey": "url", "edge": "url"}
 """The parts that a client connects to, and what their address is called."""
@@ -70,7 +71,7 @@ def snapshot(stack: RunningStack) -> dict[str, Any]:
     }
     seen = _view(stack) if parts.get("kafka", {}).get("ready") else None
     shown["workers"] = [
-        {"id": name, **_life(part), **_reading(name, seen)}
+        {"id": name, **_life(part), **_reading(group(name.split("-", maxsplit=1)[0], prefix=stack.prefix), name, seen)}
         for name, part in parts.items()
         if name not in SERVERS and name != "demo"
     ]
@@ -100,9 +101,8 @@ def _view(stack: RunningStack) -> View | None:
         return None
 
 
-def _reading(worker: str, seen: View | None) -> dict[str, Any]:
+def _reading(app: str, worker: str, seen: View | None) -> dict[str, Any]:
     """A worker's app, partitions and lag, from its group's committed offsets."""
-    app = f"oo-{worker.split('-', maxsplit=1)[0]}"
     if seen is None:
         return {"app": app, "partitions": None, "lag": None}
     places = tuple(

@@ -22,7 +22,7 @@ from oo.v1.dead_letter_pb2 import DeadLetter
 from streams.frames import Schemas
 from streams.reader import committed, end_offsets, read_partition, topic_ids
 from streams.record import Record
-from streams.topics import topics
+from streams.topics import group, topics
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_S = 90.0
@@ -80,7 +80,10 @@ class Topics:
 
     def committed(self, process: str, short: str, *, partition: int = 0) -> int:
         """The group's committed offset; 0 before the first."""
-        return asyncio.run(committed(self.bootstrap, f"oo-{process}", self._names[short]))[partition] or 0
+        return (
+            asyncio.run(committed(self.bootstrap, group(process, prefix=self.prefix), self._names[short]))[partition]
+            or 0
+        )
 
     def end(self, short: str, *, partition: int = 0) -> int:
         return asyncio.run(end_offsets(self.bootstrap, self._names[short]))[partition]

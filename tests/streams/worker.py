@@ -45,12 +45,11 @@ def say(what: str, **fields: Any) -> None:
 async def main(orders: Orders) -> None:
     producer = Producer(orders.bootstrap, delivery_timeout_ms=orders.delivery_timeout_ms)
     app = create_app(
-        "test",
+        orders.group,
         bootstrap=orders.bootstrap,
         data_dir=Path(orders.folder) / orders.worker_id,
         worker_id=orders.worker_id,
         producer=producer,
-        group=orders.group,
         session_timeout_s=orders.session_timeout_s,
         commit_interval_s=orders.commit_interval_s,
     )
