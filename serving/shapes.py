@@ -78,7 +78,7 @@ class PastTip(BaseModel):
     decision_id: str
     kind: str
     title: str
-    decided_at: datetime
+    decided_at: str = Field(json_schema_extra={"format": "date-time"})
     outcome: str | None = Field(description="done, snooze, dismiss, seen, expired, done_elsewhere; null for none yet")
 
 

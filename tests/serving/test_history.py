@@ -60,7 +60,7 @@ def test_past_tips_come_newest_first_with_what_became_of_them(whole_edge: LiveEd
         ("Tip 0", "done"),
     ]
     assert body["items"][0]["kind"] == "task"
-    assert body["items"][0]["decided_at"].startswith("2023-11-14T22:13:21")
+    assert body["items"][0]["decided_at"] == "2023-11-14T22:13:21.000Z"
     assert body["next"] is None
 
 
