@@ -66,7 +66,12 @@ def _load(pem_or_jwk: bytes) -> Key:
     """An EC (P-256), Ed25519 or RSA private key. Raises ValueError for anything else."""
     key: object = None
     if pem_or_jwk.lstrip().startswith(b"{"):
-        key = JWKRegistry.import_key(json.loads(pem_or_jwk))
+        stated = json.loads(pem_or_jwk)
+        if isinstance(stated, dict) and stated.get("kty") in _ALGORITHMS:
+            try:
+                key = JWKRegistry.import_key(stated)
+            except (JoseError, ValueError):
+                key = None
     else:
         for kind in (ECKey, OKPKey, RSAKey):
             try:
