@@ -83,7 +83,7 @@ def calendar_at(row: row_pb2.UserRow, *, now_ms: int) -> Calendar:
 
 
 def propose(row: row_pb2.UserRow, *, calendar: Calendar, now_ms: int) -> list[Proposal]:
-    """The slate before eligibility, sorted by candidate id so that ties break the same way everywhere."""
+    """The slate before eligibility, sorted by candidate id so that it is the same everywhere."""
     quiet_last = sorted(row.tasks, key=lambda task: (task.quiet_until_ms > now_ms, *backlog.rank(task)))
     slate = [_from_task(task) for task in quiet_last[:TASKS_MAX]]
     for tip in row.generated[:GENERATED_MAX]:

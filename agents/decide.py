@@ -87,6 +87,7 @@ def decide(
             candidate=picked.id,
             kind=picked.kind,
             x=vectors[chosen],
+            feature_version=features.VERSION,
         ),
     )
     row.current_decision_id = decision_id

@@ -68,6 +68,8 @@ class Partition:
         before = self.row(entry.user_id)
         try:
             after, outputs = step(before, entry, self.versions[version_id])
+        except MemoryError:
+            raise  # the machine's, not the record's: another fold of it must not come out otherwise
         except Exception as error:  # noqa: BLE001 - our own mistake on one record must not stop all that follow it
             return Outputs(fault=_where(error))
         if after is not None and after is not before:
@@ -105,22 +107,15 @@ class Partition:
         self._marked = False
 
     def recount(self) -> None:
-        """Adds the totals up anew from the rows: after recovery, and when a landmark has moved."""
+        """Adds the totals up anew from the rows: after recovery."""
         self.totals = Totals(d=D, feature_version=VERSION)
         self.totals.add_all(row_pb2.UserRow.FromString(message).sums for message in self.rows.values())
 
     def _add_to_totals(self, user_id: str, row: row_pb2.UserRow) -> None:
-        if not row.HasField("sums"):
-            return
-        before = row_pb2.UserRow.FromString(self.rows[user_id]).sums if user_id in self.rows else None
-        if before == row.sums:
-            return
-        if self.totals.is_behind(row.sums):
-            others = (message for other, message in self.rows.items() if other != user_id)
-            self.totals = Totals(d=D, feature_version=VERSION)
-            self.totals.add_all([row.sums, *(row_pb2.UserRow.FromString(message).sums for message in others)])
-            return
-        self.totals.replace(before, row.sums)
+        if row.HasField("sums"):
+            before = row_pb2.UserRow.FromString(self.rows[user_id]).sums if user_id in self.rows else None
+            if before != row.sums:
+                self.totals.replace(before, row.sums)
 
     def _mark(self, entry: Entry) -> None:
         mark = entry.record.mark

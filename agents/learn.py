@@ -10,11 +10,12 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
 import faust
+import numpy as np
 from faust.types import StreamT
 
 from agents.features import VERSION, D
@@ -28,6 +29,7 @@ from streams.producer import Producer
 from streams.record import Batch, Record
 from streams.topics import Topic
 from tables import sums as sums_table
+from tables.totals import Totals
 from tables.zones import TZDATA_VERSION
 
 logger = logging.getLogger(__name__)
@@ -37,21 +39,31 @@ GROWTH_PERCENT = 2
 """A new version is worth making once the weight of what was learned has grown by this much."""
 
 
-def add_up(parts: list[row_pb2.Sums]) -> row_pb2.Sums:
-    """The sum over partitions at the greatest landmark among them; the order of the parts changes not one bit."""
-    counted = [part for part in parts if part.feature_version == VERSION and part.gram]
-    total = sums_table.empty(d=D, feature_version=VERSION)
-    if not counted:
-        return total
-    landmark = max(part.landmark for part in counted)
-    gram, moment, n = sums_table.at_landmark(
-        row_pb2.Sums(feature_version=VERSION, landmark=landmark, gram=total.gram, moment=total.moment),
+def add_up(parts: Iterable[row_pb2.Sums]) -> row_pb2.Sums:
+    """The sum over partitions at the greatest landmark among them.
+
+    Neither the order of the parts nor how users are spread over partitions changes one bit: what stands at the same
+    landmark is added before it is halved.
+    """
+    by_landmark = Totals(d=D, feature_version=VERSION)
+    by_landmark.add_all(parts)
+    totals = by_landmark.messages()
+    added = sums_table.empty(d=D, feature_version=VERSION)
+    if not totals:
+        return added
+    landmark = totals[-1].landmark
+    gram, moment = np.zeros(D * (D + 1) // 2, dtype=np.int64), np.zeros(D, dtype=np.int64)
+    n = 0
+    for total in totals:
+        gram_there, moment_there, n_there = sums_table.at_landmark(total, landmark=landmark)
+        gram, moment, n = gram + gram_there, moment + moment_there, n + n_there
+    return row_pb2.Sums(
+        feature_version=VERSION,
         landmark=landmark,
+        n=n,
+        gram=gram.tolist(),
+        moment=moment.tolist(),
     )
-    for part in counted:
-        part_gram, part_moment, part_n = sums_table.at_landmark(part, landmark=landmark)
-        gram, moment, n = gram + part_gram, moment + part_moment, n + part_n
-    return row_pb2.Sums(feature_version=VERSION, landmark=landmark, n=n, gram=gram.tolist(), moment=moment.tolist())
 
 
 @dataclass(slots=True)
@@ -119,7 +131,7 @@ class Learn:
         if not self._owner or loop.time() - self._published_s < self._every_s:
             return
         latest = self._latest.version
-        total = add_up([part.sums for part in self._parts.values()])
+        total = add_up(sums for part in self._parts.values() for sums in part.sums)
         if latest is not None and not self._is_worth_it(latest, total):
             return
         version = self._policy.fit(

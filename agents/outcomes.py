@@ -136,10 +136,10 @@ def _settle(
     event_ms: int,
     config: policy_pb2.DecisionConfig,
 ) -> outcome_pb2.Outcome:
-    reward = reward_64(kind, config=config)
+    reward = reward_64(kind, config=config) if pending.feature_version == features.VERSION else None
     if not row.HasField("sums") or row.sums.feature_version != features.VERSION:
         row.sums.CopyFrom(sums.empty(d=features.D, feature_version=features.VERSION))
-    if pending.learned:
+    if pending.learned and pending.feature_version == features.VERSION:
         row.sums.CopyFrom(
             sums.add(row.sums, x=pending.x, reward=pending.learned_reward, time_ms=pending.decided_ms, sign=-1)
         )

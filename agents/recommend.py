@@ -37,6 +37,7 @@ TICKS_MAX = 50
 """Per partition and turn: a great many rows that wake at once are spread, and never crowd out signals."""
 TICK_LAG_MAX = 200
 """Ticks are sent only while the partition is nearly up to date: less than about a second of work behind."""
+COMMITS_EVERY_S = 60.0
 WRITER = "recommend/1"
 
 
@@ -163,14 +164,19 @@ class Recommend:
                     self._topics["journal"].name, key=user_id.encode(), value=value, partition=number
                 )
 
+    async def read_commits(self) -> None:
+        """Learn how far each partition is committed: marks below it may go."""
+        for number, live in list(self._live.items()):
+            live.state.committed = await self._committed(number) or 0
+
     async def publish_sums(self) -> None:
         """Publish each partition's sums where they changed, naming the offset that they cover."""
         for number, live in list(self._live.items()):
             if live.folded < live.withheld_until or live.folded < 0:
                 continue
-            sums = live.state.totals.message()
-            content = sums.SerializeToString(deterministic=True)
-            if sums.n == 0 or content == live.published:
+            sums = live.state.totals.messages()
+            content = b"".join(one.SerializeToString(deterministic=True) for one in sums)
+            if content == live.published:
                 continue
             message = policy_pb2.PartitionSums(
                 journal=journal_pb2.Position(topic_id=self._journal_id, partition=number, offset=live.folded),
@@ -266,6 +272,12 @@ def build(app: faust.App, recommend: Recommend, *, topics: dict[str, Topic], sum
         while not app.should_stop:
             await asyncio.sleep(TICKS_EVERY_S)
             await recommend.send_ticks(partitions.lag)
+
+    @app.task
+    async def commits() -> None:
+        while not app.should_stop:
+            await asyncio.sleep(COMMITS_EVERY_S)
+            await recommend.read_commits()
 
     @app.task
     async def sums() -> None:

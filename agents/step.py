@@ -170,8 +170,10 @@ def _take_signal(row: row_pb2.UserRow, record: journal_pb2.JournalRecord, change
                 now_ms=now_ms,
             )
         case "profile_changed":
-            change.slate |= row.time_zone != signal.profile_changed.time_zone
-            row.time_zone = signal.profile_changed.time_zone
+            if stamp.time_ms >= row.time_zone_updated_ms:
+                change.slate |= row.time_zone != signal.profile_changed.time_zone
+                row.time_zone = signal.profile_changed.time_zone
+                row.time_zone_updated_ms = stamp.time_ms
         case _:
             # An activity wakes the row (a first decision, expiries) and leaves nothing else behind yet.
             pass

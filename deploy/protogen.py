@@ -49,6 +49,8 @@ def main() -> int:
             return 1 if different else 0
         shutil.rmtree(PROTO / "gen", ignore_errors=True)
         shutil.copytree(fresh, PROTO / "gen")
+        # The scratch folder's mode came along; other users may read the code.
+        (PROTO / "gen").chmod(0o755)
     return 0
 
 

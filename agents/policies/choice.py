@@ -49,6 +49,22 @@ def normals(raw: Words, *, shape: tuple[int, int]) -> npt.NDArray[np.float64]:
     return z.reshape(shape)
 
 
+def count_wins(scores: npt.NDArray[np.int64]) -> tuple[int, ...]:
+    """How many draws each candidate wins; scores: (draws, K), whole numbers.
+
+    Equals share: the search for the greatest begins at another candidate in each two draws, once upwards and once
+    downwards, so that none of several alike is always the one.
+
+    >>> count_wins(np.array([[7, 7, 1], [7, 7, 1], [7, 7, 1], [7, 7, 1], [7, 9, 1], [7, 9, 1]]))
+    (2, 4, 0)
+    """
+    draws, k = scores.shape
+    turn = np.arange(draws)[:, None]
+    places = (turn // 2 + np.where(turn % 2 == 0, 1, -1) * np.arange(k)) % k
+    first = np.take_along_axis(scores, places, axis=1).argmax(axis=1)
+    return tuple(int(n) for n in np.bincount(places[np.arange(draws), first], minlength=k))
+
+
 def choose(draws_won: tuple[int, ...], *, floor_permille: int, word: int, scores: tuple[float, ...]) -> Choice:
     """Draws one of K candidates by p = (1 - floor) x share of draws won + floor / K.
 

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from agents.features import NAMES, VERSION, D
-from agents.policies.choice import Choice, choose, normals, words
+from agents.policies.choice import Choice, choose, count_wins, normals, words
 from oo.v1 import policy_pb2, row_pb2
 from tables.sums import HALF_LIFE_MS, SCALE, UNIT, triangle
 
@@ -97,9 +97,7 @@ def pmf(version: policy_pb2.PolicyVersion, x: Ints, *, silent: int, key: int) ->
         expected += mean[column] * features[:, column]
     scores[:, silent] = 0.0
     expected[silent] = 0.0
-    # The first of equals wins: the slate is sorted by candidate id.
-    winners = np.rint(scores * GRID).astype(np.int64).argmax(axis=1)
-    won = tuple(int(n) for n in np.bincount(winners, minlength=len(x)))
+    won = count_wins(np.rint(scores * GRID).astype(np.int64))
     on_grid = tuple(float(value) for value in np.rint(expected * GRID) / GRID)
     return choose(won, floor_permille=config.floor_permille, word=int(raw[-1]), scores=on_grid)
 

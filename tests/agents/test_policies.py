@@ -228,11 +228,12 @@ def test_no_exploration_picks_the_greatest_expected_score_every_time() -> None:
     assert choice.scores[choice.chosen] == max(choice.scores)
 
 
-def test_of_two_equal_candidates_the_first_wins() -> None:
+def test_two_equal_candidates_share_what_they_win() -> None:
     x = slate(4)
     x[1] = x[0]
     choice = lin_ts.pmf(lin_ts.prior(config=DEFAULT), x, silent=3, key=2)
-    assert choice.draws_won[1] == 0
+    assert choice.draws_won[0] > 0
+    assert abs(choice.draws_won[0] - choice.draws_won[1]) <= choice.draws_won[0] / 2
 
 
 def test_shares_agree_with_thompson_sampling_by_library_arithmetic() -> None:

@@ -106,7 +106,7 @@ def journal() -> tuple[list[Entry], list[policy_pb2.PolicyVersion]]:
     for number in range(RECORDS):
         time_ms = START_MS + (END_MS - START_MS) * number // RECORDS
         if number in FITS_AT:
-            total = add_up([p.totals.message() for p in partitions.values()])
+            total = add_up(sums for p in partitions.values() for sums in p.totals.messages())
             sequence = 1 + len(made)
             version = lin_ts.fit(total, sequence=sequence, config=config(learn_expired=sequence > 1), now_ms=time_ms)
             made.append(version)

@@ -35,15 +35,17 @@ class PartitionSums(_message.Message):
         """What it covers: every record of the partition below or at this offset."""
 
     @_builtins.property
-    def sums(self) -> _row_pb2.Sums: ...
+    def sums(self) -> _containers.RepeatedCompositeFieldContainer[_row_pb2.Sums]:
+        """One for each landmark that its rows stand at, unrounded: halving them is for whoever adds the partitions up."""
+
     def __init__(
         self,
         *,
         journal: _journal_pb2.Position | None = ...,
-        sums: _row_pb2.Sums | None = ...,
+        sums: _abc.Iterable[_row_pb2.Sums] | None = ...,
         users: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["journal", b"journal", "sums", b"sums"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["journal", b"journal"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
     _ClearFieldArgType: _TypeAlias = _typing.Literal["journal", b"journal", "sums", b"sums", "users", b"users"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...

@@ -47,6 +47,7 @@ class UserRow(_message.Message):
     COOL_DOWNS_FIELD_NUMBER: _builtins.int
     SUMS_FIELD_NUMBER: _builtins.int
     TASKS_REFUSED_FIELD_NUMBER: _builtins.int
+    TIME_ZONE_UPDATED_MS_FIELD_NUMBER: _builtins.int
     journal_offset: _builtins.int
     """Fence: the journal offset that this row has seen."""
     next_wake_ms: _builtins.int
@@ -59,6 +60,8 @@ class UserRow(_message.Message):
     current_decision_id: _builtins.str
     """The decision being served; empty for none."""
     tasks_refused: _builtins.int
+    time_zone_updated_ms: _builtins.int
+    """When time_zone was set: the later word stands."""
     @_builtins.property
     def sources(self) -> _containers.RepeatedCompositeFieldContainer[_journal_pb2.Position]:
         """Greatest source offset taken, per source partition."""
@@ -111,10 +114,11 @@ class UserRow(_message.Message):
         cool_downs: _abc.Iterable[Global___CoolDown] | None = ...,
         sums: Global___Sums | None = ...,
         tasks_refused: _builtins.int = ...,
+        time_zone_updated_ms: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_journal_offset", b"_journal_offset", "_next_wake_ms", b"_next_wake_ms", "_topic_id", b"_topic_id", "journal_offset", b"journal_offset", "next_wake_ms", b"next_wake_ms", "sums", b"sums", "topic_id", b"topic_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_journal_offset", b"_journal_offset", "_next_wake_ms", b"_next_wake_ms", "_topic_id", b"_topic_id", "cool_downs", b"cool_downs", "current_decision_id", b"current_decision_id", "event_key_times_ms", b"event_key_times_ms", "event_keys", b"event_keys", "events", b"events", "generated", b"generated", "journal_offset", b"journal_offset", "next_wake_ms", b"next_wake_ms", "now_ms", b"now_ms", "pending", b"pending", "sources", b"sources", "sums", b"sums", "tasks", b"tasks", "tasks_refused", b"tasks_refused", "time_zone", b"time_zone", "tombstones", b"tombstones", "topic_id", b"topic_id", "user_id", b"user_id", "windows", b"windows"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_journal_offset", b"_journal_offset", "_next_wake_ms", b"_next_wake_ms", "_topic_id", b"_topic_id", "cool_downs", b"cool_downs", "current_decision_id", b"current_decision_id", "event_key_times_ms", b"event_key_times_ms", "event_keys", b"event_keys", "events", b"events", "generated", b"generated", "journal_offset", b"journal_offset", "next_wake_ms", b"next_wake_ms", "now_ms", b"now_ms", "pending", b"pending", "sources", b"sources", "sums", b"sums", "tasks", b"tasks", "tasks_refused", b"tasks_refused", "time_zone", b"time_zone", "time_zone_updated_ms", b"time_zone_updated_ms", "tombstones", b"tombstones", "topic_id", b"topic_id", "user_id", b"user_id", "windows", b"windows"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__journal_offset: _TypeAlias = _typing.Literal["journal_offset"]  # noqa: Y015
     _WhichOneofArgType__journal_offset: _TypeAlias = _typing.Literal["_journal_offset", b"_journal_offset"]  # noqa: Y015
@@ -329,6 +333,7 @@ class PendingDecision(_message.Message):
     LEARNED_FIELD_NUMBER: _builtins.int
     LEARNED_REWARD_FIELD_NUMBER: _builtins.int
     CORRECTED_FIELD_NUMBER: _builtins.int
+    FEATURE_VERSION_FIELD_NUMBER: _builtins.int
     decision_id: _builtins.str
     decided_ms: _builtins.int
     valid_until_ms: _builtins.int
@@ -342,6 +347,8 @@ class PendingDecision(_message.Message):
     learned_reward: _builtins.int
     corrected: _builtins.bool
     """A reaction replaced an earlier outcome; it happens once."""
+    feature_version: _builtins.int
+    """Of x; what was decided with other features is no longer learned from."""
     @_builtins.property
     def x(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Features at the decision, in units of 1/64."""
@@ -361,10 +368,11 @@ class PendingDecision(_message.Message):
         learned: _builtins.bool = ...,
         learned_reward: _builtins.int = ...,
         corrected: _builtins.bool = ...,
+        feature_version: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidate", b"candidate", "corrected", b"corrected", "decided_ms", b"decided_ms", "decision_id", b"decision_id", "kind", b"kind", "learned", b"learned", "learned_reward", b"learned_reward", "outcome", b"outcome", "outcome_event_ms", b"outcome_event_ms", "seen_ms", b"seen_ms", "valid_until_ms", b"valid_until_ms", "x", b"x"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidate", b"candidate", "corrected", b"corrected", "decided_ms", b"decided_ms", "decision_id", b"decision_id", "feature_version", b"feature_version", "kind", b"kind", "learned", b"learned", "learned_reward", b"learned_reward", "outcome", b"outcome", "outcome_event_ms", b"outcome_event_ms", "seen_ms", b"seen_ms", "valid_until_ms", b"valid_until_ms", "x", b"x"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
