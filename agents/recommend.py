@@ -81,7 +81,7 @@ class Recommend:
     async def assign(self, partitions: set[int]) -> None:
         """Rebuild the rows of partitions that came here; returns when they can be folded on."""
         for number in sorted(partitions):
-            found = await recover(self._read_rows(number), schemas=self._schemas, topic_id=self._journal_id)
+            found = await recover(self._read_rows(number), topic_id=self._journal_id)
             for applied in found.marks.marks:
                 await self._versions.wait_for(applied.mark.version_id)
             state = Partition(partition=number, versions=self._versions, rows=found.rows, marks=found.marks)

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
 
 from oo.v1 import row_pb2
-from streams.frames import Schemas, payload
+from streams.frames import payload
 from streams.record import Record
 from tables.row import Fence, fence_of
 
@@ -31,12 +31,7 @@ class Recovered:
     """The greatest journal offset among the rows."""
 
 
-async def recover(
-    changelog: AsyncIterator[list[Record]],
-    *,
-    schemas: Schemas,  # noqa: ARG001 - rows are read by their fence alone; drop it with the callers
-    topic_id: bytes,
-) -> Recovered:
+async def recover(changelog: AsyncIterator[list[Record]], *, topic_id: bytes) -> Recovered:
     """Read the changelog to its end. Rows of another journal (another topic id) give way to rows of this one."""
     greatest: dict[bytes, tuple[tuple[bool, int], bytes]] = {}
     last: dict[bytes, bytes] = {}

@@ -125,7 +125,7 @@ async def _compare(
             progress(report.records, total)
             await asyncio.sleep(0)
         expected.rows |= state.rows
-        await _compare_rows(live, table, number, state, schemas, journal_id, report)
+        await _compare_rows(live, table, number, state, journal_id, report)
     report.rows, report.decisions = len(expected.rows), len(expected.decisions)
     report.outcomes, report.tips = len(expected.outcomes), len(expected.tips)
     await _compare_postgres(live, expected, report)
@@ -138,11 +138,10 @@ async def _compare_rows(
     table: dict[str, Topic],
     number: int,
     state: Partition,
-    schemas: Schemas,
     journal_id: bytes,
     report: Report,
 ) -> None:
-    found = await recover(_read(live, table["rows"], number, None), schemas=schemas, topic_id=journal_id)
+    found = await recover(_read(live, table["rows"], number, None), topic_id=journal_id)
     for user_id in sorted(state.rows.keys() | found.rows.keys()):
         if state.rows.get(user_id) == found.rows.get(user_id):
             continue

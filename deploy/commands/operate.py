@@ -24,7 +24,6 @@ from deploy.stack.running import RunningStack
 from deploy.verify import Live, NotSettled, Report
 from deploy.verify import verify as compare
 from oo.v1 import row_pb2
-from streams.frames import Schemas
 from streams.producer import Producer
 from streams.reader import read_partition, topic_ids
 from streams.topics import topics
@@ -139,7 +138,6 @@ async def _row(stack: RunningStack, user: str) -> row_pb2.UserRow | None:
     journal_id = (await topic_ids(stack.bootstrap, [table["journal"].name]))[table["journal"].name]
     found = await recover(
         read_partition(stack.bootstrap, table["rows"].name, partition),
-        schemas=Schemas.offline(stack.prefix),
         topic_id=journal_id,
     )
     message = found.rows.get(user)

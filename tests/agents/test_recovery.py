@@ -50,7 +50,7 @@ def recovered(*written: tuple[bytes, bytes | None]) -> Recovered:
         for start in range(0, len(records), 2):
             yield records[start : start + 2]
 
-    return asyncio.run(recover(changelog(), schemas=None, topic_id=NOW))  # type: ignore[arg-type]
+    return asyncio.run(recover(changelog(), topic_id=NOW))
 
 
 def offset_of(found: Recovered, user: str = "ada") -> int:
