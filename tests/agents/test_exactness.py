@@ -13,7 +13,7 @@ CORE = [
     *(
         ROOT / "agents" / f"{name}.py"
         for name in (
-            "step", "outcomes", "decide", "candidates", "eligibility", "features", "why", "reward", "fold",
+            "step", "change", "signals", "reactions", "outcomes", "decide", "candidates", "eligibility", "features", "why", "reward", "fold",
         )
     ),
     *sorted((ROOT / "agents" / "policies").glob("*.py")),

@@ -36,7 +36,7 @@ def test_a_failing_record_changes_nothing_and_names_the_place_but_no_text() -> N
     outputs = partition.apply(entry(2, reaction_of_no_kind()))
 
     assert "KeyError" in outputs.fault
-    assert "step.py" in outputs.fault
+    assert "reactions.py" in outputs.fault
     assert "secret" not in outputs.fault
     assert partition.row("ada") == before
 

@@ -1,0 +1,87 @@
+"""Takes what a person did with a tip into the row: outcome, windows, and what is put off or gone.
+
+Works on the copy of the row that `step` hands through. It never decides.
+"""
+
+from __future__ import annotations
+
+from agents import outcomes
+from agents.change import Change
+from oo.v1 import decision_pb2, journal_pb2, policy_pb2, reaction_pb2, row_pb2
+from tables import backlog, windows
+from tables.backlog import Stamp
+from tables.zones import part_of_day
+
+
+def take(
+    row: row_pb2.UserRow, record: journal_pb2.JournalRecord, change: Change, *, config: policy_pb2.DecisionConfig
+) -> None:
+    """Takes an admitted reaction into the row, and notes in `change` what it touched."""
+    reaction = record.reaction
+    pending = outcomes.find(row, decision_id=reaction.decision_id)
+    if reaction.kind == reaction_pb2.Reaction.SEEN:
+        change.outcomes += outcomes.see(row, pending, event_ms=record.event_time_ms)
+        return
+    taken = outcomes.react(
+        row, pending, kind=outcomes.KINDS[reaction.kind], event_ms=record.event_time_ms, config=config
+    )
+    if taken is None:
+        return
+    kind = pending.kind if pending is not None else decision_pb2.Decision.TIP_KIND_UNSPECIFIED
+    count(row, outcomes.KINDS[reaction.kind], kind=kind, event_ms=record.event_time_ms)
+    change.outcomes += taken
+    if pending is None:
+        return
+    until_ms = backlog.to_ms(reaction.snooze_until) if reaction.HasField("snooze_until") else 0
+    if until_ms <= row.now_ms:
+        until_ms = row.now_ms + config.snooze_default_ms
+    change.slate |= _set_aside(row, pending, record, until_ms=until_ms, config=config)
+    change.reacted = pending.decision_id == row.current_decision_id
+
+
+def count(row: row_pb2.UserRow, reaction: int, *, kind: int, event_ms: int) -> None:
+    """Counts a reaction in the windows; one that claims to be of tomorrow is of now."""
+    event_ms = min(event_ms, row.now_ms)
+    cell = windows.Cell(reaction=reaction, kind=kind, part=part_of_day(event_ms, time_zone=row.time_zone))
+    counted = windows.add(row.windows, cell, event_ms=event_ms, now_ms=row.now_ms)
+    del row.windows[:]
+    row.windows.extend(counted)
+
+
+def _set_aside(
+    row: row_pb2.UserRow,
+    pending: row_pb2.PendingDecision,
+    record: journal_pb2.JournalRecord,
+    *,
+    until_ms: int,
+    config: policy_pb2.DecisionConfig,
+) -> bool:
+    """Takes what was reacted to off the slate, for good or for a while; says whether it was on it."""
+    kind = record.reaction.kind
+    if pending.kind != decision_pb2.Decision.TASK:
+        quiet_ms = {
+            reaction_pb2.Reaction.SNOOZE: until_ms - row.now_ms,
+            reaction_pb2.Reaction.DISMISS: config.dismiss_cool_down_ms,
+        }.get(kind, config.starter_cool_down_ms)
+        kept = [c for c in row.cool_downs if c.candidate != pending.candidate]
+        del row.cool_downs[:]
+        row.cool_downs.extend(
+            [*kept, row_pb2.CoolDown(candidate=pending.candidate, until_ms=row.now_ms + quiet_ms)][-64:]
+        )
+        return True
+    source, external_id = pending.candidate.removeprefix("task:").split("/", 1)
+    index = backlog.task_index(row, source=source, external_id=external_id)
+    if index is None:
+        return False
+    task = row.tasks[index]
+    if kind == reaction_pb2.Reaction.DONE:
+        stamp = Stamp(time_ms=max(record.event_time_ms, task.updated_ms), offset=task.updated_offset)
+        backlog.remove_task(row, source=source, external_id=external_id, stamp=stamp, now_ms=row.now_ms)
+    elif kind == reaction_pb2.Reaction.SNOOZE:
+        task.snoozed += 1
+        task.quiet_until_ms, task.quiet_reason = until_ms, row_pb2.Task.SNOOZED
+    else:
+        task.dismissed += 1
+        task.quiet_until_ms = row.now_ms + config.dismiss_cool_down_ms
+        task.quiet_reason = row_pb2.Task.COOLING_DOWN
+    return True

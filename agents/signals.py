@@ -1,0 +1,106 @@
+"""Takes what producers tell into the row: tasks, events, the profile, generated tips.
+
+Works on the copy of the row that `step` hands through. It never decides.
+"""
+
+from __future__ import annotations
+
+from agents import candidates, outcomes, reactions
+from agents.change import Change
+from oo.v1 import decision_pb2, journal_pb2, outcome_pb2, policy_pb2, row_pb2, signal_pb2
+from tables import backlog
+from tables.backlog import Stamp
+
+
+def take(
+    row: row_pb2.UserRow, record: journal_pb2.JournalRecord, change: Change, *, config: policy_pb2.DecisionConfig
+) -> None:
+    """Takes an admitted signal into the row, and notes in `change` what it touched."""
+    signal, now_ms = record.signal, row.now_ms
+    stamp = Stamp(time_ms=record.event_time_ms, offset=record.source.offset)
+    match signal.WhichOneof("payload"):
+        case "task_upserted":
+            _take_task(row, signal, change, stamp=stamp, within_ms=config.urgent_within_ms)
+        case "task_completed" | "task_removed" as name:
+            external_id = getattr(signal, name).external_id
+            gone = backlog.remove_task(row, source=signal.source, external_id=external_id, stamp=stamp, now_ms=now_ms)
+            change.slate |= gone is not None
+            if gone is not None and name == "task_completed":
+                found = outcomes.completed(
+                    row,
+                    candidate=candidates.task_id(signal.source, external_id),
+                    event_ms=record.event_time_ms,
+                    config=config,
+                )
+                for outcome in found:
+                    if outcome.kind == outcome_pb2.Outcome.DONE:
+                        reactions.count(
+                            row, outcome.kind, kind=decision_pb2.Decision.TASK, event_ms=record.event_time_ms
+                        )
+                change.outcomes += found
+        case "calendar_event_upserted":
+            changed, overflow = backlog.upsert_event(
+                row, signal.calendar_event_upserted, source=signal.source, stamp=stamp, now_ms=now_ms
+            )
+            if overflow is not None:
+                change.overflows.append(overflow)
+            change.slate |= changed
+        case "calendar_event_removed":
+            change.slate |= backlog.remove_event(
+                row,
+                source=signal.source,
+                external_id=signal.calendar_event_removed.external_id,
+                stamp=stamp,
+                now_ms=now_ms,
+            )
+        case "profile_changed":
+            if stamp.time_ms >= row.time_zone_updated_ms:
+                change.slate |= row.time_zone != signal.profile_changed.time_zone
+                row.time_zone = signal.profile_changed.time_zone
+                row.time_zone_updated_ms = stamp.time_ms
+        case _:
+            # An activity wakes the row (a first decision, expiries) and leaves nothing else behind yet.
+            pass
+
+
+def _take_task(
+    row: row_pb2.UserRow, signal: signal_pb2.Signal, change: Change, *, stamp: Stamp, within_ms: int
+) -> None:
+    known = row_pb2.Task()
+    index = backlog.task_index(row, source=signal.source, external_id=signal.task_upserted.external_id)
+    if index is not None:
+        known.CopyFrom(row.tasks[index])
+    task, overflow = backlog.upsert_task(row, signal.task_upserted, source=signal.source, stamp=stamp)
+    if overflow is not None:
+        change.overflows.append(overflow)
+    if task is None:
+        return
+    # An edit of what was urgent before is no arrival, and the same task told again is no change.
+    change.urgent |= _is_urgent(task, now_ms=row.now_ms, within_ms=within_ms) and not _is_urgent(
+        known, now_ms=row.now_ms, within_ms=within_ms
+    )
+    known.updated_ms, known.updated_offset = task.updated_ms, task.updated_offset
+    change.slate |= known != task
+
+
+def _is_urgent(task: row_pb2.Task, *, now_ms: int, within_ms: int) -> bool:
+    return 0 < task.due_ms - now_ms <= within_ms and task.quiet_until_ms <= now_ms
+
+
+def take_generated(row: row_pb2.UserRow, arrived: journal_pb2.Candidates, change: Change) -> None:
+    """Takes tips of a language model in; 16 at most are kept, the newest."""
+    fresh = {
+        tip.external_id: journal_pb2.GeneratedTip(
+            external_id=tip.external_id,
+            title=tip.title[: candidates.TITLE_CHARS_MAX],
+            detail=tip.detail[: candidates.DETAIL_CHARS_MAX],
+            expires_ms=tip.expires_ms,
+        )
+        for tip in arrived.tips
+        if tip.expires_ms > row.now_ms and tip.title and len(tip.external_id) <= candidates.ID_CHARS_MAX
+    }
+    kept = [t for t in row.generated if t.expires_ms > row.now_ms and t.external_id not in fresh]
+    generated = [*kept, *fresh.values()][-candidates.GENERATED_MAX :]
+    del row.generated[:]
+    row.generated.extend(generated)
+    change.slate |= bool(fresh)
