@@ -29,8 +29,9 @@ class Server(uvicorn.Server):
 
 def main() -> int:
     logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
-    # httpx would log the address of every call at INFO.
-    logging.getLogger("httpx").setLevel(logging.WARNING)
+    # Both would log the address of every call at INFO; the registry's client speaks the second.
+    for chatty in ("httpx", "httpx2"):
+        logging.getLogger(chatty).setLevel(logging.WARNING)
     # The producer says the same once, in our own words.
     logging.getLogger("librdkafka").setLevel(logging.CRITICAL)
     try:

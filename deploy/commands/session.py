@@ -25,7 +25,7 @@ class CommandError(Exception):
 
 
 def open_state(state_dir: Path = DEFAULT_STATE, *, ready: bool = True) -> RunningStack:
-    """The stack that runs in this state folder; raises CommandError when none does, or while it is not ready."""
+    """The stack that runs in this state folder; raises CommandError when none does, or while it starts or stops."""
     try:
         return open_stack(state_dir, ready=ready)
     except NotRunning as error:

@@ -107,11 +107,14 @@ class RunningStack:
 
 
 def open_stack(root: Path, *, ready: bool = True) -> RunningStack:
-    """The stack that runs in this state folder; raises NotRunning, also while it starts unless `ready` is False."""
+    """The stack that runs in this state folder; raises NotRunning, also while it starts unless `ready` is False.
+
+    A part that died and is being started again does not count: who needs that very part will hear of it.
+    """
     folder = StateFolder(root.resolve())
     state = folder.read()
     if state is None or not folder.locked():
         raise NotRunning(f"no stack runs in {root}: start it with 'oo up', or name its folder with --state")
-    if ready and not state["ready"]:
+    if ready and state["phase"] != "ready":
         raise NotRunning(f"the stack in {root} is {state['phase']}: 'oo status' shows what it waits for")
     return RunningStack(folder, state["prefix"], state["ports"], folder.passwords())
