@@ -14,21 +14,25 @@ from typing import Any
 
 import faust
 from faust.types import StreamT
+from google.protobuf.message import Message
 
 from agents.admit import YIELD_S
 from agents.fold import Partition, entry_of
+from agents.guard import Guard
 from agents.recovery import MARKS_KEY, recover
 from agents.refuse import DeadLetters, Refusal, clock_ms
 from agents.step import STEP_VERSION, Entry, Outputs
 from agents.versions import Versions
 from agents.wheel import Wheel
-from oo.v1 import journal_pb2, policy_pb2
+from oo.v1 import journal_pb2, policy_pb2, row_pb2
 from streams.frames import BadFrame, Schemas
 from streams.partitions import Partitions
 from streams.producer import Delivered, Producer
+from streams.reader import Follower
 from streams.record import Batch, Record
 from streams.topics import Topic
 from tables import ids
+from tables.row import fence_of
 
 logger = logging.getLogger(__name__)
 
@@ -66,6 +70,7 @@ class Recommend:
         dead_letters: DeadLetters,
         versions: Versions,
         read_rows: Callable[[int], AsyncIterator[list[Record]]],
+        rows_follower: Follower,
         committed: Callable[[int], Awaitable[int | None]],
     ) -> None:
         self._topics = topics
@@ -77,6 +82,7 @@ class Recommend:
         self._read_rows = read_rows
         self._committed = committed
         self._live: dict[int, _Live] = {}
+        self.guard = Guard(rows_follower, journal_id=journal_id, fence_at=self._fence_at, write=self._write_again)
 
     async def assign(self, partitions: set[int]) -> None:
         """Rebuild the rows of partitions that came here; returns when they can be folded on."""
@@ -92,6 +98,7 @@ class Recommend:
                 live.wheel.set(user_id, wake_ms=fence.next_wake_ms)
             await self._put_again(number, found.put_again)
             self._live[number] = live
+            self.guard.add(number, start=found.end)
             logger.info(
                 "partition.recovered partition=%d rows=%d put_again=%d offset=%d",
                 number,
@@ -103,6 +110,7 @@ class Recommend:
     async def revoke(self, partitions: set[int]) -> None:
         """Forget partitions that went elsewhere."""
         for number in partitions:
+            self.guard.remove(number)
             self._live.pop(number, None)
 
     async def handle(self, batch: Batch) -> None:
@@ -234,17 +242,32 @@ class Recommend:
 
     async def _write_rows(self, number: int, state: Partition) -> None:
         topic = self._topics["rows"].name
-        written = [
-            self._producer.produce(
-                topic, key=user_id.encode(), value=self._schemas.frame("rows", row), partition=number
-            )
-            for user_id, row in state.changed()
-        ]
+        rows: list[tuple[bytes, Message]] = [(user_id.encode(), row) for user_id, row in state.changed()]
         partition_row = state.changed_marks()
         if partition_row is not None:
-            value = self._schemas.frame("rows", partition_row)
-            written.append(self._producer.produce(topic, key=MARKS_KEY, value=value, partition=number))
-        await asyncio.gather(*written)
+            rows.append((MARKS_KEY, partition_row))
+        written = [
+            self._producer.produce(topic, key=key, value=self._schemas.frame("rows", row), partition=number)
+            for key, row in rows
+        ]
+        for (key, _), delivered in zip(rows, await asyncio.gather(*written), strict=True):
+            self.guard.wrote(number, key, offset=delivered.offset)
+
+    def _fence_at(self, number: int, key: bytes) -> int | None:
+        live = self._live.get(number)
+        if live is None:
+            return None
+        if key == MARKS_KEY:
+            return live.state.marks.journal_offset if live.state.marks.marks else None
+        message = live.state.rows.get(key.decode())
+        return None if message is None else fence_of(message).offset
+
+    def _write_again(self, number: int, key: bytes) -> None:
+        state = self._live[number].state
+        row = state.marks if key == MARKS_KEY else row_pb2.UserRow.FromString(state.rows[key.decode()])
+        value = self._schemas.frame("rows", row)
+        # Not awaited: a delivery that fails ends the process, and recovery puts the row right.
+        self._producer.produce(self._topics["rows"].name, key=key, value=value, partition=number)
 
     async def _put_again(self, number: int, rows: list[tuple[bytes, bytes]]) -> None:
         topic = self._topics["rows"].name
@@ -272,6 +295,10 @@ def build(app: faust.App, recommend: Recommend, *, topics: dict[str, Topic], sum
         while not app.should_stop:
             await asyncio.sleep(TICKS_EVERY_S)
             await recommend.send_ticks(partitions.lag)
+
+    @app.task
+    async def guard() -> None:
+        await recommend.guard.run()
 
     @app.task
     async def commits() -> None:

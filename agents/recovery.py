@@ -29,14 +29,18 @@ class Recovered:
     """(key, framed value) of greatest rows that a smaller one follows: compaction would keep the smaller."""
     offset: int = -1
     """The greatest journal offset among the rows."""
+    end: int = 0
+    """The changelog's offset after the last record read."""
 
 
 async def recover(changelog: AsyncIterator[list[Record]], *, topic_id: bytes) -> Recovered:
     """Read the changelog to its end. Rows of another journal (another topic id) give way to rows of this one."""
     greatest: dict[bytes, tuple[tuple[bool, int], bytes]] = {}
     last: dict[bytes, bytes] = {}
+    end = 0
     async for records in changelog:
         for record in records:
+            end = record.offset + 1
             assert record.key is not None, "rows are keyed"
             if record.value is None:
                 greatest.pop(record.key, None)
@@ -47,7 +51,7 @@ async def recover(changelog: AsyncIterator[list[Record]], *, topic_id: bytes) ->
             last[record.key] = record.value
             if record.key not in greatest or order >= greatest[record.key][0]:
                 greatest[record.key] = (order, record.value)
-    found = Recovered()
+    found = Recovered(end=end)
     for key, (_, value) in greatest.items():
         message = payload(value)
         if last[key] != value:

@@ -30,7 +30,7 @@ from streams.app import create_app, run, serve
 from streams.frames import RegistryError, Schemas
 from streams.partitions import Partitions
 from streams.producer import Producer
-from streams.reader import Tail, committed, end_offsets, read_partition, topic_ids
+from streams.reader import Follower, Tail, committed, end_offsets, read_partition, topic_ids
 from streams.record import Record
 from streams.security import Security
 from streams.topics import Topic, group, topics
@@ -189,6 +189,7 @@ async def _core(process: _Process, stack: AsyncExitStack) -> list[Partitions]:
         dead_letters=process.dead_letters,
         versions=versions,
         read_rows=partial(process.read, table["rows"]),
+        rows_follower=Follower(settings.kafka_bootstrap, table["rows"].name, security=settings.security),
         committed=committed_at,
     )
     learning = learn.Learn(

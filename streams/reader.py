@@ -106,6 +106,56 @@ class Tail:
                     yield records
 
 
+class Follower:
+    """Follows some partitions of a topic, without a group and for ever: `async for records in Follower(...)`.
+
+    Partitions come and go while it runs. A record is yielded at most once while its partition stays.
+    """
+
+    def __init__(self, bootstrap: str, topic: str, *, security: Security = PLAINTEXT) -> None:
+        self._bootstrap = bootstrap
+        self._topic = topic
+        self._security = security
+        self._next: dict[int, int] = {}
+        self._changed = asyncio.Event()
+
+    def add(self, partition: int, *, start: int) -> None:
+        """Follow this partition too, from this offset on."""
+        self._next[partition] = start
+        self._changed.set()
+
+    def remove(self, partition: int) -> None:
+        """Follow it no more."""
+        self._next.pop(partition, None)
+        self._changed.set()
+
+    def next_offset(self, partition: int) -> int:
+        """The offset up to which this partition has been yielded; 0 for one that is not followed."""
+        return self._next.get(partition, 0)
+
+    async def __aiter__(self) -> AsyncIterator[list[Record]]:
+        async with _open(self._bootstrap, self._security) as (client, call):
+            while True:
+                if self._changed.is_set():
+                    self._changed.clear()
+                    places = [TopicPartition(self._topic, number, at) for number, at in self._next.items()]
+                    await call(bind(client.assign, places))
+                if not self._next:
+                    await self._changed.wait()
+                    continue
+                records: list[Record] = []
+                for message in await call(bind(client.consume, _RECORDS_MAX, _POLL_S)):
+                    offset = _checked_offset(message)
+                    partition = message.partition()
+                    # What was fetched before a change may belong to a partition that has gone, or come again.
+                    if message.error() or partition is None or offset < self._next.get(partition, offset + 1):
+                        continue
+                    self._next[partition] = offset + 1
+                    records.append(_record(message))
+                if records:
+                    yield records
+
+
 async def topic_ids(bootstrap: str, names: Sequence[str], *, security: Security = PLAINTEXT) -> dict[str, bytes]:
     """Kafka's 16-byte ids of the topics; a recreated topic has another. Raises KeyError for one that is missing."""
     admin = _admin(bootstrap, security)  # Kept in a name: its answers die with it.

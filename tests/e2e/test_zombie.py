@@ -1,0 +1,53 @@
+"""An older row behind a newer one in the changelog, as a worker that was stopped and woke up leaves it."""
+
+from __future__ import annotations
+
+import asyncio
+import uuid
+
+from aiokafka.partitioner import murmur2
+from confluent_kafka import Producer
+from outside import client, eventually, send, task, tip, verify
+
+from deploy.stack.running import RunningStack
+from streams.frames import payload
+from streams.reader import read_partition
+from streams.record import Record
+from streams.topics import PARTITIONS
+from tables.row import fence_of
+
+
+def rows_of(stack: RunningStack, user: str) -> list[Record]:
+    """Every row written for the user, oldest first."""
+    number = (murmur2(user.encode()) & 0x7FFFFFFF) % PARTITIONS
+
+    async def read() -> list[Record]:
+        lists = read_partition(stack.bootstrap, f"{stack.prefix}rows", number)
+        return [record async for records in lists for record in records if record.key == user.encode()]
+
+    return asyncio.run(read())
+
+
+def journal_offset(record: Record) -> int:
+    assert record.value is not None
+    return fence_of(payload(record.value)).offset
+
+
+def test_the_owner_puts_its_own_row_behind_an_older_one(stack: RunningStack) -> None:
+    user = f"zombie-{uuid.uuid4().hex[:8]}"
+    for number in range(3):
+        send(stack, "signals", task(user, str(number), f"Task {number}"))
+        with client(stack, user) as http:
+            eventually(lambda: tip(http))
+        eventually(lambda: rows_of(stack, user), lambda found, number=number: len(found) > number)
+    written = rows_of(stack, user)
+    oldest, newest = written[0], written[-1]
+    assert journal_offset(oldest) < journal_offset(newest)
+
+    zombie = Producer({"bootstrap.servers": stack.bootstrap})
+    zombie.produce(f"{stack.prefix}rows", oldest.value, user.encode(), oldest.partition)
+    assert zombie.flush(20) == 0
+
+    last = eventually(lambda: rows_of(stack, user)[-1], lambda record: record.value == newest.value)
+    assert last.offset > newest.offset
+    assert verify(stack)["differences"] == 0
