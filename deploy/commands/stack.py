@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import os
 import shlex
+import shutil
 import signal
 import subprocess
 import sys
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -187,10 +189,19 @@ def greet(folder: StateFolder, console: Console, *, detached: bool) -> None:
         return
     console.print(f"\n[bold]Ready.[/bold] The tip page: [bold]{stack.edge_url}/[/bold]\n")
     where = "" if folder.root == DEFAULT_STATE.resolve() else f" --state {shlex.quote(str(folder.root))}"
+    oo = typed()
     for command, text in (
-        (f"oo tip --user demo{where}", "the tip, and why"),
-        (f"oo react done --user demo{where}", "and see the next one"),
-        (f"oo import todo.txt --user demo{where}", "your own tasks or calendar"),
-        (f"oo down{where}" if detached else "Ctrl-C", "stops everything; the state stays"),
+        (f"{oo} tip --user demo{where}", "the tip, and why"),
+        (f"{oo} react done --user demo{where}", "and see the next one"),
+        (f"{oo} import todo.txt --user demo{where}", "your own tasks or calendar"),
+        (f"{oo} down{where}" if detached else "Ctrl-C", "stops everything; the state stays"),
     ):
-        console.print(f"  {command:<42}  {text}", markup=False)
+        console.print(f"  {command:<48}  {text}", markup=False)
+
+
+def typed() -> str:
+    """How a person has to type this command in their own shell: make adds .venv/bin to the PATH, for itself alone."""
+    program = Path(sys.argv[0])
+    if "MAKELEVEL" not in os.environ and shutil.which("oo") is not None:
+        return "oo"
+    return shlex.quote(os.path.relpath(program)) if program.name == "oo" else "oo"
