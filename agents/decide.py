@@ -51,7 +51,7 @@ def decide(
         decided_ms=now_ms,
         valid_until_ms=min(now_ms + valid_ms, picked.until_ms),
         trigger=trigger,
-        supersedes=row.current_decision_id,
+        supersedes=ids.spelled(row.pending[-1].decision_id) if row.pending else "",
         policy=policy.policy,
         policy_version=policy.version_id,
         policy_sequence=policy.sequence,
@@ -81,16 +81,15 @@ def decide(
     outcomes.remember(
         row,
         row_pb2.PendingDecision(
-            decision_id=decision_id,
+            decision_id=ids.packed(decision_id),
             decided_ms=now_ms,
-            valid_until_ms=decision.valid_until_ms,
             candidate=picked.id,
             kind=picked.kind,
-            x=vectors[chosen],
+            x=() if _is_silent(picked) else vectors[chosen],
             feature_version=features.VERSION,
         ),
     )
-    row.current_decision_id = decision_id
+    row.current_valid_until_ms = decision.valid_until_ms
     return decision, _tip(row, picked, decision, why_lines=why.lines(row, picked, at=at))
 
 

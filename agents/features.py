@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from agents.candidates import GAP_MS_MAX, MINUTE_MS, Calendar, Proposal
 from oo.v1 import decision_pb2, outcome_pb2, row_pb2
-from tables import windows
+from tables import backlog, windows
 from tables.windows import DAY_MS, HOUR_MS
 from tables.zones import local, part_of_day
 
@@ -66,13 +66,12 @@ def moment(row: row_pb2.UserRow, *, calendar: Calendar, now_ms: int) -> Moment:
     """Reads the row once for a whole slate."""
     part = part_of_day(now_ms, time_zone=row.time_zone)
     weekday = local(now_ms, time_zone=row.time_zone).weekday()
+    counts = windows.read(row.windows)
     last_hour = sum(
-        windows.count(row.windows, now_ms=now_ms, span_ms=HOUR_MS, reaction=reaction)
+        windows.count(counts, now_ms=now_ms, span_ms=HOUR_MS, reaction=reaction)
         for reaction in (outcome_pb2.Outcome.DONE, outcome_pb2.Outcome.SNOOZE, outcome_pb2.Outcome.DISMISS)
     )
-    done_here = windows.count(
-        row.windows, now_ms=now_ms, span_ms=28 * DAY_MS, reaction=outcome_pb2.Outcome.DONE, part=part
-    )
+    done_here = windows.count(counts, now_ms=now_ms, span_ms=28 * DAY_MS, reaction=outcome_pb2.Outcome.DONE, part=part)
     shared = {
         "busy_now": ONE if calendar.busy_until_ms else 0,
         "free_time": ONE * calendar.free_ms(now_ms) // GAP_MS_MAX,
@@ -86,7 +85,7 @@ def moment(row: row_pb2.UserRow, *, calendar: Calendar, now_ms: int) -> Moment:
     base = {
         int(kind): _placed({"one": ONE, name: ONE, **shared, **rates})
         for kind, name, rates in (
-            (kind, name, _rates(row, kind=kind, now_ms=now_ms))
+            (kind, name, _rates(counts, kind=kind, now_ms=now_ms))
             for kind, name in (
                 (decision_pb2.Decision.TASK, "one"),
                 (decision_pb2.Decision.STARTER, "starter"),
@@ -114,9 +113,9 @@ def _placed(values: dict[str, int]) -> tuple[int, ...]:
     return tuple(values.get(name, 0) for name in NAMES)
 
 
-def _rates(row: row_pb2.UserRow, *, kind: int, now_ms: int) -> dict[str, int]:
+def _rates(counts: windows.Counts, *, kind: int, now_ms: int) -> dict[str, int]:
     return {
-        name: windows.rate_64(row.windows, now_ms=now_ms, span_ms=span_ms, reaction=reaction, kind=kind)
+        name: windows.rate_64(counts, now_ms=now_ms, span_ms=span_ms, reaction=reaction, kind=kind)
         for name, span_ms, reaction in (
             ("done_rate_28d", 28 * DAY_MS, outcome_pb2.Outcome.DONE),
             ("dismiss_rate_7d", 7 * DAY_MS, outcome_pb2.Outcome.DISMISS),
@@ -130,7 +129,7 @@ def _of_task(task: row_pb2.Task | None, *, at: Moment) -> dict[str, int]:
         return {}
     minutes = task.estimated_minutes or DEFAULT_MINUTES
     free_ms = at.calendar.free_ms(at.now_ms)
-    age_days = max(at.now_ms - task.created_ms, 0) // DAY_MS
+    age_days = max(at.now_ms - backlog.created_ms(task), 0) // DAY_MS
     values = {
         "priority": 16 * (5 - task.priority) if task.priority else 0,
         "age": ONE * age_days // (age_days + 7),

@@ -8,7 +8,7 @@ from __future__ import annotations
 from agents import features
 from agents.reward import reward_64
 from oo.v1 import decision_pb2, outcome_pb2, policy_pb2, reaction_pb2, row_pb2
-from tables import sums
+from tables import ids, sums
 
 PENDING_MAX = 16
 """Decisions that can still be learned from; a later reaction to an older one counts in the windows only."""
@@ -25,7 +25,18 @@ _EXPLICIT = frozenset(KINDS.values())
 
 def find(row: row_pb2.UserRow, *, decision_id: str) -> row_pb2.PendingDecision | None:
     """The decision of that id, if the row still holds it."""
-    return next((p for p in row.pending if p.decision_id == decision_id), None) if decision_id else None
+    raw = ids.packed(decision_id)
+    return next((p for p in row.pending if p.decision_id == raw), None) if raw else None
+
+
+def current(row: row_pb2.UserRow) -> row_pb2.PendingDecision | None:
+    """The decision that is being served."""
+    return row.pending[-1] if row.pending else None
+
+
+def is_current(row: row_pb2.UserRow, pending: row_pb2.PendingDecision) -> bool:
+    """True for the decision that is being served."""
+    return pending.decision_id == row.pending[-1].decision_id
 
 
 def is_open(pending: row_pb2.PendingDecision) -> bool:
@@ -79,9 +90,9 @@ def completed(
         return [
             _settle(row, pending, kind=outcome_pb2.Outcome.DONE, corrects=corrects, event_ms=event_ms, config=config)
         ]
-    if pending.decision_id != row.current_decision_id:
+    if not is_current(row, pending):
         return []
-    pending.outcome, pending.outcome_event_ms = outcome_pb2.Outcome.DONE_ELSEWHERE, event_ms
+    pending.outcome = outcome_pb2.Outcome.DONE_ELSEWHERE
     return [_outcome(pending, kind=outcome_pb2.Outcome.DONE_ELSEWHERE, event_ms=event_ms)]
 
 
@@ -101,11 +112,7 @@ def expire(row: row_pb2.UserRow, *, now_ms: int, config: policy_pb2.DecisionConf
                     config=config,
                 )
             )
-    old = [
-        i
-        for i, p in enumerate(row.pending)
-        if p.decided_ms + PENDING_MS <= now_ms and p.decision_id != row.current_decision_id
-    ]
+    old = [i for i, p in enumerate(row.pending) if p.decided_ms + PENDING_MS <= now_ms and not is_current(row, p)]
     for index in reversed(old):
         del row.pending[index]
     return found
@@ -139,17 +146,21 @@ def _settle(
     reward = reward_64(kind, config=config) if pending.feature_version == features.VERSION else None
     if not row.HasField("sums") or row.sums.feature_version != features.VERSION:
         row.sums.CopyFrom(sums.empty(d=features.D, feature_version=features.VERSION))
-    if pending.learned and pending.feature_version == features.VERSION:
+    if pending.HasField("learned_reward") and pending.feature_version == features.VERSION:
         row.sums.CopyFrom(
             sums.add(row.sums, x=pending.x, reward=pending.learned_reward, time_ms=pending.decided_ms, sign=-1)
         )
     if reward is not None:
         row.sums.CopyFrom(sums.add(row.sums, x=pending.x, reward=reward, time_ms=pending.decided_ms))
-    pending.outcome, pending.outcome_event_ms = kind, event_ms
-    pending.learned, pending.learned_reward = reward is not None, reward or 0
+    pending.outcome = kind
+    pending.ClearField("learned_reward")
+    if pending.corrected:
+        del pending.x[:]  # nothing can be learned of it any more
+    elif reward is not None:
+        pending.learned_reward = reward
     outcome = _outcome(pending, kind=kind, event_ms=event_ms)
     outcome.corrects = corrects
-    outcome.learned = pending.learned
+    outcome.learned = reward is not None
     outcome.reward = (reward or 0) / sums.UNIT
     return outcome
 
@@ -157,4 +168,4 @@ def _settle(
 def _outcome(
     pending: row_pb2.PendingDecision, *, kind: outcome_pb2.Outcome.Kind.ValueType, event_ms: int
 ) -> outcome_pb2.Outcome:
-    return outcome_pb2.Outcome(decision_id=pending.decision_id, kind=kind, event_time_ms=event_ms)
+    return outcome_pb2.Outcome(decision_id=ids.spelled(pending.decision_id), kind=kind, event_time_ms=event_ms)

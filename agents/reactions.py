@@ -36,7 +36,7 @@ def take(
     if until_ms <= row.now_ms:
         until_ms = row.now_ms + config.snooze_default_ms
     change.slate |= _set_aside(row, pending, record, until_ms=until_ms, config=config)
-    change.reacted = pending.decision_id == row.current_decision_id
+    change.reacted = outcomes.is_current(row, pending)
 
 
 def count(row: row_pb2.UserRow, reaction: int, *, kind: int, event_ms: int) -> None:

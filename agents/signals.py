@@ -79,7 +79,8 @@ def _take_task(
     change.urgent |= _is_urgent(task, now_ms=row.now_ms, within_ms=within_ms) and not _is_urgent(
         known, now_ms=row.now_ms, within_ms=within_ms
     )
-    known.updated_ms, known.updated_offset = task.updated_ms, task.updated_offset
+    for name in ("created_ms", "updated_ms", "updated_offset"):
+        setattr(known, name, getattr(task, name))
     change.slate |= known != task
 
 

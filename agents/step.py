@@ -127,14 +127,14 @@ def _trigger(row: row_pb2.UserRow, change: Change, *, now_ms: int) -> decision_p
 
     A tip that someone has seen gives way only to a reaction, its end, its becoming wrong, or an urgent arrival.
     """
-    current = outcomes.find(row, decision_id=row.current_decision_id)
+    current = outcomes.current(row)
     if current is None:
         return Trigger.NO_TIP
     if change.reacted:
         return Trigger.REACTION
     if not decide.stands(row, current, now_ms=now_ms):
         return Trigger.BECAME_WRONG
-    if current.valid_until_ms <= now_ms:
+    if row.current_valid_until_ms <= now_ms:
         return Trigger.RAN_OUT
     if change.urgent:
         return Trigger.URGENT_ARRIVAL
@@ -145,12 +145,10 @@ def _trigger(row: row_pb2.UserRow, change: Change, *, now_ms: int) -> decision_p
 
 def _next_wake(row: row_pb2.UserRow, config: policy_pb2.DecisionConfig) -> int:
     """The next time at which something changes by itself; always after now, 0 for never."""
-    times = [c.until_ms for c in row.cool_downs] + [task.quiet_until_ms for task in row.tasks]
-    for pending in row.pending:
-        if pending.decision_id == row.current_decision_id:
-            times.append(pending.valid_until_ms)
-        if outcomes.is_open(pending):
-            times.append(pending.seen_ms + config.reaction_window_ms)
+    times = [row.current_valid_until_ms]
+    times += [c.until_ms for c in row.cool_downs]
+    times += [task.quiet_until_ms for task in row.tasks]
+    times += [p.seen_ms + config.reaction_window_ms for p in row.pending if outcomes.is_open(p)]
     return min((max(time_ms, row.now_ms + 1) for time_ms in times if time_ms > 0), default=0)
 
 

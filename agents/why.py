@@ -39,7 +39,7 @@ def _about_task(row: row_pb2.UserRow, task: row_pb2.Task, *, at: Moment) -> list
     free_minutes = at.calendar.free_ms(at.now_ms) // MINUTE_MS
     if at.calendar.next_start_ms != backlog.NEVER_MS and minutes <= free_minutes < 240:
         found.append(f"It fits into the {free_minutes} minutes before {at.calendar.next_title}")
-    age_days = (at.now_ms - task.created_ms) // DAY_MS
+    age_days = (at.now_ms - backlog.created_ms(task)) // DAY_MS
     if age_days >= 14:
         found.append(f"It has been waiting for {age_days} days")
     return found

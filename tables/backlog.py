@@ -64,14 +64,15 @@ def upsert_task(
         estimated_minutes=upsert.estimated_minutes,
         labels=list(upsert.labels)[:LABELS_MAX],
         url=upsert.url,
-        created_ms=stamp.time_ms,
         updated_ms=stamp.time_ms,
         updated_offset=stamp.offset,
     )
     _bury(row, item_key(source, upsert.external_id), None)
     if known is not None:
         # What the person did with it so far is not the source's to change.
-        for name in ("created_ms", "quiet_until_ms", "quiet_reason", "shown", "dismissed", "snoozed"):
+        first_ms = created_ms(known)
+        task.created_ms = 0 if first_ms == task.updated_ms else first_ms
+        for name in ("quiet_until_ms", "quiet_reason", "shown", "dismissed", "snoozed"):
             setattr(task, name, getattr(known, name))
         known.CopyFrom(task)
         return known, None
@@ -179,6 +180,11 @@ def task_index(row: row_pb2.UserRow, *, source: str, external_id: str) -> int | 
         if task.external_id == external_id and task.source == source:
             return index
     return None
+
+
+def created_ms(task: row_pb2.Task) -> int:
+    """When the task was first told."""
+    return task.created_ms or task.updated_ms
 
 
 def rank(task: row_pb2.Task) -> tuple[int, int, int, str, str]:

@@ -45,18 +45,32 @@ def decision_id(user_id: str, *, record_id: bytes, mac_key: bytes) -> str:
     (32, True, False)
     """
     name = _hash(b"decision", user_id.encode(), record_id, size=_HALF)
-    return base64.b32encode(name + _mac(name, user_id=user_id, mac_key=mac_key)).decode().lower()
+    return spelled(name + _mac(name, user_id=user_id, mac_key=mac_key))
+
+
+def spelled(raw: bytes) -> str:
+    """The decision id of these 20 bytes, as everybody but the row writes it."""
+    return base64.b32encode(raw).decode().lower()
+
+
+def packed(decision: str) -> bytes:
+    """The 20 bytes that a decision id spells, as the row keeps them; empty for a text that is none.
+
+    >>> packed(spelled(bytes(range(20)))) == bytes(range(20)), packed("no id"), packed("A" * 32)
+    (True, b'', b'')
+    """
+    try:
+        raw = base64.b32decode(decision.upper())
+    except ValueError:
+        return b""
+    # One id, one text: not the same in capitals, nor with letters whose capitals are ASCII.
+    return raw if len(raw) == 2 * _HALF and spelled(raw) == decision else b""
 
 
 def belongs(decision: str, *, user_id: str, mac_key: bytes) -> bool:
     """True where this decision id was made for this user; needs no look-up and takes constant time."""
-    try:
-        raw = base64.b32decode(decision.upper())
-    except ValueError:
-        return False
-    if len(raw) != 2 * _HALF or decision != decision.lower():
-        return False
-    return hmac.compare_digest(raw[_HALF:], _mac(raw[:_HALF], user_id=user_id, mac_key=mac_key))
+    raw = packed(decision)
+    return bool(raw) and hmac.compare_digest(raw[_HALF:], _mac(raw[:_HALF], user_id=user_id, mac_key=mac_key))
 
 
 def outcome_id(user_id: str, *, record_id: bytes, index: int) -> str:

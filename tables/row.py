@@ -11,6 +11,7 @@ from oo.v1 import journal_pb2, row_pb2
 
 EVENT_KEYS_MAX = 256
 EVENT_KEY_MS = 7 * 24 * 3600 * 1000
+"""At the least: ids leave the row with the last of their UTC day."""
 SOURCES_MAX = 64
 """Source partitions remembered per person: 8 of signals, 8 of reactions, and those of recreated topics."""
 
@@ -23,6 +24,8 @@ class Fence:
     offset: int
     next_wake_ms: int
 
+
+_DAY_MS = 24 * 3600 * 1000
 
 _FENCE_BYTES = 36
 """Two fixed64 with their tags, then a 16-byte topic id with tag and length."""
@@ -54,10 +57,8 @@ def has_taken(row: row_pb2.UserRow, record: journal_pb2.JournalRecord, *, now_ms
             break
     if not record.event_key:
         return False
-    return any(
-        key == record.event_key and time_ms > now_ms - EVENT_KEY_MS
-        for key, time_ms in zip(row.event_keys, row.event_key_times_ms, strict=True)
-    )
+    first_day = _first_day(now_ms)
+    return any(one.day >= first_day and record.event_key in one.keys for one in row.event_keys)
 
 
 def take(row: row_pb2.UserRow, record: journal_pb2.JournalRecord, *, now_ms: int) -> None:
@@ -71,11 +72,21 @@ def take(row: row_pb2.UserRow, record: journal_pb2.JournalRecord, *, now_ms: int
             row.sources.append(record.source)
             del row.sources[:-SOURCES_MAX]
     if record.event_key:
-        pairs = [
-            pair for pair in zip(row.event_keys, row.event_key_times_ms, strict=True) if pair[1] > now_ms - EVENT_KEY_MS
-        ]
-        pairs = [*pairs, (record.event_key, now_ms)][-EVENT_KEYS_MAX:]
-        del row.event_keys[:]
-        del row.event_key_times_ms[:]
-        row.event_keys.extend(key for key, _ in pairs)
-        row.event_key_times_ms.extend(time_ms for _, time_ms in pairs)
+        _note_key(row, record.event_key, now_ms=now_ms)
+
+
+def _note_key(row: row_pb2.UserRow, key: int, *, now_ms: int) -> None:
+    today = now_ms // _DAY_MS
+    if not row.event_keys or row.event_keys[-1].day != today:
+        row.event_keys.add(day=today)
+    row.event_keys[-1].keys.append(key)
+    while row.event_keys[0].day < _first_day(now_ms):
+        del row.event_keys[0]
+    if sum(len(one.keys) for one in row.event_keys) > EVENT_KEYS_MAX:
+        del row.event_keys[0].keys[0]
+        if not row.event_keys[0].keys:
+            del row.event_keys[0]
+
+
+def _first_day(now_ms: int) -> int:
+    return max(now_ms - EVENT_KEY_MS, 0) // _DAY_MS

@@ -27,6 +27,7 @@ from oo.v1 import row_pb2
 from streams.producer import Producer
 from streams.reader import read_partition, topic_ids
 from streams.topics import topics
+from tables import ids
 
 ReasonOption = Annotated[str | None, typer.Option("--reason", help="Only letters of this reason.")]
 
@@ -61,6 +62,10 @@ def state(user: UserOption, state: StateOption = DEFAULT_STATE, as_json: JsonOpt
         raise CommandError(f"nothing is known of {user}: 'oo import FILE --user {user}' brings in what they have to do")
     if as_json:
         shown = MessageToDict(row, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
+        # The row keeps ids of decisions as bytes; everybody else knows them as they are spelled.
+        for one, pending in zip(shown["pending"], row.pending, strict=True):
+            one["decision_id"] = ids.spelled(pending.decision_id)
+        shown["current_decision_id"] = ids.spelled(row.pending[-1].decision_id) if row.pending else ""
         print(json.dumps(shown, ensure_ascii=False))
         return
     console = Console(highlight=False)

@@ -231,11 +231,16 @@ class Person:
     @property
     def current(self) -> str:
         """The id of the decision that stands."""
-        return self.now.current_decision_id
+        return current_id(self.now)
 
     def pending(self, decision_id: str) -> row_pb2.PendingDecision:
         """The decision as the row holds it."""
-        return next(one for one in self.now.pending if one.decision_id == decision_id)
+        return next(one for one in self.now.pending if one.decision_id == ids.packed(decision_id))
+
+
+def current_id(row: row_pb2.UserRow) -> str:
+    """The id of the decision that the row serves."""
+    return ids.spelled(row.pending[-1].decision_id)
 
 
 def chosen(decision: decision_pb2.Decision | None) -> str:

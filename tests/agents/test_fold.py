@@ -18,6 +18,7 @@ from tests.agents.build import (
     MONDAY_MS,
     activity,
     config,
+    current_id,
     entry,
     in_force,
     reaction,
@@ -219,7 +220,7 @@ def busy_journal() -> list[Entry]:
             one = mark(offset, sequence=1, version_id="second")
         elif row is not None and offset % 4:
             kind = ("SEEN", "DONE", "SNOOZE", "DISMISS")[offset % 4]
-            one = entry(reaction(row.current_decision_id, kind, user=user), offset=offset, time_ms=time_ms, user=user)
+            one = entry(reaction(current_id(row), kind, user=user), offset=offset, time_ms=time_ms, user=user)
         else:
             one = entry(task(f"t{offset}", user=user), offset=offset, time_ms=time_ms, user=user)
         by.apply(one)

@@ -8,7 +8,7 @@ from agents import features
 from agents.outcomes import PENDING_MS
 from agents.step import NOTHING
 from oo.v1 import outcome_pb2, row_pb2
-from tables import sums, windows
+from tables import ids, sums, windows
 from tests.agents.build import (
     BLUNT,
     DAY_MS,
@@ -48,7 +48,10 @@ def learned_once(ada: Person, decision_id: str, reward: int) -> row_pb2.Sums:
 def counted(ada: Person, kind: str) -> int:
     """How many such reactions the last hour holds."""
     return windows.count(
-        ada.now.windows, now_ms=ada.now.now_ms, span_ms=HOUR_MS, reaction=outcome_pb2.Outcome.Kind.Value(kind)
+        windows.read(ada.now.windows),
+        now_ms=ada.now.now_ms,
+        span_ms=HOUR_MS,
+        reaction=outcome_pb2.Outcome.Kind.Value(kind),
     )
 
 
@@ -345,7 +348,8 @@ def test_the_row_holds_the_last_sixteen_decisions() -> None:
     for n in range(40):
         ada.take(task(f"t{n}", priority=1), after_ms=MINUTE_MS)
     assert len(ada.now.pending) == 16
-    assert ada.now.pending[-1].decision_id == ada.current
+    made = [outputs.decision.decision_id for _, outputs in ada.log if outputs.decision is not None]
+    assert [ids.spelled(one.decision_id) for one in ada.now.pending] == made[-16:]
 
 
 def test_unseen_decisions_leave_before_seen_ones() -> None:
@@ -387,7 +391,7 @@ def test_a_reaction_to_saying_nothing_changes_no_more_than_the_fence() -> None:
 
 
 def test_outcome_ids_are_unique_and_the_same_again() -> None:
-    ids = []
+    made = []
     for _ in range(2):
         ada = with_tip()
         ada.react("SEEN")
@@ -395,6 +399,6 @@ def test_outcome_ids_are_unique_and_the_same_again() -> None:
         ada.take(task("b"))
         ada.react("SEEN")
         ada.take(activity(), after_ms=DAY_MS)
-        ids.append([o.outcome_id for _, out in ada.log for o in out.outcomes])
-    assert ids[0] == ids[1]
-    assert len(set(ids[0])) == len(ids[0]) == 4
+        made.append([o.outcome_id for _, out in ada.log for o in out.outcomes])
+    assert made[0] == made[1]
+    assert len(set(made[0])) == len(made[0]) == 4

@@ -20,6 +20,7 @@ from agents.learn import add_up
 from agents.policies import lin_ts
 from agents.step import Entry, InForce
 from oo.v1 import journal_pb2, policy_pb2, row_pb2
+from tables import ids
 from tests.agents.build import (
     DAY_MS,
     HOUR_MS,
@@ -147,13 +148,13 @@ def _next(chance: random.Random, row: row_pb2.UserRow, *, user: str, time_ms: in
     # Told late, or by a clock that is ahead.
     event_ms = time_ms - (chance.randrange(-HOUR_MS, 3 * HOUR_MS) if chance.random() < 0.2 else 0)
     one = chance.choice(row.tasks).external_id if row.tasks else "none"
-    current = next((p for p in row.pending if p.decision_id == row.current_decision_id), None)
+    current = row.pending[-1] if row.pending else None
     if current is not None and chance.random() < 0.45:
         # Now and then a decision of before, seen late or clicked twice.
         aim = current if chance.random() < 0.75 else chance.choice(row.pending)
         kind = chance.choices(["SEEN", "DONE", "SNOOZE", "DISMISS"], weights=[5, 4, 2, 2])[0]
         until_ms = time_ms + chance.choice([-HOUR_MS, 20 * MINUTE_MS, DAY_MS]) if kind == "SNOOZE" else 0
-        return reaction(aim.decision_id, kind, user=user, until_ms=max(until_ms, 0)), event_ms
+        return reaction(ids.spelled(aim.decision_id), kind, user=user, until_ms=max(until_ms, 0)), event_ms
     due_ms = time_ms + chance.choice([-DAY_MS, HOUR_MS, 20 * HOUR_MS, 5 * DAY_MS, 40 * DAY_MS])
     start_ms = time_ms + chance.choice([-30 * MINUTE_MS, 25 * MINUTE_MS, 90 * MINUTE_MS, 26 * HOUR_MS])
     say = chance.choices(

@@ -49,6 +49,15 @@ def test_capital_letters_are_another_id() -> None:
     assert not ids.belongs(made().upper(), user_id="ada", mac_key=KEY)
 
 
+def test_letters_whose_capitals_are_ascii_make_no_second_id() -> None:
+    good = next(
+        one for one in (ids.decision_id("ada", record_id=bytes([n]), mac_key=KEY) for n in range(99)) if "s" in one
+    )
+    other = good.replace("s", "ſ")
+    assert not ids.belongs(other, user_id="ada", mac_key=KEY)
+    assert not ids.packed(other)
+
+
 def test_ids_of_different_kinds_and_places_differ() -> None:
     topic = b"t" * 16
     all_ids = {

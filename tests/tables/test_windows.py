@@ -71,7 +71,9 @@ def test_counts_equal_a_count_by_hand(events: list[tuple[Cell, int]], span_ms: i
     kept = filled(events)
     for kind in (None, asked.kind):
         for part in (None, asked.part):
-            counted = windows.count(kept, now_ms=NOW_MS, span_ms=span_ms, reaction=asked.reaction, kind=kind, part=part)
+            counted = windows.count(
+                windows.read(kept), now_ms=NOW_MS, span_ms=span_ms, reaction=asked.reaction, kind=kind, part=part
+            )
             assert counted == by_hand(kind=kind, part=part)
 
 
@@ -79,25 +81,25 @@ def test_a_window_is_never_shorter_than_its_name() -> None:
     cell = Cell(reaction=1, kind=2, part=0)
     for span_ms in (HOUR_MS, DAY_MS, 7 * DAY_MS, 28 * DAY_MS):
         kept = windows.add([], cell, event_ms=NOW_MS - span_ms, now_ms=NOW_MS)
-        assert windows.count(kept, now_ms=NOW_MS, span_ms=span_ms, reaction=1) == 1
+        assert windows.count(windows.read(kept), now_ms=NOW_MS, span_ms=span_ms, reaction=1) == 1
 
 
 def test_what_is_older_than_its_window_leaves_at_the_next_reaction() -> None:
     cell = Cell(reaction=1, kind=2, part=0)
     kept = windows.add([], cell, event_ms=NOW_MS, now_ms=NOW_MS)
     kept = windows.add(kept, cell, event_ms=NOW_MS + 2 * HOUR_MS, now_ms=NOW_MS + 2 * HOUR_MS)
-    assert [len(window.keys) for window in kept] == [1, 2, 1 if NOW_MS % 21_600_000 < 14_400_000 else 2]
+    assert [len(window.counts) for window in kept] == [1, 2, 1 if NOW_MS % 21_600_000 < 14_400_000 else 2]
 
 
 def test_an_event_older_than_every_window_leaves_no_trace() -> None:
     kept = windows.add([], Cell(reaction=1, kind=2, part=0), event_ms=NOW_MS - 29 * DAY_MS, now_ms=NOW_MS)
-    assert all(not window.keys for window in kept)
+    assert all(not window.counts for window in kept)
 
 
 def test_rates_of_one_kind_of_tip_do_not_see_another() -> None:
     kept = filled([(Cell(reaction=3, kind=3, part=0), 0)] * 9)
-    assert windows.rate_64(kept, now_ms=NOW_MS, span_ms=HOUR_MS, reaction=3, kind=2) == 64 // 3
-    assert windows.rate_64(kept, now_ms=NOW_MS, span_ms=HOUR_MS, reaction=3, kind=3) == 64 * 10 // 12
+    assert windows.rate_64(windows.read(kept), now_ms=NOW_MS, span_ms=HOUR_MS, reaction=3, kind=2) == 64 // 3
+    assert windows.rate_64(windows.read(kept), now_ms=NOW_MS, span_ms=HOUR_MS, reaction=3, kind=3) == 64 * 10 // 12
 
 
 def test_four_weeks_of_every_reaction_in_every_bucket_are_kept_whole() -> None:
@@ -110,12 +112,15 @@ def test_four_weeks_of_every_reaction_in_every_bucket_are_kept_whole() -> None:
             for kind in (0, 2, 3, 4):
                 kept = windows.add(kept, Cell(reaction=reaction, kind=kind, part=0), event_ms=at_ms, now_ms=NOW_MS)
                 events += 1
-    assert len(kept[2].keys) == events <= windows.KEYS_MAX
+    assert len(kept[2].counts) == events <= windows.KEYS_MAX
 
 
 def test_the_bound_drops_the_oldest_buckets() -> None:
-    keys = [(NOW_MS // 21_600_000 - 1) << 16 | n for n in range(windows.KEYS_MAX)]
-    kept = [row_pb2.Window(width_s=21_600, keys=keys, counts=[1] * windows.KEYS_MAX)]
+    first = NOW_MS // 21_600_000 - 3 << 10
+    kept = [
+        row_pb2.Window(width_s=21_600, key_steps=[first] + [1] * (windows.KEYS_MAX - 1), counts=[1] * windows.KEYS_MAX)
+    ]
     kept = windows.add(kept, Cell(reaction=1, kind=2, part=0), event_ms=NOW_MS, now_ms=NOW_MS)
-    assert list(kept[2].keys)[:-1] == keys[1:]
-    assert kept[2].keys[-1] >> 16 == NOW_MS // 21_600_000
+    keys = [key for key, _ in windows.read(kept)[21_600]]
+    assert keys[:-1] == list(range(first + 1, first + windows.KEYS_MAX))
+    assert keys[-1] >> 10 == NOW_MS // 21_600_000

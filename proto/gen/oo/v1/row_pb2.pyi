@@ -35,19 +35,18 @@ class UserRow(_message.Message):
     NOW_MS_FIELD_NUMBER: _builtins.int
     SOURCES_FIELD_NUMBER: _builtins.int
     EVENT_KEYS_FIELD_NUMBER: _builtins.int
-    EVENT_KEY_TIMES_MS_FIELD_NUMBER: _builtins.int
     TIME_ZONE_FIELD_NUMBER: _builtins.int
+    TIME_ZONE_UPDATED_MS_FIELD_NUMBER: _builtins.int
     TASKS_FIELD_NUMBER: _builtins.int
     TOMBSTONES_FIELD_NUMBER: _builtins.int
     EVENTS_FIELD_NUMBER: _builtins.int
     WINDOWS_FIELD_NUMBER: _builtins.int
     PENDING_FIELD_NUMBER: _builtins.int
-    CURRENT_DECISION_ID_FIELD_NUMBER: _builtins.int
+    SUMS_FIELD_NUMBER: _builtins.int
+    CURRENT_VALID_UNTIL_MS_FIELD_NUMBER: _builtins.int
     GENERATED_FIELD_NUMBER: _builtins.int
     COOL_DOWNS_FIELD_NUMBER: _builtins.int
-    SUMS_FIELD_NUMBER: _builtins.int
     TASKS_REFUSED_FIELD_NUMBER: _builtins.int
-    TIME_ZONE_UPDATED_MS_FIELD_NUMBER: _builtins.int
     journal_offset: _builtins.int
     """Fence: the journal offset that this row has seen."""
     next_wake_ms: _builtins.int
@@ -57,21 +56,19 @@ class UserRow(_message.Message):
     now_ms: _builtins.int
     """Event time so far: the greatest record time seen."""
     time_zone: _builtins.str
-    current_decision_id: _builtins.str
-    """The decision being served; empty for none."""
-    tasks_refused: _builtins.int
     time_zone_updated_ms: _builtins.int
     """When time_zone was set: the later word stands."""
+    current_valid_until_ms: _builtins.int
+    """Until when the decision being served stands."""
+    tasks_refused: _builtins.int
     @_builtins.property
     def sources(self) -> _containers.RepeatedCompositeFieldContainer[_journal_pb2.Position]:
         """Greatest source offset taken, per source partition."""
 
     @_builtins.property
-    def event_keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """Producers' ids of the last 7 days, 256 at most: parallel, oldest first."""
+    def event_keys(self) -> _containers.RepeatedCompositeFieldContainer[Global___DayOfKeys]:
+        """Producers' ids of the last 7 days, 256 at most, oldest first."""
 
-    @_builtins.property
-    def event_key_times_ms(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
     @_builtins.property
     def tasks(self) -> _containers.RepeatedCompositeFieldContainer[Global___Task]: ...
     @_builtins.property
@@ -81,16 +78,18 @@ class UserRow(_message.Message):
     @_builtins.property
     def windows(self) -> _containers.RepeatedCompositeFieldContainer[Global___Window]: ...
     @_builtins.property
-    def pending(self) -> _containers.RepeatedCompositeFieldContainer[Global___PendingDecision]: ...
+    def pending(self) -> _containers.RepeatedCompositeFieldContainer[Global___PendingDecision]:
+        """Oldest first: the last one is being served."""
+
+    @_builtins.property
+    def sums(self) -> Global___Sums:
+        """What this person taught, in fixed point."""
+
     @_builtins.property
     def generated(self) -> _containers.RepeatedCompositeFieldContainer[_journal_pb2.GeneratedTip]: ...
     @_builtins.property
     def cool_downs(self) -> _containers.RepeatedCompositeFieldContainer[Global___CoolDown]:
         """Cool-downs of candidates that are not tasks."""
-
-    @_builtins.property
-    def sums(self) -> Global___Sums:
-        """What this person taught, in fixed point."""
 
     def __init__(
         self,
@@ -101,24 +100,23 @@ class UserRow(_message.Message):
         user_id: _builtins.str = ...,
         now_ms: _builtins.int = ...,
         sources: _abc.Iterable[_journal_pb2.Position] | None = ...,
-        event_keys: _abc.Iterable[_builtins.int] | None = ...,
-        event_key_times_ms: _abc.Iterable[_builtins.int] | None = ...,
+        event_keys: _abc.Iterable[Global___DayOfKeys] | None = ...,
         time_zone: _builtins.str = ...,
+        time_zone_updated_ms: _builtins.int = ...,
         tasks: _abc.Iterable[Global___Task] | None = ...,
         tombstones: _abc.Iterable[Global___Tombstone] | None = ...,
         events: _abc.Iterable[Global___CalendarEvent] | None = ...,
         windows: _abc.Iterable[Global___Window] | None = ...,
         pending: _abc.Iterable[Global___PendingDecision] | None = ...,
-        current_decision_id: _builtins.str = ...,
+        sums: Global___Sums | None = ...,
+        current_valid_until_ms: _builtins.int = ...,
         generated: _abc.Iterable[_journal_pb2.GeneratedTip] | None = ...,
         cool_downs: _abc.Iterable[Global___CoolDown] | None = ...,
-        sums: Global___Sums | None = ...,
         tasks_refused: _builtins.int = ...,
-        time_zone_updated_ms: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_journal_offset", b"_journal_offset", "_next_wake_ms", b"_next_wake_ms", "_topic_id", b"_topic_id", "journal_offset", b"journal_offset", "next_wake_ms", b"next_wake_ms", "sums", b"sums", "topic_id", b"topic_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_journal_offset", b"_journal_offset", "_next_wake_ms", b"_next_wake_ms", "_topic_id", b"_topic_id", "cool_downs", b"cool_downs", "current_decision_id", b"current_decision_id", "event_key_times_ms", b"event_key_times_ms", "event_keys", b"event_keys", "events", b"events", "generated", b"generated", "journal_offset", b"journal_offset", "next_wake_ms", b"next_wake_ms", "now_ms", b"now_ms", "pending", b"pending", "sources", b"sources", "sums", b"sums", "tasks", b"tasks", "tasks_refused", b"tasks_refused", "time_zone", b"time_zone", "time_zone_updated_ms", b"time_zone_updated_ms", "tombstones", b"tombstones", "topic_id", b"topic_id", "user_id", b"user_id", "windows", b"windows"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_journal_offset", b"_journal_offset", "_next_wake_ms", b"_next_wake_ms", "_topic_id", b"_topic_id", "cool_downs", b"cool_downs", "current_valid_until_ms", b"current_valid_until_ms", "event_keys", b"event_keys", "events", b"events", "generated", b"generated", "journal_offset", b"journal_offset", "next_wake_ms", b"next_wake_ms", "now_ms", b"now_ms", "pending", b"pending", "sources", b"sources", "sums", b"sums", "tasks", b"tasks", "tasks_refused", b"tasks_refused", "time_zone", b"time_zone", "time_zone_updated_ms", b"time_zone_updated_ms", "tombstones", b"tombstones", "topic_id", b"topic_id", "user_id", b"user_id", "windows", b"windows"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__journal_offset: _TypeAlias = _typing.Literal["journal_offset"]  # noqa: Y015
     _WhichOneofArgType__journal_offset: _TypeAlias = _typing.Literal["_journal_offset", b"_journal_offset"]  # noqa: Y015
@@ -134,6 +132,32 @@ class UserRow(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__topic_id) -> _WhichOneofReturnType__topic_id | None: ...
 
 Global___UserRow: _TypeAlias = UserRow  # noqa: Y015
+
+@_typing.final
+class DayOfKeys(_message.Message):
+    """Hashes of the ids that producers gave, taken on one UTC day."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DAY_FIELD_NUMBER: _builtins.int
+    KEYS_FIELD_NUMBER: _builtins.int
+    day: _builtins.int
+    """Days since 1970."""
+    @_builtins.property
+    def keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    def __init__(
+        self,
+        *,
+        day: _builtins.int = ...,
+        keys: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["day", b"day", "keys", b"keys"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DayOfKeys: _TypeAlias = DayOfKeys  # noqa: Y015
 
 @_typing.final
 class Task(_message.Message):
@@ -180,6 +204,7 @@ class Task(_message.Message):
     estimated_minutes: _builtins.int
     url: _builtins.str
     created_ms: _builtins.int
+    """When it was first told; 0 where that is updated_ms."""
     updated_ms: _builtins.int
     """Last writer wins by (updated_ms, updated_offset)."""
     updated_offset: _builtins.int
@@ -293,23 +318,25 @@ class Window(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     WIDTH_S_FIELD_NUMBER: _builtins.int
-    KEYS_FIELD_NUMBER: _builtins.int
+    KEY_STEPS_FIELD_NUMBER: _builtins.int
     COUNTS_FIELD_NUMBER: _builtins.int
     width_s: _builtins.int
     @_builtins.property
-    def keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    def key_steps(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Each key less the one before it; a key is bucket << 10 | reaction << 6 | kind << 2 | part."""
+
     @_builtins.property
     def counts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
     def __init__(
         self,
         *,
         width_s: _builtins.int = ...,
-        keys: _abc.Iterable[_builtins.int] | None = ...,
+        key_steps: _abc.Iterable[_builtins.int] | None = ...,
         counts: _abc.Iterable[_builtins.int] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["counts", b"counts", "keys", b"keys", "width_s", b"width_s"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["counts", b"counts", "key_steps", b"key_steps", "width_s", b"width_s"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -323,58 +350,52 @@ class PendingDecision(_message.Message):
 
     DECISION_ID_FIELD_NUMBER: _builtins.int
     DECIDED_MS_FIELD_NUMBER: _builtins.int
-    VALID_UNTIL_MS_FIELD_NUMBER: _builtins.int
     CANDIDATE_FIELD_NUMBER: _builtins.int
     KIND_FIELD_NUMBER: _builtins.int
     X_FIELD_NUMBER: _builtins.int
+    FEATURE_VERSION_FIELD_NUMBER: _builtins.int
     SEEN_MS_FIELD_NUMBER: _builtins.int
     OUTCOME_FIELD_NUMBER: _builtins.int
-    OUTCOME_EVENT_MS_FIELD_NUMBER: _builtins.int
-    LEARNED_FIELD_NUMBER: _builtins.int
     LEARNED_REWARD_FIELD_NUMBER: _builtins.int
     CORRECTED_FIELD_NUMBER: _builtins.int
-    FEATURE_VERSION_FIELD_NUMBER: _builtins.int
-    decision_id: _builtins.str
+    decision_id: _builtins.bytes
+    """The 20 bytes that a decision id spells."""
     decided_ms: _builtins.int
-    valid_until_ms: _builtins.int
     candidate: _builtins.str
     kind: _decision_pb2.Decision.TipKind.ValueType
-    seen_ms: _builtins.int
-    outcome: _outcome_pb2.Outcome.Kind.ValueType
-    outcome_event_ms: _builtins.int
-    learned: _builtins.bool
-    """What stands in the sums for it, in units of 1/64."""
-    learned_reward: _builtins.int
-    corrected: _builtins.bool
-    """A reaction replaced an earlier outcome; it happens once."""
     feature_version: _builtins.int
     """Of x; what was decided with other features is no longer learned from."""
+    seen_ms: _builtins.int
+    outcome: _outcome_pb2.Outcome.Kind.ValueType
+    learned_reward: _builtins.int
+    """What stands in the sums for it, in units of 1/64; absent for nothing."""
+    corrected: _builtins.bool
+    """A reaction replaced an earlier outcome; it happens once."""
     @_builtins.property
     def x(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
-        """Features at the decision, in units of 1/64."""
+        """Features at the decision, in units of 1/64; none where nothing can be learned of it any more."""
 
     def __init__(
         self,
         *,
-        decision_id: _builtins.str = ...,
+        decision_id: _builtins.bytes = ...,
         decided_ms: _builtins.int = ...,
-        valid_until_ms: _builtins.int = ...,
         candidate: _builtins.str = ...,
         kind: _decision_pb2.Decision.TipKind.ValueType = ...,
         x: _abc.Iterable[_builtins.int] | None = ...,
+        feature_version: _builtins.int = ...,
         seen_ms: _builtins.int = ...,
         outcome: _outcome_pb2.Outcome.Kind.ValueType = ...,
-        outcome_event_ms: _builtins.int = ...,
-        learned: _builtins.bool = ...,
-        learned_reward: _builtins.int = ...,
+        learned_reward: _builtins.int | None = ...,
         corrected: _builtins.bool = ...,
-        feature_version: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_learned_reward", b"_learned_reward", "learned_reward", b"learned_reward"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidate", b"candidate", "corrected", b"corrected", "decided_ms", b"decided_ms", "decision_id", b"decision_id", "feature_version", b"feature_version", "kind", b"kind", "learned", b"learned", "learned_reward", b"learned_reward", "outcome", b"outcome", "outcome_event_ms", b"outcome_event_ms", "seen_ms", b"seen_ms", "valid_until_ms", b"valid_until_ms", "x", b"x"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_learned_reward", b"_learned_reward", "candidate", b"candidate", "corrected", b"corrected", "decided_ms", b"decided_ms", "decision_id", b"decision_id", "feature_version", b"feature_version", "kind", b"kind", "learned_reward", b"learned_reward", "outcome", b"outcome", "seen_ms", b"seen_ms", "x", b"x"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__learned_reward: _TypeAlias = _typing.Literal["learned_reward"]  # noqa: Y015
+    _WhichOneofArgType__learned_reward: _TypeAlias = _typing.Literal["_learned_reward", b"_learned_reward"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__learned_reward) -> _WhichOneofReturnType__learned_reward | None: ...
 
 Global___PendingDecision: _TypeAlias = PendingDecision  # noqa: Y015
 
@@ -416,7 +437,9 @@ class Sums(_message.Message):
     """Half-lives since 1970: weights stand relative to it."""
     n: _builtins.int
     @_builtins.property
-    def gram(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    def gram(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Hardly ever negative: features are not."""
+
     @_builtins.property
     def moment(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
     def __init__(
