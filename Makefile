@@ -3,6 +3,7 @@
 #   make setup   the environment only          make check   linters, types, contracts: what CI runs first
 #   make up      everything, started locally   make test    the whole test suite
 #   make bench   the benchmarks                make fmt     formats what the formatter owns
+#   make faults  kills, stops and empties, and an oracle that looks for what was lost (a quarter of an hour)
 #   make proto   generated code from proto/    make proto-release   what is released from now on
 #
 # `make up ARGS="--workers 2"` and `make test ARGS="-k frames"` pass options on.
@@ -33,10 +34,10 @@ $(eval $(call from_pip,PIP_FIND_LINKS,UV_FIND_LINKS))
 RUN := .venv/bin
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help setup up check test bench proto proto-check proto-release fmt
+.PHONY: help setup up check test bench faults proto proto-check proto-release fmt
 
 help:
-	@sed -n '3,8s/^# \{0,1\}//p' Makefile
+	@sed -n '3,9s/^# \{0,1\}//p' Makefile
 
 setup: .venv/.synced
 
@@ -76,6 +77,9 @@ proto-release: setup
 
 bench: setup
 	$(RUN)/python -m tests.bench $(ARGS)
+
+faults: setup
+	$(RUN)/python -m tests.faults $(ARGS)
 
 fmt: setup
 	$(RUN)/ruff check --fix-only --fixable I,F401,UP,RUF100 .

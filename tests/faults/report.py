@@ -1,0 +1,88 @@
+"""The table of faults: printed, and written to docs/reliability.{md,json}."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import subprocess
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from tests.faults.run import RECOVERY_GOAL_S, Result
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs"
+INVARIANTS = {
+    "I1": "no acknowledged event lost",
+    "I2": "each reaction learned once",
+    "I3": "rows = oracle = changelog",
+    "I4": "the tip in Valkey never goes back",
+    "I5": "history unique and complete",
+    "I6": "nothing committed that is not durable",
+    "I7": "lag reaches 0",
+    "I8": "every refused event in the dead letters with its reason",
+}
+
+
+def show(results: Sequence[Result], console: Console) -> None:
+    table = Table("fault", "events", "lost", "doubled", "s to recover", "invariants")
+    for result in results:
+        table.add_row(*_cells(result))
+    console.print(table)
+
+
+def write(results: Sequence[Result], *, seed: int) -> None:
+    git = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False)
+    date, commit = datetime.datetime.now(datetime.UTC).date().isoformat(), git.stdout.strip()
+    found = [_row(result) | {"date": date, "commit": commit, "seed": seed} for result in results]
+    (DOCS / "reliability.json").write_text(json.dumps(found, indent=2) + "\n")
+    lines = [
+        "# Reliability",
+        "",
+        "Written by `make faults`: each fault is done to a running stack while events are written, and an oracle that",
+        "shares only the pure `step` with the engine folds the raw log and compares. Seconds to recover are from the",
+        "end of the fault to lag 0 in every consumer group; they say as much about the machine as about the program.",
+        "",
+        f"{date}, commit {commit}, seed {seed}",
+        "",
+        "| fault | events | lost | doubled | seconds to recover | invariants |",
+        "|---|---|---|---|---|---|",
+        *("| " + " | ".join(_cells(result)) + " |" for result in results),
+        "",
+        "Held after each fault:",
+        "",
+        *(f"- {name}: {what}" for name, what in INVARIANTS.items()),
+    ]
+    broken = [result for result in results if not result.kept]
+    if broken:
+        lines += ["", "Broken:", ""]
+        lines += [f"- {result.id}, {name}: {found[0]}" for result in broken for name, found in result.broken.items()]
+    (DOCS / "reliability.md").write_text("\n".join(lines) + "\n")
+
+
+def _cells(result: Result) -> tuple[str, ...]:
+    back = "never" if result.recovery_s is None else f"{result.recovery_s:.1f}"
+    kept = "all kept" if result.kept else "broken: " + ", ".join(sorted(result.broken))
+    return (result.what, str(result.events), str(result.lost), str(result.doubled), back, kept)
+
+
+def _row(result: Result) -> dict[str, Any]:
+    in_time = result.recovery_s is not None and result.recovery_s <= RECOVERY_GOAL_S
+    return {
+        "id": f"fault-{result.id}",
+        "what": f"{result.what}: time to lag 0",
+        "value": None if result.recovery_s is None else round(result.recovery_s, 1),
+        "unit": "s",
+        "peer": None,
+        "ratio": None,
+        "goal": f"lost 0, doubled 0, I1 to I8 kept, lag 0 within {RECOVERY_GOAL_S:.0f} s",
+        "met": result.kept and in_time,
+        "events": result.events,
+        "lost": result.lost,
+        "doubled": result.doubled,
+        "broken": sorted(result.broken),
+    }

@@ -1,0 +1,126 @@
+"""Does faults to one stack, one after the other, and has the oracle look after each."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.faults.log import Log
+from tests.faults.oracle import Findings, Oracle
+from tests.faults.rows import CORES, Row, Scene
+from tests.faults.stack import Stack, fresh_stack
+from tests.faults.traffic import Traffic
+from tests.faults.watch import TipWatch
+
+TRIES = 5
+"""Marks and ticks may move the journal while it is compared: a difference counts if it stays."""
+RECOVERY_GOAL_S = 30.0
+
+
+@dataclass(slots=True)
+class Result:
+    """What one fault did."""
+
+    id: str
+    what: str
+    events: int = 0
+    lost: int = 0
+    doubled: int = 0
+    recovery_s: float | None = None
+    broken: dict[str, list[str]] = field(default_factory=dict)
+    notes: list[str] = field(default_factory=list)
+
+    @property
+    def kept(self) -> bool:
+        return not self.broken
+
+
+def run(rows: Sequence[Row], *, seed: int, say: Callable[[str], None], logs: Path | None = None) -> list[Result]:
+    """One result for each row, on one stack: what a fault left behind would show in those after it."""
+    results = []
+    say("starting a stack ...")
+    with fresh_stack(logs) as stack, prepared(stack) as oracle:
+        for row in rows:
+            say(f"{row.id}: {row.what}")
+            result = run_row(row, stack, oracle, seed=seed)
+            results.append(result)
+            say(f"  {result.events} events, lost {result.lost}, doubled {result.doubled}, {_said(result)}")
+            for note in result.notes:
+                say(f"  {note}")
+            for invariant, found in sorted(result.broken.items()):
+                for one in found[:5]:
+                    say(f"  {invariant}: {one}")
+                if len(found) > 5:
+                    say(f"  {invariant}: and {len(found) - 5} more")
+    return results
+
+
+@contextmanager
+def prepared(stack: Stack) -> Iterator[Oracle]:
+    """Two core workers, publish and record at work, and an oracle that has seen nothing yet."""
+    log = Log(stack.running.bootstrap, stack.running.prefix)
+    try:
+        oracle = Oracle(stack.running, log)
+        oracle.open()
+        stack.start(*CORES, "publish", "record")
+        yield oracle
+    finally:
+        log.close()
+
+
+def _said(result: Result) -> str:
+    back = "not recovered" if result.recovery_s is None else f"recovered in {result.recovery_s:.1f} s"
+    return f"{back}, {'every invariant kept' if result.kept else 'broken: ' + ', '.join(sorted(result.broken))}"
+
+
+def run_row(row: Row, stack: Stack, oracle: Oracle, *, seed: int) -> Result:
+    """Write, do the fault, wait for lag 0, compare."""
+    result, found = Result(row.id, row.what), Findings()
+    bootstrap, prefix = stack.running.bootstrap, stack.running.prefix
+    name = f"s{seed}-{row.id}"
+    traffic = Traffic(bootstrap, prefix, run=name, seed=seed, rate=row.rate, mix=row.mix)
+    watch = TipWatch(stack.running.valkey_url, traffic.users)
+    scene = Scene(stack, random.Random(f"{seed}/{row.id}/faults"), lambda: oracle.durable(found), oracle)
+    exits = {worker.name: len(worker.exits) for worker in stack.workers.values()}
+    traffic.start()
+    watch.start()
+    try:
+        row.do(scene)
+    finally:
+        began_s = time.monotonic()
+        traffic.stop()
+    try:
+        stack.until(lambda: not oracle.lag(), what="lag 0")
+        result.recovery_s = time.monotonic() - began_s
+    except TimeoutError:
+        found.add("I7", f"lag never 0: {oracle.lag()}")
+    oracle.durable(found)
+    _compare(row, stack, oracle, traffic, found)
+    watch.stop()
+    for user in sorted(watch.went_back):
+        found.add("I4", f"tip of {user}: an older one was served after a newer one")
+    for problem in scene.problems:
+        found.add("I7", problem)
+    ended = {w.name: w.exits[exits[w.name] :] for w in stack.workers.values() if w.exits[exits[w.name] :]}
+    result.notes = [*scene.notes, f"tips looked at {watch.looks} times; ends: {ended or 'none'}"]
+    if traffic.ledger.unknown:
+        result.notes.append(f"{len(traffic.ledger.unknown)} events never acknowledged")
+    result.events = len(traffic.ledger.acknowledged)
+    result.lost, result.doubled, result.broken = found.lost, found.doubled, dict(found.broken)
+    return result
+
+
+def _compare(row: Row, stack: Stack, oracle: Oracle, traffic: Traffic, found: Findings) -> None:
+    """The journal may still move (marks, ticks): what is compared has to have stood still meanwhile."""
+    for attempt in range(TRIES):
+        ends = oracle.log.ends("journal")
+        oracle.take()
+        stack.until(lambda: not oracle.lag(), what="lag 0")
+        oracle.take()
+        if ends == oracle.log.ends("journal") or attempt == TRIES - 1:
+            break
+    oracle.check(found, traffic.ledger, traffic.users, rebuilt=row.rebuilt)

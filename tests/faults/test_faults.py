@@ -1,0 +1,82 @@
+"""The short end of `make faults`, on every change: two faults on a real stack, and an oracle that finds what is wrong."""
+
+from __future__ import annotations
+
+import signal
+from collections.abc import Iterator
+
+import pytest
+
+from tests.faults.oracle import Findings, Oracle
+from tests.faults.rows import Row, Scene
+from tests.faults.run import prepared, run_row
+from tests.faults.stack import Stack, fresh_stack
+from tests.faults.traffic import Ledger, Mix, Sent
+
+SEED = 1
+
+
+@pytest.fixture(scope="session")
+def scenery() -> Iterator[tuple[Stack, Oracle]]:
+    """A stack of its own: these tests kill what others share."""
+    with fresh_stack() as stack, prepared(stack) as oracle:
+        yield stack, oracle
+
+
+def kill_each_once(scene: Scene) -> None:
+    for name in ("core-0", "publish", "core-1", "record"):
+        scene.between(0.3, 1.0)
+        scene.stack.workers[name].send(signal.SIGKILL)
+    scene.stack.wait(0.5)
+
+
+def empty_the_view(scene: Scene) -> None:
+    scene.stack.wait(2)
+    scene.stack.workers["publish"].send(signal.SIGSTOP)
+    scene.stack.kill_server("valkey")
+    scene.stack.workers["publish"].send(signal.SIGCONT)
+    scene.probe()
+
+
+ROWS = (
+    Row(
+        "test-kill",
+        "every process killed once, a tenth bad, a tenth doubled",
+        kill_each_once,
+        Mix(bad_share=0.1, duplicate_share=0.1),
+    ),
+    Row("test-valkey", "Valkey killed", empty_the_view),
+)
+
+
+@pytest.mark.parametrize("row", ROWS, ids=lambda row: row.id)
+def test_a_fault_breaks_no_invariant(scenery: tuple[Stack, Oracle], row: Row) -> None:
+    stack, oracle = scenery
+    result = run_row(row, stack, oracle, seed=SEED)
+    assert result.broken == {}
+    assert (result.lost, result.doubled) == (0, 0)
+    assert result.events > 0 and result.recovery_s is not None
+
+
+def test_the_oracle_finds_what_is_missing_in_every_place(scenery: tuple[Stack, Oracle]) -> None:
+    stack, oracle = scenery
+    row = Row("test-planted", "nothing", lambda scene: scene.stack.wait(2))
+    assert run_row(row, stack, oracle, seed=SEED).broken == {}
+    user, standing = next((u, r) for u, r in sorted(oracle.rows.items()) if u.startswith(f"s{SEED}-test-planted"))
+    key = (oracle.home[user], user.encode())
+    ledger = Ledger()
+    ledger.acknowledged["signals", 0, 10**9] = Sent("never", user, "task")
+    ledger.acknowledged["signals", 0, 10**9 + 1] = Sent("refused", user, "bad", reason="no-frame")
+    ledger.acknowledged["reactions", 0, 10**9] = Sent("done", user, "DONE", decision_id="none")
+    place = next(iter(oracle.sources))
+    ledger.acknowledged[place] = Sent("late", user, "task")
+    oracle.out_of_order.add(place)
+    oracle.greatest[key] = (standing.journal_offset - 1, oracle.greatest[key][1][:-1])
+    found = Findings()
+    oracle.durable(found)
+    oracle.greatest[key] = (standing.journal_offset, b"")
+    oracle.decisions["never-made"] = b""
+    oracle.tips[user].journal.offset += 1
+    oracle.check(found, ledger, [user], rebuilt=True)
+    assert set(found.broken) >= {"I1", "I2", "I3", "I4", "I5", "I8"}
+    assert found.lost >= 4
