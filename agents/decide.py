@@ -78,17 +78,17 @@ def decide(
         model=picked.model,
         latency_ms=latency_ms,
     )
-    outcomes.remember(
-        row,
-        row_pb2.PendingDecision(
-            decision_id=ids.packed(decision_id),
-            decided_ms=now_ms,
-            candidate=picked.id,
-            kind=picked.kind,
-            x=() if _is_silent(picked) else vectors[chosen],
-            feature_version=features.VERSION,
-        ),
+    pending = row_pb2.PendingDecision(
+        decision_id=ids.packed(decision_id), decided_ms=now_ms, kind=picked.kind, feature_version=features.VERSION
     )
+    if picked.task is not None:
+        pending.task_key = ids.item_key(picked.task.source, picked.task.external_id)
+    elif not _is_silent(picked):
+        pending.candidate_id = picked.id
+    if not _is_silent(picked):
+        pending.x.extend(vectors[chosen])
+    outcomes.remember(row, pending)
+    row.current_candidate = picked.id
     row.current_valid_until_ms = decision.valid_until_ms
     return decision, _tip(row, picked, decision, why_lines=why.lines(row, picked, at=at))
 
@@ -99,10 +99,10 @@ def stands(row: row_pb2.UserRow, current: row_pb2.PendingDecision, *, now_ms: in
         return True
     if current.kind == decision_pb2.Decision.TASK:
         return any(
-            candidates.task_id(task.source, task.external_id) == current.candidate and task.quiet_until_ms <= now_ms
+            candidates.task_id(task.source, task.external_id) == row.current_candidate and task.quiet_until_ms <= now_ms
             for task in row.tasks
         )
-    return all(c.candidate != current.candidate or c.until_ms <= now_ms for c in row.cool_downs)
+    return all(c.candidate != row.current_candidate or c.until_ms <= now_ms for c in row.cool_downs)
 
 
 def _is_silent(proposal: Proposal) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from agents import features
 from agents.reward import reward_64
 from oo.v1 import decision_pb2, outcome_pb2, policy_pb2, reaction_pb2, row_pb2
-from tables import ids, sums
+from tables import backlog, ids, sums
 
 PENDING_MAX = 16
 """Decisions that can still be learned from; a later reaction to an older one counts in the windows only."""
@@ -78,10 +78,12 @@ def react(
 
 
 def completed(
-    row: row_pb2.UserRow, *, candidate: str, event_ms: int, config: policy_pb2.DecisionConfig
+    row: row_pb2.UserRow, *, task_key: int, event_ms: int, config: policy_pb2.DecisionConfig
 ) -> list[outcome_pb2.Outcome]:
     """A task was completed elsewhere: for the latest decision on it, `done` if it was seen, else noted and not learned."""
-    pending = next((p for p in reversed(row.pending) if p.candidate == candidate), None)
+    pending = next(
+        (p for p in reversed(row.pending) if p.kind == decision_pb2.Decision.TASK and p.task_key == task_key), None
+    )
     if pending is None or pending.corrected or pending.outcome in (*_EXPLICIT, outcome_pb2.Outcome.DONE_ELSEWHERE):
         return []
     if pending.seen_ms:
@@ -129,9 +131,9 @@ def remember(row: row_pb2.UserRow, pending: row_pb2.PendingDecision) -> None:
 def _mark_seen(row: row_pb2.UserRow, pending: row_pb2.PendingDecision) -> None:
     # The row's time, not the client's: the reaction window runs on the clock that the ticks run on.
     pending.seen_ms = row.now_ms
-    for task in row.tasks:
-        if pending.candidate == f"task:{task.source}/{task.external_id}":
-            task.shown += 1
+    task = backlog.task_of_key(row, pending.task_key) if pending.kind == decision_pb2.Decision.TASK else None
+    if task is not None:
+        task.shown += 1
 
 
 def _settle(
@@ -154,10 +156,10 @@ def _settle(
         row.sums.CopyFrom(sums.add(row.sums, x=pending.x, reward=reward, time_ms=pending.decided_ms))
     pending.outcome = kind
     pending.ClearField("learned_reward")
+    if reward is not None:
+        pending.learned_reward = reward
     if pending.corrected:
         del pending.x[:]  # nothing can be learned of it any more
-    elif reward is not None:
-        pending.learned_reward = reward
     outcome = _outcome(pending, kind=kind, event_ms=event_ms)
     outcome.corrects = corrects
     outcome.learned = reward is not None

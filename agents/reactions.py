@@ -63,20 +63,18 @@ def _set_aside(
             reaction_pb2.Reaction.SNOOZE: until_ms - row.now_ms,
             reaction_pb2.Reaction.DISMISS: config.dismiss_cool_down_ms,
         }.get(kind, config.starter_cool_down_ms)
-        kept = [c for c in row.cool_downs if c.candidate != pending.candidate]
+        kept = [c for c in row.cool_downs if c.candidate != pending.candidate_id]
         del row.cool_downs[:]
         row.cool_downs.extend(
-            [*kept, row_pb2.CoolDown(candidate=pending.candidate, until_ms=row.now_ms + quiet_ms)][-64:]
+            [*kept, row_pb2.CoolDown(candidate=pending.candidate_id, until_ms=row.now_ms + quiet_ms)][-64:]
         )
         return True
-    source, external_id = pending.candidate.removeprefix("task:").split("/", 1)
-    index = backlog.task_index(row, source=source, external_id=external_id)
-    if index is None:
+    task = backlog.task_of_key(row, pending.task_key)
+    if task is None:
         return False
-    task = row.tasks[index]
     if kind == reaction_pb2.Reaction.DONE:
         stamp = Stamp(time_ms=max(record.event_time_ms, task.updated_ms), offset=task.updated_offset)
-        backlog.remove_task(row, source=source, external_id=external_id, stamp=stamp, now_ms=row.now_ms)
+        backlog.remove_task(row, source=task.source, external_id=task.external_id, stamp=stamp, now_ms=row.now_ms)
     elif kind == reaction_pb2.Reaction.SNOOZE:
         task.snoozed += 1
         task.quiet_until_ms, task.quiet_reason = until_ms, row_pb2.Task.SNOOZED

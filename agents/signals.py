@@ -8,7 +8,7 @@ from __future__ import annotations
 from agents import candidates, outcomes, reactions
 from agents.change import Change
 from oo.v1 import decision_pb2, journal_pb2, outcome_pb2, policy_pb2, row_pb2, signal_pb2
-from tables import backlog
+from tables import backlog, ids
 from tables.backlog import Stamp
 
 
@@ -28,7 +28,7 @@ def take(
             if gone is not None and name == "task_completed":
                 found = outcomes.completed(
                     row,
-                    candidate=candidates.task_id(signal.source, external_id),
+                    task_key=ids.item_key(signal.source, external_id),
                     event_ms=record.event_time_ms,
                     config=config,
                 )

@@ -182,6 +182,11 @@ def task_index(row: row_pb2.UserRow, *, source: str, external_id: str) -> int | 
     return None
 
 
+def task_of_key(row: row_pb2.UserRow, key: int) -> row_pb2.Task | None:
+    """The task of that `item_key`."""
+    return next((task for task in row.tasks if item_key(task.source, task.external_id) == key), None)
+
+
 def created_ms(task: row_pb2.Task) -> int:
     """When the task was first told."""
     return task.created_ms or task.updated_ms

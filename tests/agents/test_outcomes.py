@@ -187,6 +187,15 @@ def test_a_change_of_mind_replaces_the_first_reaction_once() -> None:
     assert ada.react("DISMISS", decision_id=tip).outcomes == ()
 
 
+def test_features_stay_in_the_row_for_as_long_as_they_can_be_learned_from() -> None:
+    ada = with_tip()
+    tip = ada.current
+    ada.react("SNOOZE")
+    assert len(ada.pending(tip).x) == features.D
+    ada.react("DONE", decision_id=tip)
+    assert not ada.pending(tip).x
+
+
 def test_a_double_click_counts_once() -> None:
     ada = with_tip()
     tip = ada.current
@@ -257,7 +266,7 @@ def test_a_task_completed_after_its_tip_expired_corrects_it() -> None:
     ada.react("SEEN")
     ada.take(activity(), after_ms=4 * HOUR_MS - 1)
     ada.take(task("b"), after_ms=1)
-    if ada.pending(ada.current).candidate == "task:todo.txt/a":
+    if ada.now.current_candidate == "task:todo.txt/a":
         ada.react("SEEN")
         tip = ada.current
         ada.take(activity(), after_ms=4 * HOUR_MS)
@@ -327,10 +336,10 @@ def test_seeing_a_superseded_decision_does_not_make_the_present_one_seen() -> No
 
 def test_a_reaction_to_a_superseded_decision_leaves_a_tip_about_something_else() -> None:
     ada, first = superseded()
-    now = ada.pending(ada.current).candidate
+    now = ada.pending(ada.current).task_key
     ada.react("SEEN")
     outputs = ada.react("DISMISS", decision_id=first)
-    assert (outputs.decision is None) == (ada.pending(first).candidate != now)
+    assert (outputs.decision is None) == (ada.pending(first).task_key != now)
 
 
 def test_a_superseded_decision_that_was_seen_expires_too() -> None:

@@ -481,7 +481,7 @@ def test_an_update_keeps_what_the_person_did_with_the_task() -> None:
 def test_a_task_of_a_source_without_a_name_can_be_reacted_to() -> None:
     ada = Person(policy=BLUNT)
     ada.take(task("x/y//z", source="", priority=1))
-    assert ada.now.pending[-1].candidate == "task:/x/y//z"
+    assert ada.now.current_candidate == "task:/x/y//z"
     ada.react("DONE")
     assert not ada.now.tasks
 
@@ -491,7 +491,7 @@ def test_saying_nothing_is_a_tip_without_a_decision_id() -> None:
     ada.take(activity())
     for _ in range(5):
         ada.react("DONE")
-        if ada.now.pending[-1].candidate == candidates.NONE_ID:
+        if ada.now.current_candidate == candidates.NONE_ID:
             break
     tip = ada.log[-1][1].tip
     assert tip is not None

@@ -171,9 +171,9 @@ def _next(chance: random.Random, row: row_pb2.UserRow, *, user: str, time_ms: in
             )  # fmt: skip
             return new, event_ms
         case "completed":
-            if current is not None and current.candidate.startswith("task:") and chance.random() < 0.7:
+            if current is not None and row.current_candidate.startswith("task:") and chance.random() < 0.7:
                 # What is on show is ticked off in the file.
-                one = current.candidate.split("/", 1)[1]
+                one = row.current_candidate.split("/", 1)[1]
             return completed(one, user=user), event_ms
         case "removed":
             return removed(one, user=user), event_ms

@@ -43,6 +43,7 @@ class UserRow(_message.Message):
     WINDOWS_FIELD_NUMBER: _builtins.int
     PENDING_FIELD_NUMBER: _builtins.int
     SUMS_FIELD_NUMBER: _builtins.int
+    CURRENT_CANDIDATE_FIELD_NUMBER: _builtins.int
     CURRENT_VALID_UNTIL_MS_FIELD_NUMBER: _builtins.int
     GENERATED_FIELD_NUMBER: _builtins.int
     COOL_DOWNS_FIELD_NUMBER: _builtins.int
@@ -58,8 +59,9 @@ class UserRow(_message.Message):
     time_zone: _builtins.str
     time_zone_updated_ms: _builtins.int
     """When time_zone was set: the later word stands."""
+    current_candidate: _builtins.str
+    """What is being served, and until when."""
     current_valid_until_ms: _builtins.int
-    """Until when the decision being served stands."""
     tasks_refused: _builtins.int
     @_builtins.property
     def sources(self) -> _containers.RepeatedCompositeFieldContainer[_journal_pb2.Position]:
@@ -109,6 +111,7 @@ class UserRow(_message.Message):
         windows: _abc.Iterable[Global___Window] | None = ...,
         pending: _abc.Iterable[Global___PendingDecision] | None = ...,
         sums: Global___Sums | None = ...,
+        current_candidate: _builtins.str = ...,
         current_valid_until_ms: _builtins.int = ...,
         generated: _abc.Iterable[_journal_pb2.GeneratedTip] | None = ...,
         cool_downs: _abc.Iterable[Global___CoolDown] | None = ...,
@@ -116,7 +119,7 @@ class UserRow(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_journal_offset", b"_journal_offset", "_next_wake_ms", b"_next_wake_ms", "_topic_id", b"_topic_id", "journal_offset", b"journal_offset", "next_wake_ms", b"next_wake_ms", "sums", b"sums", "topic_id", b"topic_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_journal_offset", b"_journal_offset", "_next_wake_ms", b"_next_wake_ms", "_topic_id", b"_topic_id", "cool_downs", b"cool_downs", "current_valid_until_ms", b"current_valid_until_ms", "event_keys", b"event_keys", "events", b"events", "generated", b"generated", "journal_offset", b"journal_offset", "next_wake_ms", b"next_wake_ms", "now_ms", b"now_ms", "pending", b"pending", "sources", b"sources", "sums", b"sums", "tasks", b"tasks", "tasks_refused", b"tasks_refused", "time_zone", b"time_zone", "time_zone_updated_ms", b"time_zone_updated_ms", "tombstones", b"tombstones", "topic_id", b"topic_id", "user_id", b"user_id", "windows", b"windows"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_journal_offset", b"_journal_offset", "_next_wake_ms", b"_next_wake_ms", "_topic_id", b"_topic_id", "cool_downs", b"cool_downs", "current_candidate", b"current_candidate", "current_valid_until_ms", b"current_valid_until_ms", "event_keys", b"event_keys", "events", b"events", "generated", b"generated", "journal_offset", b"journal_offset", "next_wake_ms", b"next_wake_ms", "now_ms", b"now_ms", "pending", b"pending", "sources", b"sources", "sums", b"sums", "tasks", b"tasks", "tasks_refused", b"tasks_refused", "time_zone", b"time_zone", "time_zone_updated_ms", b"time_zone_updated_ms", "tombstones", b"tombstones", "topic_id", b"topic_id", "user_id", b"user_id", "windows", b"windows"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__journal_offset: _TypeAlias = _typing.Literal["journal_offset"]  # noqa: Y015
     _WhichOneofArgType__journal_offset: _TypeAlias = _typing.Literal["_journal_offset", b"_journal_offset"]  # noqa: Y015
@@ -350,8 +353,9 @@ class PendingDecision(_message.Message):
 
     DECISION_ID_FIELD_NUMBER: _builtins.int
     DECIDED_MS_FIELD_NUMBER: _builtins.int
-    CANDIDATE_FIELD_NUMBER: _builtins.int
     KIND_FIELD_NUMBER: _builtins.int
+    TASK_KEY_FIELD_NUMBER: _builtins.int
+    CANDIDATE_ID_FIELD_NUMBER: _builtins.int
     X_FIELD_NUMBER: _builtins.int
     FEATURE_VERSION_FIELD_NUMBER: _builtins.int
     SEEN_MS_FIELD_NUMBER: _builtins.int
@@ -361,8 +365,10 @@ class PendingDecision(_message.Message):
     decision_id: _builtins.bytes
     """The 20 bytes that a decision id spells."""
     decided_ms: _builtins.int
-    candidate: _builtins.str
     kind: _decision_pb2.Decision.TipKind.ValueType
+    task_key: _builtins.int
+    """Of a task its hash, as in a tombstone; of any other tip the candidate's id."""
+    candidate_id: _builtins.str
     feature_version: _builtins.int
     """Of x; what was decided with other features is no longer learned from."""
     seen_ms: _builtins.int
@@ -380,8 +386,9 @@ class PendingDecision(_message.Message):
         *,
         decision_id: _builtins.bytes = ...,
         decided_ms: _builtins.int = ...,
-        candidate: _builtins.str = ...,
         kind: _decision_pb2.Decision.TipKind.ValueType = ...,
+        task_key: _builtins.int = ...,
+        candidate_id: _builtins.str = ...,
         x: _abc.Iterable[_builtins.int] | None = ...,
         feature_version: _builtins.int = ...,
         seen_ms: _builtins.int = ...,
@@ -391,7 +398,7 @@ class PendingDecision(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_learned_reward", b"_learned_reward", "learned_reward", b"learned_reward"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_learned_reward", b"_learned_reward", "candidate", b"candidate", "corrected", b"corrected", "decided_ms", b"decided_ms", "decision_id", b"decision_id", "feature_version", b"feature_version", "kind", b"kind", "learned_reward", b"learned_reward", "outcome", b"outcome", "seen_ms", b"seen_ms", "x", b"x"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_learned_reward", b"_learned_reward", "candidate_id", b"candidate_id", "corrected", b"corrected", "decided_ms", b"decided_ms", "decision_id", b"decision_id", "feature_version", b"feature_version", "kind", b"kind", "learned_reward", b"learned_reward", "outcome", b"outcome", "seen_ms", b"seen_ms", "task_key", b"task_key", "x", b"x"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__learned_reward: _TypeAlias = _typing.Literal["learned_reward"]  # noqa: Y015
     _WhichOneofArgType__learned_reward: _TypeAlias = _typing.Literal["_learned_reward", b"_learned_reward"]  # noqa: Y015
