@@ -59,18 +59,6 @@ def decide(
         step_version=step_version,
         config_hash=config_hash,
         tzdata_version=TZDATA_VERSION,
-        slate=[
-            decision_pb2.Candidate(
-                id=proposal.id,
-                kind=proposal.kind,
-                ineligible=masks[index],
-                x=vectors[index],
-                propensity=choice.propensity(place[index]) if index in place else 0.0,
-                draws_won=choice.draws_won[place[index]] if index in place else 0,
-                score=choice.scores[place[index]] if index in place else 0.0,
-            )
-            for index, proposal in enumerate(slate)
-        ],
         chosen=chosen,
         propensity=choice.propensity(choice.chosen),
         title=picked.title,
@@ -78,6 +66,13 @@ def decide(
         model=picked.model,
         latency_ms=latency_ms,
     )
+    for index, proposal in enumerate(slate):
+        candidate = decision.slate.add(id=proposal.id, kind=proposal.kind, ineligible=masks[index])
+        candidate.x.extend(vectors[index])
+        if index in place:
+            n = place[index]
+            candidate.propensity, candidate.draws_won = choice.propensity(n), choice.draws_won[n]
+            candidate.score = choice.scores[n]
     pending = row_pb2.PendingDecision(
         decision_id=ids.packed(decision_id), decided_ms=now_ms, kind=picked.kind, feature_version=features.VERSION
     )

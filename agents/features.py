@@ -9,7 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from agents.candidates import GAP_MS_MAX, MINUTE_MS, Calendar, Proposal
-from oo.v1 import decision_pb2, outcome_pb2, row_pb2
+from oo.v1 import decision_pb2, row_pb2
+from oo.v1.outcome_pb2 import Outcome
 from tables import backlog, windows
 from tables.windows import DAY_MS, HOUR_MS
 from tables.zones import local, part_of_day
@@ -66,12 +67,14 @@ def moment(row: row_pb2.UserRow, *, calendar: Calendar, now_ms: int) -> Moment:
     """Reads the row once for a whole slate."""
     part = part_of_day(now_ms, time_zone=row.time_zone)
     weekday = local(now_ms, time_zone=row.time_zone).weekday()
-    counts = windows.read(row.windows)
-    last_hour = sum(
-        windows.count(counts, now_ms=now_ms, span_ms=HOUR_MS, reaction=reaction)
-        for reaction in (outcome_pb2.Outcome.DONE, outcome_pb2.Outcome.SNOOZE, outcome_pb2.Outcome.DISMISS)
+    hour, day, week, month = (
+        windows.last(row.windows, now_ms=now_ms, span_ms=span_ms)
+        for span_ms in (HOUR_MS, DAY_MS, 7 * DAY_MS, 28 * DAY_MS)
     )
-    done_here = windows.count(counts, now_ms=now_ms, span_ms=28 * DAY_MS, reaction=outcome_pb2.Outcome.DONE, part=part)
+    last_hour = sum(
+        windows.total(hour, reaction=reaction) for reaction in (Outcome.DONE, Outcome.SNOOZE, Outcome.DISMISS)
+    )
+    done_here = windows.total(month, reaction=Outcome.DONE, part=part)
     shared = {
         "busy_now": ONE if calendar.busy_until_ms else 0,
         "free_time": ONE * calendar.free_ms(now_ms) // GAP_MS_MAX,
@@ -82,17 +85,18 @@ def moment(row: row_pb2.UserRow, *, calendar: Calendar, now_ms: int) -> Moment:
         "reactions_1h": ONE * last_hour // (last_hour + 3),
         "done_in_this_part": ONE * done_here // (done_here + 5),
     }
-    base = {
-        int(kind): _placed({"one": ONE, name: ONE, **shared, **rates})
-        for kind, name, rates in (
-            (kind, name, _rates(counts, kind=kind, now_ms=now_ms))
-            for kind, name in (
-                (decision_pb2.Decision.TASK, "one"),
-                (decision_pb2.Decision.STARTER, "starter"),
-                (decision_pb2.Decision.GENERATED, "generated"),
-            )
-        )
-    }
+    base = {}
+    for kind, name in (
+        (decision_pb2.Decision.TASK, "one"),
+        (decision_pb2.Decision.STARTER, "starter"),
+        (decision_pb2.Decision.GENERATED, "generated"),
+    ):
+        rates = {
+            "done_rate_28d": windows.rate_64(month, reaction=Outcome.DONE, kind=kind),
+            "dismiss_rate_7d": windows.rate_64(week, reaction=Outcome.DISMISS, kind=kind),
+            "snooze_rate_24h": windows.rate_64(day, reaction=Outcome.SNOOZE, kind=kind),
+        }
+        base[int(kind)] = _placed({"one": ONE, name: ONE, **shared, **rates})
     return Moment(
         now_ms=now_ms, part=part, often_done_now=shared["done_in_this_part"] >= ONE // 2, base=base, calendar=calendar
     )
@@ -111,17 +115,6 @@ def vector(proposal: Proposal, *, at: Moment) -> tuple[int, ...]:
 
 def _placed(values: dict[str, int]) -> tuple[int, ...]:
     return tuple(values.get(name, 0) for name in NAMES)
-
-
-def _rates(counts: windows.Counts, *, kind: int, now_ms: int) -> dict[str, int]:
-    return {
-        name: windows.rate_64(counts, now_ms=now_ms, span_ms=span_ms, reaction=reaction, kind=kind)
-        for name, span_ms, reaction in (
-            ("done_rate_28d", 28 * DAY_MS, outcome_pb2.Outcome.DONE),
-            ("dismiss_rate_7d", 7 * DAY_MS, outcome_pb2.Outcome.DISMISS),
-            ("snooze_rate_24h", DAY_MS, outcome_pb2.Outcome.SNOOZE),
-        )
-    }
 
 
 def _of_task(task: row_pb2.Task | None, *, at: Moment) -> dict[str, int]:

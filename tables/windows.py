@@ -25,6 +25,9 @@ SPANS_MS = {300: HOUR_MS, 3600: DAY_MS, 21600: 28 * DAY_MS}
 
 _CELL_BITS = 10
 """Of a key, below its bucket: four for the reaction, four for the kind of tip, two for the part of the day."""
+_CELL_MASK = (1 << _CELL_BITS) - 1
+
+_EXPLICIT = (outcome_pb2.Outcome.DONE, outcome_pb2.Outcome.SNOOZE, outcome_pb2.Outcome.DISMISS)
 
 KEYS_MAX = 2048
 """Of one width: past it the oldest buckets go first (28 days hold 112 buckets; a bucket seldom more than 4 cells)."""
@@ -42,9 +45,12 @@ class Cell:
 Counts = Mapping[int, list[tuple[int, int]]]
 """By width in seconds: each key with its count, sorted by key."""
 
+Tally = Mapping[int, int]
+"""Of one span: how often each cell, a key without its bucket."""
+
 
 def read(windows: Iterable[row_pb2.Window]) -> Counts:
-    """The windows unpacked, for as many counts as are wanted."""
+    """The windows unpacked."""
     return {window.width_s: list(zip(accumulate(window.key_steps), window.counts, strict=True)) for window in windows}
 
 
@@ -53,7 +59,7 @@ def add(windows: Iterable[row_pb2.Window], cell: Cell, *, event_ms: int, now_ms:
 
     >>> cell = Cell(reaction=1, kind=2, part=0)
     >>> windows = add([], cell, event_ms=10 * HOUR_MS, now_ms=10 * HOUR_MS)
-    >>> count(read(windows), now_ms=10 * HOUR_MS, span_ms=HOUR_MS, reaction=1), len(windows)
+    >>> count(windows, now_ms=10 * HOUR_MS, span_ms=HOUR_MS, reaction=1), len(windows)
     (1, 3)
     """
     counts = read(windows)
@@ -63,8 +69,20 @@ def add(windows: Iterable[row_pb2.Window], cell: Cell, *, event_ms: int, now_ms:
     ]
 
 
+def last(windows: Iterable[row_pb2.Window], *, now_ms: int, span_ms: int) -> Tally:
+    """What the last `span_ms` hold, to the width of a bucket."""
+    width_s = next(width for width, kept_ms in SPANS_MS.items() if span_ms <= kept_ms)
+    kept = read(window for window in windows if window.width_s == width_s).get(width_s, [])
+    first = _first_bucket(now_ms, width_s=width_s, span_ms=span_ms) << _CELL_BITS
+    tally: dict[int, int] = {}
+    for key, n in kept[bisect_left(kept, (first, 0)) :]:
+        cell = key & _CELL_MASK
+        tally[cell] = tally.get(cell, 0) + n
+    return tally
+
+
 def count(
-    counts: Counts,
+    windows: Iterable[row_pb2.Window],
     *,
     now_ms: int,
     span_ms: int,
@@ -73,26 +91,27 @@ def count(
     part: int | None = None,
 ) -> int:
     """How many such reactions the last `span_ms` hold, to the width of a bucket."""
-    width_s = next(width for width, kept_ms in SPANS_MS.items() if span_ms <= kept_ms)
-    kept = counts.get(width_s, [])
-    first = _first_bucket(now_ms, width_s=width_s, span_ms=span_ms) << _CELL_BITS
+    return total(last(windows, now_ms=now_ms, span_ms=span_ms), reaction=reaction, kind=kind, part=part)
+
+
+def total(tally: Tally, *, reaction: int, kind: int | None = None, part: int | None = None) -> int:
+    """How many such reactions it holds."""
     return sum(
         n
-        for key, n in kept[bisect_left(kept, (first, 0)) :]
-        if (key >> 6) & 0xF == reaction
-        and (kind is None or (key >> 2) & 0xF == kind)
-        and (part is None or key & 0x3 == part)
+        for cell, n in tally.items()
+        if cell >> 6 == reaction
+        and (kind is None or (cell >> 2) & 0xF == kind)
+        and (part is None or cell & 0x3 == part)
     )
 
 
-def rate_64(counts: Counts, *, now_ms: int, span_ms: int, reaction: int, kind: int) -> int:
+def rate_64(tally: Tally, *, reaction: int, kind: int) -> int:
     """The share of `reaction` among done, snooze and dismiss in units of 1/64, smoothed by three of each kind's third.
 
-    >>> rate_64({}, now_ms=0, span_ms=HOUR_MS, reaction=1, kind=2)
+    >>> rate_64({}, reaction=1, kind=2)
     21
     """
-    explicit = (outcome_pb2.Outcome.DONE, outcome_pb2.Outcome.SNOOZE, outcome_pb2.Outcome.DISMISS)
-    found: dict[int, int] = {r: count(counts, now_ms=now_ms, span_ms=span_ms, reaction=r, kind=kind) for r in explicit}
+    found: dict[int, int] = {r: total(tally, reaction=r, kind=kind) for r in _EXPLICIT}
     return 64 * (found[reaction] + 1) // (sum(found.values()) + 3)
 
 

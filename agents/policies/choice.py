@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 
 import numpy as np
 import numpy.typing as npt
@@ -59,10 +60,18 @@ def count_wins(scores: npt.NDArray[np.int64]) -> tuple[int, ...]:
     (2, 4, 0)
     """
     draws, k = scores.shape
-    turn = np.arange(draws)[:, None]
-    places = (turn // 2 + np.where(turn % 2 == 0, 1, -1) * np.arange(k)) % k
+    places = _orders(draws, k)
     first = np.take_along_axis(scores, places, axis=1).argmax(axis=1)
     return tuple(int(n) for n in np.bincount(places[np.arange(draws), first], minlength=k))
+
+
+@lru_cache(maxsize=256)
+def _orders(draws: int, k: int) -> npt.NDArray[np.int64]:
+    """In which order each draw looks through the candidates; (draws, K)."""
+    turn = np.arange(draws, dtype=np.int64)[:, None]
+    places: npt.NDArray[np.int64] = (turn // 2 + (1 - turn % 2 * 2) * np.arange(k, dtype=np.int64)) % k
+    places.flags.writeable = False
+    return places
 
 
 def choose(draws_won: tuple[int, ...], *, floor_permille: int, word: int, scores: tuple[float, ...]) -> Choice:

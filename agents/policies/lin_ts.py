@@ -82,23 +82,21 @@ def pmf(version: policy_pb2.PolicyVersion, x: Ints, *, silent: int, key: int) ->
     """
     mean, factor = _parameters(version.mean, version.factor)
     config = version.config
-    raw = words(key=key, n=3 * DRAWS * D + 1)
-    z = normals(raw[:-1], shape=(DRAWS, D)) * (config.exploration / UNIT)
-    beta = np.empty((DRAWS, D))
-    beta[:] = mean
-    for column in range(D):
-        beta += z[:, column, None] * factor[:, column]
     cost = config.interruption_cost / UNIT
-    features = x / UNIT
-    scores = np.full((DRAWS, len(x)), -cost)
-    expected = np.full(len(x), -cost)
-    for column in range(D):
-        scores += beta[:, column, None] * features[:, column]
-        expected += mean[column] * features[:, column]
+    raw = words(key=key, n=3 * DRAWS * D + 1)
+    z = normals(raw[:-1], shape=(DRAWS, D)).T * (config.exploration / UNIT)
+    # A column is a draw of β; the last one is the mean itself.
+    beta = np.repeat(mean[:, None], DRAWS + 1, axis=1)
+    for row in range(D):
+        beta[:, :DRAWS] += factor[:, row, None] * z[row]
+    features = (x / UNIT).T
+    scores = np.full((DRAWS + 1, len(x)), -cost)
+    for row in range(D):
+        scores += beta[row, :, None] * features[row]
     scores[:, silent] = 0.0
-    expected[silent] = 0.0
-    won = count_wins(np.rint(scores * GRID).astype(np.int64))
-    on_grid = tuple(float(value) for value in np.rint(expected * GRID) / GRID)
+    whole = np.rint(scores * GRID)
+    won = count_wins(whole[:DRAWS].astype(np.int64))
+    on_grid = tuple((whole[DRAWS] / GRID).tolist())
     return choose(won, floor_permille=config.floor_permille, word=int(raw[-1]), scores=on_grid)
 
 

@@ -48,7 +48,7 @@ def learned_once(ada: Person, decision_id: str, reward: int) -> row_pb2.Sums:
 def counted(ada: Person, kind: str) -> int:
     """How many such reactions the last hour holds."""
     return windows.count(
-        windows.read(ada.now.windows),
+        ada.now.windows,
         now_ms=ada.now.now_ms,
         span_ms=HOUR_MS,
         reaction=outcome_pb2.Outcome.Kind.Value(kind),
