@@ -111,8 +111,8 @@ def rate_64(tally: Tally, *, reaction: int, kind: int) -> int:
     >>> rate_64({}, reaction=1, kind=2)
     21
     """
-    found: dict[int, int] = {r: total(tally, reaction=r, kind=kind) for r in _EXPLICIT}
-    return 64 * (found[reaction] + 1) // (sum(found.values()) + 3)
+    of_kind = [(cell >> 6, n) for cell, n in tally.items() if (cell >> 2) & 0xF == kind and cell >> 6 in _EXPLICIT]
+    return 64 * (sum(n for r, n in of_kind if r == reaction) + 1) // (sum(n for _, n in of_kind) + 3)
 
 
 def _with(

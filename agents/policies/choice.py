@@ -10,6 +10,8 @@ import numpy.typing as npt
 
 Words = npt.NDArray[np.uint64]
 
+_EVERY_OTHER = np.uint64(0x0000_FFFF_0000_FFFF)
+
 
 @dataclass(frozen=True, slots=True)
 class Choice:
@@ -45,7 +47,10 @@ def normals(raw: Words, *, shape: tuple[int, int]) -> npt.NDArray[np.float64]:
     """
     n = shape[0] * shape[1]
     assert len(raw) == 3 * n
-    sums = raw.astype("<u8").view("<u2").reshape(n, 12).sum(axis=1, dtype=np.int64)
+    # Each word as two halves of 32 bits: first its four uniforms add up to two, one a half, then the three words.
+    pairs = (raw & _EVERY_OTHER) + (raw >> np.uint64(16) & _EVERY_OTHER)
+    halves = pairs[0::3] + pairs[1::3] + pairs[2::3]
+    sums = ((halves >> np.uint64(32)) + (halves & np.uint64(0xFFFF_FFFF))).astype(np.int64)
     z: npt.NDArray[np.float64] = (2 * sums - 12 * 65535) / 131072.0
     return z.reshape(shape)
 

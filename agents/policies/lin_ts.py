@@ -80,19 +80,19 @@ def pmf(version: policy_pb2.PolicyVersion, x: Ints, *, silent: int, key: int) ->
 
     x: (K, D) in units of 1/64; `silent`: the row that says nothing, whose score is 0 and costs nothing; key: 128 bits.
     """
-    mean, factor = _parameters(version.mean, version.factor)
+    mean, columns = _parameters(version.mean, version.factor)
     config = version.config
     cost = config.interruption_cost / UNIT
     raw = words(key=key, n=3 * DRAWS * D + 1)
-    z = normals(raw[:-1], shape=(DRAWS, D)).T * (config.exploration / UNIT)
-    # A column is a draw of β; the last one is the mean itself.
-    beta = np.repeat(mean[:, None], DRAWS + 1, axis=1)
-    for row in range(D):
-        beta[:, :DRAWS] += factor[:, row, None] * z[row]
-    features = (x / UNIT).T
+    z = normals(raw[:-1], shape=(DRAWS, D)) * (config.exploration / UNIT)
+    # A row is a draw of β; the last one is the mean itself.
+    beta = np.tile(mean, (DRAWS + 1, 1))
+    for place in range(D):
+        beta[:DRAWS] += z[:, place, None] * columns[place]
+    features = np.ascontiguousarray(x.T) / UNIT
     scores = np.full((DRAWS + 1, len(x)), -cost)
-    for row in range(D):
-        scores += beta[row, :, None] * features[row]
+    for place in range(D):
+        scores += beta[:, place, None] * features[place]
     scores[:, silent] = 0.0
     whole = np.rint(scores * GRID)
     won = count_wins(whole[:DRAWS].astype(np.int64))
@@ -123,7 +123,8 @@ def _version(
 
 @lru_cache(maxsize=64)
 def _parameters(mean: bytes, factor: bytes) -> tuple[Floats, Floats]:
+    """The mean, and the columns of the factor."""
     return (
         np.frombuffer(mean, dtype="<f8").astype(np.float64),
-        np.frombuffer(factor, dtype="<f8").astype(np.float64).reshape(D, D),
+        np.ascontiguousarray(np.frombuffer(factor, dtype="<f8").astype(np.float64).reshape(D, D).T),
     )
