@@ -1,6 +1,7 @@
 """Writes to Kafka through librdkafka: idempotent, bounded, keyed by murmur2.
 
-Never drops a failed delivery in silence: the record's future fails, and `on_failure` hears of it.
+Never drops a failed delivery in silence: the record's future fails, and `on_failure` hears of it. After the first
+failure nothing that waited behind it is sent: a reader would take the later record for proof of the earlier one.
 """
 
 from __future__ import annotations
@@ -8,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from functools import partial as bind
 from typing import NamedTuple
@@ -22,6 +24,9 @@ MESSAGE_BYTES_MAX = 4 * 1024 * 1024
 _POLL_S = 0.001
 """Between looks for acknowledgements while some are pending."""
 _IDLE_POLL_S = 1.0
+_PATIENCE = 0.75
+"""Of the delivery timeout: then all that waits is given up at once. librdkafka's own timeout gives up one record after
+the other and sends those between, so it may only come to a process that did not run."""
 _RECORD_OVERHEAD_BYTES = 256
 """What a queued record costs beside its key and value, roughly."""
 
@@ -74,6 +79,9 @@ class Producer:
         # only, so that it ends under steady load.
         self._epoch = 0
         self._pending_by_epoch: dict[int, int] = {}
+        # When each record not yet acknowledged was produced, oldest first.
+        self._since_s: OrderedDict[asyncio.Future[Delivered], float] = OrderedDict()
+        self._patience_s = _PATIENCE * delivery_timeout_ms / 1000
         self._waiters: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
         self._loop = asyncio.get_running_loop()
         self._busy = asyncio.Event()
@@ -119,11 +127,16 @@ class Producer:
         if self._pending >= 2 * self._pending_max or self._pending_bytes >= 2 * self._pending_bytes_max:
             raise BufferError(f"{self._pending} records wait for Kafka: await room() before producing more")
         future: asyncio.Future[Delivered] = self._loop.create_future()
+        if self.failure is not None:
+            future.set_exception(self.failure)
+            future.exception()  # Whoever produced what failed first has been told.
+            return future
         epoch = self._epoch
         size = (len(key) if key else 0) + (len(value) if value else 0) + _RECORD_OVERHEAD_BYTES
         self._pending += 1
         self._pending_bytes += size
         self._pending_by_epoch[epoch] = self._pending_by_epoch.get(epoch, 0) + 1
+        self._since_s[future] = self._loop.time()
         try:
             self._client.produce(
                 topic,
@@ -135,7 +148,7 @@ class Producer:
                 headers=list(headers) or None,
             )
         except confluent_kafka.KafkaException as refused:  # too large for the client, an unknown partition
-            self._settle(epoch, size)
+            self._settle(future, epoch, size)
             self._fail(future, DeliveryFailed(f"{topic}: {refused.args[0]}"))
         if not self._busy.is_set():
             self._busy.set()
@@ -175,7 +188,8 @@ class Producer:
     def _settled(self, epoch: int) -> bool:
         return not any(pending <= epoch for pending in self._pending_by_epoch)
 
-    def _settle(self, epoch: int, size: int) -> None:
+    def _settle(self, future: asyncio.Future[Delivered], epoch: int, size: int) -> None:
+        del self._since_s[future]
         self._pending -= 1
         self._pending_bytes -= size
         left = self._pending_by_epoch[epoch] - 1
@@ -193,7 +207,7 @@ class Producer:
         error: confluent_kafka.KafkaError | None,
         message: confluent_kafka.Message,
     ) -> None:
-        self._settle(epoch, size)
+        self._settle(future, epoch, size)
         if error is not None:
             self._fail(future, DeliveryFailed(f"{topic}: {error}"))
         elif not future.done():
@@ -203,9 +217,12 @@ class Producer:
         if not future.done():
             future.set_exception(failure)
             future.exception()  # Reported below: asyncio need not complain of a dropped future as well.
-        log.error("delivery.failed error=%s", failure)
-        if self.failure is None:
-            self.failure = failure
+        if self.failure is not None:
+            return
+        log.error("delivery.failed error=%s pending=%d", failure, self._pending)
+        self.failure = failure
+        # What is in flight may have arrived, in order; what only waits must not arrive without it.
+        self._client.purge(in_queue=True, in_flight=False, blocking=False)
         if self.on_failure is not None:
             self.on_failure(failure)
 
@@ -222,10 +239,17 @@ class Producer:
         self._waiters.append((done, waiter))
         await waiter
 
+    def _give_up_late(self) -> None:
+        future, since_s = next(iter(self._since_s.items()))
+        if self._loop.time() - since_s > self._patience_s:
+            self._fail(future, DeliveryFailed(f"Kafka acknowledged nothing for {self._patience_s:g} s"))
+
     async def _pump(self) -> None:
         # librdkafka reports from its own threads; polled here, its callbacks run in the loop and need no locks.
         while True:
             served = self._client.poll(0)
+            if self._since_s and self.failure is None:
+                self._give_up_late()
             if self._waiters:
                 waiting = []
                 for done, waiter in self._waiters:

@@ -349,19 +349,25 @@ class Oracle:
                     self._once(found, "I2", f"{user}: {first - decisions} outcomes beside the first", doubled=1)
 
     def _served(self, found: Findings) -> None:
-        with Valkey.from_url(self.stack.valkey_url) as client:
-            users = list(self.tips)
-            with client.pipeline(transaction=False) as pipe:
-                for user in users:
-                    pipe.hget(f"oo:tip:{{{user}}}", "tip")
-                answers = pipe.execute()
-        for user, body in zip(users, answers, strict=True):
-            wanted = self.tips[user]
-            if body is None:
+        for user, offset in self.unserved().items():
+            wanted = self.tips[user].journal.offset
+            if offset is None:
                 self._once(found, "I4", f"tip of {user}: missing in Valkey", lost=1)
-            elif Tip.FromString(body).journal.offset != wanted.journal.offset:
-                offset = Tip.FromString(body).journal.offset
-                self._once(found, "I4", f"tip of {user}: Valkey at {offset}, fold at {wanted.journal.offset}")
+            else:
+                self._once(found, "I4", f"tip of {user}: Valkey at {offset}, fold at {wanted}")
+
+    def unserved(self) -> dict[str, int | None]:
+        """Users whose tip in Valkey is not the fold's: the journal offset that stands there, if any."""
+        users = list(self.tips)
+        with Valkey.from_url(self.stack.valkey_url) as client, client.pipeline(transaction=False) as pipe:
+            for user in users:
+                pipe.hget(f"oo:tip:{{{user}}}", "tip")
+            answers = pipe.execute()
+        stands = {
+            user: None if body is None else Tip.FromString(body).journal.offset
+            for user, body in zip(users, answers, strict=True)
+        }
+        return {user: offset for user, offset in stands.items() if offset != self.tips[user].journal.offset}
 
 
 def _weights(now_s: float) -> tuple[int, int]:

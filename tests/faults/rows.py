@@ -15,9 +15,9 @@ from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, ResourceType
 from valkey import Valkey
 
-from tests.faults.oracle import MARKS_KEY, Oracle
+from tests.faults.oracle import Oracle
 from tests.faults.stack import Stack
-from tests.faults.traffic import Mix
+from tests.faults.traffic import Mix, Traffic
 
 KILL, STOP, CONT, TERM, INT = (
     signal.SIGKILL,
@@ -96,35 +96,30 @@ def stop_and_go_on(scene: Scene) -> None:
 def write_late(scene: Scene, *, recover_first: bool) -> None:
     """Bytes that a stopped worker had in its socket, written by hand: rows as they were before. Then compaction."""
     stack, prefix = scene.stack, scene.stack.running.prefix
-    scene.stack.wait(3)
-    scene.oracle.take()
-    older = list(scene.oracle.greatest.items())
-    scene.stack.wait(6)
+    run = f"quiet-{'seen' if recover_first else 'unseen'}-{scene.chance.randrange(10**6)}"
+    quiet = Traffic(stack.running.bootstrap, prefix, run=run, seed=0, rate=60, users=20)
+    quiet.start()
+    stack.wait(4)
+    quiet.stop()
+    # From here on nobody writes of these people: what is written late stays the last.
+    stack.wait(6)
+    first: dict[tuple[int, bytes], bytes] = {}
+    for line in scene.oracle.log.news("rows", again=True):
+        if line.key.decode() in quiet.users and line.value is not None:
+            first.setdefault((line.partition, line.key), line.value)
     producer = Producer({"bootstrap.servers": stack.running.bootstrap, "log_level": 0})
-    schema = b"\x00" + _schema_id(scene) + b"\x00"
-    scene.oracle.take()
-    written = 0
-    for (number, key), (offset, message) in older:
-        if key != MARKS_KEY and scene.oracle.greatest[number, key][0] > offset:
-            producer.produce(f"{prefix}rows", schema + message, key, number)
-            written += 1
+    for (number, key), value in first.items():
+        producer.produce(f"{prefix}rows", value, key, number)
     assert producer.flush(30) == 0
-    scene.notes.append(f"{written} older rows written")
+    scene.notes.append(f"{len(first)} older rows written")
     if recover_first:
         for name in CORES:
             stack.workers[name].send(KILL)
-        scene.stack.wait(4)
-    # Nothing changes these users any more: the older rows are the last. Then the cleaner keeps only the last.
+        stack.wait(6)
     _compact(scene)
     for name in CORES:
         stack.workers[name].send(KILL)
-    scene.stack.wait(2)
-
-
-def _schema_id(scene: Scene) -> bytes:
-    line = next(iter(scene.oracle.log.news("rows", again=True)))
-    assert line.value is not None
-    return line.value[1:5]
+    stack.wait(2)
 
 
 def _compact(scene: Scene) -> None:

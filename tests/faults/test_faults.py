@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import signal
 from collections.abc import Iterator
+from contextlib import closing
 
 import pytest
 
+from streams.producer import Producer
+from tests.faults.log import Log
 from tests.faults.oracle import Findings, Oracle
 from tests.faults.rows import Row, Scene
 from tests.faults.run import prepared, run_row
 from tests.faults.stack import Stack, fresh_stack
 from tests.faults.traffic import Ledger, Mix, Sent
+from tests.streams.line import create_topic
 
 SEED = 1
 
@@ -80,3 +86,33 @@ def test_the_oracle_finds_what_is_missing_in_every_place(scenery: tuple[Stack, O
     oracle.check(found, ledger, [user], rebuilt=True)
     assert set(found.broken) >= {"I1", "I2", "I3", "I4", "I5", "I8"}
     assert found.lost >= 4
+
+
+def test_of_records_that_wait_for_a_stopped_broker_no_later_one_overtakes_one_that_failed(
+    scenery: tuple[Stack, Oracle],
+) -> None:
+    """Else a row takes the later one, and skips the earlier one as taken when it is read again."""
+    stack, _ = scenery
+    bootstrap, topic = stack.running.bootstrap, "overtake"
+    create_topic(bootstrap, topic, partitions=1)
+
+    async def body() -> None:
+        producer = Producer(bootstrap, delivery_timeout_ms=3_000)
+        await producer.produce(topic, key=None, value=b"first", partition=0)
+        pid = stack.signal_server("kafka", signal.SIGSTOP)
+        try:
+            # More than are in flight at once, so that some wait; then more, too young to fail with them.
+            for start in (0, 40):
+                for number in range(start, start + 40):
+                    producer.produce(topic, key=None, value=b"%d" % number, partition=0)
+                    await asyncio.sleep(0.01)
+                await asyncio.sleep(1.8)
+        finally:
+            os.kill(pid, signal.SIGCONT)
+        await producer.close()
+        assert producer.failure is not None
+
+    asyncio.run(body())
+    with closing(Log(bootstrap, "")) as log:
+        stands = [int(line.value or b"0") for line in log.news(topic) if line.value != b"first"]
+    assert stands == list(range(len(stands)))
