@@ -292,6 +292,12 @@ class Oracle:
                 )
 
     def _changelog(self, found: Findings, *, rebuilt: bool) -> None:
+        if rebuilt:
+            # As a worker with an empty disk reads it now: what was compacted away since it was written is gone.
+            self.greatest.clear()
+            self.last.clear()
+            for line in self.log.news("rows", again=True):
+                self._row(line)
         for user, row in self.rows.items():
             key = (self.home[user], user.encode())
             wanted = row.SerializeToString(deterministic=True)

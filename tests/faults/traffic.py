@@ -76,6 +76,7 @@ class Traffic:
         self._mix = mix or Mix()
         self._chance = random.Random(f"{seed}/{run}")
         self._mine = frozenset(self.users)
+        self._met: set[str] = set()
         self._number = 0
         self._last_ms = 0
         self._stop = threading.Event()
@@ -184,7 +185,10 @@ class Traffic:
         tip = Tip.FromString(unframed(value))
         if tip.user_id not in self._mine or tip.kind not in (Decision.TASK, Decision.STARTER):
             return
-        if self._chance.random() >= REACT_SHARE:
+        # After a kill the same tip stands in its topic again: a person still reacts once.
+        met = tip.decision_id in self._met
+        self._met.add(tip.decision_id)
+        if met or self._chance.random() >= REACT_SHARE:
             return
         for kind in ("SEEN", self._chance.choice(REACTIONS)):
             event_id = f"{kind}-{tip.decision_id}"
