@@ -23,11 +23,24 @@ from deploy.letters import redrive as send_again
 from deploy.stack.running import RunningStack
 from deploy.verify import Live, NotSettled, Report
 from deploy.verify import verify as compare
-from oo.v1 import row_pb2
+from oo.v1 import decision_pb2, outcome_pb2, row_pb2
 from streams.producer import Producer
 from streams.reader import read_partition, topic_ids
 from streams.topics import topics
-from tables import ids
+from tables import ids, windows
+from tables.windows import DAY_MS, HOUR_MS
+from tables.zones import part_name
+
+REACTIONS = {
+    "done": outcome_pb2.Outcome.DONE,
+    "snooze": outcome_pb2.Outcome.SNOOZE,
+    "dismiss": outcome_pb2.Outcome.DISMISS,
+}
+TIP_KINDS = {
+    "task": decision_pb2.Decision.TASK,
+    "starter": decision_pb2.Decision.STARTER,
+    "generated": decision_pb2.Decision.GENERATED,
+}
 
 ReasonOption = Annotated[str | None, typer.Option("--reason", help="Only letters of this reason.")]
 
@@ -65,6 +78,7 @@ def state(user: UserOption, state: StateOption = DEFAULT_STATE, as_json: JsonOpt
         # The row keeps ids of decisions as bytes; everybody else knows them as they are spelled.
         for one, pending in zip(shown["pending"], row.pending, strict=True):
             one["decision_id"] = ids.spelled(pending.decision_id)
+        shown["reactions"] = _reactions(row)
         shown["current_decision_id"] = ids.spelled(row.pending[-1].decision_id) if row.pending else ""
         print(json.dumps(shown, ensure_ascii=False))
         return
@@ -134,6 +148,24 @@ def dead_letters_redrive(
     print(f"{sent} sent again" + (f", {len(kept)} not: {kept[0]}" if kept else ""))
     if kept:
         raise typer.Exit(1)
+
+
+def _reactions(row: row_pb2.UserRow) -> dict[str, Any]:
+    """What the windows hold, counted: by span, and in it by tip kind and by part of the day."""
+    spans = {"1h": HOUR_MS, "24h": DAY_MS, "7d": 7 * DAY_MS, "28d": 28 * DAY_MS}
+
+    def counted(tally: windows.Tally, **only: int) -> dict[str, int]:
+        return {name: windows.total(tally, reaction=reaction, **only) for name, reaction in REACTIONS.items()}
+
+    tallies = {span: windows.last(row.windows, now_ms=row.now_ms, span_ms=span_ms) for span, span_ms in spans.items()}
+    return {
+        span: {
+            **counted(tally),
+            "by_kind": {name: counted(tally, kind=kind) for name, kind in TIP_KINDS.items()},
+            "by_part": {part_name(part): counted(tally, part=part) for part in range(4)},
+        }
+        for span, tally in tallies.items()
+    }
 
 
 async def _row(stack: RunningStack, user: str) -> row_pb2.UserRow | None:

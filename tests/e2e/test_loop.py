@@ -54,6 +54,8 @@ def test_import_tip_react_and_a_different_tip_on_the_command_line(stack: Running
     assert second["title"] != first["title"]
     known = json.loads(oo("state", "--user", user, "--json", state).stdout)
     assert first["title"] not in [one["title"] for one in known["tasks"]]
+    assert known["reactions"]["1h"]["done"] == 1
+    assert known["reactions"]["28d"]["by_kind"]["task"] == {"done": 1, "snooze": 0, "dismiss": 0}
 
 
 def test_importing_again_changes_nothing(stack: RunningStack) -> None:
