@@ -1,8 +1,13 @@
-"""Order of the tests: what needs nothing first, what starts servers last, so that a slip shows within seconds."""
+"""What holds for all tests: what needs nothing runs first, what starts servers last, so that a slip shows within seconds."""
 
 from __future__ import annotations
 
 import pytest
+from hypothesis import HealthCheck, settings
+
+# A property holds or does not, however slow the machine is at that moment.
+settings.register_profile("any-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("any-machine")
 
 
 def _needs_servers(item: pytest.Item) -> bool:
