@@ -181,6 +181,9 @@ class Publisher:
         # Another topic id: the topic was made anew. Past the end: the topic lost records that it had. Both: from 0.
         if mark is not None and mark.topic_id == self._topic.topic_id and mark.offset <= end:
             start = mark.offset
+        if start == 0:
+            # A mark from the first tip on: without one, a Valkey emptied meanwhile would look as it did before.
+            seen = await self._move(partition, seen=seen, offset=0)
         logger.info("tips.read_again partition=%d start=%d end=%d", partition, start, end)
         async for records in self._topic.read(partition, start, end):
             if partition not in self._turns:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import asyncio
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,8 +11,15 @@ import pytest
 from valkey import Valkey
 from valkey.exceptions import ValkeyError
 
+from agents.publish import Publisher, TipsTopic
+from agents.refuse import DeadLetters
+from connectors.tip_progress import TipProgress
+from connectors.valkey import TipStore
 from deploy.stack.running import RunningStack
 from oo.v1.decision_pb2 import Tip
+from streams.frames import Schemas
+from streams.producer import Producer
+from streams.reader import end_offsets, read_partition
 from tests.agents.process import AgentProcess, Topics, until
 from tests.serving.valkeys import ValkeyServer
 
@@ -135,6 +143,58 @@ def test_valkey_that_came_back_older_is_brought_up_from_where_it_stands(line: Li
         client.hset("oo:published", "0", f"{topic_id}:1")
         line.until_served({"alice": 1, "bob": 2, "carol": 3})
         until(lambda: client.hget("oo:published", "0") == f"{topic_id}:3".encode(), alive=line.process)
+
+
+def test_valkey_emptied_between_a_tip_and_its_mark_while_it_is_filled_from_nothing_is_filled_again(
+    servers: RunningStack, tmp_path: Path
+) -> None:
+    topics = Topics(servers)
+    (tmp_path / "valkey").mkdir()
+
+    async def fill(url: str) -> None:
+        async def end(number: int) -> int:
+            return (await end_offsets(servers.bootstrap, f"{topics.prefix}tips"))[number]
+
+        name = f"{topics.prefix}tips"
+        schemas = Schemas(servers.registry_url, topics.prefix)
+        await schemas.register()
+        topic = TipsTopic(
+            name=name,
+            topic_id=EPOCH,
+            end=end,
+            read=lambda number, start, stop: read_partition(servers.bootstrap, name, number, start=start, end=stop),
+        )
+        store, progress = EmptiedOnce(url), TipProgress(url)
+        producer = Producer(servers.bootstrap)
+        letters = DeadLetters(producer=producer, schemas=schemas, topic=f"{topics.prefix}dead-letters", topic_ids={})
+        publisher = Publisher(topic=topic, store=store, progress=progress, schemas=schemas, dead_letters=letters)
+        await publisher.assign({0})
+        await store.close()
+        await progress.close()
+        await producer.close()
+        schemas.close()
+
+    topics.produce("tips", [tip("alice", 1), tip("bob", 2)])
+    with ValkeyServer(tmp_path / "valkey") as valkey:
+        asyncio.run(fill(valkey.url))
+        with Valkey.from_url(valkey.url) as client:
+            assert sorted(client.keys("oo:tip:*")) == [b"oo:tip:{alice}", b"oo:tip:{bob}"]
+    topics.close()
+
+
+class EmptiedOnce(TipStore):
+    """A Valkey that is emptied right after the first tips were written."""
+
+    def __init__(self, url: str) -> None:
+        super().__init__(url)
+        self._emptied = False
+
+    async def publish_tips(self, tips: Sequence[Tip]) -> list[bool]:
+        written = await super().publish_tips(tips)
+        if not self._emptied:
+            self._emptied = True
+            await self._client.flushall()
+        return written
 
 
 @pytest.mark.parametrize("mark", ["garbage", "ff" * 16 + ":9", "{id}:999"])

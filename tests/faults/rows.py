@@ -97,21 +97,24 @@ def write_late(scene: Scene, *, recover_first: bool) -> None:
     """Bytes that a stopped worker had in its socket, written by hand: rows as they were before. Then compaction."""
     stack, prefix = scene.stack, scene.stack.running.prefix
     run = f"quiet-{'seen' if recover_first else 'unseen'}-{scene.chance.randrange(10**6)}"
-    quiet = Traffic(stack.running.bootstrap, prefix, run=run, seed=0, rate=60, users=20)
+    quiet = Traffic(stack.running.bootstrap, prefix, run=run, seed=0, rate=40, users=20)
     quiet.start()
-    stack.wait(4)
+    stack.wait(8)
     quiet.stop()
     # From here on nobody writes of these people: what is written late stays the last.
     stack.wait(6)
     first: dict[tuple[int, bytes], bytes] = {}
+    last: dict[tuple[int, bytes], bytes] = {}
     for line in scene.oracle.log.news("rows", again=True):
         if line.key.decode() in quiet.users and line.value is not None:
             first.setdefault((line.partition, line.key), line.value)
+            last[line.partition, line.key] = line.value
+    older = {key: value for key, value in first.items() if last[key] != value}
     producer = Producer({"bootstrap.servers": stack.running.bootstrap, "log_level": 0})
-    for (number, key), value in first.items():
+    for (number, key), value in older.items():
         producer.produce(f"{prefix}rows", value, key, number)
     assert producer.flush(30) == 0
-    scene.notes.append(f"{len(first)} older rows written")
+    scene.notes.append(f"{len(older)} older rows written")
     if recover_first:
         for name in CORES:
             stack.workers[name].send(KILL)
