@@ -81,6 +81,8 @@ def test_the_oracle_finds_what_is_missing_in_every_place(scenery: tuple[Stack, O
     found = Findings()
     oracle.durable(found)
     oracle.greatest[key] = (standing.journal_offset, b"")
+    # In the fold as well: the changelog is read again below, as a worker with an empty disk would.
+    standing.now_ms += 1
     oracle.decisions["never-made"] = b""
     oracle.tips[user].journal.offset += 1
     oracle.check(found, ledger, [user], rebuilt=True)
