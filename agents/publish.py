@@ -170,9 +170,10 @@ class Publisher:
             await self._read_again(partition)
 
     async def _read_again(self, partition: int) -> None:
-        """Write the partition's tips from where Valkey's mark stands to the partition's end, mark by mark.
+        """Write the partition's newest tips from where Valkey's mark stands to the partition's end.
 
-        Raises MarkMoved where somebody else moves the mark meanwhile.
+        Only each user's newest: in an emptied Valkey an older one would be served for a moment, after the person has
+        seen the newer. Raises MarkMoved where somebody else moves the mark meanwhile.
         """
         seen = (await self._progress.read()).get(partition, "")
         mark = Mark.parse(seen)
@@ -185,18 +186,17 @@ class Publisher:
             # A mark from the first tip on: without one, a Valkey emptied meanwhile would look as it did before.
             seen = await self._move(partition, seen=seen, offset=0)
         logger.info("tips.read_again partition=%d start=%d end=%d", partition, start, end)
+        newest: dict[str, Tip] = {}
         async for records in self._topic.read(partition, start, end):
-            if partition not in self._turns:
-                return  # revoked meanwhile
-            tips = []
             for record in records:
                 # What is no tip becomes a dead letter where the consumer group passes it.
                 with contextlib.suppress(BadFrame):
                     if record.value is not None:
-                        tips.append(self._tip(record))
-            await self._store.publish_tips(tips)
-            seen = await self._move(partition, seen=seen, offset=records[-1].offset + 1)
-        # Holes at the end, left by compaction, hold no tips.
+                        tip = self._tip(record)
+                        newest[tip.user_id] = _newer(newest.get(tip.user_id), tip)
+        if partition not in self._turns:
+            return  # revoked meanwhile
+        await self._store.publish_tips(list(newest.values()))
         self._marks[partition] = await self._move(partition, seen=seen, offset=end)
 
     async def _move(self, partition: int, *, seen: str, offset: int) -> str:
@@ -212,3 +212,10 @@ class Publisher:
 
     async def _until_done(self, work: Callable[[], Awaitable[None]]) -> None:
         await until_done(work, on=(*Unreachable, MarkMoved), what="valkey", backoff=self._backoff)
+
+
+def _newer(known: Tip | None, tip: Tip) -> Tip:
+    """Of two tips of a user the one that stands: within a journal the greater offset, else the one that came later."""
+    if known is None or known.journal.topic_id != tip.journal.topic_id:
+        return tip
+    return max(known, tip, key=lambda one: one.journal.offset)

@@ -95,6 +95,21 @@ def test_valkey_emptied_while_no_tip_comes_is_filled_again(line: Line) -> None:
     assert line.topics.committed("publish", "tips") == 500
 
 
+def test_an_emptied_valkey_is_filled_with_newest_tips_only(line: Line) -> None:
+    line.topics.produce("tips", [tip("alice", number) for number in range(300)])
+    line.until_served({"alice": 299})
+    line.until_committed(300)
+    with line.client() as client, client.pubsub() as announced:
+        announced.subscribe("oo:tips:{alice}")
+        assert announced.get_message(timeout=5) is not None
+        client.flushall()
+        line.until_served({"alice": 299})
+        first = announced.get_message(timeout=5)
+        assert first is not None
+        assert Tip.FromString(first["data"]).journal.offset == 299
+        assert announced.get_message(timeout=1) is None
+
+
 def test_valkey_emptied_under_a_stream_of_tips_is_filled_again(line: Line) -> None:
     for part in range(10):
         line.topics.produce("tips", [tip(f"u{number}", number) for number in range(part * 100, part * 100 + 100)])
