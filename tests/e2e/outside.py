@@ -79,6 +79,15 @@ def verify(stack: RunningStack) -> dict[str, Any]:
     return found
 
 
+def settled_tip(stack: RunningStack, http: httpx.Client) -> dict[str, Any]:
+    """The tip once all that was written is folded: an earlier one may still give way to a task that is on its way."""
+    eventually(lambda: tip(http), within_s=60)
+    verify(stack)
+    found = tip(http)
+    assert found is not None
+    return found
+
+
 def letters(stack: RunningStack) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = json.loads(
         oo("dead-letters", "list", "--json", "--limit=100000", state_of(stack)).stdout

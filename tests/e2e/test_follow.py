@@ -13,7 +13,7 @@ from pathlib import Path
 
 import psycopg
 from command import ROOT
-from outside import client, eventually, state_of, tip
+from outside import client, eventually, settled_tip, state_of, tip
 
 from deploy.stack.running import RunningStack
 
@@ -50,8 +50,7 @@ def test_ticking_off_the_line_of_the_tip_that_was_seen_is_a_done_reaction_to_it(
     user, path = f"watch-{uuid.uuid4().hex[:8]}", tmp_path / "todo.txt"
     path.write_text("(A) Call the dentist\n(B) Water the plants\n")
     with watching(stack, path, user), client(stack, user) as http:
-        first = eventually(lambda: tip(http), within_s=60)
-        assert first is not None
+        first = settled_tip(stack, http)
         seen = {"decision_id": first["decision_id"], "reaction": "seen"}
         assert http.post("/v1/feedback", json=seen).status_code == 202
         eventually(lambda: outcomes_of(stack, first["decision_id"]))

@@ -4,7 +4,7 @@ import json
 import uuid
 
 from command import oo
-from outside import client, eventually, samples, send, state_of, task, tip, verify
+from outside import client, eventually, samples, send, settled_tip, state_of, task, tip, verify
 
 from deploy.stack.running import RunningStack
 
@@ -17,8 +17,8 @@ def test_a_json_signal_becomes_a_tip_and_a_reaction_brings_another(stack: Runnin
     user = someone("ada")
     send(stack, "signals", task(user, "1", "Call the dentist", priority=1), task(user, "2", "Water the plants"))
     with client(stack, user) as http:
-        first = eventually(lambda: tip(http))
-        assert first is not None and first["why"]
+        first = settled_tip(stack, http)
+        assert first["why"]
         assert (
             http.post("/v1/feedback", json={"decision_id": first["decision_id"], "reaction": "seen"}).status_code == 202
         )
@@ -34,8 +34,7 @@ def test_a_reaction_written_to_kafka_brings_another_tip(stack: RunningStack) -> 
     user = someone("bob")
     send(stack, "signals", task(user, "1", "Call the dentist"), task(user, "2", "Water the plants"))
     with client(stack, user) as http:
-        first = eventually(lambda: tip(http))
-        assert first is not None
+        first = settled_tip(stack, http)
         reaction = {"user_id": user, "decision_id": first["decision_id"], "kind": "DONE", "event_id": "r1"}
         send(stack, "reactions", reaction)
         second = eventually(lambda: tip(http), lambda t: t is not None and t["decision_id"] != first["decision_id"])
@@ -47,6 +46,7 @@ def test_import_tip_react_and_a_different_tip_on_the_command_line(stack: Running
     files = [str(samples() / "todo.txt"), str(samples() / "google.ics")]
     imported = oo("import", *files, "--user", user, state).stdout
     assert "tasks" in imported
+    verify(stack)
     first = json.loads(oo("tip", "--user", user, "--json", "--wait", "20", state).stdout)
     assert first["title"] and first["why"]
     oo("react", "done", "--user", user, "--tip", first["decision_id"], state)
