@@ -11,7 +11,6 @@ import asyncio
 import hashlib
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable
-from dataclasses import dataclass
 from typing import Any
 
 import faust
@@ -66,11 +65,6 @@ def add_up(parts: Iterable[row_pb2.Sums]) -> row_pb2.Sums:
     )
 
 
-@dataclass(slots=True)
-class _Latest:
-    version: policy_pb2.PolicyVersion | None = None
-
-
 class Learn:
     """The agent over the one partition of policy-sums."""
 
@@ -93,7 +87,7 @@ class Learn:
         self._policy = POLICIES[policy]
         self._config = config
         self._parts: dict[int, policy_pb2.PartitionSums] = {}
-        self._latest = _Latest()
+        self._latest: policy_pb2.PolicyVersion | None = None
         self._time_ms = 0
         self._owner = False
         self._published_s = float("-inf")
@@ -109,17 +103,17 @@ class Learn:
                     continue
                 version = self._schemas.unframe("policies", record.value)
                 assert isinstance(version, policy_pb2.PolicyVersion)
-                if self._latest.version is None or version.sequence > self._latest.version.sequence:
-                    self._latest.version = version
+                if self._latest is None or version.sequence > self._latest.sequence:
+                    self._latest = version
         self._owner = True
-        if self._latest.version is not None:
-            await self._mark(self._latest.version)
+        if self._latest is not None:
+            await self._mark(self._latest)
         await self.publish_version()
 
     async def revoke(self, partitions: set[int]) -> None:
         """Another worker learns now."""
         self._owner = False
-        self._latest = _Latest()
+        self._latest = None
 
     async def handle(self, batch: Batch) -> None:
         """Keep the greatest sums of each partition."""
@@ -130,7 +124,7 @@ class Learn:
         loop = asyncio.get_running_loop()
         if not self._owner or loop.time() - self._published_s < self._every_s:
             return
-        latest = self._latest.version
+        latest = self._latest
         total = add_up(sums for part in self._parts.values() for sums in part.sums)
         if latest is not None and not self._is_worth_it(latest, total):
             return
@@ -146,7 +140,7 @@ class Learn:
             value=self._schemas.frame("policies", named),
         )
         await self._mark(named)
-        self._latest.version = named
+        self._latest = named
         self._published_s = loop.time()
         logger.info("version.published version_id=%s sequence=%d n=%d", named.version_id, named.sequence, named.n)
 

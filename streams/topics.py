@@ -5,7 +5,7 @@ It never talks to Kafka: deploy creates what stands here, agents and tests read 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 MIB = 1024 * 1024
@@ -75,20 +75,7 @@ def topics(prefix: str = "oo.") -> dict[str, Topic]:
     >>> topics("test.")["tips"].config["cleanup.policy"]
     'compact'
     """
-    return {
-        topic.name: Topic(
-            name=prefix + topic.name,
-            value=topic.value,
-            key=topic.key,
-            partitions=topic.partitions,
-            cleanup=topic.cleanup,
-            retention_ms=topic.retention_ms,
-            message_bytes_max=topic.message_bytes_max,
-            timestamp=topic.timestamp,
-            public=topic.public,
-        )
-        for topic in _TABLE
-    }
+    return {topic.name: replace(topic, name=prefix + topic.name) for topic in _TABLE}
 
 
 def group(process: str, *, prefix: str = "oo.") -> str:
