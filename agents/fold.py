@@ -134,7 +134,7 @@ def _where(error: Exception) -> str:
 
 
 def fold(partition: Partition, entries: Iterable[Entry]) -> Iterator[tuple[Entry, Outputs]]:
-    """Folds a whole journal partition, settling as it goes: for verify, replay and tests."""
+    """Folds a whole journal partition, settling as it goes: for replay and tests."""
     for entry in entries:
         yield entry, partition.apply(entry)
         partition.settle()
