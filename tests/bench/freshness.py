@@ -26,7 +26,9 @@ from oo.v1 import decision_pb2, signal_pb2
 from streams.frames import Schemas
 from streams.producer import Producer
 from streams.topics import PARTITIONS
+from tests.bench.result import Bench, Result, Row, compared
 
+RATES = (50,)
 WARM_S = 4.0
 TURN_S = 10.0
 LATE_S = 10.0
@@ -64,7 +66,30 @@ class Stopwatch:
         return found
 
 
-async def measure(
+def measure(bench: Bench) -> Result:
+    """Signal acknowledged to tip in Valkey, at each rate."""
+    rows: list[Row] = []
+    for rate in RATES:
+        with bench.stack() as stack:
+            ours, bare = asyncio.run(_measure(stack, rate=rate, turn_s=1.0 if bench.quick else TURN_S))
+        if ours.missing or bare.missing:
+            raise SystemExit(f"{ours.missing} signals got no tip, {bare.missing} records did not come through the loop")
+        for percentile, limit in ((50, 2.5), (99, 4.0)):
+            rows.append(
+                compared(
+                    f"freshness-p{percentile}-{rate}",
+                    f"signal acknowledged to tip in Valkey, p{percentile} at {rate}/s, n={len(ours.ms)}",
+                    ours.percentile(percentile),
+                    "ms",
+                    peer=bare.percentile(percentile),
+                    peer_name="bare three-hop loop, aiokafka",
+                    at_most=limit,
+                )
+            )
+    return Result(rows)
+
+
+async def _measure(
     stack: RunningStack, *, rate: int, turns: int = 3, turn_s: float = TURN_S
 ) -> tuple[Latencies, Latencies]:
     """(ours, the bare loop's), each over `turns` turns of `turn_s` seconds at `rate` records a second."""

@@ -1,0 +1,98 @@
+"""Writes what was measured to docs/performance.json, and shows it in docs/performance.md and docs/plots.
+
+The page is made from the JSON alone: a benchmark that was not run this time keeps its rows, with their date and commit.
+"""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import platform
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from tests.bench.result import Plot, Result
+
+ROOT = Path(__file__).resolve().parents[2]
+DOCS = ROOT / "docs"
+SEED = 0
+HEAD = """# Performance
+
+Written by `make bench`; every number came from one run of it, whose date and commit stand beside it. Read the ratios:
+both sides ran in the same run, in turns where time matters. The times alone say as much about the machine as about the
+program: {machine}.
+"""
+
+
+def write(results: Mapping[str, Result], titles: Mapping[str, str], *, docs: Path = DOCS) -> None:
+    """Put these benchmarks' rows in the place of their older ones, and draw their plots."""
+    file = docs / "performance.json"
+    known: list[dict[str, Any]] = json.loads(file.read_text()) if file.exists() else []
+    kept = [row for row in known if row.get("bench") in titles and row["bench"] not in results]
+    head = {
+        "date": datetime.datetime.now(datetime.UTC).date().isoformat(),
+        "commit": _commit(),
+        "seed": SEED,
+        "machine": f"{os.cpu_count()} cores, {platform.machine()}, Python {platform.python_version()}",
+    }
+    found = [{"bench": name, **asdict(row), **head} for name, result in results.items() for row in result.rows]
+    order = list(titles)
+    rows = sorted([*kept, *found], key=lambda row: order.index(row["bench"]))
+    file.write_text(json.dumps(rows, indent=2, ensure_ascii=False) + "\n")
+    for result in results.values():
+        for plot in result.plots:
+            draw(plot, docs / "plots")
+    (docs / "performance.md").write_text(page(rows, titles, plots=docs / "plots"))
+
+
+def page(rows: Sequence[Mapping[str, Any]], titles: Mapping[str, str], *, plots: Path) -> str:
+    """The page in Markdown. A plot belongs to the benchmark that its name begins with."""
+    lines = [HEAD.format(machine=rows[-1]["machine"] if rows else "none yet")]
+    for name, title in titles.items():
+        mine = [row for row in rows if row["bench"] == name]
+        if not mine:
+            continue
+        lines += [f"## {title}", "", f"{mine[0]['date']}, commit {mine[0]['commit']}", ""]
+        lines += ["| what | oO | peer | ratio | goal | met |", "|---|---|---|---|---|---|"]
+        for row in mine:
+            met = "" if row["met"] is None else ("yes" if row["met"] else "**no**")
+            value = f"{row['value']:g} {row['unit']}"
+            peer = f"{row['peer']:g} {row['unit']} ({row['peer_name']})"
+            lines.append(f"| {row['what']} | {value} | {peer} | {row['ratio']:g} | {row['goal']} | {met} |")
+        lines.append("")
+        for note in dict.fromkeys(row["note"] for row in mine if row["note"]):
+            lines += [note, ""]
+        for file in sorted(plots.glob(f"{name}*.svg")):
+            lines += [f"![{title}](plots/{file.name})", ""]
+    return "\n".join(lines).rstrip() + "\n"
+
+
+def draw(plot: Plot, folder: Path) -> None:
+    """One file; its bytes depend on the numbers alone."""
+    import matplotlib as mpl
+
+    mpl.use("svg")
+    mpl.rcParams.update({"svg.hashsalt": "oo", "svg.fonttype": "none", "font.family": "sans-serif"})
+    from matplotlib import pyplot
+
+    figure, axes = pyplot.subplots(figsize=(7.2, 4.0), layout="constrained")
+    for name, (x, y) in plot.curves.items():
+        axes.plot(x, y, label=name, linewidth=1.8, marker="o" if len(x) < 12 else None, markersize=4)
+    axes.set(title=plot.title, xlabel=plot.x, ylabel=plot.y, xscale=plot.x_scale, yscale=plot.y_scale)
+    axes.grid(visible=True, alpha=0.25)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.legend(frameon=False)
+    folder.mkdir(parents=True, exist_ok=True)
+    figure.savefig(folder / f"{plot.name}.svg", metadata={"Date": None})
+    pyplot.close(figure)
+
+
+def _commit() -> str:
+    done = subprocess.run(
+        ["git", "rev-parse", "--short", "HEAD"], cwd=ROOT, capture_output=True, text=True, check=False
+    )
+    return done.stdout.strip()
