@@ -1,0 +1,271 @@
+"""A store on disk: one RocksDB per partition, all of a process within one bound of memory.
+
+Writes go through its write-ahead log without an fsync: they outlive the process, and what a machine's crash takes is in
+the changelog. A disk that does not fit (of other topics, another format, too old, damaged) is thrown away, which is said
+in the log; one that is full or held by another process ends the worker instead. It never repairs anything.
+"""
+
+from __future__ import annotations
+
+import logging
+import shutil
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, NoReturn
+
+from rocksdict import (
+    BlockBasedOptions,
+    Cache,
+    DBCompressionType,
+    Options,
+    Rdict,
+    WriteBatch,
+    WriteBufferManager,
+    WriteOptions,
+)
+
+from streams.store import NOTHING, Head, StoreFailed
+
+log = logging.getLogger(__name__)
+
+FORMAT = b"1"
+AGE_MAX_MS = 24 * 3600 * 1000
+"""A disk left for longer is thrown away: a deletion may have left the changelog meanwhile. Kafka keeps one for
+min.compaction.lag.ms and delete.retention.ms, a day each."""
+
+MEMORY_BYTES = 64 * 1024 * 1024
+"""Of all partitions of a process together: blocks that were read, indexes, filters, and what is not yet in a file."""
+WRITE_BUFFERS_BYTES = 32 * 1024 * 1024
+"""Of those, at most, for what is not yet in a file."""
+FILES_OPEN_MAX = 64
+"""Of one partition."""
+
+_HEADS, _SIDE = "heads", "side"
+_IDENTITY, _CHECKPOINT, _SAVED = b"\x00identity", b"\x00checkpoint", b"\x00saved_ms"
+
+
+@dataclass(slots=True)
+class Rocks:
+    """The disks of one process's partitions, under one folder."""
+
+    folder: Path
+    identity: bytes
+    """What the values are: topics' ids, the layout of the values. Another one means another disk."""
+    head: Head
+    _cache: Cache = field(default_factory=lambda: Cache(MEMORY_BYTES))
+    _buffers: WriteBufferManager | None = None
+
+    def open(self, number: int) -> RocksStore:
+        """The disk of this partition, empty where there is none that fits. Raises StoreFailed."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return RocksStore(
+            self.folder / str(number), identity=b"%d %s" % (number, self.identity), head=self.head, options=self.options
+        )
+
+    def sweep(self) -> None:
+        """Delete disks that are too old to be used again: partitions that went elsewhere."""
+        for path in self.folder.glob("*"):
+            newest_s = max((file.stat().st_mtime for file in path.glob("*")), default=0.0)
+            if newest_s * 1000 < _now_ms() - AGE_MAX_MS:
+                log.info("disk.swept path=%s", path)
+                shutil.rmtree(path, ignore_errors=True)
+
+    def options(self) -> Options:
+        """RocksDB's settings."""
+        if self._buffers is None:
+            self._buffers = WriteBufferManager.new_write_buffer_manager_with_cache(
+                WRITE_BUFFERS_BYTES, False, self._cache
+            )
+        options = Options(raw_mode=True)
+        options.create_if_missing(True)
+        options.create_missing_column_families(True)
+        blocks = BlockBasedOptions()
+        blocks.set_block_cache(self._cache)
+        blocks.set_bloom_filter(10, False)
+        blocks.set_cache_index_and_filter_blocks(True)
+        blocks.set_pin_l0_filter_and_index_blocks_in_cache(True)
+        options.set_block_based_table_factory(blocks)
+        options.set_write_buffer_manager(self._buffers)
+        options.set_write_buffer_size(16 * 1024 * 1024)
+        options.set_max_total_wal_size(64 * 1024 * 1024)
+        options.set_max_open_files(FILES_OPEN_MAX)
+        options.set_keep_log_file_num(1)
+        options.set_compression_type(DBCompressionType.lz4())
+        options.set_max_background_jobs(2)
+        # Rows of some kilobytes stand apart from their keys: rewritten seldom, read at one place.
+        options.set_enable_blob_files(True)
+        options.set_min_blob_size(512)
+        options.set_blob_compression_type(DBCompressionType.lz4())
+        options.set_enable_blob_gc(True)
+        options.set_blob_gc_force_threshold(0.5)
+        return options
+
+
+class RocksStore:
+    """One partition's disk."""
+
+    def __init__(self, path: Path, *, identity: bytes, head: Head, options: Callable[[], Options]) -> None:
+        self._path = path
+        self._damaged = path.with_suffix(".damaged")
+        self._identity = FORMAT + b" " + identity
+        self._head = head
+        self._options = options
+        self._unlogged = WriteOptions()
+        self._unlogged.disable_wal = True  # type: ignore[method-assign,assignment] # its stub takes it for a method
+        self._loaded = False
+        """Whether something was written past the write-ahead log."""
+        self._open()
+        why = self._unfit()
+        if why:
+            log.warning("disk.thrown_away path=%s why=%s", path, why)
+            self.reset()
+
+    @property
+    def checkpoint(self) -> int | None:
+        found = self.side(_CHECKPOINT)
+        return None if found is None else int.from_bytes(found, "big")
+
+    def get(self, key: bytes) -> bytes | None:
+        try:
+            found: bytes | None = self._db.get(key)
+        except Exception as error:  # noqa: BLE001 - its only kind
+            self._fail(error)
+        return found
+
+    def heads(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        try:
+            found: Any = self._heads.get(list(keys))
+        except Exception as error:  # noqa: BLE001
+            self._fail(error)
+        return list(found)
+
+    def scan(self) -> Iterator[tuple[bytes, bytes]]:
+        return self._iterate(self._heads)
+
+    def values(self) -> Iterator[tuple[bytes, bytes]]:
+        return self._iterate(self._db)
+
+    def side(self, name: bytes) -> bytes | None:
+        try:
+            found: bytes | None = self._side.get(name)
+        except Exception as error:  # noqa: BLE001
+            self._fail(error)
+        return found
+
+    def write(
+        self,
+        values: Mapping[bytes, bytes | None],
+        *,
+        side: Mapping[bytes, bytes] = NOTHING,
+        checkpoint: int | None = None,
+    ) -> None:
+        batch = self._batch(values)
+        for name, value in side.items():
+            batch.put(name, value, self._side_handle)
+        if checkpoint is not None:
+            batch.put(_CHECKPOINT, checkpoint.to_bytes(8, "big"), self._side_handle)
+            batch.put(_SAVED, _now_ms().to_bytes(8, "big"), self._side_handle)
+            batch.put(_IDENTITY, self._identity, self._side_handle)
+        try:
+            if self._loaded:
+                self._db.flush()
+                self._heads.flush()
+                self._loaded = False
+            self._db.write(batch)
+        except Exception as error:  # noqa: BLE001
+            self._fail(error)
+
+    def load(self, values: Mapping[bytes, bytes | None]) -> None:
+        try:
+            self._loaded = True
+            self._db.write(self._batch(values), self._unlogged)
+        except Exception as error:  # noqa: BLE001
+            self._fail(error)
+
+    def reset(self) -> None:
+        self.close()
+        self._throw_away()
+        self._open()
+
+    def close(self) -> None:
+        # Each of them holds the lock.
+        for family in (self._heads, self._side, self._db):
+            family.close()
+        del self._rows_handle, self._heads_handle, self._side_handle
+
+    def _batch(self, values: Mapping[bytes, bytes | None]) -> WriteBatch:
+        batch, head, rows, heads = WriteBatch(raw_mode=True), self._head, self._rows_handle, self._heads_handle
+        for key, value in values.items():
+            if value is None:
+                batch.delete(key, rows)
+                batch.delete(key, heads)
+            else:
+                batch.put(key, value, rows)
+                batch.put(key, head(value), heads)
+        return batch
+
+    def _iterate(self, of: Rdict) -> Iterator[tuple[bytes, bytes]]:
+        try:
+            yield from of.items()
+        except Exception as error:  # noqa: BLE001
+            self._fail(error)
+
+    def _open(self) -> None:
+        try:
+            if self._damaged.exists():
+                log.warning("disk.thrown_away path=%s why=damaged", self._path)
+                self._throw_away()
+            try:
+                self._db = self._opened()
+            except Exception as error:
+                if _is_theirs(error):
+                    raise
+                log.warning("disk.thrown_away path=%s why=%s", self._path, error)
+                self._throw_away()
+                self._db = self._opened()
+        except Exception as error:
+            raise StoreFailed(f"the rows' disk {self._path} cannot be opened: {error}") from error
+        self._heads = self._db.get_column_family(_HEADS)
+        self._side = self._db.get_column_family(_SIDE)
+        self._rows_handle = self._db.get_column_family_handle("default")
+        self._heads_handle = self._db.get_column_family_handle(_HEADS)
+        self._side_handle = self._db.get_column_family_handle(_SIDE)
+
+    def _opened(self) -> Rdict:
+        families = {name: self._options() for name in (_HEADS, _SIDE)}
+        return Rdict(str(self._path), self._options(), column_families=families)
+
+    def _unfit(self) -> str:
+        """Why what is there cannot be used; empty where it can, or where nothing is there."""
+        identity = self.side(_IDENTITY)
+        if identity is None:
+            return "it was never complete" if next(self.scan(), None) is not None else ""
+        if identity != self._identity:
+            return "it is of other topics, or of another format"
+        saved = self.side(_SAVED)
+        if saved is None or int.from_bytes(saved, "big") < _now_ms() - AGE_MAX_MS:
+            return "it is older than a day"
+        return ""
+
+    def _throw_away(self) -> None:
+        if self._path.exists():
+            shutil.rmtree(self._path)
+        self._damaged.unlink(missing_ok=True)
+
+    def _fail(self, error: Exception) -> NoReturn:
+        if "orruption" in str(error):
+            # Found again at every start, were it kept.
+            self._damaged.touch()
+        raise StoreFailed(f"the rows' disk {self._path}: {error}") from error
+
+
+def _is_theirs(error: Exception) -> bool:
+    """Another process's lock, or a full disk: nothing that emptying ours would mend."""
+    text = str(error).lower()
+    return "lock" in text or "no space" in text
+
+
+def _now_ms() -> int:
+    return time.time_ns() // 1_000_000

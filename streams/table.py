@@ -1,0 +1,219 @@
+"""One partition of a table: values by key in a store, and every change of one in a compacted changelog topic.
+
+Stock Faust's table writes a record per change through a buffer that nobody waits for, keeps the last record at recovery
+and not the greatest, and reads its whole changelog into one store per process (docs/adr/0014). Here the caller says
+when: `publish` returns once the changelog has acknowledged the values, and only then `commit` writes them to the store,
+all of a batch at once, with the place up to which the store has the changelog.
+
+What makes one value greater than another is the caller's to say (`order`, read from the value's head). It never looks
+into a value otherwise.
+
+    table = Table(store, order=order, produce=produce)
+    await table.recover(low=low, end=end, read=read)
+    table.put(key, value)
+    await table.flush()                 # or publish, commit
+    table.check(record)                 # each record of the changelog from `end` on, as it comes
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+from streams.producer import Delivered
+from streams.record import Record
+from streams.store import NOTHING, Head, Store
+
+log = logging.getLogger(__name__)
+
+AGAIN_AT_ONCE = 500
+"""Values put again at a time."""
+HELD_MAX = 10_000
+"""Keys remembered for which the changelog has more than the store; past it the checkpoint stands still until the next
+recovery."""
+
+Produce = Callable[[bytes, bytes], "asyncio.Future[Delivered]"]
+Read = Callable[[int], AsyncIterator[list[Record]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """What a recovery did."""
+
+    start: int
+    """The changelog offset from which it read: 0 where the store was empty."""
+    records: int
+    put_again: int
+    rebuilt: bool
+    """From an empty store."""
+
+
+class Table:
+    """One partition. Its methods belong to one event loop; only `publish`, `flush` and `recover` wait."""
+
+    def __init__(
+        self, store: Store, *, head: Head, order: Callable[[bytes], int], produce: Produce, name: str = ""
+    ) -> None:
+        """`head(value)`: the store's own; `order(head)`: the greater stands; `produce(key, value)`: to its changelog."""
+        self.store = store
+        self._head = head
+        self._order = order
+        self._produce = produce
+        self._name = name
+        self._staged: dict[bytes, bytes | None] = {}
+        self._followed = 0
+        self._ours: dict[bytes, tuple[int, int]] = {}
+        """Changelog offset and order of our last write of a key, until `check` has come past it."""
+        self._held: dict[bytes, tuple[int, int]] = {}
+        """Changelog offset and order of a record that is greater than what the store has: the checkpoint stays below
+        it. Mostly our own, read before their acknowledgement was; else another worker's."""
+        self._held_for_good: int | None = None
+        self._answers: dict[int, asyncio.Future[Delivered]] = {}
+        """By the changelog offset of a smaller record: our own value, put again and not yet acknowledged."""
+
+    def get(self, key: bytes) -> bytes | None:
+        """The value of this key, with what was put and is not committed."""
+        if key in self._staged:
+            return self._staged[key]
+        return self.store.get(key)
+
+    def put(self, key: bytes, value: bytes) -> None:
+        """Change it here. It is in no topic and in no store yet."""
+        self._staged[key] = value
+
+    async def publish(self, values: Mapping[bytes, bytes]) -> None:
+        """Write these values to the changelog, one record each; returns when they are acknowledged."""
+        delivered = await asyncio.gather(*[self._produce(key, value) for key, value in values.items()])
+        for (key, value), place in zip(values.items(), delivered, strict=True):
+            if place.offset >= self._followed:
+                self._ours[key] = (place.offset, self._order(self._head(value)))
+
+    def commit(self, side: Mapping[bytes, bytes] = NOTHING) -> None:
+        """Write what was put to the store, with `side` and the checkpoint, at once; all of it was published."""
+        for key, value in self._staged.items() if self._held else ():
+            held = self._held.get(key)
+            if held is not None and value is not None and self._order(self._head(value)) >= held[1]:
+                del self._held[key]
+        self.store.write(self._staged, side=side, checkpoint=self.checkpoint)
+        self._staged = {}
+
+    async def flush(self) -> None:
+        """Publish all that was put, then commit it."""
+        await self.publish({key: value for key, value in self._staged.items() if value is not None})
+        self.commit()
+
+    @property
+    def checkpoint(self) -> int:
+        """The changelog offset below which the store has everything, and nothing smaller stands last."""
+        places = [self._followed, *(offset for offset, _ in self._held.values())]
+        places += [offset for offset, answer in self._answers.items() if not _acknowledged(answer)]
+        if self._held_for_good is not None:
+            places.append(self._held_for_good)
+        return min(places)
+
+    def check(self, record: Record) -> None:
+        """Look at one record of our changelog; where a smaller value stands behind our own, put our own again.
+
+        A worker that was stopped and woke up may still write such a value, and compaction keeps the last one.
+        """
+        assert record.key is not None, "a changelog is keyed"
+        key = record.key
+        self._followed = record.offset + 1
+        ours = self._ours.get(key)
+        if ours is not None and record.offset == ours[0]:
+            del self._ours[key]
+            return
+        if record.value is None:
+            self._hold(record.offset)
+            return
+        order = self._order(self._head(record.value))
+        if ours is not None and record.offset < ours[0] and order <= ours[1]:
+            return  # Our own write stands behind it.
+        [head] = self.store.heads([key])
+        own = None if head is None else self._order(head)
+        if own is None or order > own:
+            self._hold(record.offset, key, order)
+        elif order < own:
+            value = self.store.get(key)
+            assert value is not None
+            log.warning("row.put_again table=%s offset=%d order=%d", self._name, record.offset, own)
+            self._answers = {at: answer for at, answer in self._answers.items() if not _acknowledged(answer)}
+            # Not awaited: a delivery that fails ends the process, and the checkpoint is below this record still.
+            self._answers[record.offset] = self._produce(key, value)
+
+    async def recover(self, *, low: int, end: int, read: Read) -> Recovery:
+        """Bring the store up to the changelog's `end`, which is then followed with `check`.
+
+        `low`: the oldest offset that the log still has; `read(start)` gives its records in [start, end). A store whose
+        place is not in the log any more is emptied first. Of each key the greatest value stands, never merely the last;
+        where a smaller one stands last, the greatest is put again before this returns.
+        """
+        start = self.store.checkpoint
+        if start is not None and not low <= start <= end:
+            log.warning("table.thrown_away table=%s checkpoint=%d low=%d end=%d", self._name, start, low, end)
+            start = None
+        if start is None:
+            self.store.reset()
+        behind: set[bytes] = set()
+        count = 0
+        async for records in read(start or 0):
+            count += len(records)
+            self._merge(records, behind, new=start is None)
+        await self._put_again(sorted(behind))
+        self._followed = end
+        self.store.write({}, checkpoint=end)
+        return Recovery(start or 0, count, len(behind), rebuilt=start is None)
+
+    def close(self) -> None:
+        """Note the place in the store, and close it; what was put and not committed is forgotten."""
+        self._staged = {}
+        self.store.write({}, checkpoint=self.checkpoint)
+        self.store.close()
+
+    def _hold(self, offset: int, key: bytes | None = None, order: int = 0) -> None:
+        if key is None or len(self._held) >= HELD_MAX:
+            if self._held_for_good is None:
+                self._held_for_good = offset
+            return
+        first, greatest = self._held.get(key, (offset, order))
+        self._held[key] = (first, max(greatest, order))
+
+    def _merge(self, records: Sequence[Record], behind: set[bytes], *, new: bool) -> None:
+        """Take the greatest of each key into the store; `behind`: keys whose last record is not their greatest."""
+        keys = [record.key for record in records if record.key is not None]
+        orders = {
+            key: self._order(head) for key, head in zip(keys, self.store.heads(keys), strict=True) if head is not None
+        }
+        fresh: dict[bytes, bytes | None] = {}
+        for record in records:
+            key, value = record.key, record.value
+            assert key is not None, "a changelog is keyed"
+            if value is None:
+                fresh[key] = None
+                orders.pop(key, None)
+                behind.discard(key)
+                continue
+            order = self._order(self._head(value))
+            standing = orders.get(key)
+            if standing is None or order > standing:
+                fresh[key], orders[key] = value, order
+                behind.discard(key)
+            elif order < standing:
+                behind.add(key)
+            else:
+                behind.discard(key)
+        if new:
+            self.store.load(fresh)
+        else:
+            self.store.write(fresh)
+
+    async def _put_again(self, keys: Sequence[bytes]) -> None:
+        for at in range(0, len(keys), AGAIN_AT_ONCE):
+            values = [(key, self.store.get(key)) for key in keys[at : at + AGAIN_AT_ONCE]]
+            await asyncio.gather(*[self._produce(key, value) for key, value in values if value is not None])
+
+
+def _acknowledged(answer: asyncio.Future[Delivered]) -> bool:
+    return answer.done() and not answer.cancelled() and answer.exception() is None

@@ -1,0 +1,252 @@
+"""What every store promises: one suite over the one in memory and the one on disk; then what only a disk can."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from streams import rocks
+from streams.rocks import Rocks, RocksStore
+from streams.store import MemoryStore, Store, StoreFailed
+
+ROOT = Path(__file__).resolve().parents[2]
+
+
+def head(value: bytes) -> bytes:
+    return value[:2]
+
+
+def disks(folder: Path, identity: bytes = b"journal rows") -> Rocks:
+    return Rocks(folder / "rows", identity=identity, head=head)
+
+
+@pytest.fixture(params=["memory", "rocksdb"])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
+    made: Store = MemoryStore(head=head) if request.param == "memory" else disks(tmp_path).open(3)
+    yield made
+    made.close()
+
+
+# Every store
+
+
+def test_a_new_store_is_empty_and_has_no_checkpoint(store: Store) -> None:
+    assert (store.get(b"ada"), store.heads([b"ada"]), list(store.scan()), store.side(b"sums")) == (
+        None,
+        [None],
+        [],
+        None,
+    )
+    assert store.checkpoint is None
+
+
+def test_what_was_written_is_read(store: Store) -> None:
+    store.write({b"ada": b"07 tasks", b"bob": b"08" + bytes(5000)}, side={b"sums": b"15"}, checkpoint=0)
+    assert store.get(b"ada") == b"07 tasks"
+    assert store.get(b"bob") == b"08" + bytes(5000)
+    assert store.side(b"sums") == b"15"
+    assert store.checkpoint == 0
+
+
+def test_heads_come_in_the_order_of_their_keys(store: Store) -> None:
+    store.write({b"ada": b"07 tasks", b"bob": b"08 tasks"})
+    assert store.heads([b"bob", b"eve", b"ada", b"bob"]) == [b"08", None, b"07", b"08"]
+    assert store.heads([]) == []
+
+
+def test_a_later_write_replaces_value_head_and_side(store: Store) -> None:
+    store.write({b"ada": b"07 tasks"}, side={b"sums": b"15"}, checkpoint=4)
+    store.write({b"ada": b"09 tasks"}, side={b"sums": b"16"}, checkpoint=5)
+    assert (store.get(b"ada"), store.heads([b"ada"]), store.side(b"sums")) == (b"09 tasks", [b"09"], b"16")
+    assert store.checkpoint == 5
+
+
+def test_a_write_without_side_and_checkpoint_leaves_them(store: Store) -> None:
+    store.write({}, side={b"sums": b"15"}, checkpoint=4)
+    store.write({b"ada": b"09 tasks"})
+    assert (store.side(b"sums"), store.checkpoint) == (b"15", 4)
+
+
+def test_none_deletes_the_value_and_its_head(store: Store) -> None:
+    store.write({b"ada": b"07 tasks", b"bob": b"08 tasks"})
+    store.write({b"ada": None, b"eve": None})
+    assert (store.get(b"ada"), store.heads([b"ada"])) == (None, [None])
+    assert list(store.scan()) == [(b"bob", b"08")]
+
+
+def test_all_of_them_are_scanned(store: Store) -> None:
+    store.write({b"u%03d" % n: b"%02d of it" % (n % 100) for n in range(500)})
+    assert sorted(store.scan()) == [(b"u%03d" % n, b"%02d" % (n % 100)) for n in range(500)]
+    assert sorted(store.values()) == [(b"u%03d" % n, b"%02d of it" % (n % 100)) for n in range(500)]
+
+
+def test_values_stand_as_they_were_when_asked_for(store: Store) -> None:
+    store.write({b"ada": b"07", b"bob": b"08"})
+    values = store.values()
+    first = next(values)
+    store.write({b"ada": b"17", b"bob": b"18", b"eve": b"19"})
+    assert sorted([first, *values]) == [(b"ada", b"07"), (b"bob", b"08")]
+
+
+def test_a_scan_outlives_a_write(store: Store) -> None:
+    store.write({b"ada": b"07", b"bob": b"08"})
+    scan = store.scan()
+    next(scan)
+    store.write({b"ada": None, b"eve": b"19"})
+    assert {key for key, _ in scan} <= {b"ada", b"bob", b"eve"}
+
+
+def test_a_key_may_be_anything_that_kafka_takes(store: Store) -> None:
+    keys = [b"\x00marks", b"", "ü😀".encode(), b"x" * 500, b"\xff\xfe"]
+    store.write({key: b"07" + key for key in keys})
+    assert [store.get(key) for key in keys] == [b"07" + key for key in keys]
+
+
+def test_loading_is_writing(store: Store) -> None:
+    store.load({b"ada": b"07", b"bob": b"08"})
+    store.load({b"ada": b"09", b"bob": None})
+    assert (store.get(b"ada"), store.heads([b"ada", b"bob"]), store.checkpoint) == (b"09", [b"09", None], None)
+    store.write({}, checkpoint=7)
+    assert (store.get(b"ada"), store.checkpoint) == (b"09", 7)
+
+
+def test_a_store_that_was_reset_is_as_new(store: Store) -> None:
+    store.write({b"ada": b"07"}, side={b"sums": b"15"}, checkpoint=4)
+    store.reset()
+    assert (store.get(b"ada"), list(store.scan()), store.side(b"sums"), store.checkpoint) == (None, [], None, None)
+    store.write({b"ada": b"08"}, checkpoint=5)
+    assert (store.get(b"ada"), store.checkpoint) == (b"08", 5)
+
+
+# A disk
+
+
+def filled(folder: Path, *, how: Callable[[RocksStore], None] = lambda _: None) -> None:
+    store = disks(folder).open(3)
+    store.write({b"ada": b"07 tasks"}, side={b"sums": b"15"}, checkpoint=4)
+    how(store)
+    store.close()
+
+
+def test_a_disk_is_there_after_its_process(tmp_path: Path) -> None:
+    filled(tmp_path)
+    again = disks(tmp_path).open(3)
+    assert (again.get(b"ada"), again.heads([b"ada"]), again.side(b"sums")) == (b"07 tasks", [b"07"], b"15")
+    assert again.checkpoint == 4
+
+
+def test_partitions_have_disks_of_their_own(tmp_path: Path) -> None:
+    filled(tmp_path)
+    assert disks(tmp_path).open(4).checkpoint is None
+
+
+def test_a_disk_of_other_topics_is_thrown_away(tmp_path: Path) -> None:
+    filled(tmp_path)
+    other = disks(tmp_path, b"recreated rows").open(3)
+    assert (other.checkpoint, other.get(b"ada")) == (None, None)
+
+
+def test_a_disk_of_another_partition_is_thrown_away(tmp_path: Path) -> None:
+    filled(tmp_path)
+    (tmp_path / "rows" / "3").rename(tmp_path / "rows" / "5")
+    assert disks(tmp_path).open(5).get(b"ada") is None
+
+
+def test_a_disk_that_was_left_for_a_day_is_thrown_away(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    filled(tmp_path)
+    monkeypatch.setattr(rocks, "AGE_MAX_MS", -1)
+    assert disks(tmp_path).open(3).checkpoint is None
+
+
+def test_a_disk_that_was_never_complete_is_thrown_away(tmp_path: Path) -> None:
+    store = disks(tmp_path).open(3)
+    store.write({b"ada": b"07 tasks"})
+    store.close()
+    assert disks(tmp_path).open(3).get(b"ada") is None
+
+
+@pytest.mark.parametrize("name", ["CURRENT", "MANIFEST-*", "OPTIONS-*"])
+def test_a_damaged_disk_is_thrown_away_and_never_stops_a_start(tmp_path: Path, name: str) -> None:
+    filled(tmp_path)
+    for path in (tmp_path / "rows" / "3").glob(name):
+        path.write_bytes(b"\x07 nonsense")
+    store = disks(tmp_path).open(3)
+    assert store.checkpoint in (None, 4)
+    store.write({b"ada": b"08"}, checkpoint=5)
+    assert store.get(b"ada") == b"08"
+
+
+def test_damage_found_while_reading_ends_the_worker_and_the_next_start_throws_the_disk_away(tmp_path: Path) -> None:
+    values = {b"u%06d" % n: os.urandom(2000) for n in range(200)}
+    filled(tmp_path, how=lambda store: store.load(values))
+    damaged = 0
+    for path in (tmp_path / "rows" / "3").iterdir():
+        if path.suffix in {".blob", ".sst"} and path.stat().st_size > 100_000:
+            data = bytearray(path.read_bytes())
+            data[len(data) // 2] ^= 0xFF
+            path.write_bytes(data)
+            damaged += 1
+    assert damaged
+    store = disks(tmp_path).open(3)
+    with pytest.raises(StoreFailed, match="orruption"):
+        for key in values:
+            store.get(key)
+    store.close()
+    assert disks(tmp_path).open(3).checkpoint is None
+
+
+def test_a_disk_that_another_process_has_ends_the_start_and_stays(tmp_path: Path) -> None:
+    store = disks(tmp_path).open(3)
+    store.write({b"ada": b"07 tasks"}, checkpoint=4)
+    with pytest.raises(StoreFailed, match="cannot be opened"):
+        disks(tmp_path).open(3)
+    assert store.get(b"ada") == b"07 tasks"
+
+
+def test_disks_that_nobody_used_for_a_day_are_swept_and_others_stay(tmp_path: Path) -> None:
+    filled(tmp_path)
+    old = tmp_path / "rows" / "5"
+    old.mkdir()
+    (old / "000001.log").write_bytes(b"x")
+    yesterday_s = time.time() - 25 * 3600
+    os.utime(old / "000001.log", (yesterday_s, yesterday_s))
+    disks(tmp_path).sweep()
+    assert not old.exists()
+    assert disks(tmp_path).open(3).checkpoint == 4
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from streams.rocks import Rocks
+store = Rocks(Path(sys.argv[1]) / "rows", identity=b"journal rows", head=lambda value: value[:2]).open(3)
+n = 0
+while True:
+    n += 1
+    store.write({b"a": b"%08d" % n, b"b": b"%08d" % n + bytes(3000)}, side={b"sums": b"%08d" % n}, checkpoint=n)
+    if n == 200:
+        print("go", flush=True)
+"""
+
+
+def test_a_write_is_whole_or_not_there_when_its_process_is_killed(tmp_path: Path) -> None:
+    process = subprocess.Popen((sys.executable, "-c", KILLED, str(tmp_path)), cwd=ROOT, stdout=subprocess.PIPE)
+    assert process.stdout is not None
+    assert process.stdout.readline() == b"go\n"
+    time.sleep(0.1)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    process.stdout.close()
+    store = disks(tmp_path).open(3)
+    count = store.checkpoint
+    assert count is not None and count >= 200
+    number = b"%08d" % count
+    assert (store.get(b"a"), store.side(b"sums")) == (number, number)
+    assert store.get(b"b") == number + bytes(3000)
