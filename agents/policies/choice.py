@@ -50,7 +50,7 @@ def normals(raw: Words, *, shape: tuple[int, int]) -> npt.NDArray[np.float64]:
     # Each word as two halves of 32 bits: first its four uniforms add up to two, one a half, then the three words.
     pairs = (raw & _EVERY_OTHER) + (raw >> np.uint64(16) & _EVERY_OTHER)
     halves = pairs[0::3] + pairs[1::3] + pairs[2::3]
-    sums = ((halves >> np.uint64(32)) + (halves & np.uint64(0xFFFF_FFFF))).astype(np.int64)
+    sums = ((halves >> np.uint64(32)) + (halves & np.uint64(0xFFFF_FFFF))).view(np.int64)
     z: npt.NDArray[np.float64] = (2 * sums - 12 * 65535) / 131072.0
     return z.reshape(shape)
 
@@ -65,16 +65,16 @@ def count_wins(scores: npt.NDArray[np.int64]) -> tuple[int, ...]:
     (2, 4, 0)
     """
     draws, k = scores.shape
-    places = _orders(draws, k)
-    first = np.take_along_axis(scores, places, axis=1).argmax(axis=1)
-    return tuple(int(n) for n in np.bincount(places[np.arange(draws), first], minlength=k))
+    order = _orders(draws, k)
+    first = scores.take(order).argmax(axis=1)
+    return tuple(np.bincount(order[np.arange(draws), first] % k, minlength=k).tolist())
 
 
 @lru_cache(maxsize=256)
 def _orders(draws: int, k: int) -> npt.NDArray[np.int64]:
-    """In which order each draw looks through the candidates; (draws, K)."""
+    """In which order each draw looks through its candidates, as places in the flattened scores; (draws, K)."""
     turn = np.arange(draws, dtype=np.int64)[:, None]
-    places: npt.NDArray[np.int64] = (turn // 2 + (1 - turn % 2 * 2) * np.arange(k, dtype=np.int64)) % k
+    places: npt.NDArray[np.int64] = (turn // 2 + (1 - turn % 2 * 2) * np.arange(k, dtype=np.int64)) % k + turn * k
     places.flags.writeable = False
     return places
 
