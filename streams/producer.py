@@ -9,7 +9,8 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections import OrderedDict
+import threading
+from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
 from functools import partial as bind
 from typing import NamedTuple
@@ -21,9 +22,10 @@ from streams.security import PLAINTEXT, Security
 log = logging.getLogger(__name__)
 
 MESSAGE_BYTES_MAX = 4 * 1024 * 1024
-_POLL_S = 0.001
-"""Between looks for acknowledgements while some are pending."""
-_IDLE_POLL_S = 1.0
+_POLL_S = 0.1
+"""The longest that the listening thread waits at a time: what `close` may have to wait for it."""
+_LOOK_EVERY_S = 0.05
+"""Between looks for records that Kafka has not taken for too long."""
 _PATIENCE = 0.75
 """Of the delivery timeout: then all that waits is given up at once. librdkafka's own timeout gives up one record after
 the other and sends those between, so it may only come to a process that did not run."""
@@ -39,8 +41,21 @@ class Delivered(NamedTuple):
     offset: int
 
 
+class _Report(NamedTuple):
+    """One delivery report, on its way from librdkafka's callback to the loop."""
+
+    future: asyncio.Future[Delivered]
+    epoch: int
+    size: int
+    delivered: Delivered | DeliveryFailed
+
+
 class DeliveryFailed(Exception):
     """Kafka did not take a record within the delivery timeout, or refused it."""
+
+
+def _place(topic: str, message: confluent_kafka.Message) -> Delivered:
+    return Delivered(topic, message.partition(), message.offset())  # type: ignore[arg-type]
 
 
 class Producer:
@@ -85,6 +100,10 @@ class Producer:
         self._waiters: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
         self._loop = asyncio.get_running_loop()
         self._busy = asyncio.Event()
+        # What librdkafka has reported and the loop has not yet taken.
+        self._reports: deque[_Report] = deque()
+        self._told = False
+        self._closing = False
         self._client = confluent_kafka.Producer(
             {
                 "bootstrap.servers": bootstrap,
@@ -105,7 +124,9 @@ class Producer:
             },
             logger=logging.getLogger("librdkafka"),
         )
-        self._pump_task = asyncio.create_task(self._pump(), name="producer-pump")
+        self._watch_task = asyncio.create_task(self._watch(), name="producer-watch")
+        self._listener = threading.Thread(target=self._listen, name="producer-listen", daemon=True)
+        self._listener.start()
 
     def produce(
         self,
@@ -172,9 +193,11 @@ class Producer:
         """Wait for what is pending, then close; a failure has been reported by then and is not raised again."""
         with contextlib.suppress(DeliveryFailed):
             await self.flush()
-        self._pump_task.cancel()
+        self._watch_task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
-            await self._pump_task
+            await self._watch_task
+        self._closing = True
+        await asyncio.to_thread(self._listener.join)
         self._client.close()
 
     @property
@@ -198,6 +221,12 @@ class Producer:
         else:
             del self._pending_by_epoch[epoch]
 
+    def _listen(self) -> None:
+        # In a thread of its own: librdkafka has no file descriptor to wait on here, and looking once a millisecond
+        # costs half of one per acknowledgement. The loop is told once for all that one poll has brought.
+        while not (self._closing or self._loop.is_closed()):
+            self._client.poll(_POLL_S)
+
     def _on_delivery(
         self,
         future: asyncio.Future[Delivered],
@@ -207,11 +236,23 @@ class Producer:
         error: confluent_kafka.KafkaError | None,
         message: confluent_kafka.Message,
     ) -> None:
-        self._settle(future, epoch, size)
-        if error is not None:
-            self._fail(future, DeliveryFailed(f"{topic}: {error}"))
-        elif not future.done():
-            future.set_result(Delivered(topic, message.partition(), message.offset()))  # type: ignore[arg-type]
+        # In the listening thread: it hands over, and changes nothing.
+        delivered = DeliveryFailed(f"{topic}: {error}") if error is not None else _place(topic, message)
+        self._reports.append(_Report(future, epoch, size, delivered))
+        if not self._told:
+            self._told = True
+            self._loop.call_soon_threadsafe(self._take_reports)
+
+    def _take_reports(self) -> None:
+        self._told = False
+        while self._reports:
+            future, epoch, size, delivered = self._reports.popleft()
+            self._settle(future, epoch, size)
+            if isinstance(delivered, DeliveryFailed):
+                self._fail(future, delivered)
+            elif not future.done():
+                future.set_result(delivered)
+        self._wake_waiters()
 
     def _fail(self, future: asyncio.Future[Delivered], failure: DeliveryFailed) -> None:
         if not future.done():
@@ -228,11 +269,14 @@ class Producer:
 
     def _on_error(self, error: confluent_kafka.KafkaError) -> None:
         if error.fatal():
-            self.failure = self.failure or DeliveryFailed(str(error))
-            if self.on_failure is not None:
-                self.on_failure(self.failure)
+            self._loop.call_soon_threadsafe(self._on_fatal, DeliveryFailed(str(error)))
         else:
             log.warning("kafka.error error=%s", error)
+
+    def _on_fatal(self, failure: DeliveryFailed) -> None:
+        self.failure = self.failure or failure
+        if self.on_failure is not None:
+            self.on_failure(self.failure)
 
     async def _wait_until(self, done: Callable[[], bool]) -> None:
         waiter = self._loop.create_future()
@@ -244,25 +288,21 @@ class Producer:
         if self._loop.time() - since_s > self._patience_s:
             self._fail(future, DeliveryFailed(f"Kafka acknowledged nothing for {self._patience_s:g} s"))
 
-    async def _pump(self) -> None:
-        # librdkafka reports from its own threads; polled here, its callbacks run in the loop and need no locks.
+    def _wake_waiters(self) -> None:
+        waiting = []
+        for done, waiter in self._waiters:
+            if not done():
+                waiting.append((done, waiter))
+            elif not waiter.done():
+                waiter.set_result(None)
+        self._waiters = waiting
+
+    async def _watch(self) -> None:
         while True:
-            served = self._client.poll(0)
             if self._since_s and self.failure is None:
                 self._give_up_late()
-            if self._waiters:
-                waiting = []
-                for done, waiter in self._waiters:
-                    if not done():
-                        waiting.append((done, waiter))
-                    elif not waiter.done():
-                        waiter.set_result(None)
-                self._waiters = waiting
             if self._pending:
-                await asyncio.sleep(0 if served else _POLL_S)
+                await asyncio.sleep(_LOOK_EVERY_S)
             else:
                 self._busy.clear()
-                # Not wait_for: Python 3.11's loses a cancellation that comes together with the event.
-                with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(_IDLE_POLL_S):
-                        await self._busy.wait()
+                await self._busy.wait()

@@ -1,0 +1,186 @@
+"""The half of the consumer that runs in the Kafka client's own thread, so that heartbeats go on while the app computes.
+
+Never touches what belongs to the app's loop: it reads `Consumer.aim`, and hands over through `Consumer.arrived`.
+Each override names the fault that it mends.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import aiokafka
+import uvloop
+from aiokafka.errors import CommitFailedError, IllegalGenerationError, RebalanceInProgressError, UnknownMemberIdError
+from faust.transport.drivers import aiokafka as driver
+from faust.types import TP
+
+from streams.record import Batch, Record
+
+if TYPE_CHECKING:
+    from streams.consumer import Consumer
+
+log = logging.getLogger(__name__)
+
+_LOOK_AGAIN_S = 1.0
+"""A wait for records looks around this often, were it only to find itself cancelled."""
+_PUSHES_MAX = 2
+"""Handed over and not yet taken by the app's loop: then the client's thread waits, so that memory stays bounded."""
+
+
+class Aim(NamedTuple):
+    """What the client's thread may fetch: one value, so that both parts are of one moment."""
+
+    epoch: int
+    partitions: frozenset[TP]
+
+
+class Push(NamedTuple):
+    """What one look at the fetched records gave."""
+
+    epoch: int
+    batches: list[tuple[TP, Batch]]
+
+
+class ConsumerThread(driver.AIOKafkaConsumerThread):
+    """See above; on uvloop, as the app's."""
+
+    consumer: Consumer
+    full = False
+    """Whether as much is handed over as may be: `wake` it when some has been taken."""
+    _pushes = 0
+    _waiter: asyncio.Future[None] | None = None
+    _member_id: str = ""
+
+    def __init__(self, consumer: Consumer, **kwargs: Any) -> None:
+        super().__init__(consumer, thread_loop=uvloop.new_event_loop(), **kwargs)
+        self._close_thread_loop_on_stop = True
+
+    def _create_worker_consumer(self, transport: driver.Transport) -> aiokafka.AIOKafkaConsumer:
+        """Mends the fixed `fetch_max_wait_ms=1500`: a partition waits that long behind an idle one's fetch."""
+        consumer = super()._create_worker_consumer(transport)
+        consumer._fetch_max_wait_ms = self.consumer.transport.options.fetch_wait_ms
+        return consumer
+
+    async def pump(self) -> None:
+        """Hand records over as they come, until cancelled.
+
+        Mends a round trip between the threads for every fetch: asked for by one loop and answered by the other, each
+        time through a queue, a task and two wake-ups, while the records lie there.
+        """
+        while True:
+            aim = self.consumer.aim
+            self.full = True
+            if self._pushes - self.consumer.taken < _PUSHES_MAX:
+                self.full = False
+                if aim.partitions and (batches := await self._batches(aim)):
+                    self._pushes += 1
+                    self.parent_loop.call_soon_threadsafe(self.consumer.arrived, Push(aim.epoch, batches))
+                    continue
+            await self._rest()
+
+    async def _batches(self, aim: Aim) -> list[tuple[TP, Batch]]:
+        """What has been fetched of each partition, at most `poll_records_max` records of each.
+
+        Mends three faults: one busy partition fills the whole poll; the generation is read only later, in another
+        thread; records fetched across a rebalance are dropped after their position has moved on.
+        """
+        consumer = self._ensure_consumer()
+        fetcher, limit = consumer._fetcher, consumer._max_poll_records
+        fetched: dict[TP, list[Any]] = {}
+        # Asked without a timeout it does not suspend, unless a rebalance has begun.
+        while some := await fetcher.fetched_records(aim.partitions - fetched.keys(), timeout=0, max_records=limit):
+            fetched |= {TP(tp.topic, tp.partition): records for tp, records in some.items()}
+            if fetched.keys() >= aim.partitions or fetcher._subscriptions.reassignment_in_progress:
+                break
+        if aim.epoch != self.consumer.aim.epoch:
+            # The flow was stopped while this waited. In the same step that moved the positions, move them back.
+            for tp, records in fetched.items():
+                consumer.seek(driver.ensure_aiokafka_TP(tp), records[0].offset)
+            return []
+        generation = consumer._coordinator.generation
+        return [
+            (tp, Batch(tp.topic, tp.partition, tuple(_record(record) for record in records), generation))
+            for tp, records in fetched.items()
+        ]
+
+    async def _rest(self) -> None:
+        """Wait for records, or to be woken."""
+        fetcher = self._ensure_consumer()._fetcher
+        self._waiter = fetcher._create_fetch_waiter()
+        # Counts as polling: a member whose app holds everything back is alive.
+        with fetcher._subscriptions.fetch_context():
+            done, _ = await asyncio.wait([self._waiter], timeout=_LOOK_AGAIN_S)
+        for waiter in done:
+            waiter.result()  # an error of the fetcher's, if it had one
+        self._waiter.cancel()
+
+    def wake(self) -> None:
+        """Look again: the aim has widened, or a push was taken. Call it in the app's thread."""
+        self.thread_loop.call_soon_threadsafe(self._wake)
+
+    def _wake(self) -> None:
+        if self._waiter is not None and not self._waiter.done():
+            self._waiter.set_result(None)
+
+    async def commit_offsets(self, offsets: Mapping[TP, int]) -> bool:
+        """Commit; False when the group has moved on, so that the new owner handles these records again.
+
+        Mends a commit that reports success although nothing was left to commit.
+        """
+        consumer = self._ensure_consumer()
+        wanted = {driver.ensure_aiokafka_TP(tp): offset for tp, offset in offsets.items()}
+        if not wanted.keys() <= consumer.assignment():
+            return False
+        try:
+            await consumer.commit(wanted)
+        except (CommitFailedError, IllegalGenerationError, RebalanceInProgressError, UnknownMemberIdError) as refused:
+            log.warning("commit.refused error=%s", type(refused).__name__)
+            return False
+        return True
+
+    def check_membership(self) -> str | None:
+        """What is wrong with this member, if anything.
+
+        Mends two silent deaths: a coordinator task that has ended, and a member that Kafka had expelled and that
+        joined again under another id while its old work goes on.
+        """
+        coordinator = self._ensure_consumer()._coordinator
+        task = getattr(coordinator, "_coordination_task", None)
+        if task is not None and task.done():
+            return "the group coordination task has ended"
+        member_id = getattr(coordinator, "member_id", "")
+        if self._member_id and member_id != self._member_id:
+            return "this member was expelled from its group"
+        self._member_id = member_id
+        return None
+
+    def progress(self, tp: TP) -> tuple[int, int, int] | None:
+        """(position, high-water mark, wall clock of the last fetch in ms) of an assigned partition, once fetched."""
+        consumer = self._ensure_consumer()
+        subscription = consumer._subscription.subscription
+        assignment = subscription.assignment if subscription is not None else None
+        topic_partition = driver.ensure_aiokafka_TP(tp)
+        if assignment is None or topic_partition not in assignment.tps:
+            return None
+        state = assignment.state_value(topic_partition)
+        if state is None or state.highwater is None or not state.has_valid_position:
+            return None
+        return state.position, state.highwater, state.timestamp
+
+    def verify_event_path(self, now: float, tp: TP) -> None:
+        """Mends false alarms: it compares a wall clock with a monotonic one. Partitions has a watchdog that acts."""
+
+
+def _record(record: aiokafka.ConsumerRecord[Any, Any]) -> Record:
+    return Record(
+        record.topic,
+        record.partition,
+        record.offset,
+        record.timestamp,
+        record.key,
+        record.value,
+        tuple(record.headers),
+    )
