@@ -6,6 +6,8 @@ It only proposes. Whether a candidate may be chosen is `eligibility`'s word, how
 from __future__ import annotations
 
 from dataclasses import dataclass
+from operator import attrgetter
+from typing import NamedTuple
 
 from oo.v1 import decision_pb2, row_pb2
 from tables import backlog
@@ -23,6 +25,8 @@ NONE_ID = "none"
 MINUTE_MS = 60 * 1000
 GAP_MS_MAX = 4 * 60 * MINUTE_MS
 """An event further away than this does not bound the free time before it."""
+STARTER_GAP_MS_MAX = 120 * MINUTE_MS
+"""How near the next event must be for a starter tip about it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,24 +44,24 @@ class Calendar:
         return 0 if self.busy_until_ms else min(self.next_start_ms - now_ms, GAP_MS_MAX)
 
 
-@dataclass(frozen=True, slots=True)
-class Proposal:
-    """One candidate with what a tip would show."""
+class Proposal(NamedTuple):
+    """One candidate with what a tip would show; of a task that stands in the task itself.
+
+    A tuple, not a dataclass: one is made per candidate, and this costs a third.
+    """
 
     id: str
     kind: decision_pb2.Decision.TipKind.ValueType
+    task: row_pb2.Task | None = None
     title: str = ""
     detail: str = ""
-    source: str = ""
-    url: str = ""
-    task: row_pb2.Task | None = None
     until_ms: int = backlog.NEVER_MS
     """When what it says stops being so."""
     prompt_version: str = ""
     model: str = ""
 
 
-NOTHING = Proposal(id=NONE_ID, kind=decision_pb2.Decision.NONE)
+NOTHING = Proposal(NONE_ID, decision_pb2.Decision.NONE)
 
 
 def task_id(source: str, external_id: str) -> str:
@@ -84,8 +88,8 @@ def calendar_at(row: row_pb2.UserRow, *, now_ms: int) -> Calendar:
 
 def propose(row: row_pb2.UserRow, *, calendar: Calendar, now_ms: int) -> list[Proposal]:
     """The slate before eligibility, sorted by candidate id so that it is the same everywhere."""
-    quiet_last = sorted(row.tasks, key=lambda task: (task.quiet_until_ms > now_ms, *backlog.rank(task)))
-    slate = [_from_task(task) for task in quiet_last[:TASKS_MAX]]
+    tasks = row.tasks if len(row.tasks) <= TASKS_MAX else _first_tasks(row, now_ms=now_ms)
+    slate = [Proposal(task_id(task.source, task.external_id), decision_pb2.Decision.TASK, task) for task in tasks]
     for tip in row.generated[:GENERATED_MAX]:
         if tip.expires_ms > now_ms:
             slate.append(
@@ -94,54 +98,42 @@ def propose(row: row_pb2.UserRow, *, calendar: Calendar, now_ms: int) -> list[Pr
                     kind=decision_pb2.Decision.GENERATED,
                     title=tip.title,
                     detail=tip.detail,
-                    source="oo",
                     until_ms=tip.expires_ms,
                 )
             )
-    slate.extend(_starters(calendar, now_ms=now_ms))
-    return sorted([*slate, NOTHING], key=lambda proposal: proposal.id)
+    slate += _STARTERS
+    if calendar.busy_until_ms == 0 and calendar.next_start_ms - now_ms <= STARTER_GAP_MS_MAX:
+        slate.append(_before_next(calendar, now_ms=now_ms))
+    slate.append(NOTHING)
+    slate.sort(key=attrgetter("id"))
+    return slate
 
 
-def _from_task(task: row_pb2.Task) -> Proposal:
-    return Proposal(
-        id=task_id(task.source, task.external_id),
-        kind=decision_pb2.Decision.TASK,
-        title=task.title,
-        detail=task.notes,
-        source=task.source,
-        url=task.url,
-        task=task,
-    )
+def _first_tasks(row: row_pb2.UserRow, *, now_ms: int) -> list[row_pb2.Task]:
+    """The 40 that rank highest, those that are quiet now after all others."""
+    ranked = sorted(row.tasks, key=backlog.rank)
+    return sorted(ranked, key=lambda task: task.quiet_until_ms > now_ms)[:TASKS_MAX]
 
 
-def _starters(calendar: Calendar, *, now_ms: int) -> list[Proposal]:
-    """Tips for someone with nothing to choose from yet; the calendar decides which make sense."""
-    tips = {
-        "plan": ("Write down the one thing you want done today", "One line is enough: oO takes it from there."),
-        "pause": ("Stand up and rest your eyes for five minutes", "Look at something far away."),
-        "tidy": ("Clear one small thing that has been waiting", "A mail, a cup, a message: two minutes, not more."),
-    }
-    gap_ms = calendar.next_start_ms - now_ms
-    if calendar.busy_until_ms == 0 and gap_ms <= 120 * MINUTE_MS:
-        minutes = gap_ms // MINUTE_MS
-        if minutes <= 30:
-            tips["prepare"] = (
-                f"Take two minutes to get ready for {calendar.next_title}",
-                f"It starts in {minutes} minutes.",
-            )
-        else:
-            tips["gap"] = (
-                f"Start something small before {calendar.next_title}",
-                f"You have {minutes} free minutes.",
-            )
-    return [
-        Proposal(
-            id=f"starter:{name}",
-            kind=decision_pb2.Decision.STARTER,
-            title=title,
-            detail=detail,
-            source="oo",
-            until_ms=calendar.next_start_ms if name in ("prepare", "gap") else backlog.NEVER_MS,
-        )
-        for name, (title, detail) in tips.items()
-    ]
+def _starter(name: str, title: str, detail: str, *, until_ms: int = backlog.NEVER_MS) -> Proposal:
+    return Proposal(f"starter:{name}", decision_pb2.Decision.STARTER, title=title, detail=detail, until_ms=until_ms)
+
+
+_STARTERS = (
+    _starter("plan", "Write down the one thing you want done today", "One line is enough: oO takes it from there."),
+    _starter("pause", "Stand up and rest your eyes for five minutes", "Look at something far away."),
+    _starter("tidy", "Clear one small thing that has been waiting", "A mail, a cup, a message: two minutes, not more."),
+)
+"""Tips for someone with nothing to choose from yet."""
+
+
+def _before_next(calendar: Calendar, *, now_ms: int) -> Proposal:
+    """A tip for the free time before the next event; it is over when that starts."""
+    minutes = (calendar.next_start_ms - now_ms) // MINUTE_MS
+    if minutes <= 30:
+        name, title = "prepare", f"Take two minutes to get ready for {calendar.next_title}"
+        detail = f"It starts in {minutes} minutes."
+    else:
+        name, title = "gap", f"Start something small before {calendar.next_title}"
+        detail = f"You have {minutes} free minutes."
+    return _starter(name, title, detail, until_ms=calendar.next_start_ms)

@@ -11,6 +11,9 @@ from oo.v1 import decision_pb2, journal_pb2, policy_pb2, row_pb2
 from tables import ids
 from tables.zones import TZDATA_VERSION
 
+OUR_SOURCE = "oo"
+"""Of tips that come from no task."""
+
 
 def decide(
     row: row_pb2.UserRow,
@@ -33,18 +36,19 @@ def decide(
     vectors = [features.vector(proposal, at=at) for proposal in slate]
 
     eligible = [i for i, mask in enumerate(masks) if not mask]
-    silent = next(n for n, i in enumerate(eligible) if slate[i].id == candidates.NONE_ID)
     x = np.array([vectors[i] for i in eligible], dtype=np.int64)
+    silent = eligible.index(slate.index(candidates.NOTHING))
     key = ids.draw_key(row.user_id, record_id=record_id)
     choice = POLICIES[policy.policy].pmf(policy, x, silent=silent, key=key)
-    place = {index: n for n, index in enumerate(eligible)}
     chosen = eligible[choice.chosen]
-    picked = slate[chosen]
+    picked, x_chosen = slate[chosen], vectors[chosen]
+    title = picked.title if picked.task is None else picked.task.title
 
-    decision_id = ids.decision_id(row.user_id, record_id=record_id, mac_key=mac_key)
-    valid_ms = policy.config.none_valid_ms if _is_silent(picked) else policy.config.tip_valid_ms
+    raw_id = ids.decision_bytes(row.user_id, record_id=record_id, mac_key=mac_key)
+    config = policy.config
+    valid_ms = config.none_valid_ms if picked is candidates.NOTHING else config.tip_valid_ms
     decision = decision_pb2.Decision(
-        decision_id=decision_id,
+        decision_id=ids.spelled(raw_id),
         user_id=row.user_id,
         record_id=record_id,
         journal=journal,
@@ -61,31 +65,30 @@ def decide(
         tzdata_version=TZDATA_VERSION,
         chosen=chosen,
         propensity=choice.propensity(choice.chosen),
-        title=picked.title,
+        title=title,
         prompt_version=picked.prompt_version,
         model=picked.model,
         latency_ms=latency_ms,
     )
-    for index, proposal in enumerate(slate):
-        candidate = decision.slate.add(id=proposal.id, kind=proposal.kind, ineligible=masks[index])
-        candidate.x.extend(vectors[index])
-        if index in place:
-            n = place[index]
-            candidate.propensity, candidate.draws_won = choice.propensity(n), choice.draws_won[n]
-            candidate.score = choice.scores[n]
-    pending = row_pb2.PendingDecision(
-        decision_id=ids.packed(decision_id), decided_ms=now_ms, kind=picked.kind, feature_version=features.VERSION
-    )
+    add = decision.slate.add
+    numbers = iter(zip(map(choice.propensity, range(len(eligible))), choice.draws_won, choice.scores, strict=True))
+    for proposal, mask, x_own in zip(slate, masks, vectors, strict=True):
+        if mask:
+            add(id=proposal.id, kind=proposal.kind, ineligible=mask, x=x_own)
+        else:
+            propensity, won, score = next(numbers)
+            add(id=proposal.id, kind=proposal.kind, x=x_own, propensity=propensity, draws_won=won, score=score)
+    pending = row.pending.add(decision_id=raw_id, decided_ms=now_ms, kind=picked.kind, feature_version=features.VERSION)
     if picked.task is not None:
         pending.task_key = ids.item_key(picked.task.source, picked.task.external_id)
-    elif not _is_silent(picked):
+    elif picked is not candidates.NOTHING:
         pending.candidate_id = picked.id
-    if not _is_silent(picked):
-        pending.x.extend(vectors[chosen])
-    outcomes.remember(row, pending)
+    if picked is not candidates.NOTHING:
+        pending.x.extend(x_chosen)
+    outcomes.drop_oldest(row)
     row.current_candidate = picked.id
     row.current_valid_until_ms = decision.valid_until_ms
-    return decision, _tip(row, picked, decision, why_lines=why.lines(row, picked, at=at))
+    return decision, _tip(picked, decision, why_lines=why.lines(row, picked, at=at))
 
 
 def stands(row: row_pb2.UserRow, current: row_pb2.PendingDecision, *, now_ms: int) -> bool:
@@ -100,24 +103,21 @@ def stands(row: row_pb2.UserRow, current: row_pb2.PendingDecision, *, now_ms: in
     return all(c.candidate != row.current_candidate or c.until_ms <= now_ms for c in row.cool_downs)
 
 
-def _is_silent(proposal: Proposal) -> bool:
-    return proposal.id == candidates.NONE_ID
-
-
-def _tip(
-    row: row_pb2.UserRow, picked: Proposal, decision: decision_pb2.Decision, *, why_lines: list[str]
-) -> decision_pb2.Tip:
-    return decision_pb2.Tip(
-        user_id=row.user_id,
+def _tip(picked: Proposal, decision: decision_pb2.Decision, *, why_lines: list[str]) -> decision_pb2.Tip:
+    tip = decision_pb2.Tip(
+        user_id=decision.user_id,
         journal=decision.journal,
-        decision_id="" if _is_silent(picked) else decision.decision_id,
         kind=picked.kind,
-        title=picked.title,
-        detail=picked.detail,
-        source=picked.source,
-        url=picked.url,
+        title=decision.title,
         why=why_lines,
         decided_ms=decision.decided_ms,
         valid_until_ms=decision.valid_until_ms,
-        external_id=picked.task.external_id if picked.task is not None else "",
     )
+    if picked is not candidates.NOTHING:
+        tip.decision_id = decision.decision_id
+        tip.source = OUR_SOURCE
+        tip.detail = picked.detail
+    if picked.task is not None:
+        tip.source, tip.detail, tip.url = picked.task.source, picked.task.notes, picked.task.url
+        tip.external_id = picked.task.external_id
+    return tip

@@ -11,6 +11,9 @@ SNOOZED = "snoozed"
 COOLING_DOWN = "cooling-down"
 HAS_TASKS = "has-tasks"
 
+_TO_DO = frozenset([decision_pb2.Decision.TASK, decision_pb2.Decision.GENERATED])
+"""Tips that a starter tip makes way for."""
+
 
 def reasons(row: row_pb2.UserRow, slate: Sequence[Proposal], *, now_ms: int) -> list[tuple[str, ...]]:
     """For each candidate in turn, why it is out; empty for eligible. Saying nothing is always eligible.
@@ -19,16 +22,11 @@ def reasons(row: row_pb2.UserRow, slate: Sequence[Proposal], *, now_ms: int) -> 
     """
     cooling = {cool_down.candidate for cool_down in row.cool_downs if cool_down.until_ms > now_ms}
     masks = [_reasons(proposal, cooling, now_ms=now_ms) for proposal in slate]
-    a_task_is_in = any(
-        proposal.kind != decision_pb2.Decision.STARTER and proposal.kind != decision_pb2.Decision.NONE and not mask
-        for proposal, mask in zip(slate, masks, strict=True)
-    )
-    if not a_task_is_in:
-        return masks
-    return [
-        (*mask, HAS_TASKS) if proposal.kind == decision_pb2.Decision.STARTER else mask
-        for proposal, mask in zip(slate, masks, strict=True)
-    ]
+    if any(not mask and proposal.kind in _TO_DO for proposal, mask in zip(slate, masks, strict=True)):
+        for index, proposal in enumerate(slate):
+            if proposal.kind == decision_pb2.Decision.STARTER:
+                masks[index] = (*masks[index], HAS_TASKS)
+    return masks
 
 
 def _reasons(proposal: Proposal, cooling: set[str], *, now_ms: int) -> tuple[str, ...]:

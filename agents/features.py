@@ -13,7 +13,7 @@ from oo.v1 import decision_pb2, row_pb2
 from oo.v1.outcome_pb2 import Outcome
 from tables import backlog, windows
 from tables.windows import DAY_MS, HOUR_MS
-from tables.zones import local, part_of_day
+from tables.zones import local
 
 VERSION = 1
 
@@ -44,8 +44,12 @@ NAMES = (
     "dismissed",
 )
 D = len(NAMES)
-_PLACE = {name: place for place, name in enumerate(NAMES)}
+_OF_TASK = slice(NAMES.index("priority"), NAMES.index("fits_gap") + 1)
+_HISTORY = slice(NAMES.index("shown"), D)
+"""Where the places of a task's own stand; all others are the same for all candidates of a kind."""
+_NONE = (0,) * D
 ONE = 64
+WEEK_MS = 7 * DAY_MS
 DEFAULT_MINUTES = 30
 """How long a task is taken to last when nobody said."""
 
@@ -61,27 +65,29 @@ class Moment:
     base: dict[int, tuple[int, ...]]
     """By tip kind, the vector before anything of the candidate's own is in it."""
     calendar: Calendar
+    free_ms: int
 
 
 def moment(row: row_pb2.UserRow, *, calendar: Calendar, now_ms: int) -> Moment:
     """Reads the row once for a whole slate."""
-    part = part_of_day(now_ms, time_zone=row.time_zone)
-    weekday = local(now_ms, time_zone=row.time_zone).weekday()
+    clock = local(now_ms, time_zone=row.time_zone)
+    part = clock.hour // 6
     hour, day, week, month = (
-        windows.last(row.windows, now_ms=now_ms, span_ms=span_ms)
-        for span_ms in (HOUR_MS, DAY_MS, 7 * DAY_MS, 28 * DAY_MS)
+        windows.last(row.windows, now_ms=now_ms, span_ms=span_ms) for span_ms in (HOUR_MS, DAY_MS, WEEK_MS, 28 * DAY_MS)
     )
     last_hour = sum(
         windows.total(hour, reaction=reaction) for reaction in (Outcome.DONE, Outcome.SNOOZE, Outcome.DISMISS)
     )
     done_here = windows.total(month, reaction=Outcome.DONE, part=part)
+    free_ms = calendar.free_ms(now_ms)
     shared = {
+        "one": ONE,
         "busy_now": ONE if calendar.busy_until_ms else 0,
-        "free_time": ONE * calendar.free_ms(now_ms) // GAP_MS_MAX,
+        "free_time": ONE * free_ms // GAP_MS_MAX,
         "morning": ONE * (part == 1),
         "afternoon": ONE * (part == 2),
         "evening": ONE * (part == 3),
-        "weekend": ONE * (weekday >= 5),
+        "weekend": ONE * (clock.weekday() >= 5),
         "reactions_1h": ONE * last_hour // (last_hour + 3),
         "done_in_this_part": ONE * done_here // (done_here + 5),
     }
@@ -91,50 +97,54 @@ def moment(row: row_pb2.UserRow, *, calendar: Calendar, now_ms: int) -> Moment:
         (decision_pb2.Decision.STARTER, "starter"),
         (decision_pb2.Decision.GENERATED, "generated"),
     ):
-        rates = {
+        values = {
+            **shared,
+            name: ONE,
             "done_rate_28d": windows.rate_64(month, reaction=Outcome.DONE, kind=kind),
             "dismiss_rate_7d": windows.rate_64(week, reaction=Outcome.DISMISS, kind=kind),
             "snooze_rate_24h": windows.rate_64(day, reaction=Outcome.SNOOZE, kind=kind),
         }
-        base[int(kind)] = _placed({"one": ONE, name: ONE, **shared, **rates})
+        base[int(kind)] = tuple([values.get(name, 0) for name in NAMES])
     return Moment(
-        now_ms=now_ms, part=part, often_done_now=shared["done_in_this_part"] >= ONE // 2, base=base, calendar=calendar
+        now_ms=now_ms,
+        part=part,
+        often_done_now=shared["done_in_this_part"] >= ONE // 2,
+        base=base,
+        calendar=calendar,
+        free_ms=free_ms,
     )
 
 
 def vector(proposal: Proposal, *, at: Moment) -> tuple[int, ...]:
     """The features of one candidate: (D,) in units of 1/64. Saying nothing has none: all zeros."""
-    if proposal.kind == decision_pb2.Decision.NONE:
-        return (0,) * D
+    task = proposal.task
+    if task is None:
+        return at.base.get(proposal.kind, _NONE)
     x = list(at.base[proposal.kind])
-    if proposal.task is not None:
-        for name, value in _of_task(proposal.task, at=at).items():
-            x[_PLACE[name]] = value
+    x[_OF_TASK] = _of_task(task, at=at)
+    shown, dismissed = task.shown, task.dismissed
+    x[_HISTORY] = ONE * shown // (shown + 2), ONE * dismissed // (dismissed + 1)
     return tuple(x)
 
 
-def _placed(values: dict[str, int]) -> tuple[int, ...]:
-    return tuple(values.get(name, 0) for name in NAMES)
-
-
-def _of_task(task: row_pb2.Task | None, *, at: Moment) -> dict[str, int]:
-    if task is None:
-        return {}
-    minutes = task.estimated_minutes or DEFAULT_MINUTES
-    free_ms = at.calendar.free_ms(at.now_ms)
+def _of_task(task: row_pb2.Task, *, at: Moment) -> tuple[int, ...]:
+    """From `priority` to `fits_gap`."""
+    priority, due_ms, minutes = task.priority, task.due_ms, task.estimated_minutes or DEFAULT_MINUTES
+    has_due = overdue = within_day = within_week = 0
+    if due_ms:
+        left_ms = due_ms - at.now_ms
+        has_due = ONE
+        overdue = ONE if left_ms < 0 else 0
+        within_day = ONE * max(DAY_MS - max(left_ms, 0), 0) // DAY_MS
+        within_week = ONE * max(WEEK_MS - max(left_ms, 0), 0) // WEEK_MS
     age_days = max(at.now_ms - backlog.created_ms(task), 0) // DAY_MS
-    values = {
-        "priority": 16 * (5 - task.priority) if task.priority else 0,
-        "age": ONE * age_days // (age_days + 7),
-        "short": ONE * max(120 - minutes, 0) // 120,
-        "fits_gap": ONE if minutes * MINUTE_MS <= free_ms else 0,
-        "shown": ONE * task.shown // (task.shown + 2),
-        "dismissed": ONE * task.dismissed // (task.dismissed + 1),
-    }
-    if task.due_ms:
-        left_ms = task.due_ms - at.now_ms
-        values["has_due"] = ONE
-        values["overdue"] = ONE if left_ms < 0 else 0
-        values["due_within_day"] = ONE * max(DAY_MS - max(left_ms, 0), 0) // DAY_MS
-        values["due_within_week"] = ONE * max(7 * DAY_MS - max(left_ms, 0), 0) // (7 * DAY_MS)
-    return values
+    return (
+        16 * (5 - priority) if priority else 0,
+        has_due,
+        overdue,
+        within_day,
+        within_week,
+        ONE * age_days // (age_days + 7),
+        ONE * max(120 - minutes, 0) // 120,
+        ONE if minutes * MINUTE_MS <= at.free_ms else 0,
+    )

@@ -120,9 +120,8 @@ def expire(row: row_pb2.UserRow, *, now_ms: int, config: policy_pb2.DecisionConf
     return found
 
 
-def remember(row: row_pb2.UserRow, pending: row_pb2.PendingDecision) -> None:
-    """Adds a decision; past 16 the oldest goes, one that nobody saw before one that somebody did."""
-    row.pending.append(pending)
+def drop_oldest(row: row_pb2.UserRow) -> None:
+    """Past 16 decisions the oldest goes, one that nobody saw before one that somebody did; the newest stays."""
     if len(row.pending) > PENDING_MAX:
         unseen = (i for i, p in enumerate(row.pending[:-1]) if not p.seen_ms)
         del row.pending[next(unseen, 0)]

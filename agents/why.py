@@ -36,7 +36,7 @@ def _about_task(row: row_pb2.UserRow, task: row_pb2.Task, *, at: Moment) -> list
     if task.priority:
         found.append(("Highest priority", "High priority", "Medium priority", "Low priority")[task.priority - 1])
     minutes = task.estimated_minutes or DEFAULT_MINUTES
-    free_minutes = at.calendar.free_ms(at.now_ms) // MINUTE_MS
+    free_minutes = at.free_ms // MINUTE_MS
     if at.calendar.next_start_ms != backlog.NEVER_MS and minutes <= free_minutes < 240:
         found.append(f"It fits into the {free_minutes} minutes before {at.calendar.next_title}")
     age_days = (at.now_ms - backlog.created_ms(task)) // DAY_MS

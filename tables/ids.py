@@ -44,8 +44,13 @@ def decision_id(user_id: str, *, record_id: bytes, mac_key: bytes) -> str:
     >>> len(one), belongs(one, user_id="ada", mac_key=b"k" * 32), belongs(one, user_id="bob", mac_key=b"k" * 32)
     (32, True, False)
     """
+    return spelled(decision_bytes(user_id, record_id=record_id, mac_key=mac_key))
+
+
+def decision_bytes(user_id: str, *, record_id: bytes, mac_key: bytes) -> bytes:
+    """The 20 bytes that such an id spells."""
     name = _hash(b"decision", user_id.encode(), record_id, size=_HALF)
-    return spelled(name + _mac(name, user_id=user_id, mac_key=mac_key))
+    return name + _mac(name, user_id=user_id, mac_key=mac_key)
 
 
 def spelled(raw: bytes) -> str:
@@ -84,7 +89,7 @@ def draw_key(user_id: str, *, record_id: bytes) -> int:
 
 
 def _mac(name: bytes, *, user_id: str, mac_key: bytes) -> bytes:
-    return hmac.new(mac_key, _framed(b"decision", user_id.encode(), name), hashlib.sha256).digest()[:_HALF]
+    return hmac.digest(mac_key, _framed(b"decision", user_id.encode(), name), "sha256")[:_HALF]
 
 
 def _hash(*parts: bytes, size: int) -> bytes:
@@ -93,4 +98,4 @@ def _hash(*parts: bytes, size: int) -> bytes:
 
 def _framed(*parts: bytes) -> bytes:
     # Lengths in front, so that ("ab", "c") and ("a", "bc") differ.
-    return b"".join(len(part).to_bytes(4, "big") + part for part in parts)
+    return b"".join([len(part).to_bytes(4, "big") + part for part in parts])

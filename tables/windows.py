@@ -72,12 +72,14 @@ def add(windows: Iterable[row_pb2.Window], cell: Cell, *, event_ms: int, now_ms:
 def last(windows: Iterable[row_pb2.Window], *, now_ms: int, span_ms: int) -> Tally:
     """What the last `span_ms` hold, to the width of a bucket."""
     width_s = next(width for width, kept_ms in SPANS_MS.items() if span_ms <= kept_ms)
-    kept = read(window for window in windows if window.width_s == width_s).get(width_s, [])
-    first = _first_bucket(now_ms, width_s=width_s, span_ms=span_ms) << _CELL_BITS
     tally: dict[int, int] = {}
-    for key, n in kept[bisect_left(kept, (first, 0)) :]:
-        cell = key & _CELL_MASK
-        tally[cell] = tally.get(cell, 0) + n
+    for window in windows:
+        if window.width_s == width_s:
+            keys = list(accumulate(window.key_steps))
+            start = bisect_left(keys, _first_bucket(now_ms, width_s=width_s, span_ms=span_ms) << _CELL_BITS)
+            for key, n in zip(keys[start:], window.counts[start:], strict=True):
+                cell = key & _CELL_MASK
+                tally[cell] = tally.get(cell, 0) + n
     return tally
 
 
@@ -111,8 +113,13 @@ def rate_64(tally: Tally, *, reaction: int, kind: int) -> int:
     >>> rate_64({}, reaction=1, kind=2)
     21
     """
-    of_kind = [(cell >> 6, n) for cell, n in tally.items() if (cell >> 2) & 0xF == kind and cell >> 6 in _EXPLICIT]
-    return 64 * (sum(n for r, n in of_kind if r == reaction) + 1) // (sum(n for _, n in of_kind) + 3)
+    asked = of_kind = 0
+    for cell, n in tally.items():
+        if (cell >> 2) & 0xF == kind and cell >> 6 in _EXPLICIT:
+            of_kind += n
+            if cell >> 6 == reaction:
+                asked += n
+    return 64 * (asked + 1) // (of_kind + 3)
 
 
 def _with(
