@@ -23,20 +23,39 @@ OFFSETS_RETENTION_MINUTES = 2 * 365 * 24 * 60
 MEMORY = ("-Xms96m", "-Xmx160m", "-XX:MaxMetaspaceSize=128m", "-XX:ReservedCodeCacheSize=48m")
 
 
-def settings(*, port: int, controller_port: int, data: Path) -> dict[str, str]:
-    """The broker's settings; docker-compose.yml is tested to say the same."""
+@dataclass(frozen=True, slots=True)
+class Proxied:
+    """A second listener for clients behind a TCP proxy: where it listens, and the proxy's port that it tells them."""
+
+    port: int
+    advertised_port: int
+
+
+def settings(*, port: int, controller_port: int, data: Path, proxied: Proxied | None = None) -> dict[str, str]:
+    """The broker's settings; docker-compose.yml is tested to say the same (it has no proxy)."""
+    own = f"BROKER://{LOOPBACK}:{port},CONTROLLER://{LOOPBACK}:{controller_port}"
+    second = (
+        {}
+        if proxied is None
+        else {
+            "listeners": f"{own},PROXIED://{LOOPBACK}:{proxied.port}",
+            "advertised.listeners": f"{own},PROXIED://{LOOPBACK}:{proxied.advertised_port}",
+            "listener.security.protocol.map": "BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT,PROXIED:PLAINTEXT",
+        }
+    )
     return {
         "process.roles": "broker,controller",
         "node.id": "1",
         "controller.quorum.bootstrap.servers": f"{LOOPBACK}:{controller_port}",
-        "listeners": f"BROKER://{LOOPBACK}:{port},CONTROLLER://{LOOPBACK}:{controller_port}",
-        "advertised.listeners": f"BROKER://{LOOPBACK}:{port},CONTROLLER://{LOOPBACK}:{controller_port}",
+        "listeners": own,
+        "advertised.listeners": own,
         "listener.security.protocol.map": "BROKER:PLAINTEXT,CONTROLLER:PLAINTEXT",
         "inter.broker.listener.name": "BROKER",
         "controller.listener.names": "CONTROLLER",
         "log.dirs": str(data / "logs"),
         **DURABLE,
         **LEAN,
+        **second,
     }
 
 
@@ -79,6 +98,7 @@ class Kafka:
     data: Path
     port: int
     controller_port: int
+    proxied: Proxied | None = None
 
     @property
     def bootstrap(self) -> str:
@@ -92,8 +112,8 @@ class Kafka:
     def prepare(self) -> Command:
         """Writes the settings, formats the storage the first time, and says how to start. Blocks for a second then."""
         self.data.mkdir(parents=True, exist_ok=True)
-        lines = settings(port=self.port, controller_port=self.controller_port, data=self.data).items()
-        self.config_file.write_text("".join(f"{key}={value}\n" for key, value in lines))
+        given = settings(port=self.port, controller_port=self.controller_port, data=self.data, proxied=self.proxied)
+        self.config_file.write_text("".join(f"{key}={value}\n" for key, value in given.items()))
         if not (self.data / "logs" / "meta.properties").exists():
             self._run(
                 "kafka.tools.StorageTool", "format", "--standalone", "-t", cluster_id(), "-c", str(self.config_file)

@@ -16,7 +16,7 @@ from pathlib import Path
 from deploy.stack import probes
 from deploy.stack.fetch import Cache
 from deploy.stack.java import java_env
-from deploy.stack.kafka import Kafka
+from deploy.stack.kafka import Kafka, Proxied
 from deploy.stack.postgres import Postgres
 from deploy.stack.processes import Command
 from deploy.stack.registry import Registry
@@ -41,6 +41,8 @@ class Plan:
     """Without our own processes, for tests that bring their own."""
     prefix: str = "oo."
     given_ports: Mapping[str, int] = field(default_factory=dict)
+    proxied: Proxied | None = None
+    """For tests that stand between the broker and its clients."""
 
     @property
     def processes(self) -> dict[str, tuple[str, ...]]:
@@ -57,7 +59,7 @@ def supervisor(folder: StateFolder, plan: Plan, *, told: Told) -> Supervisor:
     folder.keys()
     ports = folder.ports((*SERVER_PORTS, *plan.processes), plan.given_ports)
     stack = RunningStack(folder, plan.prefix, ports, passwords)
-    kafka = Kafka(plan.cache, folder.data("kafka"), ports["kafka"], ports["kafka-controller"])
+    kafka = Kafka(plan.cache, folder.data("kafka"), ports["kafka"], ports["kafka-controller"], plan.proxied)
     postgres = Postgres(folder.data("postgres"), ports["postgres"], passwords)
     valkey = Valkey(folder.data("valkey"), ports["valkey"])
     registry = Registry(
