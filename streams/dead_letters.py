@@ -41,7 +41,8 @@ def dead_letter(record: Record, *, topic_id: bytes, reason: str, detail: str, re
         refused_ms=refused_ms,
     )
     room = HEADERS_BYTES_MAX
-    for name, content in record.headers:
+    for name, stated in record.headers:
+        content = stated or b""  # Kafka lets a header have no value.
         room -= len(name.encode()) + len(content)
         if room < 0 or len(letter.original_headers) == HEADERS_MAX:
             break
