@@ -80,6 +80,8 @@ class Oracle:
     """By user: the journal partition."""
     sources: dict[tuple[str, int, int], int] = field(default_factory=dict)
     """Source place -> how often it stands in the journal."""
+    journaled_ms: dict[tuple[str, int, int], int] = field(default_factory=dict)
+    """Source place -> Kafka's time of its first record in the journal."""
     out_of_order: set[tuple[str, int, int]] = field(default_factory=set)
     """Source places that the journal has for the first time only after a later one of the same user and partition:
     a row skips them as taken."""
@@ -191,7 +193,7 @@ class Oracle:
         user = line.key.decode()
         self.home[user] = line.partition
         if record.source.topic_id:
-            self._source(user, record)
+            self._source(user, record, line.time_ms)
         entry = Entry(user, self._journal_id, line.partition, line.offset, line.time_ms, record)
         before = self.rows.get(user)
         try:
@@ -215,13 +217,14 @@ class Oracle:
         known[key] = b""
         self._fresh[name][key] = message.SerializeToString(deterministic=True)
 
-    def _source(self, user: str, record: JournalRecord) -> None:
+    def _source(self, user: str, record: JournalRecord, time_ms: int) -> None:
         topic = self._topic_ids[record.source.topic_id]
         place = (topic, record.source.partition, record.source.offset)
         newest = self._seen.get((user, topic, record.source.partition), -1)
         if place not in self.sources and record.source.offset < newest:
             self.out_of_order.add(place)
         self.sources[place] = self.sources.get(place, 0) + 1
+        self.journaled_ms.setdefault(place, time_ms)
         self._seen[user, topic, record.source.partition] = max(newest, record.source.offset)
 
     def _row(self, line: Line) -> None:

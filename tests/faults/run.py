@@ -9,10 +9,11 @@ from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from tests.faults.disk import NotHere
 from tests.faults.log import Log
 from tests.faults.oracle import Findings, Oracle
-from tests.faults.rows import CORES, Row, Scene
-from tests.faults.stack import Stack, fresh_stack
+from tests.faults.scene import CORES, Row, Scene
+from tests.faults.stack import Stack, fresh_stack, supervised_stack
 from tests.faults.traffic import Traffic
 from tests.faults.watch import TipWatch
 
@@ -33,6 +34,8 @@ class Result:
     recovery_s: float | None = None
     broken: dict[str, list[str]] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    not_here: str = ""
+    """Why this machine did not let it be run; then nothing else counts."""
 
     @property
     def kept(self) -> bool:
@@ -42,34 +45,46 @@ class Result:
 def run(rows: Sequence[Row], *, seed: int, say: Callable[[str], None], logs: Path | None = None) -> list[Result]:
     """One result for each row, on one stack: what a fault left behind would show in those after it."""
     results = []
-    say("starting a stack ...")
-    with fresh_stack(logs) as stack, prepared(stack) as oracle:
-        for row in rows:
-            say(f"{row.id}: {row.what}")
-            result = run_row(row, stack, oracle, seed=seed)
-            results.append(result)
-            say(f"  {result.events} events, lost {result.lost}, doubled {result.doubled}, {_said(result)}")
-            for note in result.notes:
-                say(f"  {note}")
-            for invariant, found in sorted(result.broken.items()):
-                for one in found[:5]:
-                    say(f"  {invariant}: {one}")
-                if len(found) > 5:
-                    say(f"  {invariant}: and {len(found) - 5} more")
+    for supervised, kind in ((False, fresh_stack), (True, supervised_stack)):
+        mine = [row for row in rows if row.supervised is supervised]
+        if not mine:
+            continue
+        say("starting a stack ...")
+        with kind(logs) as stack, prepared(stack, start=not supervised) as oracle:
+            for row in mine:
+                say(f"{row.id}: {row.what}")
+                result = run_row(row, stack, oracle, seed=seed)
+                results.append(result)
+                _tell(result, say)
     return results
 
 
 @contextmanager
-def prepared(stack: Stack) -> Iterator[Oracle]:
+def prepared(stack: Stack, *, start: bool = True) -> Iterator[Oracle]:
     """Two core workers, publish and record at work, and an oracle that has seen nothing yet."""
     log = Log(stack.running.bootstrap, stack.running.prefix)
     try:
         oracle = Oracle(stack.running, log)
         oracle.open()
-        stack.start(*CORES, "publish", "record")
+        if start:
+            stack.start(*CORES, "publish", "record")
         yield oracle
     finally:
         log.close()
+
+
+def _tell(result: Result, say: Callable[[str], None]) -> None:
+    if result.not_here:
+        say(f"  not run here: {result.not_here}")
+        return
+    say(f"  {result.events} events, lost {result.lost}, doubled {result.doubled}, {_said(result)}")
+    for note in result.notes:
+        say(f"  {note}")
+    for invariant, found in sorted(result.broken.items()):
+        for one in found[:5]:
+            say(f"  {invariant}: {one}")
+        if len(found) > 5:
+            say(f"  {invariant}: and {len(found) - 5} more")
 
 
 def _said(result: Result) -> str:
@@ -84,17 +99,24 @@ def run_row(row: Row, stack: Stack, oracle: Oracle, *, seed: int) -> Result:
     name = f"s{seed}-{row.id}"
     traffic = Traffic(bootstrap, prefix, run=name, seed=seed, rate=row.rate, mix=row.mix)
     watch = TipWatch(stack.running.valkey_url, traffic.users)
-    scene = Scene(stack, random.Random(f"{seed}/{row.id}/faults"), lambda: oracle.durable(found), oracle)
+    scene = Scene(stack, random.Random(f"{seed}/{row.id}/faults"), lambda: oracle.durable(found), oracle, traffic)
     exits = {worker.name: len(worker.exits) for worker in stack.workers.values()}
     traffic.start()
     watch.start()
     try:
         row.do(scene)
+    except NotHere as not_here:
+        result.not_here = str(not_here)
+    except TimeoutError as late:
+        found.add("I7", str(late))
     finally:
         began_s = time.monotonic()
         traffic.stop()
     try:
         stack.until(lambda: not oracle.lag(), what="lag 0")
+        lag_s = time.monotonic() - began_s
+        if lag_s > RECOVERY_GOAL_S:
+            found.add("I7", f"lag 0 only {lag_s:.0f} s after the fault")
         # An emptied Valkey is filled again from what is committed already: no lag tells when that is done.
         oracle.take()
         with suppress(TimeoutError):

@@ -14,18 +14,25 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from deploy.stack.running import RunningStack, open_stack
-from deploy.stack.state import free_port
+from deploy.stack.state import StateFolder, free_port
+from tests.faults.disk import Disk, may_mount, mounted
+from tests.faults.proxy import Proxy
 
 ROOT = Path(__file__).resolve().parents[2]
 CHILD = ROOT / "deploy" / "stack" / "child.py"
 PATIENCE_S = 180.0
 """How long the harness waits for what must come; never how long something may take."""
+LOG_DISK_BYTES = 6 * 1024**3
+"""A bound, not a reservation: the broker's disk takes as much memory as it holds, about 1 GB after all rows."""
 AGAIN_S = 0.5
 """Between a worker's end and its next start."""
 
@@ -39,15 +46,17 @@ class Worker:
         self.exits: list[int] = []
         self.data = stack.folder.data(name)
         self.port = free_port()
-        self._log = stack.folder.logs / f"{name}.log"
-        self._env = {
+        self.log_file = stack.folder.logs / f"{name}.log"
+        self.environment = {
             "PATH": os.environ["PATH"],
             "PYTHONPATH": f"{ROOT}:{ROOT / 'proto' / 'gen'}",
             "PYTHONUNBUFFERED": "1",
             "LC_ALL": "C.UTF-8",
+            **{name: value for name, value in os.environ.items() if name.startswith("OO_")},
             **stack.environment(name),
             "OO_HEALTH_PORT": str(self.port),
         }
+        """What the next start reads."""
         self._process: subprocess.Popen[bytes] | None = None
         self._ended_s = float("-inf")
 
@@ -57,15 +66,7 @@ class Worker:
             return
         self.data.mkdir(parents=True, exist_ok=True)
         argv = (sys.executable, "-m", "agents", self.name.split("-", maxsplit=1)[0])
-        with self._log.open("ab") as log:
-            self._process = subprocess.Popen(
-                (sys.executable, "-I", "-S", str(CHILD), "9", str(os.getpid()), "-", *argv),
-                env=self._env,
-                cwd=self.data,
-                stdin=subprocess.DEVNULL,
-                stdout=log,
-                stderr=log,
-            )
+        self._process = child(argv, signal.SIGKILL, env=self.environment, cwd=self.data, log=self.log_file)
 
     def keep(self) -> None:
         """Start it again where it has ended and should not have, as a supervisor does."""
@@ -74,6 +75,18 @@ class Worker:
             self._process, self._ended_s = None, time.monotonic()
         if self.wanted and self._process is None and time.monotonic() - self._ended_s > AGAIN_S:
             self.start()
+
+    @property
+    def pid(self) -> int | None:
+        """Of the running process."""
+        return self._process.pid if self._process is not None and self.running() else None
+
+    def rss_bytes(self) -> int:
+        """Resident memory; 0 where it does not run."""
+        try:
+            return int(psutil.Process(self.pid).memory_info().rss) if self.pid is not None else 0
+        except psutil.NoSuchProcess:
+            return 0
 
     def running(self) -> bool:
         return self._process is not None and self._process.poll() is None
@@ -107,16 +120,40 @@ class Worker:
             return False
 
     def log(self) -> str:
-        return self._log.read_text(errors="replace") if self._log.exists() else ""
+        return self.log_file.read_text(errors="replace") if self.log_file.exists() else ""
 
 
 class Stack:
-    """Servers and workers of one run."""
+    """Servers and workers of one run. `proxies` stand before the servers whose names they bear; see `behind_proxies`."""
 
-    def __init__(self, state: Path) -> None:
+    def __init__(
+        self, state: Path, *, proxies: Mapping[str, Proxy] | None = None, log_disk: Disk | None = None
+    ) -> None:
         self.running = open_stack(state)
+        self.proxies = proxies or {}
+        self.log_disk = log_disk
+        """Where the broker's log stands on a disk of its own."""
         names = ("core-0", "core-1", "core-2", "publish", "record")
         self.workers = {name: Worker(name, self.running) for name in names}
+        self._behind = False
+
+    def behind_proxies(self) -> None:
+        """From now on our processes reach Kafka, Valkey and PostgreSQL through the proxies; they start once more."""
+        if self._behind:
+            return
+        self._behind = True
+        ports = {name: proxy.port for name, proxy in self.proxies.items()}
+        through = replace(self.running, ports={**self.running.ports, **ports})
+        for worker in self.workers.values():
+            worker.environment |= {
+                name: value
+                for name, value in through.environment(worker.name).items()
+                if name in ("OO_KAFKA_BOOTSTRAP", "OO_VALKEY_URL", "OO_RECOMMENDER_DSN")
+            }
+        up = [name for name, worker in self.workers.items() if worker.wanted]
+        for name in up:
+            self.workers[name].end()
+        self.start(*up)
 
     def keep(self) -> None:
         for worker in self.workers.values():
@@ -191,25 +228,98 @@ class Stack:
 
 @contextmanager
 def fresh_stack(keep_logs: Path | None = None) -> Iterator[Stack]:
-    """A new stack in a temporary folder, ended with the block."""
+    """A new stack in a temporary folder, ended with the block: servers alone, with a proxy before three of them."""
+    with ExitStack() as ends:
+        state = Path(ends.enter_context(tempfile.TemporaryDirectory(prefix="oo-faults-"))) / "state"
+        folder = StateFolder(state)
+        folder.create()
+        log_disk = None
+        if not may_mount():
+            log_disk = ends.enter_context(mounted(folder.data("kafka"), size_bytes=LOG_DISK_BYTES))
+        listener, *ports = _free_ports(4)
+        ends.callback(_keep, folder.logs, keep_logs)
+        argv = (sys.executable, "-m", "tests.faults.launch", str(state), str(listener), str(ports[0]))
+        supervisor = child(argv, signal.SIGTERM, env=_environment(), cwd=ROOT, log=folder.logs / "supervisor.log")
+        ends.callback(_end, supervisor)
+        _until_ready(folder, supervisor)
+        servers = open_stack(state).ports
+        targets = {"kafka": listener, "postgres": servers["postgres"], "valkey": servers["valkey"]}
+        proxies = {
+            name: ends.enter_context(Proxy(port, target=targets[name], kafka=name == "kafka"))
+            for name, port in zip(targets, ports, strict=True)
+        }
+        stack = Stack(state, proxies=proxies, log_disk=log_disk)
+        ends.callback(stack.close)
+        yield stack
+
+
+@contextmanager
+def supervised_stack(keep_logs: Path | None = None) -> Iterator[Stack]:
+    """A new stack as an operator starts it: `oo up`, whose supervisor keeps our processes running too."""
     with tempfile.TemporaryDirectory(prefix="oo-faults-") as folder:
         state = Path(folder) / "state"
-        _oo("up", "--detach", "--servers-only", f"--state={state}")
+        oo("up", "--detach", "--no-demo", "--workers=2", f"--state={state}")
         try:
-            stack = Stack(state)
-            try:
-                yield stack
-            finally:
-                stack.close()
+            yield Stack(state)
         finally:
-            _oo("down", f"--state={state}")
-            if keep_logs is not None:
-                shutil.copytree(state / "logs", keep_logs, dirs_exist_ok=True)
+            oo("down", f"--state={state}")
+            _keep(state / "logs", keep_logs)
 
 
-def _oo(*arguments: str) -> None:
-    env = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'proto' / 'gen'}", "NO_COLOR": "1"}
+def child(
+    argv: Sequence[str], death_signal: signal.Signals, *, env: Mapping[str, str], cwd: Path, log: Path
+) -> subprocess.Popen[bytes]:
+    """A process that gets `death_signal` when this thread ends."""
+    with log.open("ab") as output:
+        return subprocess.Popen(
+            (sys.executable, "-I", "-S", str(CHILD), str(int(death_signal)), str(os.getpid()), "-", *argv),
+            env=env,
+            cwd=cwd,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+        )
+
+
+def oo(*arguments: str) -> str:
+    """What the command printed; raises RuntimeError where it failed."""
     command = (sys.executable, "-m", "deploy.cli", *arguments)
-    done = subprocess.run(command, cwd=ROOT, env=env, capture_output=True, text=True, check=False, timeout=300)
+    done = subprocess.run(
+        command, cwd=ROOT, env=_environment(), capture_output=True, text=True, check=False, timeout=300
+    )
     if done.returncode:
         raise RuntimeError(f"oo {' '.join(arguments)}: {done.stdout[-2000:]} {done.stderr[-2000:]}")
+    return done.stdout
+
+
+def _environment() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'proto' / 'gen'}", "NO_COLOR": "1", "PYTHONUNBUFFERED": "1"}
+
+
+def _free_ports(count: int) -> list[int]:
+    found: list[int] = []
+    while len(found) < count:
+        found.append(free_port(taken=found))
+    return found
+
+
+def _until_ready(folder: StateFolder, supervisor: subprocess.Popen[bytes]) -> None:
+    until_s = time.monotonic() + PATIENCE_S
+    while (folder.read() or {}).get("phase") != "ready":
+        if supervisor.poll() is not None or time.monotonic() > until_s:
+            raise RuntimeError(f"the stack did not start: {(folder.logs / 'supervisor.log').read_text()[-2000:]}")
+        time.sleep(0.05)
+
+
+def _end(process: subprocess.Popen[bytes]) -> None:
+    process.terminate()
+    try:
+        process.wait(90)
+    except subprocess.TimeoutExpired:
+        process.kill()
+        process.wait()
+
+
+def _keep(logs: Path, where: Path | None) -> None:
+    if where is not None:
+        shutil.copytree(logs, where, dirs_exist_ok=True)

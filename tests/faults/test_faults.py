@@ -13,8 +13,8 @@ import pytest
 from streams.producer import Producer
 from tests.faults.log import Log
 from tests.faults.oracle import Findings, Oracle
-from tests.faults.rows import Row, Scene
 from tests.faults.run import prepared, run_row
+from tests.faults.scene import Row, Scene
 from tests.faults.stack import Stack, fresh_stack
 from tests.faults.traffic import Ledger, Mix, Sent
 from tests.streams.line import create_topic
