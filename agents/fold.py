@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePath
+from typing import Protocol
 
 from agents.features import VERSION, D
 from agents.step import NOTHING, Entry, InForce, Outputs, step
@@ -38,20 +39,33 @@ def entry_of(record: Record, journal: journal_pb2.JournalRecord, *, topic_id: by
     )
 
 
+class Rows(Protocol):
+    """Serialized UserRows by user: a dict, or a table that keeps them elsewhere."""
+
+    def get(self, user_id: str, /) -> bytes | None:
+        """This person's row."""
+
+    def update(self, rows: Mapping[str, bytes], /) -> None:
+        """Replaces these people's."""
+
+
 @dataclass(slots=True)
 class Partition:
-    """The state of one partition. `rows` holds serialized UserRows by user; `versions` what each version id means."""
+    """The state of one partition. `versions`: what each version id means."""
 
     partition: int
     versions: Mapping[str, InForce]
     """By version id; the empty id is the prior, in force before the first mark."""
-    rows: dict[str, bytes] = field(default_factory=dict)
+    rows: Rows = field(default_factory=dict[str, bytes])
     marks: row_pb2.PartitionRow = field(default_factory=row_pb2.PartitionRow)
     totals: Totals = field(default_factory=lambda: Totals(d=D, feature_version=VERSION))
     committed: int = 0
     """Offset below which no record comes again: marks below it may go."""
+    _before: dict[str, row_pb2.UserRow | None] = field(default_factory=dict)
+    """Rows as they stood before this batch: each is parsed once."""
     _touched: dict[str, row_pb2.UserRow] = field(default_factory=dict)
     _again: set[str] = field(default_factory=set)
+    _changed: dict[str, bytes] | None = None
     _marked: bool = False
 
     def apply(self, entry: Entry) -> Outputs:
@@ -73,25 +87,32 @@ class Partition:
         except Exception as error:  # noqa: BLE001 - our own mistake on one record must not stop all that follow it
             return Outputs(fault=_where(error))
         if after is not None and after is not before:
+            self._changed = None
             self._touched[entry.user_id] = after
         elif before is not None and before.topic_id == entry.topic_id and before.journal_offset == entry.offset:
             # At the fence: its outputs were acknowledged before the row existed, but was the row?
+            self._changed = None
             self._again.add(entry.user_id)
         return outputs
 
     def row(self, user_id: str) -> row_pb2.UserRow | None:
         """The person's row as it stands, with what this batch changed."""
-        row = self._touched.get(user_id)
-        if row is None and user_id in self.rows:
-            row = row_pb2.UserRow.FromString(self.rows[user_id])
-        return row
+        if user_id in self._touched:
+            return self._touched[user_id]
+        if user_id not in self._before:
+            message = self.rows.get(user_id)
+            self._before[user_id] = None if message is None else row_pb2.UserRow.FromString(message)
+        return self._before[user_id]
 
-    def changed(self) -> Iterator[tuple[str, row_pb2.UserRow]]:
-        """Rows that have to be written before the batch may be committed."""
-        for user_id in sorted(self._touched.keys() | self._again):
-            row = self.row(user_id)
-            assert row is not None
-            yield user_id, row
+    def changed(self) -> Mapping[str, bytes]:
+        """Rows that have to be written before the batch may be committed, by user."""
+        if self._changed is None:
+            self._changed = {}
+            for user_id in sorted(self._touched.keys() | self._again):
+                row = self.row(user_id)
+                assert row is not None
+                self._changed[user_id] = row.SerializeToString(deterministic=True)
+        return self._changed
 
     def changed_marks(self) -> row_pb2.PartitionRow | None:
         """The partition row, if this batch changed it."""
@@ -100,22 +121,15 @@ class Partition:
     def settle(self) -> None:
         """The batch's rows are acknowledged: they are the state from here on."""
         for user_id, row in self._touched.items():
-            self._add_to_totals(user_id, row)
-            self.rows[user_id] = row.SerializeToString(deterministic=True)
+            before = self._before[user_id]
+            if row.HasField("sums") and (before is None or before.sums != row.sums):
+                self.totals.replace(None if before is None else before.sums, row.sums)
+        self.rows.update(self.changed())
+        self._before.clear()
         self._touched.clear()
         self._again.clear()
+        self._changed = None
         self._marked = False
-
-    def recount(self) -> None:
-        """Adds the totals up anew from the rows: after recovery."""
-        self.totals = Totals(d=D, feature_version=VERSION)
-        self.totals.add_all(row_pb2.UserRow.FromString(message).sums for message in self.rows.values())
-
-    def _add_to_totals(self, user_id: str, row: row_pb2.UserRow) -> None:
-        if row.HasField("sums"):
-            before = row_pb2.UserRow.FromString(self.rows[user_id]).sums if user_id in self.rows else None
-            if before != row.sums:
-                self.totals.replace(before, row.sums)
 
     def _mark(self, entry: Entry) -> None:
         mark = entry.record.mark

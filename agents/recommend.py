@@ -8,19 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import faust
 from faust.types import StreamT
-from google.protobuf.message import Message
 
 from agents.admit import YIELD_S
+from agents.features import VERSION, D
 from agents.fold import Partition, entry_of
-from agents.guard import Guard
-from agents.recovery import MARKS_KEY, recover
 from agents.refuse import DeadLetters, Refusal, clock_ms
+from agents.rows import MARKS_KEY, Rows, head, order_in
 from agents.step import STEP_VERSION, Entry, Outputs
 from agents.versions import Versions
 from agents.wheel import Wheel
@@ -30,9 +30,13 @@ from streams.partitions import Partitions
 from streams.producer import Delivered, Producer
 from streams.reader import Follower
 from streams.record import Batch, Record
+from streams.store import Store
+from streams.table import Table
 from streams.topics import Topic
+from streams.wire import payload
 from tables import ids
 from tables.row import fence_of
+from tables.totals import Totals
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +46,11 @@ TICKS_MAX = 50
 TICK_LAG_MAX = 200
 """Ticks are sent only while the partition is nearly up to date: less than about a second of work behind."""
 COMMITS_EVERY_S = 60.0
+TOTALS = b"totals"
+"""Beside the rows on their disk: what people taught, added up."""
+LOOKED_OVER_AT_ONCE = 2_000
+COUNTED_AT_ONCE = 100
+"""Rows between two looks at anything else."""
 WRITER = "recommend/1"
 
 
@@ -50,11 +59,16 @@ class _Live:
     """One assigned partition."""
 
     state: Partition
+    table: Table
     wheel: Wheel = field(default_factory=Wheel)
     withheld_until: int = -1
     """Sums are not published before the fold has passed this journal offset: rows may be ahead of the commit."""
     folded: int = -1
     published: bytes = b""
+    counting: asyncio.Task[None] | None = None
+    """Adds the totals up anew, where the disk did not have them."""
+    stored_changes: int = 0
+    """Of the totals, when they were last written to the disk."""
 
 
 class Recommend:
@@ -69,49 +83,99 @@ class Recommend:
         producer: Producer,
         dead_letters: DeadLetters,
         versions: Versions,
-        read_rows: Callable[[int], AsyncIterator[list[Record]]],
+        open_store: Callable[[int], Store],
+        rows_bounds: Callable[[int], Awaitable[tuple[int, int]]],
+        read_rows: Callable[[int, int, int], AsyncIterator[list[Record]]],
         rows_follower: Follower,
         committed: Callable[[int], Awaitable[int | None]],
     ) -> None:
+        """`rows_bounds(partition)`: oldest and end offset of the changelog; `read_rows(partition, start, end)`."""
         self._topics = topics
         self._journal_id = journal_id
         self._schemas = schemas
         self._producer = producer
         self._dead_letters = dead_letters
         self._versions = versions
+        self._open_store = open_store
+        self._rows_bounds = rows_bounds
         self._read_rows = read_rows
+        self._rows_follower = rows_follower
         self._committed = committed
         self._live: dict[int, _Live] = {}
-        self.guard = Guard(rows_follower, journal_id=journal_id, fence_at=self._fence_at, write=self._write_again)
+        self._row_header = schemas.header("rows", row_pb2.UserRow)
 
     async def assign(self, partitions: set[int]) -> None:
-        """Rebuild the rows of partitions that came here; returns when they can be folded on."""
+        """Bring the rows of partitions that came here up to their changelog; returns when they can be folded on."""
         for number in sorted(partitions):
-            found = await recover(self._read_rows(number), topic_id=self._journal_id)
-            for applied in found.marks.marks:
-                await self._versions.wait_for(applied.mark.version_id)
-            state = Partition(partition=number, versions=self._versions, rows=found.rows, marks=found.marks)
-            state.committed = await self._committed(number) or 0
-            state.recount()
-            live = _Live(state=state, withheld_until=found.offset)
-            for user_id, fence in found.fences.items():
-                live.wheel.set(user_id, wake_ms=fence.next_wake_ms)
-            await self._put_again(number, found.put_again)
+            store = self._open_store(number)
+            try:
+                live = await self._recover(number, store)
+            except BaseException:
+                # Given back: the partition may come again to this very process.
+                store.close()
+                raise
             self._live[number] = live
-            self.guard.add(number, start=found.end)
-            logger.info(
-                "partition.recovered partition=%d rows=%d put_again=%d offset=%d",
-                number,
-                len(found.rows),
-                len(found.put_again),
-                found.offset,
-            )
+
+    async def _recover(self, number: int, store: Store) -> _Live:
+        table = Table(
+            store,
+            head=head,
+            order=order_in(self._journal_id),
+            produce=partial(self._to_rows, number),
+            name=f"rows-{number}",
+        )
+        low, end = await self._rows_bounds(number)
+        known = store.side(TOTALS)
+        totals = Totals.from_bytes(known or b"", d=D, feature_version=VERSION)
+
+        def recount(changes: Mapping[bytes, bytes | None]) -> Mapping[bytes, bytes]:
+            if known is None:
+                return {}
+            for key, value in changes.items():
+                if key != MARKS_KEY:
+                    totals.replace(_sums(store.get(key)), _sums(value))
+            return {TOTALS: totals.to_bytes()}
+
+        done = await table.recover(
+            low=low, end=end, read=lambda start: self._read_rows(number, start, end), side=recount
+        )
+        state = Partition(partition=number, versions=self._versions, rows=Rows(table, header=self._row_header))
+        marks = store.get(MARKS_KEY)
+        # Offsets of another journal say nothing about this one; learn marks the newest version here anew.
+        if marks is not None and fence_of(payload(marks)).topic_id == self._journal_id:
+            state.marks = row_pb2.PartitionRow.FromString(payload(marks))
+        for applied in state.marks.marks:
+            await self._versions.wait_for(applied.mark.version_id)
+        state.committed = await self._committed(number) or 0
+        live = _Live(state=state, table=table)
+        rows = await self._look_over(live, store)
+        if known is None or done.rebuilt:
+            live.counting = asyncio.create_task(self._count(live, store.values()), name=f"totals-{number}")
+        else:
+            state.totals = totals
+            live.stored_changes = totals.changes
+        self._rows_follower.add(number, start=end)
+        logger.info(
+            "partition.recovered partition=%d rows=%d read=%d from=%d put_again=%d offset=%d",
+            number,
+            rows,
+            done.records,
+            done.start,
+            done.put_again,
+            live.withheld_until,
+        )
+        return live
 
     async def revoke(self, partitions: set[int]) -> None:
-        """Forget partitions that went elsewhere."""
+        """Give back partitions that went elsewhere; their disks stay, for the case that they come again."""
         for number in partitions:
-            self.guard.remove(number)
-            self._live.pop(number, None)
+            self._rows_follower.remove(number)
+            live = self._live.pop(number, None)
+            if live is None:
+                continue
+            if live.counting is not None:
+                live.counting.cancel()
+            live.table.close()
 
     async def handle(self, batch: Batch) -> None:
         """Fold one batch: outputs acknowledged, then rows; returning lets it be committed."""
@@ -121,7 +185,6 @@ class Recommend:
         turn_s = loop.time()
         sent: list[asyncio.Future[Delivered]] = []
         refusals: list[Refusal] = []
-        users: set[str] = set()
         for record in batch.records:
             try:
                 entry = self._entry(record)
@@ -132,7 +195,6 @@ class Recommend:
             if entry.record.HasField("mark"):
                 await self._versions.wait_for(entry.record.mark.version_id)
             outputs = state.apply(entry)
-            users.add(entry.user_id)
             if outputs.decision or outputs.outcomes or outputs.overflows:
                 await self._producer.room()
                 sent += self._send(outputs, user_id=entry.user_id)
@@ -147,11 +209,7 @@ class Recommend:
                 turn_s = loop.time()
         await self._dead_letters.refuse(refusals)
         await asyncio.gather(*sent)
-        await self._write_rows(batch.partition, state)
-        state.settle()
-        for user_id in users:
-            row = state.row(user_id)
-            live.wheel.set(user_id, wake_ms=row.next_wake_ms if row is not None else 0)
+        await self._write_rows(live)
         live.folded = batch.last
 
     async def send_ticks(self, lag: Callable[[int], int]) -> None:
@@ -173,13 +231,28 @@ class Recommend:
                 )
 
     async def read_commits(self) -> None:
-        """Learn how far each partition is committed: marks below it may go."""
+        """Learn how far each partition is committed: marks below it may go. Also notes how far the disk is."""
         for number, live in list(self._live.items()):
             live.state.committed = await self._committed(number) or 0
+            if number in self._live:
+                live.table.commit()
+
+    async def follow(self) -> None:
+        """Read the changelog of what is here as it grows, for ever: a woken worker may write smaller rows behind ours."""
+        async for records in self._rows_follower:
+            for record in records:
+                live = self._live.get(record.partition)
+                if live is not None:
+                    live.table.check(record)
+            await asyncio.sleep(0)
 
     async def publish_sums(self) -> None:
         """Publish each partition's sums where they changed, naming the offset that they cover."""
         for number, live in list(self._live.items()):
+            if live.counting is not None:
+                if live.counting.done():
+                    live.counting.result()
+                continue
             if live.folded < live.withheld_until or live.folded < 0:
                 continue
             sums = live.state.totals.messages()
@@ -240,40 +313,58 @@ class Recommend:
             record = record._replace(value=value, headers=(("oo_topic", topic.encode()),))
         return Refusal(record, "step-failed", f"a fault of oO's own, on our side to mend: {fault}")
 
-    async def _write_rows(self, number: int, state: Partition) -> None:
-        topic = self._topics["rows"].name
-        rows: list[tuple[bytes, Message]] = [(user_id.encode(), row) for user_id, row in state.changed()]
-        partition_row = state.changed_marks()
-        if partition_row is not None:
-            rows.append((MARKS_KEY, partition_row))
-        written = [
-            self._producer.produce(topic, key=key, value=self._schemas.frame("rows", row), partition=number)
-            for key, row in rows
-        ]
-        for (key, _), delivered in zip(rows, await asyncio.gather(*written), strict=True):
-            self.guard.wrote(number, key, offset=delivered.offset)
+    async def _write_rows(self, live: _Live) -> None:
+        """Changed rows to the changelog; when they are acknowledged, to the disk, with what belongs to them, at once."""
+        state = live.state
+        changed = state.changed()
+        values = {user_id.encode(): self._row_header + message for user_id, message in changed.items()}
+        marks = state.changed_marks()
+        if marks is not None:
+            values[MARKS_KEY] = self._schemas.frame("rows", marks)
+        await live.table.publish(values)
+        state.settle()
+        if marks is not None:
+            live.table.put(MARKS_KEY, values[MARKS_KEY])
+        side = {}
+        if live.counting is None and live.stored_changes != state.totals.changes:
+            side[TOTALS] = state.totals.to_bytes()
+            live.stored_changes = state.totals.changes
+        live.table.commit(side)
+        for user_id, message in changed.items():
+            live.wheel.set(user_id, wake_ms=fence_of(message).next_wake_ms)
 
-    def _fence_at(self, number: int, key: bytes) -> int | None:
-        live = self._live.get(number)
-        if live is None:
-            return None
-        if key == MARKS_KEY:
-            return live.state.marks.journal_offset if live.state.marks.marks else None
-        message = live.state.rows.get(key.decode())
-        return None if message is None else fence_of(message).offset
+    async def _look_over(self, live: _Live, store: Store) -> int:
+        """Next wakes and the greatest offset, from the rows' heads; returns how many rows there are."""
+        count = 0
+        for key, front in store.scan():
+            if key == MARKS_KEY:
+                continue
+            fence = fence_of(front)
+            live.wheel.set(key.decode(), wake_ms=fence.next_wake_ms)
+            if fence.topic_id == self._journal_id:
+                live.withheld_until = max(live.withheld_until, fence.offset)
+            count += 1
+            if count % LOOKED_OVER_AT_ONCE == 0:
+                await asyncio.sleep(0)
+        return count
 
-    def _write_again(self, number: int, key: bytes) -> None:
-        state = self._live[number].state
-        row = state.marks if key == MARKS_KEY else row_pb2.UserRow.FromString(state.rows[key.decode()])
-        value = self._schemas.frame("rows", row)
-        # Not awaited: a delivery that fails ends the process, and recovery puts the row right.
-        self._producer.produce(self._topics["rows"].name, key=key, value=value, partition=number)
+    async def _count(self, live: _Live, rows: Iterator[tuple[bytes, bytes]]) -> None:
+        """Add up what the rows teach, as they stood at the start; what changes meanwhile adds itself."""
+        counted = Totals(d=D, feature_version=VERSION)
+        for number, (key, value) in enumerate(rows):
+            if key != MARKS_KEY:
+                counted.replace(None, _sums(value))
+            if number % COUNTED_AT_ONCE == 0:
+                await asyncio.sleep(0)
+        live.state.totals.merge(counted)
+        live.counting = None
 
-    async def _put_again(self, number: int, rows: list[tuple[bytes, bytes]]) -> None:
-        topic = self._topics["rows"].name
-        await asyncio.gather(
-            *(self._producer.produce(topic, key=key, value=value, partition=number) for key, value in rows)
-        )
+    def _to_rows(self, number: int, key: bytes, value: bytes) -> asyncio.Future[Delivered]:
+        return self._producer.produce(self._topics["rows"].name, key=key, value=value, partition=number)
+
+
+def _sums(value: bytes | None) -> row_pb2.Sums:
+    return row_pb2.UserRow.FromString(payload(value)).sums if value is not None else row_pb2.Sums()
 
 
 def build(app: faust.App, recommend: Recommend, *, topics: dict[str, Topic], sums_every_s: float) -> Partitions:
@@ -298,7 +389,7 @@ def build(app: faust.App, recommend: Recommend, *, topics: dict[str, Topic], sum
 
     @app.task
     async def guard() -> None:
-        await recommend.guard.run()
+        await recommend.follow()
 
     @app.task
     async def commits() -> None:

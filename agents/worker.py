@@ -15,7 +15,7 @@ import asyncio
 import contextlib
 import logging
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
 from functools import partial
 from pathlib import Path
@@ -30,9 +30,10 @@ from streams.app import create_app, run, serve
 from streams.frames import RegistryError, Schemas
 from streams.partitions import Partitions
 from streams.producer import Producer
-from streams.reader import Follower, Tail, committed, end_offsets, read_partition, topic_ids
+from streams.reader import Follower, Tail, committed, end_offsets, read_partition, start_offsets, topic_ids
 from streams.record import Record
 from streams.security import Security
+from streams.store import MemoryStore, Store
 from streams.topics import Topic, group, topics
 
 Name = Literal["core", "publish", "record"]
@@ -58,6 +59,8 @@ class Settings(BaseSettings):
     recommender_dsn: SecretStr | None = None
     mac_key_file: Path | None = None
     data_dir: Path
+    store: Literal["memory", "rocksdb"] = "rocksdb"
+    """Where rows are kept: on disk under `data_dir`, or in this process's memory, read anew at each start."""
     worker_id: str
     health_port: int | None = None
     sums_every_s: float = 1.0
@@ -181,6 +184,11 @@ async def _core(process: _Process, stack: AsyncExitStack) -> list[Partitions]:
         )
         return offsets.get(number)
 
+    async def rows_bounds(number: int) -> tuple[int, int]:
+        where, rows = settings.kafka_bootstrap, table["rows"].name
+        low = await start_offsets(where, rows, security=settings.security)
+        return low[number], (await end_offsets(where, rows, security=settings.security))[number]
+
     folding = recommend.Recommend(
         topics=table,
         journal_id=process.id_of("journal"),
@@ -188,6 +196,8 @@ async def _core(process: _Process, stack: AsyncExitStack) -> list[Partitions]:
         producer=process.producer,
         dead_letters=process.dead_letters,
         versions=versions,
+        open_store=_stores(process),
+        rows_bounds=rows_bounds,
         read_rows=partial(process.read, table["rows"]),
         rows_follower=Follower(settings.kafka_bootstrap, table["rows"].name, security=settings.security),
         committed=committed_at,
@@ -204,6 +214,20 @@ async def _core(process: _Process, stack: AsyncExitStack) -> list[Partitions]:
         recommend.build(process.app, folding, topics=table, sums_every_s=settings.sums_every_s),
         learn.build(process.app, learning, topics=table),
     ]
+
+
+def _stores(process: _Process) -> Callable[[int], Store]:
+    from agents.features import VERSION
+    from agents.rows import head
+
+    if process.settings.store == "memory":
+        return lambda _: MemoryStore(head=head)
+    from streams.rocks import Rocks
+
+    identity = f"{process.id_of('journal').hex()} {process.id_of('rows').hex()} features {VERSION}"
+    disks = Rocks(process.settings.data_dir / "rows", identity=identity.encode(), head=head)
+    disks.sweep()
+    return disks.open
 
 
 async def _publish(process: _Process, stack: AsyncExitStack) -> list[Partitions]:

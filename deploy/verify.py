@@ -16,8 +16,8 @@ from google.protobuf.message import Message
 from psycopg import sql
 
 from agents.fold import Partition, entry_of
-from agents.recovery import recover
 from agents.reward import config_hash
+from agents.rows import read_rows
 from agents.step import InForce
 from agents.versions import prior
 from connectors.valkey import TipStore
@@ -109,7 +109,8 @@ async def _compare(
     versions = await _versions(live, table, schemas)
     total = sum(ends.values())
     for number, end in sorted(ends.items()):
-        state = Partition(partition=number, versions=versions)
+        rows: dict[str, bytes] = {}
+        state = Partition(partition=number, versions=versions, rows=rows)
         async for records in _read(live, table["journal"], number, end):
             for record in records:
                 try:
@@ -128,8 +129,8 @@ async def _compare(
             report.records += len(records)
             progress(report.records, total)
             await asyncio.sleep(0)
-        expected.rows |= state.rows
-        await _compare_rows(live, table, number, state, journal_id, report)
+        expected.rows |= rows
+        await _compare_rows(live, table, number, rows, journal_id, report)
     report.rows, report.decisions = len(expected.rows), len(expected.decisions)
     report.outcomes, report.tips = len(expected.outcomes), len(expected.tips)
     await _compare_postgres(live, expected, report)
@@ -141,15 +142,15 @@ async def _compare_rows(
     live: Live,
     table: dict[str, Topic],
     number: int,
-    state: Partition,
+    expected: dict[str, bytes],
     journal_id: bytes,
     report: Report,
 ) -> None:
-    found = await recover(_read(live, table["rows"], number, None), topic_id=journal_id)
-    for user_id in sorted(state.rows.keys() | found.rows.keys()):
-        if state.rows.get(user_id) == found.rows.get(user_id):
+    found = await read_rows(_read(live, table["rows"], number, None), journal_id=journal_id)
+    for user_id in sorted(expected.keys() | found.keys()):
+        mine, theirs = expected.get(user_id), found.get(user_id)
+        if mine == theirs:
             continue
-        mine, theirs = state.rows.get(user_id), found.rows.get(user_id)
         if mine is None or theirs is None:
             report.differ(f"row of {user_id}: only {'live' if mine is None else 'in the fold'}")
         else:

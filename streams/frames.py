@@ -105,6 +105,10 @@ class Schemas:
         """The value for a record on this topic. The same message gives the same bytes."""
         return self._headers[name, type(message)] + message.SerializeToString(deterministic=True)
 
+    def header(self, name: str, kind: type[Message]) -> bytes:
+        """What stands before each serialized message of this kind on this topic."""
+        return self._headers[name, kind]
+
     def unframe(self, name: str, value: bytes | None) -> Message:
         """The message in a framed value; raises BadFrame. Asks nobody: an id that was not there at start is unknown."""
         if not value:

@@ -34,6 +34,7 @@ T = TypeVar("T")
 _RECORDS_MAX = 5_000
 _POLL_S = 0.1
 _REQUEST_TIMEOUT_S = 15.0
+_EARLIEST = OffsetSpec.earliest()
 _LATEST = OffsetSpec.latest()
 
 
@@ -144,7 +145,10 @@ class Follower:
                     await self._changed.wait()
                     continue
                 records: list[Record] = []
-                for message in await call(bind(client.consume, _RECORDS_MAX, _POLL_S)):
+                messages = await call(bind(client.consume, _RECORDS_MAX, _POLL_S))
+                if self._changed.is_set():
+                    continue  # Of a partition that has gone and come again: it is read from its start.
+                for message in messages:
                     offset = _checked_offset(message)
                     partition = message.partition()
                     # What was fetched before a change may belong to a partition that has gone, or come again.
@@ -173,10 +177,19 @@ async def topic_ids(bootstrap: str, names: Sequence[str], *, security: Security 
     return ids
 
 
+async def start_offsets(bootstrap: str, topic: str, *, security: Security = PLAINTEXT) -> dict[int, int]:
+    """The oldest offset that each partition's log still has. Raises KeyError for a topic that is missing."""
+    return await _offsets(bootstrap, topic, _EARLIEST, security)
+
+
 async def end_offsets(bootstrap: str, topic: str, *, security: Security = PLAINTEXT) -> dict[int, int]:
     """High-water mark of each partition. Raises KeyError for a topic that is missing."""
+    return await _offsets(bootstrap, topic, _LATEST, security)
+
+
+async def _offsets(bootstrap: str, topic: str, which: OffsetSpec, security: Security) -> dict[int, int]:
     admin = _admin(bootstrap, security)
-    wanted = {TopicPartition(topic, number): _LATEST for number in await _partitions(admin, topic)}
+    wanted = {TopicPartition(topic, number): which for number in await _partitions(admin, topic)}
     deadline_s = time.monotonic() + _REQUEST_TIMEOUT_S
     while True:
         found = admin.list_offsets(wanted, request_timeout=_REQUEST_TIMEOUT_S)

@@ -142,10 +142,10 @@ class RocksStore:
         return list(found)
 
     def scan(self) -> Iterator[tuple[bytes, bytes]]:
-        return self._iterate(self._heads)
+        return self._each(self._heads.items())
 
     def values(self) -> Iterator[tuple[bytes, bytes]]:
-        return self._iterate(self._db)
+        return self._each(self._db.items())
 
     def side(self, name: bytes) -> bytes | None:
         try:
@@ -206,9 +206,10 @@ class RocksStore:
                 batch.put(key, head(value), heads)
         return batch
 
-    def _iterate(self, of: Rdict) -> Iterator[tuple[bytes, bytes]]:
+    def _each(self, items: Iterator[tuple[Any, Any]]) -> Iterator[tuple[bytes, bytes]]:
+        # The items stand as they were when their iterator was made, which is before this begins.
         try:
-            yield from of.items()
+            yield from items
         except Exception as error:  # noqa: BLE001
             self._fail(error)
 

@@ -27,8 +27,8 @@ class Fence:
 
 _DAY_MS = 24 * 3600 * 1000
 
-_FENCE_BYTES = 36
-"""Two fixed64 with their tags, then a 16-byte topic id with tag and length."""
+FENCE_BYTES = 36
+"""Of its serialized front: two fixed64 with their tags, then a 16-byte topic id with tag and length."""
 
 
 def fence_of(message: bytes) -> Fence:
@@ -38,7 +38,7 @@ def fence_of(message: bytes) -> Fence:
     >>> fence_of(row.SerializeToString())
     Fence(topic_id=b'\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00', offset=7, next_wake_ms=9)
     """
-    if len(message) < _FENCE_BYTES or message[0] != 0x09 or message[9] != 0x11 or message[18:20] != b"\x1a\x10":
+    if len(message) < FENCE_BYTES or message[0] != 0x09 or message[9] != 0x11 or message[18:20] != b"\x1a\x10":
         raise ValueError("not a row: its fence is missing")
     return Fence(
         topic_id=message[20:36],

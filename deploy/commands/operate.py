@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from agents.recovery import recover
+from agents.rows import read_rows
 from deploy.commands.session import DEFAULT_STATE, CommandError, JsonOption, StateOption, UserOption, open_state
 from deploy.letters import CannotRedrive, Letter, letters, target
 from deploy.letters import redrive as send_again
@@ -173,11 +173,8 @@ async def _row(stack: RunningStack, user: str) -> row_pb2.UserRow | None:
     key = user.encode()
     partition = (murmur2(key) & 0x7FFFFFFF) % table["rows"].partitions
     journal_id = (await topic_ids(stack.bootstrap, [table["journal"].name]))[table["journal"].name]
-    found = await recover(
-        read_partition(stack.bootstrap, table["rows"].name, partition),
-        topic_id=journal_id,
-    )
-    message = found.rows.get(user)
+    changelog = read_partition(stack.bootstrap, table["rows"].name, partition)
+    message = (await read_rows(changelog, journal_id=journal_id)).get(user)
     return None if message is None else row_pb2.UserRow.FromString(message)
 
 

@@ -5,6 +5,7 @@ It never starts anything, and never prints a secret.
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
@@ -101,6 +102,8 @@ class RunningStack:
             "OO_DATA_DIR": str(self.folder.data(part)),
             "OO_WORKER_ID": part,
         }
+        if part.startswith("core"):
+            environment["OO_STORE"] = os.environ.get("OO_STORE", "rocksdb")
         if part == "edge":
             return {**environment, "OO_EDGE_HOST": LOOPBACK, "OO_EDGE_PORT": str(self.ports["edge"])}
         return {**environment, "OO_HEALTH_PORT": str(self.ports[part])} if part in self.ports else environment

@@ -15,11 +15,13 @@ from pathlib import Path
 from google.protobuf.json_format import MessageToDict, ParseDict
 from google.protobuf.message import Message
 
+from agents.features import VERSION, D
 from agents.fold import Partition
 from agents.policies import POLICIES
 from agents.reward import DEFAULT
 from agents.step import Entry, InForce, Outputs
-from oo.v1 import decision_pb2, journal_pb2, outcome_pb2, policy_pb2
+from oo.v1 import decision_pb2, journal_pb2, outcome_pb2, policy_pb2, row_pb2
+from tables.totals import Totals
 from tests.agents.build import JOURNAL_ID, in_force
 
 HERE = Path(__file__).parent
@@ -68,7 +70,8 @@ def digest(message: Message | bytes) -> str:
 def replay(entries: list[Entry], *, known: dict[str, InForce], batch_seed: int | None = None) -> Iterator[str]:
     """What follows from each record, then every row, the totals and the marks; a line of JSON each."""
     ends = random.Random(batch_seed)
-    partitions = {n: Partition(partition=n, versions=known) for n in range(PARTITIONS)}
+    rows: list[dict[str, bytes]] = [{} for _ in range(PARTITIONS)]
+    partitions = {n: Partition(partition=n, versions=known, rows=rows[n]) for n in range(PARTITIONS)}
     for one in entries:
         partition = partitions[one.partition]
         outputs = partition.apply(one)
@@ -80,7 +83,7 @@ def replay(entries: list[Entry], *, known: dict[str, InForce], batch_seed: int |
             partition.settle()
     for number, partition in partitions.items():
         partition.settle()
-        for user in sorted(partition.rows):
+        for user, message in sorted(rows[number].items()):
             row = partition.row(user)
             assert row is not None
             yield json.dumps(
@@ -92,14 +95,15 @@ def replay(entries: list[Entry], *, known: dict[str, InForce], batch_seed: int |
                     "pending": len(row.pending),
                     "learned_n": row.sums.n,
                     "next_wake_ms": row.next_wake_ms,
-                    "bytes": len(partition.rows[user]),
-                    "hash": digest(partition.rows[user]),
+                    "bytes": len(message),
+                    "hash": digest(message),
                 },
                 ensure_ascii=False,
             )
         kept = partition.totals.messages()
-        partition.recount()
-        assert partition.totals.messages() == kept, "totals kept up and counted anew differ"
+        anew = Totals(d=D, feature_version=VERSION)
+        anew.add_all(row_pb2.UserRow.FromString(message).sums for message in rows[number].values())
+        assert anew.messages() == kept, "totals kept up and counted anew differ"
         marks = [[a.offset, a.mark.version_id] for a in partition.marks.marks]
         yield json.dumps(
             {

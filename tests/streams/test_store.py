@@ -90,9 +90,8 @@ def test_all_of_them_are_scanned(store: Store) -> None:
 def test_values_stand_as_they_were_when_asked_for(store: Store) -> None:
     store.write({b"ada": b"07", b"bob": b"08"})
     values = store.values()
-    first = next(values)
     store.write({b"ada": b"17", b"bob": b"18", b"eve": b"19"})
-    assert sorted([first, *values]) == [(b"ada", b"07"), (b"bob", b"08")]
+    assert sorted(values) == [(b"ada", b"07"), (b"bob", b"08")]
 
 
 def test_a_scan_outlives_a_write(store: Store) -> None:

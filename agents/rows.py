@@ -1,0 +1,72 @@
+"""How rows stand in their table and its changelog, `oo.rows`: framed, fenced, keyed by user.
+
+It never reads the journal, and parses no whole row.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Callable, Mapping
+
+from streams.record import Record
+from streams.store import MemoryStore
+from streams.table import Table, merge
+from streams.wire import payload
+from tables.row import FENCE_BYTES
+
+MARKS_KEY = b"\x00marks"
+"""Key of the partition row; user ids hold no control characters."""
+
+
+def head(value: bytes) -> bytes:
+    """The fence of a framed row: what two rows are compared by. Raises ValueError where there is none.
+
+    >>> head(bytes(6) + b"\\x09" + bytes(8) + b"\\x11" + bytes(8) + b"\\x1a\\x10" + bytes(16) + b"the rest").hex()[:20]
+    '09000000000000000011'
+    """
+    # The first message of its file, as rows are, has a header of six bytes.
+    found = value[6 : 6 + FENCE_BYTES] if value[5:6] == b"\x00" else payload(value)[:FENCE_BYTES]
+    if len(found) < FENCE_BYTES or found[0] != 0x09 or found[9] != 0x11 or found[18:20] != b"\x1a\x10":
+        raise ValueError("not a row: its fence is missing")
+    return found
+
+
+def order_in(journal_id: bytes) -> Callable[[bytes], int]:
+    """Which of two rows stands: the one of this journal, then the one of the greater offset; read from their heads.
+
+    >>> order = order_in(bytes(16))
+    >>> this = b"\\x09" + bytes([7]) + bytes(7) + b"\\x11" + bytes(8) + b"\\x1a\\x10" + bytes(16)
+    >>> order(this), order(this[:-1] + b"\\x01") < 0
+    (7, True)
+    """
+
+    def order(head: bytes) -> int:
+        offset = int.from_bytes(head[1:9], "little")
+        return offset if head[20:36] == journal_id else offset - (1 << 63)
+
+    return order
+
+
+class Rows:
+    """A table's rows as `agents.fold` wants them: messages by user, without their frames."""
+
+    def __init__(self, table: Table, *, header: bytes) -> None:
+        """`header` goes before each row's message."""
+        self._table = table
+        self._header = header
+
+    def get(self, user_id: str) -> bytes | None:
+        """The person's serialized row."""
+        value = self._table.get(user_id.encode())
+        return None if value is None else payload(value)
+
+    def update(self, rows: Mapping[str, bytes]) -> None:
+        """Puts rows into the table, which has still to commit them."""
+        for user_id, message in rows.items():
+            self._table.put(user_id.encode(), self._header + message)
+
+
+async def read_rows(changelog: AsyncIterator[list[Record]], *, journal_id: bytes) -> dict[str, bytes]:
+    """The rows that a whole changelog holds, as a worker with an empty disk finds them: for verify and `oo state`."""
+    store = MemoryStore(head=head)
+    await merge(changelog, store, head=head, order=order_in(journal_id))
+    return {key.decode(): payload(value) for key, value in store.values() if key != MARKS_KEY}

@@ -1,0 +1,93 @@
+"""Rows in their table: what orders two of them, and what a whole changelog holds."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+import pytest
+
+from agents.rows import MARKS_KEY, Rows, head, order_in, read_rows
+from oo.v1 import row_pb2
+from streams.frames import Schemas
+from streams.record import Record
+from streams.store import MemoryStore
+from streams.table import Table
+from tables.row import fence_of
+
+NOW = b"J" * 16
+BEFORE = b"I" * 16
+SCHEMAS = Schemas.offline()
+
+
+def row(offset: int, *, topic_id: bytes = NOW, user: str = "ada", wake_ms: int = 5) -> bytes:
+    return SCHEMAS.frame(
+        "rows", row_pb2.UserRow(journal_offset=offset, next_wake_ms=wake_ms, topic_id=topic_id, user_id=user)
+    )
+
+
+def marked(offset: int, *, topic_id: bytes = NOW) -> bytes:
+    return SCHEMAS.frame(
+        "rows",
+        row_pb2.PartitionRow(
+            journal_offset=offset, next_wake_ms=0, topic_id=topic_id, marks=[row_pb2.AppliedMark(offset=offset)]
+        ),
+    )
+
+
+def order(value: bytes) -> int:
+    return order_in(NOW)(head(value))
+
+
+def read(*written: tuple[bytes, bytes | None]) -> dict[str, int]:
+    """Journal offset of each person's row in a changelog of these."""
+
+    async def changelog() -> AsyncIterator[list[Record]]:
+        yield [Record("oo.rows", 0, n, 0, key, value) for n, (key, value) in enumerate(written)]
+
+    rows = asyncio.run(read_rows(changelog(), journal_id=NOW))
+    return {user: row_pb2.UserRow.FromString(message).journal_offset for user, message in rows.items()}
+
+
+def test_the_greater_offset_stands() -> None:
+    assert order(row(9)) > order(row(5))
+    assert order(row(9)) == order(row(9, wake_ms=77))
+
+
+def test_a_row_of_this_journal_stands_over_one_of_another_whatever_their_offsets() -> None:
+    assert order(row(0)) > order(row(1 << 40, topic_id=BEFORE))
+    assert order(row(9, topic_id=BEFORE)) > order(row(5, topic_id=BEFORE))
+
+
+def test_marks_are_ordered_as_rows_are() -> None:
+    assert order(marked(8)) > order(marked(4)) > order(marked(1000, topic_id=BEFORE))
+
+
+def test_the_head_says_what_the_timer_asks_for() -> None:
+    assert fence_of(head(row(9, wake_ms=77))).next_wake_ms == 77
+
+
+@pytest.mark.parametrize("value", [b"", b"\x00\x00\x00\x00\x01", b"\x00\x00\x00\x00\x01\x00", row(9)[:40], b"x" * 99])
+def test_what_has_no_fence_is_no_row(value: bytes) -> None:
+    with pytest.raises(Exception, match=r"not a row|magic|frame"):
+        head(value)
+
+
+def test_a_whole_changelog_is_read_as_a_worker_with_an_empty_disk_reads_it() -> None:
+    assert read((b"ada", row(9)), (b"bob", row(3, user="bob")), (b"ada", row(5))) == {"ada": 9, "bob": 3}
+    assert read((b"ada", row(9)), (b"ada", None)) == {}
+    assert read((b"ada", row(3)), (b"ada", row(1000, topic_id=BEFORE))) == {"ada": 3}
+    assert read((b"ada", row(1000, topic_id=BEFORE))) == {"ada": 1000}
+
+
+def test_the_marks_are_nobodys_row() -> None:
+    assert read((MARKS_KEY, marked(4)), (b"ada", row(9))) == {"ada": 9}
+
+
+def test_rows_go_into_the_table_framed_and_come_out_without_their_frame() -> None:
+    table = Table(MemoryStore(head=head), head=head, order=order_in(NOW), produce=lambda *_: asyncio.Future())
+    rows = Rows(table, header=SCHEMAS.header("rows", row_pb2.UserRow))
+    message = row_pb2.UserRow.FromString(row(9)[6:]).SerializeToString()
+    rows.update({"ada": message})
+    assert table.get(b"ada") == row(9)
+    assert (rows.get("ada"), rows.get("bob")) == (message, None)
