@@ -10,20 +10,18 @@ Keys, documented for operators (the braces are part of the name, so that a clust
     oo:spent:{USER}  sorted set: decision ids whose feedback was accepted, by time; the last 64, for a day
     oo:idem:{USER}:HASH  string: fingerprint of the request that an Idempotency-Key stood for, for a day
 
-Channel `oo:tips:{USER}` carries the serialized Tip at each write, and an empty message when a decision is spent.
+Channel `oo:tips:{USER}` carries the serialized Tip at each write, and an empty message when a decision is spent: for
+whoever wants to look on. The edge reads, and hears of changes, through connectors/tracked.py.
 """
 
 from __future__ import annotations
 
-import asyncio
-import contextlib
 import hashlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass
 from typing import cast
 
 from valkey.asyncio import BlockingConnectionPool, Valkey
-from valkey.asyncio.client import PubSub
 from valkey.exceptions import NoScriptError, ValkeyError
 
 from oo.v1 import decision_pb2
@@ -35,8 +33,6 @@ SPENT_MAX = 64
 DAY_S = 24 * 3600
 PUBLISH_BATCH_MAX = 256
 """Tips sent to Valkey in one pipeline."""
-READ_BATCH_MAX = 128
-"""Reads in one pipeline."""
 
 Unreachable = (ValkeyError, OSError, TimeoutError)
 """What a call raises when Valkey is down, slow or refuses: catch these and say so."""
@@ -59,7 +55,7 @@ return 1
 """
 
 # One round trip and one moment for both keys: nothing can be spent between reading the tip and reading the marker.
-_READ = """
+READ = """
 local t = redis.call('HMGET', KEYS[1], 'epoch', 'offset', 'decision_id', 'tip')
 if not t[4] then return {} end
 local spent = 0
@@ -81,7 +77,7 @@ def _sha(script: str) -> str:
     return hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
 
 
-_SCRIPTS = {_sha(script): script for script in (_PUBLISH, _READ, _SPEND)}
+READ_SHA = _sha(READ)
 
 
 def tip_key(user_id: str) -> str:
@@ -118,7 +114,8 @@ class Standing:
     spent: bool
 
 
-def _standing(answer: list[bytes | int]) -> Standing | None:
+def standing_of(answer: list[bytes | int]) -> Standing | None:
+    """What READ answered."""
     if not answer:
         return None
     epoch, offset, body, spent = answer
@@ -141,8 +138,6 @@ class TipStore:
             health_check_interval=0,
         )
         self._client = Valkey.from_pool(pool)
-        self._asked: list[tuple[str, asyncio.Future[Standing | None]]] = []
-        self._reader: asyncio.Task[None] | None = None
 
     async def publish_tips(self, tips: Sequence[decision_pb2.Tip]) -> list[bool]:
         """Write each tip that is newer than what stands for its user; says for each whether it was written.
@@ -189,45 +184,8 @@ class TipStore:
 
     async def read(self, user_id: str) -> Standing | None:
         """The newest tip written for this user, or None before the first. It may have run out: look at its times."""
-        answer: asyncio.Future[Standing | None] = asyncio.get_running_loop().create_future()
-        self._asked.append((user_id, answer))
-        if self._reader is None or self._reader.done():
-            self._reader = asyncio.create_task(self._read_asked())
-        return await answer
-
-    async def _read_asked(self) -> None:
-        # Those who ask during one round trip share the next: at 32 readers at once that is three times as many reads.
-        # What was asked is sent after it was asked, so nobody gets an answer older than their question.
-        while self._asked:
-            batch, self._asked = self._asked[:READ_BATCH_MAX], self._asked[READ_BATCH_MAX:]
-            try:
-                standings = await self._read_batch([user_id for user_id, _ in batch])
-            except BaseException as error:
-                for _, answer in batch:
-                    if not answer.done():
-                        answer.set_exception(error if isinstance(error, Exception) else ConnectionError("closing"))
-                if not isinstance(error, Exception):
-                    raise
-            else:
-                for (_, answer), standing in zip(batch, standings, strict=True):
-                    if not answer.done():
-                        answer.set_result(standing)
-
-    async def _read_batch(self, user_ids: Sequence[str]) -> list[Standing | None]:
-        sha = _sha(_READ)
-        for _ in range(2):
-            async with self._client.pipeline(transaction=False) as pipeline:
-                for user_id in user_ids:
-                    pipeline.evalsha(sha, 2, tip_key(user_id), spent_key(user_id))
-                answers = await pipeline.execute(raise_on_error=False)
-            if any(isinstance(answer, NoScriptError) for answer in answers):
-                await self._client.script_load(_READ)
-                continue
-            for answer in answers:
-                if isinstance(answer, Exception):
-                    raise answer
-            return [_standing(answer) for answer in answers]
-        raise NoScriptError("Valkey forgets its scripts as soon as they are loaded")
+        answer = await self._run(READ, [tip_key(user_id), spent_key(user_id)], [])
+        return standing_of(cast("list[bytes | int]", answer))
 
     async def mark_spent(self, user_id: str, decision_id: str) -> None:
         """From now on `read` says `spent` for this decision; open streams are told."""
@@ -243,14 +201,7 @@ class TipStore:
         """Raises where Valkey does not answer."""
         await self._client.ping()
 
-    def pubsub(self) -> PubSub:
-        """A connection of its own for `Pushes`."""
-        return self._client.pubsub()
-
     async def close(self) -> None:
-        if self._reader is not None:
-            self._reader.cancel()
-            await asyncio.gather(self._reader, return_exceptions=True)
         await self._client.aclose()
         await self._client.connection_pool.disconnect()
 
@@ -263,64 +214,3 @@ class TipStore:
             except NoScriptError:
                 await self._client.script_load(script)
         raise NoScriptError("Valkey forgets its scripts as soon as they are loaded")
-
-
-class Pushes:
-    """One subscription connection for a whole process: tells which users' tips may have changed.
-
-    A push says only "read again": it carries no tip, so that what is shown always comes from `TipStore.read` with its
-    spent marker. After a lost connection every user is told, since pushes meanwhile are gone. A push can still be
-    lost (Valkey promises none): readers look again from time to time.
-    """
-
-    # Always subscribed, so that the connection can be read before the first user comes.
-    _IDLE = "oo:edge"
-
-    def __init__(self, store: TipStore, *, changed: Callable[[str], None], retry_s: float = 0.5) -> None:
-        self._store = store
-        self._changed = changed
-        self._retry_s = retry_s
-        self._users: set[str] = set()
-        self._pubsub: PubSub | None = None
-        self.connected = asyncio.Event()
-
-    async def add(self, user_id: str) -> None:
-        """Start telling of this user. Where the connection is down, that happens when it is up again."""
-        self._users.add(user_id)
-        if self._pubsub is not None:
-            with contextlib.suppress(*Unreachable):
-                await self._pubsub.subscribe(channel(user_id))
-
-    async def remove(self, user_id: str) -> None:
-        self._users.discard(user_id)
-        if self._pubsub is not None:
-            with contextlib.suppress(*Unreachable):
-                await self._pubsub.unsubscribe(channel(user_id))
-
-    async def run(self) -> None:
-        """Listen until cancelled, connecting anew as often as it takes."""
-        while True:
-            pubsub = self._store.pubsub()
-            try:
-                await pubsub.subscribe(self._IDLE, *(channel(user_id) for user_id in self._users))
-                self._pubsub = pubsub
-                self.connected.set()
-                # Also those who came while the subscription was on its way.
-                await pubsub.subscribe(self._IDLE, *(channel(user_id) for user_id in self._users))
-                for user_id in list(self._users):
-                    self._changed(user_id)
-                while True:
-                    message = await pubsub.get_message(ignore_subscribe_messages=True, timeout=5.0)
-                    if message is None:
-                        await pubsub.ping()
-                        continue
-                    if message["type"] == "message":
-                        # oo:tips:{USER}
-                        self._changed(message["channel"].decode()[len("oo:tips:{") : -1])
-            except Unreachable:
-                await asyncio.sleep(self._retry_s)
-            finally:
-                self._pubsub = None
-                self.connected.clear()
-                with contextlib.suppress(*Unreachable):
-                    await pubsub.aclose()

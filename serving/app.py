@@ -19,6 +19,7 @@ from connectors.jwks import jwks_at
 from connectors.postgres.history import History
 from connectors.valkey import TipStore
 from serving import problems
+from serving.current import CurrentTips
 from serving.doorway import Doorway
 from serving.edge import Edge
 from serving.hub import Hub
@@ -48,12 +49,14 @@ def create_app(settings: Settings) -> FastAPI:
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         tips = TipStore(settings.valkey_url)
         spent = Spent(tips)
-        hub = Hub(tips, streams_max=settings.streams_max, streams_per_user_max=settings.streams_per_user_max)
+        hub = Hub(streams_max=settings.streams_max, streams_per_user_max=settings.streams_per_user_max)
+        current = CurrentTips(settings.valkey_url, spent=spent, changed=hub.changed, metrics=metrics, now_ms=_now_ms)
         log = Log(settings.kafka_bootstrap, registry_url=settings.registry_url, prefix=settings.topic_prefix)
         keys = Keys(_fetch_keys(settings, local))
         past = None if settings.history_dsn is None else History(settings.history_dsn.get_secret_value())
         app.state.edge = Edge(
             tips=tips,
+            current=current,
             spent=spent,
             recent=Recent(),
             hub=hub,
@@ -63,7 +66,7 @@ def create_app(settings: Settings) -> FastAPI:
             history=past,
             metrics=metrics,
             mac_key=mac_key,
-            now_ms=lambda: int(time.time() * 1000),
+            now_ms=_now_ms,
             heartbeat_s=settings.heartbeat_s,
             # Browsers share cookies between ports: two local stacks must not sign each other out.
             cookie=f"oo_session_{settings.edge_port}" if settings.local else "oo_session",
@@ -73,7 +76,7 @@ def create_app(settings: Settings) -> FastAPI:
         if past is not None:
             await past.open()
         await keys.refresh()
-        beside = [asyncio.create_task(work) for work in (log.run(), spent.run(), hub.pushes.run())]
+        beside = [asyncio.create_task(work) for work in (log.run(), spent.run(), current.reads.run())]
         try:
             yield
         finally:
@@ -86,6 +89,7 @@ def create_app(settings: Settings) -> FastAPI:
             await log.close()
             if past is not None:
                 await past.close()
+            await current.reads.close()
             await tips.close()
 
     app = FastAPI(
@@ -106,6 +110,10 @@ def create_app(settings: Settings) -> FastAPI:
         app.include_router(page.router)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
+
+
+def _now_ms() -> int:
+    return int(time.time() * 1000)
 
 
 def _local_issuer(settings: Settings) -> LocalIssuer | None:

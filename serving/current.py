@@ -1,41 +1,83 @@
 """The tip that stands for a user now, or that there is none: the one rule that reads and streams share.
 
-It never returns a tip that has run out or whose feedback was accepted, and never one from memory.
+It never returns a tip that has run out or whose feedback was accepted here, and never one from memory unless every
+write that Valkey made until STALE_MAX_S ago has been heard of.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Callable
 
-from connectors.valkey import Standing, TipStore, Unreachable
+from connectors.tracked import TrackedReads
+from connectors.valkey import Standing, Unreachable
 from oo.v1 import decision_pb2
+from serving.memory import Memory
+from serving.metrics import Metrics
 from serving.problems import unavailable
+from serving.shapes import Current, tip_body
 from serving.spent import Spent
 
-
-@dataclass(frozen=True, slots=True)
-class Current:
-    """`tip` is None where there is nothing worth saying. `event_id` names this very state, for resuming a stream."""
-
-    tip: decision_pb2.Tip | None
-    event_id: str
+STALE_MAX_S = 0.08
+"""Older than this, memory is not used. An edge has 100 ms to stop serving what others took feedback for."""
 
 
-async def current(store: TipStore, spent: Spent, user_id: str, *, now_ms: int) -> Current:
-    """Raises a 503 problem where Valkey does not answer."""
-    try:
-        standing = await store.read(user_id)
-    except Unreachable as error:
-        raise unavailable("tips", detail="The tip store does not answer; try again.") from error
+class CurrentTips:
+    """One per process. `changed` is told of each user whose tip may be another one now."""
+
+    def __init__(
+        self,
+        valkey_url: str,
+        *,
+        spent: Spent,
+        changed: Callable[[str | None], None],
+        metrics: Metrics,
+        now_ms: Callable[[], int],
+    ) -> None:
+        self._memory = Memory()
+        self._spent = spent
+        self._tell = changed
+        self._now_ms = now_ms
+        self._remembered = metrics.tip_reads.labels("memory")
+        self._read = metrics.tip_reads.labels("valkey")
+        self.reads = TrackedReads(valkey_url, keep=self._keep, changed=self._changed)
+
+    async def of(self, user_id: str) -> Current:
+        """Raises a 503 problem where Valkey is needed and does not answer."""
+        found = self._memory.get(user_id)
+        if found is not None and self.reads.now_s() - self.reads.heard_s <= STALE_MAX_S:
+            self._remembered.inc()
+        else:
+            try:
+                found = await self.reads.read(user_id)
+            except Unreachable as error:
+                raise unavailable("tips", detail="The tip store does not answer; try again.") from error
+            self._read.inc()
+        if found.body is None:
+            return found
+        if found.valid_until_ms <= self._now_ms() or (user_id, found.decision_id) in self._spent:
+            return Current(event_id=f"{found.event_id}-none")
+        return found
+
+    def _keep(self, user_id: str, standing: Standing | None) -> Current:
+        current = _current(standing)
+        self._memory.put(user_id, current)
+        return current
+
+    def _changed(self, user_id: str | None) -> None:
+        if user_id is None:
+            self._memory.clear()
+        else:
+            self._memory.drop(user_id)
+        self._tell(user_id)
+
+
+def _current(standing: Standing | None) -> Current:
     if standing is None:
-        return Current(tip=None, event_id="none")
-    name = f"{standing.epoch}-{standing.offset}"
-    if _worth_saying(standing, now_ms=now_ms) and (user_id, standing.tip.decision_id) not in spent:
-        return Current(tip=standing.tip, event_id=name)
-    return Current(tip=None, event_id=f"{name}-none")
-
-
-def _worth_saying(standing: Standing, *, now_ms: int) -> bool:
-    tip = standing.tip
+        return Current(event_id="none")
+    tip, event_id = standing.tip, f"{standing.epoch}-{standing.offset}"
     silent = not tip.decision_id or tip.kind in (decision_pb2.Decision.NONE, decision_pb2.Decision.TIP_KIND_UNSPECIFIED)
-    return not silent and not standing.spent and tip.valid_until_ms > now_ms
+    if silent or standing.spent:
+        return Current(event_id=f"{event_id}-none")
+    return Current(
+        event_id=event_id, body=tip_body(tip), decision_id=tip.decision_id, valid_until_ms=tip.valid_until_ms
+    )

@@ -13,6 +13,7 @@ from fastapi import Depends, Request
 
 from connectors.postgres.history import History
 from connectors.valkey import TipStore
+from serving.current import CurrentTips
 from serving.hub import Hub
 from serving.issuer import LocalIssuer
 from serving.keys import Keys
@@ -28,6 +29,7 @@ class Edge:
     """One per app."""
 
     tips: TipStore
+    current: CurrentTips
     spent: Spent
     recent: Recent
     hub: Hub
@@ -45,7 +47,8 @@ class Edge:
     local_user: str
 
 
-def edge_of(request: Request) -> Edge:
+# Not `def`: FastAPI would hand it to a thread at each request.
+async def edge_of(request: Request) -> Edge:
     edge = request.app.state.edge
     assert isinstance(edge, Edge)
     return edge

@@ -9,8 +9,6 @@ import asyncio
 import contextlib
 from collections.abc import Iterator
 
-from connectors.valkey import Pushes, TipStore
-
 
 class TooManyStreams(Exception):
     """The user's streams, or all of them, have reached their maximum."""
@@ -34,23 +32,25 @@ class Listener:
 
 
 class Hub:
-    """One per process, over one subscription connection."""
+    """One per process."""
 
-    def __init__(self, store: TipStore, *, streams_max: int, streams_per_user_max: int) -> None:
+    def __init__(self, *, streams_max: int, streams_per_user_max: int) -> None:
         self._streams_max = streams_max
         self._streams_per_user_max = streams_per_user_max
         self._listeners: dict[str, set[Listener]] = {}
         self._count = 0
-        self.pushes = Pushes(store, changed=self.changed)
         self.closing = False
 
     @property
     def count(self) -> int:
         return self._count
 
-    def changed(self, user_id: str) -> None:
-        for listener in self._listeners.get(user_id, ()):
-            listener.ring()
+    def changed(self, user_id: str | None) -> None:
+        """Wake this user's streams; None wakes everybody's."""
+        woken = self._listeners.values() if user_id is None else (self._listeners.get(user_id, ()),)
+        for listeners in woken:
+            for listener in listeners:
+                listener.ring()
 
     @contextlib.contextmanager
     def listen(self, user_id: str) -> Iterator[Listener]:
@@ -69,18 +69,7 @@ class Hub:
             if not mine:
                 self._listeners.pop(user_id, None)
 
-    async def follow(self, user_id: str) -> None:
-        """Make sure that pushes for this user reach us; call after `listen`."""
-        await self.pushes.add(user_id)
-
-    async def unfollow(self, user_id: str) -> None:
-        """Stop following a user whom nobody listens to any more."""
-        if user_id not in self._listeners:
-            await self.pushes.remove(user_id)
-
     def close(self) -> None:
         """Tell every stream to end, so that a stopping server does not wait for them."""
         self.closing = True
-        for listeners in self._listeners.values():
-            for listener in listeners:
-                listener.ring()
+        self.changed(None)

@@ -24,6 +24,8 @@ class Metrics:
         self.duration = Histogram(
             "oo_edge_request_duration_seconds", "Time to answer", ["route"], buckets=_BUCKETS_S, registry=self.registry
         )
+        # Tips read, by where they came from.
+        self.tip_reads = Counter("oo_edge_tip_reads", "Tips read", ["source"], registry=self.registry)
         # Open server-sent event streams.
         self.streams = Gauge("oo_edge_streams", "Open streams", registry=self.registry)
         # Tips sent into streams.

@@ -40,6 +40,8 @@ async def metrics(edge: TheEdge) -> Response:
 async def _missing(edge: Edge) -> list[str]:
     missing = await edge.log.missing()
     try:
+        # The connection that reads, and one of those that write.
+        await edge.current.reads.ping()
         await edge.tips.ping()
     except Unreachable:
         missing.append("valkey")
@@ -54,9 +56,6 @@ async def _missing(edge: Edge) -> list[str]:
 
 
 async def _degraded(edge: Edge) -> list[str]:
-    degraded = []
-    if not edge.hub.pushes.connected.is_set():
-        degraded.append("pushes")
     if edge.history is None or not await edge.history.ready():
-        degraded.append("history")
-    return degraded
+        return ["history"]
+    return []

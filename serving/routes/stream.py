@@ -6,22 +6,19 @@ what it missed is one read away.
 
 from __future__ import annotations
 
-import asyncio
 import contextlib
-import json
 from collections.abc import AsyncIterator
 from typing import Annotated
 
 from fastapi import APIRouter, Header
 from starlette.responses import StreamingResponse
 
-from serving.current import Current, current
 from serving.edge import Edge, TheEdge
 from serving.hub import TooManyStreams
 from serving.identity import Who
 from serving.problems import Problem
 from serving.routes.answers import problems
-from serving.shapes import tip_json
+from serving.shapes import Current
 from serving.tokens import Identity
 
 router = APIRouter(tags=["tips"])
@@ -64,8 +61,7 @@ async def stream(
         ) from None
     try:
         # A store that is away is an honest 503 now, not a stream that says nothing.
-        first = await current(edge.tips, edge.spent, who.user_id, now_ms=edge.now_ms())
-        await edge.hub.follow(who.user_id)
+        first = await edge.current.of(who.user_id)
     except BaseException:
         listening.close()
         raise
@@ -82,7 +78,7 @@ async def stream(
                 elif now.event_id != sent:
                     yield _event(now)
                     sent = now.event_id
-                    if now.tip is not None:
+                    if now.body is not None:
                         edge.metrics.pushed.inc()
                 else:
                     yield b": still here\n\n"
@@ -93,14 +89,13 @@ async def stream(
         finally:
             listening.close()
             edge.metrics.streams.dec()
-            await asyncio.shield(edge.hub.unfollow(who.user_id))
 
     return EventStream(events(), headers={"cache-control": "private, no-store", "x-accel-buffering": "no"})
 
 
 async def _look(edge: Edge, who: Identity) -> Current | None:
     try:
-        return await current(edge.tips, edge.spent, who.user_id, now_ms=edge.now_ms())
+        return await edge.current.of(who.user_id)
     except Problem:
         return None
 
@@ -110,12 +105,12 @@ def _patience_s(edge: Edge, who: Identity, now: Current | None) -> float:
     if now is None:
         return LOST_STORE_RETRY_S
     ends_ms = [who.expires_s * 1000]
-    if now.tip is not None:
-        ends_ms.append(now.tip.valid_until_ms)
+    if now.body is not None:
+        ends_ms.append(now.valid_until_ms)
     return max(0.01, min(edge.heartbeat_s, (min(ends_ms) - edge.now_ms()) / 1000 + 0.005))
 
 
 def _event(now: Current) -> bytes:
-    kind, body = ("none", {}) if now.tip is None else ("tip", tip_json(now.tip))
+    kind, body = (b"none", b"{}") if now.body is None else (b"tip", now.body)
     # JSON holds no raw line break, so one data line is enough.
-    return f"id: {now.event_id}\nevent: {kind}\ndata: {json.dumps(body, ensure_ascii=False)}\n\n".encode()
+    return b"id: %b\nevent: %b\ndata: %b\n\n" % (now.event_id.encode(), kind, body)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from typing import Annotated
 
 from fastapi import APIRouter, Header, Response
 
-from serving.current import current
 from serving.edge import TheEdge
 from serving.identity import Who
 from serving.routes.answers import problems
-from serving.shapes import TipBody, tip_json
+from serving.shapes import TipBody
 
 router = APIRouter(tags=["tips"])
 
@@ -26,15 +24,14 @@ _HEADERS = {"cache-control": "private, no-cache", "vary": "Authorization, Cookie
     responses={204: {"description": "Nothing worth saying now"}, **problems(304, 401, 422, 503)},
 )
 async def read(who: Who, edge: TheEdge, if_none_match: Annotated[str | None, Header()] = None) -> Response:
-    now = await current(edge.tips, edge.spent, who.user_id, now_ms=edge.now_ms())
-    if now.tip is None:
+    now = await edge.current.of(who.user_id)
+    if now.body is None:
         return Response(status_code=204, headers=_HEADERS)
     tag = f'"{now.event_id}"'
     headers = {**_HEADERS, "etag": tag}
     if if_none_match is not None and _matches(if_none_match, tag):
         return Response(status_code=304, headers=headers)
-    body = json.dumps(tip_json(now.tip), ensure_ascii=False, separators=(",", ":"))
-    return Response(body, media_type="application/json", headers=headers)
+    return Response(now.body, media_type="application/json", headers=headers)
 
 
 def _matches(stated: str, tag: str) -> bool:

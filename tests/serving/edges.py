@@ -156,7 +156,16 @@ class LiveEdge:
         thread.join()
         if failed:
             raise failed[0]
+        self.until_heard()
         return tip.decision_id
+
+    def until_heard(self) -> None:
+        """Until this edge has heard of every write that Valkey has made so far."""
+        reads = self.parts.current.reads
+        begun_s = reads.now_s()
+        while reads.heard_s <= begun_s:
+            assert reads.now_s() < begun_s + 20
+            time.sleep(0.002)
 
 
 class Events:

@@ -78,6 +78,7 @@ def test_another_edge_stops_serving_it_too(whole_edge: LiveEdge, valkey: ValkeyS
         assert there.get("/v1/tip").json()["decision_id"] == decision_id
         with whole_edge.client("fb-two") as here:
             assert react(here, decision_id).status_code == 202
+        other.until_heard()
         assert there.get("/v1/tip").status_code == 204
 
 
