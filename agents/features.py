@@ -72,8 +72,8 @@ def moment(row: row_pb2.UserRow, *, calendar: Calendar, now_ms: int) -> Moment:
     """Reads the row once for a whole slate."""
     clock = local(now_ms, time_zone=row.time_zone)
     part = clock.hour // 6
-    hour, day, week, month = (
-        windows.last(row.windows, now_ms=now_ms, span_ms=span_ms) for span_ms in (HOUR_MS, DAY_MS, WEEK_MS, 28 * DAY_MS)
+    hour, day, week, month = windows.last_of_each(
+        row.windows, now_ms=now_ms, spans_ms=(HOUR_MS, DAY_MS, WEEK_MS, 28 * DAY_MS)
     )
     last_hour = sum(
         windows.total(hour, reaction=reaction) for reaction in (Outcome.DONE, Outcome.SNOOZE, Outcome.DISMISS)

@@ -71,16 +71,24 @@ def add(windows: Iterable[row_pb2.Window], cell: Cell, *, event_ms: int, now_ms:
 
 def last(windows: Iterable[row_pb2.Window], *, now_ms: int, span_ms: int) -> Tally:
     """What the last `span_ms` hold, to the width of a bucket."""
-    width_s = next(width for width, kept_ms in SPANS_MS.items() if span_ms <= kept_ms)
-    tally: dict[int, int] = {}
-    for window in windows:
-        if window.width_s == width_s:
-            keys = list(accumulate(window.key_steps))
-            start = bisect_left(keys, _first_bucket(now_ms, width_s=width_s, span_ms=span_ms) << _CELL_BITS)
-            for key, n in zip(keys[start:], window.counts[start:], strict=True):
-                cell = key & _CELL_MASK
-                tally[cell] = tally.get(cell, 0) + n
+    (tally,) = last_of_each(windows, now_ms=now_ms, spans_ms=(span_ms,))
     return tally
+
+
+def last_of_each(windows: Iterable[row_pb2.Window], *, now_ms: int, spans_ms: Iterable[int]) -> list[Tally]:
+    """What each of these spans holds; a window is unpacked once for all of them."""
+    kept = {window.width_s: (list(accumulate(window.key_steps)), window.counts[:]) for window in windows}
+    tallies = []
+    for span_ms in spans_ms:
+        width_s = next(width for width, kept_ms in SPANS_MS.items() if span_ms <= kept_ms)
+        keys, counts = kept.get(width_s, ([], []))
+        start = bisect_left(keys, _first_bucket(now_ms, width_s=width_s, span_ms=span_ms) << _CELL_BITS)
+        tally: dict[int, int] = {}
+        for key, n in zip(keys[start:], counts[start:], strict=True):
+            cell = key & _CELL_MASK
+            tally[cell] = tally.get(cell, 0) + n
+        tallies.append(tally)
+    return tallies
 
 
 def count(

@@ -10,6 +10,11 @@ import numpy.typing as npt
 
 Words = npt.NDArray[np.uint64]
 
+_PHILOX = np.random.Philox(key=0)
+"""Set to its key at each use: to make one reads 128 bits from the operating system, whatever key it is given."""
+_AT_START = _PHILOX.state
+_ZERO = np.zeros(4, dtype=np.uint64)
+
 _EVERY_OTHER = np.uint64(0x0000_FFFF_0000_FFFF)
 
 
@@ -36,7 +41,10 @@ def words(*, key: int, n: int) -> Words:
     >>> int(words(key=1, n=1)[0])
     5599841837815857887
     """
-    raw: Words = np.random.Philox(key=key).random_raw(n)
+    low, high = key & 0xFFFF_FFFF_FFFF_FFFF, key >> 64
+    with _PHILOX.lock:
+        _PHILOX.state = {**_AT_START, "state": {"counter": _ZERO, "key": np.array([low, high], dtype=np.uint64)}}
+        raw: Words = _PHILOX.random_raw(n)
     return raw
 
 

@@ -30,6 +30,9 @@ NOISE = 0.18
 GRID = float(1 << 20)
 """Scores are rounded to whole multiples of 2^-20 before they are compared."""
 
+PRODUCTS_MAX = 12_000
+"""Made at a time: 96 KB."""
+
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
@@ -82,25 +85,33 @@ def pmf(version: policy_pb2.PolicyVersion, x: Ints, *, silent: int, key: int) ->
     """
     mean, columns = _parameters(version.mean, version.factor)
     config = version.config
-    cost = config.interruption_cost / UNIT
     raw = words(key=key, n=3 * DRAWS * D + 1)
-    z = np.ascontiguousarray((normals(raw[:-1], shape=(DRAWS, D)) * (config.exploration / UNIT)).T)
-    # Products are made all at once, which saves much of the time, and added up one place after the other: the order is
-    # what makes a sum the same everywhere. A feature that no candidate has adds nothing.
+    # A column is a draw of β; the last one, of a z of zeros, is the mean itself.
+    z = np.zeros((D, 1, DRAWS + 1))
+    z[:, 0, :DRAWS] = normals(raw[:-1], shape=(DRAWS, D)).T * (config.exploration / UNIT)
+    # A feature that no candidate has adds nothing.
     had = np.flatnonzero(x.any(axis=0))
-    draws = np.tile(mean[had, None], DRAWS)
-    for term in z[:, None] * columns[:, had, None]:
-        draws += term
-    # A column is a draw of β; the last one is the mean itself.
-    beta = np.hstack((draws, mean[had, None]))
-    scores = np.full((len(x), DRAWS + 1), -cost)
-    for term in np.ascontiguousarray(x.T[had])[:, :, None] / UNIT * beta[:, None]:
-        scores += term
+    beta = np.empty((len(had), DRAWS + 1))
+    beta[:] = mean[had, None]
+    _add_products(beta, z, columns[:, had, None])
+    scores = np.full((len(x), DRAWS + 1), -config.interruption_cost / UNIT)
+    _add_products(scores, (x.T[had] / UNIT)[:, :, None], beta[:, None])
     scores[silent] = 0.0
     whole = np.rint(scores * GRID)
     won = count_wins(whole[:, :DRAWS].T.astype(np.int64, order="C"))
     on_grid = tuple((whole[:, DRAWS] / GRID).tolist())
     return choose(won, floor_permille=config.floor_permille, word=int(raw[-1]), scores=on_grid)
+
+
+def _add_products(total: Floats, left: Floats, right: Floats) -> None:
+    """Adds left[i] x right[i] to the total for each i in turn: the order is what makes a sum the same everywhere.
+
+    Products are made some at a time: fewer calls, and no more memory than the allocator keeps at hand.
+    """
+    some = max(PRODUCTS_MAX // max(total.size, 1), 1)
+    for at in range(0, len(left), some):
+        for product in left[at : at + some] * right[at : at + some]:
+            total += product
 
 
 def _prior_mean() -> Floats:
