@@ -19,7 +19,8 @@ from typing import IO, Any
 from confluent_kafka import Producer as PlainProducer
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from streams.reader import committed, read_partition
+from streams.reader import committed, end_offsets, read_partition
+from tests.streams.stock_worker import StockOrders
 from tests.streams.worker import Orders
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -28,9 +29,9 @@ PATIENCE_S = float(os.environ.get("OO_PATIENCE_S", "60"))
 
 
 class Worker:
-    """A running copy of worker.py and what it has said."""
+    """A running copy of worker.py, or of stock_worker.py, and what it has said."""
 
-    def __init__(self, orders: Orders) -> None:
+    def __init__(self, orders: Orders | StockOrders) -> None:
         self._log = Path(orders.folder) / f"{orders.worker_id}-{uuid.uuid4().hex[:6]}.log"
         with self._log.open("wb") as log:
             self._process = self._open(orders, log)
@@ -40,9 +41,10 @@ class Worker:
         self._listener.start()
 
     @staticmethod
-    def _open(orders: Orders, log: IO[bytes]) -> subprocess.Popen[str]:
+    def _open(orders: Orders | StockOrders, log: IO[bytes]) -> subprocess.Popen[str]:
+        script = "worker.py" if isinstance(orders, Orders) else "stock_worker.py"
         return subprocess.Popen(
-            (sys.executable, str(ROOT / "tests" / "streams" / "worker.py"), json.dumps(asdict(orders))),
+            (sys.executable, str(ROOT / "tests" / "streams" / script), json.dumps(asdict(orders))),
             env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
             stdout=subprocess.PIPE,
             stderr=log,
@@ -109,6 +111,7 @@ class Line:
         name = uuid.uuid4().hex[:8]
         self.bootstrap, self.folder = bootstrap, folder
         self.source, self.sink, self.group = f"test.{name}.in", f"test.{name}.out", f"test-{name}"
+        self.stock_group = f"{self.group}-stock"
         self.partitions = partitions
         self._workers: list[Worker] = []
         (folder / "gates").mkdir(exist_ok=True)
@@ -131,11 +134,28 @@ class Line:
         self._workers.append(worker)
         return worker
 
-    def close_gate(self, partition: int) -> None:
-        """The handler of this partition waits from now on."""
+    def start_stock(self, worker_id: str = "stock", **orders: Any) -> Worker:
+        """The same work on stock Faust, in a group of its own."""
+        worker = Worker(
+            StockOrders(
+                bootstrap=self.bootstrap,
+                group=self.stock_group,
+                worker_id=worker_id,
+                source=self.source,
+                sink=self.sink,
+                folder=str(self.folder),
+                gates=str(self.folder / "gates"),
+                **orders,
+            )
+        )
+        self._workers.append(worker)
+        return worker
+
+    def close_gate(self, partition: int | str) -> None:
+        """The handler of this partition waits from now on; stock Faust's, that of this value."""
         (self.folder / "gates" / str(partition)).touch()
 
-    def open_gate(self, partition: int) -> None:
+    def open_gate(self, partition: int | str) -> None:
         (self.folder / "gates" / str(partition)).unlink()
 
     def send(
@@ -158,16 +178,24 @@ class Line:
             producer.abort_transaction(30)
         assert producer.flush(30) == 0
 
-    def committed(self, partition: int = 0) -> int | None:
-        return asyncio.run(committed(self.bootstrap, self.group, self.source))[partition]
+    def committed(self, partition: int = 0, *, group: str | None = None) -> int | None:
+        return asyncio.run(committed(self.bootstrap, group or self.group, self.source))[partition]
 
-    def until_committed(self, offset: int, *, partition: int = 0) -> None:
+    def until_committed(self, offset: int, *, partition: int = 0, group: str | None = None) -> None:
         """Wait for this commit; a later one fails."""
         deadline = PATIENCE_S / 0.05
-        while (now := self.committed(partition)) != offset:
+        while (now := self.committed(partition, group=group)) != offset:
             assert now is None or now < offset, f"committed {now}, past {offset}"
             deadline -= 1
             assert deadline > 0, f"committed {now}, not {offset}"
+            threading.Event().wait(0.05)
+
+    def until_written(self, topic: str, number: int) -> None:
+        """Wait until so many records stand in the topic; fails past it."""
+        deadline = PATIENCE_S / 0.05
+        while (written := sum(asyncio.run(end_offsets(self.bootstrap, topic)).values())) != number:
+            deadline -= 1
+            assert written < number and deadline > 0, f"{written} records in {topic}, not {number}"
             threading.Event().wait(0.05)
 
     def copied(self, partition: int = 0) -> list[str]:
