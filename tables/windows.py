@@ -78,7 +78,7 @@ def last(windows: Iterable[row_pb2.Window], *, now_ms: int, span_ms: int) -> Tal
 def last_of_each(windows: Iterable[row_pb2.Window], *, now_ms: int, spans_ms: Iterable[int]) -> list[Tally]:
     """What each of these spans holds; a window is unpacked once for all of them."""
     kept = {window.width_s: (list(accumulate(window.key_steps)), window.counts[:]) for window in windows}
-    tallies = []
+    tallies: list[Tally] = []
     for span_ms in spans_ms:
         width_s = next(width for width, kept_ms in SPANS_MS.items() if span_ms <= kept_ms)
         keys, counts = kept.get(width_s, ([], []))
