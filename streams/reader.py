@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial as bind
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from confluent_kafka import (
     OFFSET_BEGINNING,
@@ -31,7 +31,7 @@ from streams.security import PLAINTEXT, Security
 
 T = TypeVar("T")
 
-_RECORDS_MAX = 5_000
+CONSUMED_AT_ONCE = 5_000
 _POLL_S = 0.1
 _REQUEST_TIMEOUT_S = 15.0
 _EARLIEST = OffsetSpec.earliest()
@@ -62,7 +62,7 @@ async def read_partition(
         await call(bind(client.assign, [TopicPartition(topic, partition, at)]))
         while at < stop:
             records: list[Record] = []
-            for message in await call(bind(client.consume, _RECORDS_MAX, _POLL_S)):
+            for message in await call(bind(client.consume, CONSUMED_AT_ONCE, _POLL_S)):
                 # The end mark carries the next offset: past compacted records and transaction markers.
                 offset = _checked_offset(message)
                 at = offset if message.error() else offset + 1
@@ -95,7 +95,7 @@ class Tail:
                 if not behind:
                     self.caught_up.set()
                 records: list[Record] = []
-                for message in await call(bind(client.consume, _RECORDS_MAX, _POLL_S)):
+                for message in await call(bind(client.consume, CONSUMED_AT_ONCE, _POLL_S)):
                     offset = _checked_offset(message)
                     partition = message.partition()
                     assert partition is not None
@@ -145,7 +145,7 @@ class Follower:
                     await self._changed.wait()
                     continue
                 records: list[Record] = []
-                messages = await call(bind(client.consume, _RECORDS_MAX, _POLL_S))
+                messages = await call(bind(client.consume, CONSUMED_AT_ONCE, _POLL_S))
                 if self._changed.is_set():
                     continue  # Of a partition that has gone and come again: it is read from its start.
                 for message in messages:
@@ -206,26 +206,32 @@ async def committed(bootstrap: str, group: str, topic: str, *, security: Securit
     """Committed offset of the group in each partition; None where it never committed."""
     admin = _admin(bootstrap, security)
     wanted = [TopicPartition(topic, number) for number in await _partitions(admin, topic)]
-    asked = admin.list_consumer_group_offsets(
-        [ConsumerGroupTopicPartitions(group, wanted)], request_timeout=_REQUEST_TIMEOUT_S
-    )
     offsets: dict[int, int | None] = dict.fromkeys(at.partition for at in wanted)
-    try:
-        answer = await asyncio.wrap_future(asked[group])
-    except KafkaException as error:
-        if error.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
-            return offsets
-        raise
-    for at in answer.topic_partitions:
-        if at.offset >= 0:
-            offsets[at.partition] = at.offset
-    return offsets
+    deadline_s = time.monotonic() + _REQUEST_TIMEOUT_S
+    while True:
+        asked = admin.list_consumer_group_offsets(
+            [ConsumerGroupTopicPartitions(group, wanted)], request_timeout=_REQUEST_TIMEOUT_S
+        )
+        try:
+            answer = await asyncio.wrap_future(asked[group])
+        except KafkaException as refused:
+            if refused.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
+                return offsets
+            # A broker that has just started reads its groups first.
+            if time.monotonic() > deadline_s or not _passes(refused):
+                raise
+        else:
+            return offsets | {at.partition: at.offset for at in answer.topic_partitions if at.offset >= 0}
+        await asyncio.sleep(_POLL_S)
 
 
 def _passes(error: KafkaException) -> bool:
     return error.args[0].code() in (
         KafkaError.NOT_LEADER_FOR_PARTITION,
         KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+        KafkaError.NOT_COORDINATOR,
     )
 
 
@@ -248,25 +254,28 @@ async def _partitions(admin: AdminClient, topic: str) -> list[int]:
 Call = Callable[[Callable[[], T]], asyncio.Future[T]]
 
 
+def settings(bootstrap: str, security: Security) -> dict[str, Any]:
+    """librdkafka's, for reading without a group."""
+    return {
+        "bootstrap.servers": bootstrap,
+        # Required by the library; never joined and never committed to.
+        "group.id": "oo-reader",
+        "enable.auto.commit": False,
+        "enable.auto.offset.store": False,
+        "enable.partition.eof": True,
+        "auto.offset.reset": "earliest",
+        # As the live consumer reads; a hanging transaction must not hide an end.
+        "isolation.level": "read_uncommitted",
+        "fetch.wait.max.ms": 50,
+        "fetch.message.max.bytes": 4 * 1024 * 1024,
+        **security.rdkafka(),
+    }
+
+
 @asynccontextmanager
 async def _open(bootstrap: str, security: Security):  # type: ignore[no-untyped-def]
     """A client and a way to call it: its blocking calls run in one thread of its own, closing included."""
-    client = Consumer(
-        {
-            "bootstrap.servers": bootstrap,
-            # Required by the library; never joined and never committed to.
-            "group.id": "oo-reader",
-            "enable.auto.commit": False,
-            "enable.auto.offset.store": False,
-            "enable.partition.eof": True,
-            "auto.offset.reset": "earliest",
-            # As the live consumer reads; a hanging transaction must not hide an end.
-            "isolation.level": "read_uncommitted",
-            "fetch.wait.max.ms": 50,
-            "fetch.message.max.bytes": 4 * 1024 * 1024,
-            **security.rdkafka(),
-        }
-    )
+    client = Consumer(settings(bootstrap, security))
     thread = ThreadPoolExecutor(1, thread_name_prefix="reader")
     loop = asyncio.get_running_loop()
     try:

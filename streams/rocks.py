@@ -10,10 +10,11 @@ from __future__ import annotations
 import logging
 import shutil
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, NoReturn
+from weakref import WeakSet
 
 from rocksdict import (
     BlockBasedOptions,
@@ -116,6 +117,7 @@ class RocksStore:
         self._unlogged.disable_wal = True  # type: ignore[method-assign,assignment] # its stub takes it for a method
         self._loaded = False
         """Whether something was written past the write-ahead log."""
+        self._walks: WeakSet[Generator[tuple[bytes, bytes]]] = WeakSet()
         self._open()
         why = self._unfit()
         if why:
@@ -142,10 +144,10 @@ class RocksStore:
         return list(found)
 
     def scan(self) -> Iterator[tuple[bytes, bytes]]:
-        return self._each(self._heads.items())
+        return self._kept(self._heads.items())
 
     def values(self) -> Iterator[tuple[bytes, bytes]]:
-        return self._each(self._db.items())
+        return self._kept(self._db.items())
 
     def side(self, name: bytes) -> bytes | None:
         try:
@@ -190,7 +192,9 @@ class RocksStore:
         self._open()
 
     def close(self) -> None:
-        # Each of them holds the lock.
+        # Each of them holds the lock, and so does an iterator that somebody left halfway.
+        for walk in list(self._walks):
+            walk.close()
         for family in (self._heads, self._side, self._db):
             family.close()
         del self._rows_handle, self._heads_handle, self._side_handle
@@ -206,7 +210,12 @@ class RocksStore:
                 batch.put(key, head(value), heads)
         return batch
 
-    def _each(self, items: Iterator[tuple[Any, Any]]) -> Iterator[tuple[bytes, bytes]]:
+    def _kept(self, items: Iterator[tuple[Any, Any]]) -> Iterator[tuple[bytes, bytes]]:
+        walk = self._each(items)
+        self._walks.add(walk)
+        return walk
+
+    def _each(self, items: Iterator[tuple[Any, Any]]) -> Generator[tuple[bytes, bytes]]:
         # The items stand as they were when their iterator was made, which is before this begins.
         try:
             yield from items

@@ -59,9 +59,9 @@ def main() -> None:
         print(f"{'number of ' + field:24}" + "".join(f"{len(getattr(row, field)):>10,}" for row in people.values()))
 
 
-def live(life: Life) -> row_pb2.UserRow:
+def live(life: Life, *, seed: int = 1) -> row_pb2.UserRow:
     """The row after those days: imports on the first, then tasks that come and go, tips that are seen and reacted to."""
-    chance = random.Random(1)
+    chance = random.Random(seed)
     somebody = Person(user="0b9c6f2e-8f0a-4f63-9a53-0d5a9e2f7c11", time_ms=START_MS, offset=40_000)
     numbers = iter(range(1_000_000))
 

@@ -141,6 +141,16 @@ def test_a_disk_is_there_after_its_process(tmp_path: Path) -> None:
     assert again.checkpoint == 4
 
 
+def test_a_disk_can_be_opened_again_though_somebody_left_a_scan_of_it_halfway(tmp_path: Path) -> None:
+    store = disks(tmp_path).open(3)
+    store.write({b"u%d" % n: b"07 tasks" for n in range(9)}, checkpoint=4)
+    scan, values = store.scan(), store.values()
+    next(scan)
+    next(values)
+    store.close()
+    assert disks(tmp_path).open(3).checkpoint == 4
+
+
 def test_partitions_have_disks_of_their_own(tmp_path: Path) -> None:
     filled(tmp_path)
     assert disks(tmp_path).open(4).checkpoint is None

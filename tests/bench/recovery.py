@@ -1,0 +1,188 @@
+"""Recovery: a partition's rows rebuilt from their changelog by the worker's own code, beside bare consuming of it.
+
+Bare: the same client library with the same settings reads the same partition from its beginning to its end and counts.
+Both run in turns in one process of their own; each one's best turn counts.
+"""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import uvloop
+from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
+
+from agents.recommend import Recommend
+from agents.refuse import DeadLetters
+from agents.rows import head
+from agents.versions import Versions
+from streams import producer
+from streams.frames import Schemas
+from streams.reader import CONSUMED_AT_ONCE, Follower, end_offsets, read_partition, settings, start_offsets, topic_ids
+from streams.rocks import Rocks
+from streams.security import PLAINTEXT
+from streams.store import MemoryStore, Store
+from streams.topics import topics
+from tests.bench.population import header, population
+from tests.bench.result import Bench, Result, Row, compared
+
+ROOT = Path(__file__).resolve().parents[2]
+ROWS = 60_000
+TURNS = 3
+NUMBER = 0
+
+
+def measure(bench: Bench) -> Result:
+    """Rows a second of an empty disk, of memory, and of an old disk that has everything."""
+    rows = ROWS // 10 if bench.quick else ROWS
+    with bench.stack(servers_only=True) as stack:
+        bench.say(f"writing {rows:,} rows of {population().mean_bytes:,.0f} bytes in the mean")
+        _write(stack.bootstrap, rows)
+        orders = {"bootstrap": stack.bootstrap, "folder": str(bench.scratch / "disks"), "rows": rows}
+        found = json.loads(
+            subprocess.run(
+                (sys.executable, "-m", "tests.bench.recovery", json.dumps(orders)),
+                cwd=ROOT,
+                check=True,
+                stdout=subprocess.PIPE,
+            ).stdout
+        )
+    return Result(list(_rows(found, rows)))
+
+
+def _rows(found: dict[str, float], rows: int) -> list[Row]:
+    bare = rows / found["bare"]
+    mean = population().mean_bytes
+
+    def row(name: str, what: str, *, goal: float | None, note: str = "") -> Row:
+        return compared(
+            name, what, rows / found[name], "rows/s", peer=bare, peer_name="bare consuming", at_least=goal, note=note
+        )
+
+    return [
+        row(
+            "rocksdb",
+            f"an empty disk, RocksDB: {rows:,} rows of {mean:,.0f} bytes",
+            goal=0.5,
+            note=f"Until the first record can be folded. What people taught is added up anew behind it, between batches: "
+            f"{found['counting'] / rows * 1e6:.0f} µs a row more, until which sums are withheld.",
+        ),
+        row("memory", "memory", goal=0.5),
+        compared(
+            "old-disk",
+            "an old disk that has everything, beside an empty one",
+            found["old"],
+            "s",
+            peer=found["rocksdb"],
+            peer_name="empty disk",
+        ),
+    ]
+
+
+def _write(bootstrap: str, rows: int) -> None:
+    client = Producer({"bootstrap.servers": bootstrap, "linger.ms": 20, "queue.buffering.max.kbytes": 64 * 1024})
+    topic, front = topics()["rows"].name, header()
+    for user, message in population().rows(rows):
+        while True:
+            try:
+                client.produce(topic, front + message, user, NUMBER)
+                break
+            except BufferError:
+                client.poll(0.1)
+    assert client.flush(120) == 0
+
+
+# In a process of its own
+
+
+def bare(bootstrap: str, rows: int) -> float:
+    """Seconds of a loop that consumes the partition and looks at nothing."""
+    client = Consumer(settings(bootstrap, PLAINTEXT))
+    began_s, count = time.perf_counter(), 0
+    client.assign([TopicPartition(topics()["rows"].name, NUMBER, 0)])
+    while count < rows:
+        for message in client.consume(CONSUMED_AT_ONCE, 0.1):
+            error = message.error()
+            if error is None:
+                count += 1
+            elif error.code() != KafkaError._PARTITION_EOF:
+                raise RuntimeError(error)
+    took_s = time.perf_counter() - began_s
+    client.close()
+    return took_s
+
+
+async def ours(
+    bootstrap: str, open_store: Callable[[int], Store], *, rows: int, wait: bool = False
+) -> tuple[float, float]:
+    """Seconds until the partition can be folded on, and of the counting behind it."""
+    table, schemas = topics(), Schemas.offline()
+    ids = await topic_ids(bootstrap, [topic.name for topic in table.values()])
+    writes = producer.Producer(bootstrap)
+    letters = DeadLetters(producer=writes, schemas=schemas, topic=table["dead-letters"].name, topic_ids=ids)
+
+    async def bounds(number: int) -> tuple[int, int]:
+        name = table["rows"].name
+        return (await start_offsets(bootstrap, name))[number], (await end_offsets(bootstrap, name))[number]
+
+    async def committed(_: int) -> int:
+        return 0
+
+    recommend = Recommend(
+        topics=table,
+        journal_id=b"J" * 16,
+        schemas=schemas,
+        producer=writes,
+        dead_letters=letters,
+        versions=Versions(schemas=schemas, mac_key=bytes(32)),
+        open_store=open_store,
+        rows_bounds=bounds,
+        read_rows=lambda number, start, end: read_partition(
+            bootstrap, table["rows"].name, number, start=start, end=end
+        ),
+        rows_follower=Follower(bootstrap, table["rows"].name),
+        committed=committed,
+    )
+    began_s = time.perf_counter()
+    await recommend.assign({NUMBER})
+    took_s = time.perf_counter() - began_s
+    live = recommend._live[NUMBER]
+    counted_s = 0.0
+    if wait and live.counting is not None:
+        began_s = time.perf_counter()
+        await live.counting
+        counted_s = time.perf_counter() - began_s
+    if wait:
+        assert sum(1 for _ in live.table.store.scan()) == rows
+    await recommend.revoke({NUMBER})
+    await writes.close()
+    return took_s, counted_s
+
+
+def main() -> None:
+    orders = json.loads(sys.argv[1])
+    bootstrap, rows, folder = orders["bootstrap"], orders["rows"], Path(orders["folder"])
+    best: dict[str, float] = {}
+
+    def note(name: str, took_s: float) -> None:
+        best[name] = min(took_s, best.get(name, took_s))
+
+    for turn in range(TURNS):
+        last = turn == TURNS - 1
+        note("bare", bare(bootstrap, rows))
+        disks = Rocks(folder / str(turn), identity=b"bench", head=head)
+        took_s, counted_s = uvloop.run(ours(bootstrap, disks.open, rows=rows, wait=last))
+        note("rocksdb", took_s)
+        if last:
+            note("counting", counted_s)
+        note("memory", uvloop.run(ours(bootstrap, lambda _: MemoryStore(head=head), rows=rows))[0])
+        note("old", uvloop.run(ours(bootstrap, disks.open, rows=rows))[0])
+    print(json.dumps(best))
+
+
+if __name__ == "__main__":
+    main()
