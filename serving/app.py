@@ -22,6 +22,7 @@ from serving import problems
 from serving.current import CurrentTips
 from serving.doorway import Doorway
 from serving.edge import Edge
+from serving.express import Express, Lane
 from serving.hub import Hub
 from serving.issuer import LocalIssuer
 from serving.keys import Fetch, Keys, from_file
@@ -103,6 +104,9 @@ def create_app(settings: Settings) -> FastAPI:
     )
     problems.install(app)
     hosts = {*LOOPBACK, "[::1]"} if settings.local and not settings.local_any_host else None
+    lanes = {tip.PATH: Lane(tip.remembered, next(route for route in tip.router.routes))}
+    app.state.lanes = lanes
+    app.add_middleware(Express, lanes=lanes, edge=lambda: getattr(app.state, "edge", None))
     app.add_middleware(Doorway, metrics=metrics, hosts=hosts)
     for module in (stream, tip, feedback, history, signals, health):
         app.include_router(module.router)

@@ -41,17 +41,27 @@ class CurrentTips:
         self._read = metrics.tip_reads.labels("valkey")
         self.reads = TrackedReads(valkey_url, keep=self._keep, changed=self._changed)
 
+    def remembered(self, user_id: str) -> Current | None:
+        """What memory knows to hold; None where Valkey must be asked."""
+        found = self._memory.get(user_id)
+        if found is None or self.reads.now_s() - self.reads.heard_s > STALE_MAX_S:
+            return None
+        self._remembered.inc()
+        return self._now(user_id, found)
+
     async def of(self, user_id: str) -> Current:
         """Raises a 503 problem where Valkey is needed and does not answer."""
-        found = self._memory.get(user_id)
-        if found is not None and self.reads.now_s() - self.reads.heard_s <= STALE_MAX_S:
-            self._remembered.inc()
-        else:
-            try:
-                found = await self.reads.read(user_id)
-            except Unreachable as error:
-                raise unavailable("tips", detail="The tip store does not answer; try again.") from error
-            self._read.inc()
+        found = self.remembered(user_id)
+        if found is not None:
+            return found
+        try:
+            found = await self.reads.read(user_id)
+        except Unreachable as error:
+            raise unavailable("tips", detail="The tip store does not answer; try again.") from error
+        self._read.inc()
+        return self._now(user_id, found)
+
+    def _now(self, user_id: str, found: Current) -> Current:
         if found.body is None:
             return found
         if found.valid_until_ms <= self._now_ms() or (user_id, found.decision_id) in self._spent:

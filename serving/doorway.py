@@ -9,7 +9,6 @@ import logging
 import time
 from collections.abc import Collection
 
-from starlette.datastructures import Headers, MutableHeaders
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.metrics import Metrics
@@ -25,6 +24,11 @@ CSP_PAGE = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self';"
     " connect-src 'self'; manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
 )
+
+
+_SAFE = [(name.encode(), value.encode()) for name, value in SAFE_HEADERS.items()]
+_CSP = (b"content-security-policy", _CSP_API.encode())
+_NO_STORE = (b"cache-control", b"no-store")
 
 
 class _TooLarge(Exception):
@@ -50,11 +54,10 @@ class Doorway:
             nonlocal status
             if message["type"] == "http.response.start":
                 status = message["status"]
-                headers = MutableHeaders(scope=message)
-                for name, value in SAFE_HEADERS.items():
-                    headers[name] = value
-                headers.setdefault("content-security-policy", _CSP_API)
-                headers.setdefault("cache-control", "no-store")
+                headers = [*message["headers"], *_SAFE]
+                names = {name for name, _ in headers}
+                headers += [default for default in (_CSP, _NO_STORE) if default[0] not in names]
+                message["headers"] = headers
             await send(message)
 
         left = BODY_BYTES_MAX
@@ -69,7 +72,7 @@ class Doorway:
             return message
 
         try:
-            problem = self._refusal(Headers(scope=scope))
+            problem = self._refusal(scope)
             if problem is not None:
                 await problem.response()(scope, receive, guarded)
             else:
@@ -84,15 +87,18 @@ class Doorway:
                     await _FAULT.response()(scope, receive, guarded)
         finally:
             route = getattr(scope.get("route"), "path", "other")
-            self._metrics.requests.labels(route, scope["method"] if route != "other" else "", status or 500).inc()
-            if route != "/v1/tips/stream":
-                self._metrics.duration.labels(route).observe(time.perf_counter() - started_s)
+            self._metrics.answered(route, scope["method"], status or 500, took_s=time.perf_counter() - started_s)
 
-    def _refusal(self, headers: Headers) -> Problem | None:
-        if self._hosts is not None and _hostname(headers.get("host", "")) not in self._hosts:
+    def _refusal(self, scope: Scope) -> Problem | None:
+        named, length = [], "0"
+        for name, value in scope["headers"]:
+            if name == b"host":
+                named.append(_hostname(value.decode("latin-1")))
+            elif name == b"content-length":
+                length = value.decode("latin-1")
+        if self._hosts is not None and (not named or any(host not in self._hosts for host in named)):
             # Another name that leads to this machine is a page's trick to read what only loopback may (DNS rebinding).
             return Problem(400, "unknown-host", detail="In local mode use http://localhost or http://127.0.0.1.")
-        length = headers.get("content-length", "0")
         if not length.isdecimal() or int(length[:19]) > BODY_BYTES_MAX:
             return _TOO_LARGE
         return None

@@ -47,11 +47,15 @@ class Edge:
     local_user: str
 
 
-# Not `def`: FastAPI would hand it to a thread at each request.
-async def edge_of(request: Request) -> Edge:
+def edge_of(request: Request) -> Edge:
     edge = request.app.state.edge
     assert isinstance(edge, Edge)
     return edge
 
 
-TheEdge = Annotated[Edge, Depends(edge_of)]
+# Not `def`: FastAPI would hand that to a thread, at each request.
+async def _edge(request: Request) -> Edge:
+    return edge_of(request)
+
+
+TheEdge = Annotated[Edge, Depends(_edge)]

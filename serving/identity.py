@@ -9,7 +9,7 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
-from serving.edge import Edge, TheEdge
+from serving.edge import Edge, edge_of
 from serving.keys import KeysUnavailable
 from serving.problems import Problem, unavailable
 from serving.tokens import REFUSALS, Identity, TokenRefused
@@ -17,8 +17,9 @@ from serving.tokens import REFUSALS, Identity, TokenRefused
 SAFE_METHODS = ("GET", "HEAD", "OPTIONS")
 
 
-async def identity(request: Request, edge: TheEdge) -> Identity:
+async def identity(request: Request) -> Identity:
     """Raises a 401 problem that says what is wrong with the token, 403 for a foreign page's use of the cookie."""
+    edge = edge_of(request)
     stated = request.headers.get("authorization")
     if stated is not None:
         scheme, _, token = stated.partition(" ")

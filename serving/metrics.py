@@ -6,9 +6,12 @@ series is bounded.
 
 from __future__ import annotations
 
+from functools import cache
+
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 
 _BUCKETS_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_METHODS = ("GET", "HEAD", "POST", "PUT", "PATCH", "DELETE", "OPTIONS")
 
 
 class Metrics:
@@ -38,3 +41,13 @@ class Metrics:
         self.refused_tokens = Counter("oo_edge_refused_tokens", "Tokens refused", ["reason"], registry=self.registry)
         # Spent markers that Valkey has not taken yet; above 0 the edge is not ready.
         self.spent_pending = Gauge("oo_edge_spent_pending", "Spent markers not yet in Valkey", registry=self.registry)
+        # Looking a label up takes longer than counting; there are as many as routes, methods and statuses.
+        self._request = cache(self.requests.labels)
+        self._duration = cache(self.duration.labels)
+
+    def answered(self, route: str, method: str, status: int, *, took_s: float) -> None:
+        """A request of this route template, "other" for none."""
+        method = "" if route == "other" else method if method in _METHODS else "other"
+        self._request(route, method, status).inc()
+        if route != "/v1/tips/stream":
+            self._duration(route).observe(took_s)

@@ -89,16 +89,21 @@ class Verifier:
         self._leeway_s = leeway_s
         self._verified: OrderedDict[bytes, tuple[int, Identity]] = OrderedDict()
 
+    def known(self, token: bytes) -> Identity | None:
+        """Whom a token speaks for that was verified here with the keys of now and has not expired; else None."""
+        found = self._verified.get(hashlib.sha256(token).digest())
+        if found is None or found[0] != self._keys.generation or found[1].expires_s + self._leeway_s <= self._now_s():
+            return None
+        return found[1]
+
     async def verify(self, token: str) -> Identity:
         """Raises TokenRefused, or KeysUnavailable where the issuer's keys could not be had."""
         if len(token) > TOKEN_CHARS_MAX:
             raise TokenRefused("malformed")
-        digest = hashlib.sha256(token.encode("utf-8", "replace")).digest()
-        known = self._verified.get(digest)
-        if known is not None and known[0] == self._keys.generation:
-            if known[1].expires_s + self._leeway_s > self._now_s():
-                return known[1]
-            raise TokenRefused("expired")
+        raw = token.encode("utf-8", "replace")
+        known = self.known(raw)
+        if known is not None:
+            return known
 
         header = _header(token)
         algorithm = header.get("alg")
@@ -122,7 +127,7 @@ class Verifier:
             raise TokenRefused("signature") from error
 
         identity = self._identity(claims)
-        self._verified[digest] = (self._keys.generation, identity)
+        self._verified[hashlib.sha256(raw).digest()] = (self._keys.generation, identity)
         if len(self._verified) > CACHE_MAX:
             self._verified.popitem(last=False)
         return identity

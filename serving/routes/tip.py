@@ -6,32 +6,53 @@ from typing import Annotated
 
 from fastapi import APIRouter, Header, Response
 
-from serving.edge import TheEdge
+from serving.edge import Edge, TheEdge
+from serving.express import Answer, Headers
 from serving.identity import Who
 from serving.routes.answers import problems
-from serving.shapes import TipBody
+from serving.shapes import Current, TipBody
+from serving.tokens import Identity
 
 router = APIRouter(tags=["tips"])
 
+PATH = "/v1/tip"
+
 # Personal; a browser may keep it to ask whether it still holds, never to show it unasked.
-_HEADERS = {"cache-control": "private, no-cache", "vary": "Authorization, Cookie"}
+_HEADERS: Headers = [(b"cache-control", b"private, no-cache"), (b"vary", b"Authorization, Cookie")]
+_JSON = (b"content-type", b"application/json")
 
 
 @router.get(
-    "/v1/tip",
+    PATH,
     summary="The current tip",
     response_model=TipBody,
     responses={204: {"description": "Nothing worth saying now"}, **problems(304, 401, 422, 503)},
 )
 async def read(who: Who, edge: TheEdge, if_none_match: Annotated[str | None, Header()] = None) -> Response:
     now = await edge.current.of(who.user_id)
+    answer = _answer(now)
+    if now.body is not None and if_none_match is not None and _matches(if_none_match, f'"{now.event_id}"'):
+        answer = Answer(304, [*_HEADERS, _tag(now)], b"")
+    response = Response(answer.body, status_code=answer.status)
+    response.raw_headers = answer.headers
+    return response
+
+
+def remembered(edge: Edge, who: Identity) -> Answer | None:
+    """The same as `read` where memory has it."""
+    now = edge.current.remembered(who.user_id)
+    return None if now is None else _answer(now)
+
+
+def _answer(now: Current) -> Answer:
     if now.body is None:
-        return Response(status_code=204, headers=_HEADERS)
-    tag = f'"{now.event_id}"'
-    headers = {**_HEADERS, "etag": tag}
-    if if_none_match is not None and _matches(if_none_match, tag):
-        return Response(status_code=304, headers=headers)
-    return Response(now.body, media_type="application/json", headers=headers)
+        return Answer(204, _HEADERS.copy(), b"")
+    length = (b"content-length", b"%d" % len(now.body))
+    return Answer(200, [*_HEADERS, _tag(now), _JSON, length], now.body)
+
+
+def _tag(now: Current) -> tuple[bytes, bytes]:
+    return (b"etag", b'"%b"' % now.event_id.encode())
 
 
 def _matches(stated: str, tag: str) -> bool:
