@@ -17,12 +17,13 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import freshness, page, recovery, throughput
+from tests.bench import freshness, page, pipeline, recovery, throughput
 from tests.bench.result import Bench, Result
 
 BENCHES = {
     "freshness": ("Freshness: from a signal to its tip", freshness.measure),
     "throughput": ("Throughput: one fold on three engines", throughput.measure),
+    "pipeline": ("The whole pipeline per core", pipeline.measure),
     "recovery": ("Recovery: rows rebuilt from their changelog", recovery.measure),
 }
 TITLES = {name: title for name, (title, _) in BENCHES.items()}
