@@ -26,9 +26,9 @@ _POLL_S = 0.1
 """The longest that the listening thread waits at a time: what `close` may have to wait for it."""
 _LOOK_EVERY_S = 0.05
 """Between looks for records that Kafka has not taken for too long."""
-_PATIENCE = 0.75
-"""Of the delivery timeout: then all that waits is given up at once. librdkafka's own timeout gives up one record after
-the other and sends those between, so it may only come to a process that did not run."""
+_LIBRARY_TIMEOUT_MS = 120_000
+"""librdkafka's own timeout gives up one record after the other and sends those between before we hear of it. A process
+that was stopped while its records waited would meet it: so it comes long after ours, which gives up all at once."""
 _RECORD_OVERHEAD_BYTES = 256
 """What a queued record costs beside its key and value, roughly."""
 
@@ -72,7 +72,7 @@ class Producer:
         security: Security = PLAINTEXT,
         linger_ms: float = 0,
         compression: str = "none",
-        delivery_timeout_ms: int = 8_000,
+        delivery_timeout_ms: int = 6_000,
         pending_max: int = 20_000,
         pending_bytes_max: int = 64 * 1024 * 1024,
         on_failure: Callable[[DeliveryFailed], None] | None = None,
@@ -80,8 +80,8 @@ class Producer:
     ) -> None:
         """Open the client; nothing is sent yet.
 
-        `delivery_timeout_ms` stays below the consumer's session timeout, so that a worker that lost its
-        partitions cannot deliver late. `guard` runs before each produce and may raise (see streams/pulse.py).
+        `delivery_timeout_ms` stays below the consumer's session timeout, so that a worker that Kafka does not hear
+        gives up before its partitions go elsewhere. `guard` runs before each produce and may raise (see streams/pulse.py).
         """
         self.failure = None
         self.on_failure = on_failure
@@ -96,7 +96,7 @@ class Producer:
         self._pending_by_epoch: dict[int, int] = {}
         # When each record not yet acknowledged was produced, oldest first.
         self._since_s: OrderedDict[asyncio.Future[Delivered], float] = OrderedDict()
-        self._patience_s = _PATIENCE * delivery_timeout_ms / 1000
+        self._patience_s = delivery_timeout_ms / 1000
         self._waiters: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
         self._loop = asyncio.get_running_loop()
         self._busy = asyncio.Event()
@@ -113,7 +113,7 @@ class Producer:
                 "partitioner": "murmur2_random",
                 "linger.ms": linger_ms,
                 "compression.type": compression,
-                "delivery.timeout.ms": delivery_timeout_ms,
+                "delivery.timeout.ms": _LIBRARY_TIMEOUT_MS,
                 "message.max.bytes": MESSAGE_BYTES_MAX,
                 # Ours are the bounds that count; librdkafka's only must not come first.
                 "queue.buffering.max.messages": max(100_000, 4 * pending_max),
@@ -181,7 +181,7 @@ class Producer:
             await self._wait_until(self._has_room)
 
     async def flush(self) -> None:
-        """Wait until all that was produced before this call is acknowledged; raises DeliveryFailed if any failed."""
+        """Wait until all that was produced before this call is acknowledged; raises DeliveryFailed once any has failed."""
         epoch = self._epoch
         self._epoch += 1
         if not self._settled(epoch):
@@ -190,9 +190,12 @@ class Producer:
             raise self.failure
 
     async def close(self) -> None:
-        """Wait for what is pending, then close; a failure has been reported by then and is not raised again."""
+        """Wait for what is pending, then close; after a failure at once. It has been reported and is not raised again."""
         with contextlib.suppress(DeliveryFailed):
             await self.flush()
+        if self.failure is not None:
+            # Else closing waits for a broker that may never answer.
+            self._client.purge(in_queue=True, in_flight=True, blocking=False)
         self._watch_task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._watch_task
@@ -206,10 +209,13 @@ class Producer:
         return self._pending
 
     def _has_room(self) -> bool:
-        return self._pending < self._pending_max and self._pending_bytes < self._pending_bytes_max
+        # After a failure nothing is taken any more, and nobody has to wait to hear that.
+        return self.failure is not None or (
+            self._pending < self._pending_max and self._pending_bytes < self._pending_bytes_max
+        )
 
     def _settled(self, epoch: int) -> bool:
-        return not any(pending <= epoch for pending in self._pending_by_epoch)
+        return self.failure is not None or not any(pending <= epoch for pending in self._pending_by_epoch)
 
     def _settle(self, future: asyncio.Future[Delivered], epoch: int, size: int) -> None:
         del self._since_s[future]
@@ -266,6 +272,7 @@ class Producer:
         self._client.purge(in_queue=True, in_flight=False, blocking=False)
         if self.on_failure is not None:
             self.on_failure(failure)
+        self._wake_waiters()
 
     def _on_error(self, error: confluent_kafka.KafkaError) -> None:
         if error.fatal():
@@ -277,6 +284,7 @@ class Producer:
         self.failure = self.failure or failure
         if self.on_failure is not None:
             self.on_failure(self.failure)
+        self._wake_waiters()
 
     async def _wait_until(self, done: Callable[[], bool]) -> None:
         waiter = self._loop.create_future()

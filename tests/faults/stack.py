@@ -14,7 +14,7 @@ import tempfile
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
@@ -281,13 +281,13 @@ def child(
         )
 
 
-def oo(*arguments: str) -> str:
-    """What the command printed; raises RuntimeError where it failed."""
+def oo(*arguments: str, statuses: Container[int] = (0,)) -> str:
+    """What the command printed; raises RuntimeError where it ended with another status than these."""
     command = (sys.executable, "-m", "deploy.cli", *arguments)
     done = subprocess.run(
         command, cwd=ROOT, env=_environment(), capture_output=True, text=True, check=False, timeout=300
     )
-    if done.returncode:
+    if done.returncode not in statuses:
         raise RuntimeError(f"oo {' '.join(arguments)}: {done.stdout[-2000:]} {done.stderr[-2000:]}")
     return done.stdout
 

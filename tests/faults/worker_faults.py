@@ -195,7 +195,8 @@ def kill_by_status(scene: Scene) -> None:
     state = f"--state={scene.stack.running.folder.root}"
 
     def parts() -> dict[str, dict[str, object]]:
-        shown = json.loads(oo("status", "--json", state))["workers"]
+        # Status 1 says that not all is ready: that is looked at here.
+        shown = json.loads(oo("status", "--json", state, statuses=(0, 1)))["workers"]
         return {part["id"]: part for part in shown if part["id"] != "edge"}
 
     before = parts()
