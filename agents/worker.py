@@ -32,7 +32,7 @@ from streams.partitions import Partitions
 from streams.producer import Producer
 from streams.reader import Follower, Tail, committed, end_offsets, read_partition, start_offsets, topic_ids
 from streams.record import Record
-from streams.security import Security
+from streams.security import Mechanism, Protocol, Refused, Security, check
 from streams.store import MemoryStore, Store
 from streams.topics import Topic, group, topics
 
@@ -48,8 +48,8 @@ class Settings(BaseSettings):
     model_config = SettingsConfigDict(env_prefix="OO_", extra="ignore")
 
     kafka_bootstrap: str
-    kafka_security_protocol: Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"] = "PLAINTEXT"
-    kafka_sasl_mechanism: str = "SCRAM-SHA-512"
+    kafka_security_protocol: Protocol = "PLAINTEXT"
+    kafka_sasl_mechanism: Mechanism = "SCRAM-SHA-512"
     kafka_sasl_username: str = ""
     kafka_sasl_password: SecretStr = SecretStr("")
     kafka_ca_file: str | None = None
@@ -127,6 +127,10 @@ def main() -> None:
 
 
 async def _run(name: Name, settings: Settings) -> None:
+    try:
+        await check(settings.kafka_bootstrap, settings.security)
+    except Refused as error:
+        raise SystemExit(f"{name}: {error}") from None
     names = [topic.name for topic in topics(settings.topic_prefix).values()]
     ids = await topic_ids(settings.kafka_bootstrap, names, security=settings.security)
     process = _Process(name, settings, ids)

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial as bind
 from typing import Any, TypeVar
@@ -16,14 +16,13 @@ from typing import Any, TypeVar
 from confluent_kafka import (
     OFFSET_BEGINNING,
     Consumer,
-    ConsumerGroupTopicPartitions,
     KafkaError,
     KafkaException,
     Message,
     TopicCollection,
     TopicPartition,
 )
-from confluent_kafka.admin import AdminClient
+from confluent_kafka.admin import AdminClient, TopicDescription
 from confluent_kafka.admin._listoffsets import OffsetSpec
 
 from streams.record import Record
@@ -34,6 +33,27 @@ T = TypeVar("T")
 CONSUMED_AT_ONCE = 5_000
 _POLL_S = 0.1
 _REQUEST_TIMEOUT_S = 15.0
+_PASSING = frozenset(
+    (
+        KafkaError.BROKER_NOT_AVAILABLE,
+        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
+        KafkaError.COORDINATOR_NOT_AVAILABLE,
+        KafkaError.FENCED_LEADER_EPOCH,
+        KafkaError.KAFKA_STORAGE_ERROR,
+        KafkaError.LEADER_NOT_AVAILABLE,
+        KafkaError.NETWORK_EXCEPTION,
+        KafkaError.NOT_COORDINATOR,
+        KafkaError.NOT_LEADER_FOR_PARTITION,
+        KafkaError.OFFSET_NOT_AVAILABLE,
+        KafkaError.REPLICA_NOT_AVAILABLE,
+        KafkaError.REQUEST_TIMED_OUT,
+        KafkaError.UNKNOWN_LEADER_EPOCH,
+        KafkaError._ALL_BROKERS_DOWN,  # noqa: SLF001 (its public name)
+        KafkaError._TIMED_OUT,  # noqa: SLF001 (its public name)
+        KafkaError._TRANSPORT,  # noqa: SLF001 (its public name)
+    )
+)
+"""What Kafka says for a moment: of a partition just created or moved, and while a broker starts or wakes."""
 _EARLIEST = OffsetSpec.earliest()
 _LATEST = OffsetSpec.latest()
 
@@ -52,8 +72,9 @@ async def read_partition(
     Starts at the oldest record where retention has taken `start`. Raises KafkaException when Kafka cannot be read.
     """
     async with _open(bootstrap, security) as (client, call):
-        low, high = await call(
-            bind(client.get_watermark_offsets, TopicPartition(topic, partition), timeout=_REQUEST_TIMEOUT_S)
+        place = TopicPartition(topic, partition)
+        low, high = await _patiently(
+            lambda: call(bind(client.get_watermark_offsets, place, timeout=_REQUEST_TIMEOUT_S))
         )
         stop = high if end is None else min(end, high)
         at = max(start, low)
@@ -163,18 +184,25 @@ class Follower:
 async def topic_ids(bootstrap: str, names: Sequence[str], *, security: Security = PLAINTEXT) -> dict[str, bytes]:
     """Kafka's 16-byte ids of the topics; a recreated topic has another. Raises KeyError for one that is missing."""
     admin = _admin(bootstrap, security)  # Kept in a name: its answers die with it.
-    described = admin.describe_topics(TopicCollection(list(names)), request_timeout=_REQUEST_TIMEOUT_S)
-    ids: dict[str, bytes] = {}
-    for name, future in described.items():
-        try:
-            uuid = (await asyncio.wrap_future(future)).topic_id
-        except KafkaException as error:
-            if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
-                raise KeyError(name) from error
-            raise
-        most, least = uuid.get_most_significant_bits(), uuid.get_least_significant_bits()
-        ids[name] = most.to_bytes(8, "big", signed=True) + least.to_bytes(8, "big", signed=True)
-    return ids
+
+    async def ask() -> dict[str, bytes]:
+        described = admin.describe_topics(TopicCollection(list(names)), request_timeout=_REQUEST_TIMEOUT_S)
+        return {name: await _id_of(name, future) for name, future in described.items()}
+
+    return await _patiently(ask)
+
+
+async def _id_of(name: str, described: Future[Any]) -> bytes:
+    try:
+        uuid = (await asyncio.wrap_future(described)).topic_id
+    except KafkaException as error:
+        if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+            raise KeyError(name) from error
+        raise
+    most, least = uuid.get_most_significant_bits(), uuid.get_least_significant_bits()
+    high: bytes = most.to_bytes(8, "big", signed=True)
+    low: bytes = least.to_bytes(8, "big", signed=True)
+    return high + low
 
 
 async def start_offsets(bootstrap: str, topic: str, *, security: Security = PLAINTEXT) -> dict[int, int]:
@@ -190,49 +218,42 @@ async def end_offsets(bootstrap: str, topic: str, *, security: Security = PLAINT
 async def _offsets(bootstrap: str, topic: str, which: OffsetSpec, security: Security) -> dict[int, int]:
     admin = _admin(bootstrap, security)
     wanted = {TopicPartition(topic, number): which for number in await _partitions(admin, topic)}
-    deadline_s = time.monotonic() + _REQUEST_TIMEOUT_S
-    while True:
+
+    async def ask() -> dict[int, int]:
         found = admin.list_offsets(wanted, request_timeout=_REQUEST_TIMEOUT_S)
-        try:
-            return {at.partition: (await asyncio.wrap_future(future)).offset for at, future in found.items()}
-        except KafkaException as refused:
-            # A partition just created, or just moved, has no leader for a moment.
-            if time.monotonic() > deadline_s or not _passes(refused):
-                raise
-        await asyncio.sleep(_POLL_S)
+        return {at.partition: (await asyncio.wrap_future(future)).offset for at, future in found.items()}
+
+    return await _patiently(ask)
 
 
 async def committed(bootstrap: str, group: str, topic: str, *, security: Security = PLAINTEXT) -> dict[int, int | None]:
     """Committed offset of the group in each partition; None where it never committed."""
-    admin = _admin(bootstrap, security)
-    wanted = [TopicPartition(topic, number) for number in await _partitions(admin, topic)]
-    offsets: dict[int, int | None] = dict.fromkeys(at.partition for at in wanted)
+    wanted = [TopicPartition(topic, number) for number in await _partitions(_admin(bootstrap, security), topic)]
+    # Not the admin client's question: a coordinator that still loads, or has moved, crashes the process in librdkafka
+    # 2.12 to 2.16 (rd_kafka_cgrp_op without a group). A consumer asks again; one that never subscribes never joins.
+    async with _open(bootstrap, security, group=group) as (client, call):
+
+        async def ask() -> list[TopicPartition]:
+            answer: list[TopicPartition] = await call(bind(client.committed, wanted, timeout=_REQUEST_TIMEOUT_S))
+            for at in answer:
+                if at.error is not None:
+                    raise KafkaException(at.error)
+            return answer
+
+        found = await _patiently(ask)
+    return {at.partition: at.offset if at.offset >= 0 else None for at in found}
+
+
+async def _patiently(ask: Callable[[], Awaitable[T]]) -> T:
+    """What `ask` returns; asked again for a while where Kafka's answer is one of a moment (a start, a move, a wake)."""
     deadline_s = time.monotonic() + _REQUEST_TIMEOUT_S
     while True:
-        asked = admin.list_consumer_group_offsets(
-            [ConsumerGroupTopicPartitions(group, wanted)], request_timeout=_REQUEST_TIMEOUT_S
-        )
         try:
-            answer = await asyncio.wrap_future(asked[group])
+            return await ask()
         except KafkaException as refused:
-            if refused.args[0].code() == KafkaError.GROUP_ID_NOT_FOUND:
-                return offsets
-            # A broker that has just started reads its groups first.
-            if time.monotonic() > deadline_s or not _passes(refused):
+            if time.monotonic() > deadline_s or refused.args[0].code() not in _PASSING:
                 raise
-        else:
-            return offsets | {at.partition: at.offset for at in answer.topic_partitions if at.offset >= 0}
         await asyncio.sleep(_POLL_S)
-
-
-def _passes(error: KafkaException) -> bool:
-    return error.args[0].code() in (
-        KafkaError.NOT_LEADER_FOR_PARTITION,
-        KafkaError.LEADER_NOT_AVAILABLE,
-        KafkaError.COORDINATOR_LOAD_IN_PROGRESS,
-        KafkaError.COORDINATOR_NOT_AVAILABLE,
-        KafkaError.NOT_COORDINATOR,
-    )
 
 
 def _admin(bootstrap: str, security: Security) -> AdminClient:
@@ -241,9 +262,12 @@ def _admin(bootstrap: str, security: Security) -> AdminClient:
 
 
 async def _partitions(admin: AdminClient, topic: str) -> list[int]:
-    described = admin.describe_topics(TopicCollection([topic]), request_timeout=_REQUEST_TIMEOUT_S)
+    async def ask() -> TopicDescription:
+        described = admin.describe_topics(TopicCollection([topic]), request_timeout=_REQUEST_TIMEOUT_S)
+        return await asyncio.wrap_future(described[topic])
+
     try:
-        answer = await asyncio.wrap_future(described[topic])
+        answer = await _patiently(ask)
     except KafkaException as error:
         if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
             raise KeyError(topic) from error
@@ -254,12 +278,12 @@ async def _partitions(admin: AdminClient, topic: str) -> list[int]:
 Call = Callable[[Callable[[], T]], asyncio.Future[T]]
 
 
-def settings(bootstrap: str, security: Security) -> dict[str, Any]:
+def settings(bootstrap: str, security: Security, *, group: str = "oo-reader") -> dict[str, Any]:
     """librdkafka's, for reading without a group."""
     return {
         "bootstrap.servers": bootstrap,
         # Required by the library; never joined and never committed to.
-        "group.id": "oo-reader",
+        "group.id": group,
         "enable.auto.commit": False,
         "enable.auto.offset.store": False,
         "enable.partition.eof": True,
@@ -267,15 +291,17 @@ def settings(bootstrap: str, security: Security) -> dict[str, Any]:
         # As the live consumer reads; a hanging transaction must not hide an end.
         "isolation.level": "read_uncommitted",
         "fetch.wait.max.ms": 50,
+        # The first step of a back-off that doubles: a new client finds its broker in two of them.
+        "reconnect.backoff.ms": 10,
         "fetch.message.max.bytes": 4 * 1024 * 1024,
         **security.rdkafka(),
     }
 
 
 @asynccontextmanager
-async def _open(bootstrap: str, security: Security):  # type: ignore[no-untyped-def]
+async def _open(bootstrap: str, security: Security, *, group: str = "oo-reader"):  # type: ignore[no-untyped-def]
     """A client and a way to call it: its blocking calls run in one thread of its own, closing included."""
-    client = Consumer(settings(bootstrap, security))
+    client = Consumer(settings(bootstrap, security, group=group))
     thread = ThreadPoolExecutor(1, thread_name_prefix="reader")
     loop = asyncio.get_running_loop()
     try:

@@ -41,9 +41,9 @@ def until(done: Callable[[], bool], *, alive: AgentProcess | None = None) -> Non
 class Topics:
     """Topics and subjects under a prefix that nobody else uses."""
 
-    def __init__(self, servers: RunningStack) -> None:
+    def __init__(self, servers: RunningStack, *, bootstrap: str | None = None) -> None:
         self.prefix = f"t{uuid.uuid4().hex[:8]}."
-        self.bootstrap = servers.bootstrap
+        self.bootstrap = bootstrap or servers.bootstrap
         ensure_topics(self.bootstrap, self.prefix)
         self._names = {short: topic.name for short, topic in topics(self.prefix).items()}
         self._schemas = Schemas(servers.registry_url, self.prefix)
@@ -123,6 +123,11 @@ class AgentProcess:
 
     def running(self) -> bool:
         return self._process is not None and self._process.poll() is None
+
+    def wait(self) -> int:
+        """Its exit status, once it has ended by itself."""
+        assert self._process is not None
+        return self._process.wait(PATIENCE_S)
 
     def log(self) -> str:
         return self._log.read_text(encoding="utf-8", errors="replace")[-6000:]

@@ -118,10 +118,10 @@ class Line:
         create_topic(bootstrap, self.source, partitions=partitions)
         create_topic(bootstrap, self.sink, partitions=partitions, config=sink)
 
-    def start(self, worker_id: str = "w-0", **orders: Any) -> Worker:
+    def start(self, worker_id: str = "w-0", *, bootstrap: str | None = None, **orders: Any) -> Worker:
         worker = Worker(
             Orders(
-                bootstrap=self.bootstrap,
+                bootstrap=bootstrap or self.bootstrap,
                 group=self.group,
                 worker_id=worker_id,
                 source=self.source,

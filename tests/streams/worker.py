@@ -9,7 +9,7 @@ import asyncio
 import json
 import logging
 import sys
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +17,7 @@ from streams.app import create_app, run, serve
 from streams.partitions import Partitions
 from streams.producer import Producer
 from streams.record import Batch
+from streams.security import Security, check
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,7 @@ class Orders:
     stalled_after_s: float = 60.0
     commit_interval_s: float = 0.1
     delivery_timeout_ms: int = 8_000
+    security: dict[str, str] = field(default_factory=dict)
 
 
 def say(what: str, **fields: Any) -> None:
@@ -43,13 +45,16 @@ def say(what: str, **fields: Any) -> None:
 
 
 async def main(orders: Orders) -> None:
-    producer = Producer(orders.bootstrap, delivery_timeout_ms=orders.delivery_timeout_ms)
+    security = Security(**orders.security)  # type: ignore[arg-type]
+    await check(orders.bootstrap, security)
+    producer = Producer(orders.bootstrap, security=security, delivery_timeout_ms=orders.delivery_timeout_ms)
     app = create_app(
         orders.group,
         bootstrap=orders.bootstrap,
         data_dir=Path(orders.folder) / orders.worker_id,
         worker_id=orders.worker_id,
         producer=producer,
+        security=security,
         session_timeout_s=orders.session_timeout_s,
         commit_interval_s=orders.commit_interval_s,
     )

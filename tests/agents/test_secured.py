@@ -1,0 +1,73 @@
+"""A whole worker on a broker that asks for TLS and a password: it makes a tip, or says what to mend, and tells nobody."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from deploy.stack.running import RunningStack
+from tests.agents.build import task
+from tests.agents.process import AgentProcess, Topics, until
+from tests.streams.secure import USER, SecureBroker, secure_broker
+
+
+@pytest.fixture(scope="module")
+def broker(tmp_path_factory: pytest.TempPathFactory) -> Iterator[SecureBroker]:
+    with secure_broker(tmp_path_factory.mktemp("secured")) as broker:
+        yield broker
+
+
+@pytest.fixture
+def under(servers: RunningStack, broker: SecureBroker) -> Iterator[Topics]:
+    topics = Topics(servers, bootstrap=broker.bare)
+    yield topics
+    topics.close()
+
+
+def core(servers: RunningStack, under: Topics, broker: SecureBroker, folder: Path, **more: str) -> AgentProcess:
+    told = {
+        "OO_KAFKA_BOOTSTRAP": broker.sasl_ssl,
+        "OO_KAFKA_SECURITY_PROTOCOL": "SASL_SSL",
+        "OO_KAFKA_SASL_USERNAME": USER,
+        "OO_KAFKA_SASL_PASSWORD": broker.password,
+        "OO_KAFKA_CA_FILE": broker.ca_file,
+        **more,
+    }
+    return AgentProcess("core", servers, under, folder, told)
+
+
+def test_a_signal_becomes_a_tip_over_tls_and_sasl(
+    servers: RunningStack, under: Topics, broker: SecureBroker, tmp_path: Path
+) -> None:
+    worker = core(servers, under, broker, tmp_path).start()
+    try:
+        under.produce("signals", [task("1", title="Water the plants", priority=1)])
+        until(lambda: any(under.read("tips", partition=number) for number in range(8)), alive=worker)
+    finally:
+        assert worker.stop() == 0
+    assert broker.password not in worker.log()
+
+
+@pytest.mark.parametrize(
+    "told, mend",
+    [
+        ({"OO_KAFKA_SASL_PASSWORD": "not-the-password"}, "OO_KAFKA_SASL_PASSWORD"),
+        ({"OO_KAFKA_CA_FILE": "strangers.pem"}, "OO_KAFKA_CA_FILE"),
+        ({"OO_KAFKA_SASL_PASSWORD": ""}, "OO_KAFKA_SASL_PASSWORD"),
+    ],
+    ids=["a wrong password", "a stranger's certificate", "no password"],
+)
+def test_what_kafka_refuses_ends_the_worker_with_what_to_mend(
+    servers: RunningStack, under: Topics, broker: SecureBroker, tmp_path: Path, told: dict[str, str], mend: str
+) -> None:
+    if "OO_KAFKA_CA_FILE" in told:
+        told = {"OO_KAFKA_CA_FILE": str(broker.folder / told["OO_KAFKA_CA_FILE"])}
+    worker = core(servers, under, broker, tmp_path, **told).start()
+    until(lambda: not worker.running(), alive=worker)
+    log = worker.log()
+    assert worker.wait() == 1
+    assert log.startswith("core: ") and mend in log
+    assert "Traceback" not in log
+    assert broker.password not in log and "not-the-password" not in log
