@@ -17,13 +17,14 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import freshness, page, pipeline, recovery, throughput
+from tests.bench import freshness, page, pipeline, recovery, scale_out, throughput
 from tests.bench.result import Bench, Result
 
 BENCHES = {
     "freshness": ("Freshness: from a signal to its tip", freshness.measure),
     "throughput": ("Throughput: one fold on three engines", throughput.measure),
     "pipeline": ("The whole pipeline per core", pipeline.measure),
+    "scale_out": ("Scale out: more workers, and workers that come and go", scale_out.measure),
     "recovery": ("Recovery: rows rebuilt from their changelog", recovery.measure),
 }
 TITLES = {name: title for name, (title, _) in BENCHES.items()}

@@ -97,6 +97,24 @@ class Cores:
 
         _until(folded, "all is folded")
 
+    def until_passed(self) -> None:
+        """Wait until what stands in the topics now is folded and committed, whatever comes meanwhile."""
+        for name in ("signals", "journal"):
+            places = [(f"{self.stack.prefix}{name}", number) for number in range(PARTITIONS)]
+            offsets = self._view().offsets
+            ends = {place: offsets[place].end for place in places}
+
+            def passed(ends: dict[tuple[str, int], int] = ends) -> bool:
+                done = self._view().committed.get(self._group, {})
+                return all(done.get(place, 0) >= end for place, end in ends.items())
+
+            _until(passed, f"what stands in {name} is committed")
+
+    @property
+    def newest(self) -> Core:
+        """Who was started last."""
+        return self._all[-1]
+
     def close(self) -> None:
         for core in self._all:
             if core.process.poll() is None:
