@@ -36,10 +36,12 @@ def main() -> int:
     def say(line: str) -> None:
         console.print(f"{time.monotonic() - began_s:6.1f} s  {line}", markup=False)
 
-    results = run(rows, seed=options.seed, say=say, logs=options.logs)
+    results = []
+    for result in run(rows, seed=options.seed, say=say, logs=options.logs):
+        results.append(result)
+        if not options.no_write:
+            write([result], seed=options.seed)
     show(results, console)
-    if not options.no_write:
-        write(results, seed=options.seed)
     return 0 if all(result.kept for result in results) else 1
 
 

@@ -42,9 +42,8 @@ class Result:
         return not self.broken
 
 
-def run(rows: Sequence[Row], *, seed: int, say: Callable[[str], None], logs: Path | None = None) -> list[Result]:
+def run(rows: Sequence[Row], *, seed: int, say: Callable[[str], None], logs: Path | None = None) -> Iterator[Result]:
     """One result for each row, on one stack: what a fault left behind would show in those after it."""
-    results = []
     for supervised, kind in ((False, fresh_stack), (True, supervised_stack)):
         mine = [row for row in rows if row.supervised is supervised]
         if not mine:
@@ -54,9 +53,8 @@ def run(rows: Sequence[Row], *, seed: int, say: Callable[[str], None], logs: Pat
             for row in mine:
                 say(f"{row.id}: {row.what}")
                 result = run_row(row, stack, oracle, seed=seed)
-                results.append(result)
                 _tell(result, say)
-    return results
+                yield result
 
 
 @contextmanager
