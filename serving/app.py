@@ -52,7 +52,12 @@ def create_app(settings: Settings) -> FastAPI:
         spent = Spent(tips)
         hub = Hub(streams_max=settings.streams_max, streams_per_user_max=settings.streams_per_user_max)
         current = CurrentTips(settings.valkey_url, spent=spent, changed=hub.changed, metrics=metrics, now_ms=_now_ms)
-        log = Log(settings.kafka_bootstrap, registry_url=settings.registry_url, prefix=settings.topic_prefix)
+        log = Log(
+            settings.kafka_bootstrap,
+            registry_url=settings.registry_url,
+            prefix=settings.topic_prefix,
+            security=settings.security,
+        )
         keys = Keys(_fetch_keys(settings, local))
         past = None if settings.history_dsn is None else History(settings.history_dsn.get_secret_value())
         app.state.edge = Edge(

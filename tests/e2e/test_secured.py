@@ -1,4 +1,4 @@
-"""A whole worker on a broker that asks for TLS and a password: it makes a tip, or says what to mend, and tells nobody."""
+"""Worker and edge on a broker that asks for TLS and a password: they work, or say what to mend, and tell nobody."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 from deploy.stack.running import RunningStack
 from tests.agents.build import task
 from tests.agents.process import AgentProcess, Topics, until
+from tests.serving.edges import LiveEdge
 from tests.streams.secure import USER, SecureBroker, secure_broker
 
 
@@ -48,6 +49,30 @@ def test_a_signal_becomes_a_tip_over_tls_and_sasl(
     finally:
         assert worker.stop() == 0
     assert broker.password not in worker.log()
+
+
+def test_what_the_edge_accepts_stands_in_the_log_over_tls_and_sasl(
+    servers: RunningStack,
+    under: Topics,
+    broker: SecureBroker,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    secured = {
+        "kafka_bootstrap": broker.sasl_ssl,
+        "kafka_security_protocol": "SASL_SSL",
+        "kafka_sasl_username": USER,
+        "kafka_sasl_password": broker.password,
+        "kafka_ca_file": broker.ca_file,
+        "topic_prefix": under.prefix,
+    }
+    with LiveEdge(tmp_path, valkey_url=servers.valkey_url, stack=servers, **secured) as edge:
+        edge.until_ready()
+        with edge.client("ada") as client:
+            body = {"source": "test", "task_upserted": {"external_id": "1", "title": "Water the plants"}}
+            assert client.post("/v1/signals", json=body).status_code == 202
+    assert sum(len(under.read("signals", partition=number)) for number in range(8)) == 1
+    assert broker.password not in caplog.text
 
 
 @pytest.mark.parametrize(
