@@ -31,7 +31,7 @@ from streams.producer import Delivered, Producer
 from streams.reader import Follower
 from streams.record import Batch, Record
 from streams.store import Store
-from streams.table import Table
+from streams.table import Pairs, Table
 from streams.topics import Topic
 from streams.wire import payload
 from tables import ids
@@ -85,7 +85,7 @@ class Recommend:
         versions: Versions,
         open_store: Callable[[int], Store],
         rows_bounds: Callable[[int], Awaitable[tuple[int, int]]],
-        read_rows: Callable[[int, int, int], AsyncIterator[list[Record]]],
+        read_rows: Callable[[int, int, int], AsyncIterator[Pairs]],
         rows_follower: Follower,
         committed: Callable[[int], Awaitable[int | None]],
     ) -> None:

@@ -68,5 +68,6 @@ class Rows:
 async def read_rows(changelog: AsyncIterator[list[Record]], *, journal_id: bytes) -> dict[str, bytes]:
     """The rows that a whole changelog holds, as a worker with an empty disk finds them: for verify and `oo state`."""
     store = MemoryStore(head=head)
-    await merge(changelog, store, head=head, order=order_in(journal_id))
+    pairs = ([(record.key, record.value) for record in records] async for records in changelog)
+    await merge(pairs, store, head=head, order=order_in(journal_id))
     return {key.decode(): payload(value) for key, value in store.values() if key != MARKS_KEY}

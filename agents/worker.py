@@ -17,7 +17,6 @@ import logging
 import sys
 from collections.abc import AsyncIterator, Callable
 from contextlib import AsyncExitStack
-from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -30,10 +29,11 @@ from streams.app import create_app, run, serve
 from streams.frames import RegistryError, Schemas
 from streams.partitions import Partitions
 from streams.producer import Producer
-from streams.reader import Follower, Tail, committed, end_offsets, read_partition, start_offsets, topic_ids
+from streams.reader import Follower, Tail, committed, end_offsets, read_partition, read_values, start_offsets, topic_ids
 from streams.record import Record
 from streams.security import Mechanism, Protocol, Refused, Security, check
 from streams.store import MemoryStore, Store
+from streams.table import Pairs
 from streams.topics import Topic, group, topics
 
 Name = Literal["core", "publish", "record"]
@@ -193,6 +193,10 @@ async def _core(process: _Process, stack: AsyncExitStack) -> list[Partitions]:
         low = await start_offsets(where, rows, security=settings.security)
         return low[number], (await end_offsets(where, rows, security=settings.security))[number]
 
+    def read_rows(number: int, start: int, end: int) -> AsyncIterator[Pairs]:
+        where, rows = settings.kafka_bootstrap, table["rows"].name
+        return read_values(where, rows, number, start=start, end=end, security=settings.security)
+
     folding = recommend.Recommend(
         topics=table,
         journal_id=process.id_of("journal"),
@@ -202,7 +206,7 @@ async def _core(process: _Process, stack: AsyncExitStack) -> list[Partitions]:
         versions=versions,
         open_store=_stores(process),
         rows_bounds=rows_bounds,
-        read_rows=partial(process.read, table["rows"]),
+        read_rows=read_rows,
         rows_follower=Follower(settings.kafka_bootstrap, table["rows"].name, security=settings.security),
         committed=committed_at,
     )

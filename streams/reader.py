@@ -71,6 +71,27 @@ async def read_partition(
 
     Starts at the oldest record where retention has taken `start`. Raises KafkaException when Kafka cannot be read.
     """
+    async for messages in _read(bootstrap, topic, partition, start=start, end=end, security=security):
+        yield [_record(message) for message in messages]
+
+
+async def read_values(
+    bootstrap: str,
+    topic: str,
+    partition: int,
+    *,
+    start: int = 0,
+    end: int | None = None,
+    security: Security = PLAINTEXT,
+) -> AsyncIterator[list[tuple[bytes | None, bytes | None]]]:
+    """As `read_partition`, keys and values only: a third of the work."""
+    async for messages in _read(bootstrap, topic, partition, start=start, end=end, security=security):
+        yield [(message.key(), message.value()) for message in messages]
+
+
+async def _read(
+    bootstrap: str, topic: str, partition: int, *, start: int, end: int | None, security: Security
+) -> AsyncIterator[list[Message]]:
     async with _open(bootstrap, security) as (client, call):
         place = TopicPartition(topic, partition)
         low, high = await _patiently(
@@ -82,15 +103,17 @@ async def read_partition(
             return
         await call(bind(client.assign, [TopicPartition(topic, partition, at)]))
         while at < stop:
-            records: list[Record] = []
-            for message in await call(bind(client.consume, CONSUMED_AT_ONCE, _POLL_S)):
-                # The end mark carries the next offset: past compacted records and transaction markers.
-                offset = _checked_offset(message)
-                at = offset if message.error() else offset + 1
-                if not message.error() and offset < stop:
-                    records.append(_record(message))
-            if records:
-                yield records
+            messages: list[Message] = await call(bind(client.consume, CONSUMED_AT_ONCE, _POLL_S))
+            for message in messages:
+                if message.error() is not None:
+                    # The end mark carries the next offset: past compacted records and transaction markers.
+                    at = _checked_offset(message)
+            found = [message for message in messages if message.error() is None]
+            if found:
+                at = max(at, _checked_offset(found[-1]) + 1)
+                if at > stop:
+                    found = [message for message in found if _checked_offset(message) < stop]
+                yield found
 
 
 class Tail:

@@ -38,7 +38,9 @@ HELD_MAX = 10_000
 recovery."""
 
 Produce = Callable[[bytes, bytes], "asyncio.Future[Delivered]"]
-Read = Callable[[int], AsyncIterator[list[Record]]]
+Pairs = Sequence["tuple[bytes | None, bytes | None]"]
+"""Keys and values of some records, in their order."""
+Read = Callable[[int], AsyncIterator[Pairs]]
 Side = Callable[[Mapping[bytes, "bytes | None"]], Mapping[bytes, bytes]]
 
 
@@ -190,7 +192,7 @@ class Table:
 
 
 async def merge(
-    changelog: AsyncIterator[list[Record]],
+    changelog: AsyncIterator[Pairs],
     store: Store,
     *,
     head: Head,
@@ -203,10 +205,17 @@ async def merge(
     """
     behind: set[bytes] = set()
     count, new = 0, store.checkpoint is None
+    known: dict[bytes, int] = {}
+    """Orders of what is in a new store: cheaper for a while than to ask it about every key."""
     async for records in changelog:
         count += len(records)
         for at in range(0, len(records), MERGED_AT_ONCE):
-            changes = _greatest(records[at : at + MERGED_AT_ONCE], store, behind, head=head, order=order)
+            some = records[at : at + MERGED_AT_ONCE]
+            if not new:
+                keys = [key for key, _ in some if key is not None]
+                fronts = zip(keys, store.heads(keys), strict=True)
+                known = {key: order(front) for key, front in fronts if front is not None}
+            changes = _greatest(some, known, behind, head=head, order=order)
             if new:
                 store.load(changes)
             elif changes:
@@ -216,29 +225,26 @@ async def merge(
 
 
 def _greatest(
-    records: Sequence[Record], store: Store, behind: set[bytes], *, head: Head, order: Callable[[bytes], int]
+    records: Pairs, known: dict[bytes, int], behind: set[bytes], *, head: Head, order: Callable[[bytes], int]
 ) -> dict[bytes, bytes | None]:
-    """What these records change in the store; notes in `behind` whose last record is not their greatest."""
-    keys = [record.key for record in records if record.key is not None]
-    assert len(keys) == len(records), "a changelog is keyed"
-    orders = {key: order(found) for key, found in zip(keys, store.heads(keys), strict=True) if found is not None}
-    fresh: dict[bytes, bytes | None] = {}
-    for key, record in zip(keys, records, strict=True):
-        value = record.value
+    """What these records change where orders are as `known`, which is kept up; `behind` as `merge` returns it."""
+    changes: dict[bytes, bytes | None] = {}
+    for key, value in records:
+        assert key is not None, "a changelog is keyed"
         if value is None:
-            fresh[key] = None
-            orders.pop(key, None)
+            changes[key] = None
+            known.pop(key, None)
             behind.discard(key)
             continue
         its = order(head(value))
-        standing = orders.get(key)
+        standing = known.get(key)
         if standing is not None and its < standing:
             behind.add(key)
             continue
         behind.discard(key)
         if its != standing:
-            fresh[key], orders[key] = value, its
-    return fresh
+            changes[key], known[key] = value, its
+    return changes
 
 
 def _acknowledged(answer: asyncio.Future[Delivered]) -> bool:

@@ -22,7 +22,7 @@ from agents.rows import head
 from agents.versions import Versions
 from streams import producer
 from streams.frames import Schemas
-from streams.reader import CONSUMED_AT_ONCE, Follower, end_offsets, read_partition, settings, start_offsets, topic_ids
+from streams.reader import CONSUMED_AT_ONCE, Follower, end_offsets, read_values, settings, start_offsets, topic_ids
 from streams.rocks import Rocks
 from streams.security import PLAINTEXT
 from streams.store import MemoryStore, Store
@@ -141,9 +141,7 @@ async def ours(
         versions=Versions(schemas=schemas, mac_key=bytes(32)),
         open_store=open_store,
         rows_bounds=bounds,
-        read_rows=lambda number, start, end: read_partition(
-            bootstrap, table["rows"].name, number, start=start, end=end
-        ),
+        read_rows=lambda number, start, end: read_values(bootstrap, table["rows"].name, number, start=start, end=end),
         rows_follower=Follower(bootstrap, table["rows"].name),
         committed=committed,
     )
