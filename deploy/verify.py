@@ -7,24 +7,23 @@ It only reads.
 from __future__ import annotations
 
 import asyncio
-import hashlib
-from collections.abc import AsyncIterator, Callable
+import os
+from collections.abc import Callable
+from contextlib import aclosing
 from dataclasses import dataclass, field
 
 import psycopg
 from google.protobuf.message import Message
 from psycopg import sql
 
-from agents.fold import Partition, entry_of
 from agents.reward import config_hash
-from agents.rows import read_rows
 from agents.step import InForce
 from agents.versions import prior
 from connectors.valkey import TipStore
-from oo.v1 import decision_pb2, journal_pb2, outcome_pb2, policy_pb2
-from streams.frames import BadFrame, Schemas
+from deploy.refold import Differences, Journal, Part, compare_parts, digest
+from oo.v1 import decision_pb2, outcome_pb2, policy_pb2
+from streams.frames import Schemas
 from streams.reader import committed, end_offsets, read_partition, topic_ids
-from streams.record import Record
 from streams.security import PLAINTEXT, Security
 from streams.topics import Topic, group, topics
 
@@ -32,7 +31,6 @@ SETTLE_S = 120.0
 """How long to wait for the workers to have taken what stands in the topics."""
 TRIES = 5
 """A stack in use moves on while it is read; a difference counts only if the journal stood still."""
-SHOWN_MAX = 50
 
 READERS = {"journal": "core", "tips": "publish", "decisions": "record", "outcomes": "record"}
 
@@ -65,32 +63,22 @@ class Report:
     differences: int = 0
     shown: list[str] = field(default_factory=list)
 
-    def differ(self, what: str) -> None:
-        """Count one difference; the first 50 are kept in words."""
-        self.differences += 1
-        if len(self.shown) < SHOWN_MAX:
-            self.shown.append(what)
 
-
-@dataclass(slots=True)
-class _Expected:
-    """What the fold says must be out there."""
-
-    rows: dict[str, bytes] = field(default_factory=dict)
-    decisions: dict[str, bytes] = field(default_factory=dict)
-    outcomes: dict[str, bytes] = field(default_factory=dict)
-    tips: dict[str, decision_pb2.Tip] = field(default_factory=dict)
-
-
-async def verify(live: Live, *, progress: Callable[[int, int], None] = lambda _done, _total: None) -> Report:
+async def verify(
+    live: Live,
+    *,
+    processes: int = os.cpu_count() or 1,
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
+) -> Report:
     """Compare, once the workers have caught up. `progress(done, total)` counts journal records.
 
-    Raises NotSettled where they do not catch up, or the journal grows faster than it can be read.
+    Partitions are folded in processes of their own, one per core by default. Raises NotSettled where the workers do
+    not catch up, or the journal grows faster than it can be read.
     """
     table = topics(live.prefix)
     for _ in range(TRIES):
         ends = await _settled(live, table)
-        report = await _compare(live, table, ends, progress)
+        report = await _compare(live, table, ends, processes, progress)
         if (
             report.differences == 0
             or await end_offsets(live.bootstrap, table["journal"].name, security=live.security) == ends
@@ -100,64 +88,36 @@ async def verify(live: Live, *, progress: Callable[[int, int], None] = lambda _d
 
 
 async def _compare(
-    live: Live, table: dict[str, Topic], ends: dict[int, int], progress: Callable[[int, int], None]
+    live: Live, table: dict[str, Topic], ends: dict[int, int], processes: int, progress: Callable[[int, int], None]
 ) -> Report:
-    report, expected, schemas = Report(), _Expected(), Schemas.offline(live.prefix)
-    journal_id = (await topic_ids(live.bootstrap, [table["journal"].name], security=live.security))[
-        table["journal"].name
-    ]
-    versions = await _versions(live, table, schemas)
+    report, expected = Report(), Part()
+    name = table["journal"].name
+    journal = Journal(
+        bootstrap=live.bootstrap,
+        prefix=live.prefix,
+        security=live.security,
+        topic_id=(await topic_ids(live.bootstrap, [name], security=live.security))[name],
+        versions=await _versions(live, table),
+    )
     total = sum(ends.values())
-    for number, end in sorted(ends.items()):
-        rows: dict[str, bytes] = {}
-        state = Partition(partition=number, versions=versions, rows=rows)
-        async for records in _read(live, table["journal"], number, end):
-            for record in records:
-                try:
-                    journal = schemas.unframe("journal", record.value)
-                    assert isinstance(journal, journal_pb2.JournalRecord)
-                    entry = entry_of(record, journal, topic_id=journal_id)
-                except (BadFrame, UnicodeDecodeError):
-                    continue  # No journal record: the worker has made it a dead letter, and folds on.
-                outputs = state.apply(entry)
-                state.settle()
-                if outputs.decision is not None and outputs.tip is not None:
-                    expected.decisions[outputs.decision.decision_id] = _digest(outputs.decision)
-                    expected.tips[outputs.tip.user_id] = outputs.tip
-                for outcome in outputs.outcomes:
-                    expected.outcomes[outcome.outcome_id] = _digest(outcome)
-            report.records += len(records)
-            progress(report.records, total)
-            await asyncio.sleep(0)
-        expected.rows |= rows
-        await _compare_rows(live, table, number, rows, journal_id, report)
-    report.rows, report.decisions = len(expected.rows), len(expected.decisions)
+
+    def read(records: int) -> None:
+        report.records += records
+        progress(report.records, total)
+
+    async with aclosing(compare_parts(journal, ends, processes=processes, progress=read)) as parts:
+        async for part in parts:
+            expected.add(part)
+    report.rows, report.decisions = expected.rows, len(expected.decisions)
     report.outcomes, report.tips = len(expected.outcomes), len(expected.tips)
-    await _compare_postgres(live, expected, report)
-    await _compare_valkey(live, expected, report)
+    found = expected.differences
+    await _compare_postgres(live, expected, found)
+    await _compare_valkey(live, expected, found)
+    report.differences, report.shown = found.n, found.shown
     return report
 
 
-async def _compare_rows(
-    live: Live,
-    table: dict[str, Topic],
-    number: int,
-    expected: dict[str, bytes],
-    journal_id: bytes,
-    report: Report,
-) -> None:
-    found = await read_rows(_read(live, table["rows"], number, None), journal_id=journal_id)
-    for user_id in sorted(expected.keys() | found.keys()):
-        mine, theirs = expected.get(user_id), found.get(user_id)
-        if mine == theirs:
-            continue
-        if mine is None or theirs is None:
-            report.differ(f"row of {user_id}: only {'live' if mine is None else 'in the fold'}")
-        else:
-            report.differ(f"row of {user_id}: {len(mine)} bytes in the fold, {len(theirs)} live, not the same")
-
-
-async def _compare_postgres(live: Live, expected: _Expected, report: Report) -> None:
+async def _compare_postgres(live: Live, expected: Part, found: Differences) -> None:
     kinds: tuple[tuple[str, dict[str, bytes], type[Message]], ...] = (
         ("decision", expected.decisions, decision_pb2.Decision),
         ("outcome", expected.outcomes, outcome_pb2.Outcome),
@@ -169,17 +129,17 @@ async def _compare_postgres(live: Live, expected: _Expected, report: Report) -> 
                 await cursor.execute(_select(name, message=True))
                 async for key, message in cursor:
                     if key not in ids:
-                        report.differ(f"{name} {key}: in PostgreSQL, not in the fold")
+                        found.add(f"{name} {key}: in PostgreSQL, not in the fold")
                         continue
                     seen += 1
-                    if _digest(kind.FromString(message)) != ids[key]:
-                        report.differ(f"{name} {key}: not the same in PostgreSQL and in the fold")
+                    if digest(kind.FromString(message)) != ids[key]:
+                        found.add(f"{name} {key}: not the same in PostgreSQL and in the fold")
             if seen < len(ids):
                 async with connection.cursor() as cursor:
                     await cursor.execute(_select(name, message=False))
                     there = {key for (key,) in await cursor.fetchall()}
                 for key in sorted(ids.keys() - there):
-                    report.differ(f"{name} {key}: in the fold, missing in PostgreSQL")
+                    found.add(f"{name} {key}: in the fold, missing in PostgreSQL")
 
 
 def _select(name: str, *, message: bool) -> sql.Composed:
@@ -187,18 +147,15 @@ def _select(name: str, *, message: bool) -> sql.Composed:
     return sql.SQL("SELECT {} FROM {}").format(sql.SQL(", ").join(columns), sql.Identifier("recommender", f"{name}s"))
 
 
-async def _compare_valkey(live: Live, expected: _Expected, report: Report) -> None:
+async def _compare_valkey(live: Live, expected: Part, found: Differences) -> None:
     store = TipStore(live.valkey_url)
     try:
-        for user_id, tip in sorted(expected.tips.items()):
+        for user_id, (offset, said) in sorted(expected.tips.items()):
             standing = await store.read(user_id)
             if standing is None:
-                report.differ(f"tip of {user_id}: in the fold, missing in Valkey")
-            elif _digest(standing.tip) != _digest(tip):
-                report.differ(
-                    f"tip of {user_id}: Valkey serves journal offset {standing.offset}, "
-                    f"the fold says {tip.journal.offset}"
-                )
+                found.add(f"tip of {user_id}: in the fold, missing in Valkey")
+            elif digest(standing.tip) != said:
+                found.add(f"tip of {user_id}: Valkey serves journal offset {standing.offset}, the fold says {offset}")
     finally:
         await store.close()
 
@@ -226,9 +183,9 @@ async def _lag(live: Live, topic: Topic, reader: str) -> int:
     return sum(end - (taken.get(number) or 0) for number, end in ends.items())
 
 
-async def _versions(live: Live, table: dict[str, Topic], schemas: Schemas) -> dict[str, InForce]:
-    versions = {"": prior(mac_key=live.mac_key)}
-    async for records in _read(live, table["policies"], 0, None):
+async def _versions(live: Live, table: dict[str, Topic]) -> dict[str, InForce]:
+    schemas, versions = Schemas.offline(live.prefix), {"": prior(mac_key=live.mac_key)}
+    async for records in read_partition(live.bootstrap, table["policies"].name, 0, security=live.security):
         for record in records:
             if record.value is None:
                 continue
@@ -238,11 +195,3 @@ async def _versions(live: Live, table: dict[str, Topic], schemas: Schemas) -> di
                 version=version, mac_key=live.mac_key, config_hash=config_hash(version.config)
             )
     return versions
-
-
-def _read(live: Live, topic: Topic, number: int, end: int | None) -> AsyncIterator[list[Record]]:
-    return read_partition(live.bootstrap, topic.name, number, end=end, security=live.security)
-
-
-def _digest(message: Message) -> bytes:
-    return hashlib.blake2b(message.SerializeToString(deterministic=True), digest_size=16).digest()

@@ -60,9 +60,14 @@ def main() -> None:
 
 
 def live(life: Life, *, seed: int = 1) -> row_pb2.UserRow:
-    """The row after those days: imports on the first, then tasks that come and go, tips that are seen and reacted to."""
+    """The row after those days."""
+    return lived(life, seed=seed).now
+
+
+def lived(life: Life, *, seed: int = 1, user: str = "0b9c6f2e-8f0a-4f63-9a53-0d5a9e2f7c11") -> Person:
+    """Somebody after those days: imports on the first, then tasks that come and go, tips that are seen and reacted to."""
     chance = random.Random(seed)
-    somebody = Person(user="0b9c6f2e-8f0a-4f63-9a53-0d5a9e2f7c11", time_ms=START_MS, offset=40_000)
+    somebody = Person(user=user, time_ms=START_MS, offset=40_000)
     numbers = iter(range(1_000_000))
 
     def told(signal: Message, *, after_ms: int = 20) -> None:
@@ -105,7 +110,7 @@ def live(life: Life, *, seed: int = 1) -> row_pb2.UserRow:
             done = chance.choice(somebody.now.tasks)
             told(completed(done.external_id, user=somebody.user))
             add_task()
-    return somebody.now
+    return somebody
 
 
 def _react(somebody: Person, kind: str, every_ms: int, number: int) -> None:

@@ -1,0 +1,228 @@
+"""Folds the journal again, its partitions shared out among processes, and holds each one's rows against the live ones.
+
+What a partition says must be in PostgreSQL and Valkey comes back in digests. It only reads, and knows no other server
+than Kafka.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import multiprocessing
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from multiprocessing.connection import Connection
+from signal import SIG_IGN, SIGINT, signal
+
+from google.protobuf.message import Message
+
+from agents.fold import Partition, entry_of
+from agents.rows import read_rows
+from agents.step import Entry, InForce, Outputs
+from oo.v1 import journal_pb2
+from streams.frames import BadFrame, Schemas
+from streams.reader import read_partition
+from streams.record import Record
+from streams.security import Security
+from streams.topics import topics
+
+SHOWN_MAX = 50
+
+
+class RefoldError(Exception):
+    """A process that folds partitions ended without having done so."""
+
+
+@dataclass(frozen=True, slots=True)
+class Journal:
+    """Where it is, and what its marks mean: all that a process of its own has to be given."""
+
+    bootstrap: str
+    prefix: str
+    security: Security
+    topic_id: bytes
+    versions: Mapping[str, InForce]
+
+
+@dataclass(slots=True)
+class Differences:
+    """How many there are; the first 50 are kept in words."""
+
+    n: int = 0
+    shown: list[str] = field(default_factory=list)
+
+    def add(self, what: str) -> None:
+        """Counts one."""
+        self.n += 1
+        if len(self.shown) < SHOWN_MAX:
+            self.shown.append(what)
+
+
+@dataclass(slots=True)
+class Part:
+    """What one partition's fold says must be out there, and where its rows differ from the live ones."""
+
+    rows: int = 0
+    differences: Differences = field(default_factory=Differences)
+    decisions: dict[str, bytes] = field(default_factory=dict)
+    outcomes: dict[str, bytes] = field(default_factory=dict)
+    """Digests by id."""
+    tips: dict[str, tuple[int, bytes]] = field(default_factory=dict)
+    """Journal offset and digest by user."""
+
+    def take(self, outputs: Outputs) -> None:
+        """Notes what followed from one record."""
+        decision, tip = outputs.decision, outputs.tip
+        if decision is not None and tip is not None:
+            self.decisions[decision.decision_id] = digest(decision)
+            self.tips[tip.user_id] = tip.journal.offset, digest(tip)
+        for outcome in outputs.outcomes:
+            self.outcomes[outcome.outcome_id] = digest(outcome)
+
+    def add(self, other: Part) -> None:
+        """Takes another partition's in."""
+        self.rows += other.rows
+        self.differences.n += other.differences.n
+        self.differences.shown = [*self.differences.shown, *other.differences.shown][:SHOWN_MAX]
+        self.decisions |= other.decisions
+        self.outcomes |= other.outcomes
+        self.tips |= other.tips
+
+
+def digest(message: Message) -> bytes:
+    """Sixteen bytes over a message's deterministic bytes."""
+    return hashlib.blake2b(message.SerializeToString(deterministic=True), digest_size=16).digest()
+
+
+def entries_of(records: list[Record], *, schemas: Schemas, topic_id: bytes) -> Iterator[Entry]:
+    """The journal records; what is none is passed over, as the worker does with a dead letter."""
+    for record in records:
+        try:
+            journal = schemas.unframe("journal", record.value)
+            assert isinstance(journal, journal_pb2.JournalRecord)
+            entry = entry_of(record, journal, topic_id=topic_id)
+        except (BadFrame, UnicodeDecodeError):
+            continue
+        yield entry
+
+
+async def fold_part(
+    journal: Journal, number: int, *, end: int, progress: Callable[[int], None]
+) -> tuple[Part, dict[str, bytes]]:
+    """Folds one partition up to an offset; `progress` is told how many records were read since it was last called."""
+    schemas, part, rows = Schemas.offline(journal.prefix), Part(), dict[str, bytes]()
+    state = Partition(partition=number, versions=journal.versions, rows=rows)
+    async for records in _read(journal, "journal", number, end=end):
+        for entry in entries_of(records, schemas=schemas, topic_id=journal.topic_id):
+            part.take(state.apply(entry))
+        state.settle()
+        progress(len(records))
+    part.rows = len(rows)
+    return part, rows
+
+
+async def compare_part(journal: Journal, number: int, *, end: int, progress: Callable[[int], None]) -> Part:
+    """Folds one partition, and holds its rows against what the changelog makes of them."""
+    part, mine = await fold_part(journal, number, end=end, progress=progress)
+    live = await read_rows(_read(journal, "rows", number), journal_id=journal.topic_id)
+    for user_id in sorted(mine.keys() | live.keys()):
+        if user_id not in mine or user_id not in live:
+            part.differences.add(f"row of {user_id}: only {'live' if user_id in live else 'in the fold'}")
+        elif mine[user_id] != live[user_id]:
+            sizes = f"{len(mine[user_id])} bytes in the fold, {len(live[user_id])} live"
+            part.differences.add(f"row of {user_id}: {sizes}, not the same")
+    return part
+
+
+async def compare_parts(
+    journal: Journal, ends: Mapping[int, int], *, processes: int, progress: Callable[[int], None]
+) -> AsyncGenerator[Part, None]:
+    """Does that for every partition, in at most so many processes at a time; parts come as they are done.
+
+    No process outlives this: they end when the iteration does, and when this process is gone they cannot report and
+    end too. Raises RefoldError for one that fails.
+    """
+    shares = share_out(ends, processes)
+    said: asyncio.Queue[int | Part | RefoldError] = asyncio.Queue()
+    tasks = [asyncio.create_task(_listen(journal, share, said)) for share in shares]
+    try:
+        left = sum(len(share) for share in shares)
+        while left:
+            one = await said.get()
+            if isinstance(one, RefoldError):
+                raise one
+            if isinstance(one, Part):
+                left -= 1
+                yield one
+            else:
+                progress(one)
+    finally:
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def share_out(ends: Mapping[int, int], processes: int) -> list[list[tuple[int, int]]]:
+    """Partitions with their ends in as many shares, the longest first and always to the share that holds least.
+
+    >>> share_out({0: 5, 1: 9, 2: 3, 3: 1}, 2)
+    [[(1, 9)], [(0, 5), (2, 3), (3, 1)]]
+    """
+    shares: list[list[tuple[int, int]]] = [[] for _ in range(min(processes, len(ends)))]
+    for number, end in sorted(ends.items(), key=lambda one: -one[1]):
+        min(shares, key=lambda share: sum(records for _, records in share)).append((number, end))
+    return shares
+
+
+async def _listen(
+    journal: Journal, share: list[tuple[int, int]], said: asyncio.Queue[int | Part | RefoldError]
+) -> None:
+    left = len(share)
+    async with _child(journal, share) as (connection, readable):
+        while left:
+            await readable.wait()
+            readable.clear()
+            try:
+                while left and connection.poll():
+                    one = connection.recv()
+                    said.put_nowait(one)
+                    left -= not isinstance(one, int)
+            except EOFError:
+                said.put_nowait(RefoldError("a process that folds the journal ended on its way"))
+                return
+
+
+@asynccontextmanager
+async def _child(journal: Journal, share: list[tuple[int, int]]) -> AsyncIterator[tuple[Connection, asyncio.Event]]:
+    # Spawned: a fork would take over the threads' locks of this process, librdkafka's among them.
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe(duplex=False)
+    process = context.Process(target=_work, args=(theirs, journal, share), daemon=True)
+    process.start()
+    theirs.close()
+    readable, loop = asyncio.Event(), asyncio.get_running_loop()
+    loop.add_reader(ours.fileno(), readable.set)
+    try:
+        yield ours, readable
+    finally:
+        loop.remove_reader(ours.fileno())
+        process.kill()  # It only reads.
+        process.join()
+        ours.close()
+
+
+def _work(said: Connection, journal: Journal, share: list[tuple[int, int]]) -> None:
+    """A process's life."""
+    signal(SIGINT, SIG_IGN)  # Ctrl-C reaches every process of a terminal; the first one ends the others.
+    with suppress(BrokenPipeError):  # Nobody listens any more.
+        try:
+            for number, end in share:
+                said.send(asyncio.run(compare_part(journal, number, end=end, progress=said.send)))
+        except Exception as error:  # noqa: BLE001 - the process's edge: whoever listens says it
+            said.send(RefoldError(f"{type(error).__name__}: {error}"))
+
+
+def _read(journal: Journal, topic: str, number: int, *, end: int | None = None) -> AsyncIterator[list[Record]]:
+    name = topics(journal.prefix)[topic].name
+    return read_partition(journal.bootstrap, name, number, end=end, security=journal.security)

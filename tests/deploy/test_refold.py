@@ -1,0 +1,167 @@
+"""The journal folded again in processes of its own: over real topics with a prefix of their own, no worker near."""
+
+from __future__ import annotations
+
+import asyncio
+import multiprocessing
+import uuid
+from collections.abc import Iterator
+from contextlib import aclosing
+from dataclasses import dataclass, field
+
+import pytest
+from confluent_kafka import Producer
+from confluent_kafka.admin import AdminClient, NewTopic
+
+from deploy.refold import Differences, Journal, Part, RefoldError, compare_parts, fold_part
+from deploy.stack.running import RunningStack
+from oo.v1 import journal_pb2, row_pb2
+from streams.frames import Schemas
+from streams.reader import end_offsets, topic_ids
+from streams.security import PLAINTEXT
+from streams.topics import PARTITIONS, topics
+from tests.agents.build import PRIOR, Person, task
+
+USERS = tuple(f"user-{number}" for number in range(2 * PARTITIONS))
+SCHEMAS = Schemas.offline()
+
+
+@dataclass
+class Topics:
+    """A journal and its changelog."""
+
+    bootstrap: str
+    prefix: str = field(default_factory=lambda: f"{uuid.uuid4().hex[:8]}.")
+
+    @property
+    def journal(self) -> Journal:
+        name = topics(self.prefix)["journal"].name
+        topic_id = asyncio.run(topic_ids(self.bootstrap, [name]))[name]
+        return Journal(
+            bootstrap=self.bootstrap, prefix=self.prefix, security=PLAINTEXT, topic_id=topic_id, versions={"": PRIOR}
+        )
+
+    def write(self, topic: str, *records: tuple[bytes | None, bytes | None, int]) -> None:
+        """(key, value, partition) each."""
+        client = Producer({"bootstrap.servers": self.bootstrap})
+        for key, value, partition in records:
+            client.produce(topics(self.prefix)[topic].name, value, key, partition)
+        assert client.flush(30) == 0
+
+    def live(self) -> None:
+        """Some signals of each user."""
+        for number, user in enumerate(USERS):
+            somebody = Person(user=user)
+            for external_id in "abc":
+                somebody.take(task(external_id, user=user))
+            self.write("journal", *(journaled(entry.record, user, number) for entry, _ in somebody.log))
+
+    def compare(self, *, processes: int) -> Part:
+        """All partitions' parts in one."""
+        return asyncio.run(self._compare(processes=processes))
+
+    async def _compare(self, *, processes: int) -> Part:
+        whole, journal = Part(), await asyncio.to_thread(lambda: self.journal)
+        async with aclosing(compare_parts(journal, await self.ends(), processes=processes, progress=_unheard)) as parts:
+            async for part in parts:
+                whole.add(part)
+        return whole
+
+    async def ends(self) -> dict[int, int]:
+        return await end_offsets(self.bootstrap, topics(self.prefix)["journal"].name)
+
+    def rows(self) -> dict[str, bytes]:
+        """What the fold makes of the journal."""
+
+        async def fold(journal: Journal) -> dict[str, bytes]:
+            rows: dict[str, bytes] = {}
+            for number, end in (await self.ends()).items():
+                rows |= (await fold_part(journal, number, end=end, progress=_unheard))[1]
+            return rows
+
+        return asyncio.run(fold(self.journal))
+
+
+def journaled(record: journal_pb2.JournalRecord, user: str, number: int) -> tuple[bytes, bytes, int]:
+    return user.encode(), SCHEMAS.frame("journal", record), number % PARTITIONS
+
+
+def changed(user: str, row: bytes) -> tuple[bytes, bytes, int]:
+    return user.encode(), SCHEMAS.frame("rows", row_pb2.UserRow.FromString(row)), USERS.index(user) % PARTITIONS
+
+
+def _unheard(_: int) -> None:
+    pass
+
+
+@pytest.fixture
+def own(servers: RunningStack) -> Iterator[Topics]:
+    own = Topics(servers.bootstrap)
+    admin = AdminClient({"bootstrap.servers": own.bootstrap})
+    names = [topics(own.prefix)[name].name for name in ("journal", "rows")]
+    for created in admin.create_topics([NewTopic(name, PARTITIONS, 1) for name in names]).values():
+        created.result()
+    yield own
+    for deleted in admin.delete_topics(names).values():
+        deleted.result()
+
+
+@pytest.mark.parametrize("processes", [1, 3])
+def test_every_planted_difference_is_found_in_any_number_of_processes(own: Topics, processes: int) -> None:
+    own.live()
+    rows = own.rows()
+    torn = row_pb2.UserRow.FromString(rows["user-3"])
+    torn.tasks[0].title = "Something else"
+    live = {**rows, "user-3": torn.SerializeToString()}
+    del live["user-12"]
+    own.write("rows", *(changed(user, row) for user, row in live.items()))
+    ghost = row_pb2.UserRow.FromString(rows["user-5"])
+    ghost.user_id = "ghost"
+    own.write("rows", (b"ghost", SCHEMAS.frame("rows", ghost), 5))
+    found = own.compare(processes=processes)
+    assert found.differences.n == 3
+    assert sorted(found.differences.shown) == [
+        "row of ghost: only live",
+        "row of user-12: only in the fold",
+        f"row of user-3: {len(rows['user-3'])} bytes in the fold, {len(live['user-3'])} live, not the same",
+    ]
+    assert found.rows == len(USERS)
+    assert found.tips.keys() == set(USERS)
+    assert len(found.decisions) >= len(USERS)
+
+
+def test_what_is_no_journal_record_is_passed_over(own: Topics) -> None:
+    own.live()
+    before = own.rows()
+    own.write(
+        "journal",
+        (b"user-0", b"no frame at all", 0),
+        (b"user-1", None, 1),
+        (b"user-2", SCHEMAS.frame("journal", journal_pb2.JournalRecord())[:6] + b"\x0a\xff", 2),
+        (b"\xff\xfe", SCHEMAS.frame("journal", journal_pb2.JournalRecord()), 3),
+        (b"user-4", SCHEMAS.frame("rows", row_pb2.UserRow()), 4),
+    )
+    assert own.rows() == before
+    own.write("rows", *(changed(user, row) for user, row in before.items()))
+    assert own.compare(processes=2).differences == Differences()
+
+
+def test_a_fold_that_cannot_go_on_is_said_and_not_passed_over(own: Topics) -> None:
+    own.live()
+    mark = journal_pb2.JournalRecord(mark=journal_pb2.Mark(sequence=1, version_id="one-that-nobody-published"))
+    own.write("journal", journaled(mark, "", 6))
+    with pytest.raises(RefoldError, match="one-that-nobody-published"):
+        own.compare(processes=2)
+
+
+def test_no_process_outlives_one_that_stops_waiting(own: Topics) -> None:
+    own.live()
+
+    async def stop_at_the_first(journal: Journal) -> int:
+        async with aclosing(compare_parts(journal, await own.ends(), processes=2, progress=_unheard)) as parts:
+            async for _ in parts:
+                return len(multiprocessing.active_children())
+        return 0
+
+    assert asyncio.run(stop_at_the_first(own.journal)) > 0
+    assert multiprocessing.active_children() == []
