@@ -128,8 +128,12 @@ class Schemas:
         An id that is not known is looked up once, then remembered as unknown for 30 s. With the registry down the
         reason is `registry-unavailable` (worth a redrive), and the next look-up is after 5 s.
         """
+        bytes_max = self._topics[name].message_bytes_max
         if is_json(headers):
-            return from_json(MESSAGES[name][0], value, bytes_max=self._topics[name].message_bytes_max)
+            return from_json(MESSAGES[name][0], value, bytes_max=bytes_max)
+        if value is not None and len(value) > bytes_max:
+            # Kafka's own bound holds for the compressed batch; what it held may not fit into the journal.
+            raise BadFrame("too-large", f"{len(value)} bytes; the most is {bytes_max}, before compression")
         try:
             return self.unframe(name, value)
         except BadFrame as bad:
