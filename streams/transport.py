@@ -20,6 +20,7 @@ from faust.types import TP, RecordMetadata
 from faust.types.tuples import FutureMessage
 from yarl import URL
 
+from streams import headers
 from streams.consumer import Consumer
 from streams.producer import Delivered, Producer
 from streams.pulse import Pulse
@@ -45,6 +46,7 @@ class Transport(driver.Transport):
 
     def __init__(self, url: list[URL], app: faust.App, options: Options, *, pulse: Pulse) -> None:
         super().__init__(url, app)
+        headers.install()
         self.options = options
         self.pulse = pulse
         self.partitions: dict[str, Partitions] = {}
