@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import json
 import shutil
+import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -21,6 +23,7 @@ from oo.v1.decision_pb2 import Tip
 from oo.v1.signal_pb2 import Signal
 from streams.topics import MIB
 from tests.faults.scene import CORES, TERM, Scene
+from tests.faults.stack import ROOT
 from tests.faults.traffic import JSON, Sent, stamp
 
 Headers = Sequence[tuple[str, bytes | None]]
@@ -29,13 +32,14 @@ Headers = Sequence[tuple[str, bytes | None]]
 class Pen:
     """Writes single records, and puts into the ledger what has to become of them."""
 
-    def __init__(self, scene: Scene) -> None:
+    def __init__(self, scene: Scene, *, compression: str = "none") -> None:
         self._scene = scene
         self._client = Producer(
             {
                 "bootstrap.servers": scene.stack.running.bootstrap,
                 "message.max.bytes": 8 * MIB,
                 "enable.idempotence": True,
+                "compression.type": compression,
                 "log_level": 0,
             }
         )
@@ -153,6 +157,14 @@ def write_other_sizes_and_times(scene: Scene) -> None:
         pen.write(json.dumps(_task(user)).encode(), user=user, headers=JSON, time_ms=now_ms - 86_400_000)
         pen.write(json.dumps(_task(user)).encode(), reason="time-behind", headers=JSON, time_ms=1)
         scene.notes += [] if number else _refused_by_kafka(scene, pen, user, now_ms)
+    # Kafka's bound holds for what is compressed: what comes out of it may be larger.
+    padding = b"\xfa\x3f" + _varint(3 * MIB)
+    for name in ("gzip", "snappy", "lz4", "zstd"):
+        packed = Pen(scene, compression=name)
+        packed.write(json.dumps(_task(user)).encode(), user=user, headers=JSON)
+        packed.write(_frame(ours, good + padding + b"x" * 3 * MIB), reason="too-large")
+        packed.write(json.dumps(_task(user, title="x" * 3 * MIB)).encode(), reason="too-large", headers=JSON)
+    _strange_header(scene, user)
     scene.notes.append(f"a good event behind them was journaled after {pen.good()} ms")
 
 
@@ -211,6 +223,15 @@ def _refused_by_kafka(scene: Scene, pen: Pen, user: str, now_ms: int) -> list[st
         else:
             scene.problems.append(f"{what}: Kafka took it")
     return told
+
+
+def _strange_header(scene: Scene, user: str) -> None:
+    """A header whose name is not UTF-8: Kafka takes it, and nobody asked for it."""
+    running = scene.stack.running
+    command = (sys.executable, "-m", "tests.faults.strange", running.bootstrap, f"{running.prefix}signals")
+    done = subprocess.run((*command, json.dumps(_task(user))), cwd=ROOT, check=True, capture_output=True, text=True)
+    partition, offset = (int(number) for number in done.stdout.split())
+    scene.traffic.ledger.acknowledged["signals", partition, offset] = Sent("strange", user, "pen")
 
 
 def _task(user: str, **fields: str) -> dict[str, object]:
