@@ -44,6 +44,10 @@ REBALANCE_TIMEOUT_S = 20.0
 _HANGING_AFTER_S = 60.0
 """A rebalance that takes longer has hung."""
 _EXIT_TIMEOUT_S = 5.0
+_LEAVE = signal.SIGUSR1
+_SWITCH_INTERVAL_S = 0.0005
+"""How long one thread may keep the interpreter from the others. Python's 5 ms are a whole tip's way: the client's
+thread and librdkafka's reports wait that long behind a decision that is being made."""
 
 
 def create_app(
@@ -104,13 +108,24 @@ def create_app(
 
 
 async def serve(app: faust.App, *, stop_timeout_s: float = 10.0) -> None:
-    """Run the app until SIGTERM or SIGINT (drains, commits, returns) or a failure (raises it, commits nothing)."""
+    """Run the app until it is told to stop (drains, commits, returns) or a failure (raises it, commits nothing).
+
+    After SIGTERM or SIGINT its partitions wait for it, for the session timeout: a restart takes them back without a
+    rebalance. After SIGUSR1 it leaves for good: the others take them over at once.
+    """
     transport = app.transport
     assert isinstance(transport, Transport)
     loop = asyncio.get_running_loop()
     told = asyncio.Event()
+    leaving = asyncio.Event()
     for signum in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(signum, told.set)
+
+    def leave() -> None:
+        leaving.set()
+        told.set()
+
+    loop.add_signal_handler(_LEAVE, leave)
     beside = [
         asyncio.create_task(transport.pulse.beat(), name="pulse"),
         asyncio.create_task(_watch(app, transport), name="watch"),
@@ -125,7 +140,7 @@ async def serve(app: faust.App, *, stop_timeout_s: float = 10.0) -> None:
             async with asyncio.timeout(stop_timeout_s):
                 consumer = app.consumer
                 if isinstance(consumer, Consumer):
-                    await consumer.end()
+                    await consumer.end(leave=leaving.is_set())
                 for partitions in transport.partitions.values():
                     await partitions.close()
                 await transport.options.producer.flush()
@@ -138,7 +153,7 @@ async def serve(app: faust.App, *, stop_timeout_s: float = 10.0) -> None:
         with contextlib.suppress(Exception):
             async with asyncio.timeout(_EXIT_TIMEOUT_S / 2):
                 await app.stop()
-        for signum in (signal.SIGTERM, signal.SIGINT):
+        for signum in (signal.SIGTERM, signal.SIGINT, _LEAVE):
             loop.remove_signal_handler(signum)
     if transport.failed:
         transport.failure.result()
@@ -154,6 +169,7 @@ def fail(app: faust.App, error: BaseException) -> None:
 def run(main: Coroutine[Any, Any, None]) -> NoReturn:
     """Run `main` on uvloop and exit: 0 when it returns, 1 when it raises; no thread can keep the process alive."""
     status = 1
+    sys.setswitchinterval(_SWITCH_INTERVAL_S)
     try:
         uvloop.run(_bounded(main))
         status = 0

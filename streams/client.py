@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import aiokafka
 import uvloop
 from aiokafka.errors import CommitFailedError, IllegalGenerationError, RebalanceInProgressError, UnknownMemberIdError
+from aiokafka.protocol.group import LeaveGroupRequest
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
@@ -140,6 +141,15 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             log.warning("commit.refused error=%s", type(refused).__name__)
             return False
         return True
+
+    async def leave(self) -> None:
+        """Give this member's place up, so that the others take its partitions over now.
+
+        Mends a static member that cannot leave: Kafka keeps its place for the session timeout, also where it does not
+        come back.
+        """
+        coordinator = self._ensure_consumer()._coordinator
+        await coordinator._send_req(LeaveGroupRequest(coordinator.group_id, coordinator.member_id))
 
     def check_membership(self) -> str | None:
         """What is wrong with this member, if anything.

@@ -176,10 +176,12 @@ class Consumer(driver.Consumer):
         """Mends a wait for acknowledgements that polls once a second."""
         await self._settle()
 
-    async def end(self) -> None:
-        """Take no more, finish what runs, commit it: what a clean stop does first."""
+    async def end(self, *, leave: bool = False) -> None:
+        """Take no more, finish what runs, commit it: what a clean stop does first; `leave` gives the place up."""
         self.stop_flow()
         await self._settle()
+        if leave and not self.transport.failed:
+            await self._thread.call_thread(self._thread.leave)
 
     def watch(self) -> None:
         """Fail if this member is dead without a word."""

@@ -111,7 +111,7 @@ def _waits(stack: RunningStack, schemas: Schemas, bench: Bench) -> dict[str, Wai
         span("nothing", lambda: time.sleep(SETTLE_S))
         span("a third worker came", lambda: (running.start("core-2"), running.until_shared(3)))
         third = running.newest
-        span("a worker was stopped (SIGTERM) for good", lambda: (third.end(), running.until_shared(2)))
+        span("a worker left for good (SIGUSR1)", lambda: (third.end(signal.SIGUSR1), running.until_shared(2)))
         span("a worker was stopped (SIGTERM) and started again", lambda: _restart(running, second.end))
         second = running.newest
         span("a worker was killed", lambda: (second.end(signal.SIGKILL), running.until_shared(1)))

@@ -181,6 +181,12 @@ class Line:
     def committed(self, partition: int = 0, *, group: str | None = None) -> int | None:
         return asyncio.run(committed(self.bootstrap, group or self.group, self.source))[partition]
 
+    def members(self) -> set[str]:
+        """Worker ids of the group's members, as the broker knows them now."""
+        admin = AdminClient({"bootstrap.servers": self.bootstrap})
+        described = admin.describe_consumer_groups([self.group])[self.group].result(30)
+        return {member.group_instance_id for member in described.members}
+
     def until_committed(self, offset: int, *, partition: int = 0, group: str | None = None) -> None:
         """Wait for this commit; a later one fails."""
         deadline = PATIENCE_S / 0.05

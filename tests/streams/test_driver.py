@@ -166,6 +166,36 @@ def test_sigterm_finishes_what_runs_and_commits_it(line: Line) -> None:
     assert line.copied() == ["running"]
 
 
+def test_a_worker_told_to_leave_for_good_keeps_no_place_in_its_group(line: Line) -> None:
+    stays = line.start("w-0", session_timeout_s=25.0)
+    stays.until(lambda _: stays.assigned() == {0, 1})
+    leaves = line.start("w-1", session_timeout_s=25.0)
+    leaves.until(lambda _: len(leaves.assigned()) == 1)
+    line.send(["shared"], partition=min(leaves.assigned()))
+    leaves.until_said("handled")
+    leaves.signal(signal.SIGUSR1)
+    assert leaves.wait() == 0
+    assert line.members() <= {"w-0"}
+    stays.until(lambda _: stays.assigned() == {0, 1})
+
+
+def test_a_worker_that_is_stopped_keeps_its_place_for_its_next_start(line: Line) -> None:
+    stays = line.start("w-0", session_timeout_s=25.0)
+    stays.until(lambda _: stays.assigned() == {0, 1})
+    stops = line.start("w-1", session_timeout_s=25.0)
+    stops.until(lambda _: len(stops.assigned()) == 1)
+    held = stops.assigned()
+    stays.until(lambda _: stays.assigned() == {0, 1} - held)
+    stops.signal(signal.SIGTERM)
+    assert stops.wait() == 0
+    assert line.members() == {"w-0", "w-1"}
+    again = line.start("w-1", session_timeout_s=25.0)
+    again.until(lambda _: again.assigned() == held)
+    line.send(["still here"], partition=min(stays.assigned()))
+    stays.until_said("handled")
+    assert stays.assigned() == {0, 1} - held
+
+
 def test_order_is_kept_within_a_partition_while_another_goes_on(line: Line) -> None:
     line.close_gate(0)
     worker = line.start()
