@@ -3,7 +3,7 @@
 #   make setup   the environment only          make check   linters, types, contracts: what CI runs first
 #   make up      everything, started locally   make test    the whole test suite
 #   make bench   the benchmarks                make fmt     formats what the formatter owns
-#   make faults  kills, stops and empties, and an oracle that looks for what was lost (a quarter of an hour)
+#   make faults  kills, bad networks, full disks, and an oracle that looks for what was lost (under half an hour)
 #   make proto   generated code from proto/    make proto-release   what is released from now on
 #
 # `make up ARGS="--workers 2"` and `make test ARGS="-k frames"` pass options on.
