@@ -63,7 +63,6 @@ ROWS = (
         if row.id
         in {
             "broker-kill",
-            "disk-full-log",
             "disk-full-state",
             "other-schemas",
             "other-sizes",
