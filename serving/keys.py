@@ -114,6 +114,12 @@ class Keys:
                 self.generation += 1
 
     @property
+    def due(self) -> bool:
+        """Whether it is time to ask the issuer again: what was verified may rest on a key that it has taken back."""
+        now_s = self._clock_s()
+        return now_s - self._fetched_s > self._age_max_s and now_s - self._asked_s >= self._refresh_min_s
+
+    @property
     def ready(self) -> bool:
         return bool(self._keys)
 

@@ -92,9 +92,9 @@ class Verifier:
     def known(self, token: bytes) -> Identity | None:
         """Whom a token speaks for that was verified here with the keys of now and has not expired; else None."""
         found = self._verified.get(hashlib.sha256(token).digest())
-        if found is None or found[0] != self._keys.generation or found[1].expires_s + self._leeway_s <= self._now_s():
+        if found is None or found[0] != self._keys.generation or self._keys.due:
             return None
-        return found[1]
+        return found[1] if found[1].expires_s + self._leeway_s > self._now_s() else None
 
     async def verify(self, token: str) -> Identity:
         """Raises TokenRefused, or KeysUnavailable where the issuer's keys could not be had."""

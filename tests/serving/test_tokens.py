@@ -109,6 +109,49 @@ def test_a_remembered_token_expires_too() -> None:
     asyncio.run(main())
 
 
+def test_a_remembered_token_is_refused_once_its_key_was_taken_back_though_no_other_token_comes() -> None:
+    clock_s, published = [0.0], [jwks(KEY)]
+
+    async def fetch() -> bytes:
+        return published[0]
+
+    async def main() -> None:
+        keys = Keys(fetch, age_max_s=600.0, refresh_min_s=10.0, clock_s=lambda: clock_s[0])
+        verifier = Verifier(keys, issuer=ISSUER, audience=AUDIENCE, now_s=lambda: float(NOW_S))
+        token = signed()
+        await verifier.verify(token)
+        assert verifier.known(token.encode()) is not None
+        published[0] = b'{"keys": []}'
+        clock_s[0] += 601
+        assert verifier.known(token.encode()) is None
+        with pytest.raises((TokenRefused, KeysUnavailable)):
+            await verifier.verify(token)
+        assert verifier.known(token.encode()) is None
+
+    asyncio.run(main())
+
+
+def test_while_the_issuer_is_away_what_was_verified_is_still_remembered() -> None:
+    clock_s, away = [0.0], [False]
+
+    async def fetch() -> bytes:
+        if away[0]:
+            raise OSError("away")
+        return jwks(KEY)
+
+    async def main() -> None:
+        keys = Keys(fetch, age_max_s=600.0, refresh_min_s=10.0, clock_s=lambda: clock_s[0])
+        verifier = Verifier(keys, issuer=ISSUER, audience=AUDIENCE, now_s=lambda: float(NOW_S))
+        token = signed()
+        await verifier.verify(token)
+        away[0] = True
+        clock_s[0] += 601
+        await verifier.verify(token)
+        assert verifier.known(token.encode()) is not None
+
+    asyncio.run(main())
+
+
 @pytest.mark.parametrize("exp", [None, "soon", True, float("inf"), float("nan")])
 def test_a_token_without_a_real_expiry_is_refused(exp: object) -> None:
     assert refusal(signed(exp=exp)) == "expired"
