@@ -61,10 +61,13 @@ class Transport(driver.Transport):
 
     def fail(self, error: BaseException) -> None:
         """End the process: the first call counts. Call it in the loop's thread."""
+        if self.failed:
+            # What follows from the first: a hundred traces of it would bury the one that says why.
+            log.info("worker.failed_again error=%r", error)
+            return
         log.critical("worker.failed error=%r", error, exc_info=error)
-        if not self.failure.done():
-            self.failure.set_exception(error)
-            self.failure.exception()  # serve() raises it; asyncio need not complain if nothing waits yet.
+        self.failure.set_exception(error)
+        self.failure.exception()  # serve() raises it; asyncio need not complain if nothing waits yet.
 
     def create_producer(self, **kwargs: Any) -> _Sender:
         return _Sender(self, **kwargs)
