@@ -20,7 +20,7 @@ from agents.admit import YIELD_S
 from agents.features import VERSION, D
 from agents.fold import Partition, entry_of
 from agents.refuse import DeadLetters, Refusal, clock_ms
-from agents.rows import MARKS_KEY, Rows, head, order_in
+from agents.rows import MARKS_KEY, Rows, head, order_in, wake_of
 from agents.step import STEP_VERSION, Entry, Outputs
 from agents.versions import Versions
 from agents.wheel import Wheel
@@ -48,6 +48,8 @@ TICK_LAG_MAX = 200
 COMMITS_EVERY_S = 60.0
 TOTALS = b"totals"
 """Beside the rows on their disk: what people taught, added up."""
+AHEAD_MS = 3_600_000
+"""Next wakes within this time stand in memory; the rows' heads have the others."""
 LOOKED_OVER_AT_ONCE = 2_000
 COUNTED_AT_ONCE = 100
 """Rows between two looks at anything else."""
@@ -69,6 +71,7 @@ class _Live:
     """Adds the totals up anew, where the disk did not have them."""
     stored_changes: int = 0
     """Of the totals, when they were last written to the disk."""
+    gone: bool = False
 
 
 class Recommend:
@@ -148,7 +151,7 @@ class Recommend:
             await self._versions.wait_for(applied.mark.version_id)
         state.committed = await self._committed(number) or 0
         live = _Live(state=state, table=table)
-        rows = await self._look_over(live, store)
+        rows, live.withheld_until = await self._look_over(live)
         if known is None or done.rebuilt:
             live.counting = asyncio.create_task(self._count(live, store.values()), name=f"totals-{number}")
         else:
@@ -173,6 +176,7 @@ class Recommend:
             live = self._live.pop(number, None)
             if live is None:
                 continue
+            live.gone = True
             if live.counting is not None:
                 live.counting.cancel()
             live.table.close()
@@ -236,6 +240,12 @@ class Recommend:
             live.state.committed = await self._committed(number) or 0
             if number in self._live:
                 live.table.commit()
+
+    async def look_ahead(self) -> None:
+        """Set the wheels for the time to come; often enough that none runs out."""
+        for live in list(self._live.values()):
+            if not live.gone:
+                await self._look_over(live)
 
     async def follow(self) -> None:
         """Read the changelog of what is here as it grows, for ever: a woken worker may write smaller rows behind ours."""
@@ -331,22 +341,27 @@ class Recommend:
             live.stored_changes = state.totals.changes
         live.table.commit(side)
         for user_id, message in changed.items():
-            live.wheel.set(user_id, wake_ms=fence_of(message).next_wake_ms)
+            live.wheel.set(user_id, wake_ms=wake_of(message))
 
-    async def _look_over(self, live: _Live, store: Store) -> int:
-        """Next wakes and the greatest offset, from the rows' heads; returns how many rows there are."""
-        count = 0
+    async def _look_over(self, live: _Live) -> tuple[int, int]:
+        """Set the wheel for the time ahead, from the rows' heads; returns how many there are, and the greatest offset."""
+        store, order = live.table.store, order_in(self._journal_id)
+        until_ms = live.wheel.until_ms = clock_ms() + AHEAD_MS
+        count, greatest = 0, -1
+        soon: list[bytes] = []
         for key, front in store.scan():
-            if key == MARKS_KEY:
-                continue
-            fence = fence_of(front)
-            live.wheel.set(key.decode(), wake_ms=fence.next_wake_ms)
-            if fence.topic_id == self._journal_id:
-                live.withheld_until = max(live.withheld_until, fence.offset)
             count += 1
+            greatest = max(greatest, order(front))
+            if 0 < wake_of(front) <= until_ms and key != MARKS_KEY:
+                soon.append(key)
             if count % LOOKED_OVER_AT_ONCE == 0:
+                _set(live.wheel, store, soon)
+                soon = []
                 await asyncio.sleep(0)
-        return count
+                if live.gone:
+                    return count, greatest
+        _set(live.wheel, store, soon)
+        return count, greatest
 
     async def _count(self, live: _Live, rows: Iterator[tuple[bytes, bytes]]) -> None:
         """Add up what the rows teach, as they stood at the start; what changes meanwhile adds itself."""
@@ -358,9 +373,16 @@ class Recommend:
                 await asyncio.sleep(0)
         live.state.totals.merge(counted)
         live.counting = None
+        live.table.commit({TOTALS: live.state.totals.to_bytes()})
 
     def _to_rows(self, number: int, key: bytes, value: bytes) -> asyncio.Future[Delivered]:
         return self._producer.produce(self._topics["rows"].name, key=key, value=value, partition=number)
+
+
+def _set(wheel: Wheel, store: Store, keys: list[bytes]) -> None:
+    """From the rows as they stand now, which may be later than where their keys were found."""
+    for key, front in zip(keys, store.heads(keys), strict=True):
+        wheel.set(key.decode(), wake_ms=0 if front is None else wake_of(front))
 
 
 def _sums(value: bytes | None) -> row_pb2.Sums:
@@ -396,6 +418,12 @@ def build(app: faust.App, recommend: Recommend, *, topics: dict[str, Topic], sum
         while not app.should_stop:
             await asyncio.sleep(COMMITS_EVERY_S)
             await recommend.read_commits()
+
+    @app.task
+    async def ahead() -> None:
+        while not app.should_stop:
+            await asyncio.sleep(AHEAD_MS / 2 / 1000)
+            await recommend.look_ahead()
 
     @app.task
     async def sums() -> None:

@@ -46,6 +46,11 @@ def order_in(journal_id: bytes) -> Callable[[bytes], int]:
     return order
 
 
+def wake_of(head: bytes) -> int:
+    """The row's next wake, 0 for never; read from its head."""
+    return int.from_bytes(head[10:18], "little")
+
+
 class Rows:
     """A table's rows as `agents.fold` wants them: messages by user, without their frames."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import heapq
+import sys
 
 RETRY_MS = 5_000
 """A tick that was sent and not yet folded is sent again after this; the row takes only one of them."""
@@ -18,6 +19,8 @@ class Wheel:
     """
 
     def __init__(self) -> None:
+        self.until_ms = sys.maxsize
+        """Wakes after this are not kept: whoever moves it on sets those that it passes."""
         self._wakes: dict[str, tuple[int, int]] = {}
         """By user: the time, and the number of the word that set it."""
         self._heap: list[tuple[int, str, int]] = []
@@ -26,7 +29,7 @@ class Wheel:
 
     def set(self, user_id: str, *, wake_ms: int) -> None:
         """The row's next wake is now this; 0 for never."""
-        if wake_ms == 0:
+        if wake_ms == 0 or wake_ms > self.until_ms:
             self._wakes.pop(user_id, None)
         elif user_id not in self._wakes or self._wakes[user_id][0] != wake_ms:
             self._words += 1

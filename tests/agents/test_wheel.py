@@ -75,3 +75,13 @@ def test_whatever_is_said_what_is_due_is_each_users_last_word(said: list[tuple[s
         wheel.set(user, wake_ms=wake_ms)
     last = dict(said)
     assert sorted(wheel.due(now_ms=100, limit=99)) == sorted((u, w) for u, w in last.items() if w)
+
+
+def test_a_wake_beyond_the_time_ahead_is_not_kept() -> None:
+    wheel = Wheel()
+    wheel.until_ms = 1_000
+    wheel.set("ada", wake_ms=1_000)
+    wheel.set("bob", wake_ms=1_001)
+    assert len(wheel) == 1
+    wheel.set("ada", wake_ms=5_000)
+    assert (len(wheel), wheel.due(now_ms=9_999, limit=9)) == (0, [])
