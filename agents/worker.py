@@ -29,7 +29,17 @@ from streams.app import create_app, run, serve
 from streams.frames import RegistryError, Schemas
 from streams.partitions import Partitions
 from streams.producer import Producer
-from streams.reader import Follower, Tail, committed, end_offsets, read_partition, read_values, start_offsets, topic_ids
+from streams.reader import (
+    Follower,
+    Tail,
+    committed,
+    end_offsets,
+    partition_counts,
+    read_partition,
+    read_values,
+    start_offsets,
+    topic_ids,
+)
 from streams.record import Record
 from streams.security import Mechanism, Protocol, Refused, Security, check
 from streams.store import MemoryStore, Store
@@ -132,7 +142,11 @@ async def _run(name: Name, settings: Settings) -> None:
     except Refused as error:
         raise SystemExit(f"{name}: {error}") from None
     names = [topic.name for topic in topics(settings.topic_prefix).values()]
-    ids = await topic_ids(settings.kafka_bootstrap, names, security=settings.security)
+    try:
+        ids = await topic_ids(settings.kafka_bootstrap, names, security=settings.security)
+    except KeyError as error:
+        raise SystemExit(f"{name}: topic {error.args[0]} does not exist: `oo up` makes them all") from None
+    await _check_partitions(name, settings)
     process = _Process(name, settings, ids)
     try:
         await process.schemas.register()
@@ -160,7 +174,6 @@ async def _core(process: _Process, stack: AsyncExitStack) -> list[Partitions]:
     settings, table = process.settings, process.table
     assert settings.mac_key_file is not None, "core needs OO_MAC_KEY_FILE"
     mac_key = settings.mac_key_file.read_bytes()
-    await _check_partitions(process)
 
     versions = Versions(schemas=process.schemas, mac_key=mac_key)
     tail = Tail(settings.kafka_bootstrap, table["policies"].name, security=settings.security)
@@ -290,14 +303,16 @@ async def _record(process: _Process, stack: AsyncExitStack) -> list[Partitions]:
     return [recording.decisions, recording.outcomes]
 
 
-async def _check_partitions(process: _Process) -> None:
+async def _check_partitions(name: Name, settings: Settings) -> None:
     """A user's number has to be the same in every topic: ends the process where the cluster's counts differ."""
-    settings = process.settings
-    for topic in process.table.values():
-        found = len(await end_offsets(settings.kafka_bootstrap, topic.name, security=settings.security))
-        if found != topic.partitions and topic.public is False:
+    table = [topic for topic in topics(settings.topic_prefix).values() if not topic.public]
+    found = await partition_counts(
+        settings.kafka_bootstrap, [topic.name for topic in table], security=settings.security
+    )
+    for topic in table:
+        if found[topic.name] != topic.partitions:
             raise SystemExit(
-                f"topic {topic.name} has {found} partitions where {topic.partitions} are needed: "
+                f"{name}: topic {topic.name} has {found[topic.name]} partitions where {topic.partitions} are needed: "
                 "replay into a new topic, partitions cannot be changed in place"
             )
 

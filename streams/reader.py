@@ -228,6 +228,12 @@ async def _id_of(name: str, described: Future[Any]) -> bytes:
     return high + low
 
 
+async def partition_counts(bootstrap: str, names: Sequence[str], *, security: Security = PLAINTEXT) -> dict[str, int]:
+    """How many partitions each topic has. Raises KeyError for one that is missing."""
+    admin = _admin(bootstrap, security)
+    return {name: len(await _partitions(admin, name)) for name in names}
+
+
 async def start_offsets(bootstrap: str, topic: str, *, security: Security = PLAINTEXT) -> dict[int, int]:
     """The oldest offset that each partition's log still has. Raises KeyError for a topic that is missing."""
     return await _offsets(bootstrap, topic, _EARLIEST, security)
