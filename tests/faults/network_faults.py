@@ -27,7 +27,9 @@ def weather(scene: Scene, name: str, kind: Weather) -> Iterator[Proxy]:
 
 
 def delay(scene: Scene) -> None:
-    with weather(scene, "kafka", Weather(delay_s=0.2, jitter_s=0.1)):
+    """200 to 300 ms a round trip. At twice that deliveries may take longer than they may: an idempotent producer has five
+    requests under way, each for one partition, and some forty partitions are written to."""
+    with weather(scene, "kafka", Weather(delay_s=0.1, jitter_s=0.05)):
         scene.stack.wait(15)
         took_s = scene.goes_on("signals", "journal", "tips")
         scene.notes.append(f"caught up in {took_s:.1f} s while it was slow")

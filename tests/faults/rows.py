@@ -41,7 +41,7 @@ ROWS = (
     Row("late-write", "older rows written late, workers recover, then compaction, then rebuilt", partial(worker_faults.write_late, recover_first=True), rebuilt=True),
     Row("late-write-unseen", "older rows written late, compaction before any recovery, then rebuilt", partial(worker_faults.write_late, recover_first=False), rebuilt=True),
     # From here on through proxies.
-    Row("net-delay", "every packet to and from Kafka 200 to 300 ms late", network_faults.delay),
+    Row("net-delay", "every packet to and from Kafka 100 to 150 ms late", network_faults.delay),
     Row("net-reset", "connections to Kafka reset again and again for 20 s", network_faults.reset_again_and_again),
     Row("net-black-hole", "Kafka a black hole for 30 s, and what was sent into it arrives afterwards", network_faults.black_hole),
     Row("net-lost-replies", "a tenth of the replies to Produce lost, each with its connection", network_faults.lose_produce_replies),
