@@ -39,9 +39,9 @@ def is_current(row: row_pb2.UserRow, pending: row_pb2.PendingDecision) -> bool:
     return pending.decision_id == row.pending[-1].decision_id
 
 
-def is_open(pending: row_pb2.PendingDecision) -> bool:
-    """True for a decision that was seen and has no outcome yet."""
-    return bool(pending.seen_ms) and pending.outcome == outcome_pb2.Outcome.KIND_UNSPECIFIED
+def without_outcome(row: row_pb2.UserRow) -> list[row_pb2.PendingDecision]:
+    """The decisions that were seen and have no outcome yet."""
+    return [p for p in row.pending if p.seen_ms and p.outcome == outcome_pb2.Outcome.KIND_UNSPECIFIED]
 
 
 def see(row: row_pb2.UserRow, pending: row_pb2.PendingDecision | None, *, event_ms: int) -> list[outcome_pb2.Outcome]:
@@ -101,9 +101,9 @@ def completed(
 def expire(row: row_pb2.UserRow, *, now_ms: int, config: policy_pb2.DecisionConfig) -> list[outcome_pb2.Outcome]:
     """Closes what was seen and not reacted to inside the window, and drops what is too old to be corrected."""
     found = []
-    for pending in row.pending:
+    for pending in without_outcome(row):
         due_ms = pending.seen_ms + config.reaction_window_ms
-        if is_open(pending) and due_ms <= now_ms:
+        if due_ms <= now_ms:
             found.append(
                 _settle(
                     row,
@@ -114,9 +114,9 @@ def expire(row: row_pb2.UserRow, *, now_ms: int, config: policy_pb2.DecisionConf
                     config=config,
                 )
             )
-    old = [i for i, p in enumerate(row.pending) if p.decided_ms + PENDING_MS <= now_ms and not is_current(row, p)]
-    for index in reversed(old):
-        del row.pending[index]
+    # In the order of their decision: the oldest is the first, the one that is being served the last.
+    while len(row.pending) > 1 and row.pending[0].decided_ms + PENDING_MS <= now_ms:
+        del row.pending[0]
     return found
 
 

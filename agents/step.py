@@ -75,8 +75,10 @@ def step(state: row_pb2.UserRow | None, entry: Entry, policy: InForce) -> tuple[
     if not _counts(state, record, now_ms=now_ms):
         return state, NOTHING
 
-    row = row_pb2.UserRow(user_id=entry.user_id, time_zone="UTC")
-    if state is not None:
+    row = row_pb2.UserRow()
+    if state is None:
+        row.user_id, row.time_zone = entry.user_id, "UTC"
+    else:
         row.CopyFrom(state)
     row.topic_id, row.journal_offset, row.now_ms = entry.topic_id, entry.offset, now_ms
     rows.take(row, record, now_ms=now_ms)
@@ -148,8 +150,9 @@ def _next_wake(row: row_pb2.UserRow, config: policy_pb2.DecisionConfig) -> int:
     times = [row.current_valid_until_ms]
     times += [c.until_ms for c in row.cool_downs]
     times += [task.quiet_until_ms for task in row.tasks]
-    times += [p.seen_ms + config.reaction_window_ms for p in row.pending if outcomes.is_open(p)]
-    return min((max(time_ms, row.now_ms + 1) for time_ms in times if time_ms > 0), default=0)
+    times += [p.seen_ms + config.reaction_window_ms for p in outcomes.without_outcome(row)]
+    soonest_ms = min([time_ms for time_ms in times if time_ms > 0], default=0)
+    return max(soonest_ms, row.now_ms + 1) if soonest_ms else 0
 
 
 def _drop_cool_downs(row: row_pb2.UserRow, *, now_ms: int) -> None:

@@ -51,8 +51,9 @@ def upsert_task(
     A full backlog keeps the 256 that rank highest: by priority, then due date, then the newer first.
     """
     index = task_index(row, source=source, external_id=upsert.external_id)
+    key = item_key(source, upsert.external_id)
     known = row.tasks[index] if index is not None else None
-    if not _is_later(row, known, item_key(source, upsert.external_id), stamp):
+    if not _is_later(row, known, key, stamp):
         return None, None
     task = row_pb2.Task(
         source=source,
@@ -67,7 +68,7 @@ def upsert_task(
         updated_ms=stamp.time_ms,
         updated_offset=stamp.offset,
     )
-    _bury(row, item_key(source, upsert.external_id), None)
+    _bury(row, key, None)
     if known is not None:
         # What the person did with it so far is not the source's to change.
         first_ms = created_ms(known)
@@ -162,7 +163,8 @@ def remove_event(row: row_pb2.UserRow, *, source: str, external_id: str, stamp: 
 
 def pass_time(row: row_pb2.UserRow, *, now_ms: int) -> bool:
     """Drops events that are over and wakes tasks whose quiet time has ended; says whether a task woke."""
-    over = [i for i, event in enumerate(row.events) if event.end_ms + EVENT_KEPT_MS <= now_ms]
+    gone_ms = now_ms - EVENT_KEPT_MS
+    over = [i for i, event in enumerate(row.events) if event.end_ms <= gone_ms]
     for index in reversed(over):
         del row.events[index]
     woke = False

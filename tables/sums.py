@@ -11,6 +11,7 @@ Source of forward decay: Cormode et al. 2009, "Forward decay: a practical time d
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import lru_cache
 from math import sqrt
 
 import numpy as np
@@ -44,9 +45,11 @@ def _weights() -> tuple[int, ...]:
 _WEIGHTS = _weights()
 
 
+@lru_cache(maxsize=8)
 def triangle(d: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
     """Row and column of each stored entry of a d × d Gram matrix: the upper triangle by rows."""
     rows, columns = np.triu_indices(d)
+    rows.flags.writeable = columns.flags.writeable = False
     return rows, columns
 
 
@@ -79,7 +82,7 @@ def add(sums: row_pb2.Sums, *, x: Iterable[int], reward: int, time_ms: int, sign
     steps = base - landmark
     gram += sign * halve(w * vector[rows] * vector[columns], steps=steps)
     moment += sign * halve(w * vector * reward, steps=steps)
-    n += sign * int(halve(np.array([w], dtype=np.int64), steps=steps)[0])
+    n += sign * _halve_one(w, steps=steps)
     return row_pb2.Sums(
         feature_version=sums.feature_version, landmark=base, n=n, gram=gram.tolist(), moment=moment.tolist()
     )
@@ -91,7 +94,7 @@ def at_landmark(sums: row_pb2.Sums, *, landmark: int) -> tuple[Ints, Ints, int]:
     assert steps >= 0, "a landmark never moves back"
     gram = halve(np.array(sums.gram, dtype=np.int64), steps=steps)
     moment = halve(np.array(sums.moment, dtype=np.int64), steps=steps)
-    return gram, moment, int(halve(np.array([sums.n], dtype=np.int64), steps=steps)[0])
+    return gram, moment, _halve_one(sums.n, steps=steps)
 
 
 def halve(values: Ints, *, steps: int) -> Ints:
@@ -106,3 +109,7 @@ def halve(values: Ints, *, steps: int) -> Ints:
         return np.zeros_like(values)
     rounded: Ints = (values + (1 << (steps - 1))) >> steps
     return rounded
+
+
+def _halve_one(value: int, *, steps: int) -> int:
+    return int(halve(np.array([value], dtype=np.int64), steps=steps)[0]) if steps else value

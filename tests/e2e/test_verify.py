@@ -1,0 +1,53 @@
+"""`oo verify` on a running stack: what it must find, and what it must pass over."""
+
+from __future__ import annotations
+
+import uuid
+
+import psycopg
+from outside import client, eventually, letters, send, settled_tip, task, verify
+from valkey import Valkey
+
+from deploy.stack.running import RunningStack
+from oo.v1 import decision_pb2
+
+
+def test_a_decision_changed_in_postgresql_and_a_tip_gone_from_valkey_are_found(stack: RunningStack) -> None:
+    user = f"torn-{uuid.uuid4().hex[:8]}"
+    send(stack, "signals", task(user, "1", "Call the dentist"))
+    with client(stack, user) as http:
+        decision_id = settled_tip(stack, http)["decision_id"]
+    with (
+        psycopg.connect(stack.recommender_dsn, autocommit=True) as database,
+        Valkey.from_url(stack.valkey_url) as valkey,
+    ):
+        where = "WHERE decision_id = %s"
+        (message,) = database.execute(f"SELECT message FROM recommender.decisions {where}", [decision_id]).fetchone()
+        other = decision_pb2.Decision.FromString(message)
+        other.title = "Something else"
+        change = f"UPDATE recommender.decisions SET message = %s {where}"
+        (key,) = [key for key in valkey.scan_iter("*") if user.encode() in key and valkey.type(key) == b"hash"]
+        tip = valkey.dump(key)
+        database.execute(change, [other.SerializeToString(), decision_id])
+        valkey.delete(key)
+        try:
+            found = verify(stack)
+        finally:
+            database.execute(change, [message, decision_id])
+            valkey.restore(key, 0, tip, replace=True)
+    assert found["differences"] == 2
+    assert sorted(found["shown"]) == [
+        f"decision {decision_id}: not the same in PostgreSQL and in the fold",
+        f"tip of {user}: in the fold, missing in Valkey",
+    ]
+    assert verify(stack)["differences"] == 0
+
+
+def test_what_is_no_journal_record_becomes_a_letter_and_no_difference(stack: RunningStack) -> None:
+    user = f"hand-{uuid.uuid4().hex[:8]}"
+    send(stack, "journal", b"written by a stranger's hand", headers=[])
+    send(stack, "signals", task(user, "1", "Call the dentist"))
+    with client(stack, user) as http:
+        settled_tip(stack, http)
+    eventually(lambda: [one for one in letters(stack) if one["reason"] == "not-journal"])
+    assert verify(stack)["differences"] == 0
