@@ -1,4 +1,4 @@
-"""Notices that this process did not run for a while (SIGSTOP, a suspended machine, a blocked loop).
+"""Notices that this process, or its event loop, did not run for a while (SIGSTOP, a suspended machine, a blocked loop).
 
 Never lets such a process go on: Kafka has given its partitions away, and what it would write now is a zombie's.
 """
@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import threading
 import time
 
 log = logging.getLogger(__name__)
@@ -21,6 +22,7 @@ class Pulse:
 
     def __init__(self, *, limit_s: float = 10.0) -> None:
         self._limit_s = limit_s
+        self._every_s = min(0.5, limit_s / 4)
         self._last = self._now()
 
     def check(self) -> None:
@@ -34,10 +36,20 @@ class Pulse:
     async def beat(self) -> None:
         """Beat until cancelled."""
         self._last = self._now()
-        while True:
-            await asyncio.sleep(min(0.5, self._limit_s / 4))
+        # A loop that is blocked for good never looks; its client's thread would hold the partitions for ever.
+        over = threading.Event()
+        threading.Thread(target=self._look, args=(over,), name="pulse", daemon=True).start()
+        try:
+            while True:
+                await asyncio.sleep(self._every_s)
+                self.check()
+                self._last = self._now()
+        finally:
+            over.set()
+
+    def _look(self, over: threading.Event) -> None:
+        while not over.wait(self._every_s):
             self.check()
-            self._last = self._now()
 
     @staticmethod
     def _now() -> tuple[float, float]:

@@ -80,7 +80,12 @@ def _check(bootstrap: str, security: Security, timeout_s: float) -> None:
     if security.ca_file is not None and not Path(security.ca_file).is_file():
         raise Refused(f"OO_KAFKA_CA_FILE names no file: {security.ca_file}")
     errors: list[KafkaError] = []
-    settings: dict[str, Any] = {"bootstrap.servers": bootstrap, "log_level": 0, "error_cb": errors.append, **security.rdkafka()}
+    settings: dict[str, Any] = {
+        "bootstrap.servers": bootstrap,
+        "log_level": 0,
+        "error_cb": errors.append,
+        **security.rdkafka(),
+    }
     try:
         client = AdminClient(settings)
     except KafkaException as unusable:

@@ -9,6 +9,7 @@ import asyncio
 import json
 import logging
 import sys
+import time
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -33,6 +34,8 @@ class Orders:
     gates: str
     boom: str = ""
     """A value at which the handler raises."""
+    block: str = ""
+    """A value at which the handler blocks its event loop for good."""
     session_timeout_s: float = 10.0
     stalled_after_s: float = 60.0
     commit_interval_s: float = 0.1
@@ -67,6 +70,8 @@ async def main(orders: Orders) -> None:
         for record in batch.records:
             if orders.boom and record.value == orders.boom.encode():
                 raise ValueError(f"boom at {record.offset}")
+            if orders.block and record.value == orders.block.encode():
+                time.sleep(3600)
             producer.produce(orders.sink, key=record.key, value=record.value, partition=record.partition)
         say("handled", partition=batch.partition, first=batch.first, last=batch.last)
 
