@@ -29,6 +29,8 @@ class Reader:
 
     def __init__(self, url: str, **settings: float) -> None:
         self.events: list[Event] = []
+        self.heard_at_all: list[float] = []
+        """What was trusted at the moment when everybody was told."""
         self.reads = TrackedReads(url, keep=self._keep, changed=self._changed, **settings)
         self.writer = TipStore(url)
         self.plain = Valkey.from_url(url)
@@ -39,6 +41,8 @@ class Reader:
 
     def _changed(self, user_id: str | None) -> None:
         self.events.append(("changed", user_id, None))
+        if user_id is None:
+            self.heard_at_all.append(self.reads.heard_s)
 
     async def heard(self) -> None:
         """Until all that Valkey did so far has been told."""
@@ -164,6 +168,8 @@ def test_a_killed_connection_is_known_and_everybody_is_told_before_the_next_answ
         assert await reader.offset("kill") == 2
         since = reader.events[reader.events.index(("kept", "kill", 1)) + 1 :]
         assert since[0] == ("changed", None, None)
+        # At the first connection and at the second nothing had been heard.
+        assert reader.heard_at_all == [float("-inf")] * 2
 
     run(server, work, retry_s=0.01)
 

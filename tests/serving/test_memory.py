@@ -20,6 +20,7 @@ from serving.current import STALE_MAX_S, CurrentTips, _current
 from serving.edge import Edge
 from serving.memory import ENTRY_BYTES, Memory
 from serving.metrics import Metrics
+from serving.problems import Problem
 from serving.shapes import Current
 from serving.spent import Spent
 from tests.connectors.test_valkey import tip
@@ -173,21 +174,23 @@ def test_while_valkey_hangs_memory_is_not_used(tmp_path: Path) -> None:
             assert client.get("/v1/tip").status_code == 200
 
 
-def test_an_edge_that_was_stopped_does_not_use_memory_before_it_has_heard_again(edge: LiveEdge) -> None:
-    decision_id = edge.put_tip("mm-blocked", 1)
-    with edge.client("mm-blocked") as client:
+def test_while_nothing_comes_through_memory_is_not_used(edge: LiveEdge) -> None:
+    decision_id = edge.put_tip("mm-silence", 1)
+    with edge.client("mm-silence") as client:
         assert client.get("/v1/tip").status_code == 200
         reads = edge.parts.current.reads
-        heard_s = reads.heard_s
-        # The loop stands still while another edge takes feedback; what it has not read yet must not matter.
-        loop = edge.parts.current.reads._line.tasks[0].get_loop()  # type: ignore[union-attr]
-        stopped, on = threading.Event(), threading.Event()
-        loop.call_soon_threadsafe(lambda: (stopped.set(), on.wait(20)))
-        stopped.wait(20)
-        asyncio.run(_spend(edge, "mm-blocked", decision_id))
-        while reads.now_s() <= heard_s + STALE_MAX_S + 0.1:
+        line = reads._line
+        assert line is not None
+        # What Valkey says lies in the socket, as behind a network that holds it back.
+        loop, transport = line.tasks[0].get_loop(), line.connection._reader._transport
+        loop.call_soon_threadsafe(transport.pause_reading)
+        asyncio.run(_spend(edge, "mm-silence", decision_id))
+        silent_s = reads.now_s()
+        while reads.now_s() <= silent_s + STALE_MAX_S + 0.05:
             time.sleep(0.01)
-        on.set()
+        assert client.get("/v1/tip").status_code in (503, 204)
+        loop.call_soon_threadsafe(transport.resume_reading)
+        edge.until_heard()
         assert client.get("/v1/tip").status_code == 204
 
 
@@ -249,16 +252,19 @@ def test_under_writes_no_read_is_older_than_the_bound(valkey: ValkeyServer) -> N
         beating = asyncio.create_task(tips.reads.run())
         writer = threading.Thread(target=lambda: asyncio.run(write()))
         writer.start()
-        while writer.is_alive():
+        # On a machine that is busy enough, memory may not come to be used before the last write.
+        while writer.is_alive() or not tips._remembered._value.get():
             for user_id in users:
                 asked_s = TrackedReads.now_s()
-                found = await tips.of(user_id)
+                try:
+                    found = await tips.of(user_id)
+                except Problem:
+                    # Too slow an answer is no old one.
+                    continue
                 offset = 0 if found.body is None else int(found.event_id.rpartition("-")[2])
                 must = max((one for at_s, one in list(acknowledged) if at_s <= asked_s - STALE_MAX_S), default=0)
                 assert offset >= must
             await asyncio.sleep(0)
-        memory, read = tips._remembered._value.get(), tips._read._value.get()
-        assert memory > 0 and read > 0
         beating.cancel()
         await asyncio.gather(beating, return_exceptions=True)
         await tips.reads.close()
