@@ -201,8 +201,12 @@ class RocksStore:
         for walk in list(self._walks):
             walk.close()
         for family in (self._heads, self._side, self._db):
-            family.close()
-        del self._rows_handle, self._heads_handle, self._side_handle
+            try:
+                family.close()
+            except Exception as error:  # noqa: BLE001
+                # It flushes, and a full disk takes nothing: what the write-ahead log has is there at the next start.
+                log.warning("disk.not_flushed path=%s why=%s", self._path, error)
+        del self._rows_handle, self._heads_handle, self._side_handle, self._heads, self._side, self._db
 
     def _batch(self, values: Mapping[bytes, bytes | None]) -> WriteBatch:
         batch, head, rows, heads = WriteBatch(raw_mode=True), self._head, self._rows_handle, self._heads_handle

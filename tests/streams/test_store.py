@@ -259,3 +259,39 @@ def test_a_write_is_whole_or_not_there_when_its_process_is_killed(tmp_path: Path
     number = b"%08d" % count
     assert (store.get(b"a"), store.side(b"sums")) == (number, number)
     assert store.get(b"b") == number + bytes(3000)
+
+
+FULL = """
+import os, resource, sys
+from pathlib import Path
+from streams.rocks import Rocks
+from streams.store import StoreFailed
+resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
+store = Rocks(Path(sys.argv[1]) / "rows", identity=b"journal rows", head=lambda value: value[:8]).open(3)
+n = 0
+try:
+    while True:
+        n += 1
+        store.write({b"u%d" % (n % 50): b"%08d" % n + os.urandom(20_000)}, side={b"sums": b"%08d" % n}, checkpoint=n)
+except StoreFailed as failed:
+    print(n, failed, flush=True)
+store.close()
+"""
+
+
+def test_a_disk_that_takes_no_more_ends_the_worker_and_has_what_it_took(tmp_path: Path) -> None:
+    # A limit of a file's size, which says no as a full disk does.
+    done = subprocess.run(
+        (sys.executable, "-c", FULL, str(tmp_path)), cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    number, told = done.stdout.split(" ", 1)
+    assert "the rows' disk" in told
+    assert "too large" in told
+    store = disks(tmp_path).open(3)
+    assert store.checkpoint is not None
+    assert 0 < store.checkpoint < int(number)
+    sums = b"%08d" % store.checkpoint
+    assert store.side(b"sums") == sums
+    newest = store.get(b"u%d" % (store.checkpoint % 50))
+    assert newest is not None
+    assert newest[:8] == sums

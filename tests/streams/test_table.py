@@ -1,6 +1,6 @@
 """A table over its changelog, with every store: what recovery finds, what may be passed over, what is put again.
 
-The changelog here is a list, so that every order of events can be tried; tests/agents/test_table_on_kafka.py has a broker.
+The changelog here is a list, so that every order of events can be tried; tests/streams/test_table_on_kafka.py has a broker.
 """
 
 from __future__ import annotations
