@@ -47,7 +47,9 @@ def librdkafka_hop(bootstrap: str, source: str, target: str) -> None:
     )
     for record in librdkafka_records(bootstrap, source):
         if record is None:
-            print(f"ready {source}", flush=True)
+            # In one call: the other hop's thread says the same.
+            sys.stdout.write(f"ready {source}\n")
+            sys.stdout.flush()
             continue
         producer.produce(target, record.value(), record.key())
         producer.poll(0)
