@@ -17,6 +17,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import signal
@@ -200,6 +201,9 @@ async def _bounded(main: Coroutine[Any, Any, None]) -> None:
 async def _start(app: faust.App, transport: Transport) -> None:
     try:
         await app.start()
+        # What is here now stays: looking through it at each full collection takes some 75 ms, in which no tip moves.
+        gc.collect()
+        gc.freeze()
     except Exception as error:  # noqa: BLE001 (whatever it is, it ends the process)
         transport.fail(error)
 
