@@ -11,7 +11,7 @@ import numpy.typing as npt
 Words = npt.NDArray[np.uint64]
 
 _PHILOX = np.random.Philox(key=0)
-"""Set to its key at each use: to make one reads 128 bits from the operating system, whatever key it is given."""
+"""Set to its key, with all of its state, at each use: that takes a tenth of the time of making one."""
 _AT_START = _PHILOX.state
 _ZERO = np.zeros(4, dtype=np.uint64)
 
