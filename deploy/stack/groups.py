@@ -65,7 +65,7 @@ def view(bootstrap: str, prefix: str) -> View:
     starts, ends = _offsets(client, places, earliest=True), _offsets(client, places, earliest=False)
     return View(
         offsets={place: Offsets(starts[place], ends[place]) for place in places},
-        committed={group: _committed(client, group) for group in groups},
+        committed={group: _committed(bootstrap, group, places) for group in groups},
         members=_members(client, groups),
     )
 
@@ -81,12 +81,20 @@ def _offsets(client: AdminClient, places: list[tuple[str, int]], *, earliest: bo
     return {(place.topic, place.partition): int(future.result().offset) for place, future in asked.items()}
 
 
-def _committed(client: AdminClient, group: str) -> dict[tuple[str, int], int]:
-    from confluent_kafka import ConsumerGroupTopicPartitions
+def _committed(bootstrap: str, group: str, places: list[tuple[str, int]]) -> dict[tuple[str, int], int]:
+    from confluent_kafka import Consumer, KafkaException, TopicPartition
 
-    request: list[Any] = [ConsumerGroupTopicPartitions(group)]
-    answer = client.list_consumer_group_offsets(request, request_timeout=TIMEOUT_S)[group].result()
-    return {(place.topic, place.partition): place.offset for place in answer.topic_partitions if place.offset >= 0}
+    # Not the admin client's question: one to a coordinator that still loads crashes the process in librdkafka
+    # (streams/reader.py). This one never subscribes, so it never joins.
+    client = Consumer({"bootstrap.servers": bootstrap, "group.id": group, "enable.auto.commit": False, "log_level": 3})
+    try:
+        answer = client.committed([TopicPartition(*place) for place in places], timeout=TIMEOUT_S)
+    finally:
+        client.close()
+    refused = next((place.error for place in answer if place.error is not None), None)
+    if refused is not None:
+        raise KafkaException(refused)
+    return {(place.topic, place.partition): place.offset for place in answer if place.offset >= 0}
 
 
 def _members(client: AdminClient, groups: list[str]) -> tuple[Member, ...]:
