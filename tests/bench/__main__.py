@@ -17,7 +17,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
-from tests.bench import edge, freshness, page, pipeline, recovery, replay, scale_out, size, throughput
+from tests.bench import edge, freshness, page, pipeline, recovery, refolding, scale_out, size, throughput
 from tests.bench.result import Bench, Result
 
 BENCHES = {
@@ -25,7 +25,7 @@ BENCHES = {
     "throughput": ("Throughput: one fold on three engines", throughput.measure),
     "pipeline": ("The whole pipeline per core", pipeline.measure),
     "scale_out": ("Scale out: more workers, and workers that come and go", scale_out.measure),
-    "replay": ("Replay: the journal folded again", replay.measure),
+    "replay": ("Replay: the journal folded again", refolding.measure),
     "recovery": ("Recovery: rows rebuilt from their changelog", recovery.measure),
     "edge": ("The edge: GET /v1/tip on one core", edge.measure),
     "size": ("Size: memory, disk and cost as people become many", size.measure),

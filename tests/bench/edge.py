@@ -29,7 +29,7 @@ from deploy.stack.running import RunningStack
 from oo.v1 import decision_pb2, journal_pb2
 from serving.issuer import LocalIssuer
 from tests.bench.result import Bench, Plot, Result, Row, compared
-from tests.bench.stack import ROOT
+from tests.bench.running import ROOT
 
 USERS = 1_000
 CONNECTIONS = 32

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 from deploy.stack.running import RunningStack
-from tests.bench.stack import running_stack
+from tests.bench.running import running_stack
 
 
 @dataclass(frozen=True, slots=True)

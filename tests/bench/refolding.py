@@ -44,7 +44,7 @@ def measure(bench: Bench) -> Result:
         _write(stack.bootstrap, people)
         found = json.loads(
             subprocess.run(
-                (sys.executable, "-m", "tests.bench.replay", stack.bootstrap),
+                (sys.executable, "-m", "tests.bench.refolding", stack.bootstrap),
                 cwd=ROOT,
                 check=True,
                 stdout=subprocess.PIPE,
