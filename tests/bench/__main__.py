@@ -39,19 +39,20 @@ def main() -> None:
     parser.add_argument("--quick", action="store_true", help="a tenth of the work; writes nothing")
     parser.add_argument("--no-write", action="store_true", help="print only")
     options = parser.parse_args()
+    if unknown := [name for name in options.names if name not in BENCHES]:
+        parser.error(f"no benchmark {unknown[0]}: there are {', '.join(BENCHES)}")
     console = Console(highlight=False)
-    results = {}
     for name in options.names or BENCHES:
         title, measure = BENCHES[name]
         began_s = time.monotonic()
         console.rule(title)
         with tempfile.TemporaryDirectory(prefix="oo-bench-") as folder:
-            results[name] = measure(Bench(Path(folder), quick=options.quick, say=console.print))
-        show(results[name], console)
+            result = measure(Bench(Path(folder), quick=options.quick, say=console.print))
+        show(result, console)
         console.print(f"{name} took {time.monotonic() - began_s:.0f} s")
-    if not (options.no_write or options.quick):
-        page.write(results, TITLES)
-        console.print("written to docs/performance.md")
+        if not (options.no_write or options.quick):
+            # Each as it ends: a later one that fails takes nothing away.
+            page.write({name: result}, TITLES)
 
 
 def show(result: Result, console: Console) -> None:
