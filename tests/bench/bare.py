@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import sys
 import threading
+import time
 from collections.abc import Iterator
 
 import uvloop
@@ -67,7 +68,8 @@ def librdkafka_records(bootstrap: str, topic: str) -> Iterator[Message | None]:
             "log_level": 0,
         }
     )
-    partitions = consumer.list_topics(topic, 30).topics[topic].partitions
+    while not (partitions := consumer.list_topics(topic, 30).topics[topic].partitions):
+        time.sleep(0.1)  # made a moment ago, and the broker does not know yet
     consumer.assign([TopicPartition(topic, number, OFFSET_BEGINNING) for number in partitions])
     yield None
     while True:
