@@ -12,7 +12,6 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import aiokafka
-import uvloop
 from aiokafka.errors import CommitFailedError, IllegalGenerationError, RebalanceInProgressError, UnknownMemberIdError
 from aiokafka.protocol.group import LeaveGroupRequest
 from faust.transport.drivers import aiokafka as driver
@@ -46,7 +45,8 @@ class Push(NamedTuple):
 
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):
-    """See above; on uvloop, as the app's."""
+    """See above. Its loop is asyncio's own: where uvloop refuses to write to a connection that was reset, aiokafka's
+    fetcher dies of it."""
 
     consumer: Consumer
     full = False
@@ -54,10 +54,6 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
     _pushes = 0
     _waiter: asyncio.Future[None] | None = None
     _member_id: str = ""
-
-    def __init__(self, consumer: Consumer, **kwargs: Any) -> None:
-        super().__init__(consumer, thread_loop=uvloop.new_event_loop(), **kwargs)
-        self._close_thread_loop_on_stop = True
 
     def _create_worker_consumer(self, transport: driver.Transport) -> aiokafka.AIOKafkaConsumer:
         """Mends the fixed `fetch_max_wait_ms=1500`: a partition waits that long behind an idle one's fetch."""
@@ -154,10 +150,14 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
     def check_membership(self) -> str | None:
         """What is wrong with this member, if anything.
 
-        Mends two silent deaths: a coordinator task that has ended, and a member that Kafka had expelled and that
-        joined again under another id while its old work goes on.
+        Mends three silent deaths: a fetcher or coordinator task that has ended, and a member that Kafka had expelled and
+        that joined again under another id while its old work goes on.
         """
-        coordinator = self._ensure_consumer()._coordinator
+        consumer = self._ensure_consumer()
+        fetching: asyncio.Task[None] = consumer._fetcher.error_future
+        if fetching.done():
+            return f"the fetch task has ended: {fetching}"
+        coordinator = consumer._coordinator
         task = getattr(coordinator, "_coordination_task", None)
         if task is not None and task.done():
             return "the group coordination task has ended"

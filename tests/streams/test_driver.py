@@ -96,6 +96,13 @@ def test_a_handler_that_raises_ends_the_process_and_commits_nothing(line: Line) 
     assert line.committed() is None
 
 
+def test_a_kafka_client_that_fetches_no_more_ends_the_process(line: Line) -> None:
+    worker = line.start(deafen="now deaf")
+    line.send(["heard", "now deaf"])
+    assert worker.wait() == 1
+    assert "the fetch task has ended" in worker.log()
+
+
 def test_a_refused_delivery_ends_the_process_and_commits_nothing(bootstrap: str, tmp_path: Path) -> None:
     line = Line(bootstrap, tmp_path, sink={"max.message.bytes": "1000"})
     try:

@@ -36,6 +36,8 @@ class Orders:
     """A value at which the handler raises."""
     block: str = ""
     """A value at which the handler blocks its event loop for good."""
+    deafen: str = ""
+    """A value at which the Kafka client's own task that fetches ends, as a mistake in it would end it."""
     session_timeout_s: float = 10.0
     stalled_after_s: float = 60.0
     commit_interval_s: float = 0.1
@@ -72,6 +74,9 @@ async def main(orders: Orders) -> None:
                 raise ValueError(f"boom at {record.offset}")
             if orders.block and record.value == orders.block.encode():
                 time.sleep(3600)
+            if orders.deafen and record.value == orders.deafen.encode():
+                thread = app.consumer._thread
+                thread.thread_loop.call_soon_threadsafe(thread._consumer._fetcher._fetch_task.cancel)
             producer.produce(orders.sink, key=record.key, value=record.value, partition=record.partition)
         say("handled", partition=batch.partition, first=batch.first, last=batch.last)
 
