@@ -61,12 +61,14 @@ def create_app(
     security: Security = PLAINTEXT,
     session_timeout_s: float = 10.0,
     fetch_wait_ms: int = 50,
+    fetch_bytes_min: int = 1,
     commit_interval_s: float = 0.5,
     poll_records_max: int = 500,
 ) -> faust.App:
     """A Faust app whose topics give one event per batch. Create it inside the running loop.
 
-    The producer's failures end the app, and from now on it refuses to write when the process lost time
+    Kafka answers a fetch once it has `fetch_bytes_min`, or after `fetch_wait_ms` with what there is. The producer's
+    failures end the app, and from now on it refuses to write when the process lost time
     (streams/pulse.py).
     """
     data_dir.mkdir(parents=True, exist_ok=True)
@@ -100,7 +102,8 @@ def create_app(
         Topic=BatchTopic,
     )
     pulse = Pulse(limit_s=session_timeout_s)
-    transport = Transport(app.conf.broker, app, Options(producer=producer, fetch_wait_ms=fetch_wait_ms), pulse=pulse)
+    options = Options(producer=producer, fetch_wait_ms=fetch_wait_ms, fetch_bytes_min=fetch_bytes_min)
+    transport = Transport(app.conf.broker, app, options, pulse=pulse)
     app.transport = transport
     app.producer_transport = transport
     producer.on_failure = transport.fail

@@ -58,7 +58,9 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
     def _create_worker_consumer(self, transport: driver.Transport) -> aiokafka.AIOKafkaConsumer:
         """Mends the fixed `fetch_max_wait_ms=1500`: a partition waits that long behind an idle one's fetch."""
         consumer = super()._create_worker_consumer(transport)
-        consumer._fetch_max_wait_ms = self.consumer.transport.options.fetch_wait_ms
+        options = self.consumer.transport.options
+        consumer._fetch_max_wait_ms = options.fetch_wait_ms
+        consumer._fetch_min_bytes = options.fetch_bytes_min
         return consumer
 
     async def pump(self) -> None:

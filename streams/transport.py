@@ -37,6 +37,7 @@ class Options:
 
     producer: Producer
     fetch_wait_ms: int
+    fetch_bytes_min: int
 
 
 class Transport(driver.Transport):
