@@ -52,6 +52,7 @@ def test_import_tip_react_and_a_different_tip_on_the_command_line(stack: Running
     oo("react", "done", "--user", user, "--tip", first["decision_id"], state)
     second = json.loads(oo("tip", "--user", user, "--json", "--wait", "20", state).stdout)
     assert second["title"] != first["title"]
+    verify(stack)  # A row is written after its tip.
     known = json.loads(oo("state", "--user", user, "--json", state).stdout)
     assert first["title"] not in [one["title"] for one in known["tasks"]]
     assert known["reactions"]["1h"]["done"] == 1
@@ -61,7 +62,7 @@ def test_import_tip_react_and_a_different_tip_on_the_command_line(stack: Running
 def test_importing_again_changes_nothing(stack: RunningStack) -> None:
     user, state = someone("dan"), state_of(stack)
     oo("import", str(samples() / "todo.txt"), "--user", user, state)
-    oo("tip", "--user", user, "--json", "--wait", "20", state)
+    verify(stack)
     before = json.loads(oo("state", "--user", user, "--json", state).stdout)
     oo("import", str(samples() / "todo.txt"), "--user", user, state)
     verify(stack)
