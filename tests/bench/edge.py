@@ -194,8 +194,10 @@ def _turn(bench: Bench, server: Server, lines: list[str], turns: Turns, *, secon
 def _load(bench: Bench, port: int, lines: list[str], *, seconds: float) -> dict:
     file = bench.scratch / "requests"
     file.write_text("\n".join(lines))
+    answer = bench.scratch / "answer.json"
     argv = (sys.executable, "-m", "tests.bench.http_load", str(port), str(CONNECTIONS), str(seconds), str(file))
-    return json.loads(subprocess.run(argv, cwd=ROOT, check=True, stdout=subprocess.PIPE, timeout=60).stdout)
+    subprocess.run((*argv, str(answer)), cwd=ROOT, check=True, timeout=60)
+    return json.loads(answer.read_text())
 
 
 @contextmanager

@@ -116,13 +116,14 @@ async def run(port: int, connections: int, seconds: float, requests: list[bytes]
 
 
 def main() -> None:
-    port, connections, seconds, file = sys.argv[1:]
+    port, connections, seconds, file, answer = sys.argv[1:]
     requests = []
     for line in Path(file).read_text().splitlines():
         path, token = line.split()
         head = f"GET {path} HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\nauthorization: Bearer {token}\r\naccept: */*\r\n\r\n"
         requests.append(head.encode())
-    print(json.dumps(uvloop.run(run(int(port), int(connections), float(seconds), requests))))
+    # Not by a pipe: an unbuffered one cuts long lines.
+    Path(answer).write_text(json.dumps(uvloop.run(run(int(port), int(connections), float(seconds), requests))))
 
 
 if __name__ == "__main__":
