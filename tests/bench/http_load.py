@@ -1,9 +1,9 @@
 """A load of HTTP requests over keep-alive connections: run as a process of its own, so that it never slows the server.
 
-    python -m tests.bench.http_load PORT CONNECTIONS SECONDS REQUESTS_FILE
+    python -m tests.bench.http_load PORT CONNECTIONS SECONDS REQUESTS_FILE ANSWER_FILE
 
 Each connection sends its next request when the last one's answer is whole; nothing is pipelined. The file holds one
-path and one token a line. Prints one JSON object: answers by status, seconds, its own processor seconds and latencies.
+path and one token a line. Writes one JSON object: answers by status, seconds, its own processor seconds and latencies.
 It never checks a body.
 """
 
