@@ -90,7 +90,7 @@ class Announcements(asyncio.Protocol):
 
 
 class Stream(asyncio.Protocol):
-    """One open stream of the edge: the time of its first tip."""
+    """One open stream of the edge: the time of the first decision, a tip or that there is nothing worth saying."""
 
     def __init__(self, user: str, token: str, watch: Stopwatch) -> None:
         self._user = user
@@ -114,7 +114,7 @@ class Stream(asyncio.Protocol):
         if b"event: none" in self._heard and not self.answered.done():
             assert b" 200 " in self._heard.split(b"\r\n", 1)[0], self._heard
             self.answered.set_result(None)
-        if b"event: tip" in self._heard:
+        if self._heard.count(b"event: ") > 1:
             self._watch.arrived.setdefault(self._user, now_s)
 
     def close(self) -> None:

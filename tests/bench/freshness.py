@@ -34,7 +34,6 @@ GOALS = {50.0: 2.5, 99.0: 4.0}
 """Percentile -> how many times the bare loop's, at most."""
 WARM_S = 4.0
 LATE_S = 10.0
-SUBSCRIBED_S = 0.3
 TURNS = 3
 PEERS = {"aiokafka": "bare three-hop loop, aiokafka", "librdkafka": "bare three-hop loop, librdkafka"}
 
@@ -139,7 +138,7 @@ def _rows(pace: Pace, found: Found) -> list[Row]:
     peer = found.by_side["aiokafka"]
     for side, where in (("valkey", "in Valkey"), ("stream", "on an open stream of the edge")):
         ours = found.by_side[side]
-        late = f" {ours.missing} streams brought no tip within {LATE_S:g} s." if ours.missing else ""
+        late = f" {ours.missing} streams heard nothing within {LATE_S:g} s." if ours.missing else ""
         for percent in PERCENTILES:
             if len(ours.ms) * (100 - percent) < 100:
                 continue  # less than one sample beyond it: no percentile
@@ -214,8 +213,7 @@ async def _measure(stack: RunningStack, bench: Bench) -> dict[Pace, Found]:
                     side.watch.clear()
                 bench.say(f"{pace.rate}/s: turn {turn + 1} of {TURNS}")
             result.generator_share = (time.process_time() - busy_s) / (time.perf_counter() - wall_s)
-            # A stream that missed its push brings the tip with its next look: that is counted, and said in the note.
-            missing = {name: result.by_side[name].missing for name in sides if result.by_side[name].missing}
+            missing = {name: one.missing for name, one in result.by_side.items() if one.missing}
             if missing:
                 bench.say(f"at {pace.rate}/s these never arrived: {missing}")
             if "valkey" in missing:
@@ -296,9 +294,6 @@ async def _streams(stack: RunningStack, issuer: LocalIssuer, users: Sequence[str
             )
             opened.append(stream)
             await asyncio.wait_for(stream.answered, LATE_S)
-        # The edge answers before Valkey has confirmed that it listens for this user: a tip of that moment would be told
-        # of only with the stream's next sign of life.
-        await asyncio.sleep(SUBSCRIBED_S)
         yield watch
     finally:
         for stream in opened:
