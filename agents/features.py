@@ -13,7 +13,7 @@ from oo.v1 import decision_pb2, row_pb2
 from oo.v1.outcome_pb2 import Outcome
 from tables import backlog, windows
 from tables.windows import DAY_MS, HOUR_MS
-from tables.zones import local
+from tables.zones import local, part_of
 
 VERSION = 1
 
@@ -71,7 +71,7 @@ class Moment:
 def moment(row: row_pb2.UserRow, *, calendar: Calendar, now_ms: int) -> Moment:
     """Reads the row once for a whole slate."""
     clock = local(now_ms, time_zone=row.time_zone)
-    part = clock.hour // 6
+    part = part_of(clock)
     hour, day, week, month = windows.last_of_each(
         row.windows, now_ms=now_ms, spans_ms=(HOUR_MS, DAY_MS, WEEK_MS, 28 * DAY_MS)
     )

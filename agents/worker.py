@@ -41,7 +41,7 @@ from streams.reader import (
     topic_ids,
 )
 from streams.record import Record
-from streams.security import Mechanism, Protocol, Refused, Security, check
+from streams.security import KafkaSettings, Refused, check
 from streams.store import MemoryStore, Store
 from streams.table import Pairs
 from streams.topics import Topic, group, topics
@@ -52,17 +52,11 @@ NAMES: tuple[Name, ...] = ("core", "publish", "record")
 logger = logging.getLogger(__name__)
 
 
-class Settings(BaseSettings):
+class Settings(KafkaSettings, BaseSettings):
     """What a worker is told from outside, under the prefix OO_; read once."""
 
     model_config = SettingsConfigDict(env_prefix="OO_", extra="ignore")
 
-    kafka_bootstrap: str
-    kafka_security_protocol: Protocol = "PLAINTEXT"
-    kafka_sasl_mechanism: Mechanism = "SCRAM-SHA-512"
-    kafka_sasl_username: str = ""
-    kafka_sasl_password: SecretStr = SecretStr("")
-    kafka_ca_file: str | None = None
     registry_url: str
     topic_prefix: str = "oo."
     valkey_url: str | None = None
@@ -77,17 +71,6 @@ class Settings(BaseSettings):
     """How often a partition's sums are published where they changed."""
     versions_every_s: float = 10.0
     """The shortest time between two policy versions."""
-
-    @property
-    def security(self) -> Security:
-        """The broker's protocol and our credentials."""
-        return Security(
-            protocol=self.kafka_security_protocol,
-            mechanism=self.kafka_sasl_mechanism,
-            username=self.kafka_sasl_username,
-            password=self.kafka_sasl_password.get_secret_value(),
-            ca_file=self.kafka_ca_file,
-        )
 
 
 HISTORY_WAIT_MS = 200

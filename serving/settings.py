@@ -8,12 +8,12 @@ from typing import Self
 from pydantic import SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from streams.security import Mechanism, Protocol, Security
+from streams.security import KafkaSettings
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
-class Settings(BaseSettings):
+class Settings(KafkaSettings, BaseSettings):
     """Names are those of the environment without the prefix, in lower case."""
 
     model_config = SettingsConfigDict(env_prefix="OO_", extra="ignore")
@@ -21,12 +21,6 @@ class Settings(BaseSettings):
     edge_host: str = "127.0.0.1"
     edge_port: int = 8080
 
-    kafka_bootstrap: str
-    kafka_security_protocol: Protocol = "PLAINTEXT"
-    kafka_sasl_mechanism: Mechanism = "SCRAM-SHA-512"
-    kafka_sasl_username: str = ""
-    kafka_sasl_password: SecretStr = SecretStr("")
-    kafka_ca_file: str | None = None
     registry_url: str
     topic_prefix: str = "oo."
     valkey_url: str
@@ -49,17 +43,6 @@ class Settings(BaseSettings):
     streams_max: int = 2_000
     streams_per_user_max: int = 8
     heartbeat_s: float = 15.0
-
-    @property
-    def security(self) -> Security:
-        """The broker's protocol and our credentials."""
-        return Security(
-            protocol=self.kafka_security_protocol,
-            mechanism=self.kafka_sasl_mechanism,
-            username=self.kafka_sasl_username,
-            password=self.kafka_sasl_password.get_secret_value(),
-            ca_file=self.kafka_ca_file,
-        )
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -264,6 +264,10 @@ class Producer:
         if not future.done():
             future.set_exception(failure)
             future.exception()  # Reported below: asyncio need not complain of a dropped future as well.
+        self._give_up(failure)
+
+    def _give_up(self, failure: DeliveryFailed) -> None:
+        """The first failure counts."""
         if self.failure is not None:
             return
         log.error("delivery.failed error=%s pending=%d", failure, self._pending)
@@ -276,15 +280,9 @@ class Producer:
 
     def _on_error(self, error: confluent_kafka.KafkaError) -> None:
         if error.fatal():
-            self._loop.call_soon_threadsafe(self._on_fatal, DeliveryFailed(str(error)))
+            self._loop.call_soon_threadsafe(self._give_up, DeliveryFailed(str(error)))
         else:
             log.warning("kafka.error error=%s", error)
-
-    def _on_fatal(self, failure: DeliveryFailed) -> None:
-        self.failure = self.failure or failure
-        if self.on_failure is not None:
-            self.on_failure(self.failure)
-        self._wake_waiters()
 
     async def _wait_until(self, done: Callable[[], bool]) -> None:
         waiter = self._loop.create_future()

@@ -15,6 +15,7 @@ from typing import Any, Literal
 import faust
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
+from pydantic import BaseModel, SecretStr
 
 Protocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
 Mechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
@@ -59,6 +60,28 @@ class Security:
 
 
 PLAINTEXT = Security()
+
+
+class KafkaSettings(BaseModel):
+    """What each composition root is told of Kafka, in the words of its environment."""
+
+    kafka_bootstrap: str
+    kafka_security_protocol: Protocol = "PLAINTEXT"
+    kafka_sasl_mechanism: Mechanism = "SCRAM-SHA-512"
+    kafka_sasl_username: str = ""
+    kafka_sasl_password: SecretStr = SecretStr("")
+    kafka_ca_file: str | None = None
+
+    @property
+    def security(self) -> Security:
+        """The broker's protocol and our credentials."""
+        return Security(
+            protocol=self.kafka_security_protocol,
+            mechanism=self.kafka_sasl_mechanism,
+            username=self.kafka_sasl_username,
+            password=self.kafka_sasl_password.get_secret_value(),
+            ca_file=self.kafka_ca_file,
+        )
 
 
 class Refused(Exception):

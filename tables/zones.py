@@ -50,8 +50,13 @@ def local(time_ms: int, *, time_zone: str) -> datetime:
 
 
 def part_of_day(time_ms: int, *, time_zone: str) -> int:
+    """The part of the day of that instant in that zone."""
+    return part_of(local(time_ms, time_zone=time_zone))
+
+
+def part_of(clock: datetime) -> int:
     """0 night, 1 morning, 2 afternoon, 3 evening: six hours each, from midnight on the person's clock."""
-    return local(time_ms, time_zone=time_zone).hour // 6
+    return clock.hour // 6
 
 
 def part_name(part: int) -> str:

@@ -84,9 +84,12 @@ def _offsets(client: AdminClient, places: list[tuple[str, int]], *, earliest: bo
 def _committed(bootstrap: str, group: str, places: list[tuple[str, int]]) -> dict[tuple[str, int], int]:
     from confluent_kafka import Consumer, KafkaException, TopicPartition
 
+    from streams.reader import settings
+    from streams.security import PLAINTEXT
+
     # Not the admin client's question: one to a coordinator that still loads crashes the process in librdkafka
     # (streams/reader.py). This one never subscribes, so it never joins.
-    client = Consumer({"bootstrap.servers": bootstrap, "group.id": group, "enable.auto.commit": False, "log_level": 3})
+    client = Consumer(settings(bootstrap, PLAINTEXT, group=group))
     try:
         answer = client.committed([TopicPartition(*place) for place in places], timeout=TIMEOUT_S)
     finally:
