@@ -32,7 +32,15 @@ SETTLE_S = 120.0
 TRIES = 5
 """A stack in use moves on while it is read; a difference counts only if the journal stood still."""
 
-READERS = {"journal": "core", "tips": "publish", "decisions": "record", "outcomes": "record"}
+READERS = {
+    "signals": "core",
+    "reactions": "core",
+    "journal": "core",
+    "tips": "publish",
+    "decisions": "record",
+    "outcomes": "record",
+}
+"""Which process takes each topic, in the order that a record goes through them."""
 
 
 class NotSettled(Exception):

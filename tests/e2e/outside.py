@@ -95,5 +95,11 @@ def letters(stack: RunningStack) -> list[dict[str, Any]]:
     return found
 
 
+def core_pid(stack: RunningStack) -> int:
+    """The worker that admits and recommends; 0 while none runs."""
+    status = json.loads(oo("status", "--json", state_of(stack), check=False).stdout)
+    return next((worker["pid"] or 0 for worker in status["workers"] if worker["id"].startswith("core")), 0)
+
+
 def samples() -> Path:
     return Path(__file__).resolve().parents[1] / "data"

@@ -8,18 +8,13 @@ import time
 import uuid
 
 from command import kill, oo
-from outside import client, eventually, letters, send, state_of, task, tip, verify
+from outside import client, core_pid, eventually, letters, send, state_of, task, tip, verify
 
 from deploy.stack.running import RunningStack
 
 SIGNALS = 5_000
 USERS = 100
 SEED = 3
-
-
-def core_pid(stack: RunningStack) -> int:
-    status = json.loads(oo("status", "--json", state_of(stack), check=False).stdout)
-    return next((worker["pid"] or 0 for worker in status["workers"] if worker["id"].startswith("core")), 0)
 
 
 def test_a_worker_killed_three_times_in_5000_signals_loses_and_doubles_nothing(stack: RunningStack) -> None:

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import signal
+import subprocess
 import uuid
 
 import psycopg
-from outside import client, eventually, letters, send, settled_tip, task, verify
+import pytest
+from command import oo
+from outside import client, core_pid, eventually, letters, send, settled_tip, state_of, task, verify
 from valkey import Valkey
 
 from deploy.stack.running import RunningStack
@@ -51,3 +56,17 @@ def test_what_is_no_journal_record_becomes_a_letter_and_no_difference(stack: Run
         settled_tip(stack, http)
     eventually(lambda: [one for one in letters(stack) if one["reason"] == "not-journal"])
     assert verify(stack)["differences"] == 0
+
+
+def test_it_waits_for_what_the_door_has_not_taken_yet(stack: RunningStack) -> None:
+    """A signal that Kafka has acknowledged belongs to what is compared, also while no worker is awake to take it."""
+    before, user = verify(stack)["records"], f"door-{uuid.uuid4().hex[:8]}"
+    core = core_pid(stack)
+    os.kill(core, signal.SIGSTOP)
+    try:
+        send(stack, "signals", task(user, "1", "Call the dentist"))
+        with pytest.raises(subprocess.TimeoutExpired):
+            oo("verify", "--json", state_of(stack), timeout_s=6)
+    finally:
+        os.kill(core, signal.SIGCONT)
+    assert verify(stack)["records"] > before
