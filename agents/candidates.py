@@ -99,6 +99,8 @@ def propose(row: row_pb2.UserRow, *, calendar: Calendar, now_ms: int) -> list[Pr
                     title=tip.title,
                     detail=tip.detail,
                     until_ms=tip.expires_ms,
+                    prompt_version=tip.prompt_version,
+                    model=tip.model,
                 )
             )
     slate += _STARTERS

@@ -6,9 +6,10 @@ import numpy as np
 
 from agents import candidates, eligibility, features, outcomes, why
 from agents.candidates import Proposal
-from agents.policies import POLICIES
-from oo.v1 import decision_pb2, journal_pb2, policy_pb2, row_pb2
-from tables import ids
+from agents.in_force import InForce
+from agents.policies.expected import on_grid
+from oo.v1 import decision_pb2, journal_pb2, row_pb2
+from tables import ids, sums
 from tables.zones import TZDATA_VERSION
 
 OUR_SOURCE = "oo"
@@ -22,10 +23,8 @@ def decide(
     record_id: bytes,
     journal: journal_pb2.Position,
     latency_ms: int,
-    policy: policy_pb2.PolicyVersion,
-    config_hash: str,
+    policy: InForce,
     step_version: int,
-    mac_key: bytes,
 ) -> tuple[decision_pb2.Decision, decision_pb2.Tip]:
     """Chooses among what is there now, notes the choice in the row, and returns it with the tip to serve."""
     now_ms = row.now_ms
@@ -39,13 +38,14 @@ def decide(
     x = np.array([vectors[i] for i in eligible], dtype=np.int64)
     silent = eligible.index(slate.index(candidates.NOTHING))
     key = ids.draw_key(row.user_id, record_id=record_id)
-    choice = POLICIES[policy.policy].pmf(policy, x, silent=silent, key=key)
+    taught = sums.read(row.sums, d=features.D, feature_version=features.VERSION)
+    choice = policy.policy.pmf(policy.belief, taught, x, silent=silent, now_ms=now_ms, key=key)
     chosen = eligible[choice.chosen]
     picked, x_chosen = slate[chosen], vectors[chosen]
     title = picked.title if picked.task is None else picked.task.title
 
-    raw_id = ids.decision_bytes(row.user_id, record_id=record_id, mac_key=mac_key)
-    config = policy.config
+    raw_id = ids.decision_bytes(row.user_id, record_id=record_id, mac_key=policy.mac_key)
+    version, config = policy.version, policy.version.config
     valid_ms = config.none_valid_ms if picked is candidates.NOTHING else config.tip_valid_ms
     decision = decision_pb2.Decision(
         decision_id=ids.spelled(raw_id),
@@ -56,12 +56,12 @@ def decide(
         valid_until_ms=min(now_ms + valid_ms, picked.until_ms),
         trigger=trigger,
         supersedes=ids.spelled(row.pending[-1].decision_id) if row.pending else "",
-        policy=policy.policy,
-        policy_version=policy.version_id,
-        policy_sequence=policy.sequence,
+        policy=version.policy,
+        policy_version=version.version_id,
+        policy_sequence=version.sequence,
         feature_version=features.VERSION,
         step_version=step_version,
-        config_hash=config_hash,
+        config_hash=policy.config_hash,
         tzdata_version=TZDATA_VERSION,
         chosen=chosen,
         propensity=choice.propensity(choice.chosen),
@@ -71,7 +71,9 @@ def decide(
         latency_ms=latency_ms,
     )
     add = decision.slate.add
-    numbers = iter(zip(map(choice.propensity, range(len(eligible))), choice.draws_won, choice.scores, strict=True))
+    nothing = (0,) * len(eligible)
+    propensities = map(choice.propensity, range(len(eligible)))
+    numbers = iter(zip(propensities, choice.draws_won or nothing, choice.scores or nothing, strict=True))
     for proposal, mask, x_own in zip(slate, masks, vectors, strict=True):
         if mask:
             add(id=proposal.id, kind=proposal.kind, ineligible=mask, x=x_own)
@@ -85,6 +87,10 @@ def decide(
         pending.candidate_id = picked.id
     if picked is not candidates.NOTHING:
         pending.x.extend(x_chosen)
+        pending.known = choice.known
+        if choice.shared:
+            pending.shared_prediction = on_grid(choice.shared[choice.chosen])
+            pending.own_prediction = on_grid(choice.own[choice.chosen])
     outcomes.drop_oldest(row)
     row.current_candidate = picked.id
     row.current_valid_until_ms = decision.valid_until_ms

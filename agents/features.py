@@ -1,57 +1,109 @@
-"""What the policy sees of a candidate: a vector of whole numbers, in units of 1/64 within [-64, 64].
+"""What the policy sees of a candidate: a vector of whole numbers, in units of 1/64 within [0, 64].
 
-Whole numbers throughout: the same bits on every machine, live and in replay. Scaling is fixed; nothing here depends
-on what other people do. A change of names, order or meaning is a new VERSION.
+Whole numbers throughout: the same bits on every machine, live, in replay and in training. Scaling is fixed; nothing here
+depends on what other people do. A change of names, order or meaning is a new VERSION.
 """
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
 
 from agents.candidates import GAP_MS_MAX, MINUTE_MS, Calendar, Proposal
-from oo.v1 import decision_pb2, row_pb2
+from oo.v1 import decision_pb2, features_pb2, row_pb2
 from oo.v1.outcome_pb2 import Outcome
 from tables import backlog, windows
 from tables.windows import DAY_MS, HOUR_MS
 from tables.zones import local, part_of
 
-VERSION = 1
+VERSION = 2
 
-NAMES = (
-    "one",
-    "starter",
-    "generated",
-    "priority",
-    "has_due",
-    "overdue",
-    "due_within_day",
-    "due_within_week",
-    "age",
-    "short",
-    "fits_gap",
-    "busy_now",
-    "free_time",
-    "morning",
-    "afternoon",
-    "evening",
-    "weekend",
-    "done_rate_28d",
-    "dismiss_rate_7d",
-    "snooze_rate_24h",
-    "reactions_1h",
-    "done_in_this_part",
-    "shown",
-    "dismissed",
-)
-D = len(NAMES)
-_OF_TASK = slice(NAMES.index("priority"), NAMES.index("fits_gap") + 1)
-_HISTORY = slice(NAMES.index("shown"), D)
-"""Where the places of a task's own stand; all others are the same for all candidates of a kind."""
-_NONE = (0,) * D
 ONE = 64
+LABEL_BUCKETS = 4
+PROMPT_BUCKETS = 2
+
+
+class Feature(NamedTuple):
+    """One entry of every vector."""
+
+    name: str
+    meaning: str
+
+
+_OWN = (
+    Feature("task", "a task of theirs"),
+    Feature("starter", "a starter tip"),
+    Feature("generated", "a tip that a language model wrote"),
+    Feature("priority", "1/4 for the lowest that a source gives, 1 for the highest, 0 for none"),
+    Feature("overdue", "its due time is past"),
+    Feature("due_within_day", "how near its due time is, from 0 a day before to 1 when it is due"),
+    Feature("short", "how much shorter than two hours it is estimated; half an hour where nobody said"),
+    Feature("fits_gap", "its estimated length fits into the free time before the next busy event"),
+    Feature("novel", "how new it is, from 1 when it is told to 0 a day later"),
+    *(Feature(f"label_{i}", f"has a label whose hash falls into bucket {i}") for i in range(LABEL_BUCKETS)),
+    Feature("morning", "6 to 12 on their clock"),
+    Feature("afternoon", "12 to 18 on their clock"),
+    Feature("evening", "18 to 24 on their clock"),
+)
+"""Those in which people are taken to differ: the first q entries of a vector."""
+
+_SHARED = (
+    Feature("weekend", "Saturday or Sunday on their clock"),
+    Feature("working_hours", "morning or afternoon of another day"),
+    Feature("has_due", "has a due time"),
+    Feature("due_within_week", "how near its due time is, from 0 a week before to 1 when it is due"),
+    Feature("age", "days since it was told, n / (n + 7)"),
+    Feature("busy_now", "an event of their calendar runs"),
+    Feature("free_time", "free time before the next busy event, as a share of four hours"),
+    Feature("done_rate_28d", "of reactions to tips of its kind in 28 days, the smoothed share of done"),
+    Feature("dismiss_rate_7d", "likewise of dismiss, in 7 days"),
+    Feature("snooze_rate_24h", "likewise of snooze, in 24 hours"),
+    Feature("reactions_1h", "reactions in the last hour, n / (n + 3)"),
+    Feature("done_in_this_part", "done in 28 days in this part of the day, n / (n + 5)"),
+    Feature("shown", "how often it was seen, n / (n + 2)"),
+    Feature("dismissed", "how often it was dismissed, n / (n + 1)"),
+    Feature("snoozed", "how often it was put off, n / (n + 1)"),
+    Feature("known_length", "somebody said how long it takes"),
+    *(Feature(f"prompt_{i}", f"the hash of its prompt and model falls into bucket {i}") for i in range(PROMPT_BUCKETS)),
+)
+
+FEATURES = (*_OWN, *_SHARED)
+NAMES = tuple(feature.name for feature in FEATURES)
+D = len(NAMES)
+Q = len(_OWN)
+
+_INDEX = {name: index for index, name in enumerate(NAMES)}
+_NONE = (0,) * D
+_TASK = tuple(
+    _INDEX[name]
+    for name in (
+        *("priority", "overdue", "due_within_day", "short", "fits_gap", "novel"),
+        *("has_due", "due_within_week", "age", "shown", "dismissed", "snoozed", "known_length"),
+    )
+)
+"""The places of what `_of_task` gives, in its order."""
+_LABELS = _INDEX["label_0"]
+_PROMPTS = _INDEX["prompt_0"]
 WEEK_MS = 7 * DAY_MS
 DEFAULT_MINUTES = 30
 """How long a task is taken to last when nobody said."""
+
+
+def feature_set() -> features_pb2.FeatureSet:
+    """The names, ranges and order of every vector, as versions carry them.
+
+    >>> feature_set().features[0].name, len(feature_set().features) == D
+    ('task', True)
+    """
+    return features_pb2.FeatureSet(
+        version=VERSION,
+        features=[
+            features_pb2.Feature(name=one.name, low=0, high=ONE, own=index < Q, meaning=one.meaning)
+            for index, one in enumerate(FEATURES)
+        ],
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,19 +133,19 @@ def moment(row: row_pb2.UserRow, *, calendar: Calendar, now_ms: int) -> Moment:
     done_here = windows.total(month, reaction=Outcome.DONE, part=part)
     free_ms = calendar.free_ms(now_ms)
     shared = {
-        "one": ONE,
         "busy_now": ONE if calendar.busy_until_ms else 0,
         "free_time": ONE * free_ms // GAP_MS_MAX,
         "morning": ONE * (part == 1),
         "afternoon": ONE * (part == 2),
         "evening": ONE * (part == 3),
         "weekend": ONE * (clock.weekday() >= 5),
+        "working_hours": ONE * (clock.weekday() < 5 and part in (1, 2)),
         "reactions_1h": ONE * last_hour // (last_hour + 3),
         "done_in_this_part": ONE * done_here // (done_here + 5),
     }
     base = {}
     for kind, name in (
-        (decision_pb2.Decision.TASK, "one"),
+        (decision_pb2.Decision.TASK, "task"),
         (decision_pb2.Decision.STARTER, "starter"),
         (decision_pb2.Decision.GENERATED, "generated"),
     ):
@@ -119,16 +171,21 @@ def vector(proposal: Proposal, *, at: Moment) -> tuple[int, ...]:
     """The features of one candidate: (D,) in units of 1/64. Saying nothing has none: all zeros."""
     task = proposal.task
     if task is None:
-        return at.base.get(proposal.kind, _NONE)
+        base = at.base.get(proposal.kind, _NONE)
+        if not proposal.prompt_version and not proposal.model:
+            return base
+        place = _PROMPTS + _bucket(f"{proposal.prompt_version}/{proposal.model}", PROMPT_BUCKETS)
+        return (*base[:place], ONE, *base[place + 1 :])
     x = list(at.base[proposal.kind])
-    x[_OF_TASK] = _of_task(task, at=at)
-    shown, dismissed = task.shown, task.dismissed
-    x[_HISTORY] = ONE * shown // (shown + 2), ONE * dismissed // (dismissed + 1)
+    for place, value in zip(_TASK, _of_task(task, at=at), strict=True):
+        x[place] = value
+    for label in task.labels:
+        x[_LABELS + _bucket(label, LABEL_BUCKETS)] = ONE
     return tuple(x)
 
 
 def _of_task(task: row_pb2.Task, *, at: Moment) -> tuple[int, ...]:
-    """From `priority` to `fits_gap`."""
+    """In the order of _TASK."""
     priority, due_ms, minutes = task.priority, task.due_ms, task.estimated_minutes or DEFAULT_MINUTES
     has_due = overdue = within_day = within_week = 0
     if due_ms:
@@ -137,14 +194,26 @@ def _of_task(task: row_pb2.Task, *, at: Moment) -> tuple[int, ...]:
         overdue = ONE if left_ms < 0 else 0
         within_day = ONE * max(DAY_MS - max(left_ms, 0), 0) // DAY_MS
         within_week = ONE * max(WEEK_MS - max(left_ms, 0), 0) // WEEK_MS
-    age_days = max(at.now_ms - backlog.created_ms(task), 0) // DAY_MS
+    age_ms = max(at.now_ms - backlog.created_ms(task), 0)
+    age_days, shown, dismissed, snoozed = age_ms // DAY_MS, task.shown, task.dismissed, task.snoozed
     return (
         16 * (5 - priority) if priority else 0,
-        has_due,
         overdue,
         within_day,
-        within_week,
-        ONE * age_days // (age_days + 7),
         ONE * max(120 - minutes, 0) // 120,
         ONE if minutes * MINUTE_MS <= at.free_ms else 0,
+        ONE * max(DAY_MS - age_ms, 0) // DAY_MS,
+        has_due,
+        within_week,
+        ONE * age_days // (age_days + 7),
+        ONE * shown // (shown + 2),
+        ONE * dismissed // (dismissed + 1),
+        ONE * snoozed // (snoozed + 1),
+        ONE if task.estimated_minutes else 0,
     )
+
+
+@lru_cache(maxsize=4096)
+def _bucket(text: str, buckets: int) -> int:
+    """One of so many buckets by the hash of a text: Weinberger et al. 2009, "Feature hashing for large scale multitask learning"."""
+    return hashlib.blake2b(text.encode(), digest_size=1).digest()[0] % buckets

@@ -12,10 +12,12 @@ from pathlib import PurePath
 from typing import Protocol
 
 from agents.features import VERSION, D
-from agents.step import NOTHING, Entry, InForce, Outputs, step
+from agents.in_force import InForce
+from agents.step import NOTHING, Entry, Outputs, step
 from oo.v1 import journal_pb2, row_pb2
 from streams.record import Record
-from tables import marks
+from tables import marks, sums
+from tables.sums import Taught
 from tables.totals import Totals
 
 
@@ -58,7 +60,8 @@ class Partition:
     """By version id; the empty id is the prior, in force before the first mark."""
     rows: Rows = field(default_factory=dict[str, bytes])
     marks: row_pb2.PartitionRow = field(default_factory=row_pb2.PartitionRow)
-    totals: Totals = field(default_factory=lambda: Totals(d=D, feature_version=VERSION))
+    totals: Totals | None = None
+    """What its people taught, kept up where it is given."""
     committed: int = 0
     """Offset below which no record comes again: marks below it may go."""
     _before: dict[str, row_pb2.UserRow | None] = field(default_factory=dict)
@@ -120,10 +123,11 @@ class Partition:
 
     def settle(self) -> None:
         """The batch's rows are acknowledged: they are the state from here on."""
-        for user_id, row in self._touched.items():
-            before = self._before[user_id]
-            if row.HasField("sums") and (before is None or before.sums != row.sums):
-                self.totals.replace(None if before is None else before.sums, row.sums)
+        if self.totals is not None:
+            for user_id, row in self._touched.items():
+                before = self._before[user_id]
+                if row.HasField("sums") and (before is None or before.sums != row.sums):
+                    self.totals.replace(None if before is None else taught(before), taught(row))
         self.rows.update(self.changed())
         self._before.clear()
         self._touched.clear()
@@ -139,6 +143,11 @@ class Partition:
         if after is not self.marks:
             after.topic_id, after.journal_offset, after.next_wake_ms = entry.topic_id, entry.offset, 0
             self.marks, self._marked = after, True
+
+
+def taught(row: row_pb2.UserRow) -> Taught:
+    """What a row says that its person taught."""
+    return sums.read(row.sums, d=D, feature_version=VERSION)
 
 
 def _where(error: Exception) -> str:

@@ -10,25 +10,25 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable
 from typing import Any
 
 import faust
-import numpy as np
 from faust.types import StreamT
 
-from agents.features import VERSION, D
-from agents.policies import POLICIES
+from agents.features import VERSION
+from agents.policies import DEFAULT as DEFAULT_POLICY
+from agents.prior import SHAPE, fit
 from agents.reward import DEFAULT, config_hash
 from agents.step import STEP_VERSION
-from oo.v1 import journal_pb2, policy_pb2, row_pb2
+from oo.v1 import journal_pb2, policy_pb2
 from streams.frames import Schemas
 from streams.partitions import Partitions
 from streams.producer import Producer
 from streams.record import Batch, Record
 from streams.topics import Topic
-from tables import sums as sums_table
-from tables.totals import Totals
+from tables import marginal
+from tables.totals import Total, merged, read
 from tables.zones import TZDATA_VERSION
 
 logger = logging.getLogger(__name__)
@@ -38,31 +38,7 @@ GROWTH_PERCENT = 2
 """A new version is worth making once the weight of what was learned has grown by this much."""
 
 
-def add_up(parts: Iterable[row_pb2.Sums]) -> row_pb2.Sums:
-    """The sum over partitions at the greatest landmark among them.
-
-    Neither the order of the parts nor how users are spread over partitions changes one bit: what stands at the same
-    landmark is added before it is halved.
-    """
-    by_landmark = Totals(d=D, feature_version=VERSION)
-    by_landmark.add_all(parts)
-    totals = by_landmark.messages()
-    added = sums_table.empty(d=D, feature_version=VERSION)
-    if not totals:
-        return added
-    landmark = totals[-1].landmark
-    gram, moment = np.zeros(D * (D + 1) // 2, dtype=np.int64), np.zeros(D, dtype=np.int64)
-    n = 0
-    for total in totals:
-        gram_there, moment_there, n_there = sums_table.at_landmark(total, landmark=landmark)
-        gram, moment, n = gram + gram_there, moment + moment_there, n + n_there
-    return row_pb2.Sums(
-        feature_version=VERSION,
-        landmark=landmark,
-        n=n,
-        gram=gram.tolist(),
-        moment=moment.tolist(),
-    )
+SIZE = marginal.size(d=SHAPE.d, q=SHAPE.q)
 
 
 class Learn:
@@ -76,7 +52,7 @@ class Learn:
         producer: Producer,
         read: Callable[[str], AsyncIterator[list[Record]]],
         every_s: float,
-        policy: str = "lin_ts",
+        policy: str = DEFAULT_POLICY,
         config: policy_pb2.DecisionConfig = DEFAULT,
     ) -> None:
         self._topics = topics
@@ -84,7 +60,7 @@ class Learn:
         self._producer = producer
         self._read = read
         self._every_s = every_s
-        self._policy = POLICIES[policy]
+        self._policy = policy
         self._config = config
         self._parts: dict[int, policy_pb2.PartitionSums] = {}
         self._latest: policy_pb2.PolicyVersion | None = None
@@ -125,27 +101,32 @@ class Learn:
         if not self._owner or loop.time() - self._published_s < self._every_s:
             return
         latest = self._latest
-        total = add_up(sums for part in self._parts.values() for sums in part.sums)
+        total = merged(
+            (read(one) for part in self._parts.values() for one in part.totals if one.feature_version == VERSION),
+            size=SIZE,
+        )
         if latest is not None and not self._is_worth_it(latest, total):
             return
-        version = self._policy.fit(
-            total, sequence=1 + (latest.sequence if latest else 0), config=self._config, now_ms=self._time_ms
+        version = fit(
+            self._policy,
+            total,
+            before=latest,
+            config=self._config,
+            now_ms=self._time_ms,
+            inputs=[part.journal for _, part in sorted(self._parts.items())],
         )
-        named = policy_pb2.PolicyVersion()
-        named.CopyFrom(version)
-        named.inputs.extend(part.journal for _, part in sorted(self._parts.items()))
         await self._producer.produce(
             self._topics["policies"].name,
-            key=named.version_id.encode(),
-            value=self._schemas.frame("policies", named),
+            key=version.version_id.encode(),
+            value=self._schemas.frame("policies", version),
         )
-        await self._mark(named)
-        self._latest = named
+        await self._mark(version)
+        self._latest = version
         self._published_s = loop.time()
-        logger.info("version.published version_id=%s sequence=%d n=%d", named.version_id, named.sequence, named.n)
+        logger.info("version.published version_id=%s sequence=%d n=%d", version.version_id, version.sequence, version.n)
 
-    def _is_worth_it(self, latest: policy_pb2.PolicyVersion, total: row_pb2.Sums) -> bool:
-        if latest.config != self._config or latest.policy != self._policy.NAME or latest.feature_version != VERSION:
+    def _is_worth_it(self, latest: policy_pb2.PolicyVersion, total: Total) -> bool:
+        if latest.config != self._config or latest.policy != self._policy or latest.feature_version != VERSION:
             return True
         return abs(total.n - latest.n) * 100 >= GROWTH_PERCENT * max(latest.n, 1) and total.n != latest.n
 

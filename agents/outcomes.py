@@ -9,6 +9,7 @@ from agents import features
 from agents.reward import reward_64
 from oo.v1 import decision_pb2, outcome_pb2, policy_pb2, reaction_pb2, row_pb2
 from tables import backlog, ids, sums
+from tables.sums import Predicted
 
 PENDING_MAX = 16
 """Decisions that can still be learned from; a later reaction to an older one counts in the windows only."""
@@ -145,14 +146,20 @@ def _settle(
     config: policy_pb2.DecisionConfig,
 ) -> outcome_pb2.Outcome:
     reward = reward_64(kind, config=config) if pending.feature_version == features.VERSION else None
-    if not row.HasField("sums") or row.sums.feature_version != features.VERSION:
-        row.sums.CopyFrom(sums.empty(d=features.D, feature_version=features.VERSION))
+    taught = sums.read(row.sums, d=features.D, feature_version=features.VERSION)
+    predicted = Predicted(pending.shared_prediction, pending.own_prediction, pending.known)
     if pending.HasField("learned_reward") and pending.feature_version == features.VERSION:
-        row.sums.CopyFrom(
-            sums.add(row.sums, x=pending.x, reward=pending.learned_reward, time_ms=pending.decided_ms, sign=-1)
+        sums.add(
+            taught,
+            x=pending.x,
+            reward=pending.learned_reward,
+            time_ms=pending.decided_ms,
+            predicted=predicted,
+            sign=-1,
         )
     if reward is not None:
-        row.sums.CopyFrom(sums.add(row.sums, x=pending.x, reward=reward, time_ms=pending.decided_ms))
+        sums.add(taught, x=pending.x, reward=reward, time_ms=pending.decided_ms, predicted=predicted)
+    row.sums.CopyFrom(sums.written(taught, feature_version=features.VERSION))
     pending.outcome = kind
     pending.ClearField("learned_reward")
     if reward is not None:

@@ -17,8 +17,8 @@ import faust
 from faust.types import StreamT
 
 from agents.admit import YIELD_S
-from agents.features import VERSION, D
-from agents.fold import Partition, entry_of
+from agents.features import VERSION
+from agents.fold import Partition, entry_of, taught
 from agents.refuse import DeadLetters, Refusal, clock_ms
 from agents.rows import MARKS_KEY, Rows, head, order_in, wake_of
 from agents.step import STEP_VERSION, Entry, Outputs
@@ -36,7 +36,8 @@ from streams.topics import Topic
 from streams.wire import payload
 from tables import ids
 from tables.row import fence_of
-from tables.totals import Totals
+from tables.sums import Taught
+from tables.totals import Totals, messages
 
 logger = logging.getLogger(__name__)
 
@@ -128,21 +129,28 @@ class Recommend:
             name=f"rows-{number}",
         )
         low, end = await self._rows_bounds(number)
+        # Of every epoch that a row below that end may name.
+        await self._versions.catch_up()
         known = store.side(TOTALS)
-        totals = Totals.from_bytes(known or b"", d=D, feature_version=VERSION)
+        totals = Totals.from_bytes(known or b"", epochs=self._versions.epochs)
 
         def recount(changes: Mapping[bytes, bytes | None]) -> Mapping[bytes, bytes]:
             if known is None:
                 return {}
             for key, value in changes.items():
                 if key != MARKS_KEY:
-                    totals.replace(_sums(store.get(key)), _sums(value))
+                    totals.replace(_taught(store.get(key)), _taught(value))
             return {TOTALS: totals.to_bytes()}
 
         done = await table.recover(
             low=low, end=end, read=lambda start: self._read_rows(number, start, end), side=recount
         )
-        state = Partition(partition=number, versions=self._versions, rows=Rows(table, header=self._row_header))
+        state = Partition(
+            partition=number,
+            versions=self._versions,
+            rows=Rows(table, header=self._row_header),
+            totals=Totals(epochs=self._versions.epochs),
+        )
         marks = store.get(MARKS_KEY)
         # Offsets of another journal say nothing about this one; learn marks the newest version here anew.
         if marks is not None and fence_of(payload(marks)).topic_id == self._journal_id:
@@ -265,14 +273,13 @@ class Recommend:
                 continue
             if live.folded < live.withheld_until or live.folded < 0:
                 continue
-            sums = live.state.totals.messages()
-            content = b"".join(one.SerializeToString(deterministic=True) for one in sums)
+            totals = messages(_totals(live), feature_version=VERSION)
+            content = b"".join(one.SerializeToString(deterministic=True) for one in totals)
             if content == live.published:
                 continue
             message = policy_pb2.PartitionSums(
                 journal=journal_pb2.Position(topic_id=self._journal_id, partition=number, offset=live.folded),
-                sums=sums,
-                users=live.state.totals.users,
+                totals=totals,
             )
             await self._producer.produce(
                 self._topics["policy-sums"].name,
@@ -335,10 +342,10 @@ class Recommend:
         state.settle()
         if marks is not None:
             live.table.put(MARKS_KEY, values[MARKS_KEY])
-        side = {}
-        if live.counting is None and live.stored_changes != state.totals.changes:
-            side[TOTALS] = state.totals.to_bytes()
-            live.stored_changes = state.totals.changes
+        side, totals = {}, _totals(live)
+        if live.counting is None and live.stored_changes != totals.changes:
+            side[TOTALS] = totals.to_bytes()
+            live.stored_changes = totals.changes
         live.table.commit(side)
         for user_id, message in changed.items():
             live.wheel.set(user_id, wake_ms=wake_of(message))
@@ -365,15 +372,15 @@ class Recommend:
 
     async def _count(self, live: _Live, rows: Iterator[tuple[bytes, bytes]]) -> None:
         """Add up what the rows teach, as they stood at the start; what changes meanwhile adds itself."""
-        counted = Totals(d=D, feature_version=VERSION)
+        counted = Totals(epochs=self._versions.epochs)
         for number, (key, value) in enumerate(rows):
             if key != MARKS_KEY:
-                counted.replace(None, _sums(value))
+                counted.replace(None, _taught(value))
             if number % COUNTED_AT_ONCE == 0:
                 await asyncio.sleep(0)
-        live.state.totals.merge(counted)
+        _totals(live).merge(counted)
         live.counting = None
-        live.table.commit({TOTALS: live.state.totals.to_bytes()})
+        live.table.commit({TOTALS: _totals(live).to_bytes()})
 
     def _to_rows(self, number: int, key: bytes, value: bytes) -> asyncio.Future[Delivered]:
         return self._producer.produce(self._topics["rows"].name, key=key, value=value, partition=number)
@@ -385,8 +392,13 @@ def _set(wheel: Wheel, store: Store, keys: list[bytes]) -> None:
         wheel.set(key.decode(), wake_ms=0 if front is None else wake_of(front))
 
 
-def _sums(value: bytes | None) -> row_pb2.Sums:
-    return row_pb2.UserRow.FromString(payload(value)).sums if value is not None else row_pb2.Sums()
+def _totals(live: _Live) -> Totals:
+    assert live.state.totals is not None
+    return live.state.totals
+
+
+def _taught(value: bytes | None) -> Taught | None:
+    return taught(row_pb2.UserRow.FromString(payload(value))) if value is not None else None
 
 
 def build(app: faust.App, recommend: Recommend, *, topics: dict[str, Topic], sums_every_s: float) -> Partitions:

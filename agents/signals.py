@@ -96,6 +96,8 @@ def take_generated(row: row_pb2.UserRow, arrived: journal_pb2.Candidates, change
             title=tip.title[: candidates.TITLE_CHARS_MAX],
             detail=tip.detail[: candidates.DETAIL_CHARS_MAX],
             expires_ms=tip.expires_ms,
+            prompt_version=arrived.prompt_version[: candidates.ID_CHARS_MAX],
+            model=arrived.model[: candidates.ID_CHARS_MAX],
         )
         for tip in arrived.tips
         if tip.expires_ms > row.now_ms and tip.title and len(tip.external_id) <= candidates.ID_CHARS_MAX

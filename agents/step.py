@@ -10,12 +10,13 @@ from dataclasses import dataclass, replace
 
 from agents import decide, outcomes, reactions, signals
 from agents.change import Change
+from agents.in_force import InForce
 from oo.v1 import decision_pb2, journal_pb2, outcome_pb2, policy_pb2, row_pb2
 from tables import backlog, ids
 from tables import row as rows
 from tables.backlog import Overflow
 
-STEP_VERSION = 1
+STEP_VERSION = 2
 
 Trigger = decision_pb2.Decision
 
@@ -35,15 +36,6 @@ class Entry:
     def position(self) -> journal_pb2.Position:
         """Its place as a message."""
         return journal_pb2.Position(topic_id=self.topic_id, partition=self.partition, offset=self.offset)
-
-
-@dataclass(frozen=True, slots=True)
-class InForce:
-    """What a record is decided with: the version that the last mark named, and the key of decision ids."""
-
-    version: policy_pb2.PolicyVersion
-    mac_key: bytes
-    config_hash: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +88,8 @@ def step(state: row_pb2.UserRow | None, entry: Entry, policy: InForce) -> tuple[
         case _:
             pass
     change.outcomes += outcomes.expire(row, now_ms=now_ms, config=config)
+    if any(outcome.learned for outcome in change.outcomes):
+        row.sums.epoch = policy.version.epoch
 
     outputs = Outputs(outcomes=tuple(_named(row, change.outcomes, entry=entry)), overflows=tuple(change.overflows))
     trigger = _trigger(row, change, now_ms=now_ms)
@@ -106,10 +100,8 @@ def step(state: row_pb2.UserRow | None, entry: Entry, policy: InForce) -> tuple[
             record_id=record.record_id,
             journal=entry.position,
             latency_ms=max(record_ms - record.source_time_ms, 0) if record.source_time_ms else 0,
-            policy=policy.version,
-            config_hash=policy.config_hash,
+            policy=policy,
             step_version=STEP_VERSION,
-            mac_key=policy.mac_key,
         )
         outputs = replace(outputs, decision=decision, tip=tip)
     row.next_wake_ms = _next_wake(row, config)

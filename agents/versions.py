@@ -6,14 +6,14 @@ A partition that meets a mark waits here for its version; past the timeout the w
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 
-from agents.policies import POLICIES
-from agents.reward import DEFAULT, config_hash
-from agents.step import InForce
+from agents.in_force import InForce
+from agents.prior import prior
 from oo.v1 import policy_pb2
 from streams.frames import Schemas
 from streams.reader import Tail
+from tables.marginal import Epoch
 
 WAIT_S_MAX = 30.0
 
@@ -22,19 +22,19 @@ class VersionTimeout(Exception):
     """A mark's version did not arrive; the process has to end and be started again."""
 
 
-def prior(*, mac_key: bytes, policy: str = "lin_ts") -> InForce:
-    """What is in force before the first mark."""
-    version = POLICIES[policy].prior(config=DEFAULT)
-    return InForce(version=version, mac_key=mac_key, config_hash=config_hash(version.config))
-
-
 class Versions(Mapping[str, InForce]):
     """Versions by id; the empty id is the prior."""
 
-    def __init__(self, *, schemas: Schemas, mac_key: bytes) -> None:
+    def __init__(self, *, schemas: Schemas, mac_key: bytes, end: Callable[[], Awaitable[int]]) -> None:
+        """`end()`: the end offset of the topic of versions, as it is now."""
         self._schemas = schemas
+        self._end = end
+        self._taken = 0
+        """Below this offset every version is here."""
         self._mac_key = mac_key
-        self._known: dict[str, InForce] = {"": prior(mac_key=mac_key)}
+        self._known: dict[str, InForce] = {"": InForce.of(prior(), mac_key=mac_key)}
+        self.epochs: dict[int, Epoch] = {one.version.epoch: one.belief.epoch for one in self._known.values()}
+        """Every belief about how people differ that a version began, by its name: rows may still be of any."""
         self._arrived = asyncio.Condition()
 
     async def follow(self, tail: Tail) -> None:
@@ -43,23 +43,32 @@ class Versions(Mapping[str, InForce]):
             for record in records:
                 if record.value is not None:
                     self.learn_of(self._schemas.unframe("policies", record.value))
+                self._taken = record.offset + 1
             async with self._arrived:
                 self._arrived.notify_all()
 
     def learn_of(self, version: object) -> None:
         """Take one version in."""
         assert isinstance(version, policy_pb2.PolicyVersion)
-        self._known[version.version_id] = InForce(
-            version=version, mac_key=self._mac_key, config_hash=config_hash(version.config)
-        )
+        known = InForce.of(version, mac_key=self._mac_key)
+        self._known[version.version_id] = known
+        self.epochs[version.epoch] = known.belief.epoch
 
     async def wait_for(self, version_id: str) -> None:
         """Return once the version is here; raises VersionTimeout after 30 s."""
+        await self._wait(lambda: version_id in self._known, what=f"policy version {version_id}")
+
+    async def catch_up(self) -> None:
+        """Return once all that were published until now are here; raises VersionTimeout after 30 s."""
+        end = await self._end()
+        await self._wait(lambda: self._taken >= end, what=f"the policy version at offset {end - 1}")
+
+    async def _wait(self, here: Callable[[], bool], *, what: str) -> None:
         try:
             async with asyncio.timeout(WAIT_S_MAX), self._arrived:
-                await self._arrived.wait_for(lambda: version_id in self._known)
+                await self._arrived.wait_for(here)
         except TimeoutError:
-            raise VersionTimeout(f"policy version {version_id} did not arrive within {WAIT_S_MAX:.0f} s") from None
+            raise VersionTimeout(f"{what} did not arrive within {WAIT_S_MAX:.0f} s") from None
 
     def __getitem__(self, version_id: str) -> InForce:
         return self._known[version_id]

@@ -165,7 +165,13 @@ async def _core(process: _Process, stack: AsyncExitStack) -> list[Partitions]:
     assert settings.mac_key_file is not None, "core needs OO_MAC_KEY_FILE"
     mac_key = settings.mac_key_file.read_bytes()
 
-    versions = Versions(schemas=process.schemas, mac_key=mac_key)
+    async def versions_end() -> int:
+        (end,) = (
+            await end_offsets(settings.kafka_bootstrap, table["policies"].name, security=settings.security)
+        ).values()
+        return end
+
+    versions = Versions(schemas=process.schemas, mac_key=mac_key, end=versions_end)
     tail = Tail(settings.kafka_bootstrap, table["policies"].name, security=settings.security)
     following = asyncio.create_task(versions.follow(tail), name="versions")
     stack.push_async_callback(_cancel, following)

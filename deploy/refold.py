@@ -18,8 +18,9 @@ from signal import SIG_IGN, SIGINT, signal
 from google.protobuf.message import Message
 
 from agents.fold import Partition, entry_of
+from agents.in_force import InForce
 from agents.rows import read_rows
-from agents.step import Entry, InForce, Outputs
+from agents.step import Entry, Outputs
 from oo.v1 import journal_pb2
 from streams.frames import BadFrame, Schemas
 from streams.reader import read_partition

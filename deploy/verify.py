@@ -16,9 +16,8 @@ import psycopg
 from google.protobuf.message import Message
 from psycopg import sql
 
-from agents.reward import config_hash
-from agents.step import InForce
-from agents.versions import prior
+from agents.in_force import InForce
+from agents.prior import prior
 from connectors.valkey import TipStore
 from deploy.refold import Differences, Journal, Part, compare_parts, digest
 from oo.v1 import decision_pb2, outcome_pb2, policy_pb2
@@ -192,14 +191,12 @@ async def _lag(live: Live, topic: Topic, reader: str) -> int:
 
 
 async def _versions(live: Live, table: dict[str, Topic]) -> dict[str, InForce]:
-    schemas, versions = Schemas.offline(live.prefix), {"": prior(mac_key=live.mac_key)}
+    schemas, versions = Schemas.offline(live.prefix), {"": InForce.of(prior(), mac_key=live.mac_key)}
     async for records in read_partition(live.bootstrap, table["policies"].name, 0, security=live.security):
         for record in records:
             if record.value is None:
                 continue
             version = schemas.unframe("policies", record.value)
             assert isinstance(version, policy_pb2.PolicyVersion)
-            versions[version.version_id] = InForce(
-                version=version, mac_key=live.mac_key, config_hash=config_hash(version.config)
-            )
+            versions[version.version_id] = InForce.of(version, mac_key=live.mac_key)
     return versions

@@ -11,19 +11,26 @@ Source of forward decay: Cormode et al. 2009, "Forward decay: a practical time d
 from __future__ import annotations
 
 from collections.abc import Iterable
+from dataclasses import dataclass, field
 from functools import lru_cache
 from math import sqrt
 
 import numpy as np
-import numpy.typing as npt
 
 from oo.v1 import row_pb2
-
-Ints = npt.NDArray[np.int64]
+from tables.compiled import compiled
+from tables.linear import Ints
 
 UNIT = 64
 SCALE = UNIT**3
 """Sums are in units of 1/SCALE = 2^-18."""
+
+PREDICTED_UNIT = 1024
+"""Predicted rewards are in units of 1/1024; a loss, weight x squared difference, in units of 2^-18 like all sums."""
+KNOWN_FROM = (2, 6, 15)
+"""Effective reactions of a person at which the next bucket of losses begins."""
+LOSSES = 2 * (len(KNOWN_FROM) + 1)
+"""By how much is known of a person: first of the predictions for everybody, then of those for the person."""
 
 HALF_LIFE_MS = 28 * 24 * 3600 * 1000
 
@@ -45,56 +52,146 @@ def _weights() -> tuple[int, ...]:
 _WEIGHTS = _weights()
 
 
+def weight(time_ms: int, *, half_life_ms: int = HALF_LIFE_MS) -> tuple[int, int]:
+    """Landmark of that time, and its weight relative to it in units of 1/64, from 64 up to just under 128.
+
+    >>> weight(0), weight(HALF_LIFE_MS // 2), weight(HALF_LIFE_MS)
+    ((0, 64), (0, 91), (1, 64))
+    """
+    landmark, rest_ms = divmod(time_ms, half_life_ms)
+    return landmark, _WEIGHTS[rest_ms * _STEPS // half_life_ms]
+
+
 @lru_cache(maxsize=8)
-def triangle(d: int) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.intp]]:
+def triangle(d: int) -> tuple[Ints, Ints]:
     """Row and column of each stored entry of a d × d Gram matrix: the upper triangle by rows."""
     rows, columns = np.triu_indices(d)
     rows.flags.writeable = columns.flags.writeable = False
     return rows, columns
 
 
-def empty(*, d: int, feature_version: int) -> row_pb2.Sums:
+@dataclass(frozen=True, slots=True)
+class Predicted:
+    """What was expected of a decision when it was made, in units of 1/1024: for everybody, and for this person."""
+
+    shared: int
+    own: int
+    known: int
+    """How much was known of the person: a bucket of KNOWN_FROM."""
+
+
+@dataclass(slots=True)
+class Taught:
+    """The sums of one person, unpacked; `add` changes it in place."""
+
+    gram: Ints
+    """The upper triangle of Σ w x xᵀ by rows: (d (d + 1) / 2,)."""
+    moment: Ints
+    """Σ w x r: (d,)."""
+    losses: Ints = field(default_factory=lambda: np.zeros(LOSSES, dtype=np.int64))
+    n: int = 0
+    """Σ w in units of 1/64."""
+    landmark: int = 0
+    weight: int = 0
+    """The greatest weight in it, relative to the landmark, in units of 1/64; 0 for nothing."""
+    epoch: int = 0
+    """Names the belief about how people differ that their part is integrated out with (tables.marginal)."""
+
+
+def nothing(d: int) -> Taught:
     """The sums of someone who has taught nothing yet."""
-    return row_pb2.Sums(feature_version=feature_version, gram=[0] * (d * (d + 1) // 2), moment=[0] * d)
+    return Taught(gram=np.zeros(d * (d + 1) // 2, dtype=np.int64), moment=np.zeros(d, dtype=np.int64))
 
 
-def weight(time_ms: int) -> tuple[int, int]:
-    """Landmark of that time, and its weight relative to it in units of 1/64, from 64 up to just under 128.
+def read(message: row_pb2.Sums, *, d: int, feature_version: int) -> Taught:
+    """Unpacks a row's sums; those of other features teach nothing any more."""
+    if message.feature_version != feature_version or not message.gram:
+        return nothing(d)
+    taught = Taught(
+        gram=np.array(message.gram, dtype=np.int64),
+        moment=np.array(message.moment, dtype=np.int64),
+        n=message.n,
+        landmark=message.landmark,
+        weight=message.weight,
+        epoch=message.epoch,
+    )
+    if message.losses:
+        taught.losses[:] = message.losses
+    return taught
 
-    >>> weight(0), weight(HALF_LIFE_MS // 2), weight(HALF_LIFE_MS)
-    ((0, 64), (0, 91), (1, 64))
+
+def written(taught: Taught, *, feature_version: int) -> row_pb2.Sums:
+    """Packs sums for a row.
+
+    >>> one = nothing(2)
+    >>> add(one, x=[64, 32], reward=64, time_ms=0)
+    >>> message = written(one, feature_version=1)
+    >>> list(message.gram), list(message.moment), read(message, d=2, feature_version=1).n
+    ([262144, 131072, 65536], [262144, 131072], 64)
     """
-    landmark, rest_ms = divmod(time_ms, HALF_LIFE_MS)
-    return landmark, _WEIGHTS[rest_ms * _STEPS // HALF_LIFE_MS]
+    return row_pb2.Sums(
+        feature_version=feature_version,
+        landmark=taught.landmark,
+        n=taught.n,
+        gram=taught.gram.tolist(),
+        moment=taught.moment.tolist(),
+        weight=taught.weight,
+        losses=taught.losses.tolist() if taught.losses.any() else (),
+        epoch=taught.epoch,
+    )
 
 
-def add(sums: row_pb2.Sums, *, x: Iterable[int], reward: int, time_ms: int, sign: int = 1) -> row_pb2.Sums:
-    """The sums with one contribution more (or, with sign -1, one less).
+def add(
+    taught: Taught,
+    *,
+    x: Iterable[int],
+    reward: int,
+    time_ms: int,
+    predicted: Predicted | None = None,
+    sign: int = 1,
+    half_life_ms: int = HALF_LIFE_MS,
+) -> None:
+    """Adds one contribution (or, with sign -1, takes it away).
 
     x: (d,) in units of 1/64, each within [-64, 64]; reward in units of 1/64; `time_ms` of the decision, not of the
     reaction, so that a correction weighs what it replaces. One entry is at most 2^19 a contribution: an int64 holds 10^13.
     """
-    landmark, w = weight(time_ms)
-    vector = np.fromiter(x, dtype=np.int64)
-    rows, columns = triangle(len(vector))
-    base = max(sums.landmark, landmark)
-    gram, moment, n = at_landmark(sums, landmark=base)
-    steps = base - landmark
-    gram += sign * halve(w * vector[rows] * vector[columns], steps=steps)
-    moment += sign * halve(w * vector * reward, steps=steps)
-    n += sign * _halve_one(w, steps=steps)
-    return row_pb2.Sums(
-        feature_version=sums.feature_version, landmark=base, n=n, gram=gram.tolist(), moment=moment.tolist()
-    )
+    landmark, w = weight(time_ms, half_life_ms=half_life_ms)
+    move(taught, landmark=max(taught.landmark, landmark))
+    steps = taught.landmark - landmark
+    vector = x if isinstance(x, np.ndarray) else np.fromiter(x, dtype=np.int64)
+    _accumulate(taught.gram, taught.moment, vector, reward, w, steps, sign)
+    taught.n += sign * _halved(w, steps)
+    taught.weight = max(taught.weight, w >> min(steps, 62))
+    if predicted is not None:
+        for way, said in enumerate((predicted.shared, predicted.own)):
+            missed = reward * (PREDICTED_UNIT // UNIT) - said
+            at = way * (LOSSES // 2) + predicted.known
+            taught.losses[at] += sign * _halved(w * missed * missed >> 8, steps)
 
 
-def at_landmark(sums: row_pb2.Sums, *, landmark: int) -> tuple[Ints, Ints, int]:
-    """Gram entries, moment and count of these sums as they stand at a landmark not before their own."""
-    steps = landmark - sums.landmark
+def move(taught: Taught, *, landmark: int) -> None:
+    """Moves sums on to a landmark not before their own."""
+    steps = landmark - taught.landmark
     assert steps >= 0, "a landmark never moves back"
-    gram = halve(np.array(sums.gram, dtype=np.int64), steps=steps)
-    moment = halve(np.array(sums.moment, dtype=np.int64), steps=steps)
-    return gram, moment, _halve_one(sums.n, steps=steps)
+    if steps:
+        taught.gram, taught.moment = halve(taught.gram, steps=steps), halve(taught.moment, steps=steps)
+        taught.losses = halve(taught.losses, steps=steps)
+        taught.n, taught.weight = _halved(taught.n, steps), taught.weight >> min(steps, 62)
+        taught.landmark = landmark
+
+
+def scale_at(taught: Taught, *, now_ms: int, half_life_ms: int = HALF_LIFE_MS) -> float:
+    """What an entry of these sums has to be multiplied by to be what it has decayed to by now.
+
+    >>> one = nothing(1)
+    >>> add(one, x=[64], reward=64, time_ms=0)
+    >>> int(one.gram[0]) * scale_at(one, now_ms=0), int(one.gram[0]) * scale_at(one, now_ms=HALF_LIFE_MS)
+    (1.0, 0.5)
+    """
+    landmark, w = weight(now_ms, half_life_ms=half_life_ms)
+    steps = landmark - taught.landmark
+    return UNIT / (SCALE * w << min(max(steps, 0), 62))
 
 
 def halve(values: Ints, *, steps: int) -> Ints:
@@ -111,5 +208,21 @@ def halve(values: Ints, *, steps: int) -> Ints:
     return rounded
 
 
-def _halve_one(value: int, *, steps: int) -> int:
-    return int(halve(np.array([value], dtype=np.int64), steps=steps)[0]) if steps else value
+def _halved(value: int, steps: int) -> int:
+    if steps == 0:
+        return value
+    return 0 if steps > 62 else (value + (1 << (steps - 1))) >> steps
+
+
+@compiled("void(i8[::1], i8[::1], i8[::1], i8, i8, i8, i8)")
+def _accumulate(gram: Ints, moment: Ints, x: Ints, reward: int, w: int, steps: int, sign: int) -> None:
+    if steps > 62:
+        return
+    half = 1 << (steps - 1) if steps else 0
+    at, d = 0, x.shape[0]
+    for i in range(d):
+        f = w * x[i]
+        for j in range(i, d):
+            gram[at] += sign * ((f * x[j] + half) >> steps)
+            at += 1
+        moment[i] += sign * ((f * reward + half) >> steps)

@@ -1,122 +1,157 @@
 """The sum over a partition's people of what each taught; equal, to the bit, to adding every row up anew.
 
 Rows stand at different landmarks. They are added up apart, one total per landmark, and nothing is rounded here:
-whoever wants one sum halves each total once (agents.learn). So one partition gives the same as four.
+whoever wants one sum halves each total once (`merged`). So one partition gives the same as four.
 """
 
 from __future__ import annotations
 
 import struct
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Self
 
 import numpy as np
 
-from oo.v1 import row_pb2
-from tables.sums import Ints
+from oo.v1 import policy_pb2
+from tables import marginal
+from tables.linear import Ints
+from tables.marginal import Epoch
+from tables.sums import Taught, halve
 
-_FRONT = struct.Struct("=qqq")
-"""Landmark, weight, people; then the entries of the Gram matrix and the moment, as this machine has them."""
+_FRONT = struct.Struct("=qqqq")
+"""Landmark, weight, people, numbers; then the numbers, as this machine has them."""
 
 
 @dataclass(slots=True)
-class _Total:
+class Total:
     """Of all rows at one landmark."""
 
-    gram: Ints
-    moment: Ints
+    landmark: int
+    contribution: Ints
+    """The sum of tables.marginal's contributions."""
     n: int = 0
+    """Σ w in units of 1/64."""
     users: int = 0
 
 
 class Totals:
-    """Adding and taking away is exact. Rows of other feature versions, and of people who taught nothing, count 0."""
+    """Adding and taking away is exact. People who taught nothing count 0.
 
-    def __init__(self, *, d: int, feature_version: int) -> None:
-        self._d = d
-        self._feature_version = feature_version
-        self._by_landmark: dict[int, _Total] = {}
+    `epochs` has every epoch that a row names: all since the beginning.
+    """
+
+    def __init__(self, *, epochs: Mapping[int, Epoch]) -> None:
+        self._epochs = epochs
+        self._by_landmark: dict[int, Total] = {}
         self.changes = 0
         """How often something was added or taken away."""
 
-    def add_all(self, all_sums: Iterable[row_pb2.Sums]) -> None:
-        """Adds the sums of every row."""
-        for one in all_sums:
-            self.replace(None, one)
-
-    def replace(self, before: row_pb2.Sums | None, after: row_pb2.Sums) -> None:
+    def replace(self, before: Taught | None, after: Taught | None) -> None:
         """Takes one person's former sums out and puts the new ones in."""
         for one, sign in ((before, -1), (after, 1)):
-            if one is None or not one.gram or one.feature_version != self._feature_version:
+            if one is None or not one.weight:
                 continue
-            total = self._by_landmark.get(one.landmark)
-            if total is None:
-                d = self._d
-                total = _Total(np.zeros(d * (d + 1) // 2, dtype=np.int64), np.zeros(d, dtype=np.int64))
-                self._by_landmark[one.landmark] = total
-            total.gram += sign * np.array(one.gram, dtype=np.int64)
-            total.moment += sign * np.array(one.moment, dtype=np.int64)
+            contribution = marginal.contribution(one, self._epochs[one.epoch])
+            total = self._at(one.landmark, len(contribution))
+            total.contribution += sign * contribution
             total.n += sign * one.n
             total.users += sign
             self.changes += 1
-            self._forget(one.landmark, total)
+            self._forget(total)
 
     def merge(self, others: Totals) -> None:
         """Adds other totals: of rows as they stood at a moment to what has changed since, or the other way round."""
-        for landmark, other in others._by_landmark.items():
-            total = self._by_landmark.setdefault(landmark, other)
-            if total is not other:
-                total.gram += other.gram
-                total.moment += other.moment
-                total.n += other.n
-                total.users += other.users
-                self._forget(landmark, total)
+        for other in others.all():
+            total = self._at(other.landmark, len(other.contribution))
+            total.contribution += other.contribution
+            total.n += other.n
+            total.users += other.users
+            self._forget(total)
         self.changes += others.changes
 
-    def _forget(self, landmark: int, total: _Total) -> None:
-        # Changes alone may have nobody's weight and still be something.
-        if total.users == total.n == 0 and not total.gram.any() and not total.moment.any():
-            del self._by_landmark[landmark]
-
-    def to_bytes(self) -> bytes:
-        """For a disk, beside the rows that they are the sum of.
-
-        >>> totals = Totals(d=1, feature_version=1)
-        >>> totals.replace(None, row_pb2.Sums(feature_version=1, landmark=7, n=64, gram=[5], moment=[-3]))
-        >>> Totals.from_bytes(totals.to_bytes(), d=1, feature_version=1).messages() == totals.messages()
-        True
-        """
-        return b"".join(
-            _FRONT.pack(landmark, total.n, total.users) + total.gram.tobytes() + total.moment.tobytes()
-            for landmark, total in sorted(self._by_landmark.items())
-        )
-
-    @classmethod
-    def from_bytes(cls, content: bytes, *, d: int, feature_version: int) -> Self:
-        """What `to_bytes` gave, of the same features."""
-        totals, triangle = cls(d=d, feature_version=feature_version), d * (d + 1) // 2
-        size = _FRONT.size + 8 * (triangle + d)
-        for at in range(0, len(content), size):
-            landmark, n, users = _FRONT.unpack_from(content, at)
-            numbers = np.frombuffer(content, dtype=np.int64, count=triangle + d, offset=at + _FRONT.size).copy()
-            totals._by_landmark[landmark] = _Total(numbers[:triangle], numbers[triangle:], n, users)
-        return totals
+    def all(self) -> list[Total]:
+        """The totals, by landmark."""
+        return [total for _, total in sorted(self._by_landmark.items())]
 
     @property
     def users(self) -> int:
         """How many people taught something."""
         return sum(total.users for total in self._by_landmark.values())
 
-    def messages(self) -> list[row_pb2.Sums]:
-        """The totals as they are published, by landmark."""
-        return [
-            row_pb2.Sums(
-                feature_version=self._feature_version,
-                landmark=landmark,
-                n=total.n,
-                gram=total.gram.tolist(),
-                moment=total.moment.tolist(),
-            )
-            for landmark, total in sorted(self._by_landmark.items())
-        ]
+    def to_bytes(self) -> bytes:
+        """For a disk, beside the rows that they are the sum of."""
+        return b"".join(
+            _FRONT.pack(one.landmark, one.n, one.users, len(one.contribution)) + one.contribution.tobytes()
+            for one in self.all()
+        )
+
+    @classmethod
+    def from_bytes(cls, content: bytes, *, epochs: Mapping[int, Epoch]) -> Self:
+        """What `to_bytes` gave.
+
+        >>> totals = Totals(epochs={})
+        >>> totals.merge(Totals.from_bytes(_FRONT.pack(7, 64, 1, 1) + (5).to_bytes(8, "little"), epochs={}))
+        >>> totals.users, totals.all()[0].contribution.tolist()
+        (1, [5])
+        """
+        totals, at = cls(epochs=epochs), 0
+        while at < len(content):
+            landmark, n, users, size = _FRONT.unpack_from(content, at)
+            at += _FRONT.size
+            numbers = np.frombuffer(content, dtype=np.int64, count=size, offset=at).copy()
+            totals._by_landmark[landmark] = Total(landmark, numbers, n, users)
+            at += 8 * size
+        return totals
+
+    def _at(self, landmark: int, size: int) -> Total:
+        if landmark not in self._by_landmark:
+            self._by_landmark[landmark] = Total(landmark, np.zeros(size, dtype=np.int64))
+        return self._by_landmark[landmark]
+
+    def _forget(self, total: Total) -> None:
+        # Changes alone may have nobody's weight and still be something.
+        if total.users == total.n == 0 and not total.contribution.any():
+            del self._by_landmark[total.landmark]
+
+
+def merged(totals: Iterable[Total], *, size: int) -> Total:
+    """All totals as one, at the greatest landmark among them.
+
+    Neither the order of the parts nor how people are spread over partitions changes one bit: what stands at the same
+    landmark is added before it is halved.
+    """
+    apart = Totals(epochs={})
+    for one in totals:
+        there = apart._at(one.landmark, size)  # noqa: SLF001 - this very module's
+        there.contribution += one.contribution
+        there.n += one.n
+        there.users += one.users
+    found = apart.all()
+    whole = Total(found[-1].landmark if found else 0, np.zeros(size, dtype=np.int64))
+    for one in found:
+        steps = whole.landmark - one.landmark
+        numbers = halve(np.append(one.contribution, one.n), steps=steps)
+        whole.contribution += numbers[:-1]
+        whole.n += int(numbers[-1])
+        whole.users += one.users
+    return whole
+
+
+def messages(totals: Totals, *, feature_version: int) -> list[policy_pb2.Total]:
+    """The totals as they are published."""
+    return [
+        policy_pb2.Total(
+            feature_version=feature_version,
+            landmark=one.landmark,
+            n=one.n,
+            users=one.users,
+            contribution=one.contribution.tolist(),
+        )
+        for one in totals.all()
+    ]
+
+
+def read(message: policy_pb2.Total) -> Total:
+    """A published total."""
+    return Total(message.landmark, np.array(message.contribution, dtype=np.int64), n=message.n, users=message.users)

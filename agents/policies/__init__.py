@@ -1,40 +1,61 @@
 """The policies by name: one algorithm a file, one line here.
 
-A policy is two pure functions: `pmf`, a probability for each eligible candidate, and `fit`, a version out of sums.
+A policy says how likely each candidate is, given what a version believes and what the person has taught. What is
+learned, and how it becomes the next version, is the same sums for all of them (tables.sums, tables.marginal,
+agents.policies.fitting): that is why any of them can take over from another.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 from typing import Protocol
 
-import numpy as np
-import numpy.typing as npt
-
-from agents.policies import lin_ts
+from agents.policies import epsilon_greedy, lin_ts, linucb, mixed, mixed_rff, squarecb, uniform
+from agents.policies.belief import Belief
 from agents.policies.choice import Choice
-from oo.v1 import policy_pb2, row_pb2
+from tables.linear import Ints
+from tables.sums import Taught
 
-Ints = npt.NDArray[np.int64]
+
+class Pmf(Protocol):
+    """A pure function of values; inside `step` it may only add, subtract, multiply, divide and take square roots."""
+
+    def __call__(
+        self, belief: Belief, taught: Taught, x: Ints, /, *, silent: int | None, now_ms: int, key: int
+    ) -> Choice:
+        """A probability for each row of x, and the one drawn.
+
+        x: (K, d) in units of 1/64; `silent` is the row that says nothing, worth 0; key: 128 bits of chance.
+        """
 
 
-class Policy(Protocol):
-    """What every policy module offers."""
+@dataclass(frozen=True, slots=True)
+class Policy:
+    """One way to choose."""
 
-    NAME: str
+    name: str
+    pmf: Pmf
+    expand: Callable[[Ints], Ints] | None = None
+    """Makes more features of each row, (K, d) to (K, d'); such a policy is never served."""
 
-    def prior(self, *, config: policy_pb2.DecisionConfig) -> policy_pb2.PolicyVersion:
-        """The version in force before anything was learned; sequence 0."""
+    @property
+    def servable(self) -> bool:
+        """Whether `step` may decide with it."""
+        return self.expand is None
 
-    def fit(
-        self, sums: row_pb2.Sums, *, sequence: int, config: policy_pb2.DecisionConfig, now_ms: int
-    ) -> policy_pb2.PolicyVersion:
-        """The version that these sums teach."""
 
-    def pmf(self, version: policy_pb2.PolicyVersion, x: Ints, *, silent: int, key: int) -> Choice:
-        """A probability for each row of x, and the one drawn. `silent` is the row that says nothing."""
-
+DEFAULT = mixed.NAME
 
 POLICIES: Mapping[str, Policy] = {
-    lin_ts.NAME: lin_ts,
+    policy.name: policy
+    for policy in (
+        Policy(mixed.NAME, mixed.pmf),
+        Policy(lin_ts.NAME, lin_ts.pmf),
+        Policy(linucb.NAME, linucb.pmf),
+        Policy(squarecb.NAME, squarecb.pmf),
+        Policy(epsilon_greedy.NAME, epsilon_greedy.pmf),
+        Policy(uniform.NAME, uniform.pmf),
+        Policy(mixed_rff.NAME, mixed_rff.pmf, expand=mixed_rff.expand),
+    )
 }

@@ -5,10 +5,21 @@ A learner holds what rows, partitions and `learn` hold together in the running s
 
 from __future__ import annotations
 
+from dataclasses import dataclass, field
 from typing import Protocol
 
 import numpy as np
 import numpy.typing as npt
+
+from agents.policies import POLICIES, fitting
+from agents.policies.belief import Belief, Shape, belief
+from agents.policies.choice import Choice
+from agents.policies.expected import on_grid
+from oo.v1 import policy_pb2
+from tables import marginal, sums
+from tables.marginal import Epoch
+from tables.sums import Predicted, Taught
+from tables.totals import Totals, merged
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -26,3 +37,108 @@ class Learner(Protocol):
 
     def learn(self, user_id: str, x: Ints, *, action: int, reward: float, propensity: float, time_ms: int) -> None:
         """Takes in the reward of one decision: its slate as it was, the row that was drawn, its probability and time."""
+
+
+@dataclass(slots=True)
+class InMemory:
+    """One of our policies over people in memory, refitted after each `refit_every` rewards.
+
+    Rewards are taken in whole multiples of 1/64. People's sums and totals are those of rows and partitions, to the bit.
+    """
+
+    name: str
+    shape: Shape
+    config: policy_pb2.DecisionConfig
+    refit_every: int = 100
+    versions: int = 0
+    """Fitted so far."""
+    belief: Belief = field(init=False)
+    _version: policy_pb2.PolicyVersion = field(init=False)
+    _people: dict[str, Taught] = field(default_factory=dict)
+    _counted: dict[str, Taught] = field(default_factory=dict)
+    """Of those who taught something since the last fit, what stands of them in the totals."""
+    _epochs: dict[int, Epoch] = field(default_factory=dict)
+    _totals: Totals = field(init=False)
+    _rewards: int = 0
+    _time_ms: int = 0
+
+    def __post_init__(self) -> None:
+        self._totals = Totals(epochs=self._epochs)
+        self._take(fitting.prior(self.name, shape=self.shape, config=self.config))
+
+    def choose(self, user_id: str, x: Ints, *, silent: int | None, time_ms: int, key: int) -> Choice:
+        """The policy's own choice, drawn by the key."""
+        policy = POLICIES[self.name]
+        if policy.expand is not None:
+            x = policy.expand(x)
+        return policy.pmf(self.belief, self._taught(user_id), x, silent=silent, now_ms=time_ms, key=key)
+
+    def pmf(self, user_id: str, x: Ints, *, silent: int | None, time_ms: int, key: int) -> Floats:
+        """See Learner."""
+        choice = self.choose(user_id, x, silent=silent, time_ms=time_ms, key=key)
+        return np.array(choice.numerators) / choice.denominator
+
+    def learn(self, user_id: str, x: Ints, *, action: int, reward: float, propensity: float, time_ms: int) -> None:
+        """See Learner; the propensity is not needed: what is learned of is what was drawn."""
+        row = x[action : action + 1]
+        expand = POLICIES[self.name].expand
+        if expand is not None:
+            row = expand(row)
+        if not row.any():
+            return  # Saying nothing is worth 0 by decree.
+        taught = self._taught(user_id)
+        if user_id not in self._counted:
+            self._counted[user_id] = Taught(
+                taught.gram.copy(),
+                taught.moment.copy(),
+                taught.losses.copy(),
+                taught.n,
+                taught.landmark,
+                taught.weight,
+                taught.epoch,
+            )
+        told = self._predict(taught, row, time_ms=time_ms)
+        sums.add(
+            taught,
+            x=row[0],
+            reward=round(reward * sums.UNIT),
+            time_ms=time_ms,
+            predicted=told,
+            half_life_ms=self.shape.half_life_ms,
+        )
+        taught.epoch = self._version.epoch
+        self._people[user_id] = taught
+        self._time_ms = max(self._time_ms, time_ms)
+        self._rewards += 1
+        if self._rewards % self.refit_every == 0:
+            self.refit()
+
+    def refit(self) -> None:
+        """Makes the next version out of what everybody taught."""
+        for user_id, before in self._counted.items():
+            self._totals.replace(before, self._people[user_id])
+        self._counted.clear()
+        size = marginal.size(d=self.shape.d, q=self.shape.q)
+        total = merged(self._totals.all(), size=size)
+        self._take(
+            fitting.fit(
+                self.name,
+                total,
+                shape=self.shape,
+                before=self._version,
+                config=self.config,
+                now_ms=self._time_ms,
+            )
+        )
+        self.versions += 1
+
+    def _predict(self, taught: Taught, row: Ints, *, time_ms: int) -> Predicted:
+        choice = POLICIES["mixed"].pmf(self.belief, taught, row, silent=None, now_ms=time_ms, key=0)
+        return Predicted(on_grid(choice.shared[0]), on_grid(choice.own[0]), choice.known)
+
+    def _taught(self, user_id: str) -> Taught:
+        return self._people.get(user_id) or sums.nothing(self.shape.d)
+
+    def _take(self, version: policy_pb2.PolicyVersion) -> None:
+        self._version, self.belief = version, belief(version)
+        self._epochs[version.epoch] = self.belief.epoch

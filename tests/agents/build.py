@@ -8,9 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from agents.policies import POLICIES
-from agents.reward import DEFAULT, config_hash
-from agents.step import Entry, InForce, Outputs, step
+from agents.in_force import InForce
+from agents.prior import prior
+from agents.reward import DEFAULT
+from agents.step import Entry, Outputs, step
 from oo.v1 import decision_pb2, journal_pb2, policy_pb2, reaction_pb2, row_pb2, signal_pb2
 from tables import ids
 from tables.backlog import from_ms
@@ -40,8 +41,7 @@ def config(**changes: int | bool) -> policy_pb2.DecisionConfig:
 
 def in_force(version: policy_pb2.PolicyVersion | None = None, **changes: int | bool) -> InForce:
     """A version as a record meets it: the prior, unless given."""
-    version = version or POLICIES["lin_ts"].prior(config=config(**changes))
-    return InForce(version=version, mac_key=MAC_KEY, config_hash=config_hash(version.config))
+    return InForce.of(version or prior(config=config(**changes)), mac_key=MAC_KEY)
 
 
 PRIOR = in_force()

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from agents.policies import lin_ts
+from agents.fold import taught
 from agents.step import STEP_VERSION, step
 from oo.v1 import decision_pb2, row_pb2
 from tables import ids
+from tables.sums import Taught
 from tables.zones import TZDATA_VERSION
 from tests.agents.build import (
     JOURNAL_ID,
@@ -24,6 +25,16 @@ def decided(ada: Person) -> list[tuple[decision_pb2.Decision, decision_pb2.Tip]]
     return [(o.decision, o.tip) for _, o in ada.log if o.decision is not None and o.tip is not None]
 
 
+def before(ada: Person, decision: decision_pb2.Decision) -> Taught:
+    """What she had taught when it was made, the record that it came from included."""
+    again = Person()
+    for one, outputs in ada.log:
+        again.take_entry(one)
+        if outputs.decision == decision:
+            break
+    return taught(again.now)
+
+
 def busy() -> Person:
     ada = Person()
     for n in range(15):
@@ -40,7 +51,7 @@ def test_propensities_of_a_slate_sum_to_one() -> None:
 
 def test_a_decision_names_what_it_was_made_with() -> None:
     for decision, _ in decided(busy()):
-        assert decision.policy == "lin_ts"
+        assert decision.policy == "mixed"
         assert decision.policy_version == PRIOR.version.version_id
         assert decision.config_hash == PRIOR.config_hash
         assert (decision.step_version, decision.tzdata_version) == (STEP_VERSION, TZDATA_VERSION)
@@ -50,12 +61,15 @@ def test_a_decision_names_what_it_was_made_with() -> None:
 def test_a_decision_can_be_made_again_from_what_it_holds() -> None:
     import numpy as np
 
-    for decision, _ in decided(busy()):
+    ada = busy()
+    for decision, _ in decided(ada):
         eligible = [one for one in decision.slate if not one.ineligible]
-        choice = lin_ts.pmf(
-            PRIOR.version,
+        choice = PRIOR.policy.pmf(
+            PRIOR.belief,
+            before(ada, decision),
             np.array([list(one.x) for one in eligible], dtype=np.int64),
             silent=next(n for n, one in enumerate(eligible) if one.id == "none"),
+            now_ms=decision.decided_ms,
             key=ids.draw_key("ada", record_id=decision.record_id),
         )
         assert eligible[choice.chosen].id == decision.slate[decision.chosen].id
@@ -99,7 +113,7 @@ def test_two_people_with_the_same_row_draw_apart() -> None:
     chosen = set()
     for n in range(40):
         who = f"user-{n}"
-        policy = in_force(lin_ts.prior(config=config(exploration=64)))
+        policy = in_force(exploration=64)
         row, outputs = step(
             row_pb2.UserRow(user_id=who, time_zone="UTC"),
             entry(activity(user=who), offset=1, time_ms=10**12, user=who),

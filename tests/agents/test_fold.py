@@ -9,16 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents.features import VERSION, D
-from agents.fold import Partition, VersionMissing, fold
-from agents.policies import lin_ts
-from agents.step import NOTHING, Entry, InForce
+from agents.fold import Partition, VersionMissing, fold, taught
+from agents.in_force import InForce
+from agents.step import NOTHING, Entry
 from oo.v1 import journal_pb2, row_pb2
 from tables.totals import Totals
 from tests.agents.build import (
     JOURNAL_ID,
     MINUTE_MS,
     MONDAY_MS,
+    PRIOR,
     activity,
     config,
     current_id,
@@ -29,8 +29,9 @@ from tests.agents.build import (
     versions,
 )
 
-SECOND = in_force(lin_ts.prior(config=config(interruption_cost=40)))
-THIRD = in_force(lin_ts.prior(config=config(interruption_cost=0)))
+SECOND = in_force(interruption_cost=40)
+THIRD = in_force(interruption_cost=0)
+EPOCHS = {one.version.epoch: one.belief.epoch for one in (PRIOR, SECOND, THIRD)}
 
 
 def known() -> dict[str, InForce]:
@@ -39,7 +40,8 @@ def known() -> dict[str, InForce]:
 
 def partition(**rest: object) -> Any:
     """With its rows in a dict."""
-    return Partition(partition=0, versions=known(), **rest)  # type: ignore[arg-type]
+    totals = Totals(epochs=EPOCHS)
+    return Partition(partition=0, versions=known(), totals=totals, **rest)  # type: ignore[arg-type]
 
 
 def mark(offset: int, *, sequence: int, version_id: str) -> Entry:
@@ -199,7 +201,7 @@ def test_nothing_depends_on_where_a_batch_ends(ends: set[int]) -> None:
             batched.settle()
     batched.settle()
     assert batched.rows == one_by_one.rows
-    assert batched.totals.messages() == one_by_one.totals.messages()
+    assert batched.totals.to_bytes() == one_by_one.totals.to_bytes()
 
 
 @settings(max_examples=20, deadline=None)
@@ -211,7 +213,7 @@ def test_batches_read_again_change_nothing(crashes: list[int]) -> None:
     read = [one for crash in sorted(crashes) for one in entries[:crash]] + entries
     list(fold(again, read))
     assert (again.rows, again.marks) == (once.rows, once.marks)
-    assert again.totals.messages() == once.totals.messages()
+    assert again.totals.to_bytes() == once.totals.to_bytes()
 
 
 def busy_journal() -> list[Entry]:
@@ -239,11 +241,11 @@ def busy_journal() -> list[Entry]:
 def test_totals_kept_up_equal_totals_counted_anew() -> None:
     by = partition()
     list(fold(by, busy_journal()))
-    kept = by.totals.messages()
-    assert kept
-    anew = Totals(d=D, feature_version=VERSION)
-    anew.add_all(row_pb2.UserRow.FromString(message).sums for message in by.rows.values())
-    assert anew.messages() == kept
+    assert by.totals.users
+    anew = Totals(epochs=EPOCHS)
+    for message in by.rows.values():
+        anew.replace(None, taught(row_pb2.UserRow.FromString(message)))
+    assert anew.to_bytes() == by.totals.to_bytes()
 
 
 def test_people_of_one_partition_do_not_touch_each_other() -> None:

@@ -134,13 +134,16 @@ async def ours(
     async def committed(_: int) -> int:
         return 0
 
+    async def no_versions() -> int:
+        return 0
+
     recommend = Recommend(
         topics=table,
         journal_id=b"J" * 16,
         schemas=schemas,
         producer=writes,
         dead_letters=letters,
-        versions=Versions(schemas=schemas, mac_key=bytes(32)),
+        versions=Versions(schemas=schemas, mac_key=bytes(32), end=no_versions),
         open_store=open_store,
         rows_bounds=bounds,
         read_rows=lambda number, start, end: read_values(bootstrap, table["rows"].name, number, start=start, end=end),

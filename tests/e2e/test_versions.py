@@ -7,18 +7,15 @@ import uuid
 import psycopg
 from command import kill
 from confluent_kafka import Producer
-from outside import client, eventually, send, task, tip, verify
-from test_kill import core_pid
+from outside import client, core_pid, eventually, send, task, tip, verify
 
-from agents.features import VERSION, D
-from agents.policies import POLICIES
+from agents.prior import prior
 from agents.reward import DEFAULT, config_hash
 from agents.step import STEP_VERSION
 from deploy.stack.running import RunningStack
 from oo.v1 import journal_pb2, policy_pb2
 from streams.frames import Schemas
 from streams.topics import PARTITIONS
-from tables import sums
 from tables.zones import TZDATA_VERSION
 
 SEQUENCE = 1_000
@@ -30,9 +27,8 @@ def publish_by_hand(stack: RunningStack) -> str:
     config = policy_pb2.DecisionConfig()
     config.CopyFrom(DEFAULT)
     config.tip_valid_ms = 3 * 3600 * 1000
-    policy = POLICIES["lin_ts"]
-    empty = sums.empty(d=D, feature_version=VERSION)
-    version = policy.fit(empty, sequence=SEQUENCE, config=config, now_ms=0)
+    version = prior(config=config)
+    version.sequence, version.version_id = SEQUENCE, f"by-hand-{SEQUENCE}"
     mark = journal_pb2.JournalRecord(
         record_id=uuid.uuid4().bytes,
         writer="test",

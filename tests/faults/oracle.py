@@ -24,9 +24,10 @@ from confluent_kafka.admin import AdminClient
 from google.protobuf.message import Message
 from valkey import Valkey
 
-from agents.policies import lin_ts
+from agents.in_force import InForce
+from agents.prior import prior
 from agents.reward import DEFAULT, config_hash
-from agents.step import Entry, InForce, step
+from agents.step import Entry, step
 from deploy.stack.running import RunningStack
 from oo.v1.dead_letter_pb2 import DeadLetter
 from oo.v1.decision_pb2 import Decision, Tip
@@ -113,7 +114,7 @@ class Oracle:
             if name == f"{prefix}journal":
                 self._journal_id = raw
         self._mac_key = self.stack.mac_key_file.read_bytes()
-        self._version("", lin_ts.prior(config=DEFAULT))
+        self._version("", prior())
 
     def take(self) -> None:
         """Read on in all topics, and fold what the journal has new."""
@@ -178,9 +179,7 @@ class Oracle:
     # -- inside
 
     def _version(self, version_id: str, version: PolicyVersion) -> None:
-        self._versions[version_id] = InForce(
-            version=version, mac_key=self._mac_key, config_hash=config_hash(version.config)
-        )
+        self._versions[version_id] = InForce.of(version, mac_key=self._mac_key)
 
     def _fold(self, line: Line) -> None:
         assert line.value is not None

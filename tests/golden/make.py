@@ -16,11 +16,13 @@ from datetime import UTC, datetime
 from google.protobuf.json_format import MessageToDict
 
 from agents.fold import Partition
-from agents.learn import add_up
-from agents.policies import lin_ts
-from agents.step import Entry, InForce
+from agents.in_force import InForce
+from agents.learn import SIZE
+from agents.prior import fit
+from agents.step import Entry
 from oo.v1 import journal_pb2, policy_pb2, row_pb2
 from tables import ids
+from tables.totals import Totals, merged
 from tests.agents.build import (
     DAY_MS,
     HOUR_MS,
@@ -40,7 +42,7 @@ from tests.agents.build import (
     task,
     tick,
 )
-from tests.golden.replay import EXPECTED, JOURNAL, PARTITIONS, VERSIONS, from_line, replay, to_line, versions
+from tests.golden.replay import EXPECTED, JOURNAL, PARTITIONS, VERSIONS, epochs_of, from_line, replay, to_line, versions
 
 SEED = 20261019
 RECORDS = 300
@@ -88,7 +90,8 @@ def journal() -> tuple[list[Entry], list[policy_pb2.PolicyVersion]]:
     """The records in the order in which they are read, and the versions that their marks name."""
     chance = random.Random(SEED)
     known: dict[str, InForce] = {"": in_force()}
-    partitions = {n: Partition(partition=n, versions=known) for n in range(PARTITIONS)}
+    epochs = epochs_of(known)
+    partitions = {n: Partition(partition=n, versions=known, totals=Totals(epochs=epochs)) for n in range(PARTITIONS)}
     offsets = dict.fromkeys(range(PARTITIONS), 0)
     entries: list[Entry] = []
     made: list[policy_pb2.PolicyVersion] = []
@@ -107,11 +110,14 @@ def journal() -> tuple[list[Entry], list[policy_pb2.PolicyVersion]]:
     for number in range(RECORDS):
         time_ms = START_MS + (END_MS - START_MS) * number // RECORDS
         if number in FITS_AT:
-            total = add_up(sums for p in partitions.values() for sums in p.totals.messages())
+            total = merged((one for p in partitions.values() for one in (p.totals or Totals(epochs={})).all()), size=SIZE)
             sequence = 1 + len(made)
-            version = lin_ts.fit(total, sequence=sequence, config=config(learn_expired=sequence > 1), now_ms=time_ms)
+            before = made[-1] if made else None
+            settings = config(learn_expired=sequence > 1)
+            version = fit("mixed", total, before=before, config=settings, now_ms=time_ms)
             made.append(version)
             known[version.version_id] = in_force(version)
+            epochs |= epochs_of(known)
             mark = journal_pb2.Mark(sequence=sequence, version_id=version.version_id, step_version=1)
             for partition in range(PARTITIONS):
                 put("", mark, time_ms=time_ms, partition=partition)

@@ -15,13 +15,13 @@ from pathlib import Path
 from google.protobuf.json_format import MessageToDict, ParseDict
 from google.protobuf.message import Message
 
-from agents.features import VERSION, D
-from agents.fold import Partition
-from agents.policies import POLICIES
-from agents.reward import DEFAULT
-from agents.step import Entry, InForce, Outputs
+from agents.features import VERSION
+from agents.fold import Partition, taught
+from agents.in_force import InForce
+from agents.step import Entry, Outputs
 from oo.v1 import decision_pb2, journal_pb2, outcome_pb2, policy_pb2, row_pb2
-from tables.totals import Totals
+from tables.marginal import Epoch
+from tables.totals import Totals, messages
 from tests.agents.build import JOURNAL_ID, in_force
 
 HERE = Path(__file__).parent
@@ -54,11 +54,16 @@ def from_line(line: str) -> Entry:
 
 def versions() -> dict[str, InForce]:
     """The prior, and the versions that the marks name, as bytes: fitting them again elsewhere may differ."""
-    known = {"": in_force(POLICIES["lin_ts"].prior(config=DEFAULT))}
+    known = {"": in_force()}
     for line in VERSIONS.read_text("utf-8").splitlines():
         version = ParseDict(json.loads(line), policy_pb2.PolicyVersion())
         known[version.version_id] = in_force(version)
     return known
+
+
+def epochs_of(known: dict[str, InForce]) -> dict[int, Epoch]:
+    """Every belief about how people differ that a row may name."""
+    return {one.version.epoch: one.belief.epoch for one in known.values()}
 
 
 def digest(message: Message | bytes) -> str:
@@ -71,7 +76,10 @@ def replay(entries: list[Entry], *, known: dict[str, InForce], batch_seed: int |
     """What follows from each record, then every row, the totals and the marks; a line of JSON each."""
     ends = random.Random(batch_seed)
     rows: list[dict[str, bytes]] = [{} for _ in range(PARTITIONS)]
-    partitions = {n: Partition(partition=n, versions=known, rows=rows[n]) for n in range(PARTITIONS)}
+    epochs = epochs_of(known)
+    partitions = {
+        n: Partition(partition=n, versions=known, rows=rows[n], totals=Totals(epochs=epochs)) for n in range(PARTITIONS)
+    }
     for one in entries:
         partition = partitions[one.partition]
         outputs = partition.apply(one)
@@ -100,10 +108,12 @@ def replay(entries: list[Entry], *, known: dict[str, InForce], batch_seed: int |
                 },
                 ensure_ascii=False,
             )
-        kept = partition.totals.messages()
-        anew = Totals(d=D, feature_version=VERSION)
-        anew.add_all(row_pb2.UserRow.FromString(message).sums for message in rows[number].values())
-        assert anew.messages() == kept, "totals kept up and counted anew differ"
+        assert partition.totals is not None
+        anew = Totals(epochs=epochs)
+        for message in rows[number].values():
+            anew.replace(None, taught(row_pb2.UserRow.FromString(message)))
+        assert anew.to_bytes() == partition.totals.to_bytes(), "totals kept up and counted anew differ"
+        kept = messages(partition.totals, feature_version=VERSION)
         marks = [[a.offset, a.mark.version_id] for a in partition.marks.marks]
         yield json.dumps(
             {

@@ -2,64 +2,109 @@
 
 from __future__ import annotations
 
-from hypothesis import given
+import copy
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from oo.v1 import row_pb2
-from tables import sums
-from tables.sums import HALF_LIFE_MS
-from tables.totals import Totals
+from tables import marginal, sums
+from tables.marginal import Epoch
+from tables.sums import HALF_LIFE_MS, Predicted, Taught
+from tables.totals import Totals, merged, messages, read
 
-D = 3
+D, Q = 3, 2
+SIZE = marginal.size(d=D, q=Q)
+EPOCHS = {
+    n: Epoch(precision=np.eye(Q) * (4.0 + n), mean=np.full(D, 0.1 * n), noise=0.18) for n in range(2)
+}
 ENTRY = st.integers(-64, 64)
 CHANGE = st.tuples(
     st.integers(0, 4),
     st.lists(ENTRY, min_size=D, max_size=D),
     ENTRY,
     st.integers(740 * HALF_LIFE_MS, 744 * HALF_LIFE_MS),
+    st.integers(0, 1),
 )
+Change = tuple[int, list[int], int, int, int]
 
 
-def counted_anew(rows: dict[int, row_pb2.Sums]) -> Totals:
-    totals = Totals(d=D, feature_version=1)
-    totals.add_all(rows.values())
+def rows_of(changes: list[Change]) -> dict[int, Taught]:
+    rows: dict[int, Taught] = {}
+    for user, x, reward, time_ms, epoch in changes:
+        taught = rows.setdefault(user, sums.nothing(D))
+        sums.add(taught, x=x, reward=reward, time_ms=time_ms, predicted=Predicted(9, -9, 1))
+        taught.epoch = epoch
+    return rows
+
+
+def counted(rows: list[Taught]) -> Totals:
+    totals = Totals(epochs=EPOCHS)
+    for one in rows:
+        totals.replace(None, one)
     return totals
 
 
 @given(st.lists(CHANGE, max_size=30))
-def test_kept_up_equals_counted_anew(changes: list[tuple[int, list[int], int, int]]) -> None:
-    rows: dict[int, row_pb2.Sums] = {}
-    totals = Totals(d=D, feature_version=1)
-    for user, x, reward, time_ms in changes:
-        before = rows.get(user)
-        rows[user] = sums.add(before or sums.empty(d=D, feature_version=1), x=x, reward=reward, time_ms=time_ms)
+def test_kept_up_equals_counted_anew(changes: list[Change]) -> None:
+    rows: dict[int, Taught] = {}
+    totals = Totals(epochs=EPOCHS)
+    for at in range(len(changes)):
+        user = changes[at][0]
+        before = copy.deepcopy(rows.get(user))
+        rows = rows_of(changes[: at + 1])
         totals.replace(before, rows[user])
-        assert totals.messages() == counted_anew(rows).messages()
+        assert totals.to_bytes() == counted(list(rows.values())).to_bytes()
         assert totals.users == len(rows)
 
 
 @given(st.lists(CHANGE, min_size=1, max_size=10), st.randoms(use_true_random=False))
-def test_the_order_of_rows_changes_no_bit(changes: list[tuple[int, list[int], int, int]], random: object) -> None:
-    rows = [
-        sums.add(sums.empty(d=D, feature_version=1), x=x, reward=reward, time_ms=time_ms)
-        for _, x, reward, time_ms in changes
-    ]
-    one = Totals(d=D, feature_version=1)
-    one.add_all(rows)
+def test_the_order_of_rows_changes_no_bit(changes: list[Change], random: object) -> None:
+    rows = list(rows_of(changes).values())
+    before = counted(rows).to_bytes()
     random.shuffle(rows)  # type: ignore[attr-defined]
-    other = Totals(d=D, feature_version=1)
-    other.add_all(rows)
-    assert one.messages() == other.messages()
+    assert counted(rows).to_bytes() == before
 
 
-def test_rows_of_another_feature_version_count_nothing() -> None:
-    other = sums.add(sums.empty(d=2, feature_version=9), x=[64, 64], reward=64, time_ms=740 * HALF_LIFE_MS)
-    totals = Totals(d=D, feature_version=1)
-    totals.add_all([other])
-    assert (totals.users, totals.messages()) == (0, [])
+@given(st.lists(CHANGE, min_size=1, max_size=10))
+def test_someone_taken_away_is_as_if_they_had_never_been(changes: list[Change]) -> None:
+    rows = rows_of(changes)
+    gone = rows.pop(changes[0][0])
+    totals = counted([*rows.values(), gone])
+    totals.replace(gone, None)
+    assert totals.to_bytes() == counted(list(rows.values())).to_bytes()
+
+
+@settings(max_examples=30)
+@given(st.lists(CHANGE, min_size=1, max_size=20))
+def test_one_partition_equals_four(changes: list[Change]) -> None:
+    rows = list(rows_of([(n, *rest) for n, (_, *rest) in enumerate(changes)]).values())
+    whole = merged(counted(rows).all(), size=SIZE)
+    parts = merged([one for n in range(4) for one in counted(rows[n::4]).all()], size=SIZE)
+    assert (parts.landmark, parts.n, parts.users) == (whole.landmark, whole.n, whole.users)
+    assert parts.contribution.tolist() == whole.contribution.tolist()
 
 
 def test_someone_who_taught_nothing_is_not_counted() -> None:
-    totals = Totals(d=D, feature_version=1)
-    totals.replace(None, row_pb2.Sums())
-    assert totals.users == 0
+    assert counted([sums.nothing(D)]).users == 0
+
+
+def test_nothing_taught_is_zero_everywhere() -> None:
+    assert not merged([], size=SIZE).contribution.any()
+
+
+@given(st.lists(CHANGE, max_size=10))
+def test_what_is_published_and_what_is_on_the_disk_is_read_back(changes: list[Change]) -> None:
+    totals = counted(list(rows_of(changes).values()))
+    again = Totals.from_bytes(totals.to_bytes(), epochs=EPOCHS)
+    assert again.to_bytes() == totals.to_bytes()
+    published = [read(one) for one in messages(totals, feature_version=1)]
+    assert merged(published, size=SIZE).contribution.tolist() == merged(totals.all(), size=SIZE).contribution.tolist()
+
+
+def test_a_row_of_an_epoch_that_nobody_knows_is_our_own_mistake() -> None:
+    (one,) = rows_of([(0, [64] * D, 64, 740 * HALF_LIFE_MS, 0)]).values()
+    one.epoch = 77
+    with pytest.raises(KeyError):
+        counted([one])

@@ -215,10 +215,15 @@ class GeneratedTip(_message.Message):
     TITLE_FIELD_NUMBER: _builtins.int
     DETAIL_FIELD_NUMBER: _builtins.int
     EXPIRES_MS_FIELD_NUMBER: _builtins.int
+    PROMPT_VERSION_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
     external_id: _builtins.str
     title: _builtins.str
     detail: _builtins.str
     expires_ms: _builtins.int
+    prompt_version: _builtins.str
+    """Who wrote it: filled from the Candidates that it came with."""
+    model: _builtins.str
     def __init__(
         self,
         *,
@@ -226,10 +231,12 @@ class GeneratedTip(_message.Message):
         title: _builtins.str = ...,
         detail: _builtins.str = ...,
         expires_ms: _builtins.int = ...,
+        prompt_version: _builtins.str = ...,
+        model: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["detail", b"detail", "expires_ms", b"expires_ms", "external_id", b"external_id", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["detail", b"detail", "expires_ms", b"expires_ms", "external_id", b"external_id", "model", b"model", "prompt_version", b"prompt_version", "title", b"title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -22,21 +22,28 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from oo.v1 import features_pb2 as oo_dot_v1_dot_features__pb2
 from oo.v1 import journal_pb2 as oo_dot_v1_dot_journal__pb2
 from oo.v1 import row_pb2 as oo_dot_v1_dot_row__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x12oo/v1/policy.proto\x12\x05oo.v1\x1a\x13oo/v1/journal.proto\x1a\x0foo/v1/row.proto\"[\n\rPartitionSums\x12 \n\x07journal\x18\x01 \x01(\x0b\x32\x0f.oo.v1.Position\x12\x19\n\x04sums\x18\x02 \x03(\x0b\x32\x0b.oo.v1.Sums\x12\r\n\x05users\x18\x03 \x01(\x03\"\xcf\x01\n\rPolicyVersion\x12\x12\n\nversion_id\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x04\x12\x0e\n\x06policy\x18\x03 \x01(\t\x12\x17\n\x0f\x66\x65\x61ture_version\x18\x04 \x01(\r\x12%\n\x06\x63onfig\x18\x05 \x01(\x0b\x32\x15.oo.v1.DecisionConfig\x12\x0c\n\x04mean\x18\x06 \x01(\x0c\x12\x0e\n\x06\x66\x61\x63tor\x18\x07 \x01(\x0c\x12\x1f\n\x06inputs\x18\x08 \x03(\x0b\x32\x0f.oo.v1.Position\x12\t\n\x01n\x18\t \x01(\x03\"\x85\x03\n\x0e\x44\x65\x63isionConfig\x12\x13\n\x0breward_done\x18\x01 \x01(\x11\x12\x15\n\rreward_snooze\x18\x02 \x01(\x11\x12\x16\n\x0ereward_dismiss\x18\x03 \x01(\x11\x12\x15\n\rlearn_expired\x18\x04 \x01(\x08\x12\x16\n\x0ereward_expired\x18\x05 \x01(\x11\x12\x19\n\x11interruption_cost\x18\x06 \x01(\x11\x12\x13\n\x0b\x65xploration\x18\x07 \x01(\r\x12\x16\n\x0e\x66loor_permille\x18\x08 \x01(\r\x12\x14\n\x0ctip_valid_ms\x18\t \x01(\x03\x12\x15\n\rnone_valid_ms\x18\n \x01(\x03\x12\x1a\n\x12reaction_window_ms\x18\x0b \x01(\x03\x12\x19\n\x11snooze_default_ms\x18\x0c \x01(\x03\x12\x1c\n\x14\x64ismiss_cool_down_ms\x18\r \x01(\x03\x12\x1c\n\x14starter_cool_down_ms\x18\x0e \x01(\x03\x12\x18\n\x10urgent_within_ms\x18\x0f \x01(\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x12oo/v1/policy.proto\x12\x05oo.v1\x1a\x14oo/v1/features.proto\x1a\x13oo/v1/journal.proto\x1a\x0foo/v1/row.proto\"\x81\x01\n\rPartitionSums\x12 \n\x07journal\x18\x01 \x01(\x0b\x32\x0f.oo.v1.Position\x12\x1d\n\x04sums\x18\x02 \x03(\x0b\x32\x0b.oo.v1.SumsB\x02\x18\x01\x12\x11\n\x05users\x18\x03 \x01(\x03\x42\x02\x18\x01\x12\x1c\n\x06totals\x18\x04 \x03(\x0b\x32\x0c.oo.v1.Total\"b\n\x05Total\x12\x17\n\x0f\x66\x65\x61ture_version\x18\x01 \x01(\r\x12\x10\n\x08landmark\x18\x02 \x01(\r\x12\t\n\x01n\x18\x03 \x01(\x03\x12\r\n\x05users\x18\x04 \x01(\x03\x12\x14\n\x0c\x63ontribution\x18\x05 \x03(\x12\"\xf3\x02\n\rPolicyVersion\x12\x12\n\nversion_id\x18\x01 \x01(\t\x12\x10\n\x08sequence\x18\x02 \x01(\x04\x12\x0e\n\x06policy\x18\x03 \x01(\t\x12\x17\n\x0f\x66\x65\x61ture_version\x18\x04 \x01(\r\x12%\n\x06\x63onfig\x18\x05 \x01(\x0b\x32\x15.oo.v1.DecisionConfig\x12\x0c\n\x04mean\x18\x06 \x01(\x0c\x12\x0e\n\x06\x66\x61\x63tor\x18\x07 \x01(\x0c\x12\x1f\n\x06inputs\x18\x08 \x03(\x0b\x32\x0f.oo.v1.Position\x12\t\n\x01n\x18\t \x01(\x03\x12\x11\n\tprecision\x18\n \x01(\x0c\x12\x12\n\nepoch_mean\x18\x0b \x01(\x0c\x12\r\n\x05\x65poch\x18\x0c \x01(\x06\x12\x14\n\x0c\x65poch_people\x18\r \x01(\x01\x12\x0c\n\x04gate\x18\x0e \x03(\x01\x12\r\n\x05noise\x18\x0f \x01(\x01\x12\x14\n\x0chalf_life_ms\x18\x10 \x01(\x03\x12#\n\x08\x66\x65\x61tures\x18\x11 \x01(\x0b\x32\x11.oo.v1.FeatureSet\"\x85\x03\n\x0e\x44\x65\x63isionConfig\x12\x13\n\x0breward_done\x18\x01 \x01(\x11\x12\x15\n\rreward_snooze\x18\x02 \x01(\x11\x12\x16\n\x0ereward_dismiss\x18\x03 \x01(\x11\x12\x15\n\rlearn_expired\x18\x04 \x01(\x08\x12\x16\n\x0ereward_expired\x18\x05 \x01(\x11\x12\x19\n\x11interruption_cost\x18\x06 \x01(\x11\x12\x13\n\x0b\x65xploration\x18\x07 \x01(\r\x12\x16\n\x0e\x66loor_permille\x18\x08 \x01(\r\x12\x14\n\x0ctip_valid_ms\x18\t \x01(\x03\x12\x15\n\rnone_valid_ms\x18\n \x01(\x03\x12\x1a\n\x12reaction_window_ms\x18\x0b \x01(\x03\x12\x19\n\x11snooze_default_ms\x18\x0c \x01(\x03\x12\x1c\n\x14\x64ismiss_cool_down_ms\x18\r \x01(\x03\x12\x1c\n\x14starter_cool_down_ms\x18\x0e \x01(\x03\x12\x18\n\x10urgent_within_ms\x18\x0f \x01(\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'oo.v1.policy_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_PARTITIONSUMS']._serialized_start=67
-  _globals['_PARTITIONSUMS']._serialized_end=158
-  _globals['_POLICYVERSION']._serialized_start=161
-  _globals['_POLICYVERSION']._serialized_end=368
-  _globals['_DECISIONCONFIG']._serialized_start=371
-  _globals['_DECISIONCONFIG']._serialized_end=760
+  _globals['_PARTITIONSUMS'].fields_by_name['sums']._loaded_options = None
+  _globals['_PARTITIONSUMS'].fields_by_name['sums']._serialized_options = b'\030\001'
+  _globals['_PARTITIONSUMS'].fields_by_name['users']._loaded_options = None
+  _globals['_PARTITIONSUMS'].fields_by_name['users']._serialized_options = b'\030\001'
+  _globals['_PARTITIONSUMS']._serialized_start=90
+  _globals['_PARTITIONSUMS']._serialized_end=219
+  _globals['_TOTAL']._serialized_start=221
+  _globals['_TOTAL']._serialized_end=319
+  _globals['_POLICYVERSION']._serialized_start=322
+  _globals['_POLICYVERSION']._serialized_end=693
+  _globals['_DECISIONCONFIG']._serialized_start=696
+  _globals['_DECISIONCONFIG']._serialized_end=1085
 # @@protoc_insertion_point(module_scope)

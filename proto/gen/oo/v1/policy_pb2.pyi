@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from oo.v1 import features_pb2 as _features_pb2
 from oo.v1 import journal_pb2 as _journal_pb2
 from oo.v1 import row_pb2 as _row_pb2
 import builtins as _builtins
@@ -17,6 +18,11 @@ if sys.version_info >= (3, 11):
     from typing import TypeAlias as _TypeAlias, Never as _Never
 else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
+
+if sys.version_info >= (3, 13):
+    from warnings import deprecated as _deprecated
+else:
+    from typing_extensions import deprecated as _deprecated
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
@@ -29,13 +35,24 @@ class PartitionSums(_message.Message):
     JOURNAL_FIELD_NUMBER: _builtins.int
     SUMS_FIELD_NUMBER: _builtins.int
     USERS_FIELD_NUMBER: _builtins.int
-    users: _builtins.int
+    TOTALS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def users(self) -> _builtins.int: ...
+    @users.setter
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
+    def users(self, value: _builtins.int) -> None: ...
     @_builtins.property
     def journal(self) -> _journal_pb2.Position:
         """What it covers: every record of the partition below or at this offset."""
 
     @_builtins.property
+    @_deprecated("""This field has been marked as deprecated using proto field options.""")
     def sums(self) -> _containers.RepeatedCompositeFieldContainer[_row_pb2.Sums]:
+        """Of feature version 1; no longer written."""
+
+    @_builtins.property
+    def totals(self) -> _containers.RepeatedCompositeFieldContainer[Global___Total]:
         """One for each landmark that its rows stand at, unrounded: halving them is for whoever adds the partitions up."""
 
     def __init__(
@@ -44,14 +61,50 @@ class PartitionSums(_message.Message):
         journal: _journal_pb2.Position | None = ...,
         sums: _abc.Iterable[_row_pb2.Sums] | None = ...,
         users: _builtins.int = ...,
+        totals: _abc.Iterable[Global___Total] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["journal", b"journal"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["journal", b"journal", "sums", b"sums", "users", b"users"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["journal", b"journal", "sums", b"sums", "totals", b"totals", "users", b"users"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PartitionSums: _TypeAlias = PartitionSums  # noqa: Y015
+
+@_typing.final
+class Total(_message.Message):
+    """The sum over people of what each taught about everybody; see tables/marginal.py for its numbers."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FEATURE_VERSION_FIELD_NUMBER: _builtins.int
+    LANDMARK_FIELD_NUMBER: _builtins.int
+    N_FIELD_NUMBER: _builtins.int
+    USERS_FIELD_NUMBER: _builtins.int
+    CONTRIBUTION_FIELD_NUMBER: _builtins.int
+    feature_version: _builtins.int
+    landmark: _builtins.int
+    """Half-lives since 1970: weights stand relative to it."""
+    n: _builtins.int
+    users: _builtins.int
+    @_builtins.property
+    def contribution(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    def __init__(
+        self,
+        *,
+        feature_version: _builtins.int = ...,
+        landmark: _builtins.int = ...,
+        n: _builtins.int = ...,
+        users: _builtins.int = ...,
+        contribution: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contribution", b"contribution", "feature_version", b"feature_version", "landmark", b"landmark", "n", b"n", "users", b"users"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Total: _TypeAlias = Total  # noqa: Y015
 
 @_typing.final
 class PolicyVersion(_message.Message):
@@ -68,6 +121,14 @@ class PolicyVersion(_message.Message):
     FACTOR_FIELD_NUMBER: _builtins.int
     INPUTS_FIELD_NUMBER: _builtins.int
     N_FIELD_NUMBER: _builtins.int
+    PRECISION_FIELD_NUMBER: _builtins.int
+    EPOCH_MEAN_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
+    EPOCH_PEOPLE_FIELD_NUMBER: _builtins.int
+    GATE_FIELD_NUMBER: _builtins.int
+    NOISE_FIELD_NUMBER: _builtins.int
+    HALF_LIFE_MS_FIELD_NUMBER: _builtins.int
+    FEATURES_FIELD_NUMBER: _builtins.int
     version_id: _builtins.str
     sequence: _builtins.int
     policy: _builtins.str
@@ -76,12 +137,29 @@ class PolicyVersion(_message.Message):
     """Little-endian float64: (d,) and lower triangular (d, d), row by row."""
     factor: _builtins.bytes
     n: _builtins.int
+    precision: _builtins.bytes
+    """How people are taken to differ, as little-endian float64: the noise over the covariance of their own parts (q, q), and the
+    mean of everybody's part (d,) that these are taken from. Rows name it by `epoch`, a hash of both.
+    """
+    epoch_mean: _builtins.bytes
+    epoch: _builtins.int
+    epoch_people: _builtins.float
+    """How many people had shown how they differ when the epoch began."""
+    noise: _builtins.float
+    """Variance of a reward about its mean."""
+    half_life_ms: _builtins.int
     @_builtins.property
     def config(self) -> Global___DecisionConfig: ...
     @_builtins.property
     def inputs(self) -> _containers.RepeatedCompositeFieldContainer[_journal_pb2.Position]:
         """The sums that went into it."""
 
+    @_builtins.property
+    def gate(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """How far a person's own part is listened to, by how much is known of them."""
+
+    @_builtins.property
+    def features(self) -> _features_pb2.FeatureSet: ...
     def __init__(
         self,
         *,
@@ -94,10 +172,18 @@ class PolicyVersion(_message.Message):
         factor: _builtins.bytes = ...,
         inputs: _abc.Iterable[_journal_pb2.Position] | None = ...,
         n: _builtins.int = ...,
+        precision: _builtins.bytes = ...,
+        epoch_mean: _builtins.bytes = ...,
+        epoch: _builtins.int = ...,
+        epoch_people: _builtins.float = ...,
+        gate: _abc.Iterable[_builtins.float] | None = ...,
+        noise: _builtins.float = ...,
+        half_life_ms: _builtins.int = ...,
+        features: _features_pb2.FeatureSet | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["config", b"config"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "features", b"features"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "factor", b"factor", "feature_version", b"feature_version", "inputs", b"inputs", "mean", b"mean", "n", b"n", "policy", b"policy", "sequence", b"sequence", "version_id", b"version_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "epoch", b"epoch", "epoch_mean", b"epoch_mean", "epoch_people", b"epoch_people", "factor", b"factor", "feature_version", b"feature_version", "features", b"features", "gate", b"gate", "half_life_ms", b"half_life_ms", "inputs", b"inputs", "mean", b"mean", "n", b"n", "noise", b"noise", "policy", b"policy", "precision", b"precision", "sequence", b"sequence", "version_id", b"version_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

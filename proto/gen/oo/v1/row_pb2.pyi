@@ -362,6 +362,9 @@ class PendingDecision(_message.Message):
     OUTCOME_FIELD_NUMBER: _builtins.int
     LEARNED_REWARD_FIELD_NUMBER: _builtins.int
     CORRECTED_FIELD_NUMBER: _builtins.int
+    SHARED_PREDICTION_FIELD_NUMBER: _builtins.int
+    OWN_PREDICTION_FIELD_NUMBER: _builtins.int
+    KNOWN_FIELD_NUMBER: _builtins.int
     decision_id: _builtins.bytes
     """The 20 bytes that a decision id spells."""
     decided_ms: _builtins.int
@@ -377,6 +380,10 @@ class PendingDecision(_message.Message):
     """What stands in the sums for it, in units of 1/64; absent for nothing."""
     corrected: _builtins.bool
     """A reaction replaced an earlier outcome; it happens once."""
+    shared_prediction: _builtins.int
+    """Rewards expected when it was made, in units of 1/1024: of anybody, and of this person; and how much was known of them."""
+    own_prediction: _builtins.int
+    known: _builtins.int
     @_builtins.property
     def x(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Features at the decision, in units of 1/64; none where nothing can be learned of it any more."""
@@ -395,10 +402,13 @@ class PendingDecision(_message.Message):
         outcome: _outcome_pb2.Outcome.Kind.ValueType = ...,
         learned_reward: _builtins.int | None = ...,
         corrected: _builtins.bool = ...,
+        shared_prediction: _builtins.int = ...,
+        own_prediction: _builtins.int = ...,
+        known: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_learned_reward", b"_learned_reward", "learned_reward", b"learned_reward"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_learned_reward", b"_learned_reward", "candidate_id", b"candidate_id", "corrected", b"corrected", "decided_ms", b"decided_ms", "decision_id", b"decision_id", "feature_version", b"feature_version", "kind", b"kind", "learned_reward", b"learned_reward", "outcome", b"outcome", "seen_ms", b"seen_ms", "task_key", b"task_key", "x", b"x"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_learned_reward", b"_learned_reward", "candidate_id", b"candidate_id", "corrected", b"corrected", "decided_ms", b"decided_ms", "decision_id", b"decision_id", "feature_version", b"feature_version", "kind", b"kind", "known", b"known", "learned_reward", b"learned_reward", "outcome", b"outcome", "own_prediction", b"own_prediction", "seen_ms", b"seen_ms", "shared_prediction", b"shared_prediction", "task_key", b"task_key", "x", b"x"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__learned_reward: _TypeAlias = _typing.Literal["learned_reward"]  # noqa: Y015
     _WhichOneofArgType__learned_reward: _TypeAlias = _typing.Literal["_learned_reward", b"_learned_reward"]  # noqa: Y015
@@ -439,16 +449,27 @@ class Sums(_message.Message):
     N_FIELD_NUMBER: _builtins.int
     GRAM_FIELD_NUMBER: _builtins.int
     MOMENT_FIELD_NUMBER: _builtins.int
+    WEIGHT_FIELD_NUMBER: _builtins.int
+    LOSSES_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
     feature_version: _builtins.int
     landmark: _builtins.int
     """Half-lives since 1970: weights stand relative to it."""
     n: _builtins.int
+    weight: _builtins.int
+    """The greatest weight in it relative to the landmark, in units of 1/64."""
+    epoch: _builtins.int
+    """Names the belief about how people differ that this person's part is integrated out with."""
     @_builtins.property
     def gram(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Hardly ever negative: features are not."""
 
     @_builtins.property
     def moment(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    @_builtins.property
+    def losses(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Of predictions for everybody, then for this person: by how much was known."""
+
     def __init__(
         self,
         *,
@@ -457,10 +478,13 @@ class Sums(_message.Message):
         n: _builtins.int = ...,
         gram: _abc.Iterable[_builtins.int] | None = ...,
         moment: _abc.Iterable[_builtins.int] | None = ...,
+        weight: _builtins.int = ...,
+        losses: _abc.Iterable[_builtins.int] | None = ...,
+        epoch: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["feature_version", b"feature_version", "gram", b"gram", "landmark", b"landmark", "moment", b"moment", "n", b"n"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["epoch", b"epoch", "feature_version", b"feature_version", "gram", b"gram", "landmark", b"landmark", "losses", b"losses", "moment", b"moment", "n", b"n", "weight", b"weight"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

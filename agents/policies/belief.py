@@ -1,0 +1,95 @@
+"""What a policy version believes, unpacked once; and how its numbers stand in the version as bytes."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from math import sqrt
+
+import numpy as np
+
+from oo.v1 import policy_pb2
+from tables.linear import Floats
+from tables.marginal import Epoch
+from tables.sums import HALF_LIFE_MS
+
+NOISE = 0.18
+"""σ²: variance of a reward about its mean."""
+GATE_OPEN = 0.5
+"""Before there is a loss to go by, half of what a person's own sums say."""
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """What a policy is told of the setting it works in, before anything is learned."""
+
+    mean: tuple[float, ...]
+    """β before anyone has reacted: (d,)."""
+    q: int
+    """How many features, the first ones, people are taken to differ in."""
+    variance: float
+    """Of each entry of β about that mean."""
+    spread: float = 0.02
+    """τ: of each entry of a person's own θ, before the people themselves have shown it."""
+    feature_version: int = 0
+    half_life_ms: int = HALF_LIFE_MS
+
+    @property
+    def d(self) -> int:
+        """How many features."""
+        return len(self.mean)
+
+
+@dataclass(frozen=True, slots=True)
+class Belief:
+    """A version's numbers. `factor` is the lower factor of the covariance of β: (d, d)."""
+
+    mean: Floats
+    factor: Floats
+    epoch: Epoch
+    gate: tuple[float, ...]
+    """How far a person's own sums are listened to, by how much is known of them."""
+    config: policy_pb2.DecisionConfig
+    half_life_ms: int
+
+
+def belief(version: policy_pb2.PolicyVersion) -> Belief:
+    """Unpacks a version's numbers."""
+    mean = np.frombuffer(version.mean, dtype="<f8").astype(np.float64)
+    d = len(mean)
+    return Belief(
+        mean=mean,
+        factor=np.ascontiguousarray(np.frombuffer(version.factor, dtype="<f8").astype(np.float64).reshape(d, d)),
+        epoch=epoch(version),
+        gate=tuple(version.gate),
+        config=version.config,
+        half_life_ms=version.half_life_ms,
+    )
+
+
+def epoch(version: policy_pb2.PolicyVersion) -> Epoch:
+    """The belief about how people differ that stands in this version."""
+    precision = np.frombuffer(version.precision, dtype="<f8").astype(np.float64)
+    q = round(sqrt(len(precision)))
+    return Epoch(
+        precision=np.ascontiguousarray(precision.reshape(q, q)),
+        mean=np.frombuffer(version.epoch_mean, dtype="<f8").astype(np.float64),
+        noise=version.noise,
+    )
+
+
+def packed(values: Floats) -> bytes:
+    """Little-endian float64, row by row."""
+    return values.astype("<f8").tobytes()
+
+
+def epoch_name(*, precision: bytes, mean: bytes) -> int:
+    """What rows name an epoch by: 64 bits over its content."""
+    return int.from_bytes(hashlib.blake2b(precision + mean, digest_size=8).digest(), "little")
+
+
+def named(version: policy_pb2.PolicyVersion) -> policy_pb2.PolicyVersion:
+    """Gives a finished version its id, which holds a hash of all its content."""
+    content = hashlib.blake2b(version.SerializeToString(deterministic=True), digest_size=8).hexdigest()
+    version.version_id = f"{version.policy}-{version.sequence}-{content}"
+    return version

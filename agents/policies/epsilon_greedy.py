@@ -1,0 +1,27 @@
+"""ε-greedy on the gated mixed-effects mean: the best but for one decision in twenty, which falls on any.
+
+Langford & Zhang 2007, "The epoch-greedy algorithm for contextual multi-armed bandits", in its everyday form.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from agents.policies import kernel
+from agents.policies.belief import Belief
+from agents.policies.choice import Choice, words
+from agents.policies.expected import expected
+from tables.linear import Ints
+from tables.sums import Taught
+
+NAME = "epsilon_greedy"
+EPSILON_PERMILLE = 50
+
+
+def pmf(belief: Belief, taught: Taught, x: Ints, *, silent: int | None, now_ms: int, key: int) -> Choice:
+    """A probability for each candidate, and the one drawn."""
+    found = expected(belief, taught, x, silent=silent, now_ms=now_ms)
+    score = np.rint(found.scores * kernel.GRID)
+    best = (score == score.max()).astype(np.int64).tolist()
+    floor_permille = max(belief.config.floor_permille, EPSILON_PERMILLE)
+    return found.choice(best, floor_permille=floor_permille, word=int(words(key=key, n=1)[0]))

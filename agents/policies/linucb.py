@@ -1,0 +1,27 @@
+"""Hybrid LinUCB: the greatest mean plus WIDTH deviations, with the person's own part never gated.
+
+Li et al. 2010, "A contextual-bandit approach to personalized news article recommendation", Algorithm 2; here on the sums of
+the mixed model, so its ridge on a person's part is what people have shown.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from agents.policies import kernel
+from agents.policies.belief import Belief
+from agents.policies.choice import Choice, words
+from agents.policies.expected import expected
+from tables.linear import Ints
+from tables.sums import Taught
+
+NAME = "linucb"
+WIDTH = 0.25
+
+
+def pmf(belief: Belief, taught: Taught, x: Ints, *, silent: int | None, now_ms: int, key: int) -> Choice:
+    """A probability for each candidate, and the one drawn."""
+    found = expected(belief, taught, x, silent=silent, now_ms=now_ms, gate=1.0)
+    bound = np.rint((found.scores + WIDTH * kernel.deviations(found.spread)) * kernel.GRID).astype(np.int64)
+    best = (bound == bound.max()).astype(np.int64).tolist()
+    return found.choice(best, floor_permille=belief.config.floor_permille, word=int(words(key=key, n=1)[0]))

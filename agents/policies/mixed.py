@@ -1,0 +1,31 @@
+"""The default: a gated mixed-effects linear bandit with Thompson sampling.
+
+r = xᵀβ + bᵀθ + ε, where b is the first q features, β is everybody's and θ ~ N(0, Σ) the person's own, with Σ learned. Draws
+from the joint posterior of the slate's scores each pick their best candidate; a candidate's probability is its share of them, with
+a floor under it, and is the exact propensity. The person's part is listened to as far as it has predicted better than
+everybody's alone (the gate). Closest relative: Tomkins et al. 2021, "IntelligentPooling"; Agrawal & Goyal 2013 for the
+sampling.
+"""
+
+from __future__ import annotations
+
+from agents.policies import kernel
+from agents.policies.belief import Belief
+from agents.policies.choice import Choice, words
+from agents.policies.expected import expected
+from tables.linear import Ints
+from tables.sums import UNIT, Taught
+
+NAME = "mixed"
+DRAWS = 64
+
+
+def pmf(
+    belief: Belief, taught: Taught, x: Ints, *, silent: int | None, now_ms: int, key: int, gate: float | None = None
+) -> Choice:
+    """A probability for each candidate, and the one drawn."""
+    found = expected(belief, taught, x, silent=silent, now_ms=now_ms, gate=gate)
+    raw = words(key=key, n=DRAWS // 2 * found.spread.shape[1] + 1)
+    width = belief.config.exploration / UNIT
+    won = kernel.wins(kernel.draw(found.scores, found.spread, raw[:-1], DRAWS, width)).tolist()
+    return found.choice(won, floor_permille=belief.config.floor_permille, word=int(raw[-1]), draws_won=won)

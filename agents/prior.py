@@ -1,0 +1,73 @@
+"""What is believed of tips before anyone has reacted, and how that becomes a version, then the next one.
+
+Tips are welcome, urgent ones more, repeated ones less. It runs outside `step`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from agents.features import NAMES, VERSION, Q, feature_set
+from agents.policies import DEFAULT as DEFAULT_POLICY
+from agents.policies import fitting
+from agents.policies.belief import Shape, named
+from agents.reward import DEFAULT
+from oo.v1 import journal_pb2, policy_pb2
+from tables.totals import Total
+
+_MEAN = {
+    "task": 0.30,
+    "starter": 0.25,
+    "generated": 0.30,
+    "priority": 0.15,
+    "due_within_day": 0.20,
+    "due_within_week": 0.05,
+    "overdue": 0.05,
+    "fits_gap": 0.05,
+    "busy_now": -0.15,
+    "shown": -0.10,
+    "dismissed": -0.25,
+}
+
+SHAPE = Shape(
+    mean=tuple(_MEAN.get(name, 0.0) for name in NAMES),
+    q=Q,
+    variance=0.04,
+    feature_version=VERSION,
+)
+
+
+def prior(policy: str = DEFAULT_POLICY, *, config: policy_pb2.DecisionConfig = DEFAULT) -> policy_pb2.PolicyVersion:
+    """The version in force before the first mark.
+
+    >>> prior().policy, prior().sequence
+    ('mixed', 0)
+    """
+    return _finished(fitting.prior(policy, shape=SHAPE, config=config))
+
+
+def fit(
+    policy: str,
+    total: Total,
+    *,
+    before: policy_pb2.PolicyVersion | None,
+    config: policy_pb2.DecisionConfig,
+    now_ms: int,
+    inputs: Sequence[journal_pb2.Position] = (),
+) -> policy_pb2.PolicyVersion:
+    """The version that these totals teach; `before`: the last one, None or one of other features for none of ours.
+
+    Raises numpy.linalg.LinAlgError if the totals are of no Gram matrices.
+    """
+    sequence = before.sequence if before is not None else 0
+    if before is None or before.feature_version != VERSION:
+        before = fitting.prior(policy, shape=SHAPE, config=config)
+    version = fitting.fit(policy, total, shape=SHAPE, before=before, config=config, now_ms=now_ms)
+    version.sequence = sequence + 1
+    version.inputs.extend(inputs)
+    return _finished(version)
+
+
+def _finished(version: policy_pb2.PolicyVersion) -> policy_pb2.PolicyVersion:
+    version.features.CopyFrom(feature_set())
+    return named(version)

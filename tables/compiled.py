@@ -1,0 +1,27 @@
+"""Loops compiled ahead of their first call: the same additions in the same written order, at a machine's own speed.
+
+`make setup` compiles them (python -m tables.compiled) and numba keeps the result beside the source, so that no process waits for
+a compiler at its start. It never lets the compiler reorder or fuse arithmetic: no fastmath, so a result is the same on
+every processor.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
+
+import numba
+
+F = TypeVar("F", bound=Callable[..., object])
+
+OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": False}
+"""Of all that is compiled: division by zero gives infinity, as in numpy."""
+
+
+def compiled(signature: str) -> Callable[[F], F]:
+    """Compiles a function for these types, e.g. "f8[::1](f8[:, ::1], i8)"."""
+    return cast("Callable[[F], F]", numba.njit(signature, cache=True, **OPTIONS))
+
+
+if __name__ == "__main__":
+    import tables.marginal  # noqa: F401 - importing compiles

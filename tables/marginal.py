@@ -1,0 +1,119 @@
+"""What one person teaches about everybody: their sums with their own part integrated out.
+
+A reward is r = xᵀβ + bᵀθ + ε, with b the first q entries of x, θ ~ N(0, Σ) the person's own and ε of variance σ². Given
+the person's G = Σ w x xᵀ and g = Σ w x r, and with C = G[:q], A = G[:q, :q] and P = σ²Σ⁻¹ + A, what they say about β alone
+is the information G - CᵀP⁻¹C with the right side g - CᵀP⁻¹g[:q]; and Σ is learned from the second moment of θ. All of
+it adds up over people, as whole numbers. The marginal of a linear mixed model: Laird & Ware 1982, "Random-effects models for
+longitudinal data".
+
+It is a pure function of the person's sums and of the epoch (Σ, β₀) that they name; it never looks at the present β.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from tables.compiled import compiled
+from tables.linear import Floats, Ints, cholesky, forward, unpacked
+from tables.sums import LOSSES, SCALE, UNIT, Taught
+
+KNOWN_MIN = 2
+"""Effective reactions from which on a person says something about how people differ."""
+
+
+@dataclass(frozen=True, slots=True)
+class Epoch:
+    """A belief about how people differ, and the β that differences are taken from."""
+
+    precision: Floats
+    """σ²Σ⁻¹: (q, q)."""
+    mean: Floats
+    """β₀: (d,)."""
+    noise: float
+    """σ²."""
+
+
+def size(*, d: int, q: int) -> int:
+    """How many whole numbers a contribution has."""
+    return d * (d + 1) // 2 + d + q * (q + 1) // 2 + 1 + LOSSES
+
+
+def contribution(taught: Taught, epoch: Epoch) -> Ints:
+    """What these sums add to everybody's, in units of 2^-18: (size,).
+
+    In turn: the upper triangle of the information about β, its right side, the upper triangle of the second moment of θ,
+    how many people stand behind that (1 or 0), and the losses of both ways to predict as they stand in the sums.
+    """
+    found = np.zeros(size(d=len(epoch.mean), q=len(epoch.precision)), dtype=np.int64)
+    if taught.weight:
+        counts = taught.n > KNOWN_MIN * taught.weight
+        scale = UNIT / (SCALE * taught.weight)
+        _contribution(
+            taught.gram, taught.moment, scale, epoch.precision, epoch.mean, epoch.noise, float(SCALE), counts, found
+        )
+        found[-LOSSES:] = taught.losses
+    return found
+
+
+@compiled("void(i8[::1], i8[::1], f8, f8[:, ::1], f8[::1], f8, f8, b1, i8[::1])")
+def _contribution(
+    gram: Ints,
+    moment: Ints,
+    scale: float,
+    precision: Floats,
+    mean: Floats,
+    noise: float,
+    unit: float,
+    counts: bool,
+    found: Ints,
+) -> None:
+    d, q = moment.shape[0], precision.shape[0]
+    full = unpacked(gram, d, scale)
+    lower = precision + full[:q, :q]
+    cholesky(lower)
+    # One more column: the right side of θ.
+    h = np.empty((q, d + 1))
+    for i in range(q):
+        for j in range(d):
+            h[i, j] = full[i, j]
+        h[i, d] = moment[i] * scale
+    forward(lower, h)
+    for i in range(q):
+        for a in range(d):
+            f = h[i, a]
+            for b in range(a, d):
+                full[a, b] -= f * h[i, b]
+    at = 0
+    for a in range(d):
+        for b in range(a, d):
+            found[at] = np.int64(np.rint(full[a, b] * unit))
+            at += 1
+    for a in range(d):
+        value = moment[a] * scale
+        for i in range(q):
+            value -= h[i, a] * h[i, d]
+        found[at] = np.int64(np.rint(value * unit))
+        at += 1
+    if counts:
+        # The inverse of the factor gives P⁻¹, and with it the mean and covariance of θ.
+        inverse = np.zeros((q, q))
+        for i in range(q):
+            inverse[i, i] = 1.0
+        forward(lower, inverse)
+        theta = np.zeros(q)
+        for i in range(q):
+            value = h[i, d]
+            for j in range(d):
+                value -= h[i, j] * mean[j]
+            for a in range(q):
+                theta[a] += inverse[i, a] * value
+        for a in range(q):
+            for b in range(a, q):
+                value = theta[a] * theta[b]
+                for i in range(q):
+                    value += noise * inverse[i, a] * inverse[i, b]
+                found[at] = np.int64(np.rint(value * unit))
+                at += 1
+        found[at] = 1
