@@ -39,7 +39,7 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 help:
 	@sed -n '3,9s/^# \{0,1\}//p' Makefile
 
-setup: .venv/.synced
+setup: .venv/.compiled
 
 # Only what the lock names; a second call with nothing changed does nothing.
 .venv/.synced: uv.lock pyproject.toml Makefile
@@ -49,6 +49,11 @@ setup: .venv/.synced
 	  { rm -rf .uv && $(PYTHON) -m pip install --quiet --target .uv uv==$(UV_VERSION); } || \
 	  { rm -rf .uv; echo "uv could not be installed. On Debian: apt-get install python3-venv, then again" >&2; exit 1; }; }
 	$(UV) sync --frozen --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')"
+	@touch $@
+
+# Six seconds of a compiler, here and not at the start of a process.
+.venv/.compiled: .venv/.synced tables/compiled.py tables/linear.py tables/sums.py tables/marginal.py agents/policies/kernel.py
+	$(RUN)/python -m deploy.compile
 	@touch $@
 
 up: setup

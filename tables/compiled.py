@@ -1,7 +1,7 @@
 """Loops compiled ahead of their first call: the same additions in the same written order, at a machine's own speed.
 
-`make setup` compiles them (python -m tables.compiled) and numba keeps the result beside the source, so that no process waits for
-a compiler at its start. It never lets the compiler reorder or fuse arithmetic: no fastmath, so a result is the same on
+`make setup` compiles them (deploy.compile) and numba keeps the result beside the source, or below NUMBA_CACHE_DIR, so that no
+process waits for a compiler at its start. It never lets the compiler reorder or fuse arithmetic: no fastmath, so a result is the same on
 every processor.
 """
 
@@ -21,7 +21,3 @@ OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": False}
 def compiled(signature: str) -> Callable[[F], F]:
     """Compiles a function for these types, e.g. "f8[::1](f8[:, ::1], i8)"."""
     return cast("Callable[[F], F]", numba.njit(signature, cache=True, **OPTIONS))
-
-
-if __name__ == "__main__":
-    import tables.marginal  # noqa: F401 - importing compiles

@@ -4,10 +4,8 @@ from __future__ import annotations
 
 from agents.fold import Partition
 from agents.step import Entry
-from agents.versions import prior
 from oo.v1 import journal_pb2, reaction_pb2, signal_pb2
-
-KEY = b"k" * 32
+from tests.agents.build import PRIOR
 
 
 def entry(offset: int, record: journal_pb2.JournalRecord) -> Entry:
@@ -29,7 +27,7 @@ def reaction_of_no_kind() -> journal_pb2.JournalRecord:
 
 
 def test_a_failing_record_changes_nothing_and_names_the_place_but_no_text() -> None:
-    partition = Partition(partition=0, versions={"": prior(mac_key=KEY)})
+    partition = Partition(partition=0, versions={"": PRIOR})
     partition.apply(entry(1, task("1", "My secret")))
     before = partition.row("ada")
 
@@ -42,7 +40,7 @@ def test_a_failing_record_changes_nothing_and_names_the_place_but_no_text() -> N
 
 
 def test_the_record_behind_a_failing_one_is_folded() -> None:
-    partition = Partition(partition=0, versions={"": prior(mac_key=KEY)})
+    partition = Partition(partition=0, versions={"": PRIOR})
     partition.apply(entry(1, reaction_of_no_kind()))
 
     outputs = partition.apply(entry(2, task("1", "Call the dentist")))

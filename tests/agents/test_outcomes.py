@@ -118,7 +118,7 @@ def test_a_reaction_is_learned_with_its_reward(kind: str, reward: int) -> None:
 
 
 def test_another_configuration_pays_another_reward() -> None:
-    ada = Person(policy=in_force(reward_snooze=-5))
+    ada = Person(policy=in_force(reward_snooze=-5, exploration=0, floor_permille=0))
     ada.take(task("a"))
     assert told(ada.react("SNOOZE")) == [("SNOOZE", True, -5 / 64)]
 
@@ -141,7 +141,7 @@ def test_a_decision_expires_once() -> None:
 
 
 def test_expired_is_learned_where_the_configuration_says_so() -> None:
-    ada = Person(policy=in_force(learn_expired=True, reward_expired=-2))
+    ada = Person(policy=in_force(learn_expired=True, reward_expired=-2, exploration=0, floor_permille=0))
     ada.take(task("a"))
     tip = ada.current
     ada.react("SEEN")
@@ -227,7 +227,9 @@ def test_a_correction_over_a_landmark_leaves_at_most_half_a_unit_an_entry() -> N
     ada.react("DONE")
     ada.react("DONE", decision_id=tip)
     assert ada.now.sums.landmark == learned_once(ada, later, 64).landmark
-    want, plus, got = (unpacked(one) for one in (learned_once(ada, tip, 64), learned_once(ada, later, 64), ada.now.sums))
+    want, plus, got = (
+        unpacked(one) for one in (learned_once(ada, tip, 64), learned_once(ada, later, 64), ada.now.sums)
+    )
     sums.move(want, landmark=got.landmark)
     for name in ("gram", "moment", "losses"):
         assert abs(getattr(got, name) - getattr(want, name) - getattr(plus, name)).max() <= 1

@@ -183,7 +183,9 @@ def test_a_planted_preference_is_learned(name: str) -> None:
         learner.learn(
             f"person {n % 20}", x, action=n % 2, reward=(1.0, -0.25)[n % 2], propensity=0.5, time_ms=MONDAY_MS + n
         )
-    p = np.mean([learner.pmf("someone new", x, silent=2, time_ms=MONDAY_MS + 400, key=key) for key in range(40)], axis=0)
+    p = np.mean(
+        [learner.pmf("someone new", x, silent=2, time_ms=MONDAY_MS + 400, key=key) for key in range(40)], axis=0
+    )
     assert p[0] > 0.9
 
 
@@ -337,7 +339,9 @@ def test_shares_agree_with_thompson_sampling_by_library_arithmetic() -> None:
     z = np.random.default_rng(1).standard_normal((60_000, found.spread.shape[1])) * (16 / ONE)
     scores = found.scores + z @ found.spread.T
     want = np.bincount(scores.argmax(axis=1), minlength=6) / 60_000
-    won = np.sum([choose(POLICIES["mixed"], x, key=key, taught=one, exploration=16).draws_won for key in range(1000)], axis=0)
+    won = np.sum(
+        [choose(POLICIES["mixed"], x, key=key, taught=one, exploration=16).draws_won for key in range(1000)], axis=0
+    )
     assert np.abs(won / won.sum() - want).max() < 0.012
 
 
@@ -404,7 +408,9 @@ def test_near_normals_have_mean_0_and_variance_1() -> None:
 
 def test_near_normals_are_made_of_every_bit_that_they_are_given() -> None:
     raw = words(key=3, n=1)
-    found = [kernel.draw(np.zeros(1), np.full((1, 1), 64.0), raw ^ np.uint64(1 << bit), 2, 1.0)[0, 0] for bit in range(64)]
+    found = [
+        kernel.draw(np.zeros(1), np.full((1, 1), 64.0), raw ^ np.uint64(1 << bit), 2, 1.0)[0, 0] for bit in range(64)
+    ]
     assert kernel.draw(np.zeros(1), np.full((1, 1), 64.0), raw, 2, 1.0)[0, 0] not in found
 
 

@@ -97,6 +97,12 @@ def test_processors_without_numpys_vector_instructions_change_no_byte() -> None:
     assert lines(elsewhere("tests.golden.replay", NPY_DISABLE_CPU_FEATURES=dispatchable())) == expected()
 
 
+@ON_X86
+def test_loops_compiled_for_the_oldest_processor_change_no_byte(tmp_path: Path) -> None:
+    oldest = {"NUMBA_CPU_NAME": "x86-64", "NUMBA_CPU_FEATURES": "", "NUMBA_CACHE_DIR": str(tmp_path)}
+    assert lines(elsewhere("tests.golden.replay", **oldest)) == expected()
+
+
 def test_another_hash_seed_and_batches_that_end_elsewhere_change_no_byte() -> None:
     assert lines(elsewhere("tests.golden.replay", "99", PYTHONHASHSEED="7")) == expected()
 

@@ -16,9 +16,7 @@ from tables.totals import Totals, merged, messages, read
 
 D, Q = 3, 2
 SIZE = marginal.size(d=D, q=Q)
-EPOCHS = {
-    n: Epoch(precision=np.eye(Q) * (4.0 + n), mean=np.full(D, 0.1 * n), noise=0.18) for n in range(2)
-}
+EPOCHS = {n: Epoch(precision=np.eye(Q) * (4.0 + n), mean=np.full(D, 0.1 * n), noise=0.18) for n in range(2)}
 ENTRY = st.integers(-64, 64)
 CHANGE = st.tuples(
     st.integers(0, 4),
