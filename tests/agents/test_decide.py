@@ -14,7 +14,6 @@ from tests.agents.build import (
     PRIOR,
     Person,
     activity,
-    config,
     entry,
     in_force,
     task,

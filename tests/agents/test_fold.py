@@ -20,7 +20,6 @@ from tests.agents.build import (
     MONDAY_MS,
     PRIOR,
     activity,
-    config,
     current_id,
     entry,
     in_force,

@@ -26,7 +26,6 @@ from valkey import Valkey
 
 from agents.in_force import InForce
 from agents.prior import prior
-from agents.reward import DEFAULT, config_hash
 from agents.step import Entry, step
 from deploy.stack.running import RunningStack
 from oo.v1.dead_letter_pb2 import DeadLetter
