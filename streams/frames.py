@@ -15,7 +15,17 @@ from typing import Final, Self, cast
 from google.protobuf.descriptor import FileDescriptor
 from google.protobuf.message import Message
 
-from oo.v1 import dead_letter_pb2, decision_pb2, journal_pb2, outcome_pb2, policy_pb2, reaction_pb2, row_pb2, signal_pb2
+from oo.v1 import (
+    dead_letter_pb2,
+    decision_pb2,
+    evaluation_pb2,
+    journal_pb2,
+    outcome_pb2,
+    policy_pb2,
+    reaction_pb2,
+    row_pb2,
+    signal_pb2,
+)
 from streams.registry import IncompatibleSchema, Registry, RegistryError
 from streams.topics import NAMES, topics
 from streams.wire import BadFrame, Reason, from_json, header, is_json, parse, payload, read_header
@@ -33,6 +43,9 @@ MESSAGES: Final[dict[str, tuple[type[Message], ...]]] = {
     "tips": (decision_pb2.Tip,),
     "policy-sums": (policy_pb2.PartitionSums,),
     "policies": (policy_pb2.PolicyVersion,),
+    "shadows": (evaluation_pb2.ShadowDecision,),
+    "estimates": (evaluation_pb2.Estimate,),
+    "promotions": (evaluation_pb2.Promotion,),
     "candidate-requests": (decision_pb2.Tip,),
     "deliveries": (decision_pb2.Tip,),
     "dead-letters": (dead_letter_pb2.DeadLetter,),

@@ -20,7 +20,7 @@ class Topic:
     name: str
     value: str
     """Full name of the protobuf message in its values."""
-    key: Literal["user", "partition", "version", "source", "any"]
+    key: Literal["user", "partition", "version", "policy", "source", "any"]
     partitions: int
     cleanup: Literal["delete", "compact"]
     retention_ms: int
@@ -59,6 +59,10 @@ _TABLE = (
     # One partition, so that one agent adds them all.
     Topic("policy-sums", "oo.v1.PartitionSums", "partition", 1, "compact", FOREVER, 4 * MIB),
     Topic("policies", "oo.v1.PolicyVersion", "version", 1, "compact", FOREVER, 4 * MIB),
+    Topic("shadows", "oo.v1.ShadowDecision", "user", PARTITIONS, "delete", 90 * DAY_MS, 4 * MIB),
+    Topic("estimates", "oo.v1.Estimate", "policy", 1, "compact", FOREVER, 4 * MIB),
+    # Few, and each changes what everybody is told: kept for ever, in order.
+    Topic("promotions", "oo.v1.Promotion", "policy", 1, "delete", FOREVER, 4 * MIB),
     Topic("candidate-requests", "oo.v1.Tip", "user", PARTITIONS, "delete", 7 * DAY_MS, 4 * MIB),
     Topic("deliveries", "oo.v1.Tip", "user", PARTITIONS, "delete", 7 * DAY_MS, 4 * MIB),
     Topic("dead-letters", "oo.v1.DeadLetter", "source", 1, "delete", 30 * DAY_MS, 4 * MIB),

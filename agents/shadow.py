@@ -1,0 +1,165 @@
+"""Shadow: what policies that are not served would do, what they would earn, and which one should be served.
+
+It follows the topics of decisions and outcomes from their beginning, without a group, and holds all it knows in memory: a start
+folds what retention has left, writes nothing that stands already, and goes on. One process does this for all partitions. It never
+serves a decision; what it says of a champion, `learn` acts on.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable
+
+from agents.evaluation.gate import Kind, Verdict
+from agents.shadows import Shadows, evidence_of
+from oo.v1 import decision_pb2, evaluation_pb2, outcome_pb2
+from streams.frames import BadFrame, Schemas
+from streams.producer import Producer
+from streams.reader import Tail
+from streams.record import Record
+from streams.topics import Topic
+
+logger = logging.getLogger(__name__)
+
+YIELD_EVERY = 20
+"""Records between two looks at anything else."""
+CAUSES = {
+    Kind.PROMOTE: evaluation_pb2.Promotion.PROVEN,
+    Kind.ROLL_BACK: evaluation_pb2.Promotion.ROLLED_BACK,
+}
+
+
+class Shadow:
+    """Follows, says what shadows would have done, and publishes estimates and promotions."""
+
+    def __init__(
+        self,
+        *,
+        topics: dict[str, Topic],
+        schemas: Schemas,
+        producer: Producer,
+        shadows: Shadows,
+        tail: Callable[[str], Tail],
+        read: Callable[[str, int, int], AsyncIterator[list[Record]]],
+        ends: Callable[[str], Awaitable[dict[int, int]]],
+        clock_ms: Callable[[], int],
+        automatic: bool,
+        every_s: float,
+    ) -> None:
+        """`read(topic, partition, start)` to its end now; `automatic`: whether the gate's word is acted on, or only shown."""
+        self._topics = topics
+        self._schemas = schemas
+        self._producer = producer
+        self._shadows = shadows
+        self._tail = tail
+        self._read = read
+        self._ends = ends
+        self._clock_ms = clock_ms
+        self._automatic = automatic
+        self._every_s = every_s
+        self._said: dict[int, int] = {}
+        """By partition, the journal offset up to which shadows have spoken already."""
+        self._live = False
+        self._published: dict[bytes, bytes] = {}
+
+    async def run(self) -> None:
+        """Follow for ever."""
+        await self._recall()
+        tails = {name: self._tail(name) for name in ("promotions", "decisions", "outcomes")}
+        async with asyncio.TaskGroup() as group:
+            for name, tail in tails.items():
+                group.create_task(self._follow(name, tail), name=f"shadow-{name}")
+            group.create_task(self._publish(list(tails.values())), name="shadow-estimates")
+
+    async def _recall(self) -> None:
+        """How far shadows have spoken: the last record of each partition says."""
+        for number, end in (await self._ends("shadows")).items():
+            if end == 0:
+                continue
+            async for records in self._read("shadows", number, end - 1):
+                for record in records:
+                    said = self._schemas.unframe("shadows", record.value)
+                    assert isinstance(said, evaluation_pb2.ShadowDecision)
+                    self._said[said.journal.partition] = said.journal.offset
+
+    async def _follow(self, name: str, tail: Tail) -> None:
+        async for records in tail:
+            for number, record in enumerate(records):
+                try:
+                    message = self._schemas.unframe(name, record.value)
+                except BadFrame as bad:
+                    logger.warning("record.skipped topic=%s offset=%d reason=%s", name, record.offset, bad.reason)
+                    continue
+                match message:
+                    case decision_pb2.Decision():
+                        await self._decide(message, key=record.key)
+                    case outcome_pb2.Outcome():
+                        await self._act(self._shadows.settle(message))
+                    case evaluation_pb2.Promotion():
+                        self._shadows.champion_is(message.policy)
+                if number % YIELD_EVERY == 0:
+                    await asyncio.sleep(0)
+
+    async def _decide(self, decision: decision_pb2.Decision, *, key: bytes | None) -> None:
+        place = decision.journal
+        is_said = place.offset <= self._said.get(place.partition, -1)
+        for one in self._shadows.decide(decision):
+            if not is_said:
+                await self._producer.room()
+                self._producer.produce(
+                    self._topics["shadows"].name,
+                    key=key,
+                    value=self._schemas.frame("shadows", one),
+                    partition=place.partition,
+                )
+        for outcome in self._shadows.early(decision.decision_id):
+            await self._act(self._shadows.settle(outcome))
+        for verdict in self._shadows.pass_time(decision.decided_ms):
+            await self._act(verdict)
+
+    async def _act(self, verdict: Verdict | None) -> None:
+        """Says what the gate says, once. What it said of the past stands in the topic of promotions, if it was heeded."""
+        if verdict is None or verdict.kind not in CAUSES or not self._live or verdict.evidence is None:
+            return
+        found = verdict.evidence
+        logger.info(
+            "gate.%s policy=%s champion=%s n=%d", verdict.kind.name.lower(), found.policy, found.champion, found.n
+        )
+        if not self._automatic:
+            self._shadows.champion_is(found.champion)
+            return
+        promotion = evaluation_pb2.Promotion(
+            policy=found.policy,
+            before=found.champion,
+            cause=CAUSES[verdict.kind],
+            why=f"ahead by {found.difference[0]:.3f} at the least, after {found.n} decisions",
+            decided_ms=self._clock_ms(),
+            evidence=evidence_of(found),
+        )
+        await self._producer.produce(
+            self._topics["promotions"].name,
+            key=found.policy.encode(),
+            value=self._schemas.frame("promotions", promotion),
+        )
+
+    async def _publish(self, tails: list[Tail]) -> None:
+        for tail in tails:
+            await tail.caught_up.wait()
+        self._live = True
+        logger.info("shadow.caught_up policies=%s", ",".join(self._shadows.names))
+        while True:
+            for one in self._shadows.estimates(now_ms=self._clock_ms()):
+                key = f"{one.policy}/{decision_pb2.Decision.TipKind.Name(one.kind)}/{one.prompt_version}".encode()
+                stamp = one.updated_ms
+                one.ClearField("updated_ms")
+                content = one.SerializeToString(deterministic=True)
+                if self._published.get(key) == content:
+                    continue
+                self._published[key] = content
+                one.updated_ms = stamp
+                await self._producer.produce(
+                    self._topics["estimates"].name, key=key, value=self._schemas.frame("estimates", one)
+                )
+                await asyncio.sleep(0)
+            await asyncio.sleep(self._every_s)

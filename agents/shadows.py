@@ -1,0 +1,229 @@
+"""Policies that decide on every live slate and are never served: what they would have done, and what it would have earned.
+
+A pure fold over decisions and outcomes: no clock, no I/O. A decision counts once its reward is known: at a reaction, when it
+expired, or, unseen, an hour after another one took its place. Every decision counts, those to say nothing too, so that what is
+counted does not depend on how it ended. What an outcome corrects later is learned from and not counted again.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from agents.drift import Drifts
+from agents.evaluation import counted, estimates, model
+from agents.evaluation.estimates import Estimates
+from agents.evaluation.event import Event
+from agents.evaluation.gate import Evidence, Gate, Kind, Rule, Verdict, decide, joined, opened, watch
+from agents.evaluation.model import RewardModel
+from agents.features import VERSION, D
+from agents.policies.learner import InMemory, Ints
+from agents.prior import SHAPE
+from agents.reward import DEFAULT
+from oo.v1 import decision_pb2, evaluation_pb2, outcome_pb2
+from tables import ids, sums
+from tables.linear import Floats
+
+UNSEEN_MS = 3600 * 1000
+"""How long after another decision took its place one may still be seen and count."""
+OPEN_MAX = 100_000
+"""Decisions that wait for their reward; past it the oldest are left out, and counted as such."""
+EARLY_MAX = 10_000
+"""Outcomes whose decision has not come yet, or never will."""
+REFIT_EVERY = 100
+
+_FINAL = frozenset(
+    [
+        outcome_pb2.Outcome.DONE,
+        outcome_pb2.Outcome.SNOOZE,
+        outcome_pb2.Outcome.DISMISS,
+        outcome_pb2.Outcome.EXPIRED,
+        outcome_pb2.Outcome.DONE_ELSEWHERE,
+    ]
+)
+
+Group = tuple[str, int, str]
+"""Policy, kind of tip, prompt version; kind 0 and no prompt for all together."""
+
+
+@dataclass(slots=True)
+class _Open:
+    """A decision whose reward is not known yet, or may still be corrected."""
+
+    user_id: str
+    decided_ms: int
+    kind: decision_pb2.Decision.TipKind.ValueType
+    prompt_version: str
+    x: Ints
+    """Of the eligible candidates: (K, D)."""
+    logging: Floats
+    action: int
+    predicted: float
+    """What the served policy expected of the one chosen."""
+    pmfs: Mapping[str, Floats]
+    seen: bool = False
+    counted: bool = False
+
+
+@dataclass(slots=True)
+class Shadows:
+    """All policies over all decisions. `clock` measures what a decision costs, and changes nothing."""
+
+    names: Sequence[str]
+    gate: Gate
+    clock: Callable[[], float]
+    """Seconds."""
+    groups: dict[Group, Estimates] = field(default_factory=dict)
+    left_out: int = 0
+    drifts: Drifts = field(default_factory=Drifts)
+    _learners: dict[str, InMemory] = field(init=False)
+    _model: RewardModel = field(default_factory=lambda: model.empty(D))
+    _open: dict[str, _Open] = field(default_factory=dict)
+    _due: list[tuple[int, str]] = field(default_factory=list)
+    """Heap of (when, decision id): what is unseen then counts as it is."""
+    _early: dict[str, list[outcome_pb2.Outcome]] = field(default_factory=dict)
+    _now_ms: int = 0
+
+    def __post_init__(self) -> None:
+        self._learners = {
+            name: InMemory(name, shape=SHAPE, config=DEFAULT, refit_every=REFIT_EVERY) for name in self.names
+        }
+
+    def decide(self, decision: decision_pb2.Decision) -> Iterator[evaluation_pb2.ShadowDecision]:
+        """What each shadow would have done; of a decision made with other features nothing is said."""
+        if decision.feature_version != VERSION or decision.decision_id in self._open:
+            return
+        eligible = [(at, one) for at, one in enumerate(decision.slate) if not one.ineligible]
+        x = np.array([one.x for _, one in eligible], dtype=np.int64)
+        places = [at for at, _ in eligible]
+        silent = next(i for i, (_, one) in enumerate(eligible) if one.kind == decision_pb2.Decision.NONE)
+        pmfs: dict[str, Floats] = {}
+        for name, learner in self._learners.items():
+            began_s = self.clock()
+            key = ids.draw_key(name, record_id=decision.record_id)
+            pmfs[name] = learner.pmf(decision.user_id, x, silent=silent, time_ms=decision.decided_ms, key=key)
+            yield evaluation_pb2.ShadowDecision(
+                decision_id=decision.decision_id,
+                journal=decision.journal,
+                policy=name,
+                version=learner.versions,
+                propensities=pmfs[name].tolist(),
+                cost_us=round((self.clock() - began_s) * 1e6),
+            )
+        logging = np.array([one.propensity for _, one in eligible])
+        # The one that is served is known exactly.
+        pmfs[decision.policy] = logging
+        chosen = decision.slate[decision.chosen]
+        self._open[decision.decision_id] = _Open(
+            user_id=decision.user_id,
+            decided_ms=decision.decided_ms,
+            kind=chosen.kind,
+            prompt_version=decision.prompt_version,
+            x=x,
+            logging=logging,
+            action=places.index(decision.chosen),
+            predicted=chosen.score,
+            pmfs=pmfs,
+        )
+        if decision.supersedes in self._open:
+            heapq.heappush(self._due, (decision.decided_ms + UNSEEN_MS, decision.supersedes))
+        while len(self._open) > OPEN_MAX:
+            one = self._open.pop(next(iter(self._open)))
+            self.left_out += not one.counted
+
+    def settle(self, outcome: outcome_pb2.Outcome) -> Verdict | None:
+        """Takes in what became of a decision; what the gate says, where it counts."""
+        one = self._open.get(outcome.decision_id)
+        if one is None:
+            self._early.setdefault(outcome.decision_id, []).append(outcome)
+            while len(self._early) > EARLY_MAX:
+                del self._early[next(iter(self._early))]
+            return None
+        if outcome.kind == outcome_pb2.Outcome.SEEN:
+            one.seen = True
+            return None
+        if outcome.learned and not outcome.corrects or outcome.corrects == outcome_pb2.Outcome.EXPIRED:
+            for learner in self._learners.values():
+                learner.learn(
+                    one.user_id,
+                    one.x,
+                    action=one.action,
+                    reward=outcome.reward,
+                    propensity=float(one.logging[one.action]),
+                    time_ms=one.decided_ms,
+                )
+        return self._count(one, outcome.kind) if outcome.kind in _FINAL and not one.counted else None
+
+    def early(self, decision_id: str) -> list[outcome_pb2.Outcome]:
+        """Outcomes that came before their decision, which is another topic's: they are to be settled now."""
+        return self._early.pop(decision_id, [])
+
+    def pass_time(self, now_ms: int) -> Iterator[Verdict]:
+        """Counts what nobody has seen for long enough; event time, so that a replay counts the same."""
+        self._now_ms = max(self._now_ms, now_ms)
+        while self._due and self._due[0][0] <= self._now_ms:
+            _, decision_id = heapq.heappop(self._due)
+            one = self._open.get(decision_id)
+            if one is not None and not one.seen and not one.counted:
+                verdict = self._count(one, outcome_pb2.Outcome.KIND_UNSPECIFIED)
+                if verdict is not None:
+                    yield verdict
+
+    def champion_is(self, policy: str) -> None:
+        """Somebody promoted a policy: a new era begins, with all others as challengers."""
+        if policy != self.gate.champion:
+            self.gate = with_challengers(policy, self.names, rule=self.gate.rule)
+
+    def verdict(self) -> Verdict:
+        """What the evidence says now, with all of it."""
+        return decide(self.gate)
+
+    def _count(self, one: _Open, kind: outcome_pb2.Outcome.Kind.ValueType) -> Verdict | None:
+        one.counted = True
+        reward = counted.reward(one.kind, kind, config=DEFAULT)
+        x = one.x / sums.UNIT
+        event = Event(one.logging, np.array(one.action), np.array(reward), model.predict(self._model, x))
+        for name, pmf in one.pmfs.items():
+            for group in {(name, 0, ""), (name, int(one.kind), one.prompt_version)}:
+                self.groups[group] = estimates.add(self.groups.get(group, estimates.empty()), event, pmf)
+        self._model = model.learn(self._model, x[one.action], np.array(reward))
+        if kind in _FINAL:
+            self.drifts.take(self.gate.champion, int(one.kind), reward - one.predicted, now_ms=one.decided_ms)
+        try:
+            self.gate, verdict = watch(self.gate, event, one.pmfs)
+        except (KeyError, ValueError):
+            # Logged by a policy that stood before this one knew of it, or with rewards of another configuration.
+            self.left_out += 1
+            return None
+        return verdict if verdict.kind is not Kind.HOLD else None
+
+
+def with_challengers(champion: str, names: Sequence[str], *, rule: Rule) -> Gate:
+    """A gate of this champion in which every other shadow waits."""
+    gate = opened(champion, rule=rule)
+    for name in names:
+        if name != champion:
+            gate = joined(gate, name)
+    return gate
+
+
+def evidence_of(found: Evidence) -> evaluation_pb2.Evidence:
+    """As it is published."""
+    low, high = found.difference
+    return evaluation_pb2.Evidence(
+        n=found.n,
+        policy=_interval(*found.policy_dr),
+        champion=_interval(*found.champion_dr),
+        ahead=_interval(found.policy_dr[0] - found.champion_dr[0], low, high),
+        margin=found.margin,
+        alpha=found.alpha,
+        effective_n=found.effective_n,
+        mean_weight=found.mean_weight,
+    )
+
+
+def _interval(value: float, low: float, high: float) -> evaluation_pb2.Interval:
+    return evaluation_pb2.Interval(value=value, low=low, high=high)
