@@ -6,7 +6,6 @@ Learning drops what nobody reacted to; an evaluation that did would flatter whoe
 from __future__ import annotations
 
 from agents.evaluation.event import Range
-from agents.reward import DEFAULT
 from oo.v1 import decision_pb2, outcome_pb2, policy_pb2
 
 UNIT = 64
@@ -25,6 +24,7 @@ def reward(
     interrupted. What was seen and not answered (`EXPIRED`, or `SEEN` when the window ended with the log) counts
     `reward_expired`, learned from or not.
 
+    >>> from agents.reward import DEFAULT
     >>> T, O = decision_pb2.Decision, outcome_pb2.Outcome
     >>> [reward(T.TASK, one, config=DEFAULT) for one in (O.DONE, O.EXPIRED, O.KIND_UNSPECIFIED)]
     [0.953125, -0.046875, 0.0]
@@ -46,6 +46,7 @@ def reward(
 def reward_range(config: policy_pb2.DecisionConfig) -> Range:
     """Of all that `reward` can return.
 
+    >>> from agents.reward import DEFAULT
     >>> reward_range(DEFAULT)
     Range(low=-0.296875, high=0.953125)
     """

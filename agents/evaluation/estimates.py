@@ -9,6 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
+import numpy.typing as npt
 
 from agents.evaluation.event import Event, Floats, at, weights
 
@@ -128,9 +129,9 @@ def _mean(n: int, total: Floats, squares: Floats) -> Estimate:
     count = max(n, 1)
     value = total / count
     variance = np.maximum(squares - count * value * value, 0.0) / max(n - 1, 1)
-    return _around(value, np.sqrt(variance / count), known=np.asarray(n > 1))
+    return _around(value, np.sqrt(variance / count), known=n > 1)
 
 
-def _around(value: Floats, standard_error: Floats, *, known: Floats | np.bool_) -> Estimate:
+def _around(value: Floats, standard_error: Floats, *, known: bool | npt.NDArray[np.bool_]) -> Estimate:
     half = np.where(known, Z_95 * standard_error, np.inf)
     return Estimate(np.asarray(value), np.asarray(value - half), np.asarray(value + half))

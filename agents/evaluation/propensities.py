@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from math import log
 
 import numpy as np
+import numpy.typing as npt
 
 from agents.evaluation import wealth
 from agents.evaluation.event import Event, Floats, at, weights
@@ -52,7 +53,8 @@ def add(balance: Balance, event: Event, pmf: Floats) -> Balance:
     return Balance(wealth.add(balance.many, np.maximum(1 + off, 0)), wealth.add(balance.few, np.maximum(1 - off, 0)))
 
 
-def is_off(balance: Balance, *, alpha: float) -> np.bool_ | np.ndarray[tuple[int, ...], np.dtype[np.bool_]]:
+def is_off(balance: Balance, *, alpha: float) -> npt.NDArray[np.bool_]:
     """True once the logged probabilities are refuted; wrongly so, ever, with probability at most alpha. (...)"""
     needed = log(2 / alpha)
-    return (wealth.log_wealth(balance.many, 1.0) >= needed) | (wealth.log_wealth(balance.few, 1.0) >= needed)
+    many, few = wealth.log_wealth(balance.many, 1.0), wealth.log_wealth(balance.few, 1.0)
+    return np.asarray(np.maximum(many, few) >= needed)

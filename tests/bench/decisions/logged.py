@@ -22,7 +22,6 @@ DONE = (DEFAULT.reward_done - DEFAULT.interruption_cost) / UNIT
 DISMISSED = (DEFAULT.reward_dismiss - DEFAULT.interruption_cost) / UNIT
 EXPIRED = (DEFAULT.reward_expired - DEFAULT.interruption_cost) / UNIT
 FLOOR = DEFAULT.floor_permille / 1000
-RELEARN_EVERY = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,19 +91,22 @@ class Round:
 
 
 def rounds(
-    those: Worlds, rng: np.random.Generator, *, streams: int, n: int, logging: Floats | None = None, with_model: bool = True
+    those: Worlds,
+    rng: np.random.Generator,
+    *,
+    streams: int,
+    n: int,
+    logging: Floats | None = None,
+    with_model: bool = True,
 ) -> Iterator[Round]:
     """n rounds of each stream. `logging` is a policy as a table; None for one that learns from its own log, per stream."""
     w, s, k, d = those.x.shape
     world = np.arange(streams) % w
     predictor, learner = model.empty(d, shape=(streams,)), model.empty(d, shape=(streams,))
-    for i in range(n):
+    for _ in range(n):
         slate = rng.integers(s, size=streams)
         x = those.x[world, slate]
-        if logging is None:
-            pmf = softmax(8 * model.predict(learner, x))
-        else:
-            pmf = logging[world, slate]
+        pmf = softmax(8 * model.predict(learner, x)) if logging is None else logging[world, slate]
         action = drawn(pmf, rng)
         p_done, p_dismissed = at(those.p_done[world, slate], action), at(those.p_dismissed[world, slate], action)
         chance = rng.random(streams)
