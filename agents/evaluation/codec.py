@@ -48,14 +48,12 @@ def decode(raw: bytes, kind: type[State]) -> State:
     head, _, body = raw.partition(b"\n")
     try:
         version, described = json.loads(head)
-    except (ValueError, TypeError) as fault:
+        numbers = np.frombuffer(body, dtype=NUMBER).astype(np.float64)
+        state, used = _built(described, numbers, 0)
+    except (ValueError, TypeError, KeyError) as fault:
         raise ValueError(f"these bytes are no {kind.__name__}: rebuild it from the log") from fault
-    if version != VERSION or len(body) % NUMBER.itemsize:
-        raise ValueError(f"this {kind.__name__} has format {version}, cut or not {VERSION}: rebuild it from the log")
-    numbers = np.frombuffer(body, dtype=NUMBER).astype(np.float64)
-    state, used = _built(described, numbers, 0)
-    if not isinstance(state, kind) or used != len(numbers):
-        raise ValueError(f"these bytes are no {kind.__name__}: rebuild it from the log")
+    if version != VERSION or not isinstance(state, kind) or used != len(numbers):
+        raise ValueError(f"these bytes are no {kind.__name__} of format {VERSION}: rebuild it from the log")
     return state
 
 
@@ -86,11 +84,12 @@ def _built(described: Json, numbers: Floats, used: int) -> tuple[object, int]:
         sizes = [int(one) for one in shape if isinstance(one, int)]
         end = used + int(np.prod(sizes, dtype=np.int64))
         if end > len(numbers):
-            raise ValueError("the bytes end too soon: rebuild it from the log")
+            raise ValueError("fewer numbers than described")
         return numbers[used:end].reshape(sizes), end
-    named = {}
     of = described["of"]
-    assert isinstance(of, dict)
+    if not isinstance(of, dict):
+        raise TypeError("a state has named fields")
+    named = {}
     for name, one in of.items():
         named[name], used = _built(one, numbers, used)
     return TYPES[str(described["is"])](**named), used

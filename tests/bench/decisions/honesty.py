@@ -220,7 +220,7 @@ def against_vw(those: Worlds, rng: np.random.Generator, *, streams: int, n: int)
         plain, robust = sequence.add(plain, event, pmf), sequence.add(robust, event, pmf)
         logged, wanted = at(event.logging, event.action), at(pmf, event.action)
         for i, one in enumerate(theirs):
-            one.add_example(p_log=logged[i], r=event.reward[i], p_pred=wanted[i])
+            one.add_example(p_log=float(logged[i]), r=float(event.reward[i]), p_pred=float(wanted[i]))
     ours = [float((high - low).mean()) for low, high in (sequence.interval(s, alpha=0.05) for s in (plain, robust))]
     ends = np.array([one.get(alpha=0.05) for one in theirs], dtype=float)
     return ours[0], ours[1], float((ends[:, 1] - ends[:, 0]).mean())
