@@ -41,6 +41,15 @@ def test_the_interval_of_ips_is_that_of_vw_estimators():
     assert [found.low, found.high] == pytest.approx(oracle.get(0.05), rel=1e-12)
 
 
+def test_the_interval_of_snips_is_the_delta_methods():
+    w = np.array([TARGET[one.action] / LOGGING[one.action] for one in EVENTS])
+    r = np.array([one.reward for one in EVENTS])
+    value = (w * r).sum() / w.sum()
+    half = estimates.Z_95 * np.sqrt((w**2 * (r - value) ** 2).sum()) / w.sum()
+    found = estimates.snips(fed())
+    assert [found.low, found.high] == pytest.approx([value - half, value + half], rel=1e-9)
+
+
 def test_a_policy_evaluated_on_its_own_log_earns_the_mean_of_its_rewards():
     found, mean = fed(pmf=LOGGING), np.mean([one.reward for one in EVENTS])
     assert estimates.ips(found).value == pytest.approx(mean, abs=1e-15)

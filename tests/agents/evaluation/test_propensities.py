@@ -34,3 +34,8 @@ def test_a_log_that_tells_the_truth_raises_no_alarm(seed):
 
 def test_a_lie_in_the_other_direction_is_caught_too():
     assert looks(logged_as=np.array([0.97, 0.01, 0.01, 0.01]), seed=1)
+
+
+def test_a_lie_that_leaves_the_targets_mean_weight_at_one_is_caught():
+    """The target is what the log claims to be, so that every weight is 1 and shows nothing."""
+    assert looks(logged_as=FLATTER, seed=1, pmf=FLATTER)

@@ -165,7 +165,7 @@ def watch_rows(equal: watch.Watched, better: watch.Watched) -> list[Row]:
         ),
         compared(
             "plus_ten_plug_in",
-            "the same, beside the closed-form sequence of the paper",
+            f"the same, beside the closed-form sequence of the paper ({better.n:,} where it did not get there)",
             needed,
             "events",
             peer=better.events(watch.PLUG_IN, 0.8),
