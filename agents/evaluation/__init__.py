@@ -12,8 +12,10 @@ How to feed it, or its numbers mean nothing:
 - *`q_hat` from a `RewardModel` that has seen earlier events only*: `predict`, then `add` everywhere, then `learn`.
 - *The logging probabilities of the whole slate as they were logged.* The target policy's are computed from what it knew
   before the decision.
-- One state per stream (policy, kind, prompt version); what each holds is small (`codec`), and its bytes depend on the
-  events and their order alone. `estimates.merged` and `wealth.merged` add what several partitions hold.
+- One state per stream (policy, kind, prompt version) and partition: `gate.noted` for each event, and where a verdict is
+  due, `gate.merged` over partitions in the order of their numbers, `decide`, and `changed` on each partition's own. What a
+  state holds is small (`codec`) and depends on its partition's events and their order alone, not on how partitions took
+  turns; so it can be put away with the offset it stands for, and rebuilt from the log to the same bytes on the same machine.
 
 Assumed, not checked: a later draw does not move the outcome of an earlier decision.
 """

@@ -13,9 +13,10 @@ from typing import TypeAlias, TypeVar
 
 import numpy as np
 
+from agents.evaluation.comparison import Comparison
 from agents.evaluation.estimates import Estimates
 from agents.evaluation.event import Floats, Range
-from agents.evaluation.gate import Comparison, Gate, Rule
+from agents.evaluation.gate import Gate, Rule
 from agents.evaluation.model import RewardModel
 from agents.evaluation.propensities import Balance
 from agents.evaluation.sequence import Sequence

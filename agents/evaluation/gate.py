@@ -21,11 +21,9 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from math import log
 
-from agents.evaluation import estimates, propensities, sequence
-from agents.evaluation.estimates import Estimates
+from agents.evaluation import comparison, estimates, sequence
+from agents.evaluation.comparison import Comparison
 from agents.evaluation.event import Event, Floats, Range, check
-from agents.evaluation.propensities import Balance
-from agents.evaluation.sequence import Sequence
 
 
 class Kind(Enum):
@@ -48,24 +46,10 @@ class Rule:
     alpha: float = 0.05
     alpha_back: float = 0.05
     alpha_distrust: float = 0.001
-    """Of taking right propensities for wrong ones, for each comparison."""
+    """Of taking right propensities for wrong ones: for each comparison, and each partition that it is noted in."""
     places: int = 4
     """Challengers of an era at most, those that left included."""
     reach: float = sequence.REACH
-
-
-@dataclass(frozen=True, slots=True)
-class Comparison:
-    """What is known of one policy against the champion of this era."""
-
-    policy: str
-    is_former: bool
-    mine: Estimates
-    champions: Estimates
-    difference: Sequence
-    balance: Balance
-    is_distrusted: bool = False
-    """The logged propensities were refuted at some event of this era; nothing later takes that back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,15 +131,14 @@ def left(gate: Gate, policy: str) -> Gate:
 
 
 def renewed(gate: Gate) -> Gate:
-    """A new era under the same champion: the same challengers, no evidence, and alpha to be spent again."""
-    return _era(gate, gate.champion, former=None, challengers=[one for one in gate.comparisons if not one.is_former])
+    """A new era under the same champion: the same policies watched, no evidence, and alpha to be spent again."""
+    former = next((one.policy for one in gate.comparisons if one.is_former), None)
+    challengers = [one for one in gate.comparisons if not one.is_former]
+    return _era(gate, gate.champion, former=former, challengers=challengers)
 
 
 def watch(gate: Gate, event: Event, pmfs: Mapping[str, Floats]) -> tuple[Gate, Verdict]:
-    """Takes in one event of a single stream, with each policy's probabilities on its slate, by name; then decides.
-
-    Raises ValueError where the event or a probability is unusable, KeyError where a policy has none: leaving events out
-    is no way to go on, since which ones are left out may depend on their outcome.
+    """Notes one event, decides, and acts on the verdict. For a log of one partition, or one that is read in one order.
 
     >>> import numpy as np
     >>> gate = joined(opened("a", rule=Rule(Range(0, 1))), "b")
@@ -164,27 +147,58 @@ def watch(gate: Gate, event: Event, pmfs: Mapping[str, Floats]) -> tuple[Gate, V
     >>> verdict.kind.name, verdict.policy, decide(gate).evidence.n
     ('HOLD', 'b', 1)
     """
+    gate = noted(gate, event, pmfs)
     if not gate.comparisons:
         return gate, Verdict(Kind.HOLD, gate.champion, None)
-    base = pmfs[gate.champion]
-    for name in (gate.champion, *(one.policy for one in gate.comparisons)):
-        check(event, pmfs[name], rewards=gate.rule.rewards)
-    gate = replace(
-        gate, comparisons=tuple(_added(one, event, pmfs[one.policy], base, rule=gate.rule) for one in gate.comparisons)
-    )
     kind, about = _judged(gate)
-    if kind is Kind.HOLD:
-        return gate, Verdict(kind, about.policy, None)
-    verdict = Verdict(kind, about.policy, evidence(gate, about))
-    return gate if kind is Kind.DISTRUST else _changed(gate, verdict), verdict
+    verdict = Verdict(kind, about.policy, None if kind is Kind.HOLD else evidence(gate, about))
+    return changed(gate, verdict), verdict
+
+
+def noted(gate: Gate, event: Event, pmfs: Mapping[str, Floats]) -> Gate:
+    """With one more event; pmfs: each policy's probabilities on its slate, by name.
+
+    Raises ValueError where the event or a probability is unusable, KeyError where a policy has none: leaving events out
+    is no way to go on, since which ones are left out may depend on their outcome.
+    """
+    base, rule = pmfs[gate.champion], gate.rule
+    for name in (gate.champion, *(one.policy for one in gate.comparisons)):
+        check(event, pmfs[name], rewards=rule.rewards)
+    added = (
+        comparison.add(one, event, pmfs[one.policy], base, alpha_distrust=rule.alpha_distrust)
+        for one in gate.comparisons
+    )
+    return replace(gate, comparisons=tuple(added))
+
+
+def merged(a: Gate, b: Gate) -> Gate:
+    """What two partitions have noted for the same gate; to decide on, not to note further events in."""
+    assert (a.rule, a.champion, a.era, a.joined) == (b.rule, b.champion, b.era, b.joined), "gates of different eras"
+    pairs = zip(a.comparisons, b.comparisons, strict=True)
+    return replace(
+        a,
+        comparisons=tuple(comparison.merged(*pair, alpha_distrust=a.rule.alpha_distrust) for pair in pairs),
+    )
 
 
 def decide(gate: Gate) -> Verdict:
-    """What the evidence says now, with all of it."""
+    """What the evidence says now, with all of it. It changes nothing: `changed` does."""
     if not gate.comparisons:
         return Verdict(Kind.HOLD, gate.champion, None)
     kind, about = _judged(gate)
     return Verdict(kind, about.policy, evidence(gate, about))
+
+
+def changed(gate: Gate, verdict: Verdict) -> Gate:
+    """The gate after that verdict: the same, or the new champion's era.
+
+    After a promotion the former champion watches; a policy that was rolled back must join again.
+    """
+    if verdict.kind not in {Kind.PROMOTE, Kind.ROLL_BACK}:
+        return gate
+    others = [one for one in gate.comparisons if one.policy != verdict.policy and not one.is_former]
+    former = gate.champion if verdict.kind is Kind.PROMOTE else None
+    return _era(gate, verdict.policy, former=former, challengers=others)
 
 
 def evidence(gate: Gate, one: Comparison) -> Evidence:
@@ -226,27 +240,7 @@ def _judged(gate: Gate) -> tuple[Kind, Comparison]:
 
 
 def _fresh(policy: str, *, rule: Rule, is_former: bool = False) -> Comparison:
-    difference = sequence.empty("difference", rewards=rule.rewards, reach=rule.reach)
-    return Comparison(policy, is_former, estimates.empty(), estimates.empty(), difference, propensities.empty())
-
-
-def _added(one: Comparison, event: Event, mine: Floats, champions: Floats, *, rule: Rule) -> Comparison:
-    balance = propensities.add(one.balance, event, mine)
-    return replace(
-        one,
-        mine=estimates.add(one.mine, event, mine),
-        champions=estimates.add(one.champions, event, champions),
-        difference=sequence.add(one.difference, event, mine, minus=champions),
-        balance=balance,
-        is_distrusted=one.is_distrusted or bool(propensities.is_off(balance, alpha=rule.alpha_distrust)),
-    )
-
-
-def _changed(gate: Gate, verdict: Verdict) -> Gate:
-    """The new champion's era. After a promotion the former one watches; one that was rolled back must join again."""
-    others = [one for one in gate.comparisons if one.policy != verdict.policy and not one.is_former]
-    former = gate.champion if verdict.kind is Kind.PROMOTE else None
-    return _era(gate, verdict.policy, former=former, challengers=others)
+    return comparison.empty(policy, rewards=rule.rewards, reach=rule.reach, is_former=is_former)
 
 
 def _era(gate: Gate, champion: str, *, former: str | None, challengers: list[Comparison]) -> Gate:

@@ -54,6 +54,11 @@ def add(balance: Balance, event: Event, pmf: Floats) -> Balance:
     return Balance(wealth.add(balance.many, np.maximum(1 + off, 0)), wealth.add(balance.few, np.maximum(1 - off, 0)))
 
 
+def merged(a: Balance, b: Balance) -> Balance:
+    """Of the events of both, which must not overlap."""
+    return Balance(wealth.merged(a.many, b.many), wealth.merged(a.few, b.few))
+
+
 def is_off(balance: Balance, *, alpha: float) -> npt.NDArray[np.bool_]:
     """True once the logged probabilities are refuted; wrongly so, ever, with probability at most alpha. (...)"""
     each = np.concatenate([wealth.log_wealth(balance.many, 1.0), wealth.log_wealth(balance.few, 1.0)], axis=-1)

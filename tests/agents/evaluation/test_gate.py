@@ -181,6 +181,32 @@ def test_a_gate_with_nobody_waiting_holds():
     assert verdict == gate.decide(state) == gate.Verdict(Kind.HOLD, "champion", None)
 
 
+def test_partitions_noted_apart_decide_what_one_log_would():
+    events = list(logs(n=400))
+    whole, parts = opened("better", "same"), [opened("better", "same") for _ in range(3)]
+    for i, one in enumerate(events):
+        whole = gate.noted(whole, one, PMFS)
+        parts[i % 3] = gate.noted(parts[i % 3], one, PMFS)
+    pooled, expected = gate.decide(gate.merged(gate.merged(parts[0], parts[1]), parts[2])), gate.decide(whole)
+    assert (pooled.kind, pooled.policy) == (expected.kind, expected.policy) == (Kind.PROMOTE, "better")
+    for name in ("n", "policy_dr", "champion_dr", "difference", "log_wealth", "mean_weight"):
+        assert getattr(pooled.evidence, name) == pytest.approx(getattr(expected.evidence, name), rel=1e-9)
+    assert {gate.changed(part, pooled).champion for part in parts} == {"better"}
+
+
+def test_gates_of_different_eras_do_not_add_up():
+    with pytest.raises(AssertionError, match="different eras"):
+        gate.merged(opened("better"), gate.renewed(opened("better")))
+
+
+def test_a_new_era_keeps_the_former_champion_watching():
+    state, _, _ = promoted()
+    assert [(one.policy, one.is_former) for one in gate.renewed(state).comparisons] == [
+        ("champion", True),
+        ("same", False),
+    ]
+
+
 def test_the_gate_speaks_when_the_sequence_that_simulations_run_does():
     rule = Rule(Range(0.0, 1.0), places=1)
     _, _, n = until(opened("better", rule=rule), logs(seed=4), Kind.PROMOTE)
