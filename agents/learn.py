@@ -52,7 +52,7 @@ class Learn:
         producer: Producer,
         read: Callable[[str], AsyncIterator[list[Record]]],
         every_s: float,
-        policy: str = DEFAULT_POLICY,
+        champion: Callable[[], str] = lambda: DEFAULT_POLICY,
         config: policy_pb2.DecisionConfig = DEFAULT,
     ) -> None:
         self._topics = topics
@@ -60,7 +60,7 @@ class Learn:
         self._producer = producer
         self._read = read
         self._every_s = every_s
-        self._policy = policy
+        self._champion = champion
         self._config = config
         self._parts: dict[int, policy_pb2.PartitionSums] = {}
         self._latest: policy_pb2.PolicyVersion | None = None
@@ -108,7 +108,7 @@ class Learn:
         if latest is not None and not self._is_worth_it(latest, total):
             return
         version = fit(
-            self._policy,
+            self._champion(),
             total,
             before=latest,
             config=self._config,
@@ -126,7 +126,7 @@ class Learn:
         logger.info("version.published version_id=%s sequence=%d n=%d", version.version_id, version.sequence, version.n)
 
     def _is_worth_it(self, latest: policy_pb2.PolicyVersion, total: Total) -> bool:
-        if latest.config != self._config or latest.policy != self._policy or latest.feature_version != VERSION:
+        if latest.config != self._config or latest.policy != self._champion() or latest.feature_version != VERSION:
             return True
         return abs(total.n - latest.n) * 100 >= GROWTH_PERCENT * max(latest.n, 1) and total.n != latest.n
 

@@ -12,6 +12,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 from agents.evaluation.gate import Kind, Verdict
+from agents.policies import DEFAULT
 from agents.shadows import Shadows, evidence_of
 from oo.v1 import decision_pb2, evaluation_pb2, outcome_pb2
 from streams.frames import BadFrame, Schemas
@@ -61,6 +62,8 @@ class Shadow:
         self._said: dict[int, int] = {}
         """By partition, the journal offset up to which shadows have spoken already."""
         self._live = False
+        self._champion = DEFAULT
+        """As the last promotion has it."""
         self._published: dict[bytes, bytes] = {}
 
     async def run(self) -> None:
@@ -97,7 +100,9 @@ class Shadow:
                     case outcome_pb2.Outcome():
                         await self._act(self._shadows.settle(message))
                     case evaluation_pb2.Promotion():
-                        self._shadows.champion_is(message.policy)
+                        self._champion = message.policy
+                        if self._live:
+                            self._shadows.champion_is(message.policy)
                 if number % YIELD_EVERY == 0:
                     await asyncio.sleep(0)
 
@@ -146,6 +151,8 @@ class Shadow:
     async def _publish(self, tails: list[Tail]) -> None:
         for tail in tails:
             await tail.caught_up.wait()
+        # What the gate said of the past counts only where it was heeded.
+        self._shadows.champion_is(self._champion)
         self._live = True
         logger.info("shadow.caught_up policies=%s", ",".join(self._shadows.names))
         while True:

@@ -15,9 +15,21 @@ import numpy as np
 
 from agents.drift import Drifts
 from agents.evaluation import counted, estimates, model
-from agents.evaluation.estimates import Estimates
+from agents.evaluation.estimates import Estimate, Estimates
 from agents.evaluation.event import Event
-from agents.evaluation.gate import Evidence, Gate, Kind, Rule, Verdict, decide, joined, opened, watch
+from agents.evaluation.gate import (
+    Evidence,
+    Gate,
+    Kind,
+    Rule,
+    Verdict,
+    changed,
+    evidence,
+    joined,
+    opened,
+    renewed,
+    watch,
+)
 from agents.evaluation.model import RewardModel
 from agents.features import VERSION, D
 from agents.policies.learner import InMemory, Ints
@@ -33,6 +45,8 @@ OPEN_MAX = 100_000
 """Decisions that wait for their reward; past it the oldest are left out, and counted as such."""
 EARLY_MAX = 10_000
 """Outcomes whose decision has not come yet, or never will."""
+ERA_MAX = 20_000
+"""Counted decisions after which evidence begins anew: what was long ago must not outvote what is."""
 REFIT_EVERY = 100
 
 _FINAL = frozenset(
@@ -145,7 +159,7 @@ class Shadows:
         if outcome.kind == outcome_pb2.Outcome.SEEN:
             one.seen = True
             return None
-        if outcome.learned and not outcome.corrects or outcome.corrects == outcome_pb2.Outcome.EXPIRED:
+        if (outcome.learned and not outcome.corrects) or outcome.corrects == outcome_pb2.Outcome.EXPIRED:
             for learner in self._learners.values():
                 learner.learn(
                     one.user_id,
@@ -173,13 +187,40 @@ class Shadows:
                     yield verdict
 
     def champion_is(self, policy: str) -> None:
-        """Somebody promoted a policy: a new era begins, with all others as challengers."""
-        if policy != self.gate.champion:
+        """A policy decides from now on: a new era begins, in which the one before watches whether it should come back."""
+        if policy == self.gate.champion:
+            return
+        waiting = {one.policy: one.is_former for one in self.gate.comparisons}
+        if policy not in waiting:
             self.gate = with_challengers(policy, self.names, rule=self.gate.rule)
+            return
+        kind = Kind.ROLL_BACK if waiting[policy] else Kind.PROMOTE
+        self.gate = changed(self.gate, Verdict(kind, policy, None))
 
-    def verdict(self) -> Verdict:
-        """What the evidence says now, with all of it."""
-        return decide(self.gate)
+    def estimates(self, *, now_ms: int) -> Iterator[evaluation_pb2.Estimate]:
+        """What is known of each policy, of all tips together and of each kind and prompt."""
+        compared = {one.policy: evidence(self.gate, one) for one in self.gate.comparisons}
+        for (policy, kind, prompt_version), one in sorted(self.groups.items()):
+            found = evaluation_pb2.Estimate(
+                policy=policy,
+                kind=decision_pb2.Decision.TipKind.ValueType(kind),
+                prompt_version=prompt_version,
+                n=one.n,
+                effective_n=float(estimates.effective_n(one)),
+                mean_weight=float(estimates.mean_weight(one)),
+                ips=_as_interval(estimates.ips(one)),
+                snips=_as_interval(estimates.snips(one)),
+                champion=self.gate.champion,
+                updated_ms=now_ms,
+            )
+            if not kind:
+                found.doubly_robust.CopyFrom(_as_interval(estimates.dr(one)))
+                if policy in compared:
+                    found.ahead.CopyFrom(evidence_of(compared[policy]).ahead)
+            drift = self.drifts.of.get((policy, kind))
+            if drift is not None:
+                found.drifts, found.drift_ms = drift.n, drift.last_ms
+            yield found
 
     def _count(self, one: _Open, kind: outcome_pb2.Outcome.Kind.ValueType) -> Verdict | None:
         one.counted = True
@@ -198,6 +239,8 @@ class Shadows:
             # Logged by a policy that stood before this one knew of it, or with rewards of another configuration.
             self.left_out += 1
             return None
+        if any(compared.mine.n >= ERA_MAX for compared in self.gate.comparisons):
+            self.gate = renewed(self.gate)
         return verdict if verdict.kind is not Kind.HOLD else None
 
 
@@ -223,6 +266,10 @@ def evidence_of(found: Evidence) -> evaluation_pb2.Evidence:
         effective_n=found.effective_n,
         mean_weight=found.mean_weight,
     )
+
+
+def _as_interval(found: Estimate) -> evaluation_pb2.Interval:
+    return _interval(float(found.value), float(found.low), float(found.high))
 
 
 def _interval(value: float, low: float, high: float) -> evaluation_pb2.Interval:

@@ -3,8 +3,9 @@
     python -m agents core       admit, recommend, learn
     python -m agents publish    tips to Valkey
     python -m agents record     decisions and outcomes to PostgreSQL
+    python -m agents shadow     what other policies would do and earn, and which one is to be served
 
-Each is a Faust app and a consumer group of its own, so that one standing still never stops another. What only one of
+Each of the first three is a Faust app and a consumer group of its own, so that one standing still never stops another. What only one of
 them needs is imported where that one is built: the others start sooner, and smaller.
 """
 
@@ -14,11 +15,13 @@ import argparse
 import asyncio
 import contextlib
 import logging
+import signal
 import sys
-from collections.abc import AsyncIterator, Callable
+import time
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 from pydantic import SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -28,7 +31,7 @@ from agents.refuse import DeadLetters
 from streams.app import create_app, run, serve
 from streams.frames import RegistryError, Schemas
 from streams.partitions import Partitions
-from streams.producer import Producer
+from streams.producer import DeliveryFailed, Producer
 from streams.reader import (
     Follower,
     Tail,
@@ -46,8 +49,11 @@ from streams.store import MemoryStore, Store
 from streams.table import Pairs
 from streams.topics import Topic, group, topics
 
-Name = Literal["core", "publish", "record"]
-NAMES: tuple[Name, ...] = ("core", "publish", "record")
+if TYPE_CHECKING:
+    from agents.shadow import Shadow
+
+Name = Literal["core", "publish", "record", "shadow"]
+NAMES: tuple[Name, ...] = ("core", "publish", "record", "shadow")
 
 logger = logging.getLogger(__name__)
 
@@ -71,7 +77,15 @@ class Settings(KafkaSettings, BaseSettings):
     """How often a partition's sums are published where they changed."""
     versions_every_s: float = 10.0
     """The shortest time between two policy versions."""
+    shadows: str = "mixed,lin_ts,linucb"
+    """Policies that decide on every slate without being served, the champion among them; by name, with commas between."""
+    gate: Literal["automatic", "by-hand"] = "automatic"
+    """Whether a policy that is proven better takes over by itself, or only stands in `oo policies` as such."""
+    estimates_every_s: float = 2.0
 
+
+GATE_MARGIN = 0.0
+"""In units of reward: a challenger must be better by more than this."""
 
 HISTORY_WAIT_MS = 200
 HISTORY_BYTES_MIN = 256 * 1024
@@ -142,16 +156,19 @@ async def _run(name: Name, settings: Settings) -> None:
         await process.schemas.register()
     except RegistryError as error:
         raise SystemExit(f"{name}: {error}") from error
-    build = {"core": _core, "publish": _publish, "record": _record}[name]
     async with AsyncExitStack() as stack:
         stack.push_async_callback(process.producer.close)
-        streams = await build(process, stack)
+        if name == "shadow":
+            streams, serving = [], _until_told(_shadow(process).run(), process.producer)
+        else:
+            build = {"core": _core, "publish": _publish, "record": _record}[name]
+            streams, serving = await build(process, stack), serve(process.app)
         if settings.health_port is not None:
             await stack.enter_async_context(
                 health.serving(settings.health_port, worker=settings.worker_id, streams=streams)
             )
         logger.info("process.started process=%s worker=%s", name, settings.worker_id)
-        await serve(process.app)
+        await serving
 
 
 async def _core(process: _Process, stack: AsyncExitStack) -> list[Partitions]:
@@ -159,6 +176,7 @@ async def _core(process: _Process, stack: AsyncExitStack) -> list[Partitions]:
 
     from agents import admit, learn, recommend
     from agents.admission import Door
+    from agents.champion import Champion
     from agents.versions import Versions
 
     settings, table = process.settings, process.table
@@ -219,12 +237,18 @@ async def _core(process: _Process, stack: AsyncExitStack) -> list[Partitions]:
         rows_follower=Follower(settings.kafka_bootstrap, table["rows"].name, security=settings.security),
         committed=committed_at,
     )
+    champion = Champion(schemas=process.schemas)
+    promotions = Tail(settings.kafka_bootstrap, table["promotions"].name, security=settings.security)
+    heeding = asyncio.create_task(champion.follow(promotions), name="promotions")
+    stack.push_async_callback(_cancel, heeding)
+    await _first(heeding, promotions.caught_up)
     learning = learn.Learn(
         topics=table,
         schemas=process.schemas,
         producer=process.producer,
         read=lambda name: process.read(table[name], 0),
         every_s=settings.versions_every_s,
+        champion=lambda: champion.policy,
     )
     return [
         *admit.build(process.app, admits=admits, topics=table),
@@ -297,6 +321,57 @@ async def _record(process: _Process, stack: AsyncExitStack) -> list[Partitions]:
         dead_letters=process.dead_letters,
     )
     return [recording.decisions, recording.outcomes]
+
+
+def _shadow(process: _Process) -> Shadow:
+    from agents.evaluation.counted import reward_range
+    from agents.evaluation.gate import Rule
+    from agents.policies import DEFAULT as CHAMPION
+    from agents.policies import POLICIES
+    from agents.refuse import clock_ms
+    from agents.reward import DEFAULT
+    from agents.shadow import Shadow
+    from agents.shadows import Shadows, with_challengers
+
+    settings, table = process.settings, process.table
+    names = [name for name in settings.shadows.split(",") if name]
+    if unknown := sorted(set(names) - POLICIES.keys()):
+        raise SystemExit(f"shadow: OO_SHADOWS names {unknown[0]!r}, and there are {', '.join(POLICIES)}")
+    names = list(dict.fromkeys([CHAMPION, *names]))
+    rule = Rule(reward_range(DEFAULT), margin=GATE_MARGIN, places=max(len(names), 1))
+
+    async def ends(name: str) -> dict[int, int]:
+        return await end_offsets(settings.kafka_bootstrap, table[name].name, security=settings.security)
+
+    return Shadow(
+        topics=table,
+        schemas=process.schemas,
+        producer=process.producer,
+        shadows=Shadows(names=names, gate=with_challengers(CHAMPION, names, rule=rule), clock=time.perf_counter),
+        tail=lambda name: Tail(settings.kafka_bootstrap, table[name].name, security=settings.security),
+        read=lambda name, number, start: process.read(table[name], number, start),
+        ends=ends,
+        clock_ms=clock_ms,
+        automatic=settings.gate == "automatic",
+        every_s=settings.estimates_every_s,
+    )
+
+
+async def _until_told(work: Coroutine[Any, Any, None], producer: Producer) -> None:
+    """Runs it until SIGTERM or SIGINT; raises what ends it, a failed delivery included."""
+    loop, task = asyncio.get_running_loop(), asyncio.create_task(work)
+    for signum in (signal.SIGTERM, signal.SIGINT):
+        loop.add_signal_handler(signum, task.cancel)
+
+    def give_up(_: DeliveryFailed) -> None:
+        task.cancel()
+
+    producer.on_failure = give_up
+    with contextlib.suppress(asyncio.CancelledError):
+        await task
+    if producer.failure is not None:
+        raise producer.failure
+    await producer.flush()
 
 
 async def _check_partitions(name: Name, settings: Settings) -> None:

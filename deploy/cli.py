@@ -18,7 +18,10 @@ from typer.core import TyperCommand, TyperGroup
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """Where a command stands: the module's function of that name, or one name more for each of its own commands."""
+    """Where a command stands: the module's function of that name, or one name more for each of its own commands.
+
+    Of these the one without a name is what it does when none of the others is called.
+    """
 
     module: str
     function: str | tuple[tuple[str, str], ...]
@@ -38,6 +41,11 @@ COMMANDS = {
     "token": Entry("deploy.commands.tips", "token", "An access token of the local issuer."),
     "verify": Entry("deploy.commands.operate", "verify", "Fold the journal again and compare it with what is live."),
     "state": Entry("deploy.commands.operate", "state", "What is known of one user."),
+    "policies": Entry(
+        "deploy.commands.policies",
+        (("", "listed"), ("promote", "promote")),
+        "What each policy earns, and which one decides.",
+    ),
     "dead-letters": Entry(
         "deploy.commands.operate",
         (("list", "dead_letters_list"), ("show", "dead_letters_show"), ("redrive", "dead_letters_redrive")),
@@ -70,9 +78,11 @@ def load(name: str) -> Any:
     module = importlib.import_module(entry.module)
     if isinstance(entry.function, str):
         return single(name, getattr(module, entry.function), entry.help)
-    group = typer.Typer(help=entry.help, no_args_is_help=True, add_completion=False)
+    alone = "" in dict(entry.function)
+    group = typer.Typer(help=entry.help, no_args_is_help=not alone, invoke_without_command=alone, add_completion=False)
     for subcommand, function in entry.function:
-        group.command(subcommand)(getattr(module, function))
+        register = group.command(subcommand) if subcommand else group.callback(invoke_without_command=True)
+        register(getattr(module, function))
     command = typer.main.get_group(group)
     command.name = name
     return command

@@ -5,7 +5,7 @@ A learner holds what rows, partitions and `learn` hold together in the running s
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Protocol
 
 import numpy as np
@@ -48,6 +48,7 @@ class InMemory:
 
     name: str
     shape: Shape
+    """Of the features as they are given; a policy that makes more of them sees more."""
     config: policy_pb2.DecisionConfig
     refit_every: int = 100
     versions: int = 0
@@ -63,6 +64,10 @@ class InMemory:
     _time_ms: int = 0
 
     def __post_init__(self) -> None:
+        expand = POLICIES[self.name].expand
+        if expand is not None:
+            more = expand(np.zeros((1, self.shape.d), dtype=np.int64)).shape[1] - self.shape.d
+            self.shape = replace(self.shape, mean=(*self.shape.mean, *([0.0] * more)))
         self._totals = Totals(epochs=self._epochs)
         self._take(fitting.prior(self.name, shape=self.shape, config=self.config))
 

@@ -50,7 +50,8 @@ class Plan:
         if self.servers_only:
             return {}
         cores = {f"core-{number}": ("agents", "core") for number in range(self.workers)}
-        return {**cores, "publish": ("agents", "publish"), "record": ("agents", "record"), "edge": ("serving",)}
+        workers = {name: ("agents", name) for name in ("publish", "record", "shadow")}
+        return {**cores, **workers, "edge": ("serving",)}
 
 
 def supervisor(folder: StateFolder, plan: Plan, *, told: Told) -> Supervisor:

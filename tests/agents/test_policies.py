@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from agents.features import NAMES, VERSION, D
 from agents.policies import POLICIES, Policy, expected, kernel, mixed
-from agents.policies.belief import Belief, Shape, belief
+from agents.policies.belief import Belief, belief
 from agents.policies.choice import Choice, drawn, floored, words
 from agents.policies.learner import InMemory
 from agents.prior import SHAPE, fit, prior
@@ -55,14 +55,9 @@ def choose(
         believed, taught = of(**changes), taught or sums.nothing(D)
     else:
         x = policy.expand(x)
-        learner = InMemory(policy.name, shape=wide(x.shape[1]), config=config(**changes))
-        believed, taught = learner.belief, sums.nothing(x.shape[1])
+        believed, taught = InMemory(policy.name, shape=SHAPE, config=config(**changes)).belief, sums.nothing(x.shape[1])
     place = len(x) - 1 if silent == -1 else silent
     return policy.pmf(believed, taught, x, silent=place, now_ms=MONDAY_MS, key=key)
-
-
-def wide(d: int) -> Shape:
-    return Shape(mean=(*SHAPE.mean, *([0.0] * (d - SHAPE.d))), q=SHAPE.q, variance=SHAPE.variance)
 
 
 def taught_by(n: int, *, seed: int = 7, known: int = 0) -> Taught:

@@ -1,0 +1,37 @@
+"""Which policy `learn` makes versions of: the one that the last promotion names. It never judges."""
+
+from __future__ import annotations
+
+import logging
+
+from agents.policies import DEFAULT, POLICIES
+from oo.v1 import evaluation_pb2
+from streams.frames import BadFrame, Schemas
+from streams.reader import Tail
+
+logger = logging.getLogger(__name__)
+
+
+class Champion:
+    """Follows the topic of promotions."""
+
+    def __init__(self, *, schemas: Schemas) -> None:
+        self._schemas = schemas
+        self.policy = DEFAULT
+
+    async def follow(self, tail: Tail) -> None:
+        """Take promotions in for ever. One of a policy that this build cannot serve is told of and changes nothing."""
+        async for records in tail:
+            for record in records:
+                try:
+                    promotion = self._schemas.unframe("promotions", record.value)
+                except BadFrame as bad:
+                    logger.warning("promotion.skipped offset=%d reason=%s", record.offset, bad.reason)
+                    continue
+                assert isinstance(promotion, evaluation_pb2.Promotion)
+                policy = POLICIES.get(promotion.policy)
+                if policy is None or not policy.servable:
+                    logger.error("promotion.skipped policy=%s offset=%d", promotion.policy, record.offset)
+                    continue
+                self.policy = promotion.policy
+                logger.info("champion.is policy=%s offset=%d", promotion.policy, record.offset)

@@ -1,0 +1,137 @@
+"""Estimates of a policy's mean reward from another policy's log: IPS, SNIPS and doubly robust, as running sums.
+
+It never promises anything for a moment chosen by looking at it: these intervals hold at a number of events fixed in
+advance. For watching, `sequence`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import numpy.typing as npt
+
+from agents.evaluation.event import Event, Floats, at, weights
+
+Z_95 = 1.959963984540054
+"""The normal distribution's .975 quantile."""
+
+
+@dataclass(frozen=True, slots=True)
+class Estimates:
+    """Sums over events of w = target / logged probability of the action, reward r and doubly robust score s; each (...)."""
+
+    n: int
+    w: Floats
+    w2: Floats
+    wr: Floats
+    w2r: Floats
+    w2r2: Floats
+    s: Floats
+    s2: Floats
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A mean reward with its asymptotic 95 % interval; each (...)."""
+
+    value: Floats
+    low: Floats
+    high: Floats
+
+
+def empty(*, shape: tuple[int, ...] = ()) -> Estimates:
+    """Of no event.
+
+    >>> empty().n
+    0
+    """
+    return Estimates(0, *(np.zeros(shape) for _ in range(7)))
+
+
+def add(estimates: Estimates, event: Event, pmf: Floats) -> Estimates:
+    """Takes one event in; pmf: (..., K), the target policy's. O(K).
+
+    The score is s = w (r - q_hat[action]) + Σ pmf q_hat (Dudík, Langford, Li 2011), whose mean is the target's value
+    whatever q_hat is, as long as it does not know the event's own reward.
+
+    >>> one = Event(np.array([0.5, 0.5]), np.array(0), np.array(1.0), np.array([0.8, 0.2]))
+    >>> some = add(empty(), one, np.array([1.0, 0.0]))
+    >>> float(ips(some).value), float(snips(some).value), round(float(dr(some).value), 3)
+    (2.0, 1.0, 1.2)
+    """
+    w, r = at(weights(event, pmf), event.action), event.reward
+    s = w * (r - at(event.q_hat, event.action)) + (pmf * event.q_hat).sum(axis=-1)
+    new = (w, w * w, w * r, w * w * r, w * w * r * r, s, s * s)
+    return Estimates(estimates.n + 1, *(old + one for old, one in zip(_sums(estimates), new, strict=True)))
+
+
+def merged(a: Estimates, b: Estimates) -> Estimates:
+    """Of the events of both.
+
+    >>> merged(empty(), empty()).n
+    0
+    """
+    return Estimates(a.n + b.n, *(one + other for one, other in zip(_sums(a), _sums(b), strict=True)))
+
+
+def ips(estimates: Estimates) -> Estimate:
+    """Inverse propensity scoring: the mean of w r (Horvitz, Thompson 1952). Unbiased, wide."""
+    return _mean(estimates.n, estimates.wr, estimates.w2r2)
+
+
+def snips(estimates: Estimates) -> Estimate:
+    """Self-normalized: Σ w r / Σ w (Swaminathan, Joachims 2015), its interval by the delta method. Slightly biased."""
+    total = np.where(estimates.w > 0, estimates.w, 1.0)
+    value = estimates.wr / total
+    squares = estimates.w2r2 - 2 * value * estimates.w2r + value * value * estimates.w2
+    return _around(value, np.sqrt(np.maximum(squares, 0.0)) / total, known=estimates.w > 0)
+
+
+def dr(estimates: Estimates) -> Estimate:
+    """Doubly robust with q_hat as it was at each event: the mean of s. The one to report."""
+    return _mean(estimates.n, estimates.s, estimates.s2)
+
+
+def effective_n(estimates: Estimates) -> Floats:
+    """(Σ w)² / Σ w² (Kish 1965): of how many events drawn by the target itself the weights are worth."""
+    return np.asarray(estimates.w * estimates.w / np.where(estimates.w2 > 0, estimates.w2, 1.0))
+
+
+def mean_weight(estimates: Estimates) -> Floats:
+    """1 in the mean if the logged propensities are what was drawn from; off 1, they are not."""
+    return np.asarray(estimates.w / max(estimates.n, 1))
+
+
+def weight_z(estimates: Estimates) -> Floats:
+    """How many standard errors the mean weight is off 1. For one look; `propensities` is for watching.
+
+    >>> one = Event(np.array([0.5, 0.5]), np.array(0), np.array(1.0), np.zeros(2))
+    >>> some = empty()
+    >>> for pmf in ([0.6, 0.4], [0.4, 0.6]):
+    ...     some = add(some, one, np.array(pmf))
+    >>> round(float(mean_weight(some)), 6), round(float(weight_z(some)), 6)
+    (1.0, 0.0)
+    """
+    n = max(estimates.n, 1)
+    mean = estimates.w / n
+    variance = np.maximum(estimates.w2 / n - mean * mean, 0.0)
+    off = mean - 1.0
+    return np.asarray(np.divide(off, np.sqrt(variance / n), out=np.zeros_like(off), where=variance > 0))
+
+
+def _sums(estimates: Estimates) -> tuple[Floats, ...]:
+    e = estimates
+    return e.w, e.w2, e.wr, e.w2r, e.w2r2, e.s, e.s2
+
+
+def _mean(n: int, total: Floats, squares: Floats) -> Estimate:
+    count = max(n, 1)
+    value = total / count
+    variance = np.maximum(squares - count * value * value, 0.0) / max(n - 1, 1)
+    return _around(value, np.sqrt(variance / count), known=n > 1)
+
+
+def _around(value: Floats, standard_error: Floats, *, known: bool | npt.NDArray[np.bool_]) -> Estimate:
+    half = np.where(known, Z_95 * standard_error, np.inf)
+    return Estimate(np.asarray(value), np.asarray(value - half), np.asarray(value + half))

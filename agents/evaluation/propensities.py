@@ -1,0 +1,65 @@
+"""Watches whether what was drawn fits the probabilities that were logged. It never looks at a reward.
+
+For any f in [0, 1] that is fixed before the draw, f_A - Σ_a logging_a f_a has mean 0 if the draw was made as logged, and
+lies in [-1, 1] however heavy the weights are. Two such f are watched, each from both sides: the target's weights, cut, to
+see what would harm its estimate most; and the logged probabilities themselves, to see a log that claims more or less
+exploration than there was. The four bets' mean is a nonnegative martingale, so the alarm may be watched.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from math import log
+
+import numpy as np
+import numpy.typing as npt
+
+from agents.evaluation import wealth
+from agents.evaluation.event import Event, Floats, at, weights
+from agents.evaluation.wealth import Wealth
+
+WEIGHT_MAX = 4.0
+"""Where the target's weights are cut."""
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """Wealth against "not too much of this" and "not too little", of (weights, logged probabilities): each (..., 2)."""
+
+    many: Wealth
+    few: Wealth
+
+
+def empty(*, shape: tuple[int, ...] = ()) -> Balance:
+    """Of no event.
+
+    >>> bool(is_off(empty(), alpha=0.01))
+    False
+    """
+    return Balance(wealth.empty(shape=(*shape, 2)), wealth.empty(shape=(*shape, 2)))
+
+
+def add(balance: Balance, event: Event, pmf: Floats) -> Balance:
+    """Takes one event in; pmf: (..., K), the target's.
+
+    >>> lied = Event(np.array([0.5, 0.5]), np.array(0), np.array(0.0), np.zeros(2))
+    >>> some = empty()
+    >>> for _ in range(100):
+    ...     some = add(some, lied, np.array([0.8, 0.2]))
+    >>> bool(is_off(some, alpha=0.01))
+    True
+    """
+    watched = np.minimum(weights(event, pmf), WEIGHT_MAX) / WEIGHT_MAX, event.logging
+    off = np.stack([at(f, event.action) - (event.logging * f).sum(axis=-1) for f in watched], axis=-1)
+    return Balance(wealth.add(balance.many, np.maximum(1 + off, 0)), wealth.add(balance.few, np.maximum(1 - off, 0)))
+
+
+def merged(a: Balance, b: Balance) -> Balance:
+    """Of the events of both, which must not overlap."""
+    return Balance(wealth.merged(a.many, b.many), wealth.merged(a.few, b.few))
+
+
+def is_off(balance: Balance, *, alpha: float) -> npt.NDArray[np.bool_]:
+    """True once the logged probabilities are refuted; wrongly so, ever, with probability at most alpha. (...)"""
+    each = np.concatenate([wealth.log_wealth(balance.many, 1.0), wealth.log_wealth(balance.few, 1.0)], axis=-1)
+    return np.asarray(np.logaddexp.reduce(each, axis=-1) >= log(each.shape[-1] / alpha))

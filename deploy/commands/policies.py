@@ -1,0 +1,135 @@
+"""oo policies: what each policy earns, by the decisions that were served, and which one decides.
+
+It reads topics; only `promote` writes, and says what.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from typing import Annotated, Any
+
+import typer
+from google.protobuf.json_format import MessageToDict
+from rich.console import Console
+from rich.table import Table
+
+from deploy.commands.session import DEFAULT_STATE, CommandError, JsonOption, StateOption, open_state
+from deploy.stack.running import RunningStack
+from oo.v1 import decision_pb2, evaluation_pb2, policy_pb2
+from streams.frames import Schemas
+from streams.producer import Producer
+from streams.reader import read_partition
+from streams.topics import topics
+
+
+def listed(context: typer.Context, state: StateOption = DEFAULT_STATE, as_json: JsonOption = False) -> None:
+    """What each policy earns, and which one decides."""
+    if context.invoked_subcommand is not None:
+        return
+    stack = open_state(state, ready=False)
+    found, champion, version = asyncio.run(_read(stack))
+    if as_json:
+        rows = [
+            MessageToDict(one, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
+            for one in found
+        ]
+        print(json.dumps({"champion": champion, "version": version, "estimates": rows}))
+        return
+    console = Console(highlight=False)
+    console.print(f"{champion} decides, with version {version or 'none yet: what stood before anything was learned'}")
+    if not found:
+        console.print("No decision has its reward yet: estimates come with the first reactions.")
+        return
+    table = Table(
+        "policy", "tips", "prompt", "n", "effective", "weight", "reward (95 %)", "ahead of it, at any time", "drifts"
+    )
+    for one in found:
+        table.add_row(*_row(one))
+    console.print(table)
+
+
+def promote(
+    policy: Annotated[str, typer.Argument(metavar="POLICY", help="The policy that decides from now on.")],
+    why: Annotated[str, typer.Option("--why", help="The reason, kept with it.")],
+    state: StateOption = DEFAULT_STATE,
+) -> None:
+    """Let this policy decide from the next version on, by hand. Promoting the former one rolls back."""
+    from agents.policies import POLICIES
+
+    if policy not in POLICIES or not POLICIES[policy].servable:
+        known = ", ".join(name for name, one in POLICIES.items() if one.servable)
+        raise CommandError(f"{policy} cannot be served: there are {known}")
+    stack = open_state(state, ready=False)
+    before = asyncio.run(_promote(stack, policy, why))
+    print(f"{policy} decides after {before}, as soon as its first version is marked: 'oo policies' shows it")
+
+
+def _row(one: evaluation_pb2.Estimate) -> tuple[str, ...]:
+    whole = one.kind == decision_pb2.Decision.TIP_KIND_UNSPECIFIED
+    value = one.doubly_robust if whole else one.snips
+    ahead = f"{one.ahead.low:+.3f} to {one.ahead.high:+.3f}" if one.HasField("ahead") else ""
+    return (
+        one.policy,
+        "all" if whole else decision_pb2.Decision.TipKind.Name(one.kind).lower(),
+        one.prompt_version,
+        str(one.n),
+        f"{one.effective_n:.0f}",
+        f"{one.mean_weight:.2f}",
+        f"{value.value:+.3f} ({value.low:+.3f} to {value.high:+.3f})",
+        ahead,
+        str(one.drifts or ""),
+    )
+
+
+async def _read(stack: RunningStack) -> tuple[list[evaluation_pb2.Estimate], str, str]:
+    """Estimates in a fixed order, the champion, and the version that was made last."""
+    found: dict[tuple[str, int, str], evaluation_pb2.Estimate] = {}
+    async for message in _messages(stack, "estimates"):
+        assert isinstance(message, evaluation_pb2.Estimate)
+        found[message.policy, message.kind, message.prompt_version] = message
+    version = ""
+    async for message in _messages(stack, "policies"):
+        assert isinstance(message, policy_pb2.PolicyVersion)
+        version = message.version_id
+    return [one for _, one in sorted(found.items())], await _champion(stack), version
+
+
+async def _champion(stack: RunningStack) -> str:
+    from agents.policies import DEFAULT
+
+    champion = DEFAULT
+    async for message in _messages(stack, "promotions"):
+        assert isinstance(message, evaluation_pb2.Promotion)
+        champion = message.policy
+    return champion
+
+
+async def _messages(stack: RunningStack, name: str) -> AsyncIterator[Any]:
+    schemas = Schemas.offline(stack.prefix)
+    async for records in read_partition(stack.bootstrap, topics(stack.prefix)[name].name, 0):
+        for record in records:
+            if record.value is not None:
+                yield schemas.unframe(name, record.value)
+
+
+async def _promote(stack: RunningStack, policy: str, why: str) -> str:
+    from agents.refuse import clock_ms
+
+    before = await _champion(stack)
+    if before == policy:
+        raise CommandError(f"{policy} decides already")
+    schemas, producer = Schemas(stack.registry_url, stack.prefix), Producer(stack.bootstrap, client_id="oo-policies")
+    try:
+        await schemas.register()
+        promotion = evaluation_pb2.Promotion(
+            policy=policy, before=before, cause=evaluation_pb2.Promotion.BY_HAND, why=why, decided_ms=clock_ms()
+        )
+        await producer.produce(
+            topics(stack.prefix)["promotions"].name, key=policy.encode(), value=schemas.frame("promotions", promotion)
+        )
+    finally:
+        await producer.close()
+        schemas.close()
+    return before

@@ -1,0 +1,193 @@
+"""Policies that are never served: what they would have done, and what every decision counts."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from agents.evaluation.counted import reward_range
+from agents.evaluation.gate import Kind, Rule
+from agents.reward import DEFAULT
+from agents.shadows import UNSEEN_MS, Shadows, with_challengers
+from oo.v1 import decision_pb2, outcome_pb2
+from tests.agents.build import HOUR_MS, Person, in_force, task
+
+KEEN = in_force(exploration=0)
+"""The best, but for what the floor leaves to chance."""
+NAMES = ("mixed", "lin_ts", "mixed_rff")
+
+
+def shadows(*names: str) -> Shadows:
+    rule = Rule(reward_range(DEFAULT), places=4)
+    names = names or NAMES
+    return Shadows(names=names, gate=with_challengers("mixed", names, rule=rule), clock=lambda: 0.0)
+
+
+def busy(user: str = "ada", n: int = 12) -> Person:
+    """Tasks come, and each tip is seen and answered."""
+    ada = Person(user=user)
+    for i in range(n):
+        ada.take(task(f"t{i}", priority=i % 5, user=user))
+        ada.react("SEEN")
+        ada.react(("DONE", "SNOOZE", "DISMISS")[i % 3])
+    return ada
+
+
+def follow(by: Shadows, ada: Person) -> list[decision_pb2.Decision]:
+    decisions = []
+    for _, outputs in ada.log:
+        for outcome in outputs.outcomes:
+            by.settle(outcome)
+        if outputs.decision is not None:
+            list(by.decide(outputs.decision))
+            list(by.pass_time(outputs.decision.decided_ms))
+            decisions.append(outputs.decision)
+    return decisions
+
+
+def n_of(by: Shadows, policy: str) -> int:
+    found = by.groups.get((policy, 0, ""))
+    return found.n if found is not None else 0
+
+
+def test_each_shadow_gives_every_eligible_candidate_a_probability() -> None:
+    by, ada = shadows(), busy(n=1)
+    decision = next(o.decision for _, o in ada.log if o.decision is not None)
+    said = list(by.decide(decision))
+    eligible = [one for one in decision.slate if not one.ineligible]
+    assert [one.policy for one in said] == list(NAMES)
+    for one in said:
+        assert len(one.propensities) == len(eligible)
+        assert abs(sum(one.propensities) - 1) < 1e-12
+        assert (one.decision_id, one.journal) == (decision.decision_id, decision.journal)
+
+
+def test_the_same_log_gives_the_same_shadows() -> None:
+    said = []
+    for _ in range(2):
+        by, one = shadows(), []
+        for _, outputs in busy().log:
+            for outcome in outputs.outcomes:
+                by.settle(outcome)
+            if outputs.decision is not None:
+                one += [shadow.SerializeToString(deterministic=True) for shadow in by.decide(outputs.decision)]
+        said.append(one)
+    assert said[0] == said[1]
+
+
+def test_a_decision_that_comes_twice_counts_once() -> None:
+    by, ada = shadows(), busy(n=2)
+    decision = next(o.decision for _, o in ada.log if o.decision is not None)
+    assert list(by.decide(decision))
+    assert not list(by.decide(decision))
+
+
+def test_an_outcome_that_comes_before_its_decision_is_kept_for_it() -> None:
+    by, ada = shadows(), busy(n=3)
+    outcomes = [one for _, o in ada.log for one in o.outcomes]
+    for outcome in outcomes:
+        assert by.settle(outcome) is None
+    for _, outputs in ada.log:
+        if outputs.decision is not None:
+            list(by.decide(outputs.decision))
+            for outcome in by.early(outputs.decision.decision_id):
+                by.settle(outcome)
+    assert n_of(by, "mixed") == len({one.decision_id for one in outcomes})
+
+
+def test_a_decision_counts_once_its_reward_is_known() -> None:
+    by, ada = shadows(), Person(policy=KEEN)
+    ada.take(task("a"))
+    follow(by, ada)
+    assert n_of(by, "mixed") == 0
+    ada.react("DONE")
+    by.settle(ada.log[-1][1].outcomes[-1])
+    assert n_of(by, "mixed") == n_of(by, "lin_ts") == 1
+
+
+def test_what_nobody_saw_counts_nothing_an_hour_after_it_was_replaced() -> None:
+    by, ada = shadows(), Person(policy=KEEN)
+    ada.take(task("a"))
+    ada.take(task("b"))
+    first = follow(by, ada)[0]
+    replaced_ms = ada.log[-1][1].decision.decided_ms
+    list(by.pass_time(replaced_ms + UNSEEN_MS - 1))
+    assert n_of(by, "mixed") == 0
+    list(by.pass_time(replaced_ms + UNSEEN_MS))
+    assert n_of(by, "mixed") == 1
+    late = outcome_pb2.Outcome(decision_id=first.decision_id, kind=outcome_pb2.Outcome.DONE, learned=True, reward=1.0)
+    by.settle(late)
+    assert n_of(by, "mixed") == 1
+
+
+def test_what_was_seen_waits_for_its_answer() -> None:
+    by, ada = shadows(), Person(policy=KEEN)
+    ada.take(task("a"))
+    ada.react("SEEN")
+    ada.take(task("b", due_ms=ada.time_ms + HOUR_MS))
+    follow(by, ada)
+    list(by.pass_time(ada.time_ms + 2 * UNSEEN_MS))
+    assert n_of(by, "mixed") == 0
+
+
+def test_shadows_learn_from_what_was_served() -> None:
+    by = shadows()
+    for n in range(40):
+        follow(by, busy(user=f"user-{n}"))
+    assert by._learners["lin_ts"].versions > 0
+
+
+def test_the_champions_own_value_is_the_mean_of_what_was_earned() -> None:
+    by = shadows()
+    for n in range(10):
+        follow(by, busy(user=f"user-{n}"))
+    (mixed,) = [one for one in by.estimates(now_ms=0) if one.policy == "mixed" and not one.kind]
+    assert mixed.mean_weight == pytest.approx(1.0)
+    assert mixed.effective_n == pytest.approx(mixed.n)
+    assert mixed.snips.value == pytest.approx(mixed.ips.value)
+
+
+def test_estimates_stand_apart_by_kind_and_add_up() -> None:
+    by = shadows()
+    for n in range(10):
+        follow(by, busy(user=f"user-{n}"))
+    whole = {one.policy: one.n for one in by.estimates(now_ms=0) if not one.kind}
+    parts = dict.fromkeys(whole, 0)
+    for one in by.estimates(now_ms=0):
+        if one.kind:
+            parts[one.policy] += one.n
+    assert parts == whole
+
+
+def test_a_promotion_by_hand_begins_an_era_in_which_the_former_champion_watches() -> None:
+    by = shadows()
+    by.champion_is("lin_ts")
+    assert by.gate.champion == "lin_ts"
+    assert [one.policy for one in by.gate.comparisons if one.is_former] == ["mixed"]
+    by.champion_is("mixed")
+    assert by.gate.champion == "mixed"
+
+
+def test_a_planted_better_policy_is_promoted_and_rolled_back_when_the_world_turns() -> None:
+    # Slates and rewards by hand: "lin_ts" puts its weight on the one that pays, whoever is served draws evenly.
+    by, chance = shadows("mixed", "lin_ts"), np.random.default_rng(4)
+    verdicts = []
+    for n in range(4000):
+        pays = len(verdicts)
+        decision = decision_pb2.Decision(
+            decision_id=str(n), feature_version=2, policy="random", decided_ms=n, chosen=int(chance.integers(2))
+        )
+        for at in range(2):
+            decision.slate.add(kind=decision_pb2.Decision.TASK, propensity=0.5, x=[64 * (at == i) for i in range(34)])
+        decision.slate.add(kind=decision_pb2.Decision.NONE, ineligible=[], propensity=0.0, x=[0] * 34)
+        list(by.decide(decision))
+        one = by._open[str(n)]
+        one.pmfs = {"mixed": np.array([0.5, 0.5, 0.0]), "lin_ts": np.array([0.9, 0.1, 0.0]), "random": one.logging}
+        kind = outcome_pb2.Outcome.DONE if decision.chosen == pays else outcome_pb2.Outcome.DISMISS
+        verdict = by.settle(outcome_pb2.Outcome(decision_id=str(n), kind=kind))
+        if verdict is not None:
+            verdicts.append((verdict.kind, verdict.policy))
+            assert verdict.evidence is not None
+            if len(verdicts) == 2:
+                break
+    assert verdicts == [(Kind.PROMOTE, "lin_ts"), (Kind.ROLL_BACK, "mixed")]
