@@ -12,7 +12,7 @@ from agents.shadows import UNSEEN_MS, Shadows, with_challengers
 from oo.v1 import decision_pb2, outcome_pb2
 from tests.agents.build import HOUR_MS, Person, in_force, task
 
-KEEN = in_force(exploration=0)
+KEEN = in_force(exploration=0, floor_permille=1)
 """The best, but for what the floor leaves to chance."""
 NAMES = ("mixed", "lin_ts", "mixed_rff")
 
