@@ -15,6 +15,7 @@ import argparse
 import asyncio
 import contextlib
 import logging
+import os
 import signal
 import sys
 import time
@@ -84,6 +85,8 @@ class Settings(KafkaSettings, BaseSettings):
     estimates_every_s: float = 2.0
 
 
+SHADOW_NICENESS = 10
+"""Nobody waits for it, and it works as much as the core does."""
 GATE_MARGIN = 0.0
 """In units of reward: a challenger must be better by more than this."""
 
@@ -129,6 +132,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m agents", description=__doc__)
     parser.add_argument("process", choices=NAMES)
     name: Name = parser.parse_args().process
+    if name == "shadow":
+        os.nice(SHADOW_NICENESS)
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("faust").setLevel(logging.WARNING)
     for noisy in ("aiokafka", "httpx", "httpx2", "mode", "streams.transport", "streams.consumer"):

@@ -31,7 +31,7 @@ ROOT = Path(__file__).resolve().parents[2]
 FILE = ROOT / "docker-compose.yml"
 COMPOSE: dict[str, Any] = YAML(typ="safe").load(FILE.read_text(encoding="utf-8"))
 SERVICES: dict[str, dict[str, Any]] = COMPOSE["services"]
-OURS = ("core", "publish", "record", "edge")
+OURS = ("core", "publish", "record", "shadow", "edge")
 ONCE = ("databases", "setup")
 SERVERS = tuple(name for name in SERVICES if name not in (*OURS, *ONCE))
 
@@ -133,6 +133,7 @@ def test_each_process_gets_the_secrets_that_it_needs_and_no_other() -> None:
         "core": ["mac.key"],
         "publish": [],
         "record": ["OO_RECOMMENDER_DSN"],
+        "shadow": [],
         "edge": ["OO_HISTORY_DSN", "jwks.json", "mac.key", "signing.jwk.json"],
     }
 
@@ -242,7 +243,9 @@ def test_the_registrys_settings_are_the_local_stacks() -> None:
 
 
 def local_environment(part: str) -> dict[str, str]:
-    ports = dict.fromkeys(("kafka", "registry", "valkey", "postgres", "edge", "core-0", "publish", "record"), 1)
+    ports = dict.fromkeys(
+        ("kafka", "registry", "valkey", "postgres", "edge", "core-0", "publish", "record", "shadow"), 1
+    )
     passwords = dict.fromkeys(("recommender", "history"), "x")
     return RunningStack(StateFolder(Path("/state")), "oo.", ports, passwords).environment(part)
 

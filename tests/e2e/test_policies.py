@@ -1,0 +1,84 @@
+"""Shadows beside the served policy on a whole stack, and a policy promoted by hand and rolled back."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import uuid
+from typing import Any
+
+import psycopg
+from command import oo
+from outside import client, eventually, send, settled_tip, state_of, task, tip, verify
+
+from deploy.stack.running import RunningStack
+from oo.v1 import evaluation_pb2
+from streams.frames import Schemas
+from streams.reader import end_offsets, read_partition
+
+
+def policies(stack: RunningStack) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(oo("policies", "--json", state_of(stack)).stdout)
+    return found
+
+
+def counted(stack: RunningStack) -> dict[str, int]:
+    """Decisions with a reward, by policy."""
+    whole = [one for one in policies(stack)["estimates"] if one["kind"] == "TIP_KIND_UNSPECIFIED"]
+    return {one["policy"]: int(one["n"]) for one in whole}
+
+
+async def shadows_of(stack: RunningStack, decision_id: str) -> list[evaluation_pb2.ShadowDecision]:
+    schemas, topic, found = Schemas.offline(stack.prefix), f"{stack.prefix}shadows", []
+    for number in await end_offsets(stack.bootstrap, topic):
+        async for records in read_partition(stack.bootstrap, topic, number):
+            for record in records:
+                one = schemas.unframe("shadows", record.value)
+                assert isinstance(one, evaluation_pb2.ShadowDecision)
+                if one.decision_id == decision_id:
+                    found.append(one)
+    return found
+
+
+def served_by(stack: RunningStack, user: str) -> str:
+    """The policy of the user's newest decision."""
+    with psycopg.connect(stack.recommender_dsn) as connection:
+        query = "SELECT policy_version FROM decisions WHERE user_id = %s ORDER BY decided_ms DESC LIMIT 1"
+        (version,) = connection.execute(query, (user,)).fetchone() or ("",)
+        return str(version).split("-")[0]
+
+
+def test_shadows_decide_on_every_live_slate_and_what_they_would_earn_is_counted(stack: RunningStack) -> None:
+    before, user = counted(stack), f"shadowed-{uuid.uuid4().hex[:8]}"
+    send(stack, "signals", *(task(user, str(n), f"Task {n}") for n in range(3)))
+    with client(stack, user) as http:
+        shown = settled_tip(stack, http)
+        done = {"decision_id": shown["decision_id"], "reaction": "done"}
+        assert http.post("/v1/feedback", json=done).status_code == 202
+    found = eventually(lambda: asyncio.run(shadows_of(stack, shown["decision_id"])))
+    assert [one.policy for one in found] == ["mixed", "lin_ts", "linucb"]
+    assert all(abs(sum(one.propensities) - 1) < 1e-9 for one in found)
+    after = eventually(lambda: counted(stack), lambda n: n.get("lin_ts", 0) > before.get("lin_ts", 0))
+    assert after["mixed"] == after["lin_ts"] == after["linucb"]
+
+
+def test_a_policy_promoted_by_hand_decides_and_can_be_rolled_back(stack: RunningStack) -> None:
+    user = f"promoted-{uuid.uuid4().hex[:8]}"
+    assert policies(stack)["champion"] == "mixed"
+    try:
+        oo("policies", "promote", "lin_ts", "--why=a test", state_of(stack))
+        eventually(lambda: policies(stack)["version"], lambda version: version.startswith("lin_ts-"))
+        send(stack, "signals", task(user, "1", "Call the dentist"))
+        with client(stack, user) as http:
+            eventually(lambda: tip(http))
+        eventually(lambda: served_by(stack, user), lambda name: name == "lin_ts")
+    finally:
+        oo("policies", "promote", "mixed", "--why=the test is over", state_of(stack))
+    eventually(lambda: policies(stack)["version"], lambda version: version.startswith("mixed-"))
+    assert verify(stack)["differences"] == 0
+
+
+def test_what_cannot_be_served_cannot_be_promoted(stack: RunningStack) -> None:
+    refused = oo("policies", "promote", "mixed_rff", "--why=no", state_of(stack), check=False)
+    assert refused.returncode == 1
+    assert "cannot be served" in refused.stderr
