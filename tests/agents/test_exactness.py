@@ -14,6 +14,7 @@ CORE = [
         ROOT / "agents" / f"{name}.py"
         for name in (
             "step", "change", "signals", "reactions", "outcomes", "decide", "candidates", "eligibility", "features", "why", "reward", "fold",
+            "duplicates", "fatigue", "profile", "quiet_hours",
         )
     ),
     *sorted((ROOT / "agents" / "policies").glob("*.py")),
