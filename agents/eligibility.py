@@ -9,7 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from agents import duplicates, fatigue, profile, quiet_hours
-from agents.candidates import Proposal
+from agents.candidates import NOTHING, Proposal
+from agents.fatigue import Cap
 from oo.v1 import decision_pb2, policy_pb2, row_pb2
 from tables import backlog
 from tables.windows import DAY_MS
@@ -59,14 +60,15 @@ def reasons(
     A starter tip is for someone with no task to choose from: it is out as soon as one task is in, or would be but for
     the event that the person is in.
     """
-    held = _held(row, now_ms=now_ms, config=config)
+    caps = fatigue.caps(row, config=config)
+    held = {int(kind): _held(row, kind, caps, now_ms=now_ms) for kind in _KINDS}
     cooling = {
         one.candidate: _OF_QUIET.get(one.reason, COOLING_DOWN) for one in row.cool_downs if one.until_ms > now_ms
     }
     busy = any(event.start_ms <= now_ms < event.end_ms and _holds(event, config=config) for event in row.events)
     masks = [
         held[one.kind] + _of_its_own(one, cooling, busy=busy, now_ms=now_ms, config=config)
-        if one.kind != decision_pb2.Decision.NONE
+        if one is not NOTHING
         else ()
         for one in slate
     ]
@@ -86,8 +88,8 @@ def may_stand(row: row_pb2.UserRow, current: row_pb2.PendingDecision, *, config:
     """Whether what is being served may still be; a tip that was seen is not taken away for a cap."""
     if current.kind == decision_pb2.Decision.NONE:
         return True
-    found = set(_held(row, now_ms=row.now_ms, config=config)[current.kind])
-    return not (found & {CONSENT, QUIET_HOURS} if current.seen_ms else found)
+    caps = [] if current.seen_ms else fatigue.caps(row, config=config)
+    return not _held(row, current.kind, caps, now_ms=row.now_ms)
 
 
 def valid_until_ms(row: row_pb2.UserRow, picked: Proposal, *, config: policy_pb2.DecisionConfig) -> int:
@@ -140,33 +142,27 @@ def _quiet_changes_ms(row: row_pb2.UserRow, *, now_ms: int) -> int:
     return changes_ms or backlog.NEVER_MS
 
 
-def _held(row: row_pb2.UserRow, *, now_ms: int, config: policy_pb2.DecisionConfig) -> dict[int, tuple[str, ...]]:
-    """By kind, what holds back every tip of it."""
-    quiet = (QUIET_HOURS,) if quiet_until_ms(row, now_ms=now_ms) else ()
-    caps = [cap for cap in fatigue.caps(row, config=config) if cap.from_ms <= now_ms]
-    return {
-        int(kind): (
-            *(() if profile.consents(row, kind) else (CONSENT,)),
-            *quiet,
-            *(cap.reason for cap in caps if cap.kind in (0, kind)),
-        )
-        for kind in _KINDS
-    }
+def _held(row: row_pb2.UserRow, kind: int, caps: Sequence[Cap], *, now_ms: int) -> tuple[str, ...]:
+    """What holds back every tip of that kind; `caps` are those that are reached."""
+    return (
+        *(() if profile.consents(row, kind) else (CONSENT,)),
+        *((QUIET_HOURS,) if quiet_until_ms(row, now_ms=now_ms) else ()),
+        *(cap.reason for cap in caps if cap.kind in (0, kind) and cap.from_ms <= now_ms),
+    )
 
 
 def _of_its_own(
     proposal: Proposal, cooling: dict[str, str], *, busy: bool, now_ms: int, config: policy_pb2.DecisionConfig
 ) -> tuple[str, ...]:
-    task, found = proposal.task, []
-    if proposal.until_ms <= now_ms:
-        found.append(EXPIRED)
+    found: tuple[str, ...] = (EXPIRED,) if proposal.until_ms <= now_ms else ()
+    task = proposal.task
     if task is not None and task.quiet_until_ms > now_ms:
-        found.append(_OF_QUIET.get(task.quiet_reason, COOLING_DOWN))
+        found += (_OF_QUIET.get(task.quiet_reason, COOLING_DOWN),)
     elif proposal.id in cooling:
-        found.append(cooling[proposal.id])
+        found += (cooling[proposal.id],)
     if busy and _takes_time(proposal, config=config):
-        found.append(CONFLICT)
-    return tuple(found)
+        found += (CONFLICT,)
+    return found
 
 
 def _takes_time(proposal: Proposal, *, config: policy_pb2.DecisionConfig) -> bool:
@@ -196,18 +192,24 @@ def _add(masks: list[tuple[str, ...]], reason: str, places: Iterable[int]) -> No
 
 def _duplicates(slate: Sequence[Proposal], left: Sequence[int], *, permille: int) -> list[int]:
     """The places of those that say what a better one of these says: a person's tasks come first, by their rank."""
-    kept: list[frozenset[str]] = []
+    said = {i: duplicates.words(_title(slate[i])) for i in left}
+    if permille >= 1000 and len(set(said.values())) == len(said):
+        return []
+    kept: set[frozenset[str]] = set()
     found = []
     for i in sorted(left, key=lambda i: _order(slate[i])):
-        task = slate[i].task
-        words = duplicates.words(slate[i].title if task is None else task.title)
+        words = said[i]
         if words and (
             words in kept or (permille < 1000 and any(duplicates.alike(words, one, permille=permille) for one in kept))
         ):
             found.append(i)
         else:
-            kept.append(words)
+            kept.add(words)
     return found
+
+
+def _title(proposal: Proposal) -> str:
+    return proposal.title if proposal.task is None else proposal.task.title
 
 
 def _order(proposal: Proposal) -> tuple[int, tuple[int, int, int, str, str]]:

@@ -9,13 +9,16 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from oo.v1 import decision_pb2, policy_pb2, row_pb2
+from oo.v1.outcome_pb2 import Outcome
 from tables import windows
-from tables.windows import DAY_MS, HOUR_MS, UNASKED, Cell
-from tables.zones import part_of_day
+from tables.windows import DAY_MS, HOUR_MS, Cell
 
 CAP_HOUR = "cap-hour"
 CAP_DAY = "cap-day"
 CAP_KIND = "cap-kind"
+
+_WIDTHS_S = (300, 3600)
+"""Buckets of the last hour and of the last day; nothing looks further back."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,31 +39,33 @@ def see(row: row_pb2.UserRow, kind: int, *, config: policy_pb2.DecisionConfig) -
     now_ms = row.now_ms
     if now_ms < _asked_until_ms(row, config=config):
         return
-    cell = Cell(reaction=UNASKED, kind=kind, part=part_of_day(now_ms, time_zone=row.time_zone))
-    counted = windows.add(row.windows, cell, event_ms=now_ms, now_ms=now_ms)
-    del row.windows[:]
-    row.windows.extend(counted)
+    counted = windows.add(row.unasked, Cell(reaction=Outcome.SEEN, kind=kind, part=0), event_ms=now_ms, now_ms=now_ms)
+    del row.unasked[:]
+    row.unasked.extend(window for window in counted if window.width_s in _WIDTHS_S)
 
 
 def caps(row: row_pb2.UserRow, *, config: policy_pb2.DecisionConfig) -> list[Cap]:
     """The bounds that are reached now, whether or not they hold anything back yet."""
-    now_ms = row.now_ms
-    bounds = (
+    if not row.unasked:
+        return []
+    bounds = [
         (CAP_HOUR, 0, HOUR_MS, _own(row.profile.tips_per_hour, config.cap_hour, config.own_cap_hour_max)),
         (CAP_DAY, 0, DAY_MS, _own(row.profile.tips_per_day, config.cap_day, config.own_cap_day_max)),
         (CAP_KIND, decision_pb2.Decision.TASK, DAY_MS, config.cap_day_task),
         (CAP_KIND, decision_pb2.Decision.STARTER, DAY_MS, config.cap_day_starter),
         (CAP_KIND, decision_pb2.Decision.GENERATED, DAY_MS, config.cap_day_generated),
-    )
+    ]
+    # What the row holds in all is below every bound for most people: then nothing has to be looked at more closely.
+    held = max(sum(window.counts) for window in row.unasked)
     from_ms = _asked_until_ms(row, config=config)
     found = []
     for reason, kind, span_ms, most in bounds:
-        if most:
-            frees_ms = windows.falls_below_ms(
-                row.windows, most, now_ms=now_ms, span_ms=span_ms, reaction=UNASKED, kind=kind or None
+        if 0 < most <= held:
+            until_ms = windows.falls_below_ms(
+                row.unasked, most, now_ms=row.now_ms, span_ms=span_ms, reaction=Outcome.SEEN, kind=kind or None
             )
-            if frees_ms:
-                found.append(Cap(reason=reason, kind=kind, from_ms=from_ms, until_ms=frees_ms))
+            if until_ms:
+                found.append(Cap(reason=reason, kind=kind, from_ms=from_ms, until_ms=until_ms))
     return found
 
 

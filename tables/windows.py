@@ -29,16 +29,13 @@ _CELL_MASK = (1 << _CELL_BITS) - 1
 
 _EXPLICIT = (outcome_pb2.Outcome.DONE, outcome_pb2.Outcome.SNOOZE, outcome_pb2.Outcome.DISMISS)
 
-UNASKED = 15
-"""Counted beside the kinds of Outcome.Kind: a tip that was seen and that nobody had asked for."""
-
 KEYS_MAX = 2048
 """Of one width: past it the oldest buckets go first (28 days hold 112 buckets; a bucket seldom more than 4 cells)."""
 
 
 @dataclass(frozen=True, slots=True)
 class Cell:
-    """What is counted apart: a reaction (Outcome.Kind, or UNASKED), a tip kind (Decision.TipKind), a part of the day."""
+    """What is counted apart: a reaction (Outcome.Kind), a tip kind (Decision.TipKind), a part of the day."""
 
     reaction: int
     kind: int
@@ -83,7 +80,7 @@ def last_of_each(windows: Iterable[row_pb2.Window], *, now_ms: int, spans_ms: It
     kept = {window.width_s: (list(accumulate(window.key_steps)), window.counts[:]) for window in windows}
     tallies: list[Tally] = []
     for span_ms in spans_ms:
-        width_s = next(width for width, kept_ms in SPANS_MS.items() if span_ms <= kept_ms)
+        width_s = _width_s(span_ms)
         keys, counts = kept.get(width_s, ([], []))
         start = bisect_left(keys, _first_bucket(now_ms, width_s=width_s, span_ms=span_ms) << _CELL_BITS)
         tally: dict[int, int] = {}
@@ -142,7 +139,7 @@ def falls_below_ms(
     >>> falls_below_ms(windows, 1, now_ms=0, span_ms=HOUR_MS, reaction=4) // 60_000
     65
     """
-    width_s = next(width for width, kept_ms in SPANS_MS.items() if span_ms <= kept_ms)
+    width_s = _width_s(span_ms)
     first = _first_bucket(now_ms, width_s=width_s, span_ms=span_ms)
     found = [
         (key >> _CELL_BITS, n)
@@ -158,6 +155,11 @@ def falls_below_ms(
             # A bucket counts as long as any of it lies within the span.
             return (bucket + 1) * width_s * 1000 + span_ms
     return 0
+
+
+def _width_s(span_ms: int) -> int:
+    """The narrowest buckets that reach back so far."""
+    return next(width_s for width_s, kept_ms in SPANS_MS.items() if span_ms <= kept_ms)
 
 
 def _is_of(cell: int, *, reaction: int, kind: int | None) -> bool:

@@ -10,8 +10,8 @@ from agents import candidates
 from agents.reward import DEFAULT
 from agents.step import InForce
 from oo.v1 import decision_pb2
+from oo.v1.outcome_pb2 import Outcome
 from tables import windows
-from tables.windows import UNASKED
 from tests.agents.build import (
     DAY_MS,
     HOUR_MS,
@@ -58,7 +58,7 @@ def last_masks(ada: Person) -> dict[str, tuple[str, ...]]:
 
 
 def unasked(ada: Person, span_ms: int) -> int:
-    return windows.count(ada.now.windows, now_ms=ada.now.now_ms, span_ms=span_ms, reaction=UNASKED)
+    return windows.count(ada.now.unasked, now_ms=ada.now.now_ms, span_ms=span_ms, reaction=Outcome.SEEN)
 
 
 def test_past_the_most_of_an_hour_nothing_is_said_and_the_slate_says_why() -> None:
@@ -186,15 +186,15 @@ def test_by_default_whoever_looks_now_and_then_is_not_stopped_before_the_hours_a
 )
 def test_a_window_falls_below_when_a_count_by_hand_does(*, gaps: list[int], most: int) -> None:
     kept: list = []  # type: ignore[type-arg]
-    now_ms, cell = MONDAY_MS, windows.Cell(reaction=UNASKED, kind=TASK, part=0)
+    now_ms, cell = MONDAY_MS, windows.Cell(reaction=Outcome.SEEN, kind=TASK, part=0)
     for gap_ms in gaps:
         now_ms += gap_ms
         kept = windows.add(kept, cell, event_ms=now_ms, now_ms=now_ms)
     for span_ms in (HOUR_MS, DAY_MS):
-        falls_ms = windows.falls_below_ms(kept, most, now_ms=now_ms, span_ms=span_ms, reaction=UNASKED)
+        falls_ms = windows.falls_below_ms(kept, most, now_ms=now_ms, span_ms=span_ms, reaction=Outcome.SEEN)
 
         def there(at_ms: int, *, span_ms: int = span_ms) -> int:
-            return windows.count(kept, now_ms=at_ms, span_ms=span_ms, reaction=UNASKED)
+            return windows.count(kept, now_ms=at_ms, span_ms=span_ms, reaction=Outcome.SEEN)
 
         if falls_ms:
             assert there(falls_ms - 1) >= most > there(falls_ms)

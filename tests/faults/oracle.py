@@ -17,7 +17,6 @@ from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
-from itertools import accumulate
 
 import psycopg
 from confluent_kafka import TopicCollection
@@ -284,11 +283,7 @@ class Oracle:
             for (owner, item), (_, title) in newest.items():
                 if owner == user and there.get(item) not in {title, *maybe[user, item]}:
                     found.add("I1", f"{user} {item}: the row has {there.get(item)!r}, the last is {title!r}", lost=1)
-            counted = sum(
-                sum(n for key, n in zip(accumulate(window.key_steps), window.counts, strict=True) if key >> 6 & 15 <= 3)
-                for window in row.windows
-                if window.width_s == 21600
-            )
+            counted = sum(sum(window.counts) for window in row.windows if window.width_s == 21600)
             unsure = sum(sent.user == user and bool(sent.decision_id) for sent in ledger.unknown)
             if not len(reactions[user]) <= counted <= len(reactions[user]) + unsure:
                 wrong = counted - len(reactions[user])

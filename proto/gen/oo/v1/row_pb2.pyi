@@ -52,6 +52,7 @@ class UserRow(_message.Message):
     PROFILE_FIELD_NUMBER: _builtins.int
     PROFILE_STAMPS_FIELD_NUMBER: _builtins.int
     REACTED_MS_FIELD_NUMBER: _builtins.int
+    UNASKED_FIELD_NUMBER: _builtins.int
     journal_offset: _builtins.int
     """Fence: the journal offset that this row has seen."""
     next_wake_ms: _builtins.int
@@ -105,6 +106,10 @@ class UserRow(_message.Message):
 
     @_builtins.property
     def profile_stamps(self) -> _containers.RepeatedCompositeFieldContainer[Global___SettingStamp]: ...
+    @_builtins.property
+    def unasked(self) -> _containers.RepeatedCompositeFieldContainer[Global___Window]:
+        """Tips that were seen unasked, of the last hour and day; apart from windows, which every step reads."""
+
     def __init__(
         self,
         *,
@@ -131,10 +136,11 @@ class UserRow(_message.Message):
         profile: _signal_pb2.ProfileChanged | None = ...,
         profile_stamps: _abc.Iterable[Global___SettingStamp] | None = ...,
         reacted_ms: _builtins.int = ...,
+        unasked: _abc.Iterable[Global___Window] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_journal_offset", b"_journal_offset", "_next_wake_ms", b"_next_wake_ms", "_topic_id", b"_topic_id", "journal_offset", b"journal_offset", "next_wake_ms", b"next_wake_ms", "profile", b"profile", "sums", b"sums", "topic_id", b"topic_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_journal_offset", b"_journal_offset", "_next_wake_ms", b"_next_wake_ms", "_topic_id", b"_topic_id", "cool_downs", b"cool_downs", "current_candidate", b"current_candidate", "current_valid_until_ms", b"current_valid_until_ms", "event_keys", b"event_keys", "events", b"events", "generated", b"generated", "journal_offset", b"journal_offset", "next_wake_ms", b"next_wake_ms", "now_ms", b"now_ms", "pending", b"pending", "profile", b"profile", "profile_stamps", b"profile_stamps", "reacted_ms", b"reacted_ms", "sources", b"sources", "sums", b"sums", "tasks", b"tasks", "tasks_refused", b"tasks_refused", "time_zone", b"time_zone", "time_zone_updated_ms", b"time_zone_updated_ms", "tombstones", b"tombstones", "topic_id", b"topic_id", "user_id", b"user_id", "windows", b"windows"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_journal_offset", b"_journal_offset", "_next_wake_ms", b"_next_wake_ms", "_topic_id", b"_topic_id", "cool_downs", b"cool_downs", "current_candidate", b"current_candidate", "current_valid_until_ms", b"current_valid_until_ms", "event_keys", b"event_keys", "events", b"events", "generated", b"generated", "journal_offset", b"journal_offset", "next_wake_ms", b"next_wake_ms", "now_ms", b"now_ms", "pending", b"pending", "profile", b"profile", "profile_stamps", b"profile_stamps", "reacted_ms", b"reacted_ms", "sources", b"sources", "sums", b"sums", "tasks", b"tasks", "tasks_refused", b"tasks_refused", "time_zone", b"time_zone", "time_zone_updated_ms", b"time_zone_updated_ms", "tombstones", b"tombstones", "topic_id", b"topic_id", "unasked", b"unasked", "user_id", b"user_id", "windows", b"windows"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__journal_offset: _TypeAlias = _typing.Literal["journal_offset"]  # noqa: Y015
     _WhichOneofArgType__journal_offset: _TypeAlias = _typing.Literal["_journal_offset", b"_journal_offset"]  # noqa: Y015
@@ -361,9 +367,7 @@ Global___CalendarEvent: _TypeAlias = CalendarEvent  # noqa: Y015
 
 @_typing.final
 class Window(_message.Message):
-    """Event-time buckets of one width: counts by (bucket, reaction, tip kind, part of the day), sparse, sorted by key.
-    Beside the kinds of an outcome there is one reaction more, 15: a tip that came unasked was seen.
-    """
+    """Event-time buckets of one width: counts by (bucket, reaction, tip kind, part of the day), sparse, sorted by key."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
