@@ -255,6 +255,17 @@ def chosen(decision: decision_pb2.Decision | None) -> str:
     return decision.slate[decision.chosen].id
 
 
+def slate(outputs: Outputs) -> dict[str, tuple[str, ...]]:
+    """Why each candidate is out; empty for eligible."""
+    assert outputs.decision is not None
+    return {one.id: tuple(one.ineligible) for one in outputs.decision.slate}
+
+
+def last_slate(ada: Person) -> dict[str, tuple[str, ...]]:
+    """The same of the last decision."""
+    return slate(next(outputs for _, outputs in reversed(ada.log) if outputs.decision is not None))
+
+
 def trigger(outputs: Outputs) -> str:
     """Why there is a new decision; empty for none."""
     if outputs.decision is None:
