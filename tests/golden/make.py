@@ -119,6 +119,12 @@ def journal() -> tuple[list[Entry], list[policy_pb2.PolicyVersion]]:
         return row
 
     _meet_the_rails(tell)
+    # Of each kind of duplicate one that is sure to be there: read again, journaled again, sent again.
+    add(entries[-1])
+    offsets[0] += 1
+    add(replace(entries[-1], offset=offsets[0]))
+    for _ in range(2):
+        put(GUARDED, activity(user=GUARDED), time_ms=entries[-1].time_ms, partition=0, event_id="twice")
     for number in range(RECORDS):
         time_ms = START_MS + (END_MS - START_MS) * number // RECORDS
         if number in FITS_AT:
