@@ -53,7 +53,7 @@ def tip(
             _out.print(
                 "null"
                 if as_json
-                else f"Nothing to say now. Give {user} tasks with 'oo import'; 'oo profile' shows when nothing may be said."
+                else f"Nothing worth doing now. Give {user} tasks with 'oo import'; 'oo profile' shows their quiet hours."
             )
             return
         _show(edge, found, as_json=as_json)
