@@ -17,6 +17,8 @@ TASKS_MAX = 40
 GENERATED_MAX = 16
 TITLE_CHARS_MAX = 500
 DETAIL_CHARS_MAX = 280
+GENERATED_KEPT_MS = 3600 * 1000
+"""How long a tip that a language model wrote stays in the row after its end: until then the slate says that it ran out."""
 ID_CHARS_MAX = 256
 """Of a tip that a language model wrote: longer texts are cut, one with a longer id is left out."""
 
@@ -73,6 +75,15 @@ def task_id(source: str, external_id: str) -> str:
     return f"task:{source}/{external_id}"
 
 
+def generated_id(external_id: str) -> str:
+    """The candidate id of a tip that a language model wrote.
+
+    >>> generated_id("r1-0")
+    'generated:r1-0'
+    """
+    return f"generated:{external_id}"
+
+
 def calendar_at(row: row_pb2.UserRow, *, now_ms: int) -> Calendar:
     """The calendar around now; events of no time at all and events that leave one free do not count."""
     busy_until_ms, next_title, next_start_ms = 0, "", backlog.NEVER_MS
@@ -91,18 +102,17 @@ def propose(row: row_pb2.UserRow, *, calendar: Calendar, now_ms: int) -> list[Pr
     tasks = row.tasks if len(row.tasks) <= TASKS_MAX else _first_tasks(row, now_ms=now_ms)
     slate = [Proposal(task_id(task.source, task.external_id), decision_pb2.Decision.TASK, task) for task in tasks]
     for tip in row.generated[:GENERATED_MAX]:
-        if tip.expires_ms > now_ms:
-            slate.append(
-                Proposal(
-                    id=f"generated:{tip.external_id}",
-                    kind=decision_pb2.Decision.GENERATED,
-                    title=tip.title,
-                    detail=tip.detail,
-                    until_ms=tip.expires_ms,
-                    prompt_version=tip.prompt_version,
-                    model=tip.model,
-                )
+        slate.append(
+            Proposal(
+                id=generated_id(tip.external_id),
+                kind=decision_pb2.Decision.GENERATED,
+                title=tip.title,
+                detail=tip.detail,
+                until_ms=tip.expires_ms,
+                prompt_version=tip.prompt_version,
+                model=tip.model,
             )
+        )
     slate += _STARTERS
     if calendar.busy_until_ms == 0 and calendar.next_start_ms - now_ms <= STARTER_GAP_MS_MAX:
         slate.append(_before_next(calendar, now_ms=now_ms))

@@ -27,10 +27,10 @@ def decide(
     step_version: int,
 ) -> tuple[decision_pb2.Decision, decision_pb2.Tip]:
     """Chooses among what is there now, notes the choice in the row, and returns it with the tip to serve."""
-    now_ms = row.now_ms
+    now_ms, version, config = row.now_ms, policy.version, policy.version.config
     calendar = candidates.calendar_at(row, now_ms=now_ms)
     slate = candidates.propose(row, calendar=calendar, now_ms=now_ms)
-    masks = eligibility.reasons(row, slate, now_ms=now_ms)
+    masks = eligibility.reasons(row, slate, now_ms=now_ms, config=config)
     at = features.moment(row, calendar=calendar, now_ms=now_ms)
     vectors = [features.vector(proposal, at=at) for proposal in slate]
 
@@ -45,15 +45,13 @@ def decide(
     title = picked.title if picked.task is None else picked.task.title
 
     raw_id = ids.decision_bytes(row.user_id, record_id=record_id, mac_key=policy.mac_key)
-    version, config = policy.version, policy.version.config
-    valid_ms = config.none_valid_ms if picked is candidates.NOTHING else config.tip_valid_ms
     decision = decision_pb2.Decision(
         decision_id=ids.spelled(raw_id),
         user_id=row.user_id,
         record_id=record_id,
         journal=journal,
         decided_ms=now_ms,
-        valid_until_ms=min(now_ms + valid_ms, picked.until_ms),
+        valid_until_ms=eligibility.valid_until_ms(row, picked, config=config),
         trigger=trigger,
         supersedes=ids.spelled(row.pending[-1].decision_id) if row.pending else "",
         policy=version.policy,

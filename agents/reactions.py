@@ -5,7 +5,7 @@ Works on the copy of the row that `step` hands through. It never decides.
 
 from __future__ import annotations
 
-from agents import outcomes
+from agents import candidates, fatigue, outcomes
 from agents.change import Change
 from oo.v1 import decision_pb2, journal_pb2, policy_pb2, reaction_pb2, row_pb2
 from tables import backlog, windows
@@ -20,7 +20,10 @@ def take(
     reaction = record.reaction
     pending = outcomes.find(row, decision_id=reaction.decision_id)
     if reaction.kind == reaction_pb2.Reaction.SEEN:
-        change.outcomes += outcomes.see(row, pending, event_ms=record.event_time_ms)
+        seen = outcomes.see(row, pending, event_ms=record.event_time_ms)
+        if seen and pending is not None:
+            fatigue.see(row, pending.kind, config=config)
+        change.outcomes += seen
         return
     taken = outcomes.react(
         row, pending, kind=outcomes.KINDS[reaction.kind], event_ms=record.event_time_ms, config=config
@@ -30,6 +33,7 @@ def take(
     kind = pending.kind if pending is not None else decision_pb2.Decision.TIP_KIND_UNSPECIFIED
     count(row, outcomes.KINDS[reaction.kind], kind=kind, event_ms=record.event_time_ms)
     change.outcomes += taken
+    row.reacted_ms = row.now_ms
     if pending is None:
         return
     until_ms = backlog.to_ms(reaction.snooze_until) if reaction.HasField("snooze_until") else 0
@@ -59,15 +63,10 @@ def _set_aside(
     """Takes what was reacted to off the slate, for good or for a while; says whether it was on it."""
     kind = record.reaction.kind
     if pending.kind != decision_pb2.Decision.TASK:
-        quiet_ms = {
-            reaction_pb2.Reaction.SNOOZE: until_ms - row.now_ms,
-            reaction_pb2.Reaction.DISMISS: config.dismiss_cool_down_ms,
-        }.get(kind, config.starter_cool_down_ms)
+        cool_down = _cool_down(row, pending, kind, until_ms=until_ms, config=config)
         kept = [c for c in row.cool_downs if c.candidate != pending.candidate_id]
         del row.cool_downs[:]
-        row.cool_downs.extend(
-            [*kept, row_pb2.CoolDown(candidate=pending.candidate_id, until_ms=row.now_ms + quiet_ms)][-64:]
-        )
+        row.cool_downs.extend([*kept, cool_down][-64:])
         return True
     task = backlog.task_of_key(row, pending.task_key)
     if task is None:
@@ -83,3 +82,26 @@ def _set_aside(
         task.quiet_until_ms = row.now_ms + config.dismiss_cool_down_ms
         task.quiet_reason = row_pb2.Task.COOLING_DOWN
     return True
+
+
+def _cool_down(
+    row: row_pb2.UserRow,
+    pending: row_pb2.PendingDecision,
+    kind: int,
+    *,
+    until_ms: int,
+    config: policy_pb2.DecisionConfig,
+) -> row_pb2.CoolDown:
+    """For how long what is no task is not said again; a written tip that is done is done for good."""
+    made = row_pb2.CoolDown(candidate=pending.candidate_id)
+    if kind == reaction_pb2.Reaction.SNOOZE:
+        made.until_ms, made.reason = until_ms, row_pb2.Task.SNOOZED
+    elif kind == reaction_pb2.Reaction.DISMISS:
+        made.until_ms = row.now_ms + config.dismiss_cool_down_ms
+    else:
+        made.until_ms = row.now_ms + config.starter_cool_down_ms
+        if pending.kind == decision_pb2.Decision.GENERATED:
+            made.reason = row_pb2.Task.DONE
+            ends_ms = [t.expires_ms for t in row.generated if candidates.generated_id(t.external_id) == made.candidate]
+            made.until_ms = max([made.until_ms, *(one + candidates.GENERATED_KEPT_MS for one in ends_ms)])
+    return made

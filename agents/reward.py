@@ -29,6 +29,18 @@ DEFAULT = policy_pb2.DecisionConfig(
     dismiss_cool_down_ms=24 * HOUR_MS,
     starter_cool_down_ms=20 * HOUR_MS,
     urgent_within_ms=2 * HOUR_MS,
+    # Looking every five minutes is a lot, and who reacts is never stopped: docs/guard-rails.md.
+    cap_hour=12,
+    cap_day=60,
+    cap_day_starter=12,
+    cap_day_generated=24,
+    own_cap_hour_max=60,
+    own_cap_day_max=500,
+    asked_within_ms=5 * MINUTE_MS,
+    same_kind_max=6,
+    duplicate_permille=1000,
+    conflict_minutes=15,
+    conflict_event_ms_max=4 * HOUR_MS,
 )
 
 

@@ -5,7 +5,7 @@ Works on the copy of the row that `step` hands through. It never decides.
 
 from __future__ import annotations
 
-from agents import candidates, outcomes, reactions
+from agents import candidates, outcomes, profile, reactions
 from agents.change import Change
 from oo.v1 import decision_pb2, journal_pb2, outcome_pb2, policy_pb2, row_pb2, signal_pb2
 from tables import backlog, ids
@@ -54,10 +54,7 @@ def take(
                 now_ms=now_ms,
             )
         case "profile_changed":
-            if stamp.time_ms >= row.time_zone_updated_ms:
-                change.slate |= row.time_zone != signal.profile_changed.time_zone
-                row.time_zone = signal.profile_changed.time_zone
-                row.time_zone_updated_ms = stamp.time_ms
+            change.slate |= profile.take(row, signal.profile_changed, stamp=stamp)
         case _:
             # An activity wakes the row (a first decision, expiries) and leaves nothing else behind yet.
             pass

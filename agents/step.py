@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, replace
 
-from agents import decide, outcomes, reactions, signals
+from agents import candidates, decide, eligibility, outcomes, reactions, signals
 from agents.change import Change
 from agents.in_force import InForce
 from oo.v1 import decision_pb2, journal_pb2, outcome_pb2, policy_pb2, row_pb2
@@ -78,6 +78,7 @@ def step(state: row_pb2.UserRow | None, entry: Entry, policy: InForce) -> tuple[
     change, config = Change(), policy.version.config
     change.slate |= backlog.pass_time(row, now_ms=now_ms)
     _drop_cool_downs(row, now_ms=now_ms)
+    _drop_expired(row, now_ms=now_ms)
     match record.WhichOneof("payload"):
         case "signal":
             signals.take(row, record, change, config=config)
@@ -92,7 +93,7 @@ def step(state: row_pb2.UserRow | None, entry: Entry, policy: InForce) -> tuple[
         row.sums.epoch = policy.version.epoch
 
     outputs = Outputs(outcomes=tuple(_named(row, change.outcomes, entry=entry)), overflows=tuple(change.overflows))
-    trigger = _trigger(row, change, now_ms=now_ms)
+    trigger = _trigger(row, change, now_ms=now_ms, config=config)
     if trigger is not None:
         decision, tip = decide.decide(
             row,
@@ -116,7 +117,9 @@ def _counts(state: row_pb2.UserRow | None, record: journal_pb2.JournalRecord, *,
     return state is None or not rows.has_taken(state, record, now_ms=now_ms)
 
 
-def _trigger(row: row_pb2.UserRow, change: Change, *, now_ms: int) -> decision_pb2.Decision.Trigger.ValueType | None:
+def _trigger(
+    row: row_pb2.UserRow, change: Change, *, now_ms: int, config: policy_pb2.DecisionConfig
+) -> decision_pb2.Decision.Trigger.ValueType | None:
     """Why a new decision is due, the strongest reason first; None where the present one stands.
 
     A tip that someone has seen gives way only to a reaction, its end, its becoming wrong, or an urgent arrival.
@@ -126,7 +129,7 @@ def _trigger(row: row_pb2.UserRow, change: Change, *, now_ms: int) -> decision_p
         return Trigger.NO_TIP
     if change.reacted:
         return Trigger.REACTION
-    if not decide.stands(row, current, now_ms=now_ms):
+    if not decide.stands(row, current, now_ms=now_ms) or not eligibility.may_stand(row, current, config=config):
         return Trigger.BECAME_WRONG
     if row.current_valid_until_ms <= now_ms:
         return Trigger.RAN_OUT
@@ -139,7 +142,8 @@ def _trigger(row: row_pb2.UserRow, change: Change, *, now_ms: int) -> decision_p
 
 def _next_wake(row: row_pb2.UserRow, config: policy_pb2.DecisionConfig) -> int:
     """The next time at which something changes by itself; always after now, 0 for never."""
-    times = [row.current_valid_until_ms]
+    current = outcomes.current(row)
+    times = [row.current_valid_until_ms, eligibility.next_change_ms(row, current, config=config)]
     times += [c.until_ms for c in row.cool_downs]
     times += [task.quiet_until_ms for task in row.tasks]
     times += [p.seen_ms + config.reaction_window_ms for p in outcomes.without_outcome(row)]
@@ -152,6 +156,13 @@ def _drop_cool_downs(row: row_pb2.UserRow, *, now_ms: int) -> None:
     if len(kept) < len(row.cool_downs):
         del row.cool_downs[:]
         row.cool_downs.extend(kept)
+
+
+def _drop_expired(row: row_pb2.UserRow, *, now_ms: int) -> None:
+    kept = [one for one in row.generated if one.expires_ms + candidates.GENERATED_KEPT_MS > now_ms]
+    if len(kept) < len(row.generated):
+        del row.generated[:]
+        row.generated.extend(kept)
 
 
 def _named(row: row_pb2.UserRow, found: list[outcome_pb2.Outcome], *, entry: Entry) -> list[outcome_pb2.Outcome]:

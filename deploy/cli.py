@@ -38,6 +38,7 @@ COMMANDS = {
     "watch": Entry("deploy.commands.sources", "watch_command", "Follow a file as its owner edits it."),
     "tip": Entry("deploy.commands.tips", "tip", "The current tip, and why."),
     "react": Entry("deploy.commands.tips", "react", "Say done, snooze or dismiss to the current tip."),
+    "profile": Entry("deploy.commands.profile", "profile", "What a person has set: quiet hours, consents, time zone."),
     "token": Entry("deploy.commands.tips", "token", "An access token of the local issuer."),
     "verify": Entry("deploy.commands.operate", "verify", "Fold the journal again and compare it with what is live."),
     "state": Entry("deploy.commands.operate", "state", "What is known of one user."),

@@ -80,7 +80,7 @@ def last_of_each(windows: Iterable[row_pb2.Window], *, now_ms: int, spans_ms: It
     kept = {window.width_s: (list(accumulate(window.key_steps)), window.counts[:]) for window in windows}
     tallies: list[Tally] = []
     for span_ms in spans_ms:
-        width_s = next(width for width, kept_ms in SPANS_MS.items() if span_ms <= kept_ms)
+        width_s = _width_s(span_ms)
         keys, counts = kept.get(width_s, ([], []))
         start = bisect_left(keys, _first_bucket(now_ms, width_s=width_s, span_ms=span_ms) << _CELL_BITS)
         tally: dict[int, int] = {}
@@ -128,6 +128,42 @@ def rate_64(tally: Tally, *, reaction: int, kind: int) -> int:
             if cell >> 6 == reaction:
                 asked += n
     return 64 * (asked + 1) // (of_kind + 3)
+
+
+def falls_below_ms(
+    windows: Iterable[row_pb2.Window], most: int, *, now_ms: int, span_ms: int, reaction: int, kind: int | None = None
+) -> int:
+    """When the last `span_ms` will hold fewer than `most` such reactions, if no more come; 0 where they do now.
+
+    >>> windows = add([], Cell(reaction=4, kind=2, part=0), event_ms=0, now_ms=0)
+    >>> falls_below_ms(windows, 1, now_ms=0, span_ms=HOUR_MS, reaction=4) // 60_000
+    65
+    """
+    width_s = _width_s(span_ms)
+    first = _first_bucket(now_ms, width_s=width_s, span_ms=span_ms)
+    found = [
+        (key >> _CELL_BITS, n)
+        for key, n in read(window for window in windows if window.width_s == width_s).get(width_s, ())
+        if key >> _CELL_BITS >= first and _is_of(key & _CELL_MASK, reaction=reaction, kind=kind)
+    ]
+    left = sum(n for _, n in found)
+    if left < most:
+        return 0
+    for bucket, n in found:
+        left -= n
+        if left < most:
+            # A bucket counts as long as any of it lies within the span.
+            return (bucket + 1) * width_s * 1000 + span_ms
+    return 0
+
+
+def _width_s(span_ms: int) -> int:
+    """The narrowest buckets that reach back so far."""
+    return next(width_s for width_s, kept_ms in SPANS_MS.items() if span_ms <= kept_ms)
+
+
+def _is_of(cell: int, *, reaction: int, kind: int | None) -> bool:
+    return cell >> 6 == reaction and (kind is None or (cell >> 2) & 0xF == kind)
 
 
 def _with(

@@ -70,7 +70,7 @@ def verify(state: StateOption = DEFAULT_STATE, as_json: JsonOption = False) -> N
 
 def state(user: UserOption, state: StateOption = DEFAULT_STATE, as_json: JsonOption = False) -> None:
     """What is known of one user: backlog, calendar, windows, decisions, fences."""
-    row = asyncio.run(_row(open_state(state, ready=False), user))
+    row = asyncio.run(row_of(open_state(state, ready=False), user))
     if row is None:
         raise CommandError(f"nothing is known of {user}: 'oo import FILE --user {user}' brings in what they have to do")
     if as_json:
@@ -168,7 +168,8 @@ def _reactions(row: row_pb2.UserRow) -> dict[str, Any]:
     }
 
 
-async def _row(stack: RunningStack, user: str) -> row_pb2.UserRow | None:
+async def row_of(stack: RunningStack, user: str) -> row_pb2.UserRow | None:
+    """The person's row as it stands in the changelog."""
     table = topics(stack.prefix)
     key = user.encode()
     partition = (murmur2(key) & 0x7FFFFFFF) % table["rows"].partitions

@@ -50,7 +50,11 @@ def tip(
         if found is None:
             if wait:
                 raise CommandError(f"no tip within {wait:g} s: 'oo status' shows whether the workers keep up")
-            _out.print("null" if as_json else f"Nothing worth doing now. Give {user} tasks with 'oo import'.")
+            _out.print(
+                "null"
+                if as_json
+                else f"Nothing worth doing now. Give {user} tasks with 'oo import'; 'oo profile' shows their quiet hours."
+            )
             return
         _show(edge, found, as_json=as_json)
 

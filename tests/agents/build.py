@@ -116,11 +116,17 @@ def activity(*, user: str = "ada") -> signal_pb2.Signal:
     return signal_pb2.Signal(user_id=user, source="phone", activity=signal_pb2.Activity(kind="app_opened", value=1))
 
 
-def profile(time_zone: str, *, user: str = "ada") -> signal_pb2.Signal:
-    """The person's clock."""
-    return signal_pb2.Signal(
-        user_id=user, source="edge", profile_changed=signal_pb2.ProfileChanged(time_zone=time_zone)
-    )
+def profile(
+    time_zone: str = "", *, user: str = "ada", quiet: tuple[int, ...] | None = None, **settings: bool | int
+) -> signal_pb2.Signal:
+    """The person's settings; `quiet` is (start minute, end minute), and the weekdays where it is not every day."""
+    changed = signal_pb2.ProfileChanged(time_zone=time_zone, **settings)  # type: ignore[arg-type]
+    if quiet is not None:
+        start, end, *weekdays = quiet
+        changed.quiet_hours.CopyFrom(
+            signal_pb2.QuietHours(start_minute=start, end_minute=end, weekdays=weekdays[0] if weekdays else 0)
+        )
+    return signal_pb2.Signal(user_id=user, source="edge", profile_changed=changed)
 
 
 def reaction(decision_id: str, kind: str, *, user: str = "ada", until_ms: int = 0) -> reaction_pb2.Reaction:
@@ -247,6 +253,17 @@ def chosen(decision: decision_pb2.Decision | None) -> str:
     """The id of the candidate that was chosen."""
     assert decision is not None
     return decision.slate[decision.chosen].id
+
+
+def slate(outputs: Outputs) -> dict[str, tuple[str, ...]]:
+    """Why each candidate is out; empty for eligible."""
+    assert outputs.decision is not None
+    return {one.id: tuple(one.ineligible) for one in outputs.decision.slate}
+
+
+def last_slate(ada: Person) -> dict[str, tuple[str, ...]]:
+    """The same of the last decision."""
+    return slate(next(outputs for _, outputs in reversed(ada.log) if outputs.decision is not None))
 
 
 def trigger(outputs: Outputs) -> str:

@@ -24,6 +24,7 @@ CORE = [
         for name in (
             "step", "change", "signals", "reactions", "outcomes", "decide", "candidates", "eligibility", "features", "why", "reward", "fold",
             "in_force", "prior",
+            "duplicates", "fatigue", "profile", "quiet_hours",
         )
     ),
     *sorted(p for p in (ROOT / "agents" / "policies").glob("*.py") if p.stem not in OUTSIDE),

@@ -1,6 +1,6 @@
 """Makes the golden journal and what is expected of it: `python -m tests.golden.make`. Read the diff.
 
-Five people of two partitions, from 19 October to 10 November 2026: summer time ends in Berlin and New York, a half-life
+Five people of two partitions and one who meets every guard rail, from 16 October to 10 November 2026: summer time ends in Berlin and New York, a half-life
 ends on 4 November. Two versions are fitted to what was taught by then and marked. What a record says depends on what was
 decided before it, so the journal changes where decisions do; `--expected` keeps it and refreshes only what is expected.
 """
@@ -10,8 +10,10 @@ from __future__ import annotations
 import json
 import random
 import sys
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
+from typing import Any
 
 from google.protobuf.json_format import MessageToDict
 
@@ -65,7 +67,13 @@ TITLES = (
     "牛乳を買う",
     "x" * 500,
 )
+GUARDED = "guarded"
+"""The person of the days before, who meets every guard rail."""
+NUMBERS = ("", " 2", " 3", " (4)", " 5!")
 FITS_AT = (120, 215)
+
+Tell = Callable[..., row_pb2.UserRow]
+"""A record of the guarded person at a time; gives the row after it."""
 
 
 def main() -> None:
@@ -107,6 +115,19 @@ def journal() -> tuple[list[Entry], list[policy_pb2.PolicyVersion]]:
         offset = offsets[partition]
         add(entry(payload, offset=offset, time_ms=time_ms, user=user, partition=partition, **rest))  # type: ignore[arg-type]
 
+    def tell(payload: Payload, *, time_ms: int) -> row_pb2.UserRow:
+        put(GUARDED, payload, time_ms=time_ms, partition=0)
+        row = partitions[0].row(GUARDED)
+        assert row is not None
+        return row
+
+    _meet_the_rails(tell)
+    # Of each kind of duplicate one that is sure to be there: read again, journaled again, sent again.
+    add(entries[-1])
+    offsets[0] += 1
+    add(replace(entries[-1], offset=offsets[0]))
+    for _ in range(2):
+        put(GUARDED, activity(user=GUARDED), time_ms=entries[-1].time_ms, partition=0, event_id="twice")
     for number in range(RECORDS):
         time_ms = START_MS + (END_MS - START_MS) * number // RECORDS
         if number in FITS_AT:
@@ -151,6 +172,39 @@ def journal() -> tuple[list[Entry], list[policy_pb2.PolicyVersion]]:
     return entries, made
 
 
+def _meet_the_rails(tell: Tell) -> None:
+    """Three days in which what chance may leave out is sure to happen."""
+    begins_ms = START_MS - 3 * DAY_MS
+    settings = profile("Europe/Berlin", user=GUARDED, quiet=(1320, 420), starter_tips=True, tips_per_hour=0)
+    row = tell(settings, time_ms=begins_ms)
+    for minute in range(1, 16):
+        # Each event brings another tip, which nobody has seen yet.
+        time_ms = begins_ms + minute * MINUTE_MS
+        far_ms = time_ms + 30 * DAY_MS
+        row = tell(event(f"f{minute}", start_ms=far_ms, end_ms=far_ms, user=GUARDED), time_ms=time_ms)
+    for one in list(row.pending)[:-1]:
+        # Then a client says that it has shown all of them: twelve starter tips are enough for a day.
+        row = tell(reaction(ids.spelled(one.decision_id), "SEEN", user=GUARDED), time_ms=begins_ms + 20 * MINUTE_MS)
+    for _ in range(4):
+        row = tell(tick(row.next_wake_ms), time_ms=row.next_wake_ms)
+    next_ms = begins_ms + DAY_MS + 4 * HOUR_MS
+    for number in range(9):
+        row = tell(task(f"r{number}", user=GUARDED), time_ms=next_ms + number * MINUTE_MS)
+    for one in list(row.pending)[-9:-1]:
+        # Of tasks there were enough running once there is something else to say.
+        row = tell(reaction(ids.spelled(one.decision_id), "SEEN", user=GUARDED), time_ms=next_ms + 10 * MINUTE_MS)
+    tell(candidates("idea", expires_ms=next_ms + 2 * HOUR_MS), time_ms=next_ms + 11 * MINUTE_MS)
+    far_ms = next_ms + 30 * DAY_MS
+    tell(event("f", start_ms=far_ms, end_ms=far_ms, user=GUARDED), time_ms=next_ms + 150 * MINUTE_MS)
+    noon_ms = begins_ms + 2 * DAY_MS + 4 * HOUR_MS
+    tell(event("long", start_ms=noon_ms, end_ms=noon_ms + HOUR_MS, user=GUARDED), time_ms=noon_ms)
+    for number, minutes in enumerate((60, 5, 5)):
+        title = "Sort the photos" if number else "Write the report"
+        tell(task(f"g{number}", title=title, minutes=minutes, user=GUARDED), time_ms=noon_ms + number * 1000)
+    tell(profile(user=GUARDED, task_tips=False, generated_tips=False, tips_per_day=1), time_ms=noon_ms + MINUTE_MS)
+    tell(profile(user=GUARDED, task_tips=True, quiet=(0, 0)), time_ms=noon_ms + 2 * MINUTE_MS)
+
+
 def _next(chance: random.Random, row: row_pb2.UserRow, *, user: str, time_ms: int) -> tuple[Payload, int]:
     """What the person or their sources say next, and when it happened."""
     # Told late, or by a clock that is ahead.
@@ -166,14 +220,14 @@ def _next(chance: random.Random, row: row_pb2.UserRow, *, user: str, time_ms: in
     due_ms = time_ms + chance.choice([-DAY_MS, HOUR_MS, 20 * HOUR_MS, 5 * DAY_MS, 40 * DAY_MS])
     start_ms = time_ms + chance.choice([-30 * MINUTE_MS, 25 * MINUTE_MS, 90 * MINUTE_MS, 26 * HOUR_MS])
     say = chance.choices(
-        ["task", "edit", "completed", "removed", "event", "event gone", "activity", "profile", "written"],
-        weights=[34, 8, 8, 4, 12, 3, 8, 2, 6],
+        ["task", "edit", "completed", "removed", "event", "event gone", "activity", "profile", "settings", "written"],
+        weights=[34, 8, 8, 4, 12, 3, 8, 2, 12, 8],
     )[0]
     match say:
         case "task" | "edit":
             name = one if say == "edit" else f"t{chance.randrange(10_000)}"
             new = task(
-                name, title=chance.choice(TITLES), priority=chance.randrange(5), user=user,
+                name, title=chance.choice(TITLES) + chance.choice(NUMBERS), priority=chance.randrange(5), user=user,
                 due_ms=due_ms if chance.random() < 0.5 else 0, minutes=chance.choice([0, 5, 45, 300]),
                 notes=chance.choice(["", "n" * 400]), labels=["home", "📞"], url="https://example.org/1",
             )  # fmt: skip
@@ -195,11 +249,25 @@ def _next(chance: random.Random, row: row_pb2.UserRow, *, user: str, time_ms: in
             return event_removed(f"e{chance.randrange(40)}", user=user), event_ms
         case "profile":
             return profile(chance.choice([zone for zone, _ in PEOPLE.values()]), user=user), event_ms
+        case "settings":
+            return profile(user=user, **_settings(chance)), event_ms
         case "written":
             names = [f"w{chance.randrange(20)}" for _ in range(3)]
-            return candidates(*names, expires_ms=time_ms + 6 * HOUR_MS), event_ms
+            return candidates(*names, expires_ms=time_ms + chance.choice([6 * HOUR_MS, 3 * DAY_MS])), event_ms
         case _:
             return activity(user=user), event_ms
+
+
+def _settings(chance: random.Random) -> dict[str, Any]:
+    """What a person sets for themselves; what they withdraw they mostly give again."""
+    match chance.choice(["quiet", "quiet", "consent", "caps"]):
+        case "quiet":
+            return {"quiet": chance.choice([(1320, 420), (1320, 420, 31), (120, 150), (0, 0), (720, 1440, 96)])}
+        case "consent":
+            kind = chance.choice(["task_tips", "starter_tips", "generated_tips"])
+            return {kind: chance.random() < 0.7}
+        case _:
+            return {"tips_per_hour": chance.choice([0, 1, 2]), "tips_per_day": chance.choice([0, 1, 2, 9])}
 
 
 def _again(chance: random.Random, entries: list[Entry], offsets: dict[int, int]) -> list[Entry]:

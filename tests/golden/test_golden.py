@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from agents.eligibility import REASONS
 from tests.golden import processors
 from tests.golden.replay import EXPECTED, JOURNAL, from_line, replay, to_line, versions
 
@@ -154,12 +155,14 @@ def test_it_holds_every_kind_of_record() -> None:
         kinds[payload] += 1
         if payload == "signal":
             kinds[str(one.record.signal.WhichOneof("payload"))] += 1
+            kinds.update(field.name for field, _ in one.record.signal.profile_changed.ListFields())
         if payload == "reaction":
             kinds[f"reaction {one.record.reaction.kind}"] += 1
     wanted = {
         "signal", "reaction", "tick", "mark", "candidates", "sealed", "task_upserted", "task_completed", "task_removed",
         "calendar_event_upserted", "calendar_event_removed", "activity", "profile_changed",
         "reaction 1", "reaction 2", "reaction 3", "reaction 4",
+        "time_zone", "quiet_hours", "task_tips", "starter_tips", "generated_tips", "tips_per_hour", "tips_per_day",
     }  # fmt: skip
     assert wanted <= set(kinds)
 
@@ -184,11 +187,13 @@ def test_it_holds_duplicates_of_every_kind() -> None:
     assert min(again[kind] for kind in ("read again", "journaled again", "sent again")) > 0
 
 
-def test_every_trigger_and_outcome_comes_of_it() -> None:
+def test_every_trigger_outcome_and_reason_comes_of_it() -> None:
     said = [json.loads(line) for line in expected()]
     triggers = {one["trigger"] for one in said if "trigger" in one}
     assert triggers == {"NO_TIP", "RAN_OUT", "BECAME_WRONG", "REACTION", "SLATE_CHANGED", "URGENT_ARRIVAL"}
     outcomes = {(kind, bool(corrects)) for one in said for kind, corrects, *_ in one.get("outcomes", [])}
     assert {kind for kind, _ in outcomes} == {"SEEN", "DONE", "SNOOZE", "DISMISS", "EXPIRED", "DONE_ELSEWHERE"}
     assert any(corrects for _, corrects in outcomes)
+    reasons = {reason for one in said for mask in one.get("slate", {}).values() for reason in mask.split("/")}
+    assert set(REASONS) <= reasons
     assert len({one["version"] for one in said if "version" in one}) == 3

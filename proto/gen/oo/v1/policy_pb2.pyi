@@ -210,6 +210,18 @@ class DecisionConfig(_message.Message):
     DISMISS_COOL_DOWN_MS_FIELD_NUMBER: _builtins.int
     STARTER_COOL_DOWN_MS_FIELD_NUMBER: _builtins.int
     URGENT_WITHIN_MS_FIELD_NUMBER: _builtins.int
+    CAP_HOUR_FIELD_NUMBER: _builtins.int
+    CAP_DAY_FIELD_NUMBER: _builtins.int
+    CAP_DAY_TASK_FIELD_NUMBER: _builtins.int
+    CAP_DAY_STARTER_FIELD_NUMBER: _builtins.int
+    CAP_DAY_GENERATED_FIELD_NUMBER: _builtins.int
+    OWN_CAP_HOUR_MAX_FIELD_NUMBER: _builtins.int
+    OWN_CAP_DAY_MAX_FIELD_NUMBER: _builtins.int
+    ASKED_WITHIN_MS_FIELD_NUMBER: _builtins.int
+    SAME_KIND_MAX_FIELD_NUMBER: _builtins.int
+    DUPLICATE_PERMILLE_FIELD_NUMBER: _builtins.int
+    CONFLICT_MINUTES_FIELD_NUMBER: _builtins.int
+    CONFLICT_EVENT_MS_MAX_FIELD_NUMBER: _builtins.int
     reward_done: _builtins.int
     """Rewards and costs in units of 1/64."""
     reward_snooze: _builtins.int
@@ -227,6 +239,27 @@ class DecisionConfig(_message.Message):
     dismiss_cool_down_ms: _builtins.int
     starter_cool_down_ms: _builtins.int
     urgent_within_ms: _builtins.int
+    cap_hour: _builtins.int
+    """Guard rails (docs/guard-rails.md); 0 leaves one out, as in versions that were made before it was there.
+    The most tips that are seen unasked.
+    """
+    cap_day: _builtins.int
+    cap_day_task: _builtins.int
+    """Of one kind."""
+    cap_day_starter: _builtins.int
+    cap_day_generated: _builtins.int
+    own_cap_hour_max: _builtins.int
+    """The most that a person may set for themselves."""
+    own_cap_day_max: _builtins.int
+    asked_within_ms: _builtins.int
+    """For so long after a reaction the next tips are asked for."""
+    same_kind_max: _builtins.int
+    """Tips of one kind that may be seen running, while there is another kind to choose."""
+    duplicate_permille: _builtins.int
+    """Two titles whose words overlap so much, in units of 1/1000 of all their words, are one; 1000 for the same words."""
+    conflict_minutes: _builtins.int
+    """During a busy event no longer than conflict_event_ms_max, tasks of so many stated minutes are out."""
+    conflict_event_ms_max: _builtins.int
     def __init__(
         self,
         *,
@@ -245,10 +278,22 @@ class DecisionConfig(_message.Message):
         dismiss_cool_down_ms: _builtins.int = ...,
         starter_cool_down_ms: _builtins.int = ...,
         urgent_within_ms: _builtins.int = ...,
+        cap_hour: _builtins.int = ...,
+        cap_day: _builtins.int = ...,
+        cap_day_task: _builtins.int = ...,
+        cap_day_starter: _builtins.int = ...,
+        cap_day_generated: _builtins.int = ...,
+        own_cap_hour_max: _builtins.int = ...,
+        own_cap_day_max: _builtins.int = ...,
+        asked_within_ms: _builtins.int = ...,
+        same_kind_max: _builtins.int = ...,
+        duplicate_permille: _builtins.int = ...,
+        conflict_minutes: _builtins.int = ...,
+        conflict_event_ms_max: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["dismiss_cool_down_ms", b"dismiss_cool_down_ms", "exploration", b"exploration", "floor_permille", b"floor_permille", "interruption_cost", b"interruption_cost", "learn_expired", b"learn_expired", "none_valid_ms", b"none_valid_ms", "reaction_window_ms", b"reaction_window_ms", "reward_dismiss", b"reward_dismiss", "reward_done", b"reward_done", "reward_expired", b"reward_expired", "reward_snooze", b"reward_snooze", "snooze_default_ms", b"snooze_default_ms", "starter_cool_down_ms", b"starter_cool_down_ms", "tip_valid_ms", b"tip_valid_ms", "urgent_within_ms", b"urgent_within_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asked_within_ms", b"asked_within_ms", "cap_day", b"cap_day", "cap_day_generated", b"cap_day_generated", "cap_day_starter", b"cap_day_starter", "cap_day_task", b"cap_day_task", "cap_hour", b"cap_hour", "conflict_event_ms_max", b"conflict_event_ms_max", "conflict_minutes", b"conflict_minutes", "dismiss_cool_down_ms", b"dismiss_cool_down_ms", "duplicate_permille", b"duplicate_permille", "exploration", b"exploration", "floor_permille", b"floor_permille", "interruption_cost", b"interruption_cost", "learn_expired", b"learn_expired", "none_valid_ms", b"none_valid_ms", "own_cap_day_max", b"own_cap_day_max", "own_cap_hour_max", b"own_cap_hour_max", "reaction_window_ms", b"reaction_window_ms", "reward_dismiss", b"reward_dismiss", "reward_done", b"reward_done", "reward_expired", b"reward_expired", "reward_snooze", b"reward_snooze", "same_kind_max", b"same_kind_max", "snooze_default_ms", b"snooze_default_ms", "starter_cool_down_ms", b"starter_cool_down_ms", "tip_valid_ms", b"tip_valid_ms", "urgent_within_ms", b"urgent_within_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -11,6 +11,7 @@ from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from oo.v1 import decision_pb2 as _decision_pb2
 from oo.v1 import journal_pb2 as _journal_pb2
 from oo.v1 import outcome_pb2 as _outcome_pb2
+from oo.v1 import signal_pb2 as _signal_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -48,6 +49,10 @@ class UserRow(_message.Message):
     GENERATED_FIELD_NUMBER: _builtins.int
     COOL_DOWNS_FIELD_NUMBER: _builtins.int
     TASKS_REFUSED_FIELD_NUMBER: _builtins.int
+    PROFILE_FIELD_NUMBER: _builtins.int
+    PROFILE_STAMPS_FIELD_NUMBER: _builtins.int
+    REACTED_MS_FIELD_NUMBER: _builtins.int
+    UNASKED_FIELD_NUMBER: _builtins.int
     journal_offset: _builtins.int
     """Fence: the journal offset that this row has seen."""
     next_wake_ms: _builtins.int
@@ -63,6 +68,8 @@ class UserRow(_message.Message):
     """What is being served, and until when."""
     current_valid_until_ms: _builtins.int
     tasks_refused: _builtins.int
+    reacted_ms: _builtins.int
+    """When the last reaction came: a tip that is looked at right after it was asked for."""
     @_builtins.property
     def sources(self) -> _containers.RepeatedCompositeFieldContainer[_journal_pb2.Position]:
         """Greatest source offset taken, per source partition."""
@@ -93,6 +100,16 @@ class UserRow(_message.Message):
     def cool_downs(self) -> _containers.RepeatedCompositeFieldContainer[Global___CoolDown]:
         """Cool-downs of candidates that are not tasks."""
 
+    @_builtins.property
+    def profile(self) -> _signal_pb2.ProfileChanged:
+        """Every setting of the person as it stands, but for time_zone."""
+
+    @_builtins.property
+    def profile_stamps(self) -> _containers.RepeatedCompositeFieldContainer[Global___SettingStamp]: ...
+    @_builtins.property
+    def unasked(self) -> _containers.RepeatedCompositeFieldContainer[Global___Window]:
+        """Tips that were seen unasked, of the last hour and day; apart from windows, which every step reads."""
+
     def __init__(
         self,
         *,
@@ -116,10 +133,14 @@ class UserRow(_message.Message):
         generated: _abc.Iterable[_journal_pb2.GeneratedTip] | None = ...,
         cool_downs: _abc.Iterable[Global___CoolDown] | None = ...,
         tasks_refused: _builtins.int = ...,
+        profile: _signal_pb2.ProfileChanged | None = ...,
+        profile_stamps: _abc.Iterable[Global___SettingStamp] | None = ...,
+        reacted_ms: _builtins.int = ...,
+        unasked: _abc.Iterable[Global___Window] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_journal_offset", b"_journal_offset", "_next_wake_ms", b"_next_wake_ms", "_topic_id", b"_topic_id", "journal_offset", b"journal_offset", "next_wake_ms", b"next_wake_ms", "sums", b"sums", "topic_id", b"topic_id"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_journal_offset", b"_journal_offset", "_next_wake_ms", b"_next_wake_ms", "_topic_id", b"_topic_id", "journal_offset", b"journal_offset", "next_wake_ms", b"next_wake_ms", "profile", b"profile", "sums", b"sums", "topic_id", b"topic_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_journal_offset", b"_journal_offset", "_next_wake_ms", b"_next_wake_ms", "_topic_id", b"_topic_id", "cool_downs", b"cool_downs", "current_candidate", b"current_candidate", "current_valid_until_ms", b"current_valid_until_ms", "event_keys", b"event_keys", "events", b"events", "generated", b"generated", "journal_offset", b"journal_offset", "next_wake_ms", b"next_wake_ms", "now_ms", b"now_ms", "pending", b"pending", "sources", b"sources", "sums", b"sums", "tasks", b"tasks", "tasks_refused", b"tasks_refused", "time_zone", b"time_zone", "time_zone_updated_ms", b"time_zone_updated_ms", "tombstones", b"tombstones", "topic_id", b"topic_id", "user_id", b"user_id", "windows", b"windows"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_journal_offset", b"_journal_offset", "_next_wake_ms", b"_next_wake_ms", "_topic_id", b"_topic_id", "cool_downs", b"cool_downs", "current_candidate", b"current_candidate", "current_valid_until_ms", b"current_valid_until_ms", "event_keys", b"event_keys", "events", b"events", "generated", b"generated", "journal_offset", b"journal_offset", "next_wake_ms", b"next_wake_ms", "now_ms", b"now_ms", "pending", b"pending", "profile", b"profile", "profile_stamps", b"profile_stamps", "reacted_ms", b"reacted_ms", "sources", b"sources", "sums", b"sums", "tasks", b"tasks", "tasks_refused", b"tasks_refused", "time_zone", b"time_zone", "time_zone_updated_ms", b"time_zone_updated_ms", "tombstones", b"tombstones", "topic_id", b"topic_id", "unasked", b"unasked", "user_id", b"user_id", "windows", b"windows"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__journal_offset: _TypeAlias = _typing.Literal["journal_offset"]  # noqa: Y015
     _WhichOneofArgType__journal_offset: _TypeAlias = _typing.Literal["_journal_offset", b"_journal_offset"]  # noqa: Y015
@@ -135,6 +156,34 @@ class UserRow(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__topic_id) -> _WhichOneofReturnType__topic_id | None: ...
 
 Global___UserRow: _TypeAlias = UserRow  # noqa: Y015
+
+@_typing.final
+class SettingStamp(_message.Message):
+    """Which word on a setting stands: last writer wins by (updated_ms, updated_offset)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SETTING_FIELD_NUMBER: _builtins.int
+    UPDATED_MS_FIELD_NUMBER: _builtins.int
+    UPDATED_OFFSET_FIELD_NUMBER: _builtins.int
+    setting: _builtins.int
+    """Its field number in ProfileChanged."""
+    updated_ms: _builtins.int
+    updated_offset: _builtins.int
+    def __init__(
+        self,
+        *,
+        setting: _builtins.int = ...,
+        updated_ms: _builtins.int = ...,
+        updated_offset: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["setting", b"setting", "updated_ms", b"updated_ms", "updated_offset", b"updated_offset"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SettingStamp: _TypeAlias = SettingStamp  # noqa: Y015
 
 @_typing.final
 class DayOfKeys(_message.Message):
@@ -175,11 +224,13 @@ class Task(_message.Message):
         QUIET_REASON_UNSPECIFIED: Task._QuietReason.ValueType  # 0
         SNOOZED: Task._QuietReason.ValueType  # 1
         COOLING_DOWN: Task._QuietReason.ValueType  # 2
+        DONE: Task._QuietReason.ValueType  # 3
 
     class QuietReason(_QuietReason, metaclass=_QuietReasonEnumTypeWrapper): ...
     QUIET_REASON_UNSPECIFIED: Task.QuietReason.ValueType  # 0
     SNOOZED: Task.QuietReason.ValueType  # 1
     COOLING_DOWN: Task.QuietReason.ValueType  # 2
+    DONE: Task.QuietReason.ValueType  # 3
 
     SOURCE_FIELD_NUMBER: _builtins.int
     EXTERNAL_ID_FIELD_NUMBER: _builtins.int
@@ -422,17 +473,21 @@ class CoolDown(_message.Message):
 
     CANDIDATE_FIELD_NUMBER: _builtins.int
     UNTIL_MS_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
     candidate: _builtins.str
     until_ms: _builtins.int
+    reason: Global___Task.QuietReason.ValueType
+    """Absent: a cool-down."""
     def __init__(
         self,
         *,
         candidate: _builtins.str = ...,
         until_ms: _builtins.int = ...,
+        reason: Global___Task.QuietReason.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidate", b"candidate", "until_ms", b"until_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidate", b"candidate", "reason", b"reason", "until_ms", b"until_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -255,22 +255,96 @@ Global___Activity: _TypeAlias = Activity  # noqa: Y015
 
 @_typing.final
 class ProfileChanged(_message.Message):
-    """The person's own settings that a decision depends on."""
+    """The person's own settings that a decision depends on. A setting that is absent stays as it was; of each, the later
+    word stands.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     TIME_ZONE_FIELD_NUMBER: _builtins.int
+    QUIET_HOURS_FIELD_NUMBER: _builtins.int
+    TASK_TIPS_FIELD_NUMBER: _builtins.int
+    STARTER_TIPS_FIELD_NUMBER: _builtins.int
+    GENERATED_TIPS_FIELD_NUMBER: _builtins.int
+    TIPS_PER_HOUR_FIELD_NUMBER: _builtins.int
+    TIPS_PER_DAY_FIELD_NUMBER: _builtins.int
     time_zone: _builtins.str
-    """IANA name; unknown names are refused at the door."""
+    """IANA name; unknown names are refused at the door. Empty: stays as it was."""
+    task_tips: _builtins.bool
+    """Consent to a kind of tips: false withdraws it, true gives it again. Nobody has withdrawn what was never said."""
+    starter_tips: _builtins.bool
+    generated_tips: _builtins.bool
+    """Tips that a language model wrote."""
+    tips_per_hour: _builtins.int
+    """The most tips that come unasked; 0 for what the policy says."""
+    tips_per_day: _builtins.int
+    @_builtins.property
+    def quiet_hours(self) -> Global___QuietHours: ...
     def __init__(
         self,
         *,
         time_zone: _builtins.str = ...,
+        quiet_hours: Global___QuietHours | None = ...,
+        task_tips: _builtins.bool | None = ...,
+        starter_tips: _builtins.bool | None = ...,
+        generated_tips: _builtins.bool | None = ...,
+        tips_per_hour: _builtins.int | None = ...,
+        tips_per_day: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_generated_tips", b"_generated_tips", "_starter_tips", b"_starter_tips", "_task_tips", b"_task_tips", "_tips_per_day", b"_tips_per_day", "_tips_per_hour", b"_tips_per_hour", "generated_tips", b"generated_tips", "quiet_hours", b"quiet_hours", "starter_tips", b"starter_tips", "task_tips", b"task_tips", "tips_per_day", b"tips_per_day", "tips_per_hour", b"tips_per_hour"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_generated_tips", b"_generated_tips", "_starter_tips", b"_starter_tips", "_task_tips", b"_task_tips", "_tips_per_day", b"_tips_per_day", "_tips_per_hour", b"_tips_per_hour", "generated_tips", b"generated_tips", "quiet_hours", b"quiet_hours", "starter_tips", b"starter_tips", "task_tips", b"task_tips", "time_zone", b"time_zone", "tips_per_day", b"tips_per_day", "tips_per_hour", b"tips_per_hour"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__generated_tips: _TypeAlias = _typing.Literal["generated_tips"]  # noqa: Y015
+    _WhichOneofArgType__generated_tips: _TypeAlias = _typing.Literal["_generated_tips", b"_generated_tips"]  # noqa: Y015
+    _WhichOneofReturnType__starter_tips: _TypeAlias = _typing.Literal["starter_tips"]  # noqa: Y015
+    _WhichOneofArgType__starter_tips: _TypeAlias = _typing.Literal["_starter_tips", b"_starter_tips"]  # noqa: Y015
+    _WhichOneofReturnType__task_tips: _TypeAlias = _typing.Literal["task_tips"]  # noqa: Y015
+    _WhichOneofArgType__task_tips: _TypeAlias = _typing.Literal["_task_tips", b"_task_tips"]  # noqa: Y015
+    _WhichOneofReturnType__tips_per_day: _TypeAlias = _typing.Literal["tips_per_day"]  # noqa: Y015
+    _WhichOneofArgType__tips_per_day: _TypeAlias = _typing.Literal["_tips_per_day", b"_tips_per_day"]  # noqa: Y015
+    _WhichOneofReturnType__tips_per_hour: _TypeAlias = _typing.Literal["tips_per_hour"]  # noqa: Y015
+    _WhichOneofArgType__tips_per_hour: _TypeAlias = _typing.Literal["_tips_per_hour", b"_tips_per_hour"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__generated_tips) -> _WhichOneofReturnType__generated_tips | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__starter_tips) -> _WhichOneofReturnType__starter_tips | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__task_tips) -> _WhichOneofReturnType__task_tips | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__tips_per_day) -> _WhichOneofReturnType__tips_per_day | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__tips_per_hour) -> _WhichOneofReturnType__tips_per_hour | None: ...
+
+Global___ProfileChanged: _TypeAlias = ProfileChanged  # noqa: Y015
+
+@_typing.final
+class QuietHours(_message.Message):
+    """When nothing is said, by the clock on the person's wall. An end before the start is on the day after; where the two
+    are equal there are no quiet hours.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    START_MINUTE_FIELD_NUMBER: _builtins.int
+    END_MINUTE_FIELD_NUMBER: _builtins.int
+    WEEKDAYS_FIELD_NUMBER: _builtins.int
+    start_minute: _builtins.int
+    """Minutes since midnight."""
+    end_minute: _builtins.int
+    weekdays: _builtins.int
+    """The days on which they begin: 1 for Monday, 2 for Tuesday, 4 and so on, added up; 0 for every day."""
+    def __init__(
+        self,
+        *,
+        start_minute: _builtins.int = ...,
+        end_minute: _builtins.int = ...,
+        weekdays: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["time_zone", b"time_zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_minute", b"end_minute", "start_minute", b"start_minute", "weekdays", b"weekdays"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___ProfileChanged: _TypeAlias = ProfileChanged  # noqa: Y015
+Global___QuietHours: _TypeAlias = QuietHours  # noqa: Y015

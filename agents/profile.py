@@ -1,0 +1,52 @@
+"""The person's own settings: taken from ProfileChanged into the row, each by its own last word, and read from there.
+
+Works on the copy of the row that `step` hands through. It never decides.
+"""
+
+from __future__ import annotations
+
+from oo.v1 import decision_pb2, row_pb2, signal_pb2
+from tables.backlog import Stamp
+
+_CONSENTS: dict[int, str] = {
+    decision_pb2.Decision.TASK: "task_tips",
+    decision_pb2.Decision.STARTER: "starter_tips",
+    decision_pb2.Decision.GENERATED: "generated_tips",
+}
+
+
+def take(row: row_pb2.UserRow, changed: signal_pb2.ProfileChanged, *, stamp: Stamp) -> bool:
+    """Takes in every setting that is named and not older than what stands; says whether anything is different now."""
+    different = False
+    if changed.time_zone and stamp.time_ms >= row.time_zone_updated_ms:
+        different = row.time_zone != changed.time_zone
+        row.time_zone = changed.time_zone
+        row.time_zone_updated_ms = stamp.time_ms
+    # One that claims to be of tomorrow is of now: else a withdrawal made meanwhile would count for less than it.
+    time_ms = min(stamp.time_ms, row.now_ms)
+    settings = {field.name: value for field, value in row.profile.ListFields()}
+    for field, value in changed.ListFields():
+        if field.name == "time_zone":
+            continue
+        known = next((one for one in row.profile_stamps if one.setting == field.number), None)
+        if known is None:
+            known = row.profile_stamps.add(setting=field.number)
+        elif (time_ms, stamp.offset) < (known.updated_ms, known.updated_offset):
+            continue
+        known.updated_ms, known.updated_offset = time_ms, stamp.offset
+        different |= settings.get(field.name) != value
+        settings[field.name] = value
+    if settings:
+        row.profile.CopyFrom(signal_pb2.ProfileChanged(**settings))
+    return different
+
+
+def consents(row: row_pb2.UserRow, kind: int) -> bool:
+    """Whether tips of that kind may be made for this person: nobody has withdrawn what was never said.
+
+    >>> row = row_pb2.UserRow(profile=signal_pb2.ProfileChanged(generated_tips=False))
+    >>> consents(row, decision_pb2.Decision.GENERATED), consents(row, decision_pb2.Decision.TASK)
+    (False, True)
+    """
+    said = {field.name: value for field, value in row.profile.ListFields()}
+    return bool(said.get(_CONSENTS[kind], True))

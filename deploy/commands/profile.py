@@ -1,0 +1,180 @@
+"""`oo profile`: what a person has set for themselves, and setting it.
+
+It never writes a row: it sends signals, as a producer would, and shows what the worker made of them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+import time
+from datetime import UTC, datetime
+from typing import Annotated, Any
+from uuid import uuid4
+
+import typer
+from rich.console import Console
+
+from agents import profile as settings
+from agents.eligibility import quiet_until_ms
+from connectors.source_file import timestamp
+from deploy.commands.operate import TIP_KINDS, row_of
+from deploy.commands.session import DEFAULT_STATE, CommandError, JsonOption, StateOption, open_state
+from deploy.commands.sources import User, Zone
+from deploy.imports import Connection, PersonZone, Target, import_files, now_utc
+from deploy.stack.running import RunningStack
+from oo.v1.row_pb2 import UserRow
+from oo.v1.signal_pb2 import ProfileChanged, QuietHours, Signal
+from tables.backlog import NEVER_MS
+
+TAKEN_WITHIN_S = 20.0
+POLL_S = 0.3
+DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
+QUIET_HELP = 'Nothing is said then: "22:00-07:00", "22:00-07:00 sun,mon,tue" (the days on which they begin), or off.'
+
+_out = Console(highlight=False, soft_wrap=True, emoji=False, markup=False)
+
+
+def profile(
+    user: User,
+    time_zone: Zone = None,
+    quiet: Annotated[str | None, typer.Option("--quiet", metavar="HOURS", help=QUIET_HELP)] = None,
+    consent: Annotated[
+        list[str] | None,
+        typer.Option("--consent", metavar="KIND=on|off", help="task, starter or generated tips; may come again."),
+    ] = None,
+    per_hour: Annotated[
+        int | None, typer.Option("--per-hour", min=0, max=60, help="The most tips unasked; 0 for the usual.")
+    ] = None,
+    per_day: Annotated[
+        int | None, typer.Option("--per-day", min=0, max=500, help="The most tips unasked; 0 for the usual.")
+    ] = None,
+    state: StateOption = DEFAULT_STATE,
+    as_json: JsonOption = False,
+) -> None:
+    """What this person has set: time zone, quiet hours, consents, how much is too much. An option changes it."""
+    changed = ProfileChanged(time_zone=time_zone or "", tips_per_hour=per_hour, tips_per_day=per_day)
+    if quiet is not None:
+        changed.quiet_hours.CopyFrom(parse_quiet(quiet))
+    for one in consent or []:
+        changed.MergeFrom(parse_consent(one))
+    stack = open_state(state)
+    row = asyncio.run(_set(stack, user, changed))
+    if row is None:
+        raise CommandError(f"nothing is known of {user}: an option of 'oo profile' sets something, see --help")
+    shown = as_shown(row, now_ms=int(time.time() * 1000))
+    if as_json:
+        print(json.dumps(shown, ensure_ascii=False))
+        return
+    for line in in_words(shown):
+        _out.print(line)
+
+
+def parse_quiet(text: str) -> QuietHours:
+    """Quiet hours in the words of QUIET_HELP; raises typer.BadParameter.
+
+    >>> quiet = parse_quiet("22:00-07:30 mon,sun")
+    >>> quiet.start_minute, quiet.end_minute, quiet.weekdays
+    (1320, 450, 65)
+    """
+    if text == "off":
+        return QuietHours()
+    found = re.fullmatch(r"([0-9]{1,2}):([0-9]{2})-([0-9]{1,2}):([0-9]{2})(?: ([a-z,]+))?", text.strip().lower())
+    if found is None:
+        raise typer.BadParameter(f"{text!r} are no quiet hours. {QUIET_HELP}")
+    start, end = int(found[1]) * 60 + int(found[2]), int(found[3]) * 60 + int(found[4])
+    days = found[5].split(",") if found[5] else []
+    if max(int(found[2]), int(found[4])) > 59 or start >= 1440 or end > 1440 or not set(days) <= set(DAYS):
+        raise typer.BadParameter(f"{text!r} are no quiet hours. {QUIET_HELP}")
+    return QuietHours(start_minute=start, end_minute=end, weekdays=sum({1 << DAYS.index(day) for day in days}))
+
+
+def parse_consent(text: str) -> ProfileChanged:
+    """KIND=on or KIND=off; raises typer.BadParameter.
+
+    >>> parse_consent("generated=off").generated_tips
+    False
+    """
+    kind, _, said = text.partition("=")
+    if kind not in TIP_KINDS or said not in ("on", "off"):
+        raise typer.BadParameter(f"{text!r} is no consent; write task, starter or generated, and =on or =off")
+    changed = ProfileChanged()
+    setattr(changed, f"{kind}_tips", said == "on")
+    return changed
+
+
+def as_shown(row: UserRow, *, now_ms: int) -> dict[str, Any]:
+    """The settings as they stand, for `--json`. `tips_per_hour` and `tips_per_day` are null where the policy's stand."""
+    quiet = row.profile.quiet_hours
+    until_ms = quiet_until_ms(row, now_ms=now_ms)
+    days = [day for number, day in enumerate(DAYS) if quiet.weekdays >> number & 1]
+    return {
+        "user": row.user_id,
+        "time_zone": row.time_zone,
+        "quiet_hours": None
+        if quiet.start_minute == quiet.end_minute
+        else {"start": _clock(quiet.start_minute), "end": _clock(quiet.end_minute), "days": days or list(DAYS)},
+        "quiet_now": bool(until_ms),
+        "quiet_until": datetime.fromtimestamp(until_ms / 1000, UTC).isoformat() if 0 < until_ms < NEVER_MS else None,
+        "consents": {name: settings.consents(row, kind) for name, kind in TIP_KINDS.items()},
+        "tips_per_hour": row.profile.tips_per_hour or None,
+        "tips_per_day": row.profile.tips_per_day or None,
+    }
+
+
+def in_words(shown: dict[str, Any]) -> list[str]:
+    """The same in lines."""
+    quiet, off = shown["quiet_hours"], [kind for kind, given in shown["consents"].items() if not given]
+    hours = "none"
+    if quiet is not None:
+        on = "every day" if len(quiet["days"]) == len(DAYS) else f"beginning {', '.join(quiet['days'])}"
+        hours = f"{quiet['start']} to {quiet['end']}, {on}" + (" (now)" if shown["quiet_now"] else "")
+    return [
+        f"{shown['user']}",
+        f"  time zone    {shown['time_zone']}",
+        f"  quiet hours  {hours}",
+        f"  consents     {'all kinds of tips' if not off else 'all but ' + ', '.join(off)}",
+        f"  at most      {shown['tips_per_hour'] or 'as usual'} an hour, {shown['tips_per_day'] or 'as usual'} a day",
+    ]
+
+
+def _clock(minute: int) -> str:
+    return f"{minute // 60:02}:{minute % 60:02}"
+
+
+async def _set(stack: RunningStack, user: str, changed: ProfileChanged) -> UserRow | None:
+    """Sends what is changed and waits until the row has it; returns the row."""
+    if not changed.ListFields():
+        return await row_of(stack, user)
+    target = Target.of(stack)
+    if changed.time_zone:
+        # `oo import` has to know from now on which zone was given, else it would send this machine's.
+        zone = await PersonZone.of(changed.time_zone, machine=None, user_id=user, target=target)
+        await import_files([], user_id=user, target=target, zone=zone, now=now_utc())
+    signal = Signal(
+        event_id=f"profile-{uuid4().hex}",
+        user_id=user,
+        source="oo",
+        event_time=timestamp(int(time.time() * 1000)),
+        profile_changed=changed,
+    )
+    async with Connection(target) as connection:
+        await connection.send([signal], event_source="profile")
+    deadline_s = time.monotonic() + TAKEN_WITHIN_S
+    while True:
+        row = await row_of(stack, user)
+        if row is not None and _has(row, changed):
+            return row
+        if time.monotonic() > deadline_s:
+            raise CommandError(
+                f"sent, but not taken within {TAKEN_WITHIN_S:g} s: 'oo status' shows what the workers do"
+            )
+        await asyncio.sleep(POLL_S)
+
+
+def _has(row: UserRow, changed: ProfileChanged) -> bool:
+    stands = {field.number: value for field, value in row.profile.ListFields()}
+    return changed.time_zone in ("", row.time_zone) and all(
+        stands.get(field.number) == value for field, value in changed.ListFields() if field.name != "time_zone"
+    )

@@ -1,0 +1,119 @@
+"""The person's settings: each by its own last word, and none wiped by another."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from agents.profile import consents, take
+from oo.v1 import decision_pb2, row_pb2, signal_pb2
+from tables.backlog import Stamp
+from tests.agents.build import BLUNT, DAY_MS, HOUR_MS, MONDAY_MS, Person, profile
+
+TASK, GENERATED = decision_pb2.Decision.TASK, decision_pb2.Decision.GENERATED
+
+
+def test_a_setting_that_is_not_named_stays_as_it_was() -> None:
+    ada = Person()
+    ada.take(profile("Europe/Berlin", quiet=(1320, 420), generated_tips=False, tips_per_day=9))
+    ada.take(profile(tips_per_hour=3))
+    ada.take(profile("Asia/Tokyo"))
+    stands = ada.now.profile
+    assert (stands.quiet_hours.start_minute, stands.generated_tips) == (1320, False)
+    assert (stands.tips_per_hour, stands.tips_per_day, ada.now.time_zone) == (3, 9, "Asia/Tokyo")
+
+
+def test_a_profile_without_a_time_zone_leaves_the_clock_alone() -> None:
+    ada = Person()
+    ada.take(profile("Europe/Berlin"))
+    ada.take(profile(task_tips=False))
+    assert ada.now.time_zone == "Europe/Berlin"
+
+
+def test_an_older_word_changes_nothing_for_its_setting_and_counts_for_others() -> None:
+    ada = Person()
+    ada.take(profile(tips_per_day=5), event_ms=MONDAY_MS)
+    ada.take(profile(tips_per_day=50, tips_per_hour=2), event_ms=MONDAY_MS - HOUR_MS)
+    assert (ada.now.profile.tips_per_day, ada.now.profile.tips_per_hour) == (5, 2)
+
+
+def test_of_two_words_of_the_same_time_the_greater_source_offset_stands() -> None:
+    ada = Person()
+    ada.take(profile(tips_per_day=5), event_ms=MONDAY_MS, source_offset=9, partition=0)
+    ada.take(profile(tips_per_day=6), event_ms=MONDAY_MS, source_offset=8, partition=1)
+    assert ada.now.profile.tips_per_day == 5
+
+
+def test_a_consent_of_a_clock_that_is_ahead_does_not_outlive_a_withdrawal() -> None:
+    ada = Person()
+    ada.take(profile(generated_tips=True), event_ms=MONDAY_MS + 20 * HOUR_MS)
+    ada.take(profile(generated_tips=False))
+    assert not consents(ada.now, GENERATED)
+
+
+def test_consent_stands_until_it_is_withdrawn_and_again_once_it_is_given() -> None:
+    ada = Person()
+    ada.take(profile("UTC"))
+    assert consents(ada.now, GENERATED)
+    ada.take(profile(generated_tips=False))
+    assert (consents(ada.now, GENERATED), consents(ada.now, TASK)) == (False, True)
+    ada.take(profile(generated_tips=True))
+    assert consents(ada.now, GENERATED)
+
+
+def test_a_person_who_set_nothing_has_nothing_of_it_in_their_row() -> None:
+    ada = Person()
+    ada.take(profile("Europe/Berlin"))
+    assert not ada.now.HasField("profile")
+    assert not ada.now.profile_stamps
+
+
+def test_saying_the_same_again_is_no_change_of_the_slate() -> None:
+    ada = Person(policy=BLUNT)
+    ada.take(profile(tips_per_day=5))
+    assert ada.take(profile(tips_per_day=5)).decision is None
+    assert ada.take(profile(tips_per_day=6)).decision is not None
+
+
+words = st.fixed_dictionaries(
+    {},
+    optional={
+        "tips_per_hour": st.integers(0, 60),
+        "task_tips": st.booleans(),
+        "generated_tips": st.booleans(),
+        "quiet_hours": st.builds(
+            signal_pb2.QuietHours, start_minute=st.integers(0, 1439), end_minute=st.integers(0, 1440)
+        ),
+    },
+)
+
+
+@settings(max_examples=200, deadline=None)
+@given(said=st.lists(st.tuples(st.integers(0, 3), words), max_size=8), chance=st.randoms(use_true_random=False))
+def test_in_whatever_order_words_arrive_the_same_stands(*, said: list, chance: object) -> None:  # type: ignore[type-arg]
+    def fold(order: list) -> row_pb2.UserRow:  # type: ignore[type-arg]
+        row = row_pb2.UserRow(now_ms=MONDAY_MS + DAY_MS)
+        for offset, (hour, one) in order:
+            stamp = Stamp(time_ms=MONDAY_MS + hour * HOUR_MS, offset=offset)
+            take(row, signal_pb2.ProfileChanged(**one), stamp=stamp)
+        return row
+
+    numbered = list(enumerate(said))
+    shuffled = list(numbered)
+    chance.shuffle(shuffled)  # type: ignore[attr-defined]
+    assert fold(numbered).profile == fold(shuffled).profile
+    for name in ("tips_per_hour", "task_tips", "generated_tips", "quiet_hours"):
+        last = max(
+            ((hour, offset, one[name]) for offset, (hour, one) in numbered if name in one),
+            key=lambda it: it[:2],
+            default=None,
+        )
+        assert fold(numbered).profile.HasField(name) == (last is not None)
+        if last is not None:
+            assert getattr(fold(numbered).profile, name) == last[2]
+
+
+@pytest.mark.parametrize("kind", [decision_pb2.Decision.TASK, decision_pb2.Decision.STARTER, GENERATED])
+def test_there_is_a_consent_for_every_kind_of_tip(kind: int) -> None:
+    assert consents(row_pb2.UserRow(), kind)
