@@ -105,8 +105,9 @@ def coverage_rows(held: coverage.Coverage, *, streams: int) -> list[Row]:
             round(dr / last[coverage.IPS], 3),
             ".93 to .975",
             0.93 <= dr <= 0.975,
-            f"SNIPS {last[coverage.SNIPS]:.3f}. What looks precise and is wrong: {rejected}. Mean width of DR"
-            f" {held.width[coverage.DR][-1]:.3f}, effective sample {held.effective_n:.0f} of {held.n[-1]:,}.",
+            f"SNIPS {last[coverage.SNIPS]:.3f}. What looks precise and is wrong: {rejected}. Mean widths: DR"
+            f" {held.width[coverage.DR][-1]:.4f}, SNIPS {held.width[coverage.SNIPS][-1]:.4f}, IPS {held.width[coverage.IPS][-1]:.4f};"
+            f" effective sample {held.effective_n:.0f} of {held.n[-1]:,}.",
         ),
         Row(
             "coverage_always",
