@@ -1,7 +1,7 @@
 """States of this package as bytes, and back to equal states: the same state gives the same bytes.
 
-It knows this package's types by name and no others. Ends of line, spaces and the order of names are fixed: one line of
-JSON that says what there is, then all numbers of all arrays as little-endian doubles, in the order of the fields.
+It knows this package's types by name and no others. The format: one line of JSON that says what there is, in the order of
+the fields, then the numbers of all arrays in that order, as little-endian doubles.
 """
 
 from __future__ import annotations

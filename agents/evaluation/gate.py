@@ -1,6 +1,6 @@
 """Which policy is champion: challengers are compared with it on the same events, and take its place on proof.
 
-    watch(gate, slate) -> (gate, verdict)
+    watch(gate, event, pmfs) -> (gate, verdict)
 
 A challenger is promoted when the lower confidence sequence of (challenger - champion) passes the margin; the former
 champion comes back, by the mirrored rule, when that of (former - champion) passes it on events after the promotion. One
@@ -8,10 +8,11 @@ may look after every event. It never promotes on propensities that the draws ref
 
 What is promised, with an *era* being the time from one change of champion to the next: in each era the chance of ever
 promoting a challenger that is not better by the margin is at most `alpha`, and of wrongly rolling back at most
-`alpha_back`. Within an era `alpha` is divided by `places` (Bonferroni), and a challenger that leaves does not free its
-place: what it could have spent is spent. A change of champion begins a new era: evidence against the old champion says
-nothing about the new one, all of it starts at nothing, and the promise is made anew. So over m eras up to m alpha false
-promotions are to be expected; a smaller `alpha` is what makes a longer life safe.
+`alpha_back`; "better" means in the mean over the events since the comparison began, however tastes moved meanwhile.
+Within an era `alpha` is divided by `places` (Bonferroni), and a challenger that leaves does not free its place: what it
+could have spent is spent. A change of champion begins a new era: evidence against the old champion says nothing about the
+new one, all of it starts at nothing, and the promise is made anew. So over m eras up to m alpha false promotions are to be
+expected; a smaller `alpha` is what makes a longer life safe.
 """
 
 from __future__ import annotations
@@ -113,13 +114,13 @@ def joined(gate: Gate, policy: str) -> Gate:
     >>> gate = joined(opened("a", rule=Rule(Range(0, 1), places=1)), "b")
     >>> joined(gate, "c")
     Traceback (most recent call last):
-    ValueError: all 1 places of era 0 are taken: begin a new era, or raise `places` for it
+    ValueError: all 1 places of era 0 are taken: `renewed` begins a new one, with evidence at nothing
     """
     if policy == gate.champion or any(one.policy == policy for one in gate.comparisons):
         raise ValueError(f"{policy} is in the gate already")
     if gate.joined >= gate.rule.places:
         raise ValueError(
-            f"all {gate.rule.places} places of era {gate.era} are taken: begin a new era, or raise `places` for it"
+            f"all {gate.rule.places} places of era {gate.era} are taken: `renewed` begins a new one, with evidence at nothing"
         )
     fresh = _fresh(policy, rule=gate.rule)
     return replace(gate, joined=gate.joined + 1, comparisons=(*gate.comparisons, fresh))

@@ -72,9 +72,9 @@ def measure(bench: Bench) -> Result:
             "a policy's IPS and SNIPS estimate from its own log: greatest distance from the mean reward",
             gap,
             "reward",
-            0.0,
-            "the mean itself",
-            0.0,
+            1e-12,
+            "rounding",
+            gap / 1e-12,
             "<= 1e-12",
             gap <= 1e-12,
         ),
@@ -93,7 +93,6 @@ def measure(bench: Bench) -> Result:
 def coverage_rows(held: coverage.Coverage, *, streams: int) -> list[Row]:
     last = {name: shares[-1] for name, shares in held.inside.items()}
     dr, always = last[coverage.DR], held.left[coverage.ALWAYS]
-    beside = ", ".join(f"{name} {last[name]:.3f}" for name in (coverage.SNIPS, coverage.IPS))
     rejected = ", ".join(f"{name} {last[name]:.3f}" for name in (coverage.CLIPPED, coverage.WRONG, coverage.IN_SAMPLE))
     return [
         Row(
@@ -101,13 +100,14 @@ def coverage_rows(held: coverage.Coverage, *, streams: int) -> list[Row]:
             f"95 % interval of past-fit DR holds the truth, 2,000 events, {streams:,} streams",
             round(dr, 4),
             "of streams",
-            round(last[coverage.IN_SAMPLE], 4),
-            coverage.IN_SAMPLE,
-            round(dr / max(last[coverage.IN_SAMPLE], 1 / streams), 3),
+            round(last[coverage.IPS], 4),
+            coverage.IPS,
+            round(dr / last[coverage.IPS], 3),
             ".93 to .975",
             0.93 <= dr <= 0.975,
-            f"Beside it: {beside}. What looks precise and is wrong: {rejected}. Mean width of DR"
-            f" {held.width[coverage.DR][-1]:.3f}, effective sample {held.effective_n:.0f} of {held.n[-1]:,}.",
+            f"SNIPS {last[coverage.SNIPS]:.3f}. What looks precise and is wrong: {rejected}. Mean widths: DR"
+            f" {held.width[coverage.DR][-1]:.4f}, SNIPS {held.width[coverage.SNIPS][-1]:.4f}, IPS {held.width[coverage.IPS][-1]:.4f};"
+            f" effective sample {held.effective_n:.0f} of {held.n[-1]:,}.",
         ),
         Row(
             "coverage_always",
@@ -126,13 +126,13 @@ def coverage_rows(held: coverage.Coverage, *, streams: int) -> list[Row]:
             "wrong logged propensities found within 2,000 events",
             round(held.alarms["wrong"], 4),
             "of streams",
-            round(held.alarms["right"], 4),
-            "alarms on right ones",
-            0.0,
+            1.0,
+            "all of them",
+            round(held.alarms["wrong"], 4),
             ">= .99, and <= .001 on right ones",
             held.alarms["wrong"] >= 0.99 and held.alarms["right"] <= 0.001,
             f"Planted: the log says half uniform where it was not. Mean weight {held.mean_weight['wrong']:.3f}"
-            f" (right: {held.mean_weight['right']:.3f}).",
+            f" (right: {held.mean_weight['right']:.3f}). Alarms on right propensities: {held.alarms['right']:.4f}.",
         ),
     ]
 

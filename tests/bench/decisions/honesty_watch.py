@@ -1,4 +1,7 @@
-"""Challengers watched after every event: when the gate speaks, and when others would have. It judges nothing."""
+"""Challengers watched after every event: when the gate speaks, and when others would have. It judges nothing.
+
+`python -m tests.bench.decisions.honesty_watch` prints what other reaches and other stakes would take (minutes).
+"""
 
 from __future__ import annotations
 
@@ -8,10 +11,10 @@ from math import log
 
 import numpy as np
 
-from agents.evaluation import sequence
+from agents.evaluation import sequence, wealth
 from agents.evaluation.estimates import Z_95
 from agents.evaluation.event import Event, Floats, at, weights
-from tests.bench.decisions.logged import REWARDS, Worlds, near_truth, rounds, worth
+from tests.bench.decisions.logged import REWARDS, Worlds, near_truth, rounds, worlds, worth
 
 ALPHA = 0.05
 GATE, NAIVE, PLUG_IN = "gate", "95 % interval, looked at after every event", "plug-in empirical Bernstein"
@@ -45,6 +48,7 @@ def watched(
     lift: float,
     streams: int,
     n: int,
+    reach: float = sequence.REACH,
     say: Callable[[str], None] = lambda _: None,
 ) -> Watched:
     """The champion logs. The challenger is another policy whose true value is (1 + lift) times the champion's, exactly."""
@@ -52,7 +56,7 @@ def watched(
     better = near_truth(those, rng, noise=0.02, sharpness=30)
     worse = near_truth(those, rng, noise=0.6, sharpness=8)
     challenger = worth(those, better, worse, wanted=those.value(champion) * (1 + lift))
-    difference = sequence.empty("difference", rewards=REWARDS, shape=(streams,))
+    difference = sequence.empty("difference", rewards=REWARDS, reach=reach, shape=(streams,))
     plug_in, total, squares = PlugIn.empty(streams), np.zeros(streams), np.zeros(streams)
     first = {name: np.full(streams, np.inf) for name in (GATE, NAIVE, PLUG_IN)}
     for i, now in enumerate(rounds(those, rng, streams=streams, n=n, logging=champion), start=1):
@@ -128,3 +132,26 @@ class PlugIn:
 
     def above_zero(self) -> Floats:
         return np.asarray(self.won - self.paid - log(1 / self.alpha) > 0)
+
+
+def main() -> None:
+    """Events until a quarter, half and 80 % of 200 streams find +10 %, all on the same events."""
+    chosen = wealth.STAKES
+    shares = {
+        "6 stakes": 0.8 * 3.0 ** -np.arange(6.0),
+        "12 stakes": 0.9 * 2.0 ** -np.arange(12.0),
+        "24 stakes": 0.9 * 1.4 ** -np.arange(24.0),
+    }
+    tries = [(f"reach {reach:g}", reach, chosen) for reach in (0.0, 1.0, 3.0, 6.0, 12.0)]
+    tries += [(name, sequence.REACH, one / (1 - one)) for name, one in shares.items()]
+    for name, reach, stakes in tries:
+        wealth.STAKES = stakes
+        found = watched(
+            worlds(np.random.default_rng(2)), np.random.default_rng(3), lift=0.1, streams=200, n=6000, reach=reach
+        )
+        print(name, [found.events(GATE, share) for share in (0.25, 0.5, 0.8)], flush=True)
+    wealth.STAKES = chosen
+
+
+if __name__ == "__main__":
+    main()
