@@ -93,21 +93,20 @@ def expect(
 def draw(scores: Floats, spread: Floats, raw: Words, draws: int, width: float) -> Ints:
     """Scores of posterior draws on the grid: (draws, K). Every second draw mirrors the one before it.
 
-    raw: one 64-bit word for each of draws / 2 x (d + q) near-normals, the sum of four 16-bit uniforms: a score adds up d + q
-    of them, so it is nearer to normal than they are. width: by how much the draws are spread.
+    raw: 64-bit words, half a one for each of draws / 2 x (d + q) near-normals: the sum of four bytes. A score adds up d + q of
+    them, so it is nearer to normal than they are. width: by how much the draws are spread.
     """
     k, m = spread.shape
     pairs = draws // 2
-    # Of four uniforms within [0, 65535] the sum has this mean and this deviation.
-    middle, unit = 131070.0, width / np.sqrt(4.0 * (65536.0 * 65536.0 - 1.0) / 12.0)
+    # The sum of four whole numbers within [0, 255] has this mean and this deviation.
+    middle, unit = 510.0, width / np.sqrt(4.0 * (256.0 * 256.0 - 1.0) / 12.0)
     z = np.empty((m, pairs))
-    at = 0
     for i in range(m):
         for p in range(pairs):
-            word = raw[at]
-            total = (word & 0xFFFF) + ((word >> 16) & 0xFFFF) + ((word >> 32) & 0xFFFF) + (word >> 48)
+            at = i * pairs + p
+            half = (raw[at >> 1] >> (32 * (at & 1))) & 0xFFFFFFFF
+            total = (half & 0xFF) + ((half >> 8) & 0xFF) + ((half >> 16) & 0xFF) + (half >> 24)
             z[i, p] = (np.float64(np.int64(total)) - middle) * unit
-            at += 1
     found = np.empty((draws, k), dtype=np.int64)
     off = np.empty(pairs)
     for a in range(k):
@@ -121,6 +120,15 @@ def draw(scores: Floats, spread: Floats, raw: Words, draws: int, width: float) -
             found[2 * p, a] = np.int64(np.rint((scores[a] + off[p]) * GRID))
             found[2 * p + 1, a] = np.int64(np.rint((scores[a] - off[p]) * GRID))
     return found
+
+
+def words_for(spread: tuple[int, ...], *, draws: int) -> int:
+    """How many raw words `draw` takes.
+
+    >>> words_for((20, 50), draws=64)
+    800
+    """
+    return (draws // 2 * spread[1] + 1) // 2
 
 
 @compiled("i8[::1](i8[:, ::1])")

@@ -394,7 +394,7 @@ def test_a_memory_learns_what_rows_and_partitions_learn() -> None:
 
 def test_near_normals_have_mean_0_and_variance_1() -> None:
     n = 100_000
-    raw = words(key=3, n=n // 2)
+    raw = words(key=3, n=n // 4)
     z = kernel.draw(np.zeros(1), np.ones((1, 1)), raw, n, 1.0)[:, 0] / kernel.GRID
     assert abs(z.mean()) < 1e-9  # each has its mirror image
     assert abs(z.var() - 1) < 4 * (2 / n) ** 0.5
