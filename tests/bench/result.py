@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from deploy.stack.running import RunningStack
 from tests.bench.running import running_stack
@@ -91,6 +91,8 @@ class Bench:
     """A tenth of the work, to see that it runs: its numbers are not written."""
     say: Callable[[str], None] = print
     """Tells whoever waits how far it is."""
+    track: Callable[[Iterable[Any], str, int], Iterable[Any]] = lambda steps, what, total: steps  # noqa: E731
+    """Passes steps on and shows how many of the total are done."""
 
     @contextmanager
     def stack(self, *, workers: int = 1, servers_only: bool = False) -> Iterator[RunningStack]:
