@@ -91,7 +91,7 @@ class Bench:
     """A tenth of the work, to see that it runs: its numbers are not written."""
     say: Callable[[str], None] = print
     """Tells whoever waits how far it is."""
-    track: Callable[[Iterable[Any], str, int], Iterable[Any]] = lambda steps, what, total: steps  # noqa: E731
+    track: Callable[[Iterable[Any], str, int], Iterable[Any]] = lambda steps, what, total: steps
     """Passes steps on and shows how many of the total are done."""
 
     @contextmanager
