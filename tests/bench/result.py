@@ -101,6 +101,15 @@ class Bench:
             yield stack
 
 
+def slug(name: str) -> str:
+    """A name as part of an id.
+
+    >>> slug("VW greedy, rate 0.5")
+    'vw-greedy-rate-0-5'
+    """
+    return "-".join("".join(one if one.isalnum() else " " for one in name.lower()).split())
+
+
 def _rounded(value: float) -> float:
     """Three significant digits, all of those before the point.
 

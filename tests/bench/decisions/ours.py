@@ -68,7 +68,17 @@ def in_blocks(x: Ints) -> Ints:
 OURS: Mapping[str, Make] = {
     "random": lambda setting: Uniform(),
 }
-"""By name, for settings whose actions are known by their place alone (supervised sets)."""
+"""By name, for supervised sets, whose actions are known by their place alone."""
 
 DEFAULT = "random"
-"""The one that is declared for this setting before the run, and held against the goals."""
+"""Of those, the one that is declared for them before the run, and held against the goals."""
+
+LOGGED: Mapping[str, Make] = {
+    "random": lambda setting: Uniform(),
+}
+"""For the Open Bandit logs, whose rows are told apart by their features; the first is held against the goal."""
+
+SPEED: Mapping[str, Make] = {
+    "random": lambda setting: Uniform(),
+}
+"""For the race, d up to 128; the first is held against the goal."""

@@ -6,11 +6,10 @@ shuffle. It never lets a learner see a label.
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import Executor, as_completed
 from dataclasses import dataclass
 
 import numpy as np
@@ -19,7 +18,8 @@ from agents.policies.learner import Floats, Learner
 from tests.bench.decisions.datasets import ROUNDS_MAX, SETS, UNIT, Classes, load
 from tests.bench.decisions.learners import LEARNERS, TUNED, VW_FIXED, VW_GRID, VW_SQUARES
 from tests.bench.decisions.ours import DEFAULT, OURS, Setting
-from tests.bench.result import Bench, Plot, Result, Row
+from tests.bench.decisions.processes import processes
+from tests.bench.result import Bench, Plot, Result, Row, slug
 
 START_MS = 1_790_000_000_000
 ROUND_MS = 1_000
@@ -34,19 +34,19 @@ class Scope:
     sets: tuple[str, ...]
     rounds_max: int
     shuffles: int
-    shuffles_slow: int
-    """Of what is played often (the grid) or is slow (mabwiser, river): the first so many of the same shuffles."""
+    shuffles_few: int
+    """For all but the default and the fixed VW: the first so many of the same shuffles."""
     tuning_rounds_max: int
     tuning_seed: int = 1_000
     """A shuffle that no result comes from."""
 
 
-FULL = Scope(tuple(SETS), ROUNDS_MAX, shuffles=10, shuffles_slow=4, tuning_rounds_max=400)
+FULL = Scope(tuple(SETS), ROUNDS_MAX, shuffles=10, shuffles_few=3, tuning_rounds_max=400)
 QUICK = Scope(
     ("iris", "wine", "breast_cancer", "phishing", "segments", "circles", "led"),
     rounds_max=250,
     shuffles=2,
-    shuffles_slow=1,
+    shuffles_few=1,
     tuning_rounds_max=60,
 )
 
@@ -88,22 +88,17 @@ def _run(job: Job) -> tuple[Job, Floats]:
     setting = Setting(actions=classes.right.shape[1], d=classes.contexts.shape[1] + 1, seed=job.seed)
     learner = LEARNERS[job.learner](setting)
     rewards = play(learner, classes, seed=job.seed, rounds_max=job.rounds_max)
-    if hasattr(learner, "close"):
-        learner.close()
     means = rewards.cumsum() / np.arange(1, len(rewards) + 1)
     return job, means[np.ceil(np.arange(1, POINTS + 1) * len(rewards) / POINTS).astype(np.int64) - 1]
 
 
-def run(jobs: Sequence[Job], bench: Bench, what: str) -> Curves:
-    """Plays all, as many at once as there are cores, each on one thread."""
-    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"):
-        os.environ[name] = "1"  # Read by a process when it starts: the ones started here.
+def run(pool: Executor, jobs: Sequence[Job], bench: Bench, what: str) -> Curves:
+    """Plays all."""
     curves: dict[tuple[str, str], dict[int, Floats]] = defaultdict(dict)
-    with ProcessPoolExecutor(os.cpu_count(), mp_context=multiprocessing.get_context("spawn")) as pool:
-        futures = [pool.submit(_run, job) for job in jobs]
-        for future in bench.track(as_completed(futures), what, len(futures)):
-            job, curve = future.result()
-            curves[job.learner, job.set_name][job.seed] = curve
+    futures = [pool.submit(_run, job) for job in jobs]
+    for future in bench.track(as_completed(futures), what, len(futures)):
+        job, curve = future.result()
+        curves[job.learner, job.set_name][job.seed] = curve
     return curves
 
 
@@ -115,21 +110,24 @@ def measure(bench: Bench) -> Result:
         return [Job(who, one, seed, rounds_max) for seed in seeds for one in scope.sets for who in learners]
 
     variants = [name for names in TUNED.values() for name in names]
-    tuning = run(jobs(variants, [scope.tuning_seed], scope.tuning_rounds_max), bench, "tuning")
-    tuned = {
-        library: max(names, key=lambda name: mean_of(tuning, name, scope.sets, [scope.tuning_seed]))
-        for library, names in TUNED.items()
-    }
-    slow = [tuned["mabwiser"], tuned["river"], *VW_SQUARES, *VW_GRID]
-    quick = [*OURS, *VW_FIXED, tuned["textbook"]]
-    curves = run(
-        [
-            *jobs(slow, range(scope.shuffles_slow), scope.rounds_max),
-            *jobs(quick, range(scope.shuffles), scope.rounds_max),
-        ],
-        bench,
-        "sets",
-    )
+    # As many at once as there are cores.
+    with processes(os.cpu_count() or 1) as pool:
+        tuning = run(pool, jobs(variants, [scope.tuning_seed], scope.tuning_rounds_max), bench, "tuning")
+        tuned = {
+            library: max(names, key=lambda name: mean_of(tuning, name, scope.sets, [scope.tuning_seed]))
+            for library, names in TUNED.items()
+        }
+        bench.say(f"tuned: {', '.join(tuned.values())}")
+        few = [name for name in (*OURS, *tuned.values(), *VW_SQUARES, *VW_GRID) if name != DEFAULT]
+        curves = run(
+            pool,
+            [
+                *jobs(few, range(scope.shuffles_few), scope.rounds_max),
+                *jobs([DEFAULT, *VW_FIXED], range(scope.shuffles), scope.rounds_max),
+            ],
+            bench,
+            "sets",
+        )
     return result(curves, scope, tuned)
 
 
@@ -173,7 +171,7 @@ def difference(ours: Floats, theirs: Floats) -> Difference:
 
 def result(curves: Curves, scope: Scope, tuned: Mapping[str, str]) -> Result:
     """The table and its plots."""
-    all_seeds, few = range(scope.shuffles), range(scope.shuffles_slow)
+    all_seeds, few = range(scope.shuffles), range(scope.shuffles_few)
     sets = scope.sets
     best_fixed = max(VW_FIXED, key=lambda name: mean_of(curves, name, sets, all_seeds))
     hindsight = {one: max(VW_GRID, key=lambda name: mean_of(curves, name, [one], few)) for one in sets}
@@ -194,15 +192,15 @@ def result(curves: Curves, scope: Scope, tuned: Mapping[str, str]) -> Result:
         bool(at_least.mean() >= 0.85),
     )
     peers = [
-        *((name, all_seeds) for name in [*VW_FIXED, tuned["textbook"]] if name != best_fixed),
-        *((name, few) for name in [*VW_SQUARES, tuned["mabwiser"], tuned["river"]]),
+        *((name, all_seeds) for name in VW_FIXED if name != best_fixed),
+        *((name, few) for name in (*VW_SQUARES, *tuned.values())),
     ]
     rows = [
         best,
         share,
-        *(_row(curves, DEFAULT, name, sets, seeds, f"supervised-peer-{_slug(name)}") for name, seeds in peers),
+        *(_row(curves, DEFAULT, name, sets, seeds, f"supervised-peer-{slug(name)}") for name, seeds in peers),
         *(
-            _row(curves, name, best_fixed, sets, all_seeds, f"supervised-ours-{_slug(name)}")
+            _row(curves, name, best_fixed, sets, few, f"supervised-ours-{slug(name)}")
             for name in OURS
             if name != DEFAULT
         ),
@@ -265,10 +263,6 @@ def _row(
         None if more_by is None else found.mean >= more_by,
         note,
     )
-
-
-def _slug(name: str) -> str:
-    return "-".join("".join(one if one.isalnum() else " " for one in name.lower()).split())
 
 
 def _note(scope: Scope) -> str:
