@@ -9,7 +9,7 @@ Each starts what it needs in a temporary folder and ends it. A new benchmark is 
 
 from __future__ import annotations
 
-from tests.bench import command, edge, freshness, pipeline, recovery, refolding, scale_out, size, throughput
+from tests.bench import bench_command, edge, freshness, pipeline, recovery, refolding, scale_out, size, throughput
 
 BENCHES = {
     "freshness": ("Freshness: from a signal to its tip", freshness.measure),
@@ -30,4 +30,4 @@ program: {machine}.
 
 
 if __name__ == "__main__":
-    command.run(BENCHES, prog="make bench", description=__doc__, name="performance", head=HEAD)
+    bench_command.run(BENCHES, prog="make bench", description=__doc__, name="performance", head=HEAD)

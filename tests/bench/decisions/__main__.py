@@ -9,7 +9,7 @@ It starts no servers. A new benchmark is one file here and one line in BENCHES.
 
 from __future__ import annotations
 
-from tests.bench import command
+from tests.bench import bench_command
 from tests.bench.decisions import open_bandit, speed, supervised
 
 BENCHES = {
@@ -26,4 +26,4 @@ but for the times, which are those of {machine}.
 
 
 if __name__ == "__main__":
-    command.run(BENCHES, prog="make bench-decisions", description=__doc__, name="decisions", head=HEAD)
+    bench_command.run(BENCHES, prog="make bench-decisions", description=__doc__, name="decisions", head=HEAD)

@@ -158,8 +158,8 @@ class Difference:
 def difference(ours: Floats, theirs: Floats) -> Difference:
     """Both (sets, shuffles).
 
-    >>> difference(np.array([[1.0, 1.0], [0.0, 0.5]]), np.array([[0.0, 0.0], [0.0, 0.0]]))
-    Difference(mean=0.625, se_shuffles=0.125, se_sets=0.375)
+    >>> str(difference(np.array([[1.0, 1.0], [0.0, 0.5]]), np.array([[0.0, 0.0], [0.0, 0.0]])))
+    '+0.625 ± 0.125 over shuffles, ± 0.375 over sets'
     """
     each = ours - theirs
 

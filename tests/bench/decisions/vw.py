@@ -50,7 +50,7 @@ class Vw:
     """One workspace. The cost of a reward r is 1 - r: 0 for the right class, 1 for a wrong one.
 
     What a decision had parsed is kept for its reward, if that is the next thing to come: half of the time, and the
-    same learned to the bit (test_peers.py).
+    same learned to the bit (test_decision_peers.py).
     """
 
     def __init__(self, options: str, *, seed: int, lines: Callable[[Ints], Lines] = compact) -> None:
