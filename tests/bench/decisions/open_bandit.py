@@ -30,7 +30,7 @@ def measure(bench: Bench) -> Result:
     """Six estimates whose truth is known, then six policies learned from half a log."""
     file = logs.wheel()
     rows: list[Row] = []
-    learners: dict[str, Make] = {**LOGGED, VW_NAME: lambda setting: Vw("--epsilon 0", setting.seed, lines=dense)}
+    learners: dict[str, Make] = {**LOGGED, VW_NAME: lambda setting: Vw("--epsilon 0", seed=setting.seed, lines=dense)}
     gains: dict[tuple[str, str], list[Gain]] = {}
     for campaign in CAMPAIGNS[1:2] if bench.quick else CAMPAIGNS:
         both = {policy: logs.read(file, campaign=campaign, policy=policy) for policy in POLICIES}

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from agents.policies.learner import Floats, Learner
-from tests.bench.decisions.datasets import ROUNDS_MAX, SETS, UNIT, Classes, load
+from tests.bench.decisions.datasets import GENERATED_ROUNDS, ROUNDS_MAX, SETS, UNIT, Classes, load
 from tests.bench.decisions.learners import LEARNERS, TUNED, VW_FIXED, VW_GRID, VW_SQUARES
 from tests.bench.decisions.ours import DEFAULT, OURS, Setting
 from tests.bench.decisions.processes import processes
@@ -270,10 +270,10 @@ def _note(scope: Scope) -> str:
     shipped = [one for one in scope.sets if not SETS[one].generated]
     return (
         f"Shipped with scikit-learn and river: {', '.join(shipped)}; generated under fixed seeds: {', '.join(generated)} "
-        f"(2,000 rounds each). Up to {scope.rounds_max:,} rounds a set. Features: less the set's mean, over three of its "
+        f"({GENERATED_ROUNDS:,} rounds each). Up to {scope.rounds_max:,} rounds a set. Features: less the set's mean, over three of its "
         "spreads, clipped at 1, in whole 1/64, the same for all. VW: cb_explore_adf, mtr, cost 0 or 1, context x action, "
         "its probabilities drawn from; the best fixed one is chosen on the shuffles of the result, which favours it, and so "
-        "is the best in hindsight. mabwiser, river and the textbook's LinUCB are tuned by their mean over all sets on a "
+        f"is the best in hindsight, among {len(VW_GRID)} (explorers and learning rates). mabwiser, river and the textbook's LinUCB are tuned by their mean over all sets on a "
         f"shuffle of their own (up to {scope.tuning_rounds_max} rounds). Standard errors are of paired differences: over "
         "shuffles for these very sets, over sets for sets like these."
     )
