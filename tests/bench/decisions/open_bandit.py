@@ -41,7 +41,9 @@ def measure(bench: Bench) -> Result:
                 bench.say(f"{campaign}, log of {NAMED[policy]}: {name}: {gain.said()}")
                 gains.setdefault((name, policy), []).append(gain)
                 if name != VW_NAME:
-                    rows.append(_gain_row(f"open-bandit-learned-{campaign}-{policy}", campaign, policy, name, gain))
+                    rows.append(
+                        _gain_row(f"open-bandit-learned-{slug(name)}-{campaign}-{policy}", campaign, policy, name, gain)
+                    )
     for (name, policy), found in gains.items():
         goal = name == next(iter(LOGGED))
         rows.append(
