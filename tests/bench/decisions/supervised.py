@@ -25,7 +25,7 @@ from tests.bench.result import Bench, Result
 START_MS = 1_790_000_000_000
 ROUND_MS = 1_000
 
-FULL = Scope(tuple(SETS), ROUNDS_MAX, shuffles=10, shuffles_few=3, tuning_rounds_max=400)
+FULL = Scope(tuple(SETS), ROUNDS_MAX, shuffles=10, shuffles_few=4, tuning_rounds_max=400)
 QUICK = Scope(
     ("iris", "wine", "breast_cancer", "phishing", "segments", "circles", "led"),
     rounds_max=250,

@@ -9,7 +9,7 @@ from tests.bench.decisions.supervised_table import POINTS, Curves, Scope, result
 from tests.bench.result import Row
 
 SETS = ("iris", "wine", "moons", "led")
-SCOPE = Scope(SETS, rounds_max=10, shuffles=2, shuffles_few=1, tuning_rounds_max=5)
+SCOPE = Scope(SETS, rounds_max=10, shuffles=2, shuffles_few=2, tuning_rounds_max=5)
 TUNED = {"textbook": "textbook LinUCB 0.3"}
 FIXED, GRID = next(iter(VW_FIXED)), next(iter(VW_GRID))
 
@@ -40,12 +40,14 @@ def test_the_default_is_held_against_the_best_fixed_one_over_all_shuffles() -> N
 
 
 def test_hindsight_takes_another_configuration_for_each_set_and_counts_sets_at_or_above_it() -> None:
-    rows = rows_of(0.65, {"led": (GRID, 0.7), "iris": (GRID, 0.65)})
+    rows = rows_of(0.65, {"led": (GRID, 0.7), "iris": (GRID, 0.66), "moons": (GRID, 0.661)})
     assert rows["supervised-set-led"].peer_name == GRID
     assert rows["supervised-set-led"].peer == 0.7
     assert rows["supervised-set-wine"].peer == 0.5
     share = rows["supervised-hindsight-share"]
-    assert (share.value, share.met) == (0.75, False)
+    assert (share.value, share.met) == (0.5, False)
+    # Led by .04 ± .01; moons by .001 ± .01 only.
+    assert share.what.endswith("below by more than two standard errors on 1")
     assert rows_of(0.65, {})["supervised-hindsight-share"].met is True
 
 
