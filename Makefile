@@ -3,6 +3,7 @@
 #   make setup   the environment only          make check   linters, types, contracts: what CI runs first
 #   make up      everything, started locally   make test    the whole test suite
 #   make bench   the benchmarks                make fmt     formats what the formatter owns
+#   make bench-decisions   the policies beside the field's best, on public sets, logs and simulations
 #   make faults  kills, bad networks, full disks, and an oracle that looks for what was lost (under half an hour)
 #   make proto   generated code from proto/    make proto-release   what is released from now on
 #
@@ -34,10 +35,10 @@ $(eval $(call from_pip,PIP_FIND_LINKS,UV_FIND_LINKS))
 RUN := .venv/bin
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help setup up check test bench faults proto proto-check proto-release fmt
+.PHONY: help setup up check test bench bench-decisions faults proto proto-check proto-release fmt
 
 help:
-	@sed -n '3,9s/^# \{0,1\}//p' Makefile
+	@sed -n '3,10s/^# \{0,1\}//p' Makefile
 
 setup: .venv/.compiled
 
@@ -82,6 +83,9 @@ proto-release: setup
 
 bench: setup
 	$(RUN)/python -m tests.bench $(ARGS)
+
+bench-decisions: setup
+	$(RUN)/python -m tests.bench.decisions $(ARGS)
 
 faults: setup
 	$(RUN)/python -m tests.faults $(ARGS)

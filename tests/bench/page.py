@@ -1,4 +1,4 @@
-"""Writes what was measured to docs/performance.json, and shows it in docs/performance.md and docs/plots.
+"""Writes what was measured to a JSON file in docs, and shows it on the page beside it and in docs/plots.
 
 The page is made from the JSON alone: a benchmark that was not run this time keeps its rows, with their date and commit.
 """
@@ -11,7 +11,7 @@ import os
 import platform
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,17 +20,24 @@ from tests.bench.result import Plot, Result
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
 SEED = 0
-HEAD = """# Performance
-
-Written by `make bench`; every number came from one run of it, whose date and commit stand beside it. Read the ratios:
-both sides ran in the same run, in turns where time matters. The times alone say as much about the machine as about the
-program: {machine}.
-"""
 
 
-def write(results: Mapping[str, Result], titles: Mapping[str, str], *, docs: Path = DOCS) -> None:
+@dataclass(frozen=True, slots=True)
+class Page:
+    """One page of docs, with the JSON file that it is made from."""
+
+    name: str
+    """Of both files, without their endings."""
+    head: str
+    """Its title and first words; {machine} stands for the one measured on."""
+    titles: Mapping[str, str]
+    """Of its benchmarks by name, in the order of the page."""
+
+
+def write(results: Mapping[str, Result], page: Page, *, docs: Path = DOCS) -> None:
     """Put these benchmarks' rows in the place of their older ones, and draw their plots."""
-    file = docs / "performance.json"
+    file = docs / f"{page.name}.json"
+    titles = page.titles
     known: list[dict[str, Any]] = json.loads(file.read_text()) if file.exists() else []
     kept = [row for row in known if row.get("bench") in titles and row["bench"] not in results]
     head = {
@@ -46,13 +53,13 @@ def write(results: Mapping[str, Result], titles: Mapping[str, str], *, docs: Pat
     for result in results.values():
         for plot in result.plots:
             draw(plot, docs / "plots")
-    (docs / "performance.md").write_text(page(rows, titles, plots=docs / "plots"))
+    (docs / f"{page.name}.md").write_text(text(rows, page, plots=docs / "plots"))
 
 
-def page(rows: Sequence[Mapping[str, Any]], titles: Mapping[str, str], *, plots: Path) -> str:
+def text(rows: Sequence[Mapping[str, Any]], page: Page, *, plots: Path) -> str:
     """The page in Markdown. A plot belongs to the benchmark that its name begins with."""
-    lines = [HEAD.format(machine=rows[-1]["machine"] if rows else "none yet")]
-    for name, title in titles.items():
+    lines = [page.head.format(machine=rows[-1]["machine"] if rows else "none yet")]
+    for name, title in page.titles.items():
         mine = [row for row in rows if row["bench"] == name]
         if not mine:
             continue

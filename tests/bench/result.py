@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 from deploy.stack.running import RunningStack
 from tests.bench.running import running_stack
@@ -91,12 +91,23 @@ class Bench:
     """A tenth of the work, to see that it runs: its numbers are not written."""
     say: Callable[[str], None] = print
     """Tells whoever waits how far it is."""
+    track: Callable[[Iterable[Any], str, int], Iterable[Any]] = lambda steps, what, total: steps
+    """Passes steps on and shows how many of the total are done."""
 
     @contextmanager
     def stack(self, *, workers: int = 1, servers_only: bool = False) -> Iterator[RunningStack]:
         """A fresh stack of its own, ended with the block."""
         with running_stack(self.scratch / "stack", workers=workers, servers_only=servers_only) as stack:
             yield stack
+
+
+def slug(name: str) -> str:
+    """A name as part of an id.
+
+    >>> slug("VW greedy, rate 0.5")
+    'vw-greedy-rate-0-5'
+    """
+    return "-".join("".join(one if one.isalnum() else " " for one in name.lower()).split())
 
 
 def _rounded(value: float) -> float:
