@@ -7,7 +7,7 @@ import numpy as np
 from agents import candidates, eligibility, features, outcomes, why
 from agents.candidates import Proposal
 from agents.in_force import InForce
-from agents.policies.expected import on_grid
+from agents.policies.expected import predicted
 from oo.v1 import decision_pb2, journal_pb2, row_pb2
 from tables import ids, sums
 from tables.zones import TZDATA_VERSION
@@ -85,10 +85,9 @@ def decide(
         pending.candidate_id = picked.id
     if picked is not candidates.NOTHING:
         pending.x.extend(x_chosen)
-        pending.known = choice.known
         if choice.shared:
-            pending.shared_prediction = on_grid(choice.shared[choice.chosen])
-            pending.own_prediction = on_grid(choice.own[choice.chosen])
+            told = predicted(choice, choice.chosen)
+            pending.shared_prediction, pending.own_prediction, pending.known = told.shared, told.own, told.known
     outcomes.drop_oldest(row)
     row.current_candidate = picked.id
     row.current_valid_until_ms = decision.valid_until_ms

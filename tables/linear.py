@@ -45,15 +45,15 @@ def forward(lower: Floats, b: Floats) -> None:
             b[i, k] /= root
 
 
-@compiled("f8[:, ::1](i8[::1], i8, f8)")
-def unpacked(triangle: Ints, d: int, scale: float) -> Floats:
-    """A symmetric matrix (d, d) from its upper triangle by rows, times `scale`."""
-    full = np.empty((d, d))
+@compiled("f8[:, ::1](i8[::1], i8, i8, f8)")
+def unpacked(triangle: Ints, rows: int, d: int, scale: float) -> Floats:
+    """The first rows of a symmetric matrix (d, d) from its upper triangle by rows, times `scale`: (rows, d)."""
+    full = np.empty((rows, d))
     at = 0
-    for i in range(d):
+    for i in range(rows):
         for j in range(i, d):
-            value = triangle[at] * scale
-            full[i, j] = value
-            full[j, i] = value
+            full[i, j] = triangle[at] * scale
             at += 1
+        for j in range(i):
+            full[i, j] = full[j, i]
     return full

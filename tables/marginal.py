@@ -70,7 +70,7 @@ def _contribution(
     found: Ints,
 ) -> None:
     d, q = moment.shape[0], precision.shape[0]
-    full = unpacked(gram, d, scale)
+    full = unpacked(gram, d, d, scale)
     lower = precision + full[:q, :q]
     cholesky(lower)
     # One more column: the right side of θ.

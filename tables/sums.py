@@ -222,7 +222,18 @@ def _accumulate(gram: Ints, moment: Ints, x: Ints, reward: int, w: int, steps: i
     at, d = 0, x.shape[0]
     for i in range(d):
         f = w * x[i]
-        for j in range(i, d):
-            gram[at] += sign * ((f * x[j] + half) >> steps)
-            at += 1
-        moment[i] += sign * ((f * reward + half) >> steps)
+        if f == 0:
+            at += d - i
+            continue
+        if steps == 0:
+            # Whole numbers of 32 bits, of which a processor multiplies several at once.
+            f *= sign
+            for j in range(i, d):
+                gram[at] += np.int64(np.int32(f) * np.int32(x[j]))
+                at += 1
+            moment[i] += f * reward
+        else:
+            for j in range(i, d):
+                gram[at] += sign * ((f * x[j] + half) >> steps)
+                at += 1
+            moment[i] += sign * ((f * reward + half) >> steps)

@@ -6,38 +6,41 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-import numpy as np
-
 from agents.policies import kernel
 from agents.policies.belief import Belief
 from agents.policies.choice import Choice, drawn, floored
 from tables.linear import Floats, Ints
-from tables.sums import KNOWN_FROM, PREDICTED_UNIT, UNIT, Taught, scale_at, weight
+from tables.sums import KNOWN_FROM, PREDICTED_UNIT, UNIT, Predicted, Taught, scale_at, weight
 
 
 @dataclass(frozen=True, slots=True)
 class Expected:
     """The joint posterior of a slate's scores."""
 
-    scores: Floats
-    """Less what an interruption costs; 0 for saying nothing: (K,)."""
-    spread: Floats
-    """Factor of their covariance: (K, d + q)."""
-    shared: Floats
-    own: Floats
+    scored: Floats
+    """In rows, as agents.policies.kernel.scored gives them: (3, K)."""
+    covariance: Floats
+    """Of the scores; its lower triangle: (K, K)."""
     known: int
+
+    @property
+    def scores(self) -> Floats:
+        """Less what an interruption costs, on the grid; 0 for saying nothing: (K,)."""
+        row: Floats = self.scored[0]
+        return row
 
     def choice(self, shares: Sequence[int], *, floor_permille: int, word: int, draws_won: Sequence[int] = ()) -> Choice:
         """Draws by these shares with a floor under them, and keeps what was expected beside."""
         numerators, denominator = floored(shares, floor_permille=floor_permille)
+        scores, shared, own = self.scored.tolist()
         return Choice(
             chosen=drawn(numerators, denominator, word=word),
             numerators=numerators,
             denominator=denominator,
             draws_won=draws_won,
-            scores=(np.rint(self.scores * kernel.GRID) / kernel.GRID).tolist(),
-            shared=self.shared.tolist(),
-            own=(self.shared + self.own).tolist(),
+            scores=scores,
+            shared=shared,
+            own=own,
             known=self.known,
         )
 
@@ -54,7 +57,7 @@ def expected(
     landmark, w = weight(now_ms, half_life_ms=belief.half_life_ms)
     known = bisect_right(KNOWN_FROM, taught.n // (w << min(max(landmark - taught.landmark, 0), 62)))
     opened = belief.gate[known] if gate is None else gate
-    shared, own, spread = kernel.expect(
+    shared, own, covariance = kernel.expect(
         x,
         taught.gram,
         taught.moment,
@@ -65,16 +68,16 @@ def expected(
         belief.epoch.noise,
         opened,
     )
-    scores = shared + opened * own - belief.config.interruption_cost / UNIT
-    if silent is not None:
-        scores[silent] = 0.0
-    return Expected(scores, spread, shared, own, known)
+    cost = belief.config.interruption_cost / UNIT
+    scored = kernel.scored(shared, own, opened, cost, -1 if silent is None else silent)
+    return Expected(scored, covariance, known)
 
 
-def on_grid(value: float) -> int:
-    """A predicted reward in units of 1/1024.
+def predicted(choice: Choice, index: int) -> Predicted:
+    """What was expected of one candidate, as rows keep it.
 
-    >>> on_grid(0.5), on_grid(-1.0)
-    (512, -1024)
+    >>> predicted(Choice(0, [1], 1, shared=[0.5], own=[-1.0], known=2), 0)
+    Predicted(shared=512, own=-1024, known=2)
     """
-    return round(value * PREDICTED_UNIT)
+    shared, own = choice.shared[index], choice.own[index]
+    return Predicted(round(shared * PREDICTED_UNIT), round(own * PREDICTED_UNIT), choice.known)

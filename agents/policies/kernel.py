@@ -19,6 +19,8 @@ GRID = float(1 << 20)
 """Scores are rounded to whole multiples of 2^-20 before they are compared."""
 
 _ONE = 1.0 / UNIT
+_THIN = 1e-12
+"""Of the greatest variance: what is less counts as none."""
 
 
 @compiled(
@@ -38,30 +40,29 @@ def expect(
     """The joint posterior of K scores xᵀβ + gate · bᵀθ, where b is the first q entries of x.
 
     x: (K, d) in units of 1/64; gram, moment: the person's sums, entries worth `scale`; mean, factor: of β, with the lower
-    factor of its covariance; precision: σ²Σ⁻¹, (q, q); noise: σ². Returns the mean for everybody (K,), what the person's own part
-    adds to it at a gate of 1 (K,), and the factor of the scores' covariance (K, d + q), whose rows are independent of each other:
-    another candidate on the slate changes none.
+    factor of its covariance; precision: σ²Σ⁻¹, (q, q); noise: σ². Returns the mean for everybody (K,), what the person's own
+    part adds to it at a gate of 1 (K,), and the covariance of the scores (K, K), its lower triangle.
     """
     k, d = x.shape
     q = precision.shape[0]
     shared, own = np.zeros(k), np.zeros(k)
-    spread = np.zeros((k, d + q))
+    # Padded with noughts to a multiple of four: sums below are made in four lanes.
+    m = (d + q + 3) // 4 * 4
+    spread = np.zeros((k, m))
     real = np.empty((k, d))
     for a in range(k):
         for i in range(d):
             real[a, i] = x[a, i] * _ONE
             shared[a] += real[a, i] * mean[i]
     if q > 0:
-        full = unpacked(gram, d, scale)
-        lower = precision + full[:q, :q]
+        h = unpacked(gram, q, d, scale)
+        lower = precision + h[:, :q]
         cholesky(lower)
-        h = np.empty((q, d))
         v = np.empty((q, 1))
         for i in range(q):
             value = moment[i] * scale
             for j in range(d):
-                h[i, j] = full[i, j]
-                value -= full[i, j] * mean[j]
+                value -= h[i, j] * mean[j]
             v[i, 0] = value
         forward(lower, h)
         forward(lower, v)
@@ -80,55 +81,87 @@ def expect(
                 if f != 0.0:
                     for j in range(d):
                         real[a, j] -= f * h[i, j]
-    for a in range(k):
-        for i in range(d):
-            f = real[a, i]
-            if f != 0.0:
+    # Two rows of the factor at a time, each read once: half the reads and writes of what they are added to.
+    for i in range(0, d - 1, 2):
+        for a in range(k):
+            f, g = real[a, i], real[a, i + 1]
+            if f != 0.0 or g != 0.0:
                 for j in range(i + 1):
-                    spread[a, j] += f * factor[i, j]
-    return shared, own, spread
+                    spread[a, j] = (spread[a, j] + f * factor[i, j]) + g * factor[i + 1, j]
+                spread[a, i + 1] += g * factor[i + 1, i + 1]
+    if d % 2:
+        for a in range(k):
+            for j in range(d):
+                spread[a, j] += real[a, d - 1] * factor[d - 1, j]
+    covariance = np.zeros((k, k))
+    for a in range(k):
+        for b in range(a + 1):
+            s0 = s1 = s2 = s3 = 0.0
+            for i in range(0, m, 4):
+                s0 += spread[a, i] * spread[b, i]
+                s1 += spread[a, i + 1] * spread[b, i + 1]
+                s2 += spread[a, i + 2] * spread[b, i + 2]
+                s3 += spread[a, i + 3] * spread[b, i + 3]
+            covariance[a, b] = (s0 + s1) + (s2 + s3)
+    return shared, own, covariance
 
 
 @compiled("i8[:, ::1](f8[::1], f8[:, ::1], u8[::1], i8, f8)")
-def draw(scores: Floats, spread: Floats, raw: Words, draws: int, width: float) -> Ints:
+def draw(scores: Floats, covariance: Floats, raw: Words, draws: int, width: float) -> Ints:
     """Scores of posterior draws on the grid: (draws, K). Every second draw mirrors the one before it.
 
-    raw: 64-bit words, half a one for each of draws / 2 x (d + q) near-normals: the sum of four bytes. A score adds up d + q of
-    them, so it is nearer to normal than they are. width: by how much the draws are spread.
+    raw: 64-bit words, half a one for each of draws / 2 x K near-normals: the sum of four bytes. width: by how much the draws
+    are spread. A candidate whose score follows from those before it draws nothing of its own.
     """
-    k, m = spread.shape
+    k = len(scores)
     pairs = draws // 2
+    lower = covariance.copy()
+    greatest = 0.0
+    for a in range(k):
+        greatest = max(greatest, lower[a, a])
+    for a in range(k):
+        if lower[a, a] <= greatest * _THIN:
+            for b in range(a, k):
+                lower[b, a] = 0.0
+            continue
+        root = np.sqrt(lower[a, a])
+        for b in range(a, k):
+            lower[b, a] /= root
+        for b in range(a + 1, k):
+            f = lower[b, a]
+            for c in range(b, k):
+                lower[c, b] -= lower[c, a] * f
     # The sum of four whole numbers within [0, 255] has this mean and this deviation.
     middle, unit = 510.0, width / np.sqrt(4.0 * (256.0 * 256.0 - 1.0) / 12.0)
-    z = np.empty((m, pairs))
-    for i in range(m):
+    z = np.empty((k, pairs))
+    for a in range(k):
         for p in range(pairs):
-            at = i * pairs + p
+            at = a * pairs + p
             half = (raw[at >> 1] >> (32 * (at & 1))) & 0xFFFFFFFF
             total = (half & 0xFF) + ((half >> 8) & 0xFF) + ((half >> 16) & 0xFF) + (half >> 24)
-            z[i, p] = (np.float64(np.int64(total)) - middle) * unit
+            z[a, p] = (np.float64(np.int64(total)) - middle) * unit
     found = np.empty((draws, k), dtype=np.int64)
     off = np.empty(pairs)
     for a in range(k):
         off[:] = 0.0
-        for i in range(m):
-            f = spread[a, i]
+        for b in range(a + 1):
+            f = lower[a, b]
             if f != 0.0:
                 for p in range(pairs):
-                    off[p] += f * z[i, p]
+                    off[p] += f * z[b, p]
         for p in range(pairs):
             found[2 * p, a] = np.int64(np.rint((scores[a] + off[p]) * GRID))
             found[2 * p + 1, a] = np.int64(np.rint((scores[a] - off[p]) * GRID))
     return found
 
 
-def words_for(spread: tuple[int, ...], *, draws: int) -> int:
+def words_for(k: int, *, draws: int) -> int:
     """How many raw words `draw` takes.
 
-    >>> words_for((20, 50), draws=64)
-    800
+    >>> words_for(20, draws=64)
+    320
     """
-    return (draws // 2 * spread[1] + 1) // 2
+    return (draws // 2 * k + 1) // 2
 
 
 @compiled("i8[::1](i8[:, ::1])")
@@ -146,21 +179,24 @@ def wins(found: Ints) -> Ints:
     for m in range(draws):
         start = (m // 2) % k
         best = start
-        for a in range(1, k):
-            at = (start + a) % k if m % 2 == 0 else (start - a) % k
+        at = start
+        for _ in range(1, k):
+            at += 1 if m % 2 == 0 else k - 1
+            if at >= k:
+                at -= k
             if found[m, at] > found[m, best]:
                 best = at
         won[best] += 1
     return won
 
 
-@compiled("f8[::1](f8[:, ::1])")
-def deviations(spread: Floats) -> Floats:
-    """The standard deviation of each score: (K,)."""
-    k, m = spread.shape
-    found = np.zeros(k)
+@compiled("f8[:, ::1](f8[::1], f8[::1], f8, f8, i8)")
+def scored(shared: Floats, own: Floats, gate: float, cost: float, silent: int) -> Floats:
+    """In rows: the scores with what an interruption costs, on the grid; the rewards expected of anybody; and of this person."""
+    k = len(shared)
+    found = np.empty((3, k))
     for a in range(k):
-        for i in range(m):
-            found[a] += spread[a, i] * spread[a, i]
-        found[a] = np.sqrt(found[a])
+        found[0, a] = 0.0 if a == silent else np.rint((shared[a] + gate * own[a] - cost) * GRID) / GRID
+        found[1, a] = shared[a]
+        found[2, a] = shared[a] + own[a]
     return found

@@ -14,15 +14,19 @@ import numpy.typing as npt
 from agents.policies import POLICIES, fitting
 from agents.policies.belief import Belief, Shape, belief
 from agents.policies.choice import Choice
-from agents.policies.expected import on_grid
+from agents.policies.expected import predicted
 from oo.v1 import policy_pb2
 from tables import marginal, sums
 from tables.marginal import Epoch
-from tables.sums import Predicted, Taught
+from tables.sums import Taught
 from tables.totals import Totals, merged
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
+
+
+MADE_MAX = 100_000
+"""Decisions that a reward may still be held against."""
 
 
 class Learner(Protocol):
@@ -60,6 +64,8 @@ class InMemory:
     """Of those who taught something since the last fit, what stands of them in the totals."""
     _epochs: dict[int, Epoch] = field(default_factory=dict)
     _totals: Totals = field(init=False)
+    _made: dict[tuple[str, int], Choice] = field(default_factory=dict)
+    """The latest choices, by person and time: a reward is held against what was expected when its decision was made."""
     _rewards: int = 0
     _time_ms: int = 0
 
@@ -76,7 +82,11 @@ class InMemory:
         policy = POLICIES[self.name]
         if policy.expand is not None:
             x = policy.expand(x)
-        return policy.pmf(self.belief, self._taught(user_id), x, silent=silent, now_ms=time_ms, key=key)
+        choice = policy.pmf(self.belief, self._taught(user_id), x, silent=silent, now_ms=time_ms, key=key)
+        self._made[user_id, time_ms] = choice
+        if len(self._made) > MADE_MAX:
+            del self._made[next(iter(self._made))]
+        return choice
 
     def pmf(self, user_id: str, x: Ints, *, silent: int | None, time_ms: int, key: int) -> Floats:
         """See Learner."""
@@ -102,13 +112,13 @@ class InMemory:
                 taught.weight,
                 taught.epoch,
             )
-        told = self._predict(taught, row, time_ms=time_ms)
+        made = self._made.pop((user_id, time_ms), None)
         sums.add(
             taught,
             x=row[0],
             reward=round(reward * sums.UNIT),
             time_ms=time_ms,
-            predicted=told,
+            predicted=None if made is None or not made.shared else predicted(made, action),
             half_life_ms=self.shape.half_life_ms,
         )
         taught.epoch = self._version.epoch
@@ -136,10 +146,6 @@ class InMemory:
             )
         )
         self.versions += 1
-
-    def _predict(self, taught: Taught, row: Ints, *, time_ms: int) -> Predicted:
-        choice = POLICIES["mixed"].pmf(self.belief, taught, row, silent=None, now_ms=time_ms, key=0)
-        return Predicted(on_grid(choice.shared[0]), on_grid(choice.own[0]), choice.known)
 
     def _taught(self, user_id: str) -> Taught:
         return self._people.get(user_id) or sums.nothing(self.shape.d)

@@ -22,6 +22,7 @@ WIDTH = 0.25
 def pmf(belief: Belief, taught: Taught, x: Ints, *, silent: int | None, now_ms: int, key: int) -> Choice:
     """A probability for each candidate, and the one drawn."""
     found = expected(belief, taught, x, silent=silent, now_ms=now_ms, gate=1.0)
-    bound = np.rint((found.scores + WIDTH * kernel.deviations(found.spread)) * kernel.GRID).astype(np.int64)
+    deviations = np.sqrt(found.covariance.diagonal())
+    bound = np.rint((found.scores + WIDTH * deviations) * kernel.GRID).astype(np.int64)
     best = (bound == bound.max()).astype(np.int64).tolist()
     return found.choice(best, floor_permille=belief.config.floor_permille, word=int(words(key=key, n=1)[0]))

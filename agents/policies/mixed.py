@@ -25,7 +25,7 @@ def pmf(
 ) -> Choice:
     """A probability for each candidate, and the one drawn."""
     found = expected(belief, taught, x, silent=silent, now_ms=now_ms, gate=gate)
-    raw = words(key=key, n=kernel.words_for(found.spread.shape, draws=DRAWS) + 1)
+    raw = words(key=key, n=kernel.words_for(len(x), draws=DRAWS) + 1)
     width = belief.config.exploration / UNIT
-    won = kernel.wins(kernel.draw(found.scores, found.spread, raw[:-1], DRAWS, width)).tolist()
+    won = kernel.wins(kernel.draw(found.scores, found.covariance, raw[:-1], DRAWS, width)).tolist()
     return found.choice(won, floor_permille=belief.config.floor_permille, word=int(raw[-1]), draws_won=won)

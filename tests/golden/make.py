@@ -22,7 +22,7 @@ from agents.in_force import InForce
 from agents.learn import SIZE
 from agents.prior import fit
 from agents.step import Entry
-from oo.v1 import journal_pb2, policy_pb2, row_pb2
+from oo.v1 import decision_pb2, journal_pb2, policy_pb2, row_pb2
 from tables import ids
 from tables.totals import Totals, merged
 from tests.agents.build import (
@@ -185,6 +185,8 @@ def _meet_the_rails(tell: Tell) -> None:
     for one in list(row.pending)[:-1]:
         # Then a client says that it has shown all of them: twelve starter tips are enough for a day.
         row = tell(reaction(ids.spelled(one.decision_id), "SEEN", user=GUARDED), time_ms=begins_ms + 20 * MINUTE_MS)
+    starter = next(one for one in row.pending if one.kind == decision_pb2.Decision.STARTER)
+    row = tell(reaction(ids.spelled(starter.decision_id), "DONE", user=GUARDED), time_ms=begins_ms + 21 * MINUTE_MS)
     for _ in range(4):
         row = tell(tick(row.next_wake_ms), time_ms=row.next_wake_ms)
     next_ms = begins_ms + DAY_MS + 4 * HOUR_MS
