@@ -142,7 +142,7 @@ def moment_ms(person: Person, *, day: int, awake_hours: float) -> int:
     Hours are their clock's: where it is put forward or back, the routine moves along.
     """
     clock = datetime(1970, 1, 1, tzinfo=zone(person.time_zone)) + timedelta(
-        days=day, minutes=round(60 * (person.wake_hour + awake_hours))
+        days=day, milliseconds=round(3_600_000 * (person.wake_hour + awake_hours))
     )
     return int(clock.timestamp() * 1000)
 

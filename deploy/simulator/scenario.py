@@ -118,12 +118,11 @@ def parse(text: str, *, name: str) -> Scenario:
     except tomllib.TOMLDecodeError as error:
         raise ScenarioError(f"scenario {name}: {error}") from None
     known = {one.name: one for one in fields(Scenario) if one.name != "name"}
-    for key, value in given.items():
+    for key, stated in given.items():
         if key not in known:
             raise ScenarioError(f"scenario {name}: there is no setting {key!r}")
         kind = type(known[key].default)
-        if kind is float and type(value) is int:
-            given[key] = value = float(value)
+        value = given[key] = float(stated) if kind is float and type(stated) is int else stated
         if type(value) is not kind:
             raise ScenarioError(f"scenario {name}: {key} is {value!r}, and should be a {_KINDS[kind]}")
         low, high = known[key].metadata.get("range", (None, None))

@@ -186,7 +186,8 @@ def mood(chance: np.random.Generator, n: int) -> Floats:
 def delays(chance: np.random.Generator, person: Person, scenario: Scenario, *, n: int) -> Ints:
     """Milliseconds until a reaction, log-normal; (n,)."""
     minutes = scenario.delay_median_minutes * person.slowness * chance.lognormal(0.0, scenario.delay_spread, n)
-    return np.rint(np.minimum(minutes, 7 * 24 * 60) * 60_000).astype(np.int64)
+    found: Ints = np.rint(np.minimum(minutes, 7 * 24 * 60) * 60_000).astype(np.int64)
+    return found
 
 
 def features(told: Facts, at: Moments, *, weekend: Bools, rates: Floats, chance: np.random.Generator) -> Ints:
@@ -232,4 +233,7 @@ def features(told: Facts, at: Moments, *, weekend: Bools, rates: Floats, chance:
         "sources": chance.random((n, k)) < 0.5,
     }
     assert tuple(columns) == NAMES
-    return np.rint(ONE * np.stack([column.astype(np.float64) for column in columns.values()], axis=-1)).astype(np.int64)
+    x: Ints = np.rint(ONE * np.stack([column.astype(np.float64) for column in columns.values()], axis=-1)).astype(
+        np.int64
+    )
+    return x
