@@ -38,6 +38,7 @@ COMMANDS = {
     "token": Entry("deploy.commands.tips", "token", "An access token of the local issuer."),
     "verify": Entry("deploy.commands.operate", "verify", "Fold the journal again and compare it with what is live."),
     "state": Entry("deploy.commands.operate", "state", "What is known of one user."),
+    "simulate": Entry("deploy.commands.simulate", "simulate", "Let simulated people use it, live or in memory."),
     "dead-letters": Entry(
         "deploy.commands.operate",
         (("list", "dead_letters_list"), ("show", "dead_letters_show"), ("redrive", "dead_letters_redrive")),

@@ -125,7 +125,9 @@ class Crowd:
     async def run(self, stop: asyncio.Event, *, on_progress: Callable[[float, Tally, Heard], None]) -> None:
         """Until the minutes are over or `stop` is set. Raises DeliveryFailed, and the errors of registry and Kafka."""
         await self._schemas.register()
-        followers = [asyncio.create_task(self._follow(name)) for name in ("tips", "decisions")]
+        # Where they begin stands before anything is sent that could be answered.
+        begun = {name: await self._from_the_end(name) for name in ("tips", "decisions")}
+        followers = [asyncio.create_task(self._follow(name, follower)) for name, follower in begun.items()]
         try:
             await self._drive(stop, followers, on_progress=on_progress)
             await self._producer.flush()
@@ -208,14 +210,15 @@ class Crowd:
         value = self._schemas.frame(name, message)
         self._producer.produce(self._topics[name].name, key=user_id.encode(), value=value, headers=said)
 
-    async def _follow(self, name: str) -> None:
-        """What is said from now on, of our own people."""
-        topic = self._topics[name].name
-        follower = Follower(self._target.bootstrap, topic, security=self._target.security)
-        for partition, end in (
-            await end_offsets(self._target.bootstrap, topic, security=self._target.security)
-        ).items():
+    async def _from_the_end(self, name: str) -> Follower:
+        topic, security = self._topics[name].name, self._target.security
+        follower = Follower(self._target.bootstrap, topic, security=security)
+        for partition, end in (await end_offsets(self._target.bootstrap, topic, security=security)).items():
             follower.add(partition, start=end)
+        return follower
+
+    async def _follow(self, name: str, follower: Follower) -> None:
+        """Hears what is said of our own people, for ever."""
         async for records in follower:
             for record in records:
                 if record.value is not None and (record.key or b"").decode() in self._lives:
