@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import heapq
 from dataclasses import dataclass
-from typing import Literal
 
 import numpy as np
 import numpy.typing as npt
@@ -34,10 +33,10 @@ class Played:
     silences: int
 
 
-def play(slates: Slates, learner: Learner, *, expired: Literal["drop", "zero"] = "drop") -> Played:
+def play(slates: Slates, learner: Learner, *, expired: float | None = None) -> Played:
     """Lets the learner decide all of them in turn; a reward reaches it when its reaction does.
 
-    `expired`: what becomes of silence. "drop" teaches nothing; "zero" teaches reward 0 when the window has passed.
+    `expired`: what silence teaches when the window has passed; None for nothing.
     Who says nothing hears nothing: of the silent row nothing is learned.
     """
     lost, worth = world.losses(slates.scenario), world.worths(slates.scenario)
@@ -60,12 +59,11 @@ def play(slates: Slates, learner: Learner, *, expired: Literal["drop", "zero"] =
         if for_loss >= lost[outcome]:
             reactions += 1
             due_ms, reward = time_ms + int(slates.delay_ms[index]), float(worth[outcome])
-        elif expired == "zero":
-            silences += 1
-            due_ms, reward = time_ms + WINDOW_MS, 0.0
         else:
             silences += 1
-            continue
+            if expired is None:
+                continue
+            due_ms, reward = time_ms + WINDOW_MS, expired
         heapq.heappush(waiting, (due_ms, index, action, reward, float(pmf[action])))
     return Played(value=value, reactions=reactions, silences=silences)
 

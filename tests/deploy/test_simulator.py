@@ -322,13 +322,13 @@ def test_rewards_arrive_after_their_delay_and_some_never():
     assert 0.15 < played.silences / len(found.user) < 0.5
 
 
-def test_expired_as_zero_tells_of_silence_and_drop_does_not():
+def test_silence_teaches_what_it_is_told_to_or_nothing():
     found = slates(SMALL, seed=2)
     dropped, counted = Fixed(even(found)), Fixed(even(found))
-    play(found, dropped, expired="drop")
-    play(found, counted, expired="zero")
+    play(found, dropped)
+    play(found, counted, expired=0.0625)
     assert {reward for _, _, reward, _ in dropped.heard} <= {1.0, 0.125, -0.25}
-    assert sum(reward == 0.0 for _, _, reward, _ in counted.heard) > 0.1 * len(found.user)
+    assert sum(reward == 0.0625 for _, _, reward, _ in counted.heard) > 0.1 * len(found.user)
 
 
 def test_a_silent_row_is_worth_nothing_and_nothing_is_learned_of_it():
