@@ -19,7 +19,6 @@ Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
 
 ONE = 64
-NOISE = 0.18
 
 
 @dataclass(slots=True)
@@ -73,6 +72,11 @@ class HybridLinUCB:
     _users: dict[str, list[Floats]] = field(default_factory=dict)
 
     def pmf(self, user_id: str, x: Ints, *, silent: int | None, time_ms: int, key: int) -> Floats:
+        mean, variance = self.expect(user_id, x)
+        return _greatest(mean + self.alpha * np.sqrt(np.maximum(variance, 0.0)) - self.cost, silent)
+
+    def expect(self, user_id: str, x: Ints) -> tuple[Floats, Floats]:
+        """Mean and variance (in units of the noise's) of each row's reward."""
         z = x / ONE
         b = z[:, :PER_USER]
         a0, b0, (a, cross, moment) = *self._shared(z.shape[1]), self._user(user_id, z.shape[1])
@@ -80,13 +84,13 @@ class HybridLinUCB:
         beta = a0_inverse @ b0
         theta = a_inverse @ (moment - cross @ beta)
         spread = a_inverse @ cross @ a0_inverse
-        s = (
+        variance = (
             np.einsum("ki,ij,kj->k", z, a0_inverse, z)
             - 2.0 * np.einsum("ki,ij,kj->k", b, spread, z)
             + np.einsum("ki,ij,kj->k", b, a_inverse, b)
             + np.einsum("ki,ij,kj->k", b, spread @ cross.T @ a_inverse, b)
         )
-        return _greatest(z @ beta + b @ theta + self.alpha * np.sqrt(np.maximum(s, 0.0)) - self.cost, silent)
+        return z @ beta + b @ theta, variance
 
     def learn(self, user_id: str, x: Ints, *, action: int, reward: float, propensity: float, time_ms: int) -> None:
         z = x[action] / ONE
