@@ -19,7 +19,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
-from agents.policies import POLICIES
+from agents.policies import DEFAULT, POLICIES
 from deploy.commands.session import DEFAULT_STATE, CommandError, JsonOption, StateOption, open_state
 from deploy.imports import Target
 from deploy.simulator.curve import Point, check, curve, overall, sparkline, write
@@ -57,7 +57,7 @@ def simulate(
         typer.Option(callback=_run_name, help="Live: goes into all ids; a name used again sends duplicates."),
     ] = None,
     days: Annotated[float, typer.Option(min=0.1, max=3650, help="--pure: simulated days.")] = 14.0,
-    policy: Annotated[str, typer.Option(help="--pure: which policy decides.")] = "lin_ts",
+    policy: Annotated[str, typer.Option(help="--pure: which policy decides.")] = DEFAULT,
     learn_expired: Annotated[
         bool, typer.Option("--learn-expired", help="--pure: silence teaches a reward of 0, instead of nothing.")
     ] = False,
@@ -75,8 +75,9 @@ def simulate(
         check(out)
     chosen = load(scenario)
     if pure:
-        if policy not in POLICIES:
-            raise CommandError(f"there is no policy {policy!r}: --policy takes {', '.join(POLICIES)}")
+        servable = [name for name, one in POLICIES.items() if one.servable]
+        if policy not in servable:
+            raise CommandError(f"there is no policy {policy!r} that decides: --policy takes {', '.join(servable)}")
         summary, tally = _pure(chosen, users=users, days=days, seed=seed, policy=policy, learn_expired=learn_expired)
     else:
         name = run or f"{datetime.now(UTC):%Y%m%d-%H%M%S}"

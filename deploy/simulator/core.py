@@ -8,12 +8,15 @@ from __future__ import annotations
 import hashlib
 
 from agents.fold import Partition
-from agents.learn import GROWTH_PERCENT, add_up
-from agents.policies import POLICIES
+from agents.in_force import InForce
+from agents.learn import GROWTH_PERCENT, SIZE
+from agents.prior import fit, prior
 from agents.reward import config_hash
-from agents.step import STEP_VERSION, Entry, InForce, Outputs
+from agents.step import STEP_VERSION, Entry, Outputs
 from oo.v1 import decision_pb2, journal_pb2, outcome_pb2, policy_pb2, reaction_pb2, signal_pb2
 from tables import ids
+from tables.marginal import Epoch
+from tables.totals import Totals, merged
 from tables.zones import TZDATA_VERSION
 
 MAC_KEY = hashlib.sha256(b"simulated").digest()
@@ -27,10 +30,13 @@ class Core:
     """One journal partition with everybody in it, and the versions that are fitted to what they taught."""
 
     def __init__(self, policy: str, config: policy_pb2.DecisionConfig) -> None:
-        self._policy, self._config = POLICIES[policy], config
-        self._known: dict[str, InForce] = {"": self._in_force(self._policy.prior(config=config))}
-        self._latest = self._known[""].version
-        self._partition = Partition(partition=0, versions=self._known)
+        self._policy, self._config = policy, config
+        self._known: dict[str, InForce] = {}
+        self._epochs: dict[int, Epoch] = {}
+        self._totals = Totals(epochs=self._epochs)
+        self._latest = prior(policy, config=config)
+        self._knows(self._latest, under="")
+        self._partition = Partition(partition=0, versions=self._known, totals=self._totals)
         self._unsettled = 0
         self._waits: dict[str, int] = {}
         self._new_wakes: list[tuple[str, int]] = []
@@ -73,12 +79,13 @@ class Core:
     def refit(self, *, now_ms: int) -> None:
         """A new version from everybody's sums, marked in the journal, if there is enough new to matter."""
         self._settle()
-        total = add_up(self._partition.totals.messages())
+        total = merged(self._totals.all(), size=SIZE)
         if abs(total.n - self._latest.n) * 100 < GROWTH_PERCENT * max(self._latest.n, 1):
             return
-        self.sequence += 1
-        version = self._policy.fit(total, sequence=self.sequence, config=self._config, now_ms=now_ms)
-        self._latest, self._known[version.version_id] = version, self._in_force(version)
+        before = self._latest if self.sequence else None
+        self._latest = version = fit(self._policy, total, before=before, config=self._config, now_ms=now_ms)
+        self.sequence = version.sequence
+        self._knows(version, under=version.version_id)
         record = journal_pb2.JournalRecord(
             record_id=hashlib.blake2b(version.version_id.encode(), digest_size=16).digest(),
             writer=WRITER,
@@ -126,5 +133,6 @@ class Core:
             self._waits[user_id] = row.next_wake_ms
             self._new_wakes.append((user_id, row.next_wake_ms))
 
-    def _in_force(self, version: policy_pb2.PolicyVersion) -> InForce:
-        return InForce(version=version, mac_key=MAC_KEY, config_hash=config_hash(version.config))
+    def _knows(self, version: policy_pb2.PolicyVersion, *, under: str) -> None:
+        self._known[under] = known = InForce.of(version, mac_key=MAC_KEY)
+        self._epochs[version.epoch] = known.belief.epoch

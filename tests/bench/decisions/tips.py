@@ -16,17 +16,63 @@ from multiprocessing import get_context
 import numpy as np
 import numpy.typing as npt
 
-from agents.policies.learner import Learner
+from agents import prior
+from agents.learn import GROWTH_PERCENT
+from agents.policies.belief import Shape
+from agents.policies.learner import InMemory, Ints, Learner
+from agents.reward import DEFAULT
 from deploy.simulator.run import gains, play
 from deploy.simulator.scenario import load, names
-from deploy.simulator.slates import Slates, slates
+from deploy.simulator.slates import PER_USER, D, Slates, slates
+from oo.v1 import policy_pb2
 from tests.bench.decisions.tips_peers import FIXED, GRIDS
 from tests.bench.result import Bench, Plot, Result, Row
 
 Floats = npt.NDArray[np.float64]
 
-OURS: Mapping[str, Callable[[], Learner]] = {}
-"""Ours by name, each from nothing to a learner of slates.D features, the first slates.PER_USER of them per user."""
+SHAPE = Shape(mean=(0.0,) * D, q=PER_USER, variance=prior.SHAPE.variance)
+"""Nothing is believed of any feature beforehand, as with the peers; the rest as the product has it."""
+
+
+@dataclass(slots=True)
+class AsLearnDoes:
+    """One of ours, refitted as the `learn` agent does it: whenever what was taught has grown by so many percent."""
+
+    inner: InMemory
+    _rewards: int = 0
+    _fitted: int = 0
+
+    def pmf(self, user_id: str, x: Ints, *, silent: int | None, time_ms: int, key: int) -> Floats:
+        return self.inner.pmf(user_id, x, silent=silent, time_ms=time_ms, key=key)
+
+    def learn(self, user_id: str, x: Ints, *, action: int, reward: float, propensity: float, time_ms: int) -> None:
+        self.inner.learn(user_id, x, action=action, reward=reward, propensity=propensity, time_ms=time_ms)
+        self._rewards += 1
+        if (self._rewards - self._fitted) * 100 >= GROWTH_PERCENT * max(self._fitted, 1):
+            self.inner.refit()
+            self._fitted = self._rewards
+
+
+NEVER = 1 << 60
+"""Rewards between two fits that InMemory makes by itself."""
+
+
+def ours(name: str, **changes: int) -> Learner:
+    """One of ours with the product's configuration, or some of it changed."""
+    config = policy_pb2.DecisionConfig()
+    config.CopyFrom(DEFAULT)
+    for key, value in changes.items():
+        setattr(config, key, value)
+    return AsLearnDoes(InMemory(name, SHAPE, config, refit_every=NEVER))
+
+
+OURS: Mapping[str, Callable[[], Learner]] = {
+    "mixed": lambda: ours("mixed"),
+    "mixed, greedy": lambda: ours("mixed", exploration=0, floor_permille=0),
+    "mixed, UCB": lambda: ours("linucb"),
+    "shared Thompson": lambda: ours("lin_ts"),
+}
+"""Ours by name: the one place where a policy of ours comes into this table."""
 MAIN, GREEDY = "mixed", "mixed, greedy"
 """Ours that is measured against the peers, and the same without any exploring."""
 
@@ -48,13 +94,13 @@ class Paired:
     high: float
 
     @classmethod
-    def of(cls, ours: Sequence[float], peer: Sequence[float]) -> Paired:
+    def of(cls, mine: Sequence[float], peer: Sequence[float]) -> Paired:
         """By Student's t over the paired differences.
 
         >>> Paired.of([0.5, 0.6], [0.4, 0.5]).low > 0.09
         True
         """
-        apart = np.array(ours) - np.array(peer)
+        apart = np.array(mine) - np.array(peer)
         half = QUANTILE[len(apart) - 1] * float(apart.std(ddof=1)) / np.sqrt(len(apart))
         return cls(float(apart.mean()), float(apart.mean() - half), float(apart.mean() + half))
 
@@ -71,19 +117,17 @@ class Found:
     """By how many decisions a person had made before, in CURVE_STEPS steps of equal width."""
 
 
-def measure(bench: Bench, *, ours: Mapping[str, Callable[[], Learner]] | None = None) -> Result:
+def measure(bench: Bench) -> Result:
     """Tune the peers, then play all scenarios; quick: two scenarios and three seeds, tuned on one."""
-    ours = OURS if ours is None else ours
     scenarios = names()[:2] if bench.quick else names()
     tuning, seeds = (TUNING_SEEDS[:1], SEEDS[:3]) if bench.quick else (TUNING_SEEDS, SEEDS)
-    os.environ.setdefault(
-        "OPENBLAS_NUM_THREADS", "1"
-    )  # a process a core: matrices this small gain nothing from threads
+    # A process a core: matrices this small gain nothing from threads.
+    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
         tuned = _tuned(pool, scenarios, tuning, bench)
         pairs = [(scenario, seed) for scenario in scenarios for seed in seeds]
         found: dict[tuple[str, int], dict[str, Found]] = {}
-        played = pool.map(_play_all, *zip(*[(s, n, tuned[s], tuple(ours)) for s, n in pairs], strict=True))
+        played = pool.map(_play_all, *zip(*[(s, n, tuned[s]) for s, n in pairs], strict=True))
         for (scenario, seed), one in zip(pairs, played, strict=True):
             found[scenario, seed] = one
             if seed == seeds[-1]:
@@ -119,12 +163,12 @@ def _play_grids(name: str, seed: int) -> dict[tuple[str, str], float]:
     }
 
 
-def _play_all(name: str, seed: int, tuned: Mapping[str, str], ours: Sequence[str]) -> dict[str, Found]:
+def _play_all(name: str, seed: int, tuned: Mapping[str, str]) -> dict[str, Found]:
     scenario = load(name)
     crowd = slates(scenario, seed=seed)
     cost = scenario.interruption_cost
     # In turns of whole runs: each policy has the core to itself while it plays.
-    found = {one: _found(crowd, OURS[one]()) for one in ours}
+    found = {one: _found(crowd, make()) for one, make in OURS.items()}
     found |= {peer: _found(crowd, GRIDS[peer][setting](cost)) for peer, setting in tuned.items()}
     return found | {peer: _found(crowd, make(cost)) for peer, make in FIXED.items()}
 
@@ -149,18 +193,18 @@ def _rows(
     def over_seeds(scenario: str, name: str, which: str = "all") -> list[float]:
         return [found[scenario, seed][name].gains[which] for seed in seeds]
 
-    def row(name: str, what: str, ours: Sequence[float], peer: Sequence[float], peer_name: str, **goal: object) -> Row:
-        a, b = float(np.mean(ours)), float(np.mean(peer))
+    def row(name: str, what: str, mine: Sequence[float], peer: Sequence[float], peer_name: str, **goal: object) -> Row:
+        a, b = float(np.mean(mine)), float(np.mean(peer))
         return Row(name, what, round(a, 3), "", round(b, 3), peer_name, round(a / b, 3), **goal)  # type: ignore[arg-type]
 
     for scenario in scenarios:
         for peer in (*GRIDS, *FIXED):
-            ours, theirs = over_seeds(scenario, MAIN), over_seeds(scenario, peer)
-            apart = Paired.of(ours, theirs)
+            mine, theirs = over_seeds(scenario, MAIN), over_seeds(scenario, peer)
+            apart = Paired.of(mine, theirs)
             yield row(
                 f"tips-{scenario}-{peer.replace(' ', '-').lower()}",
                 f"{scenario}: captured gain, difference {apart}",
-                ours,
+                mine,
                 theirs,
                 f"{peer} ({tuned[scenario][peer]})" if peer in GRIDS else peer,
                 goal="95 % bound of the difference > 0",
@@ -169,9 +213,9 @@ def _rows(
             )
     for which, said in (("first", "first 10 decisions"), ("drifted", "after a change of tastes")):
         for peer in (*GRIDS, *FIXED):
-            ours, theirs = over_seeds("base", MAIN, which), over_seeds("base", peer, which)
-            what = f"base, {said}: captured gain, difference {Paired.of(ours, theirs)}"
-            yield row(f"tips-base-{which}-{peer.replace(' ', '-').lower()}", what, ours, theirs, peer)
+            mine, theirs = over_seeds("base", MAIN, which), over_seeds("base", peer, which)
+            what = f"base, {said}: captured gain, difference {Paired.of(mine, theirs)}"
+            yield row(f"tips-base-{which}-{peer.replace(' ', '-').lower()}", what, mine, theirs, peer)
     # Scenarios weigh the same; a seed is the same people in each, so the mean over scenarios is what is paired.
     means = {
         name: np.mean([over_seeds(one, name) for one in scenarios], axis=0).tolist() for name in found["base", seeds[0]]
