@@ -36,9 +36,9 @@ COMMANDS = {
     "tip": Entry("deploy.commands.tips", "tip", "The current tip, and why."),
     "react": Entry("deploy.commands.tips", "react", "Say done, snooze or dismiss to the current tip."),
     "token": Entry("deploy.commands.tips", "token", "An access token of the local issuer."),
+    "simulate": Entry("deploy.commands.simulate", "simulate", "Let simulated people use it, live or in memory."),
     "verify": Entry("deploy.commands.operate", "verify", "Fold the journal again and compare it with what is live."),
     "state": Entry("deploy.commands.operate", "state", "What is known of one user."),
-    "simulate": Entry("deploy.commands.simulate", "simulate", "Let simulated people use it, live or in memory."),
     "dead-letters": Entry(
         "deploy.commands.operate",
         (("list", "dead_letters_list"), ("show", "dead_letters_show"), ("redrive", "dead_letters_redrive")),

@@ -8,17 +8,16 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 
 import numpy as np
 
 from deploy.simulator.run import gains, play
 from deploy.simulator.scenario import load
 from deploy.simulator.slates import slates
+from tests.bench.decisions.processes import processes
 from tests.bench.decisions.tips import SEEDS, Paired
 from tests.bench.decisions.tips_peers import HybridLinUCB, Ridge
-from tests.bench.result import Bench, Result, Row
+from tests.bench.result import Bench, Result, Row, slug
 
 SCENARIOS = ("base", "silence_of_the_displeased", "silence_of_the_doers", "costly_interruptions")
 LEARNERS = {
@@ -34,9 +33,8 @@ TAUGHT = (0.0, 0.125, 0.25)
 def measure(bench: Bench) -> Result:
     """All ways on the same people; the difference is that of dropping, against each reward."""
     seeds = SEEDS[:3] if bench.quick else SEEDS
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
     rows = []
-    with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
+    with processes(os.cpu_count() or 1) as pool:
         for name in SCENARIOS:
             found = list(pool.map(_all_ways, [name] * len(seeds), seeds))
             for learner in LEARNERS:
@@ -65,5 +63,5 @@ def _row(name: str, learner: str, reward: float, found: Sequence[Ways]) -> Row:
     dropped, taught = [one[None] for one in found], [one[reward] for one in found]
     a, b = float(np.mean(dropped)), float(np.mean(taught))
     what = f"{name}, {learner}: silence dropped, difference {Paired.of(dropped, taught)}"
-    row_id = f"silence-{name}-{learner.replace(' ', '-')}-{reward:g}"
+    row_id = slug(f"silence {name} {learner} {reward:g}")
     return Row(row_id, what, round(a, 3), "", round(b, 3), f"reward {reward:g}", round(a / b, 3))

@@ -11,7 +11,6 @@ import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
 
 import numpy as np
 import numpy.typing as npt
@@ -25,8 +24,9 @@ from deploy.simulator.run import gains, play
 from deploy.simulator.scenario import load, names
 from deploy.simulator.slates import PER_USER, D, Slates, slates
 from oo.v1 import policy_pb2
+from tests.bench.decisions.processes import processes
 from tests.bench.decisions.tips_peers import FIXED, GRIDS
-from tests.bench.result import Bench, Plot, Result, Row
+from tests.bench.result import Bench, Plot, Result, Row, slug
 
 Floats = npt.NDArray[np.float64]
 
@@ -121,14 +121,13 @@ def measure(bench: Bench) -> Result:
     """Tune the peers, then play all scenarios; quick: two scenarios and three seeds, tuned on one."""
     scenarios = names()[:2] if bench.quick else names()
     tuning, seeds = (TUNING_SEEDS[:1], SEEDS[:3]) if bench.quick else (TUNING_SEEDS, SEEDS)
-    # A process a core: matrices this small gain nothing from threads.
-    os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
-    with ProcessPoolExecutor(os.cpu_count(), mp_context=get_context("spawn")) as pool:
+    with processes(os.cpu_count() or 1) as pool:
         tuned = _tuned(pool, scenarios, tuning, bench)
         pairs = [(scenario, seed) for scenario in scenarios for seed in seeds]
         found: dict[tuple[str, int], dict[str, Found]] = {}
         played = pool.map(_play_all, *zip(*[(s, n, tuned[s]) for s, n in pairs], strict=True))
-        for (scenario, seed), one in zip(pairs, played, strict=True):
+        told = bench.track(played, "playing the scenarios", len(pairs))
+        for (scenario, seed), one in zip(pairs, told, strict=True):
             found[scenario, seed] = one
             if seed == seeds[-1]:
                 bench.say(f"{scenario}: " + ", ".join(_said(found, scenario, seeds, name) for name in one))
@@ -141,7 +140,8 @@ def _tuned(
     """By scenario and peer, the setting that captured most on the tuning seeds."""
     pairs = [(scenario, seed) for scenario in scenarios for seed in seeds]
     totals: dict[tuple[str, str, str], float] = {}
-    for (scenario, _), one in zip(pairs, pool.map(_play_grids, *zip(*pairs, strict=True)), strict=True):
+    tuned = pool.map(_play_grids, *zip(*pairs, strict=True))
+    for (scenario, _), one in zip(pairs, bench.track(tuned, "tuning the peers", len(pairs)), strict=True):
         for (peer, setting), gain in one.items():
             totals[scenario, peer, setting] = totals.get((scenario, peer, setting), 0.0) + gain
     chosen = {
@@ -202,7 +202,7 @@ def _rows(
             mine, theirs = over_seeds(scenario, MAIN), over_seeds(scenario, peer)
             apart = Paired.of(mine, theirs)
             yield row(
-                f"tips-{scenario}-{peer.replace(' ', '-').lower()}",
+                slug(f"tips {scenario} {peer}"),
                 f"{scenario}: captured gain, difference {apart}",
                 mine,
                 theirs,
@@ -215,7 +215,7 @@ def _rows(
         for peer in (*GRIDS, *FIXED):
             mine, theirs = over_seeds("base", MAIN, which), over_seeds("base", peer, which)
             what = f"base, {said}: captured gain, difference {Paired.of(mine, theirs)}"
-            yield row(f"tips-base-{which}-{peer.replace(' ', '-').lower()}", what, mine, theirs, peer)
+            yield row(slug(f"tips base {which} {peer}"), what, mine, theirs, peer)
     # Scenarios weigh the same; a seed is the same people in each, so the mean over scenarios is what is paired.
     means = {
         name: np.mean([over_seeds(one, name) for one in scenarios], axis=0).tolist() for name in found["base", seeds[0]]
