@@ -40,6 +40,7 @@ COMMANDS = {
     "react": Entry("deploy.commands.tips", "react", "Say done, snooze or dismiss to the current tip."),
     "profile": Entry("deploy.commands.profile", "profile", "What a person has set: quiet hours, consents, time zone."),
     "token": Entry("deploy.commands.tips", "token", "An access token of the local issuer."),
+    "simulate": Entry("deploy.commands.simulate", "simulate", "Let simulated people use it, live or in memory."),
     "verify": Entry("deploy.commands.operate", "verify", "Fold the journal again and compare it with what is live."),
     "state": Entry("deploy.commands.operate", "state", "What is known of one user."),
     "policies": Entry(

@@ -1,0 +1,138 @@
+"""The pure core in memory, as a simulation drives it: one journal partition, its versions, and whom it wants to wake.
+
+The records stand in the envelope that the door, the timer and `learn` put around them. It reads no clock.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from agents.fold import Partition
+from agents.in_force import InForce
+from agents.learn import GROWTH_PERCENT, SIZE
+from agents.prior import fit, prior
+from agents.reward import config_hash
+from agents.step import STEP_VERSION, Entry, Outputs
+from oo.v1 import decision_pb2, journal_pb2, outcome_pb2, policy_pb2, reaction_pb2, signal_pb2
+from tables import ids
+from tables.marginal import Epoch
+from tables.totals import Totals, merged
+from tables.zones import TZDATA_VERSION
+
+MAC_KEY = hashlib.sha256(b"simulated").digest()
+JOURNAL_ID, SIGNALS_ID = b"J" * 16, b"S" * 16
+WRITER = "simulate/1"
+SETTLE_EVERY = 64
+"""Records between two writings of the changed rows."""
+
+
+class Core:
+    """One journal partition with everybody in it, and the versions that are fitted to what they taught."""
+
+    def __init__(self, policy: str, config: policy_pb2.DecisionConfig) -> None:
+        self._policy, self._config = policy, config
+        self._known: dict[str, InForce] = {}
+        self._epochs: dict[int, Epoch] = {}
+        self._totals = Totals(epochs=self._epochs)
+        self._latest = prior(policy, config=config)
+        self._knows(self._latest, under="")
+        self._partition = Partition(partition=0, versions=self._known, totals=self._totals)
+        self._unsettled = 0
+        self._waits: dict[str, int] = {}
+        self._new_wakes: list[tuple[str, int]] = []
+        self.offset = 0
+        self.sequence = 0
+        self.decisions = 0
+        self.faults: list[str] = []
+        self.digest = hashlib.blake2b(digest_size=16)
+        self.standing: dict[str, decision_pb2.Decision] = {}
+        """The decision that each person is served."""
+
+    def take(
+        self,
+        user_id: str,
+        payload: signal_pb2.Signal | reaction_pb2.Reaction | journal_pb2.Tick,
+        *,
+        time_ms: int,
+    ) -> None:
+        """Folds one record in, in the envelope that the door or the timer puts around it."""
+        if isinstance(payload, journal_pb2.Tick):
+            row = self._partition.row(user_id)
+            if row is None or row.next_wake_ms != payload.due_ms:
+                return  # What the live timer would not send either.
+        record = journal_pb2.JournalRecord(writer=WRITER, step_version=STEP_VERSION, event_time_ms=time_ms)
+        match payload:
+            case journal_pb2.Tick():
+                record.record_id = ids.tick_record_id(user_id, due_ms=payload.due_ms)
+                record.tick.CopyFrom(payload)
+            case _:
+                record.record_id = ids.source_record_id(SIGNALS_ID, partition=0, offset=self.offset)
+                record.source.topic_id, record.source.offset = SIGNALS_ID, self.offset
+                record.source_time_ms = time_ms
+                if isinstance(payload, signal_pb2.Signal):
+                    record.signal.CopyFrom(payload)
+                else:
+                    record.reaction.CopyFrom(payload)
+        outputs = self._apply(user_id, record, time_ms=time_ms)
+        self._hear(user_id, outputs)
+
+    def refit(self, *, now_ms: int) -> None:
+        """A new version from everybody's sums, marked in the journal, if there is enough new to matter."""
+        self._settle()
+        total = merged(self._totals.all(), size=SIZE)
+        if abs(total.n - self._latest.n) * 100 < GROWTH_PERCENT * max(self._latest.n, 1):
+            return
+        before = self._latest if self.sequence else None
+        self._latest = version = fit(self._policy, total, before=before, config=self._config, now_ms=now_ms)
+        self.sequence = version.sequence
+        self._knows(version, under=version.version_id)
+        record = journal_pb2.JournalRecord(
+            record_id=hashlib.blake2b(version.version_id.encode(), digest_size=16).digest(),
+            writer=WRITER,
+            step_version=STEP_VERSION,
+            mark=journal_pb2.Mark(
+                sequence=self.sequence,
+                version_id=version.version_id,
+                step_version=STEP_VERSION,
+                config_hash=config_hash(version.config),
+                tzdata_version=TZDATA_VERSION,
+            ),
+        )
+        self._apply("", record, time_ms=now_ms)
+
+    def wakes(self) -> list[tuple[str, int]]:
+        """(user, time) of each row that has begun to wait for another time since this was last asked."""
+        found, self._new_wakes = self._new_wakes, []
+        return found
+
+    def _apply(self, user_id: str, record: journal_pb2.JournalRecord, *, time_ms: int) -> Outputs:
+        self.offset += 1
+        entry = Entry(user_id, JOURNAL_ID, 0, self.offset, time_ms, record)
+        outputs = self._partition.apply(entry)
+        if outputs.fault:
+            self.faults.append(outputs.fault)
+        self._unsettled += 1
+        if self._unsettled >= SETTLE_EVERY:
+            self._settle()
+        return outputs
+
+    def _settle(self) -> None:
+        self._partition.settle()
+        self._partition.committed, self._unsettled = self.offset, 0
+
+    def _hear(self, user_id: str, outputs: Outputs) -> None:
+        said: list[decision_pb2.Decision | outcome_pb2.Outcome] = list(outputs.outcomes)
+        if outputs.decision is not None:
+            self.standing[user_id] = outputs.decision
+            self.decisions += 1
+            said.append(outputs.decision)
+        for one in said:
+            self.digest.update(one.SerializeToString(deterministic=True))
+        row = self._partition.row(user_id)
+        if row is not None and row.next_wake_ms and row.next_wake_ms != self._waits.get(user_id):
+            self._waits[user_id] = row.next_wake_ms
+            self._new_wakes.append((user_id, row.next_wake_ms))
+
+    def _knows(self, version: policy_pb2.PolicyVersion, *, under: str) -> None:
+        self._known[under] = known = InForce.of(version, mac_key=MAC_KEY)
+        self._epochs[version.epoch] = known.belief.epoch

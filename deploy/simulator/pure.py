@@ -1,0 +1,100 @@
+"""Simulated people against the real pure core, in memory and in virtual time: signals, ticks and reactions through
+`agents.fold.Partition`, versions fitted from its sums as `learn` does.
+
+It never opens a connection and reads no clock: the same arguments give the same journal, to the byte.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from agents.reward import DEFAULT
+from deploy.simulator.agenda import Agenda
+from deploy.simulator.core import Core
+from deploy.simulator.life import Act, Life
+from deploy.simulator.people import DAY_MS, people
+from deploy.simulator.scenario import Scenario
+from deploy.simulator.slates import START_MS
+from deploy.simulator.visit import Tally, look
+from oo.v1 import journal_pb2, policy_pb2, reaction_pb2
+from tables.sums import UNIT
+
+
+@dataclass(frozen=True, slots=True)
+class Simulated:
+    """What a run came to."""
+
+    tally: Tally
+    records: int
+    decisions: int
+    versions: int
+    faults: tuple[str, ...]
+    """Records on which `step` failed, by what and where."""
+    digest: str
+    """Of all decisions and outcomes in turn: the same for the same run."""
+
+
+def config_of(scenario: Scenario, *, learn_expired: bool) -> policy_pb2.DecisionConfig:
+    """The product's configuration with the scenario's worths, in units of 1/64."""
+    config = policy_pb2.DecisionConfig()
+    config.CopyFrom(DEFAULT)
+    config.reward_done = round(UNIT * scenario.worth_done)
+    config.reward_snooze = round(UNIT * scenario.worth_snooze)
+    config.reward_dismiss = round(UNIT * scenario.worth_dismiss)
+    config.interruption_cost = round(UNIT * scenario.interruption_cost)
+    config.learn_expired = learn_expired
+    return config
+
+
+def simulate(
+    scenario: Scenario,
+    *,
+    users: int,
+    days: float,
+    seed: int,
+    policy: str,
+    learn_expired: bool = False,
+    refit_every: int = 20,
+    on_progress: Callable[[float], None] = lambda _: None,
+) -> Simulated:
+    """Runs so many people for so many days; raises KeyError for a policy that is not there.
+
+    A version is fitted after every `refit_every` reactions, where they have added enough to matter.
+    """
+    core, tally, agenda = Core(policy, config_of(scenario, learn_expired=learn_expired)), Tally(), Agenda()
+    end_ms = START_MS + round(days * DAY_MS)
+    lives: dict[str, Life] = {}
+    for person in people(scenario, count=users, seed=seed, start_ms=START_MS, end_ms=end_ms):
+        user_id = f"sim-{person.number}"
+        lives[user_id] = Life(person, scenario, user_id=user_id, seed=seed, end_ms=end_ms)
+        agenda.follow(user_id, lives[user_id].acts())
+    since_fit = 0
+    while agenda.next_ms is not None and agenda.next_ms < end_ms:
+        time_ms, user_id, what = agenda.pop()
+        on_progress((time_ms - START_MS) / (end_ms - START_MS))
+        if isinstance(what, Act) and what.kind == "look":
+            decision = core.standing.get(user_id)
+            visit = decision and look(lives[user_id], decision, tally, start_ms=START_MS, now_ms=time_ms)
+            if visit:
+                core.take(user_id, visit.seen, time_ms=time_ms)
+                if visit.reaction is not None:
+                    agenda.add(time_ms + visit.delay_ms, user_id, visit.reaction)
+                if visit.later is not None:
+                    agenda.add(visit.later.time_ms, user_id, visit.later)
+        elif isinstance(what, Act):
+            signal = lives[user_id].signal(what, event_id=f"{what.kind}{what.index}")
+            if signal is not None:
+                core.take(user_id, signal, time_ms=time_ms)
+                tally.signals += 1
+        else:
+            core.take(user_id, what, time_ms=time_ms)
+            if isinstance(what, reaction_pb2.Reaction):
+                tally.reactions += 1
+                since_fit += 1
+        if since_fit >= refit_every:
+            core.refit(now_ms=time_ms)
+            since_fit = 0
+        for user, wake_ms in core.wakes():
+            agenda.add(max(wake_ms, time_ms), user, journal_pb2.Tick(due_ms=wake_ms))
+    return Simulated(tally, core.offset, core.decisions, core.sequence, tuple(core.faults), core.digest.hexdigest())
