@@ -11,18 +11,17 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
-from agents.candidates import GAP_MS_MAX, MINUTE_MS, Calendar, Proposal
+from agents.candidates import MINUTE_MS, Calendar, Proposal
 from oo.v1 import decision_pb2, features_pb2, row_pb2
 from oo.v1.outcome_pb2 import Outcome
 from tables import backlog, windows
-from tables.windows import DAY_MS, HOUR_MS
+from tables.windows import DAY_MS
 from tables.zones import local, part_of
 
 VERSION = 2
 
 ONE = 64
 LABEL_BUCKETS = 4
-PROMPT_BUCKETS = 2
 
 
 class Feature(NamedTuple):
@@ -49,24 +48,27 @@ _OWN = (
 )
 """Those in which people are taken to differ: the first q entries of a vector."""
 
+_PARTS = ("morning", "afternoon", "evening")
+
 _SHARED = (
     Feature("weekend", "Saturday or Sunday on their clock"),
-    Feature("working_hours", "morning or afternoon of another day"),
     Feature("has_due", "has a due time"),
     Feature("due_within_week", "how near its due time is, from 0 a week before to 1 when it is due"),
     Feature("age", "days since it was told, n / (n + 7)"),
     Feature("busy_now", "an event of their calendar runs"),
-    Feature("free_time", "free time before the next busy event, as a share of four hours"),
     Feature("done_rate_28d", "of reactions to tips of its kind in 28 days, the smoothed share of done"),
     Feature("dismiss_rate_7d", "likewise of dismiss, in 7 days"),
     Feature("snooze_rate_24h", "likewise of snooze, in 24 hours"),
-    Feature("reactions_1h", "reactions in the last hour, n / (n + 3)"),
     Feature("done_in_this_part", "done in 28 days in this part of the day, n / (n + 5)"),
     Feature("shown", "how often it was seen, n / (n + 2)"),
     Feature("dismissed", "how often it was dismissed, n / (n + 1)"),
-    Feature("snoozed", "how often it was put off, n / (n + 1)"),
-    Feature("known_length", "somebody said how long it takes"),
-    *(Feature(f"prompt_{i}", f"the hash of its prompt and model falls into bucket {i}") for i in range(PROMPT_BUCKETS)),
+    Feature("prompt", "the hash of its prompt and model is odd"),
+    # What people do at which time is a routine, and no sum of the two.
+    *(
+        Feature(f"label_{i}_{part}", f"a label of bucket {i}, in the {part}")
+        for i in range(LABEL_BUCKETS)
+        for part in _PARTS
+    ),
 )
 
 FEATURES = (*_OWN, *_SHARED)
@@ -80,12 +82,13 @@ _TASK = tuple(
     _INDEX[name]
     for name in (
         *("priority", "overdue", "due_within_day", "short", "fits_gap", "novel"),
-        *("has_due", "due_within_week", "age", "shown", "dismissed", "snoozed", "known_length"),
+        *("has_due", "due_within_week", "age", "shown", "dismissed"),
     )
 )
 """The places of what `_of_task` gives, in its order."""
 _LABELS = _INDEX["label_0"]
-_PROMPTS = _INDEX["prompt_0"]
+_PROMPT = _INDEX["prompt"]
+_ROUTINE = _INDEX["label_0_morning"]
 WEEK_MS = 7 * DAY_MS
 DEFAULT_MINUTES = 30
 """How long a task is taken to last when nobody said."""
@@ -124,23 +127,15 @@ def moment(row: row_pb2.UserRow, *, calendar: Calendar, now_ms: int) -> Moment:
     """Reads the row once for a whole slate."""
     clock = local(now_ms, time_zone=row.time_zone)
     part = part_of(clock)
-    hour, day, week, month = windows.last_of_each(
-        row.windows, now_ms=now_ms, spans_ms=(HOUR_MS, DAY_MS, WEEK_MS, 28 * DAY_MS)
-    )
-    last_hour = sum(
-        windows.total(hour, reaction=reaction) for reaction in (Outcome.DONE, Outcome.SNOOZE, Outcome.DISMISS)
-    )
+    day, week, month = windows.last_of_each(row.windows, now_ms=now_ms, spans_ms=(DAY_MS, WEEK_MS, 28 * DAY_MS))
     done_here = windows.total(month, reaction=Outcome.DONE, part=part)
     free_ms = calendar.free_ms(now_ms)
     shared = {
         "busy_now": ONE if calendar.busy_until_ms else 0,
-        "free_time": ONE * free_ms // GAP_MS_MAX,
         "morning": ONE * (part == 1),
         "afternoon": ONE * (part == 2),
         "evening": ONE * (part == 3),
         "weekend": ONE * (clock.weekday() >= 5),
-        "working_hours": ONE * (clock.weekday() < 5 and part in (1, 2)),
-        "reactions_1h": ONE * last_hour // (last_hour + 3),
         "done_in_this_part": ONE * done_here // (done_here + 5),
     }
     base = {}
@@ -174,13 +169,16 @@ def vector(proposal: Proposal, *, at: Moment) -> tuple[int, ...]:
         base = at.base.get(proposal.kind, _NONE)
         if not proposal.prompt_version and not proposal.model:
             return base
-        place = _PROMPTS + _bucket(f"{proposal.prompt_version}/{proposal.model}", PROMPT_BUCKETS)
-        return (*base[:place], ONE, *base[place + 1 :])
+        odd = _bucket(f"{proposal.prompt_version}/{proposal.model}", 2)
+        return (*base[:_PROMPT], ONE * odd, *base[_PROMPT + 1 :])
     x = list(at.base[proposal.kind])
     for place, value in zip(_TASK, _of_task(task, at=at), strict=True):
         x[place] = value
     for label in task.labels:
-        x[_LABELS + _bucket(label, LABEL_BUCKETS)] = ONE
+        bucket = _bucket(label, LABEL_BUCKETS)
+        x[_LABELS + bucket] = ONE
+        if at.part:
+            x[_ROUTINE + bucket * len(_PARTS) + at.part - 1] = ONE
     return tuple(x)
 
 
@@ -195,7 +193,7 @@ def _of_task(task: row_pb2.Task, *, at: Moment) -> tuple[int, ...]:
         within_day = ONE * max(DAY_MS - max(left_ms, 0), 0) // DAY_MS
         within_week = ONE * max(WEEK_MS - max(left_ms, 0), 0) // WEEK_MS
     age_ms = max(at.now_ms - backlog.created_ms(task), 0)
-    age_days, shown, dismissed, snoozed = age_ms // DAY_MS, task.shown, task.dismissed, task.snoozed
+    age_days, shown, dismissed = age_ms // DAY_MS, task.shown, task.dismissed
     return (
         16 * (5 - priority) if priority else 0,
         overdue,
@@ -208,8 +206,6 @@ def _of_task(task: row_pb2.Task, *, at: Moment) -> tuple[int, ...]:
         ONE * age_days // (age_days + 7),
         ONE * shown // (shown + 2),
         ONE * dismissed // (dismissed + 1),
-        ONE * snoozed // (snoozed + 1),
-        ONE if task.estimated_minutes else 0,
     )
 
 

@@ -28,7 +28,7 @@ from streams.producer import Producer
 from streams.record import Batch, Record
 from streams.topics import Topic
 from tables import marginal
-from tables.totals import Total, merged, read
+from tables.totals import merged, read
 from tables.zones import TZDATA_VERSION
 
 logger = logging.getLogger(__name__)
@@ -101,15 +101,15 @@ class Learn:
         if not self._owner or loop.time() - self._published_s < self._every_s:
             return
         latest = self._latest
-        total = merged(
+        totals = merged(
             (read(one) for part in self._parts.values() for one in part.totals if one.feature_version == VERSION),
             size=SIZE,
         )
-        if latest is not None and not self._is_worth_it(latest, total):
+        if latest is not None and not self._is_worth_it(latest, sum(one.n for one in totals)):
             return
         version = fit(
             self._champion(),
-            total,
+            totals,
             before=latest,
             config=self._config,
             now_ms=self._time_ms,
@@ -125,10 +125,10 @@ class Learn:
         self._published_s = loop.time()
         logger.info("version.published version_id=%s sequence=%d n=%d", version.version_id, version.sequence, version.n)
 
-    def _is_worth_it(self, latest: policy_pb2.PolicyVersion, total: Total) -> bool:
+    def _is_worth_it(self, latest: policy_pb2.PolicyVersion, n: int) -> bool:
         if latest.config != self._config or latest.policy != self._champion() or latest.feature_version != VERSION:
             return True
-        return abs(total.n - latest.n) * 100 >= GROWTH_PERCENT * max(latest.n, 1) and total.n != latest.n
+        return abs(n - latest.n) * 100 >= GROWTH_PERCENT * max(latest.n, 1) and n != latest.n
 
     async def _mark(self, version: policy_pb2.PolicyVersion) -> None:
         mark = journal_pb2.Mark(

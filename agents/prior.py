@@ -48,7 +48,7 @@ def prior(policy: str = DEFAULT_POLICY, *, config: policy_pb2.DecisionConfig = D
 
 def fit(
     policy: str,
-    total: Total,
+    totals: Sequence[Total],
     *,
     before: policy_pb2.PolicyVersion | None,
     config: policy_pb2.DecisionConfig,
@@ -62,7 +62,7 @@ def fit(
     sequence = before.sequence if before is not None else 0
     if before is None or before.feature_version != VERSION:
         before = fitting.prior(policy, shape=SHAPE, config=config)
-    version = fitting.fit(policy, total, shape=SHAPE, before=before, config=config, now_ms=now_ms)
+    version = fitting.fit(policy, totals, shape=SHAPE, before=before, config=config, now_ms=now_ms)
     version.sequence = sequence + 1
     version.inputs.extend(inputs)
     return _finished(version)

@@ -1,7 +1,7 @@
 """The sum over a partition's people of what each taught; equal, to the bit, to adding every row up anew.
 
-Rows stand at different landmarks. They are added up apart, one total per landmark, and nothing is rounded here:
-whoever wants one sum halves each total once (`merged`). So one partition gives the same as four.
+Rows stand at different landmarks and are of different epochs. They are added up apart, one total for each landmark and epoch, and nothing is rounded
+here: whoever wants one sum halves each total once (`merged`). So one partition gives the same as four.
 """
 
 from __future__ import annotations
@@ -19,15 +19,16 @@ from tables.linear import Ints
 from tables.marginal import Epoch
 from tables.sums import Taught, halve
 
-_FRONT = struct.Struct("=qqqq")
-"""Landmark, weight, people, numbers; then the numbers, as this machine has them."""
+_FRONT = struct.Struct("=qQqqq")
+"""Landmark, epoch, weight, people, numbers; then the numbers, as this machine has them."""
 
 
 @dataclass(slots=True)
 class Total:
-    """Of all rows at one landmark."""
+    """Of all rows at one landmark and of one epoch."""
 
     landmark: int
+    epoch: int
     contribution: Ints
     """The sum of tables.marginal's contributions."""
     n: int = 0
@@ -43,7 +44,7 @@ class Totals:
 
     def __init__(self, *, epochs: Mapping[int, Epoch]) -> None:
         self._epochs = epochs
-        self._by_landmark: dict[int, Total] = {}
+        self._apart: dict[tuple[int, int], Total] = {}
         self.changes = 0
         """How often something was added or taken away."""
 
@@ -53,7 +54,7 @@ class Totals:
             if one is None or not one.weight:
                 continue
             contribution = marginal.contribution(one, self._epochs[one.epoch])
-            total = self._at(one.landmark, len(contribution))
+            total = self._at((one.landmark, one.epoch), len(contribution))
             total.contribution += sign * contribution
             total.n += sign * one.n
             total.users += sign
@@ -63,7 +64,7 @@ class Totals:
     def merge(self, others: Totals) -> None:
         """Adds other totals: of rows as they stood at a moment to what has changed since, or the other way round."""
         for other in others.all():
-            total = self._at(other.landmark, len(other.contribution))
+            total = self._at((other.landmark, other.epoch), len(other.contribution))
             total.contribution += other.contribution
             total.n += other.n
             total.users += other.users
@@ -71,18 +72,18 @@ class Totals:
         self.changes += others.changes
 
     def all(self) -> list[Total]:
-        """The totals, by landmark."""
-        return [total for _, total in sorted(self._by_landmark.items())]
+        """The totals, by landmark and epoch."""
+        return [total for _, total in sorted(self._apart.items())]
 
     @property
     def users(self) -> int:
         """How many people taught something."""
-        return sum(total.users for total in self._by_landmark.values())
+        return sum(total.users for total in self._apart.values())
 
     def to_bytes(self) -> bytes:
         """For a disk, beside the rows that they are the sum of."""
         return b"".join(
-            _FRONT.pack(one.landmark, one.n, one.users, len(one.contribution)) + one.contribution.tobytes()
+            _FRONT.pack(one.landmark, one.epoch, one.n, one.users, len(one.contribution)) + one.contribution.tobytes()
             for one in self.all()
         )
 
@@ -91,51 +92,52 @@ class Totals:
         """What `to_bytes` gave.
 
         >>> totals = Totals(epochs={})
-        >>> totals.merge(Totals.from_bytes(_FRONT.pack(7, 64, 1, 1) + (5).to_bytes(8, "little"), epochs={}))
+        >>> totals.merge(Totals.from_bytes(_FRONT.pack(7, 3, 64, 1, 1) + (5).to_bytes(8, "little"), epochs={}))
         >>> totals.users, totals.all()[0].contribution.tolist()
         (1, [5])
         """
         totals, at = cls(epochs=epochs), 0
         while at < len(content):
-            landmark, n, users, size = _FRONT.unpack_from(content, at)
+            landmark, epoch, n, users, size = _FRONT.unpack_from(content, at)
             at += _FRONT.size
             numbers = np.frombuffer(content, dtype=np.int64, count=size, offset=at).copy()
-            totals._by_landmark[landmark] = Total(landmark, numbers, n, users)
+            totals._apart[landmark, epoch] = Total(landmark, epoch, numbers, n, users)
             at += 8 * size
         return totals
 
-    def _at(self, landmark: int, size: int) -> Total:
-        if landmark not in self._by_landmark:
-            self._by_landmark[landmark] = Total(landmark, np.zeros(size, dtype=np.int64))
-        return self._by_landmark[landmark]
+    def _at(self, place: tuple[int, int], size: int) -> Total:
+        if place not in self._apart:
+            self._apart[place] = Total(*place, np.zeros(size, dtype=np.int64))
+        return self._apart[place]
 
     def _forget(self, total: Total) -> None:
         # Changes alone may have nobody's weight and still be something.
         if total.users == total.n == 0 and not total.contribution.any():
-            del self._by_landmark[total.landmark]
+            del self._apart[total.landmark, total.epoch]
 
 
-def merged(totals: Iterable[Total], *, size: int) -> Total:
-    """All totals as one, at the greatest landmark among them.
+def merged(totals: Iterable[Total], *, size: int) -> list[Total]:
+    """All totals at the greatest landmark among them: one for each epoch, by its name.
 
     Neither the order of the parts nor how people are spread over partitions changes one bit: what stands at the same
     landmark is added before it is halved.
     """
     apart = Totals(epochs={})
     for one in totals:
-        there = apart._at(one.landmark, size)  # noqa: SLF001 - this very module's
+        there = apart._at((one.landmark, one.epoch), size)  # noqa: SLF001 - this very module's
         there.contribution += one.contribution
         there.n += one.n
         there.users += one.users
     found = apart.all()
-    whole = Total(found[-1].landmark if found else 0, np.zeros(size, dtype=np.int64))
+    landmark = found[-1].landmark if found else 0
+    whole: dict[int, Total] = {}
     for one in found:
-        steps = whole.landmark - one.landmark
-        numbers = halve(np.append(one.contribution, one.n), steps=steps)
-        whole.contribution += numbers[:-1]
-        whole.n += int(numbers[-1])
-        whole.users += one.users
-    return whole
+        into = whole.setdefault(one.epoch, Total(landmark, one.epoch, np.zeros(size, dtype=np.int64)))
+        numbers = halve(np.append(one.contribution, one.n), steps=landmark - one.landmark)
+        into.contribution += numbers[:-1]
+        into.n += int(numbers[-1])
+        into.users += one.users
+    return [total for _, total in sorted(whole.items())]
 
 
 def messages(totals: Totals, *, feature_version: int) -> list[policy_pb2.Total]:
@@ -144,6 +146,7 @@ def messages(totals: Totals, *, feature_version: int) -> list[policy_pb2.Total]:
         policy_pb2.Total(
             feature_version=feature_version,
             landmark=one.landmark,
+            epoch=one.epoch,
             n=one.n,
             users=one.users,
             contribution=one.contribution.tolist(),
@@ -154,4 +157,10 @@ def messages(totals: Totals, *, feature_version: int) -> list[policy_pb2.Total]:
 
 def read(message: policy_pb2.Total) -> Total:
     """A published total."""
-    return Total(message.landmark, np.array(message.contribution, dtype=np.int64), n=message.n, users=message.users)
+    return Total(
+        message.landmark,
+        message.epoch,
+        np.array(message.contribution, dtype=np.int64),
+        n=message.n,
+        users=message.users,
+    )

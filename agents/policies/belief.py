@@ -29,7 +29,7 @@ class Shape:
     """How many features, the first ones, people are taken to differ in."""
     variance: float
     """Of each entry of β about that mean."""
-    spread: float = 0.02
+    spread: float = 0.01
     """τ: of each entry of a person's own θ, before the people themselves have shown it."""
     feature_version: int = 0
     half_life_ms: int = HALF_LIFE_MS

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
-from agents.policies.belief import GATE_OPEN, NOISE, Shape, epoch, epoch_name, packed
+from agents.policies.belief import GATE_OPEN, NOISE, Shape, epoch_name, packed
 from oo.v1 import policy_pb2
+from tables import marginal
 from tables.linear import Floats
 from tables.sums import KNOWN_FROM, LOSSES, SCALE, triangle
 from tables.totals import Total
 
 GATE_RATE = 2.8
 """How much a unit of loss saved opens the gate, in the exponent of a logistic."""
-PEOPLE_PRIOR = 10.0
+PEOPLE_PRIOR = 100.0
 """How many people the spread before the first counts for."""
 PEOPLE_MIN = 10.0
 """People who must have shown something before their differences are believed."""
-PEOPLE_GROWTH = 1.5
-SPREAD_CHANGE = 0.15
-"""An epoch ends when so many more people have spoken, or the spread they show has changed by this much of itself."""
+PEOPLE_SHARE = 0.5
+"""Of all people, those who must have shown it in the epoch that ends."""
 
 
 def prior(name: str, *, shape: Shape, config: policy_pb2.DecisionConfig) -> policy_pb2.PolicyVersion:
@@ -42,7 +44,7 @@ def prior(name: str, *, shape: Shape, config: policy_pb2.DecisionConfig) -> poli
 
 def fit(
     name: str,
-    total: Total,
+    totals: Sequence[Total],
     *,
     shape: Shape,
     before: policy_pb2.PolicyVersion,
@@ -57,13 +59,15 @@ def fit(
     d, q = shape.d, shape.q
     scale = 1.0 / SCALE
     size = d * (d + 1) // 2
-    numbers = np.asarray(total.contribution * scale, dtype=np.float64)
-    gram, rest = _symmetric(numbers[:size], d), numbers[size:]
-    moment, spread, people = rest[:d], rest[d : d + q * (q + 1) // 2], rest[-LOSSES - 1] * SCALE
-    age = max(now_ms / shape.half_life_ms - total.landmark, 0.0)
-    losses = np.asarray(rest[-LOSSES:] * 2.0**-age, dtype=np.float64)
-    information = np.eye(d) / shape.variance + gram / NOISE
-    right = np.asarray(np.array(shape.mean) / shape.variance + moment / NOISE, dtype=np.float64)
+    whole = np.zeros(marginal.size(d=d, q=q), dtype=np.int64)
+    for total in totals:
+        whole += total.contribution
+    numbers = np.asarray(whole * scale, dtype=np.float64)
+    gram, moment = _symmetric(numbers[:size], d), numbers[size : size + d]
+    age = max(now_ms / shape.half_life_ms - (totals[0].landmark if totals else 0), 0.0)
+    losses = np.asarray(numbers[-LOSSES:] * 2.0**-age, dtype=np.float64)
+    information = np.eye(d) / shape.variance + gram / before.noise
+    right = np.asarray(np.array(shape.mean) / shape.variance + moment / before.noise, dtype=np.float64)
     mean = np.asarray(np.linalg.solve(information, right), dtype=np.float64)  # noqa: TID251
     factor = np.linalg.cholesky(np.linalg.inv(information))  # noqa: TID251
     version = policy_pb2.PolicyVersion(
@@ -78,20 +82,37 @@ def fit(
         epoch=before.epoch,
         epoch_people=before.epoch_people,
         gate=_gate(losses),
-        noise=NOISE,
+        noise=before.noise,
         half_life_ms=shape.half_life_ms,
-        n=total.n,
+        n=sum(total.n for total in totals),
     )
-    if q and people >= PEOPLE_MIN:
-        shown = _symmetric(spread, q) + PEOPLE_PRIOR * shape.spread * np.eye(q)
-        shown = shown / (people + PEOPLE_PRIOR)
-        believed = NOISE * np.linalg.inv(epoch(before).precision)  # noqa: TID251
-        change = np.linalg.norm(shown - believed) / np.linalg.norm(believed)  # noqa: TID251
-        if people >= PEOPLE_GROWTH * before.epoch_people or change > SPREAD_CHANGE:
-            version.precision = packed(NOISE * np.linalg.inv(shown))  # noqa: TID251
-            version.epoch_mean, version.epoch_people = version.mean, people
-            version.epoch = epoch_name(precision=version.precision, mean=version.epoch_mean)
+    _begin_epoch(version, totals, shape=shape, before=before)
     return version
+
+
+def _begin_epoch(
+    version: policy_pb2.PolicyVersion, totals: Sequence[Total], *, shape: Shape, before: policy_pb2.PolicyVersion
+) -> None:
+    """Lets the version believe what the people of the epoch so far have shown, once enough of them have.
+
+    One step of expectation-maximization (Laird & Ware 1982). People of epochs before count for β alone: their differences were
+    taken from a β that is no longer believed.
+    """
+    d, q = shape.d, shape.q
+    at, many = d * (d + 1) // 2 + d, q * (q + 1) // 2
+    current = next((total for total in totals if total.epoch == before.epoch), None)
+    people = float(current.contribution[at + many]) if current is not None else 0.0
+    if not q or current is None or people < max(PEOPLE_MIN, PEOPLE_SHARE * sum(total.users for total in totals)):
+        return
+    spread = np.asarray(current.contribution[at : at + many] / SCALE, dtype=np.float64)
+    shown = (_symmetric(spread, q) + PEOPLE_PRIOR * shape.spread * np.eye(q)) / (people + PEOPLE_PRIOR)
+    if before.epoch_mean == packed(np.array(shape.mean)):
+        # The first differences are from a β that nobody had taught: they only say where to take the next ones from.
+        precision = before.precision
+    else:
+        precision = packed(np.asarray(before.noise * np.linalg.inv(shown), dtype=np.float64))  # noqa: TID251
+    version.precision, version.epoch_mean, version.epoch_people = precision, version.mean, people
+    version.epoch = epoch_name(precision=precision, mean=version.mean)
 
 
 def _gate(losses: Floats) -> list[float]:

@@ -106,12 +106,12 @@ def expect(
     return shared, own, covariance
 
 
-@compiled("i8[:, ::1](f8[::1], f8[:, ::1], u8[::1], i8, f8)")
-def draw(scores: Floats, covariance: Floats, raw: Words, draws: int, width: float) -> Ints:
+@compiled("i8[:, ::1](f8[::1], f8[:, ::1], u8[::1], i8, f8, f8)")
+def draw(scores: Floats, covariance: Floats, raw: Words, draws: int, width: float, optimism: float) -> Ints:
     """Scores of posterior draws on the grid: (draws, K). Every second draw mirrors the one before it.
 
     raw: 64-bit words, half a one for each of draws / 2 x K near-normals: the sum of four bytes. width: by how much the draws
-    are spread. A candidate whose score follows from those before it draws nothing of its own.
+    are spread about the scores and `optimism` of their own deviations. A candidate whose score follows from those before it draws nothing of its own.
     """
     k = len(scores)
     pairs = draws // 2
@@ -144,14 +144,15 @@ def draw(scores: Floats, covariance: Floats, raw: Words, draws: int, width: floa
     off = np.empty(pairs)
     for a in range(k):
         off[:] = 0.0
+        bonus = optimism * np.sqrt(covariance[a, a])
         for b in range(a + 1):
             f = lower[a, b]
             if f != 0.0:
                 for p in range(pairs):
                     off[p] += f * z[b, p]
         for p in range(pairs):
-            found[2 * p, a] = np.int64(np.rint((scores[a] + off[p]) * GRID))
-            found[2 * p + 1, a] = np.int64(np.rint((scores[a] - off[p]) * GRID))
+            found[2 * p, a] = np.int64(np.rint((scores[a] + bonus + off[p]) * GRID))
+            found[2 * p + 1, a] = np.int64(np.rint((scores[a] + bonus - off[p]) * GRID))
     return found
 
 

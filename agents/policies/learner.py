@@ -5,6 +5,7 @@ A learner holds what rows, partitions and `learn` hold together in the running s
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Protocol
 
@@ -55,6 +56,8 @@ class InMemory:
     """Of the features as they are given; a policy that makes more of them sees more."""
     config: policy_pb2.DecisionConfig
     refit_every: int = 100
+    expand: Callable[[Ints], Ints] | None = None
+    """Makes more features of each row, (K, d) to (K, d'); the policy's own where none is given."""
     versions: int = 0
     """Fitted so far."""
     belief: Belief = field(init=False)
@@ -70,19 +73,18 @@ class InMemory:
     _time_ms: int = 0
 
     def __post_init__(self) -> None:
-        expand = POLICIES[self.name].expand
-        if expand is not None:
-            more = expand(np.zeros((1, self.shape.d), dtype=np.int64)).shape[1] - self.shape.d
+        self.expand = self.expand or POLICIES[self.name].expand
+        if self.expand is not None:
+            more = self.expand(np.zeros((1, self.shape.d), dtype=np.int64)).shape[1] - self.shape.d
             self.shape = replace(self.shape, mean=(*self.shape.mean, *([0.0] * more)))
         self._totals = Totals(epochs=self._epochs)
         self._take(fitting.prior(self.name, shape=self.shape, config=self.config))
 
     def choose(self, user_id: str, x: Ints, *, silent: int | None, time_ms: int, key: int) -> Choice:
         """The policy's own choice, drawn by the key."""
-        policy = POLICIES[self.name]
-        if policy.expand is not None:
-            x = policy.expand(x)
-        choice = policy.pmf(self.belief, self._taught(user_id), x, silent=silent, now_ms=time_ms, key=key)
+        if self.expand is not None:
+            x = self.expand(x)
+        choice = POLICIES[self.name].pmf(self.belief, self._taught(user_id), x, silent=silent, now_ms=time_ms, key=key)
         self._made[user_id, time_ms] = choice
         if len(self._made) > MADE_MAX:
             del self._made[next(iter(self._made))]
@@ -96,9 +98,8 @@ class InMemory:
     def learn(self, user_id: str, x: Ints, *, action: int, reward: float, propensity: float, time_ms: int) -> None:
         """See Learner; the propensity is not needed: what is learned of is what was drawn."""
         row = x[action : action + 1]
-        expand = POLICIES[self.name].expand
-        if expand is not None:
-            row = expand(row)
+        if self.expand is not None:
+            row = self.expand(row)
         if not row.any():
             return  # Saying nothing is worth 0 by decree.
         taught = self._taught(user_id)
@@ -134,11 +135,11 @@ class InMemory:
             self._totals.replace(before, self._people[user_id])
         self._counted.clear()
         size = marginal.size(d=self.shape.d, q=self.shape.q)
-        total = merged(self._totals.all(), size=size)
+        totals = merged(self._totals.all(), size=size)
         self._take(
             fitting.fit(
                 self.name,
-                total,
+                totals,
                 shape=self.shape,
                 before=self._version,
                 config=self.config,

@@ -79,11 +79,11 @@ class Core:
     def refit(self, *, now_ms: int) -> None:
         """A new version from everybody's sums, marked in the journal, if there is enough new to matter."""
         self._settle()
-        total = merged(self._totals.all(), size=SIZE)
-        if abs(total.n - self._latest.n) * 100 < GROWTH_PERCENT * max(self._latest.n, 1):
+        totals = merged(self._totals.all(), size=SIZE)
+        if abs(sum(one.n for one in totals) - self._latest.n) * 100 < GROWTH_PERCENT * max(self._latest.n, 1):
             return
         before = self._latest if self.sequence else None
-        self._latest = version = fit(self._policy, total, before=before, config=self._config, now_ms=now_ms)
+        self._latest = version = fit(self._policy, totals, before=before, config=self._config, now_ms=now_ms)
         self.sequence = version.sequence
         self._knows(version, under=version.version_id)
         record = journal_pb2.JournalRecord(

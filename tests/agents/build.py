@@ -142,10 +142,11 @@ def tick(due_ms: int) -> journal_pb2.Tick:
     return journal_pb2.Tick(due_ms=due_ms)
 
 
-def candidates(*external_ids: str, expires_ms: int) -> journal_pb2.Candidates:
+def candidates(*external_ids: str, expires_ms: int, model: str = "") -> journal_pb2.Candidates:
     """Tips that a language model wrote."""
     return journal_pb2.Candidates(
         request_id="r",
+        model=model,
         tips=[
             journal_pb2.GeneratedTip(external_id=one, title=f"Idea {one}", detail="Because.", expires_ms=expires_ms)
             for one in external_ids

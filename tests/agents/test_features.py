@@ -7,9 +7,21 @@ from datetime import UTC, datetime
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents.features import NAMES, D
+from agents.features import NAMES, D, Q, feature_set
 from oo.v1 import decision_pb2
-from tests.agents.build import BLUNT, DAY_MS, HOUR_MS, MINUTE_MS, MONDAY_MS, Person, activity, event, profile, task
+from tests.agents.build import (
+    BLUNT,
+    DAY_MS,
+    HOUR_MS,
+    MINUTE_MS,
+    MONDAY_MS,
+    Person,
+    activity,
+    candidates,
+    event,
+    profile,
+    task,
+)
 
 PLACE = {name: place for place, name in enumerate(NAMES)}
 
@@ -34,8 +46,38 @@ def test_silence_has_no_features() -> None:
     assert seen_of(ada, "none") == {}
 
 
-def test_there_are_at_most_34() -> None:
-    assert D == len(set(NAMES)) <= 34
+def test_there_are_at_most_40() -> None:
+    # A row holds a number for each pair of them (docs/adr/0023).
+    assert D == len(set(NAMES)) <= 40
+
+
+def test_a_label_has_its_own_place_in_each_part_of_the_day() -> None:
+    found = {}
+    for zone in ("UTC", "Asia/Kolkata", "Pacific/Auckland", "America/New_York"):
+        ada = Person(policy=BLUNT)
+        ada.take(profile(zone))
+        ada.take(task("a", labels=["home"]))
+        found[zone] = {name for name in seen_of(ada) if name.startswith("label_")}
+    (bucket,) = found["America/New_York"]
+    assert found["UTC"] == {bucket, f"{bucket}_morning"}
+    assert found["Asia/Kolkata"] == {bucket, f"{bucket}_afternoon"}
+    assert found["Pacific/Auckland"] == {bucket, f"{bucket}_evening"}
+
+
+def test_a_written_tip_shows_who_wrote_it() -> None:
+    seen = set()
+    for model in ("one", "another", "a third", "a fourth", "a fifth"):
+        ada = Person(policy=BLUNT)
+        ada.take(candidates("w", expires_ms=MONDAY_MS + DAY_MS, model=model))
+        seen.add(seen_of(ada, "generated:w").get("prompt", 0))
+    assert seen == {0, 64}
+
+
+def test_the_set_says_what_every_entry_is() -> None:
+    said = feature_set()
+    assert [one.name for one in said.features] == list(NAMES)
+    assert [one.own for one in said.features] == [place < Q for place in range(D)]
+    assert all(one.low <= one.high and one.meaning for one in said.features)
 
 
 def test_priority() -> None:
@@ -65,7 +107,6 @@ def test_what_fits_before_the_next_event() -> None:
     assert seen_of(ada)["fits_gap"] == 64
     ada.take(task("a", minutes=75))
     assert "fits_gap" not in seen_of(ada)
-    assert 0 < seen_of(ada)["free_time"] <= 16
 
 
 def test_while_busy_nothing_fits() -> None:
@@ -118,7 +159,6 @@ def test_rates_follow_the_reactions() -> None:
     after = seen_of(ada)
     assert after["done_rate_28d"] > before["done_rate_28d"]
     assert after["dismiss_rate_7d"] < before["dismiss_rate_7d"]
-    assert after["reactions_1h"] > 0
     assert after["done_in_this_part"] > 0
 
 
@@ -157,5 +197,5 @@ def test_every_feature_is_a_whole_number_within_64(said: list[tuple[str, int, in
             ada.react(what, after_ms=after_ms)
     for _, outputs in ada.log:
         for one in outputs.decision.slate if outputs.decision is not None else ():
-            assert all(-64 <= value <= 64 for value in one.x)
+            assert all(0 <= value <= 64 for value in one.x)
             assert (one.kind == decision_pb2.Decision.NONE) == (not any(one.x))

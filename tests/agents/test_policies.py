@@ -224,7 +224,7 @@ def test_a_version_carries_the_hash_of_its_content_in_its_id() -> None:
 
 def test_the_priors_id_stands_still() -> None:
     # It names every decision before the first mark; where it changes on purpose, the golden journal changes too.
-    assert prior().version_id == "mixed-0-51f538d18fd67575"
+    assert prior().version_id == "mixed-0-f1a03438feb34814"
 
 
 def test_a_version_names_the_features_that_it_was_fitted_to() -> None:
@@ -254,21 +254,48 @@ def test_it_is_numerically_stable_at_any_count(times: int) -> None:
     assert np.all(np.isfinite(choice.scores))
 
 
-def test_people_who_differ_begin_an_epoch_with_a_wider_spread() -> None:
-    chance, crowd = np.random.default_rng(3), []
-    first = prior()
-    for _ in range(60):
-        taste, one = chance.normal(size=D) * np.where(np.arange(D) == 3, 1.0, 0.0), sums.nothing(D)
+def crowd(epoch: int, *, n: int = 200) -> list[Taught]:
+    """People of that epoch who differ in how much priority matters to them, and in nothing else."""
+    chance, found = np.random.default_rng(3), []
+    for _ in range(n):
+        taste, one = np.where(np.arange(D) == NAMES.index("priority"), chance.normal(), 0.0), sums.nothing(D)
         for x in slate(13, seed=int(chance.integers(10**6)))[:-1]:
             sums.add(one, x=x, reward=int(np.clip(x @ taste, -64, 64)), time_ms=MONDAY_MS)
-        one.epoch = first.epoch
-        crowd.append(one)
-    version = version_of(crowd)
-    assert version.epoch != first.epoch
-    spread = 0.18 * np.linalg.inv(belief(version).epoch.precision)
-    assert np.diag(spread).argmax() == 3
-    assert spread[3, 3] > 2 * np.median(np.diag(spread))
+        one.epoch = epoch
+        found.append(one)
+    return found
+
+
+def next_version(people: list[Taught], *, after: policy_pb2.PolicyVersion) -> policy_pb2.PolicyVersion:
+    totals = Totals(epochs={one.epoch: belief(one).epoch for one in (prior(), after)})
+    for one in people:
+        totals.replace(None, one)
+    return fit("mixed", merged(totals.all(), size=SIZE), before=after, config=DEFAULT, now_ms=MONDAY_MS)
+
+
+def test_the_first_epoch_only_says_where_differences_are_taken_from() -> None:
+    first, second = prior(), next_version(crowd(prior().epoch), after=prior())
+    assert second.epoch != first.epoch
+    assert second.precision == first.precision
+    assert second.epoch_mean == second.mean
+
+
+def test_people_who_differ_begin_an_epoch_with_a_wider_spread() -> None:
+    second = next_version(crowd(prior().epoch), after=prior())
+    third = next_version(crowd(second.epoch), after=second)
+    spread = 0.18 * np.linalg.inv(belief(third).epoch.precision)
+    assert third.epoch != second.epoch
+    assert np.diag(spread).argmax() == NAMES.index("priority")
+    assert spread[3, 3] > 3 * np.median(np.diag(spread))
     assert np.linalg.eigvalsh(spread).min() > 0
+
+
+def test_an_epoch_goes_on_until_half_of_the_people_have_spoken_in_it() -> None:
+    second = next_version(crowd(prior().epoch), after=prior())
+    few = [*crowd(prior().epoch, n=101), *crowd(second.epoch, n=99)]
+    assert next_version(few, after=second).epoch == second.epoch
+    enough = [*crowd(prior().epoch, n=99), *crowd(second.epoch, n=101)]
+    assert next_version(enough, after=second).epoch != second.epoch
 
 
 def test_the_gate_opens_where_ones_own_part_predicted_better_and_closes_where_it_did_not() -> None:

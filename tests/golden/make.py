@@ -131,13 +131,13 @@ def journal() -> tuple[list[Entry], list[policy_pb2.PolicyVersion]]:
     for number in range(RECORDS):
         time_ms = START_MS + (END_MS - START_MS) * number // RECORDS
         if number in FITS_AT:
-            total = merged(
+            totals = merged(
                 (one for p in partitions.values() for one in (p.totals or Totals(epochs={})).all()), size=SIZE
             )
             sequence = 1 + len(made)
             before = made[-1] if made else None
             settings = config(learn_expired=sequence > 1)
-            version = fit("mixed", total, before=before, config=settings, now_ms=time_ms)
+            version = fit("mixed", totals, before=before, config=settings, now_ms=time_ms)
             made.append(version)
             known[version.version_id] = in_force(version)
             epochs |= epochs_of(known)

@@ -47,7 +47,8 @@ def test_added_up_it_is_the_dense_mixed_model(n: int, reactions: int) -> None:
     totals = Totals(epochs={0: EPOCH})
     for one in taught:
         totals.replace(None, one)
-    found = merged(totals.all(), size=SIZE).contribution / SCALE
+    (whole,) = merged(totals.all(), size=SIZE)
+    found = whole.contribution / SCALE
     information, right = np.zeros((D, D)), np.zeros(D)
     for x, r in raw:
         inverse = np.linalg.inv(NOISE * np.eye(reactions) + SPREAD * x[:, :Q] @ x[:, :Q].T)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from tables import marginal, sums
 from tables.marginal import Epoch
 from tables.sums import HALF_LIFE_MS, Predicted, Taught
-from tables.totals import Totals, merged, messages, read
+from tables.totals import Total, Totals, merged, messages, read
 
 D, Q = 3, 2
 SIZE = marginal.size(d=D, q=Q)
@@ -42,6 +42,12 @@ def counted(rows: list[Taught]) -> Totals:
     for one in rows:
         totals.replace(None, one)
     return totals
+
+
+def told(totals: list[Total]) -> list[tuple[int, int, int, int, list[int]]]:
+    """All of it, comparable."""
+    found = merged(totals, size=SIZE)
+    return [(one.landmark, one.epoch, one.n, one.users, one.contribution.tolist()) for one in found]
 
 
 @given(st.lists(CHANGE, max_size=30))
@@ -78,10 +84,7 @@ def test_someone_taken_away_is_as_if_they_had_never_been(changes: list[Change]) 
 @given(st.lists(CHANGE, min_size=1, max_size=20))
 def test_one_partition_equals_four(changes: list[Change]) -> None:
     rows = list(rows_of([(n, *rest) for n, (_, *rest) in enumerate(changes)]).values())
-    whole = merged(counted(rows).all(), size=SIZE)
-    parts = merged([one for n in range(4) for one in counted(rows[n::4]).all()], size=SIZE)
-    assert (parts.landmark, parts.n, parts.users) == (whole.landmark, whole.n, whole.users)
-    assert parts.contribution.tolist() == whole.contribution.tolist()
+    assert told(counted(rows).all()) == told([one for n in range(4) for one in counted(rows[n::4]).all()])
 
 
 def test_someone_who_taught_nothing_is_not_counted() -> None:
@@ -89,7 +92,16 @@ def test_someone_who_taught_nothing_is_not_counted() -> None:
 
 
 def test_nothing_taught_is_zero_everywhere() -> None:
-    assert not merged([], size=SIZE).contribution.any()
+    assert merged([], size=SIZE) == []
+
+
+def test_people_of_each_epoch_are_added_up_apart_and_at_one_landmark() -> None:
+    at = [740 * HALF_LIFE_MS, 741 * HALF_LIFE_MS]
+    rows = rows_of([(0, [64] * D, 64, at[0], 0), (1, [64] * D, 64, at[1], 1), (2, [64] * D, 64, at[1], 1)])
+    first, second = merged(counted(list(rows.values())).all(), size=SIZE)
+    assert (first.epoch, first.users, second.epoch, second.users) == (0, 1, 1, 2)
+    assert first.landmark == second.landmark == 741
+    assert first.n * 4 == second.n
 
 
 @given(st.lists(CHANGE, max_size=10))
@@ -98,7 +110,7 @@ def test_what_is_published_and_what_is_on_the_disk_is_read_back(changes: list[Ch
     again = Totals.from_bytes(totals.to_bytes(), epochs=EPOCHS)
     assert again.to_bytes() == totals.to_bytes()
     published = [read(one) for one in messages(totals, feature_version=1)]
-    assert merged(published, size=SIZE).contribution.tolist() == merged(totals.all(), size=SIZE).contribution.tolist()
+    assert told(published) == told(totals.all())
 
 
 def test_a_row_of_an_epoch_that_nobody_knows_is_our_own_mistake() -> None:

@@ -22,7 +22,7 @@ from agents.policies.learner import InMemory, Ints, Learner
 from agents.reward import DEFAULT
 from deploy.simulator.run import gains, play
 from deploy.simulator.scenario import load, names
-from deploy.simulator.slates import PER_USER, D, Slates, slates
+from deploy.simulator.slates import NAMES, ONE, PER_USER, D, Slates, slates
 from oo.v1 import policy_pb2
 from tests.bench.decisions.processes import processes
 from tests.bench.decisions.tips_peers import FIXED, GRIDS
@@ -63,7 +63,17 @@ def ours(name: str, **changes: int) -> Learner:
     config.CopyFrom(DEFAULT)
     for key, value in changes.items():
         setattr(config, key, value)
-    return AsLearnDoes(InMemory(name, SHAPE, config, refit_every=NEVER))
+    return AsLearnDoes(InMemory(name, SHAPE, config, refit_every=NEVER, expand=with_routine))
+
+
+TOPICS = tuple(range(1, PER_USER - 3))
+PARTS = tuple(NAMES.index(part) for part in ("morning", "afternoon", "evening"))
+
+
+def with_routine(x: Ints) -> Ints:
+    """With a place for each topic in each part of the day, as the product's own features have for labels."""
+    products = [x[:, topic] * x[:, part] // ONE for topic in TOPICS for part in PARTS]
+    return np.ascontiguousarray(np.column_stack([x, *products]))
 
 
 OURS: Mapping[str, Callable[[], Learner]] = {

@@ -162,9 +162,10 @@ Peer = Callable[[float], "VowpalWabbit | HybridLinUCB | Ridge"]
 
 GRIDS: Mapping[str, Mapping[str, Peer]] = {
     "VW tuned": {
-        f"{explore} {rate}": lambda cost, explore=explore, rate=rate: VowpalWabbit(
-            f"--cb_type mtr -q ua {explore} {rate}", cost
+        f"{pairs} {explore} {rate}": lambda cost, pairs=pairs, explore=explore, rate=rate: VowpalWabbit(
+            f"--cb_type mtr {pairs} {explore} {rate}", cost
         )
+        for pairs in ("-q ua", "-q ua -q aa")
         for explore in ("--squarecb --gamma_scale 100", "--squarecb --gamma_scale 1000", "--epsilon 0")
         for rate in ("-l 0.3", "-l 1", "-l 1 --power_t 0", "-l 2 --power_t 0")
     },

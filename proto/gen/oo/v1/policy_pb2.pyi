@@ -53,7 +53,7 @@ class PartitionSums(_message.Message):
 
     @_builtins.property
     def totals(self) -> _containers.RepeatedCompositeFieldContainer[Global___Total]:
-        """One for each landmark that its rows stand at, unrounded: halving them is for whoever adds the partitions up."""
+        """One for each landmark that its rows stand at and each epoch that they are of, unrounded: halving them is for whoever adds the partitions up."""
 
     def __init__(
         self,
@@ -82,11 +82,14 @@ class Total(_message.Message):
     N_FIELD_NUMBER: _builtins.int
     USERS_FIELD_NUMBER: _builtins.int
     CONTRIBUTION_FIELD_NUMBER: _builtins.int
+    EPOCH_FIELD_NUMBER: _builtins.int
     feature_version: _builtins.int
     landmark: _builtins.int
     """Half-lives since 1970: weights stand relative to it."""
     n: _builtins.int
     users: _builtins.int
+    epoch: _builtins.int
+    """Of the rows in it: the belief about how people differ that their parts are integrated out with."""
     @_builtins.property
     def contribution(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
     def __init__(
@@ -97,10 +100,11 @@ class Total(_message.Message):
         n: _builtins.int = ...,
         users: _builtins.int = ...,
         contribution: _abc.Iterable[_builtins.int] | None = ...,
+        epoch: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["contribution", b"contribution", "feature_version", b"feature_version", "landmark", b"landmark", "n", b"n", "users", b"users"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contribution", b"contribution", "epoch", b"epoch", "feature_version", b"feature_version", "landmark", b"landmark", "n", b"n", "users", b"users"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -202,6 +206,7 @@ class DecisionConfig(_message.Message):
     REWARD_EXPIRED_FIELD_NUMBER: _builtins.int
     INTERRUPTION_COST_FIELD_NUMBER: _builtins.int
     EXPLORATION_FIELD_NUMBER: _builtins.int
+    OPTIMISM_FIELD_NUMBER: _builtins.int
     FLOOR_PERMILLE_FIELD_NUMBER: _builtins.int
     TIP_VALID_MS_FIELD_NUMBER: _builtins.int
     NONE_VALID_MS_FIELD_NUMBER: _builtins.int
@@ -231,6 +236,8 @@ class DecisionConfig(_message.Message):
     interruption_cost: _builtins.int
     exploration: _builtins.int
     """Exploration: scale of the posterior draws in units of 1/64, and the floor in units of 1/1000."""
+    optimism: _builtins.int
+    """By how many of its own deviations a score is raised before draws are made about it, in units of 1/64."""
     floor_permille: _builtins.int
     tip_valid_ms: _builtins.int
     none_valid_ms: _builtins.int
@@ -270,6 +277,7 @@ class DecisionConfig(_message.Message):
         reward_expired: _builtins.int = ...,
         interruption_cost: _builtins.int = ...,
         exploration: _builtins.int = ...,
+        optimism: _builtins.int = ...,
         floor_permille: _builtins.int = ...,
         tip_valid_ms: _builtins.int = ...,
         none_valid_ms: _builtins.int = ...,
@@ -293,7 +301,7 @@ class DecisionConfig(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["asked_within_ms", b"asked_within_ms", "cap_day", b"cap_day", "cap_day_generated", b"cap_day_generated", "cap_day_starter", b"cap_day_starter", "cap_day_task", b"cap_day_task", "cap_hour", b"cap_hour", "conflict_event_ms_max", b"conflict_event_ms_max", "conflict_minutes", b"conflict_minutes", "dismiss_cool_down_ms", b"dismiss_cool_down_ms", "duplicate_permille", b"duplicate_permille", "exploration", b"exploration", "floor_permille", b"floor_permille", "interruption_cost", b"interruption_cost", "learn_expired", b"learn_expired", "none_valid_ms", b"none_valid_ms", "own_cap_day_max", b"own_cap_day_max", "own_cap_hour_max", b"own_cap_hour_max", "reaction_window_ms", b"reaction_window_ms", "reward_dismiss", b"reward_dismiss", "reward_done", b"reward_done", "reward_expired", b"reward_expired", "reward_snooze", b"reward_snooze", "same_kind_max", b"same_kind_max", "snooze_default_ms", b"snooze_default_ms", "starter_cool_down_ms", b"starter_cool_down_ms", "tip_valid_ms", b"tip_valid_ms", "urgent_within_ms", b"urgent_within_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asked_within_ms", b"asked_within_ms", "cap_day", b"cap_day", "cap_day_generated", b"cap_day_generated", "cap_day_starter", b"cap_day_starter", "cap_day_task", b"cap_day_task", "cap_hour", b"cap_hour", "conflict_event_ms_max", b"conflict_event_ms_max", "conflict_minutes", b"conflict_minutes", "dismiss_cool_down_ms", b"dismiss_cool_down_ms", "duplicate_permille", b"duplicate_permille", "exploration", b"exploration", "floor_permille", b"floor_permille", "interruption_cost", b"interruption_cost", "learn_expired", b"learn_expired", "none_valid_ms", b"none_valid_ms", "optimism", b"optimism", "own_cap_day_max", b"own_cap_day_max", "own_cap_hour_max", b"own_cap_hour_max", "reaction_window_ms", b"reaction_window_ms", "reward_dismiss", b"reward_dismiss", "reward_done", b"reward_done", "reward_expired", b"reward_expired", "reward_snooze", b"reward_snooze", "same_kind_max", b"same_kind_max", "snooze_default_ms", b"snooze_default_ms", "starter_cool_down_ms", b"starter_cool_down_ms", "tip_valid_ms", b"tip_valid_ms", "urgent_within_ms", b"urgent_within_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
