@@ -7,6 +7,7 @@ import pytest
 
 from agents.evaluation.counted import reward_range
 from agents.evaluation.gate import Kind, Rule
+from agents.features import VERSION, D
 from agents.reward import DEFAULT
 from agents.shadows import UNSEEN_MS, Shadows, with_challengers
 from oo.v1 import decision_pb2, outcome_pb2
@@ -175,11 +176,11 @@ def test_a_planted_better_policy_is_promoted_and_rolled_back_when_the_world_turn
     for n in range(4000):
         pays = len(verdicts)
         decision = decision_pb2.Decision(
-            decision_id=str(n), feature_version=2, policy="random", decided_ms=n, chosen=int(chance.integers(2))
+            decision_id=str(n), feature_version=VERSION, policy="random", decided_ms=n, chosen=int(chance.integers(2))
         )
         for at in range(2):
-            decision.slate.add(kind=decision_pb2.Decision.TASK, propensity=0.5, x=[64 * (at == i) for i in range(34)])
-        decision.slate.add(kind=decision_pb2.Decision.NONE, ineligible=[], propensity=0.0, x=[0] * 34)
+            decision.slate.add(kind=decision_pb2.Decision.TASK, propensity=0.5, x=[64 * (at == i) for i in range(D)])
+        decision.slate.add(kind=decision_pb2.Decision.NONE, ineligible=[], propensity=0.0, x=[0] * D)
         list(by.decide(decision))
         one = by._open[str(n)]
         one.pmfs = {"mixed": np.array([0.5, 0.5, 0.0]), "lin_ts": np.array([0.9, 0.1, 0.0]), "random": one.logging}
