@@ -65,6 +65,8 @@ class Part:
     """What one partition's fold says must be out there, and where its rows differ from the live ones."""
 
     rows: int = 0
+    vectors: int = 0
+    """Of features, one for each candidate of each decision."""
     differences: Differences = field(default_factory=Differences)
     decisions: dict[str, bytes] = field(default_factory=dict)
     outcomes: dict[str, bytes] = field(default_factory=dict)
@@ -77,6 +79,7 @@ class Part:
         decision, tip = outputs.decision, outputs.tip
         if decision is not None and tip is not None:
             self.decisions[decision.decision_id] = digest(decision)
+            self.vectors += len(decision.slate)
             self.tips[tip.user_id] = tip.journal.offset, digest(tip)
         for outcome in outputs.outcomes:
             self.outcomes[outcome.outcome_id] = digest(outcome)
@@ -84,6 +87,7 @@ class Part:
     def add(self, other: Part) -> None:
         """Takes another partition's in."""
         self.rows += other.rows
+        self.vectors += other.vectors
         self.differences.n += other.differences.n
         self.differences.shown = [*self.differences.shown, *other.differences.shown][:SHOWN_MAX]
         self.decisions |= other.decisions

@@ -65,6 +65,8 @@ class Report:
     records: int = 0
     rows: int = 0
     decisions: int = 0
+    vectors: int = 0
+    """Of features, in these decisions: each was made again from the journal."""
     outcomes: int = 0
     tips: int = 0
     differences: int = 0
@@ -115,7 +117,7 @@ async def _compare(
     async with aclosing(compare_parts(journal, ends, processes=processes, progress=read)) as parts:
         async for part in parts:
             expected.add(part)
-    report.rows, report.decisions = expected.rows, len(expected.decisions)
+    report.rows, report.decisions, report.vectors = expected.rows, len(expected.decisions), expected.vectors
     report.outcomes, report.tips = len(expected.outcomes), len(expected.tips)
     found = expected.differences
     await _compare_postgres(live, expected, found)

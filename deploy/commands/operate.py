@@ -225,6 +225,7 @@ def _as_dict(report: Report) -> dict[str, Any]:
         "records": report.records,
         "rows": report.rows,
         "decisions": report.decisions,
+        "vectors": report.vectors,
         "outcomes": report.outcomes,
         "tips": report.tips,
         "differences": report.differences,
@@ -234,7 +235,7 @@ def _as_dict(report: Report) -> dict[str, Any]:
 
 def _in_words(report: Report) -> str:
     compared = (
-        f"{report.records} journal records folded: {report.rows} rows, {report.decisions} decisions, "
-        f"{report.outcomes} outcomes and {report.tips} tips compared, {report.differences} differences"
+        f"{report.records} journal records folded: {report.rows} rows, {report.decisions} decisions "
+        f"({report.vectors} vectors of features), {report.outcomes} outcomes and {report.tips} tips compared, {report.differences} differences"
     )
     return "\n".join([compared, *report.shown])

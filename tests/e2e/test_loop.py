@@ -75,4 +75,5 @@ def test_what_is_live_equals_the_fold(stack: RunningStack) -> None:
     found = verify(stack)
     assert found["differences"] == 0, found["shown"]
     assert found["decisions"] > 0
+    assert found["vectors"] > found["decisions"]
     assert found["tips"] > 0
