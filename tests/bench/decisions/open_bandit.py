@@ -12,11 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from agents.policies.learner import Floats, Learner
+from agents.policies.vw import dense
 from tests.bench.decisions import logs
 from tests.bench.decisions.estimates import Z95, Estimate, doubly_robust, ips, snips
 from tests.bench.decisions.logs import CAMPAIGNS, POLICIES, POSITIONS, Log
 from tests.bench.decisions.ours import LOGGED, Make, Setting
-from tests.bench.decisions.vw import Vw, dense
+from tests.bench.decisions.vw import Vw
 from tests.bench.result import Bench, Result, Row, slug
 
 START_MS = 1_574_553_600_000
