@@ -10,11 +10,12 @@ It starts no servers. A new benchmark is one file here and one line in BENCHES.
 from __future__ import annotations
 
 from tests.bench import bench_command
-from tests.bench.decisions import open_bandit, speed, supervised
+from tests.bench.decisions import honesty, open_bandit, speed, supervised
 
 BENCHES = {
     "supervised": ("Public sets: supervised sets as bandits", supervised.measure),
     "open_bandit": ("Real logs: the Open Bandit Dataset", open_bandit.measure),
+    "honesty": ("Honesty: estimates and the gate, where the truth is known", honesty.measure),
     "speed": ("Speed: features, decide, learn", speed.measure),
 }
 HEAD = """# Decisions
