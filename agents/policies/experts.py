@@ -45,7 +45,7 @@ class Experts:
     """λ of the others."""
     lengths: tuple[float, ...] = (0.5, 1.5)
     """ℓ of each of the others, in typical distances of two contexts: SPREAD √m, with m features beside the constant."""
-    waves: int = 96
+    waves: int = 128
     """F"""
     rate: float = 1.5
     """η"""

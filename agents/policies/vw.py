@@ -19,7 +19,7 @@ from tables.sums import UNIT
 NAME = "vw"
 ALWAYS = "--cb_explore_adf --cb_type mtr --quiet"
 SQUARECB = "--squarecb --gamma_scale 1000 --noconstant"
-"""For tips: without a constant of its own, a row of noughts is predicted to cost 0, which is what saying nothing costs."""
+"""For tips: without a constant of its own, a row of noughts costs 0 and teaches nothing, as saying nothing does by decree."""
 
 _SPELLED = {value: f"{value / UNIT:g}" for value in range(-UNIT, UNIT + 1)}
 
@@ -70,8 +70,6 @@ class Vw:
     def learn(self, user_id: str, x: Ints, *, action: int, reward: float, propensity: float, time_ms: int) -> None:
         """See Learner."""
         del user_id, time_ms
-        if not x[action].any():
-            return  # Saying nothing is worth 0 by decree.
         examples = self._examples(x)
         label = f"0:{self._worth - reward:g}:{max(propensity, sys.float_info.epsilon):.6g}"
         examples[action - len(x)].set_label_string(label)  # From the end: there may be a shared line before them.

@@ -216,6 +216,7 @@ def test_vw_shadow_turns_away_from_what_is_dismissed() -> None:
     before = one.pmf("ada", x, silent=2, time_ms=0, key=0)
     for at in range(200):
         one.learn("ada", x, action=at % 2, reward=(1.0, -0.25)[at % 2], propensity=0.5, time_ms=at)
+        one.learn("ada", x, action=2, reward=0.0, propensity=0.1, time_ms=at)
     done, dismissed, silent = one.pmf("ada", x, silent=2, time_ms=200, key=0)
     assert before.tolist() == pytest.approx([1 / 3] * 3)
     assert done > 0.9
