@@ -8,7 +8,8 @@ share 1 - γ at every later one. In round t the actions with the greatest Σₑ 
 the floor.
 
 Li et al. 2010, "A contextual-bandit approach to personalized news article recommendation", Algorithm 1; Rahimi & Recht 2007,
-"Random features for large-scale kernel machines"; Littlestone & Warmuth 1994, "The weighted majority algorithm".
+"Random features for large-scale kernel machines"; Yu et al. 2016, "Orthogonal random features"; Littlestone & Warmuth 1994,
+"The weighted majority algorithm".
 
 It is never served: it uses BLAS, LAPACK and cosines, and knows no user.
 """
@@ -27,6 +28,8 @@ SPREAD = 1 / 3
 """Of a feature of the context, as the lengths take it to be."""
 REFRESH_EVERY = 256
 """Rewards of an action after which its inverses are computed anew from the sums, and what rounding has left is gone."""
+SUM_EVERY = 32
+"""Rewards of an action that are summed together."""
 TIE = 1e-12
 
 
@@ -35,17 +38,17 @@ class Experts:
     """The whole policy; its state is `sums` and `losses`, all else follows from them."""
 
     floor: float = 0.02
-    width: float = 0.4
+    width: float = 0.5
     """α"""
-    narrowing: float = 0.15
+    narrowing: float = 0.2
     """κ"""
     ridge: float = 1.0
     """λ of the linear expert."""
-    smooth_ridge: float = 0.1
+    smooth_ridge: float = 0.2
     """λ of the others."""
     lengths: tuple[float, ...] = (0.5, 1.5)
     """ℓ of each of the others, in typical distances of two contexts: SPREAD √m, with m features beside the constant."""
-    waves: int = 128
+    waves: int = 96
     """F"""
     rate: float = 1.5
     """η"""
@@ -58,21 +61,21 @@ class Experts:
     """L: (E, K)"""
     rounds: int = field(init=False, default=0)
     _frequencies: Floats = field(init=False, default_factory=lambda: np.zeros((0, 0)))
-    """Of all smooth experts side by side: (d, F x (E - 1))."""
+    """Of all smooth experts side by side: (d - 1, F x (E - 1))."""
     _phases: Floats = field(init=False, default_factory=lambda: np.zeros(0))
     _slate: Ints | None = field(init=False, default=None)
     """The last one seen, whose features are kept for its reward."""
     _features: list[Floats] = field(init=False, default_factory=list)
 
     def pmf(self, user_id: str, x: Ints, *, silent: int | None, time_ms: int, key: int) -> Floats:
-        """See Learner. x: (K, d), in every row the same: a constant, then the context."""
+        """See Learner. x: (K, d), in every row the same: a constant, then the context; not to be changed afterwards."""
         del user_id, silent, time_ms, key
         self.rounds += 1
         width = self.width * self.rounds**-self.narrowing
         features = self._of(x)
         weights = np.exp(self.rate * (self.losses.min(axis=0) - self.losses))  # noqa: TID251
         bounds = np.array([one.bound(f, width=width) for one, f in zip(self.sums, features, strict=True)])
-        scores = (weights * bounds).sum(axis=0) / weights.sum(axis=0)
+        scores: Floats = (weights * bounds).sum(axis=0) / weights.sum(axis=0)
         best = scores >= scores.max() - TIE
         p: Floats = best * ((1.0 - self.floor) / best.sum()) + self.floor / len(x)
         return p
@@ -91,9 +94,9 @@ class Experts:
         if self._slate is not x:
             if not self.sums:
                 self._begin(*x.shape)
-            assert x.shape == (self.losses.shape[1], len(self._frequencies)), "an action is known by its place"
-            z = x[0] / UNIT
-            waves = sqrt(2.0 / self.waves) * np.cos(z @ self._frequencies + self._phases)
+            assert x.shape == (self.losses.shape[1], len(self._frequencies) + 1), "an action is known by its place"
+            z: Floats = x[0] / UNIT
+            waves: Floats = sqrt(2.0 / self.waves) * np.cos(z[1:] @ self._frequencies + self._phases)
             smooth = np.ones((len(self.lengths), self.waves + 1))
             smooth[:, 1:] = waves.reshape(len(self.lengths), self.waves)
             self._slate, self._features = x, [z, *smooth]
@@ -101,26 +104,51 @@ class Experts:
 
     def _begin(self, k: int, d: int) -> None:
         chance = np.random.Generator(np.random.Philox(self.seed))  # noqa: TID251
-        frequencies = [
-            chance.standard_normal((d, self.waves)) / (length * SPREAD * sqrt(max(d - 1, 1))) for length in self.lengths
-        ]
-        self._frequencies = np.hstack([np.zeros((d, 0)), *frequencies])
-        self._phases = chance.uniform(0.0, 2.0 * pi, self._frequencies.shape[1])
+        unit = SPREAD * sqrt(max(d - 1, 1))
+        frequencies = [orthogonal(chance, m=d - 1, n=self.waves) / (length * unit) for length in self.lengths]
+        self._frequencies = np.hstack([np.zeros((d - 1, 0)), *frequencies])
+        self._phases = chance.uniform(0.0, 2.0 * pi, (self._frequencies.shape[1],))
         self.sums = [Ridges(k, d, ridge=self.ridge)]
         self.sums += [Ridges(k, self.waves + 1, ridge=self.smooth_ridge) for _ in self.lengths]
         self.losses = np.zeros((len(self.sums), k))
+
+
+def orthogonal(chance: np.random.Generator, *, m: int, n: int) -> Floats:  # noqa: TID251
+    """n directions of m standard normal numbers, each m of them at right angles: as many speak for more. (m, n).
+
+    >>> w = orthogonal(np.random.Generator(np.random.Philox(0)), m=3, n=5)
+    >>> w.shape, abs(float(w[:, 0] @ w[:, 1])) < 1e-12
+    ((3, 5), True)
+    """
+    if not m:
+        return np.zeros((0, n))
+    blocks = [np.linalg.qr(chance.standard_normal((m, m))).Q for _ in range(-(-n // m))]  # noqa: TID251
+    found: Floats = np.hstack(blocks)[:, :n] * np.sqrt(chance.chisquare(m, n))
+    return found
 
 
 class Ridges:
     """One expert's regressions, one for each action. The sums are the state; inverse and coefficients are kept beside."""
 
     def __init__(self, k: int, d: int, *, ridge: float) -> None:
-        self.gram, self.moment = np.zeros((k, d, d)), np.zeros((k, d))
+        self.moment = np.zeros((k, d))
+        """g: (K, d)"""
         self.n = np.zeros(k, dtype=np.int64)
-        self.inverse = np.repeat(np.eye(d)[None] / ridge, k, axis=0)
+        self.inverse: Floats = np.repeat(np.eye(d)[None] / ridge, k, axis=0)
+        """Λ: (K, d, d)"""
         self.beta = np.zeros((k, d))
+        """Λ g: (K, d)"""
         self._ridge = ridge
+        self._gram = np.zeros((k, d, d))
+        self._latest = np.zeros((k, SUM_EVERY, d))
+        """What is not in there yet, n modulo SUM_EVERY rows of each action: a product of matrices sums faster."""
         self._outer = np.empty((d, d))
+
+    def gram(self, action: int) -> Floats:
+        """G: (d, d)."""
+        rest = self._latest[action, : self.n[action] % SUM_EVERY]
+        found: Floats = self._gram[action] + rest.T @ rest
+        return found
 
     def bound(self, f: Floats, *, width: float) -> Floats:
         """The mean of each action and so many deviations: (K,). f: (d,).
@@ -137,21 +165,23 @@ class Ridges:
 
     def add(self, action: int, f: Floats, reward: float) -> None:
         """One reward, by the formula of Sherman and Morrison."""
-        np.multiply(f[:, None], f, out=self._outer)
-        self.gram[action] += self._outer
+        latest = self._latest[action]
+        latest[self.n[action] % SUM_EVERY] = f
         self.moment[action] += reward * f
         self.n[action] += 1
+        if self.n[action] % SUM_EVERY == 0:
+            self._gram[action] += latest.T @ latest
         if self.n[action] % REFRESH_EVERY == 0:
             self.refresh(action)
-        else:
-            inverse = self.inverse[action]
-            along = inverse @ f
-            np.multiply(along[:, None], along / (1.0 + f @ along), out=self._outer)
-            inverse -= self._outer
-            self.beta[action] = inverse @ self.moment[action]
+            return
+        inverse = self.inverse[action]
+        along = inverse @ f
+        np.multiply(along[:, None], along / (1.0 + f @ along), out=self._outer)
+        inverse -= self._outer
+        np.matmul(inverse, self.moment[action], out=self.beta[action])  # noqa: TID251
 
     def refresh(self, action: int) -> None:
         """Inverse and coefficients out of the sums alone."""
-        precision = self.gram[action] + self._ridge * np.eye(self.gram.shape[1])
+        precision = self.gram(action) + self._ridge * np.eye(self.beta.shape[1])
         self.inverse[action] = np.linalg.inv(precision)  # noqa: TID251
         self.beta[action] = self.inverse[action] @ self.moment[action]

@@ -87,7 +87,8 @@ def test_rewards_that_come_late_and_in_another_order_make_the_same_sums() -> Non
     for at in chance.permutation(len(given_)):
         told(late, *given_[at])
     for one, other in zip(at_once.sums, late.sums, strict=True):
-        assert np.allclose(one.gram, other.gram, rtol=0, atol=1e-12)
+        for action in range(3):
+            assert np.allclose(one.gram(action), other.gram(action), rtol=0, atol=1e-12)
         assert np.allclose(one.moment, other.moment, rtol=0, atol=1e-12)
         assert np.allclose(one.beta, other.beta, rtol=0, atol=1e-9)
 
@@ -110,10 +111,10 @@ def test_what_rounding_left_is_gone_at_the_refresh() -> None:
     one.inverse[0] += 0.1
     for _ in range(REFRESH_EVERY - 1):
         one.add(0, np.array([1.0, 0.5]), 1.0)
-    of_sums = np.linalg.inv(one.gram[0] + np.eye(2))
+    of_sums = np.linalg.inv(one.gram(0) + np.eye(2))
     assert not np.allclose(one.inverse[0], of_sums)
     one.add(0, np.array([1.0, 0.5]), 1.0)
-    assert np.allclose(one.inverse[0], np.linalg.inv(one.gram[0] + np.eye(2)), rtol=0, atol=1e-12)
+    assert np.allclose(one.inverse[0], np.linalg.inv(one.gram(0) + np.eye(2)), rtol=0, atol=1e-12)
 
 
 def test_an_action_that_earns_from_a_curve_is_left_to_the_smooth_experts() -> None:
