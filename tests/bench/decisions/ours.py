@@ -19,6 +19,12 @@ from oo.v1 import policy_pb2
 from tables.sums import UNIT
 
 
+REFIT_EVERY = 100
+FLOOR_PERMILLE = 20
+EXPLORATION = 6
+"""The product's own: 6/64 of a posterior deviation."""
+
+
 @dataclass(frozen=True, slots=True)
 class Setting:
     """What a learner is told before its first round."""
@@ -99,15 +105,9 @@ def in_memory(name: str, d: int, *, q: int, variance: float, exploration: int) -
     return InMemory(name, shape=shape, config=config, refit_every=REFIT_EVERY)
 
 
-REFIT_EVERY = 100
-FLOOR_PERMILLE = 20
-EXPLORATION = 6
-"""The product's own: 6/64 of a posterior deviation."""
-
-
-def _clicks(name: str, setting: Setting, *, places: bool) -> Learner:
+def _clicks(setting: Setting, *, places: bool) -> Learner:
     """A click in 200 has a thirtieth of the variance that policies take a reward to have: so the small prior variance."""
-    one = in_memory(name, setting.d + places * setting.actions, q=1, variance=1e-4, exploration=10)
+    one = in_memory("lin_ts", setting.d + places * setting.actions, q=1, variance=1e-4, exploration=10)
     return Places(one) if places else one
 
 
@@ -122,15 +122,17 @@ OURS: Mapping[str, Make] = {
     "experts, one length": lambda setting: Experts(floor=0.0, lengths=(1.0,), seed=setting.seed),
     "random": lambda setting: Uniform(),
 }
-"""By name, for supervised sets, whose actions are known by their place alone."""
+"""By name, for supervised sets, whose actions are known by their place alone.
+
+The first has no floor under its probabilities, as VW's greedy has none; the second has the product's, and what that costs.
+"""
 
 DEFAULT = "experts"
 """Of those, the one that is declared for them before the run, and held against the goals."""
 
 LOGGED: Mapping[str, Make] = {
-    "lin_ts, items by place": lambda setting: _clicks("lin_ts", setting, places=True),
-    "mixed, items by place": lambda setting: _clicks("mixed", setting, places=True),
-    "lin_ts": lambda setting: _clicks("lin_ts", setting, places=False),
+    "lin_ts, items by place": lambda setting: _clicks(setting, places=True),
+    "lin_ts": lambda setting: _clicks(setting, places=False),
     "random": lambda setting: Uniform(),
 }
 """For the Open Bandit logs, whose rows are told apart by their features; the first is held against the goal."""
