@@ -18,7 +18,6 @@ from agents.policies.learner import Floats, InMemory, Ints, Learner
 from oo.v1 import policy_pb2
 from tables.sums import UNIT
 
-
 REFIT_EVERY = 100
 FLOOR_PERMILLE = 20
 EXPLORATION = 6
