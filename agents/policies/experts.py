@@ -35,7 +35,7 @@ TIE = 1e-12
 
 @dataclass(slots=True)
 class Experts:
-    """The whole policy; its state is `sums` and `losses`, all else follows from them."""
+    """The whole policy; its state is `sums`, `losses` and `rounds`, and all else follows from them."""
 
     floor: float = 0.02
     width: float = 0.5
