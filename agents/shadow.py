@@ -154,7 +154,7 @@ class Shadow:
         # What the gate said of the past counts only where it was heeded.
         self._shadows.champion_is(self._champion)
         self._live = True
-        logger.info("shadow.caught_up policies=%s", ",".join(self._shadows.names))
+        logger.info("shadow.caught_up policies=%s", ",".join(self._shadows.learners))
         while True:
             for one in self._shadows.estimates(now_ms=self._clock_ms()):
                 key = f"{one.policy}/{decision_pb2.Decision.TipKind.Name(one.kind)}/{one.prompt_version}".encode()

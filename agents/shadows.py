@@ -8,7 +8,7 @@ counted does not depend on how it ended. What an outcome corrects later is learn
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -32,8 +32,8 @@ from agents.evaluation.gate import (
 )
 from agents.evaluation.model import RewardModel
 from agents.features import VERSION, D
-from agents.policies.learner import InMemory, Ints
-from agents.prior import SHAPE
+from agents.policies import POLICIES
+from agents.policies.learner import InMemory, Ints, Learner
 from agents.reward import DEFAULT
 from oo.v1 import decision_pb2, evaluation_pb2, outcome_pb2
 from tables import ids, sums
@@ -47,7 +47,6 @@ EARLY_MAX = 10_000
 """Outcomes whose decision has not come yet, or never will."""
 ERA_MAX = 20_000
 """Counted decisions after which evidence begins anew: what was long ago must not outvote what is."""
-REFIT_EVERY = 100
 
 _FINAL = frozenset(
     [
@@ -86,25 +85,20 @@ class _Open:
 class Shadows:
     """All policies over all decisions. `clock` measures what a decision costs, and changes nothing."""
 
-    names: Sequence[str]
+    learners: Mapping[str, Learner]
+    """By the name that all is said of them under."""
     gate: Gate
     clock: Callable[[], float]
     """Seconds."""
     groups: dict[Group, Estimates] = field(default_factory=dict)
     left_out: int = 0
     drifts: Drifts = field(default_factory=Drifts)
-    _learners: dict[str, InMemory] = field(init=False)
     _model: RewardModel = field(default_factory=lambda: model.empty(D))
     _open: dict[str, _Open] = field(default_factory=dict)
     _due: list[tuple[int, str]] = field(default_factory=list)
     """Heap of (when, decision id): what is unseen then counts as it is."""
     _early: dict[str, list[outcome_pb2.Outcome]] = field(default_factory=dict)
     _now_ms: int = 0
-
-    def __post_init__(self) -> None:
-        self._learners = {
-            name: InMemory(name, shape=SHAPE, config=DEFAULT, refit_every=REFIT_EVERY) for name in self.names
-        }
 
     def decide(self, decision: decision_pb2.Decision) -> Iterator[evaluation_pb2.ShadowDecision]:
         """What each shadow would have done; of a decision made with other features nothing is said."""
@@ -115,7 +109,7 @@ class Shadows:
         places = [at for at, _ in eligible]
         silent = next(i for i, (_, one) in enumerate(eligible) if one.kind == decision_pb2.Decision.NONE)
         pmfs: dict[str, Floats] = {}
-        for name, learner in self._learners.items():
+        for name, learner in self.learners.items():
             began_s = self.clock()
             key = ids.draw_key(name, record_id=decision.record_id)
             pmfs[name] = learner.pmf(decision.user_id, x, silent=silent, time_ms=decision.decided_ms, key=key)
@@ -123,7 +117,7 @@ class Shadows:
                 decision_id=decision.decision_id,
                 journal=decision.journal,
                 policy=name,
-                version=learner.versions,
+                version=learner.versions if isinstance(learner, InMemory) else 0,
                 propensities=pmfs[name].tolist(),
                 cost_us=round((self.clock() - began_s) * 1e6),
             )
@@ -160,7 +154,7 @@ class Shadows:
             one.seen = True
             return None
         if (outcome.learned and not outcome.corrects) or outcome.corrects == outcome_pb2.Outcome.EXPIRED:
-            for learner in self._learners.values():
+            for learner in self.learners.values():
                 learner.learn(
                     one.user_id,
                     one.x,
@@ -192,7 +186,7 @@ class Shadows:
             return
         waiting = {one.policy: one.is_former for one in self.gate.comparisons}
         if policy not in waiting:
-            self.gate = with_challengers(policy, self.names, rule=self.gate.rule)
+            self.gate = with_challengers(policy, self.learners, rule=self.gate.rule)
             return
         kind = Kind.ROLL_BACK if waiting[policy] else Kind.PROMOTE
         self.gate = changed(self.gate, Verdict(kind, policy, None))
@@ -244,13 +238,22 @@ class Shadows:
         return verdict if verdict.kind is not Kind.HOLD else None
 
 
-def with_challengers(champion: str, names: Sequence[str], *, rule: Rule) -> Gate:
-    """A gate of this champion in which every other shadow waits."""
+def with_challengers(champion: str, names: Iterable[str], *, rule: Rule) -> Gate:
+    """A gate of this champion in which every other shadow that could be served waits; the rest are only estimated."""
     gate = opened(champion, rule=rule)
-    for name in names:
+    for name in servable(names):
         if name != champion:
             gate = joined(gate, name)
     return gate
+
+
+def servable(names: Iterable[str]) -> list[str]:
+    """Those of these policies that `step` may decide with.
+
+    >>> servable(["mixed", "mixed_rff", "vw"])
+    ['mixed']
+    """
+    return [name for name in names if name in POLICIES and POLICIES[name].servable]
 
 
 def evidence_of(found: Evidence) -> evaluation_pb2.Evidence:

@@ -51,6 +51,7 @@ from streams.table import Pairs
 from streams.topics import Topic, group, topics
 
 if TYPE_CHECKING:
+    from agents.policies.learner import Learner
     from agents.shadow import Shadow
 
 Name = Literal["core", "publish", "record", "shadow"]
@@ -87,6 +88,8 @@ class Settings(KafkaSettings, BaseSettings):
 
 SHADOW_NICENESS = 10
 """Nobody waits for it, and it works as much as the core does."""
+SHADOW_REFIT_EVERY = 100
+"""Rewards between two versions of a shadow."""
 GATE_MARGIN = 0.0
 """In units of reward: a challenger must be better by more than this."""
 
@@ -332,18 +335,15 @@ def _shadow(process: _Process) -> Shadow:
     from agents.evaluation.counted import reward_range
     from agents.evaluation.gate import Rule
     from agents.policies import DEFAULT as CHAMPION
-    from agents.policies import POLICIES
     from agents.refuse import clock_ms
     from agents.reward import DEFAULT
     from agents.shadow import Shadow
-    from agents.shadows import Shadows, with_challengers
+    from agents.shadows import Shadows, servable, with_challengers
 
     settings, table = process.settings, process.table
-    names = [name for name in settings.shadows.split(",") if name]
-    if unknown := sorted(set(names) - POLICIES.keys()):
-        raise SystemExit(f"shadow: OO_SHADOWS names {unknown[0]!r}, and there are {', '.join(POLICIES)}")
-    names = list(dict.fromkeys([CHAMPION, *names]))
-    rule = Rule(reward_range(DEFAULT), margin=GATE_MARGIN, places=max(len(names), 1))
+    names = list(dict.fromkeys([CHAMPION, *(name for name in settings.shadows.split(",") if name)]))
+    learners = {name: _learner(name) for name in names}
+    rule = Rule(reward_range(DEFAULT), margin=GATE_MARGIN, places=len(servable(names)))
 
     async def ends(name: str) -> dict[int, int]:
         return await end_offsets(settings.kafka_bootstrap, table[name].name, security=settings.security)
@@ -352,7 +352,7 @@ def _shadow(process: _Process) -> Shadow:
         topics=table,
         schemas=process.schemas,
         producer=process.producer,
-        shadows=Shadows(names=names, gate=with_challengers(CHAMPION, names, rule=rule), clock=time.perf_counter),
+        shadows=Shadows(learners=learners, gate=with_challengers(CHAMPION, names, rule=rule), clock=time.perf_counter),
         tail=lambda name: Tail(settings.kafka_bootstrap, table[name].name, security=settings.security),
         read=lambda name, number, start: process.read(table[name], number, start),
         ends=ends,
@@ -360,6 +360,27 @@ def _shadow(process: _Process) -> Shadow:
         automatic=settings.gate == "automatic",
         every_s=settings.estimates_every_s,
     )
+
+
+def _learner(name: str) -> Learner:
+    """The shadow of this name; ends the process where there is none, or where what it needs is not installed."""
+    from agents.policies import POLICIES
+    from agents.policies.learner import InMemory
+    from agents.prior import SHAPE
+    from agents.reward import DEFAULT
+    from tables.sums import UNIT
+
+    if name in POLICIES:
+        return InMemory(name, shape=SHAPE, config=DEFAULT, refit_every=SHADOW_REFIT_EVERY)
+    if name != "vw":
+        raise SystemExit(f"shadow: OO_SHADOWS names {name!r}, and there are {', '.join(POLICIES)} and vw")
+    try:
+        from agents.policies.vw import Vw
+    except ModuleNotFoundError as missing:
+        raise SystemExit(
+            f"shadow: OO_SHADOWS names 'vw', which needs {missing.name}: pip install 'oo-recommender[vw]'"
+        ) from None
+    return Vw(worth=DEFAULT.interruption_cost / UNIT)
 
 
 async def _until_told(work: Coroutine[Any, Any, None], producer: Producer) -> None:

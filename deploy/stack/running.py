@@ -104,6 +104,8 @@ class RunningStack:
         }
         if part.startswith("core"):
             environment["OO_STORE"] = os.environ.get("OO_STORE", "rocksdb")
+        if part == "shadow" and (shadows := os.environ.get("OO_SHADOWS")):
+            environment["OO_SHADOWS"] = shadows
         if part == "edge":
             return {**environment, "OO_EDGE_HOST": LOOPBACK, "OO_EDGE_PORT": str(self.ports["edge"])}
         return {**environment, "OO_HEALTH_PORT": str(self.ports[part])} if part in self.ports else environment

@@ -15,7 +15,7 @@ from tables import linear, marginal, sums
 from tables.compiled import OPTIONS
 
 ROOT = Path(__file__).parents[2]
-OUTSIDE = {"fitting", "mixed_rff"}
+OUTSIDE = {"experts", "fitting", "mixed_rff", "vw"}
 """What runs in `learn` alone, and what is never served."""
 CORE = [
     *sorted((ROOT / "tables").glob("*.py")),

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import pytest
 
+from agents import worker
 from agents.evaluation.counted import reward_range
 from agents.evaluation.gate import Kind, Rule
 from agents.features import VERSION, D
+from agents.policies import POLICIES, vw
+from agents.policies.learner import InMemory, Learner
+from agents.prior import SHAPE
 from agents.reward import DEFAULT
 from agents.shadows import UNSEEN_MS, Shadows, with_challengers
 from oo.v1 import decision_pb2, outcome_pb2
@@ -15,13 +21,23 @@ from tests.agents.build import HOUR_MS, Person, in_force, task
 
 KEEN = in_force(exploration=0, floor_permille=1)
 """The best, but for what the floor leaves to chance."""
-NAMES = ("mixed", "lin_ts", "mixed_rff")
+NAMES = ("mixed", "lin_ts", "mixed_rff", "vw")
+
+
+def learner(name: str) -> Learner:
+    if name == vw.NAME:
+        return vw.Vw(worth=DEFAULT.interruption_cost / 64)
+    return InMemory(name, shape=SHAPE, config=DEFAULT, refit_every=20)
 
 
 def shadows(*names: str) -> Shadows:
     rule = Rule(reward_range(DEFAULT), places=4)
     names = names or NAMES
-    return Shadows(names=names, gate=with_challengers("mixed", names, rule=rule), clock=lambda: 0.0)
+    return Shadows(
+        learners={name: learner(name) for name in names},
+        gate=with_challengers("mixed", names, rule=rule),
+        clock=lambda: 0.0,
+    )
 
 
 def busy(user: str = "ada", n: int = 12) -> Person:
@@ -133,9 +149,9 @@ def test_what_was_seen_waits_for_its_answer() -> None:
 
 def test_shadows_learn_from_what_was_served() -> None:
     by = shadows()
-    for n in range(40):
+    for n in range(4):
         follow(by, busy(user=f"user-{n}"))
-    assert by._learners["lin_ts"].versions > 0
+    assert by.learners["lin_ts"].versions > 0
 
 
 def test_the_champions_own_value_is_the_mean_of_what_was_earned() -> None:
@@ -169,6 +185,45 @@ def test_a_promotion_by_hand_begins_an_era_in_which_the_former_champion_watches(
     assert by.gate.champion == "mixed"
 
 
+@pytest.mark.parametrize("champion", ["mixed", "lin_ts"])
+def test_what_cannot_be_served_is_estimated_and_never_a_challenger(champion: str) -> None:
+    by = shadows()
+    by.champion_is(champion)
+    for n in range(10):
+        follow(by, busy(user=f"user-{n}"))
+    assert {one.policy for one in by.gate.comparisons} == {"mixed", "lin_ts"} - {champion}
+    found = {one.policy: one for one in by.estimates(now_ms=0) if not one.kind}
+    assert found["vw"].n == found["mixed_rff"].n == found["mixed"].n > 0
+    assert not found["vw"].HasField("ahead")
+    assert all(POLICIES[one.policy].servable for one in by.gate.comparisons)
+
+
+def test_of_a_shadow_without_versions_none_is_said() -> None:
+    by = shadows()
+    for n in range(4):
+        follow(by, busy(user=f"user-{n}"))
+    decision = next(o.decision for _, o in busy(user="last").log if o.decision is not None)
+    versions = {one.policy: one.version for one in by.decide(decision)}
+    assert versions["lin_ts"] > 0
+    assert versions["vw"] == 0
+
+
+def test_vw_shadow_turns_away_from_what_is_dismissed() -> None:
+    # Two tips, told apart by one feature: one is always done, the other always dismissed.
+    by = shadows("mixed", "vw")
+    x = np.zeros((3, 34), dtype=np.int64)
+    x[0, 0] = x[1, 1] = 64
+    one = by.learners["vw"]
+    before = one.pmf("ada", x, silent=2, time_ms=0, key=0)
+    for at in range(200):
+        one.learn("ada", x, action=at % 2, reward=(1.0, -0.25)[at % 2], propensity=0.5, time_ms=at)
+        one.learn("ada", x, action=2, reward=0.0, propensity=0.1, time_ms=at)
+    done, dismissed, silent = one.pmf("ada", x, silent=2, time_ms=200, key=0)
+    assert before.tolist() == pytest.approx([1 / 3] * 3)
+    assert done > 0.9
+    assert dismissed < silent < 0.05
+
+
 def test_a_planted_better_policy_is_promoted_and_rolled_back_when_the_world_turns() -> None:
     # Slates and rewards by hand: "lin_ts" puts its weight on the one that pays, whoever is served draws evenly.
     by, chance = shadows("mixed", "lin_ts"), np.random.default_rng(4)
@@ -192,3 +247,17 @@ def test_a_planted_better_policy_is_promoted_and_rolled_back_when_the_world_turn
             if len(verdicts) == 2:
                 break
     assert verdicts == [(Kind.PROMOTE, "lin_ts"), (Kind.ROLL_BACK, "mixed")]
+
+
+def test_a_worker_names_the_shadows_there_are() -> None:
+    assert isinstance(worker._learner("lin_ts"), InMemory)
+    assert isinstance(worker._learner("vw"), vw.Vw)
+    with pytest.raises(SystemExit, match=r"OO_SHADOWS names 'experts', and there are mixed, .* and vw"):
+        worker._learner("experts")
+
+
+def test_a_worker_without_vw_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "vowpalwabbit", None)
+    monkeypatch.delitem(sys.modules, "agents.policies.vw")
+    with pytest.raises(SystemExit, match=r"needs vowpalwabbit: pip install 'oo-recommender\[vw\]'"):
+        worker._learner("vw")

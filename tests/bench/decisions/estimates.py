@@ -1,79 +1,38 @@
-"""What a policy would have earned, from the log of another: the one place where this benchmark's estimators stand.
+"""What a policy would have earned, from the log of another, of which only the drawn action's probability is known.
 
-Dudík et al. 2014, "Doubly robust policy evaluation and optimization". A row's reward model is fitted on earlier rows
-only. It never clips a weight.
-
-TO REPLACE by agents/evaluation once that is merged: `ips`, `snips` and `doubly_robust` keep their places here.
+The estimators are the product's (agents.evaluation); a row's reward model is fitted on earlier rows only. It never clips
+a weight.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 
+from agents.evaluation import estimates
+from agents.evaluation.estimates import Estimates
+from agents.evaluation.event import Event
 from agents.policies.learner import Floats, Ints
 
 BLOCKS = 20
 """A log is cut into so many; the reward model of one knows those before it."""
 SHRINK_ROWS = 100.0
 """An action's rate counts the overall one as so many rows of its own."""
-Z95 = 1.959964
 
 
-@dataclass(frozen=True, slots=True)
-class Estimate:
-    """With its nominal 95 % interval (normal), and what to judge the weights by."""
+def estimated(target: Floats, *, action: Ints, propensity: Floats, reward: Floats) -> tuple[Estimates, Floats]:
+    """The sums of all rows, and the doubly robust score of each: (n,).
 
-    value: float
-    se: float
-    weight_mean: float
-    """Off 1 where the propensities are wrong."""
-    effective: float
-    """As many rows would say as much if they came from the policy itself."""
-
-    @property
-    def low(self) -> float:
-        return self.value - Z95 * self.se
-
-    @property
-    def high(self) -> float:
-        return self.value + Z95 * self.se
-
-
-def estimate(each: Floats, weight: Floats) -> Estimate:
-    """The mean of what each row says. each, weight: (n,).
-
-    >>> estimate(np.array([0.0, 1.0]), np.array([1.0, 1.0])).value
-    0.5
+    target: (n, K), the probability of each action in each row's place; the others: (n,).
     """
-    effective = float(weight.sum() ** 2 / max((weight**2).sum(), 1e-12))
-    return Estimate(float(each.mean()), float(each.std(ddof=1) / np.sqrt(len(each))), float(weight.mean()), effective)
-
-
-def ips(weight: Floats, reward: Floats) -> Estimate:
-    """Inverse propensity scores: the mean of w r."""
-    return estimate(weight * reward, weight)
-
-
-def snips(weight: Floats, reward: Floats) -> Estimate:
-    """Self-normalized (Swaminathan & Joachims 2015): the sum of w r over that of w; its error by the delta method."""
-    value = float((weight * reward).sum() / weight.sum())
-    found = estimate(weight * (reward - value) / weight.mean(), weight)
-    return Estimate(value, found.se, found.weight_mean, found.effective)
-
-
-def doubly_robust(target: Floats, *, action: Ints, propensity: Floats, reward: Floats) -> tuple[Estimate, Floats]:
-    """The estimate, and what each row says of the target: Σₐ π(a) q(a) + w (r - q(its action)).
-
-    target: (n, K), the probability of each action in each row's place.
-    """
-    at = np.arange(len(action))
-    q = past_rates(action, reward, actions=target.shape[1])
-    weight = target[at, action] / propensity
-    each = (target * q).sum(axis=1) + weight * (reward - q[at, action])
-    return estimate(each, weight), each
+    n, k = target.shape
+    logging = np.zeros((n, k))
+    logging[np.arange(n), action] = propensity
+    event = Event(logging, action, reward, past_rates(action, reward, actions=k))
+    each = estimates.add(estimates.empty(shape=(n,)), event, target)
+    w = (each.w, each.w2, each.wr, each.w2r, each.w2r2, each.s, each.s2)
+    return Estimates(n, *(np.asarray(one.sum()) for one in w)), each.s
 
 
 def past_rates(action: Ints, reward: Floats, *, actions: int) -> Floats:

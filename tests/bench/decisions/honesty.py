@@ -1,15 +1,12 @@
 """Whether what evaluation says is true: coverage, false promotions, and what a real difference costs, on known truth.
 
-`python -m tests.bench.decisions.honesty [--quick]` prints it all. It starts no server and writes nothing.
+It starts no server and reads no file.
 """
 
 from __future__ import annotations
 
-import argparse
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
-from pathlib import Path
 
 import numpy as np
 from estimators.bandits import cs, gaussian, ips, snips
@@ -257,19 +254,3 @@ def _spent_us(act: Callable[[], None]) -> float:
     began_ns = time.process_time_ns()
     act()
     return (time.process_time_ns() - began_ns) / 1000
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--quick", action="store_true", help="a tenth of the work")
-    result = measure(Bench(Path(), quick=parser.parse_args().quick))
-    for row in result.rows:
-        print(asdict(row))
-    for plot in result.plots:
-        print(plot.title)
-        for name, (x, y) in plot.curves.items():
-            print(f"  {name}: " + ", ".join(f"{one:g}: {share:.3f}" for one, share in zip(x, y, strict=True)))
-
-
-if __name__ == "__main__":
-    main()

@@ -13,10 +13,11 @@ from dataclasses import dataclass
 import numpy as np
 
 from agents.policies.learner import Floats, Ints, Learner
+from agents.policies.vw import dense, said
 from tests.bench.decisions.libraries import River
 from tests.bench.decisions.ours import SPEED, Setting
 from tests.bench.decisions.processes import processes
-from tests.bench.decisions.vw import Vw, dense, said
+from tests.bench.decisions.vw import Vw
 from tests.bench.result import Bench, Plot, Result, Row, compared, slug
 
 K = 20

@@ -2,7 +2,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from tests.bench.decisions.estimates import doubly_robust, ips, past_rates, snips
+from agents.evaluation.estimates import dr, ips, snips
+from tests.bench.decisions.estimates import estimated, past_rates
 
 RATES = np.array([0.2, 0.5, 0.7])
 LOGGED = np.array([0.6, 0.3, 0.1])
@@ -14,9 +15,8 @@ def covered(seed: int, n: int = 2_000) -> tuple[bool, bool, bool]:
     action = chance.choice(3, n, p=LOGGED)
     reward = (chance.random(n) < RATES[action]).astype(np.float64)
     truth = float(TARGET @ RATES)
-    weight = TARGET[action] / LOGGED[action]
-    dr, _ = doubly_robust(np.tile(TARGET, (n, 1)), action=action, propensity=LOGGED[action], reward=reward)
-    return tuple(one.low <= truth <= one.high for one in (ips(weight, reward), snips(weight, reward), dr))
+    sums, _ = estimated(np.tile(TARGET, (n, 1)), action=action, propensity=LOGGED[action], reward=reward)
+    return tuple(bool(one.low <= truth <= one.high) for one in (ips(sums), snips(sums), dr(sums)))
 
 
 def test_intervals_hold_the_truth_about_as_often_as_they_say() -> None:

@@ -41,7 +41,7 @@ def test_who_prefers_the_best_item_beats_the_log_and_who_shows_all_alike_does_no
     made = log(best=0.4, logged=uniform, seed=0)
     gain = learned(made, lambda setting: Last(), rows_max=4_000)
     assert gain.mean - 1.96 * gain.se > 0
-    assert gain.estimate.value == pytest.approx(0.9 * 0.4 + 0.1 * 0.1, abs=0.06)
+    assert gain.value == pytest.approx(0.9 * 0.4 + 0.1 * 0.1, abs=0.06)
     same = learned(made, lambda setting: Uniform(), rows_max=4_000)
     assert abs(same.mean) < 0.02
 
