@@ -1,4 +1,7 @@
-"""Which policy `learn` makes versions of: the one that the last promotion names. It never judges."""
+"""Which policy `learn` makes versions of: the one that the last promotion names; and when its rewards last drifted.
+
+It never judges: the gate and ADWIN do, in `shadow`.
+"""
 
 from __future__ import annotations
 
@@ -13,11 +16,30 @@ logger = logging.getLogger(__name__)
 
 
 class Champion:
-    """Follows the topic of promotions."""
+    """Follows the topics of promotions and of estimates."""
 
     def __init__(self, *, schemas: Schemas) -> None:
         self._schemas = schemas
         self.policy = DEFAULT
+        self._drifted_ms: dict[str, int] = {}
+
+    @property
+    def drifted_ms(self) -> int:
+        """When rewards last stopped being what this policy expects of them; event time, 0 for never."""
+        return self._drifted_ms.get(self.policy, 0)
+
+    async def hear(self, tail: Tail) -> None:
+        """Take estimates in for ever."""
+        async for records in tail:
+            for record in records:
+                try:
+                    estimate = self._schemas.unframe("estimates", record.value)
+                except BadFrame as bad:
+                    logger.warning("estimate.skipped offset=%d reason=%s", record.offset, bad.reason)
+                    continue
+                assert isinstance(estimate, evaluation_pb2.Estimate)
+                before = self._drifted_ms.get(estimate.policy, 0)
+                self._drifted_ms[estimate.policy] = max(before, estimate.drift_ms)
 
     async def follow(self, tail: Tail) -> None:
         """Take promotions in for ever. One of a policy that this build cannot serve is told of and changes nothing."""

@@ -34,6 +34,8 @@ from tables.zones import TZDATA_VERSION
 logger = logging.getLogger(__name__)
 
 WRITER = "learn/1"
+DRIFT_DISCOUNT = 0.5
+DRIFT_MS = 7 * 24 * 3600 * 1000
 GROWTH_PERCENT = 2
 """A new version is worth making once the weight of what was learned has grown by this much."""
 
@@ -53,6 +55,7 @@ class Learn:
         read: Callable[[str], AsyncIterator[list[Record]]],
         every_s: float,
         champion: Callable[[], str] = lambda: DEFAULT_POLICY,
+        drifted_ms: Callable[[], int] = lambda: 0,
         config: policy_pb2.DecisionConfig = DEFAULT,
     ) -> None:
         self._topics = topics
@@ -61,6 +64,7 @@ class Learn:
         self._read = read
         self._every_s = every_s
         self._champion = champion
+        self._drifted_ms = drifted_ms
         self._config = config
         self._parts: dict[int, policy_pb2.PartitionSums] = {}
         self._latest: policy_pb2.PolicyVersion | None = None
@@ -113,6 +117,7 @@ class Learn:
             before=latest,
             config=self._config,
             now_ms=self._time_ms,
+            discount=self._discount(),
             inputs=[part.journal for _, part in sorted(self._parts.items())],
         )
         await self._producer.produce(
@@ -125,7 +130,14 @@ class Learn:
         self._published_s = loop.time()
         logger.info("version.published version_id=%s sequence=%d n=%d", version.version_id, version.sequence, version.n)
 
+    def _discount(self) -> float:
+        """One half-life less for a while after a drift: what is new counts for twice as much beside what was."""
+        drifted_ms = self._drifted_ms()
+        return DRIFT_DISCOUNT if drifted_ms and self._time_ms - drifted_ms < DRIFT_MS else 1.0
+
     def _is_worth_it(self, latest: policy_pb2.PolicyVersion, n: int) -> bool:
+        if self._discount() != (latest.discount or 1.0):
+            return True
         if latest.config != self._config or latest.policy != self._champion() or latest.feature_version != VERSION:
             return True
         return abs(n - latest.n) * 100 >= GROWTH_PERCENT * max(latest.n, 1) and n != latest.n

@@ -53,6 +53,7 @@ def fit(
     before: policy_pb2.PolicyVersion | None,
     config: policy_pb2.DecisionConfig,
     now_ms: int,
+    discount: float = 1.0,
     inputs: Sequence[journal_pb2.Position] = (),
 ) -> policy_pb2.PolicyVersion:
     """The version that these totals teach; `before`: the last one, None or one of other features for none of ours.
@@ -62,7 +63,7 @@ def fit(
     sequence = before.sequence if before is not None else 0
     if before is None or before.feature_version != VERSION:
         before = fitting.prior(policy, shape=SHAPE, config=config)
-    version = fitting.fit(policy, totals, shape=SHAPE, before=before, config=config, now_ms=now_ms)
+    version = fitting.fit(policy, totals, shape=SHAPE, before=before, config=config, now_ms=now_ms, discount=discount)
     version.sequence = sequence + 1
     version.inputs.extend(inputs)
     return _finished(version)

@@ -250,6 +250,9 @@ async def _core(process: _Process, stack: AsyncExitStack) -> list[Partitions]:
     heeding = asyncio.create_task(champion.follow(promotions), name="promotions")
     stack.push_async_callback(_cancel, heeding)
     await _first(heeding, promotions.caught_up)
+    estimates = Tail(settings.kafka_bootstrap, table["estimates"].name, security=settings.security)
+    hearing = asyncio.create_task(champion.hear(estimates), name="estimates")
+    stack.push_async_callback(_cancel, hearing)
     learning = learn.Learn(
         topics=table,
         schemas=process.schemas,
@@ -257,6 +260,7 @@ async def _core(process: _Process, stack: AsyncExitStack) -> list[Partitions]:
         read=lambda name: process.read(table[name], 0),
         every_s=settings.versions_every_s,
         champion=lambda: champion.policy,
+        drifted_ms=lambda: champion.drifted_ms,
     )
     return [
         *admit.build(process.app, admits=admits, topics=table),

@@ -51,6 +51,8 @@ class Belief:
     """How far a person's own sums are listened to, by how much is known of them."""
     config: policy_pb2.DecisionConfig
     half_life_ms: int
+    discount: float
+    """What a person's own sums are worth."""
 
 
 def belief(version: policy_pb2.PolicyVersion) -> Belief:
@@ -64,6 +66,7 @@ def belief(version: policy_pb2.PolicyVersion) -> Belief:
         gate=tuple(version.gate),
         config=version.config,
         half_life_ms=version.half_life_ms,
+        discount=version.discount or 1.0,
     )
 
 

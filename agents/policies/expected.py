@@ -61,7 +61,7 @@ def expected(
         x,
         taught.gram,
         taught.moment,
-        scale_at(taught, now_ms=now_ms, half_life_ms=belief.half_life_ms),
+        scale_at(taught, now_ms=now_ms, half_life_ms=belief.half_life_ms) * belief.discount,
         belief.mean,
         belief.factor,
         belief.epoch.precision,

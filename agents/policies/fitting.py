@@ -50,11 +50,12 @@ def fit(
     before: policy_pb2.PolicyVersion,
     config: policy_pb2.DecisionConfig,
     now_ms: int,
+    discount: float = 1.0,
 ) -> policy_pb2.PolicyVersion:
     """The version that these sums teach, after `before`; without an id yet.
 
     β has the precision I/variance + G/σ² and the right side β₀/variance + g/σ², with G and g the people's own parts integrated out
-    (tables.marginal). Raises numpy.linalg.LinAlgError if the sums are not a Gram matrix.
+    (tables.marginal); `discount` is what all of it is worth, as if that much older. Raises numpy.linalg.LinAlgError if the sums are not a Gram matrix.
     """
     d, q = shape.d, shape.q
     scale = 1.0 / SCALE
@@ -66,8 +67,9 @@ def fit(
     gram, moment = _symmetric(numbers[:size], d), numbers[size : size + d]
     age = max(now_ms / shape.half_life_ms - (totals[0].landmark if totals else 0), 0.0)
     losses = np.asarray(numbers[-LOSSES:] * 2.0**-age, dtype=np.float64)
-    information = np.eye(d) / shape.variance + gram / before.noise
-    right = np.asarray(np.array(shape.mean) / shape.variance + moment / before.noise, dtype=np.float64)
+    weight = discount / before.noise
+    information = np.eye(d) / shape.variance + gram * weight
+    right = np.asarray(np.array(shape.mean) / shape.variance + moment * weight, dtype=np.float64)
     mean = np.asarray(np.linalg.solve(information, right), dtype=np.float64)  # noqa: TID251
     factor = np.linalg.cholesky(np.linalg.inv(information))  # noqa: TID251
     version = policy_pb2.PolicyVersion(
@@ -85,6 +87,7 @@ def fit(
         noise=before.noise,
         half_life_ms=shape.half_life_ms,
         n=sum(total.n for total in totals),
+        discount=discount,
     )
     _begin_epoch(version, totals, shape=shape, before=before)
     return version

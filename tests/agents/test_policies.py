@@ -318,6 +318,23 @@ def test_what_was_taught_long_ago_weighs_less() -> None:
     np.testing.assert_allclose(np.frombuffer(version.mean), np.frombuffer(prior().mean), atol=1e-3)
 
 
+def test_after_a_drift_all_that_was_taught_counts_half() -> None:
+    people, first = [taught_by(30, seed=seed) for seed in range(5)], prior()
+    totals = Totals(epochs={first.epoch: belief(first).epoch})
+    for one in people:
+        totals.replace(None, one)
+    whole = merged(totals.all(), size=SIZE)
+    at_once = fit("mixed", whole, before=first, config=DEFAULT, now_ms=MONDAY_MS)
+    drifted = fit("mixed", whole, before=first, config=DEFAULT, now_ms=MONDAY_MS, discount=0.5)
+    information = [np.linalg.inv(b.factor @ b.factor.T) for b in (belief(first), belief(at_once), belief(drifted))]
+    np.testing.assert_allclose(information[2] - information[0], (information[1] - information[0]) / 2, atol=1e-6)
+    own = [
+        expected.expected(belief(version), people[0], slate(4), silent=3, now_ms=MONDAY_MS).scored
+        for version in (at_once, drifted)
+    ]
+    assert np.abs(own[1][2] - own[1][1]).sum() < np.abs(own[0][2] - own[0][1]).sum()
+
+
 # The mixed-effects posterior, against the textbook by library arithmetic
 
 

@@ -133,6 +133,7 @@ class PolicyVersion(_message.Message):
     NOISE_FIELD_NUMBER: _builtins.int
     HALF_LIFE_MS_FIELD_NUMBER: _builtins.int
     FEATURES_FIELD_NUMBER: _builtins.int
+    DISCOUNT_FIELD_NUMBER: _builtins.int
     version_id: _builtins.str
     sequence: _builtins.int
     policy: _builtins.str
@@ -152,6 +153,8 @@ class PolicyVersion(_message.Message):
     noise: _builtins.float
     """Variance of a reward about its mean."""
     half_life_ms: _builtins.int
+    discount: _builtins.float
+    """What everything taught so far is worth, 0 for all of it: less for a while after rewards have been found to drift."""
     @_builtins.property
     def config(self) -> Global___DecisionConfig: ...
     @_builtins.property
@@ -184,10 +187,11 @@ class PolicyVersion(_message.Message):
         noise: _builtins.float = ...,
         half_life_ms: _builtins.int = ...,
         features: _features_pb2.FeatureSet | None = ...,
+        discount: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "features", b"features"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "epoch", b"epoch", "epoch_mean", b"epoch_mean", "epoch_people", b"epoch_people", "factor", b"factor", "feature_version", b"feature_version", "features", b"features", "gate", b"gate", "half_life_ms", b"half_life_ms", "inputs", b"inputs", "mean", b"mean", "n", b"n", "noise", b"noise", "policy", b"policy", "precision", b"precision", "sequence", b"sequence", "version_id", b"version_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "discount", b"discount", "epoch", b"epoch", "epoch_mean", b"epoch_mean", "epoch_people", b"epoch_people", "factor", b"factor", "feature_version", b"feature_version", "features", b"features", "gate", b"gate", "half_life_ms", b"half_life_ms", "inputs", b"inputs", "mean", b"mean", "n", b"n", "noise", b"noise", "policy", b"policy", "precision", b"precision", "sequence", b"sequence", "version_id", b"version_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,92 @@
+"""When a new version is worth making, and of what it is made."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+
+from agents.features import VERSION
+from agents.learn import DRIFT_MS, SIZE, Learn
+from agents.prior import prior
+from oo.v1 import policy_pb2
+from streams.frames import Schemas
+from streams.record import Record
+from streams.topics import topics
+from tests.agents.build import MONDAY_MS
+
+SCHEMAS = Schemas.offline()
+
+
+class Sent:
+    """Keeps what is produced; a delivery is acknowledged at once."""
+
+    def __init__(self) -> None:
+        self.versions: list[policy_pb2.PolicyVersion] = []
+        self.marks = 0
+
+    def produce(self, topic: str, *, value: bytes, **_: object) -> asyncio.Future[None]:
+        if topic == "oo.policies":
+            self.versions.append(SCHEMAS.unframe("policies", value))  # type: ignore[arg-type]
+        else:
+            self.marks += 1
+        done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        done.set_result(None)
+        return done
+
+
+def sums(n: int, *, offset: int) -> Record:
+    total = policy_pb2.Total(
+        feature_version=VERSION, landmark=740, n=n, users=1, epoch=prior().epoch, contribution=[0] * SIZE
+    )
+    part = policy_pb2.PartitionSums(totals=[total])
+    part.journal.offset = offset
+    return Record("oo.policy-sums", 0, offset, MONDAY_MS, b"0", SCHEMAS.frame("policy-sums", part), ())
+
+
+def versions(*told: Record, champion: list[str] | None = None, drifts: list[int] | None = None) -> Sent:
+    """What learn makes of these, looking after each; `champion` and `drifts` hold what is so then."""
+    sent, now = Sent(), {"champion": "mixed", "drift": 0}
+
+    async def nothing(_: str) -> AsyncIterator[list[Record]]:
+        return
+        yield
+
+    async def run() -> None:
+        learn = Learn(
+            topics=topics(),
+            schemas=SCHEMAS,
+            producer=sent,  # type: ignore[arg-type]
+            read=nothing,
+            every_s=0.0,
+            champion=lambda: str(now["champion"]),
+            drifted_ms=lambda: int(now["drift"]),
+        )
+        await learn.assign({0})
+        for number, record in enumerate(told):
+            now["champion"] = champion[number] if champion else "mixed"
+            now["drift"] = drifts[number] if drifts else 0
+            learn._take([record])
+            await learn.publish_version()
+
+    asyncio.run(run())
+    return sent
+
+
+def test_a_version_is_made_once_there_is_enough_new_and_marked_in_every_partition() -> None:
+    sent = versions(sums(6400, offset=1), sums(6500, offset=2), sums(6600, offset=3))
+    # The first is made of nothing, at the assignment.
+    assert [one.n for one in sent.versions] == [0, 6400, 6600]
+    assert sent.marks == 8 * 3
+
+
+def test_a_promotion_makes_a_version_of_the_new_champion_from_the_same_sums() -> None:
+    sent = versions(sums(6400, offset=1), sums(6400, offset=2), champion=["mixed", "lin_ts"])
+    assert [one.policy for one in sent.versions] == ["mixed", "mixed", "lin_ts"]
+    assert sent.versions[2].n == sent.versions[1].n == 6400
+    assert sent.versions[2].mean == sent.versions[1].mean
+
+
+def test_a_drift_halves_what_was_taught_for_a_week() -> None:
+    told = [sums(6400, offset=offset) for offset in range(1, 4)]
+    sent = versions(*told, drifts=[0, MONDAY_MS - 1, MONDAY_MS - DRIFT_MS])
+    assert [one.discount for one in sent.versions] == [1.0, 1.0, 0.5, 1.0]
