@@ -55,10 +55,11 @@ def test_shadows_decide_on_every_live_slate_and_what_they_would_earn_is_counted(
         shown = settled_tip(stack, http)
         done = {"decision_id": shown["decision_id"], "reaction": "done"}
         assert http.post("/v1/feedback", json=done).status_code == 202
-    found = eventually(lambda: asyncio.run(shadows_of(stack, shown["decision_id"])))
+    # They are in no hurry, and other tests have made many decisions.
+    found = eventually(lambda: asyncio.run(shadows_of(stack, shown["decision_id"])), within_s=240)
     assert [one.policy for one in found] == ["mixed", "lin_ts", "linucb"]
     assert all(abs(sum(one.propensities) - 1) < 1e-9 for one in found)
-    after = eventually(lambda: counted(stack), lambda n: n.get("lin_ts", 0) > before.get("lin_ts", 0))
+    after = eventually(lambda: counted(stack), lambda n: n.get("lin_ts", 0) > before.get("lin_ts", 0), within_s=240)
     assert after["mixed"] == after["lin_ts"] == after["linucb"]
 
 

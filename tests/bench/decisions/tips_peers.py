@@ -166,8 +166,8 @@ GRIDS: Mapping[str, Mapping[str, Peer]] = {
             f"--cb_type mtr {pairs} {explore} {rate}", cost
         )
         for pairs in ("-q ua", "-q ua -q aa")
-        for explore in ("--squarecb --gamma_scale 100", "--squarecb --gamma_scale 1000", "--epsilon 0")
-        for rate in ("-l 0.3", "-l 1", "-l 1 --power_t 0", "-l 2 --power_t 0")
+        for explore in ("--squarecb --gamma_scale 1000", "--epsilon 0")
+        for rate in ("-l 0.3", "-l 1", "-l 1 --power_t 0")
     },
     "hybrid LinUCB": {
         f"alpha {alpha} ridge {ridge}": lambda cost, alpha=alpha, ridge=ridge: HybridLinUCB(
