@@ -14,7 +14,7 @@ from tests.bench.decisions import honesty, open_bandit, silence, speed, supervis
 
 BENCHES = {
     "supervised": ("Public sets: supervised sets as bandits", supervised.measure),
-    "tips": ("Simulated tips: thirteen scenarios, peers tuned in each", tips.measure),
+    "tips": ("Simulated tips: eight scenarios, peers tuned in each", tips.measure),
     "silence": ("Simulated tips: what silence should teach", silence.measure),
     "open_bandit": ("Real logs: the Open Bandit Dataset", open_bandit.measure),
     "honesty": ("Honesty: estimates and the gate, where the truth is known", honesty.measure),
