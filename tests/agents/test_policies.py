@@ -143,7 +143,7 @@ def test_candidates_are_drawn_as_often_as_their_probability_says(policy: Policy)
     # The probabilities differ from key to key, so each draw is held against its own; chi-square over 3,000 draws.
     x, drawn_n, want = slate(6), np.zeros(6), np.zeros(6)
     for key in range(3000):
-        choice = choose(policy, x, key=key)
+        choice = choose(policy, x, key=key, floor_permille=60)
         drawn_n[choice.chosen] += 1
         want += np.array(choice.numerators) / choice.denominator
     assert want.min() > 5
