@@ -98,7 +98,8 @@ class Shadow:
                     case decision_pb2.Decision():
                         await self._decide(message, key=record.key)
                     case outcome_pb2.Outcome():
-                        await self._act(self._shadows.settle(message))
+                        self._shadows.settle(message)
+                        await self._heed()
                     case evaluation_pb2.Promotion():
                         self._champion = message.policy
                         if self._live:
@@ -119,13 +120,17 @@ class Shadow:
                     partition=place.partition,
                 )
         for outcome in self._shadows.early(decision.decision_id):
-            await self._act(self._shadows.settle(outcome))
-        for verdict in self._shadows.pass_time(decision.decided_ms):
+            self._shadows.settle(outcome)
+        self._shadows.pass_time(decision.decided_ms)
+        await self._heed()
+
+    async def _heed(self) -> None:
+        for verdict in self._shadows.verdicts():
             await self._act(verdict)
 
-    async def _act(self, verdict: Verdict | None) -> None:
+    async def _act(self, verdict: Verdict) -> None:
         """Says what the gate says, once. What it said of the past stands in the topic of promotions, if it was heeded."""
-        if verdict is None or verdict.kind not in CAUSES or not self._live or verdict.evidence is None:
+        if verdict.kind not in CAUSES or not self._live or verdict.evidence is None:
             return
         found = verdict.evidence
         logger.info(

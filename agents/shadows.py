@@ -2,12 +2,14 @@
 
 A pure fold over decisions and outcomes: no clock, no I/O. A decision counts once its reward is known: at a reaction, when it
 expired, or, unseen, an hour after another one took its place. Every decision counts, those to say nothing too, so that what is
-counted does not depend on how it ended. What an outcome corrects later is learned from and not counted again.
+counted does not depend on how it ended. The gate hears of them in the order in which they were made, each once those before it are
+known: else it would hear of quick reactions first. What an outcome corrects later is learned from and not counted again.
 """
 
 from __future__ import annotations
 
 import heapq
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -41,6 +43,8 @@ from tables.linear import Floats
 
 UNSEEN_MS = 3600 * 1000
 """How long after another decision took its place one may still be seen and count."""
+STALE_MS = 24 * 3600 * 1000
+"""How long the gate waits for the reward of one decision; then it counts as what is known of it."""
 OPEN_MAX = 100_000
 """Decisions that wait for their reward; past it the oldest are left out, and counted as such."""
 EARLY_MAX = 10_000
@@ -78,7 +82,8 @@ class _Open:
     """What the served policy expected of the one chosen."""
     pmfs: Mapping[str, Floats]
     seen: bool = False
-    counted: bool = False
+    event: Event | None = None
+    """What it counted."""
 
 
 @dataclass(slots=True)
@@ -97,6 +102,8 @@ class Shadows:
     _open: dict[str, _Open] = field(default_factory=dict)
     _due: list[tuple[int, str]] = field(default_factory=list)
     """Heap of (when, decision id): what is unseen then counts as it is."""
+    _order: deque[str] = field(default_factory=deque)
+    """Decisions that the gate has not heard of, oldest first."""
     _early: dict[str, list[outcome_pb2.Outcome]] = field(default_factory=dict)
     _now_ms: int = 0
 
@@ -136,23 +143,25 @@ class Shadows:
             predicted=chosen.score,
             pmfs=pmfs,
         )
+        self._order.append(decision.decision_id)
+        self._now_ms = max(self._now_ms, decision.decided_ms)
         if decision.supersedes in self._open:
             heapq.heappush(self._due, (decision.decided_ms + UNSEEN_MS, decision.supersedes))
         while len(self._open) > OPEN_MAX:
             one = self._open.pop(next(iter(self._open)))
-            self.left_out += not one.counted
+            self.left_out += one.event is None
 
-    def settle(self, outcome: outcome_pb2.Outcome) -> Verdict | None:
-        """Takes in what became of a decision; what the gate says, where it counts."""
+    def settle(self, outcome: outcome_pb2.Outcome) -> None:
+        """Takes in what became of a decision."""
         one = self._open.get(outcome.decision_id)
         if one is None:
             self._early.setdefault(outcome.decision_id, []).append(outcome)
             while len(self._early) > EARLY_MAX:
                 del self._early[next(iter(self._early))]
-            return None
+            return
         if outcome.kind == outcome_pb2.Outcome.SEEN:
             one.seen = True
-            return None
+            return
         if (outcome.learned and not outcome.corrects) or outcome.corrects == outcome_pb2.Outcome.EXPIRED:
             for learner in self.learners.values():
                 learner.learn(
@@ -163,22 +172,34 @@ class Shadows:
                     propensity=float(one.logging[one.action]),
                     time_ms=one.decided_ms,
                 )
-        return self._count(one, outcome.kind) if outcome.kind in _FINAL and not one.counted else None
+        if outcome.kind in _FINAL and one.event is None:
+            self._count(one, outcome.kind)
 
     def early(self, decision_id: str) -> list[outcome_pb2.Outcome]:
         """Outcomes that came before their decision, which is another topic's: they are to be settled now."""
         return self._early.pop(decision_id, [])
 
-    def pass_time(self, now_ms: int) -> Iterator[Verdict]:
+    def pass_time(self, now_ms: int) -> None:
         """Counts what nobody has seen for long enough; event time, so that a replay counts the same."""
         self._now_ms = max(self._now_ms, now_ms)
         while self._due and self._due[0][0] <= self._now_ms:
             _, decision_id = heapq.heappop(self._due)
             one = self._open.get(decision_id)
-            if one is not None and not one.seen and not one.counted:
-                verdict = self._count(one, outcome_pb2.Outcome.KIND_UNSPECIFIED)
-                if verdict is not None:
-                    yield verdict
+            if one is not None and not one.seen and one.event is None:
+                self._count(one, outcome_pb2.Outcome.KIND_UNSPECIFIED)
+
+    def verdicts(self) -> Iterator[Verdict]:
+        """Tells the gate of the decisions whose turn it is, and what it says but to go on as before."""
+        while self._order:
+            one = self._open.get(self._order[0])
+            if one is not None and one.event is None:
+                if self._now_ms - one.decided_ms < STALE_MS:
+                    return
+                self._count(one, outcome_pb2.Outcome.SEEN if one.seen else outcome_pb2.Outcome.KIND_UNSPECIFIED)
+            self._order.popleft()
+            verdict = None if one is None else self._watch(one)
+            if verdict is not None:
+                yield verdict
 
     def champion_is(self, policy: str) -> None:
         """A policy decides from now on: a new era begins, in which the one before watches whether it should come back."""
@@ -216,19 +237,21 @@ class Shadows:
                 found.drifts, found.drift_ms = drift.n, drift.last_ms
             yield found
 
-    def _count(self, one: _Open, kind: outcome_pb2.Outcome.Kind.ValueType) -> Verdict | None:
-        one.counted = True
+    def _count(self, one: _Open, kind: outcome_pb2.Outcome.Kind.ValueType) -> None:
         reward = counted.reward(one.kind, kind, config=DEFAULT)
         x = one.x / sums.UNIT
-        event = Event(one.logging, np.array(one.action), np.array(reward), model.predict(self._model, x))
+        one.event = event = Event(one.logging, np.array(one.action), np.array(reward), model.predict(self._model, x))
         for name, pmf in one.pmfs.items():
             for group in {(name, 0, ""), (name, int(one.kind), one.prompt_version)}:
                 self.groups[group] = estimates.add(self.groups.get(group, estimates.empty()), event, pmf)
         self._model = model.learn(self._model, x[one.action], np.array(reward))
         if kind in _FINAL:
             self.drifts.take(self.gate.champion, int(one.kind), reward - one.predicted, now_ms=one.decided_ms)
+
+    def _watch(self, one: _Open) -> Verdict | None:
+        assert one.event is not None
         try:
-            self.gate, verdict = watch(self.gate, event, one.pmfs)
+            self.gate, verdict = watch(self.gate, one.event, one.pmfs)
         except (KeyError, ValueError):
             # Logged by a policy that stood before this one knew of it, or with rewards of another configuration.
             self.left_out += 1

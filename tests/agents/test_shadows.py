@@ -15,7 +15,7 @@ from agents.policies import POLICIES, vw
 from agents.policies.learner import InMemory, Learner
 from agents.prior import SHAPE
 from agents.reward import DEFAULT
-from agents.shadows import UNSEEN_MS, Shadows, with_challengers
+from agents.shadows import STALE_MS, UNSEEN_MS, Shadows, with_challengers
 from oo.v1 import decision_pb2, outcome_pb2
 from tests.agents.build import HOUR_MS, Person, in_force, task
 
@@ -57,7 +57,7 @@ def follow(by: Shadows, ada: Person) -> list[decision_pb2.Decision]:
             by.settle(outcome)
         if outputs.decision is not None:
             list(by.decide(outputs.decision))
-            list(by.pass_time(outputs.decision.decided_ms))
+            by.pass_time(outputs.decision.decided_ms)
             decisions.append(outputs.decision)
     return decisions
 
@@ -103,7 +103,8 @@ def test_an_outcome_that_comes_before_its_decision_is_kept_for_it() -> None:
     by, ada = shadows(), busy(n=3)
     outcomes = [one for _, o in ada.log for one in o.outcomes]
     for outcome in outcomes:
-        assert by.settle(outcome) is None
+        by.settle(outcome)
+    assert n_of(by, "mixed") == 0
     for _, outputs in ada.log:
         if outputs.decision is not None:
             list(by.decide(outputs.decision))
@@ -128,9 +129,9 @@ def test_what_nobody_saw_counts_nothing_an_hour_after_it_was_replaced() -> None:
     ada.take(task("b"))
     first = follow(by, ada)[0]
     replaced_ms = ada.log[-1][1].decision.decided_ms
-    list(by.pass_time(replaced_ms + UNSEEN_MS - 1))
+    by.pass_time(replaced_ms + UNSEEN_MS - 1)
     assert n_of(by, "mixed") == 0
-    list(by.pass_time(replaced_ms + UNSEEN_MS))
+    by.pass_time(replaced_ms + UNSEEN_MS)
     assert n_of(by, "mixed") == 1
     late = outcome_pb2.Outcome(decision_id=first.decision_id, kind=outcome_pb2.Outcome.DONE, learned=True, reward=1.0)
     by.settle(late)
@@ -143,7 +144,7 @@ def test_what_was_seen_waits_for_its_answer() -> None:
     ada.react("SEEN")
     ada.take(task("b", due_ms=ada.time_ms + HOUR_MS))
     follow(by, ada)
-    list(by.pass_time(ada.time_ms + 2 * UNSEEN_MS))
+    by.pass_time(ada.time_ms + 2 * UNSEEN_MS)
     assert n_of(by, "mixed") == 0
 
 
@@ -240,12 +241,12 @@ def test_a_planted_better_policy_is_promoted_and_rolled_back_when_the_world_turn
         one = by._open[str(n)]
         one.pmfs = {"mixed": np.array([0.5, 0.5, 0.0]), "lin_ts": np.array([0.9, 0.1, 0.0]), "random": one.logging}
         kind = outcome_pb2.Outcome.DONE if decision.chosen == pays else outcome_pb2.Outcome.DISMISS
-        verdict = by.settle(outcome_pb2.Outcome(decision_id=str(n), kind=kind))
-        if verdict is not None:
+        by.settle(outcome_pb2.Outcome(decision_id=str(n), kind=kind))
+        for verdict in by.verdicts():
             verdicts.append((verdict.kind, verdict.policy))
             assert verdict.evidence is not None
-            if len(verdicts) == 2:
-                break
+        if len(verdicts) == 2:
+            break
     assert verdicts == [(Kind.PROMOTE, "lin_ts"), (Kind.ROLL_BACK, "mixed")]
 
 
@@ -261,3 +262,35 @@ def test_a_worker_without_vw_says_what_to_install(monkeypatch: pytest.MonkeyPatc
     monkeypatch.delitem(sys.modules, "agents.policies.vw")
     with pytest.raises(SystemExit, match=r"needs vowpalwabbit: pip install 'oo-recommender\[vw\]'"):
         worker._learner("vw")
+
+
+def heard(by: Shadows) -> int:
+    """Decisions that the gate has heard of."""
+    assert not list(by.verdicts())
+    return by.gate.comparisons[0].mine.n
+
+
+def test_the_gate_hears_of_decisions_in_the_order_in_which_they_were_made() -> None:
+    by, slow, quick = shadows(), Person(policy=KEEN, user="slow"), Person(policy=KEEN, user="quick")
+    slow.take(task("a", user="slow"))
+    slow.react("SEEN")
+    follow(by, slow)
+    quick.take(task("a", user="quick"))
+    quick.react("DONE")
+    follow(by, quick)
+    assert (n_of(by, "mixed"), heard(by)) == (1, 0)
+    slow.react("DISMISS")
+    for outcome in slow.log[-1][1].outcomes:
+        by.settle(outcome)
+    assert (n_of(by, "mixed"), heard(by)) == (2, 2)
+
+
+def test_the_gate_waits_a_day_for_a_reward_and_no_longer() -> None:
+    by, ada = shadows(), Person(policy=KEEN)
+    ada.take(task("a"))
+    ada.react("SEEN")
+    follow(by, ada)
+    by.pass_time(ada.time_ms + STALE_MS - HOUR_MS)
+    assert heard(by) == 0
+    by.pass_time(ada.time_ms + STALE_MS)
+    assert heard(by) == 1
