@@ -21,9 +21,11 @@ import sys
 import time
 from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack
+from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+import faust
 from pydantic import SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
@@ -99,26 +101,32 @@ HISTORY_BYTES_MIN = 256 * 1024
 
 
 class _Process:
-    """What all three processes have: an app, a producer, schemas, topic ids, dead letters."""
+    """What all processes have: an app, a producer, schemas, topic ids, dead letters."""
 
     def __init__(self, name: Name, settings: Settings, ids: dict[str, bytes]) -> None:
         self.settings = settings
         self.table = topics(settings.topic_prefix)
         self.ids = ids
         self.producer = Producer(settings.kafka_bootstrap, client_id=settings.worker_id, security=settings.security)
-        fetching = {"fetch_wait_ms": HISTORY_WAIT_MS, "fetch_bytes_min": HISTORY_BYTES_MIN} if name == "record" else {}
-        self.app = create_app(
-            group(name, prefix=settings.topic_prefix),
-            bootstrap=settings.kafka_bootstrap,
-            data_dir=settings.data_dir,
-            worker_id=settings.worker_id,
-            producer=self.producer,
-            security=settings.security,
-            **fetching,
-        )
+        self._name: Name = name
         self.schemas = Schemas(settings.registry_url, settings.topic_prefix)
         self.dead_letters = DeadLetters(
             producer=self.producer, schemas=self.schemas, topic=self.table["dead-letters"].name, topic_ids=ids
+        )
+
+    @cached_property
+    def app(self) -> faust.App:
+        """Made where it is asked for: `shadow` has no partitions, so no app whose pulse would have to beat."""
+        is_patient = self._name == "record"
+        fetching = {"fetch_wait_ms": HISTORY_WAIT_MS, "fetch_bytes_min": HISTORY_BYTES_MIN} if is_patient else {}
+        return create_app(
+            group(self._name, prefix=self.settings.topic_prefix),
+            bootstrap=self.settings.kafka_bootstrap,
+            data_dir=self.settings.data_dir,
+            worker_id=self.settings.worker_id,
+            producer=self.producer,
+            security=self.settings.security,
+            **fetching,
         )
 
     def id_of(self, name: str) -> bytes:
