@@ -149,7 +149,10 @@ def show(shown: dict[str, Any], state: Path) -> None:
     for worker in shown["workers"]:
         counts = [f"{len(numbers)} of {topic}" for topic, numbers in (worker["partitions"] or {}).items()]
         lag = "?" if worker["lag"] is None else worker["lag"]
-        lines.append((worker["id"], worker, f"{worker['app']}: lag {lag}; {', '.join(counts) or 'no partitions'}"))
+        reads = f"lag {lag}; {', '.join(counts) or 'no partitions'}"
+        if worker["id"] == "shadow":
+            reads = "reads all decisions and outcomes, in no group"
+        lines.append((worker["id"], worker, f"{worker['app']}: {reads}"))
     width = max(len(name) for name, _, _ in lines)
     for name, part, where in lines:
         restarts = f" (restarted {part['restarts']} times)" if part["restarts"] else ""
