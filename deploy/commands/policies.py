@@ -23,6 +23,8 @@ from streams.producer import Producer
 from streams.reader import read_partition
 from streams.topics import topics
 
+COLUMNS = ("policy", "tips", "prompt", "n", "effective", "weight", "reward", "95 %", "ahead", "drifts")
+
 
 def listed(context: typer.Context, state: StateOption = DEFAULT_STATE, as_json: JsonOption = False) -> None:
     """What each policy earns, and which one decides."""
@@ -42,11 +44,12 @@ def listed(context: typer.Context, state: StateOption = DEFAULT_STATE, as_json: 
     if not found:
         console.print("No decision has its reward yet: estimates come with the first reactions.")
         return
-    table = Table(
-        "policy", "tips", "prompt", "n", "effective", "weight", "reward (95 %)", "ahead of it, at any time", "drifts"
-    )
-    for one in found:
-        table.add_row(*_row(one))
+    cells = [_row(one) for one in found]
+    # A column with nothing in it takes room from the others.
+    told = [index for index in range(len(COLUMNS)) if any(row[index] for row in cells)]
+    table = Table(*(COLUMNS[index] for index in told), box=None, pad_edge=False)
+    for row in cells:
+        table.add_row(*(row[index] for index in told))
     console.print(table)
 
 
@@ -69,7 +72,7 @@ def promote(
 def _row(one: evaluation_pb2.Estimate) -> tuple[str, ...]:
     whole = one.kind == decision_pb2.Decision.TIP_KIND_UNSPECIFIED
     value = one.doubly_robust if whole else one.snips
-    ahead = f"{one.ahead.low:+.3f} to {one.ahead.high:+.3f}" if one.HasField("ahead") else ""
+    ahead = f"{one.ahead.low:+.2f} to {one.ahead.high:+.2f}" if one.HasField("ahead") else ""
     return (
         one.policy,
         "all" if whole else decision_pb2.Decision.TipKind.Name(one.kind).lower(),
@@ -77,7 +80,8 @@ def _row(one: evaluation_pb2.Estimate) -> tuple[str, ...]:
         str(one.n),
         f"{one.effective_n:.0f}",
         f"{one.mean_weight:.2f}",
-        f"{value.value:+.3f} ({value.low:+.3f} to {value.high:+.3f})",
+        f"{value.value:+.3f}",
+        f"{value.low:+.2f} to {value.high:+.2f}",
         ahead,
         str(one.drifts or ""),
     )
