@@ -8,8 +8,9 @@ from __future__ import annotations
 import logging
 
 from agents.policies import DEFAULT, POLICIES
+from agents.told import told
 from oo.v1 import evaluation_pb2
-from streams.frames import BadFrame, Schemas
+from streams.frames import Schemas
 from streams.reader import Tail
 
 logger = logging.getLogger(__name__)
@@ -30,30 +31,18 @@ class Champion:
 
     async def hear(self, tail: Tail) -> None:
         """Take estimates in for ever."""
-        async for records in tail:
-            for record in records:
-                try:
-                    estimate = self._schemas.unframe("estimates", record.value)
-                except BadFrame as bad:
-                    logger.warning("estimate.skipped offset=%d reason=%s", record.offset, bad.reason)
-                    continue
-                assert isinstance(estimate, evaluation_pb2.Estimate)
-                before = self._drifted_ms.get(estimate.policy, 0)
-                self._drifted_ms[estimate.policy] = max(before, estimate.drift_ms)
+        async for _, estimate in told(self._schemas, "estimates", tail):
+            assert isinstance(estimate, evaluation_pb2.Estimate)
+            before = self._drifted_ms.get(estimate.policy, 0)
+            self._drifted_ms[estimate.policy] = max(before, estimate.drift_ms)
 
     async def follow(self, tail: Tail) -> None:
         """Take promotions in for ever. One of a policy that this build cannot serve is told of and changes nothing."""
-        async for records in tail:
-            for record in records:
-                try:
-                    promotion = self._schemas.unframe("promotions", record.value)
-                except BadFrame as bad:
-                    logger.warning("promotion.skipped offset=%d reason=%s", record.offset, bad.reason)
-                    continue
-                assert isinstance(promotion, evaluation_pb2.Promotion)
-                policy = POLICIES.get(promotion.policy)
-                if policy is None or not policy.servable:
-                    logger.error("promotion.skipped policy=%s offset=%d", promotion.policy, record.offset)
-                    continue
-                self.policy = promotion.policy
-                logger.info("champion.is policy=%s offset=%d", promotion.policy, record.offset)
+        async for record, promotion in told(self._schemas, "promotions", tail):
+            assert isinstance(promotion, evaluation_pb2.Promotion)
+            policy = POLICIES.get(promotion.policy)
+            if policy is None or not policy.servable:
+                logger.error("promotion.skipped policy=%s offset=%d", promotion.policy, record.offset)
+                continue
+            self.policy = promotion.policy
+            logger.info("champion.is policy=%s offset=%d", promotion.policy, record.offset)

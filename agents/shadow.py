@@ -14,8 +14,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from agents.evaluation.gate import Kind, Verdict
 from agents.policies import DEFAULT
 from agents.shadows import Shadows, evidence_of
+from agents.told import told
 from oo.v1 import decision_pb2, evaluation_pb2, outcome_pb2
-from streams.frames import BadFrame, Schemas
+from streams.frames import Schemas
 from streams.producer import Producer
 from streams.reader import Tail
 from streams.record import Record
@@ -87,25 +88,19 @@ class Shadow:
                     self._said[said.journal.partition] = said.journal.offset
 
     async def _follow(self, name: str, tail: Tail) -> None:
-        async for records in tail:
-            for number, record in enumerate(records):
-                try:
-                    message = self._schemas.unframe(name, record.value)
-                except BadFrame as bad:
-                    logger.warning("record.skipped topic=%s offset=%d reason=%s", name, record.offset, bad.reason)
-                    continue
-                match message:
-                    case decision_pb2.Decision():
-                        await self._decide(message, key=record.key)
-                    case outcome_pb2.Outcome():
-                        self._shadows.settle(message)
-                        await self._heed()
-                    case evaluation_pb2.Promotion():
-                        self._champion = message.policy
-                        if self._live:
-                            self._shadows.champion_is(message.policy)
-                if number % YIELD_EVERY == 0:
-                    await asyncio.sleep(0)
+        async for record, message in told(self._schemas, name, tail):
+            match message:
+                case decision_pb2.Decision():
+                    await self._decide(message, key=record.key)
+                case outcome_pb2.Outcome():
+                    self._shadows.settle(message)
+                    await self._heed()
+                case evaluation_pb2.Promotion():
+                    self._champion = message.policy
+                    if self._live:
+                        self._shadows.champion_is(message.policy)
+            if record.offset % YIELD_EVERY == 0:
+                await asyncio.sleep(0)
 
     async def _decide(self, decision: decision_pb2.Decision, *, key: bytes | None) -> None:
         place = decision.journal

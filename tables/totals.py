@@ -1,7 +1,8 @@
 """The sum over a partition's people of what each taught; equal, to the bit, to adding every row up anew.
 
-Rows stand at different landmarks and are of different epochs. They are added up apart, one total for each landmark and epoch, and nothing is rounded
-here: whoever wants one sum halves each total once (`merged`). So one partition gives the same as four.
+Rows stand at different landmarks and are of different epochs. They are added up apart, one total for each landmark and
+epoch, and nothing is rounded here: whoever wants one sum halves each total once (`merged`). So one partition gives the
+same as four.
 """
 
 from __future__ import annotations
@@ -64,12 +65,16 @@ class Totals:
     def merge(self, others: Totals) -> None:
         """Adds other totals: of rows as they stood at a moment to what has changed since, or the other way round."""
         for other in others.all():
-            total = self._at((other.landmark, other.epoch), len(other.contribution))
-            total.contribution += other.contribution
-            total.n += other.n
-            total.users += other.users
-            self._forget(total)
+            self.add(other)
         self.changes += others.changes
+
+    def add(self, other: Total) -> None:
+        """Adds one total, of other people."""
+        total = self._at((other.landmark, other.epoch), len(other.contribution))
+        total.contribution += other.contribution
+        total.n += other.n
+        total.users += other.users
+        self._forget(total)
 
     def all(self) -> list[Total]:
         """The totals, by landmark and epoch."""
@@ -124,10 +129,7 @@ def merged(totals: Iterable[Total], *, size: int) -> list[Total]:
     """
     apart = Totals(epochs={})
     for one in totals:
-        there = apart._at((one.landmark, one.epoch), size)  # noqa: SLF001 - this very module's
-        there.contribution += one.contribution
-        there.n += one.n
-        there.users += one.users
+        apart.add(one)
     found = apart.all()
     landmark = found[-1].landmark if found else 0
     whole: dict[int, Total] = {}

@@ -104,14 +104,8 @@ class InMemory:
             return  # Saying nothing is worth 0 by decree.
         taught = self._taught(user_id)
         if user_id not in self._counted:
-            self._counted[user_id] = Taught(
-                taught.gram.copy(),
-                taught.moment.copy(),
-                taught.losses.copy(),
-                taught.n,
-                taught.landmark,
-                taught.weight,
-                taught.epoch,
+            self._counted[user_id] = replace(
+                taught, gram=taught.gram.copy(), moment=taught.moment.copy(), losses=taught.losses.copy()
             )
         made = self._made.pop((user_id, time_ms), None)
         sums.add(
