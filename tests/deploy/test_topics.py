@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic, ResourceType
 
@@ -9,6 +11,14 @@ from deploy.stack.groups import view
 from deploy.stack.running import RunningStack
 from deploy.stack.topics import TopicsDiffer, ensure_topics
 from streams.topics import topics
+
+
+def until_told(client: AdminClient, name: str, key: str, value: str) -> None:
+    """What the controller has accepted is told by the broker a moment later."""
+    deadline_s = time.monotonic() + 30
+    while (found := settings(client, name)[key]) != value:
+        assert time.monotonic() < deadline_s, f"{key} of {name} is {found}, not {value}"
+        time.sleep(0.05)
 
 
 def settings(client: AdminClient, name: str) -> dict[str, str]:
@@ -35,8 +45,9 @@ def test_a_setting_that_was_changed_is_set_back(servers: RunningStack) -> None:
     changed = ConfigResource(ResourceType.TOPIC, journal.name, incremental_configs=[entry])
     for future in client.incremental_alter_configs([changed]).values():
         future.result()
+    until_told(client, journal.name, "retention.ms", "60000")
     ensure_topics(servers.bootstrap, prefix)
-    assert settings(client, journal.name)["retention.ms"] == "-1"
+    until_told(client, journal.name, "retention.ms", "-1")
 
 
 def test_another_number_of_partitions_is_refused_with_both_numbers(servers: RunningStack) -> None:

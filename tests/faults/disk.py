@@ -42,9 +42,12 @@ class Disk:
         self.size_bytes = size_bytes
 
     def fill(self, *, left_bytes: int) -> None:
-        """Leave room for so much more and nothing else."""
-        used = shutil.disk_usage(self.folder).used
-        self._resize(used + left_bytes)
+        """Leave room for so much more and nothing else. Raises RuntimeError where it outgrows us ten times."""
+        for _ in range(10):
+            # Whoever writes there may write between the two calls: a disk smaller than what is on it is refused.
+            with suppress(RuntimeError):
+                return self._resize(shutil.disk_usage(self.folder).used + left_bytes)
+        return self._resize(shutil.disk_usage(self.folder).used + left_bytes)
 
     def give_room(self) -> None:
         """As large as at first."""

@@ -28,6 +28,10 @@ PATIENCE_S = float(os.environ.get("OO_PATIENCE_S", "60"))
 """How long a test waits for what must come; never how long something may take."""
 
 
+class Silent(AssertionError):
+    """A worker that runs has said nothing for PATIENCE_S."""
+
+
 class Worker:
     """A running copy of worker.py, or of stock_worker.py, and what it has said."""
 
@@ -59,12 +63,12 @@ class Worker:
         self._said.put({"what": "ended"})
 
     def until(self, enough: Callable[[list[dict[str, Any]]], bool]) -> None:
-        """Listen until what was heard is enough; fails with its log if it ends or falls silent before."""
+        """Listen until what was heard is enough; fails with its log if it ends or falls silent (Silent) before."""
         while not enough(self.heard):
             try:
                 said = self._said.get(timeout=PATIENCE_S)
             except queue.Empty:
-                raise AssertionError(f"silent after {self.heard[-5:]}:\n{self.log()}") from None
+                raise Silent(f"silent after {self.heard[-5:]}:\n{self.log()}") from None
             if said["what"] == "ended":
                 raise AssertionError(f"ended after {self.heard[-5:]}:\n{self.log()}")
             self.heard.append(said)
@@ -149,6 +153,19 @@ class Line:
             )
         )
         self._workers.append(worker)
+        return worker
+
+    def stock_that_said(self, what: str, **orders: Any) -> Worker:
+        """A stock worker that has said this. One that falls silent after its recovery is killed and started again."""
+        for _ in range(2):
+            worker = self.start_stock(**orders)
+            try:
+                worker.until_said(what)
+                return worker
+            except Silent:
+                worker.kill()
+        worker = self.start_stock(**orders)
+        worker.until_said(what)
         return worker
 
     def close_gate(self, partition: int | str) -> None:

@@ -120,8 +120,7 @@ def test_state_runs_ahead_of_the_commit(line: Line) -> None:
     stock.until_said("handled")
     line.until_written(f"{line.stock_group}-rows-changelog", 1)
     stock.kill()
-    again = line.start_stock(how="count", commit_interval_s=3600.0)
-    again.until_said("counted")
+    again = line.stock_that_said("counted", how="count", commit_interval_s=3600.0)
     assert again.heard[-1]["count"] == 2
 
 
