@@ -63,8 +63,8 @@ class Shadow:
         self._said: dict[int, int] = {}
         """By partition, the journal offset up to which shadows have spoken already."""
         self._live = False
-        self._champion = DEFAULT
-        """As the last promotion has it."""
+        self._promoted: evaluation_pb2.Promotion | None = None
+        """The last one."""
         self._published: dict[bytes, bytes] = {}
 
     async def run(self) -> None:
@@ -96,9 +96,9 @@ class Shadow:
                     self._shadows.settle(message)
                     await self._heed()
                 case evaluation_pb2.Promotion():
-                    self._champion = message.policy
+                    self._promoted = message
                     if self._live:
-                        self._shadows.champion_is(message.policy)
+                        self._heed_promotion()
             if record.offset % YIELD_EVERY == 0:
                 await asyncio.sleep(0)
 
@@ -119,6 +119,11 @@ class Shadow:
         self._shadows.pass_time(decision.decided_ms)
         await self._heed()
 
+    def _heed_promotion(self) -> None:
+        """What the topic of promotions says counts, whatever the gate has come to."""
+        last = self._promoted or evaluation_pb2.Promotion(policy=DEFAULT)
+        self._shadows.champion_is(last.policy, rolled_back=last.cause == evaluation_pb2.Promotion.ROLLED_BACK)
+
     async def _heed(self) -> None:
         for verdict in self._shadows.verdicts():
             await self._act(verdict)
@@ -132,7 +137,7 @@ class Shadow:
             "gate.%s policy=%s champion=%s n=%d", verdict.kind.name.lower(), found.policy, found.champion, found.n
         )
         if not self._automatic:
-            self._shadows.champion_is(found.champion)
+            self._heed_promotion()
             return
         promotion = evaluation_pb2.Promotion(
             policy=found.policy,
@@ -152,7 +157,7 @@ class Shadow:
         for tail in tails:
             await tail.caught_up.wait()
         # What the gate said of the past counts only where it was heeded.
-        self._shadows.champion_is(self._champion)
+        self._heed_promotion()
         self._live = True
         logger.info("shadow.caught_up policies=%s", ",".join(self._shadows.learners))
         while True:

@@ -41,10 +41,7 @@ from oo.v1 import decision_pb2, evaluation_pb2, outcome_pb2
 from tables import ids, sums
 from tables.linear import Floats
 
-UNSEEN_MS = 3600 * 1000
-"""How long after another decision took its place one may still be seen and count."""
-STALE_MS = 24 * 3600 * 1000
-"""How long the gate waits for the reward of one decision; then it counts as what is known of it."""
+HOUR_MS = 3600 * 1000
 OPEN_MAX = 100_000
 """Decisions that wait for their reward; past it the oldest are left out, and counted as such."""
 EARLY_MAX = 10_000
@@ -86,6 +83,16 @@ class _Open:
     """What it counted."""
 
 
+@dataclass(frozen=True, slots=True)
+class Waits:
+    """How long the reward of a decision is waited for; event time."""
+
+    unseen_ms: int = HOUR_MS
+    """How long after another decision took its place one may still be seen and count."""
+    stale_ms: int = 24 * HOUR_MS
+    """How long the gate waits for one decision; then it counts as what is known of it."""
+
+
 @dataclass(slots=True)
 class Shadows:
     """All policies over all decisions. `clock` measures what a decision costs, and changes nothing."""
@@ -95,6 +102,7 @@ class Shadows:
     gate: Gate
     clock: Callable[[], float]
     """Seconds."""
+    waits: Waits = Waits()
     groups: dict[Group, Estimates] = field(default_factory=dict)
     left_out: int = 0
     drifts: Drifts = field(default_factory=Drifts)
@@ -146,7 +154,7 @@ class Shadows:
         self._order.append(decision.decision_id)
         self._now_ms = max(self._now_ms, decision.decided_ms)
         if decision.supersedes in self._open:
-            heapq.heappush(self._due, (decision.decided_ms + UNSEEN_MS, decision.supersedes))
+            heapq.heappush(self._due, (decision.decided_ms + self.waits.unseen_ms, decision.supersedes))
         while len(self._open) > OPEN_MAX:
             one = self._open.pop(next(iter(self._open)))
             self.left_out += one.event is None
@@ -193,7 +201,7 @@ class Shadows:
         while self._order:
             one = self._open.get(self._order[0])
             if one is not None and one.event is None:
-                if self._now_ms - one.decided_ms < STALE_MS:
+                if self._now_ms - one.decided_ms < self.waits.stale_ms:
                     return
                 self._count(one, outcome_pb2.Outcome.SEEN if one.seen else outcome_pb2.Outcome.KIND_UNSPECIFIED)
             self._order.popleft()
@@ -201,16 +209,25 @@ class Shadows:
             if verdict is not None:
                 yield verdict
 
-    def champion_is(self, policy: str) -> None:
-        """A policy decides from now on: a new era begins, in which the one before watches whether it should come back."""
-        if policy == self.gate.champion:
+    def champion_is(self, policy: str, *, rolled_back: bool = False) -> None:
+        """A policy decides from now on, whoever says so: a new era begins, in which all others wait.
+
+        The one before watches whether it should come back, unless it was rolled back, or decided nothing that counts.
+        """
+        before = self.gate
+        if policy == before.champion:
             return
-        waiting = {one.policy: one.is_former for one in self.gate.comparisons}
-        if policy not in waiting:
-            self.gate = with_challengers(policy, self.learners, rule=self.gate.rule)
+        if rolled_back and any(one.policy == policy and one.is_former for one in before.comparisons):
+            self.gate = changed(before, Verdict(Kind.ROLL_BACK, policy, None))
             return
-        kind = Kind.ROLL_BACK if waiting[policy] else Kind.PROMOTE
-        self.gate = changed(self.gate, Verdict(kind, policy, None))
+        served = not rolled_back and any(one.mine.n for one in before.comparisons)
+        self.gate = with_challengers(
+            policy,
+            self.learners,
+            rule=before.rule,
+            era=before.era + 1,
+            former=before.champion if served else None,
+        )
 
     def estimates(self, *, now_ms: int) -> Iterator[evaluation_pb2.Estimate]:
         """What is known of each policy, of all tips together and of each kind and prompt."""
@@ -261,11 +278,13 @@ class Shadows:
         return verdict if verdict.kind is not Kind.HOLD else None
 
 
-def with_challengers(champion: str, names: Iterable[str], *, rule: Rule) -> Gate:
+def with_challengers(
+    champion: str, names: Iterable[str], *, rule: Rule, era: int = 0, former: str | None = None
+) -> Gate:
     """A gate of this champion in which every other shadow that could be served waits; the rest are only estimated."""
-    gate = opened(champion, rule=rule)
+    gate = opened(champion, rule=rule, era=era, former=former)
     for name in servable(names):
-        if name != champion:
+        if name not in (champion, former):
             gate = joined(gate, name)
     return gate
 

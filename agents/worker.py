@@ -85,6 +85,10 @@ class Settings(KafkaSettings, BaseSettings):
     """Policies that decide on every slate without being served, the champion among them; by name, with commas between."""
     gate: Literal["automatic", "by-hand"] = "automatic"
     """Whether a policy that is proven better takes over by itself, or only stands in `oo policies` as such."""
+    unseen_s: float = 3600.0
+    """How long after another took its place a decision may still be seen, and count for the gate."""
+    stale_s: float = 24 * 3600.0
+    """How long the gate waits for the reward of one decision."""
     estimates_every_s: float = 2.0
 
 
@@ -350,7 +354,7 @@ def _shadow(process: _Process) -> Shadow:
     from agents.refuse import clock_ms
     from agents.reward import DEFAULT
     from agents.shadow import Shadow
-    from agents.shadows import Shadows, servable, with_challengers
+    from agents.shadows import Shadows, Waits, servable, with_challengers
 
     settings, table = process.settings, process.table
     names = list(dict.fromkeys([CHAMPION, *(name for name in settings.shadows.split(",") if name)]))
@@ -364,7 +368,12 @@ def _shadow(process: _Process) -> Shadow:
         topics=table,
         schemas=process.schemas,
         producer=process.producer,
-        shadows=Shadows(learners=learners, gate=with_challengers(CHAMPION, names, rule=rule), clock=time.perf_counter),
+        shadows=Shadows(
+            learners=learners,
+            gate=with_challengers(CHAMPION, names, rule=rule),
+            clock=time.perf_counter,
+            waits=Waits(unseen_ms=round(settings.unseen_s * 1000), stale_ms=round(settings.stale_s * 1000)),
+        ),
         tail=lambda name: Tail(settings.kafka_bootstrap, table[name].name, security=settings.security),
         read=lambda name, number, start: process.read(table[name], number, start),
         ends=ends,

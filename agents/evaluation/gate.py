@@ -99,13 +99,13 @@ class Verdict:
     """None where there is nobody to compare with, and with HOLD from `watch`: ask `decide`, intervals cost a millisecond."""
 
 
-def opened(champion: str, *, rule: Rule) -> Gate:
-    """A gate with nobody waiting.
+def opened(champion: str, *, rule: Rule, era: int = 0, former: str | None = None) -> Gate:
+    """A gate in which nobody waits; a former champion watches whether it should come back.
 
     >>> opened("a", rule=Rule(Range(0, 1))).champion
     'a'
     """
-    return Gate(rule, champion)
+    return Gate(rule, champion, era, comparisons=_watching(former, rule=rule))
 
 
 def joined(gate: Gate, policy: str) -> Gate:
@@ -245,9 +245,12 @@ def _fresh(policy: str, *, rule: Rule, is_former: bool = False) -> Comparison:
 
 
 def _era(gate: Gate, champion: str, *, former: str | None, challengers: list[Comparison]) -> Gate:
-    watching = [] if former is None else [_fresh(former, rule=gate.rule, is_former=True)]
     waiting = [_fresh(one.policy, rule=gate.rule) for one in challengers]
-    return Gate(gate.rule, champion, gate.era + 1, len(waiting), (*watching, *waiting))
+    return Gate(gate.rule, champion, gate.era + 1, len(waiting), (*_watching(former, rule=gate.rule), *waiting))
+
+
+def _watching(former: str | None, *, rule: Rule) -> tuple[Comparison, ...]:
+    return () if former is None else (_fresh(former, rule=rule, is_former=True),)
 
 
 def _alpha(rule: Rule, one: Comparison) -> float:

@@ -8,10 +8,12 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
 from google.protobuf.json_format import MessageToDict
+from google.protobuf.message import Message
 from rich.console import Console
 from rich.table import Table
 
@@ -24,6 +26,12 @@ from streams.reader import read_partition
 from streams.topics import topics
 
 COLUMNS = ("policy", "tips", "prompt", "n", "effective", "weight", "reward", "95 %", "ahead", "drifts")
+PROMOTIONS_SHOWN = 5
+CAUSES = {
+    evaluation_pb2.Promotion.PROVEN: "promoted by the gate",
+    evaluation_pb2.Promotion.ROLLED_BACK: "rolled back to by the gate",
+    evaluation_pb2.Promotion.BY_HAND: "promoted by hand",
+}
 
 
 def listed(context: typer.Context, state: StateOption = DEFAULT_STATE, as_json: JsonOption = False) -> None:
@@ -31,16 +39,16 @@ def listed(context: typer.Context, state: StateOption = DEFAULT_STATE, as_json: 
     if context.invoked_subcommand is not None:
         return
     stack = open_state(state, ready=False)
-    found, champion, version = asyncio.run(_read(stack))
+    found, promotions, version = asyncio.run(_read(stack))
+    champion = _champion(promotions)
     if as_json:
-        rows = [
-            MessageToDict(one, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
-            for one in found
-        ]
-        print(json.dumps({"champion": champion, "version": version, "estimates": rows}))
+        said = {"champion": champion, "version": version, "promotions": [_as_json(one) for one in promotions]}
+        print(json.dumps({**said, "estimates": [_as_json(one) for one in found]}))
         return
     console = Console(highlight=False)
     console.print(f"{champion} decides, with version {version or 'none yet: what stood before anything was learned'}")
+    for one in promotions[-PROMOTIONS_SHOWN:]:
+        console.print(_told(one))
     if not found:
         console.print("No decision has its reward yet: estimates come with the first reactions.")
         return
@@ -58,7 +66,7 @@ def promote(
     why: Annotated[str, typer.Option("--why", help="The reason, kept with it.")],
     state: StateOption = DEFAULT_STATE,
 ) -> None:
-    """Let this policy decide from the next version on, by hand. Promoting the former one rolls back."""
+    """Let this policy decide from the next version on, by hand. The one before comes back once it is proven better."""
     from agents.policies import POLICIES
 
     if policy not in POLICIES or not POLICIES[policy].servable:
@@ -67,6 +75,16 @@ def promote(
     stack = open_state(state, ready=False)
     before = asyncio.run(_promote(stack, policy, why))
     print(f"{policy} decides after {before}, as soon as its first version is marked: 'oo policies' shows it")
+
+
+def _told(one: evaluation_pb2.Promotion) -> str:
+    when = datetime.fromtimestamp(one.decided_ms / 1000, UTC)
+    cause = CAUSES.get(one.cause, "promoted")
+    return f"{when:%Y-%m-%d %H:%M} UTC  {one.policy} {cause} after {one.before}: {one.why}"
+
+
+def _as_json(message: Message) -> dict[str, Any]:
+    return MessageToDict(message, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
 
 
 def _row(one: evaluation_pb2.Estimate) -> tuple[str, ...]:
@@ -87,8 +105,8 @@ def _row(one: evaluation_pb2.Estimate) -> tuple[str, ...]:
     )
 
 
-async def _read(stack: RunningStack) -> tuple[list[evaluation_pb2.Estimate], str, str]:
-    """Estimates in a fixed order, the champion, and the version that was made last."""
+async def _read(stack: RunningStack) -> tuple[list[evaluation_pb2.Estimate], list[evaluation_pb2.Promotion], str]:
+    """Estimates in a fixed order, promotions in the order of time, and the version that was made last."""
     found: dict[tuple[str, int, str], evaluation_pb2.Estimate] = {}
     async for message in _messages(stack, "estimates"):
         assert isinstance(message, evaluation_pb2.Estimate)
@@ -97,17 +115,17 @@ async def _read(stack: RunningStack) -> tuple[list[evaluation_pb2.Estimate], str
     async for message in _messages(stack, "policies"):
         assert isinstance(message, policy_pb2.PolicyVersion)
         version = message.version_id
-    return [one for _, one in sorted(found.items())], await _champion(stack), version
+    return [one for _, one in sorted(found.items())], await _promotions(stack), version
 
 
-async def _champion(stack: RunningStack) -> str:
+async def _promotions(stack: RunningStack) -> list[evaluation_pb2.Promotion]:
+    return [message async for message in _messages(stack, "promotions")]
+
+
+def _champion(promotions: list[evaluation_pb2.Promotion]) -> str:
     from agents.policies import DEFAULT
 
-    champion = DEFAULT
-    async for message in _messages(stack, "promotions"):
-        assert isinstance(message, evaluation_pb2.Promotion)
-        champion = message.policy
-    return champion
+    return promotions[-1].policy if promotions else DEFAULT
 
 
 async def _messages(stack: RunningStack, name: str) -> AsyncIterator[Any]:
@@ -121,7 +139,7 @@ async def _messages(stack: RunningStack, name: str) -> AsyncIterator[Any]:
 async def _promote(stack: RunningStack, policy: str, why: str) -> str:
     from agents.refuse import clock_ms
 
-    before = await _champion(stack)
+    before = _champion(await _promotions(stack))
     if before == policy:
         raise CommandError(f"{policy} decides already")
     schemas, producer = Schemas(stack.registry_url, stack.prefix), Producer(stack.bootstrap, client_id="oo-policies")

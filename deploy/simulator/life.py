@@ -92,6 +92,10 @@ class Life:
         match act.kind:
             case "profile":
                 made.profile_changed.time_zone = self.person.time_zone
+                if self.scenario.tips_per_hour:
+                    made.profile_changed.tips_per_hour = self.scenario.tips_per_hour
+                if self.scenario.tips_per_day:
+                    made.profile_changed.tips_per_day = self.scenario.tips_per_day
             case "task":
                 self._describe(made.task_upserted, act, offset_ms=offset_ms)
             case "event":

@@ -80,6 +80,9 @@ class Scenario:
     events_per_day: float = field(default=1.5, metadata={"range": (0.0, 24.0)})
     looks_per_day: float = field(default=8.0, metadata={"range": (0.1, 200.0)})
     """How often a person looks whether there is a tip."""
+    tips_per_hour: int = field(default=0, metadata={"range": (0, 60)})
+    """What they let through, as they tell in their profile; 0 leaves it to the product."""
+    tips_per_day: int = field(default=0, metadata={"range": (0, 500)})
 
 
 def names() -> list[str]:

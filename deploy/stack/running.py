@@ -16,6 +16,8 @@ from deploy.stack.state import LOOPBACK, StateFolder
 ISSUER = "https://oo.local"
 AUDIENCE = "oo"
 LOCAL_USER = "demo"
+SHADOW_SETTINGS = ("OO_SHADOWS", "OO_GATE", "OO_UNSEEN_S", "OO_STALE_S")
+"""What an operator may tell `shadow` from outside."""
 
 
 class NotRunning(Exception):
@@ -104,8 +106,8 @@ class RunningStack:
         }
         if part.startswith("core"):
             environment["OO_STORE"] = os.environ.get("OO_STORE", "rocksdb")
-        if part == "shadow" and (shadows := os.environ.get("OO_SHADOWS")):
-            environment["OO_SHADOWS"] = shadows
+        if part == "shadow":
+            environment |= {name: os.environ[name] for name in SHADOW_SETTINGS if name in os.environ}
         if part == "edge":
             return {**environment, "OO_EDGE_HOST": LOOPBACK, "OO_EDGE_PORT": str(self.ports["edge"])}
         return {**environment, "OO_HEALTH_PORT": str(self.ports[part])} if part in self.ports else environment

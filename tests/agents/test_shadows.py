@@ -15,12 +15,13 @@ from agents.policies import POLICIES, vw
 from agents.policies.learner import InMemory, Learner
 from agents.prior import SHAPE
 from agents.reward import DEFAULT
-from agents.shadows import STALE_MS, UNSEEN_MS, Shadows, with_challengers
+from agents.shadows import Shadows, Waits, with_challengers
 from oo.v1 import decision_pb2, outcome_pb2
 from tests.agents.build import HOUR_MS, Person, in_force, task
 
 KEEN = in_force(exploration=0, floor_permille=1)
 """The best, but for what the floor leaves to chance."""
+WAITS = Waits()
 NAMES = ("mixed", "lin_ts", "mixed_rff", "vw")
 
 
@@ -129,9 +130,9 @@ def test_what_nobody_saw_counts_nothing_an_hour_after_it_was_replaced() -> None:
     ada.take(task("b"))
     first = follow(by, ada)[0]
     replaced_ms = ada.log[-1][1].decision.decided_ms
-    by.pass_time(replaced_ms + UNSEEN_MS - 1)
+    by.pass_time(replaced_ms + WAITS.unseen_ms - 1)
     assert n_of(by, "mixed") == 0
-    by.pass_time(replaced_ms + UNSEEN_MS)
+    by.pass_time(replaced_ms + WAITS.unseen_ms)
     assert n_of(by, "mixed") == 1
     late = outcome_pb2.Outcome(decision_id=first.decision_id, kind=outcome_pb2.Outcome.DONE, learned=True, reward=1.0)
     by.settle(late)
@@ -144,7 +145,7 @@ def test_what_was_seen_waits_for_its_answer() -> None:
     ada.react("SEEN")
     ada.take(task("b", due_ms=ada.time_ms + HOUR_MS))
     follow(by, ada)
-    by.pass_time(ada.time_ms + 2 * UNSEEN_MS)
+    by.pass_time(ada.time_ms + 2 * WAITS.unseen_ms)
     assert n_of(by, "mixed") == 0
 
 
@@ -177,13 +178,44 @@ def test_estimates_stand_apart_by_kind_and_add_up() -> None:
     assert parts == whole
 
 
+def heed(by: Shadows, ada: Person) -> None:
+    """Until the gate has heard of all of it."""
+    follow(by, ada)
+    by.pass_time(ada.time_ms + WAITS.stale_ms)
+    assert list(by.verdicts()) == []
+    assert by.gate.comparisons[0].mine.n > 0
+
+
+def formers(by: Shadows) -> list[str]:
+    return [one.policy for one in by.gate.comparisons if one.is_former]
+
+
 def test_a_promotion_by_hand_begins_an_era_in_which_the_former_champion_watches() -> None:
+    by = shadows()
+    heed(by, busy())
+    for champion, former in (("lin_ts", "mixed"), ("mixed", "lin_ts")):
+        before = by.gate.era
+        by.champion_is(champion)
+        assert (by.gate.champion, by.gate.era, formers(by)) == (champion, before + 1, [former])
+        heed(by, busy(user=f"under-{champion}"))
+
+
+def test_a_champion_that_decided_nothing_has_nothing_to_come_back_for() -> None:
     by = shadows()
     by.champion_is("lin_ts")
     assert by.gate.champion == "lin_ts"
-    assert [one.policy for one in by.gate.comparisons if one.is_former] == ["mixed"]
-    by.champion_is("mixed")
-    assert by.gate.champion == "mixed"
+    assert formers(by) == []
+    assert [one.policy for one in by.gate.comparisons] == ["mixed"]
+
+
+def test_who_was_rolled_back_waits_no_more_until_somebody_promotes_by_hand() -> None:
+    by = shadows("mixed", "lin_ts", "linucb")
+    heed(by, busy())
+    by.champion_is("lin_ts")
+    by.champion_is("mixed", rolled_back=True)
+    assert [one.policy for one in by.gate.comparisons] == ["linucb"]
+    by.champion_is("linucb")
+    assert {one.policy for one in by.gate.comparisons} == {"mixed", "lin_ts"}
 
 
 @pytest.mark.parametrize("champion", ["mixed", "lin_ts"])
@@ -290,7 +322,7 @@ def test_the_gate_waits_a_day_for_a_reward_and_no_longer() -> None:
     ada.take(task("a"))
     ada.react("SEEN")
     follow(by, ada)
-    by.pass_time(ada.time_ms + STALE_MS - HOUR_MS)
+    by.pass_time(ada.time_ms + WAITS.stale_ms - HOUR_MS)
     assert heard(by) == 0
-    by.pass_time(ada.time_ms + STALE_MS)
+    by.pass_time(ada.time_ms + WAITS.stale_ms)
     assert heard(by) == 1

@@ -76,6 +76,11 @@ def test_a_policy_promoted_by_hand_decides_and_can_be_rolled_back(stack: Running
     finally:
         oo("policies", "promote", "mixed", "--why=the test is over", state_of(stack))
     eventually(lambda: policies(stack)["version"], lambda version: version.startswith("mixed-"))
+    assert [(one["policy"], one["cause"]) for one in policies(stack)["promotions"][-2:]] == [
+        ("lin_ts", "BY_HAND"),
+        ("mixed", "BY_HAND"),
+    ]
+    assert "mixed promoted by hand after lin_ts: the test is over" in oo("policies", state_of(stack)).stdout
     assert verify(stack)["differences"] == 0
 
 
