@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
+from river import stats
 
 from agents.drift import Drifts
 from agents.evaluation import counted, estimates, model
@@ -106,6 +107,8 @@ class Shadows:
     groups: dict[Group, Estimates] = field(default_factory=dict)
     left_out: int = 0
     drifts: Drifts = field(default_factory=Drifts)
+    costs: dict[str, stats.Mean] = field(default_factory=dict)
+    """By policy, the seconds that a decision takes."""
     _model: RewardModel = field(default_factory=lambda: model.empty(D))
     _open: dict[str, _Open] = field(default_factory=dict)
     _due: list[tuple[int, str]] = field(default_factory=list)
@@ -128,13 +131,15 @@ class Shadows:
             began_s = self.clock()
             key = ids.draw_key(name, record_id=decision.record_id)
             pmfs[name] = learner.pmf(decision.user_id, x, silent=silent, time_ms=decision.decided_ms, key=key)
+            cost_s = self.clock() - began_s
+            self.costs.setdefault(name, stats.Mean()).update(cost_s)
             yield evaluation_pb2.ShadowDecision(
                 decision_id=decision.decision_id,
                 journal=decision.journal,
                 policy=name,
                 version=learner.versions if isinstance(learner, InMemory) else 0,
                 propensities=pmfs[name].tolist(),
-                cost_us=round((self.clock() - began_s) * 1e6),
+                cost_us=round(cost_s * 1e6),
             )
         logging = np.array([one.propensity for _, one in eligible])
         # The one that is served is known exactly.
@@ -247,6 +252,8 @@ class Shadows:
             )
             if not kind:
                 found.doubly_robust.CopyFrom(_as_interval(estimates.dr(one)))
+                if policy in self.costs:
+                    found.cost_us = round(self.costs[policy].get() * 1e6)
                 if policy in compared:
                     found.ahead.CopyFrom(evidence_of(compared[policy]).ahead)
             drift = self.drifts.of.get((policy, kind))

@@ -25,7 +25,7 @@ from streams.producer import Producer
 from streams.reader import read_partition
 from streams.topics import topics
 
-COLUMNS = ("policy", "tips", "prompt", "n", "effective", "weight", "reward", "95 %", "ahead", "drifts")
+COLUMNS = ("policy", "tips", "prompt", "n", "effective", "weight", "reward", "95 %", "ahead", "drifts", "µs")
 PROMOTIONS_SHOWN = 5
 CAUSES = {
     evaluation_pb2.Promotion.PROVEN: "promoted by the gate",
@@ -48,7 +48,7 @@ def listed(context: typer.Context, state: StateOption = DEFAULT_STATE, as_json: 
     console = Console(highlight=False)
     console.print(f"{champion} decides, with version {version or 'none yet: what stood before anything was learned'}")
     for one in promotions[-PROMOTIONS_SHOWN:]:
-        console.print(_told(one))
+        console.print(_told(one), soft_wrap=True)
     if not found:
         console.print("No decision has its reward yet: estimates come with the first reactions.")
         return
@@ -102,6 +102,7 @@ def _row(one: evaluation_pb2.Estimate) -> tuple[str, ...]:
         f"{value.low:+.2f} to {value.high:+.2f}",
         ahead,
         str(one.drifts or ""),
+        str(one.cost_us or ""),
     )
 
 

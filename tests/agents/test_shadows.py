@@ -166,6 +166,18 @@ def test_the_champions_own_value_is_the_mean_of_what_was_earned() -> None:
     assert mixed.snips.value == pytest.approx(mixed.ips.value)
 
 
+def test_what_a_decision_takes_is_told_of_each_shadow() -> None:
+    by, now_s = shadows("mixed", "lin_ts"), iter(range(1_000_000))
+    by.clock = lambda: next(now_s) / 1000
+    said = [one for _, o in busy(n=3).log if o.decision is not None for one in by.decide(o.decision)]
+    assert {one.cost_us for one in said} == {1000}
+    follow(by, busy(user="bob", n=3))
+    assert {one.policy: one.cost_us for one in by.estimates(now_ms=0) if not one.kind} == {
+        "mixed": 1000,
+        "lin_ts": 1000,
+    }
+
+
 def test_estimates_stand_apart_by_kind_and_add_up() -> None:
     by = shadows()
     for n in range(10):

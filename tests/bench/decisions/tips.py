@@ -41,7 +41,7 @@ SCENARIOS = (
     "no_heterogeneity",
     "slow_reactions",
 )
-"""Of the thirteen; the others differ less from these than these from each other, and a run should end within minutes."""
+"""Of the fourteen; the others differ less from these than these from each other, and a run should end within minutes."""
 
 
 @dataclass(slots=True)
