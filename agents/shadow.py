@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 from agents.evaluation.gate import Kind, Verdict
@@ -63,8 +64,10 @@ class Shadow:
         self._said: dict[int, int] = {}
         """By partition, the journal offset up to which shadows have spoken already."""
         self._live = False
-        self._promoted: evaluation_pb2.Promotion | None = None
+        self._promoted = evaluation_pb2.Promotion(policy=DEFAULT)
         """The last one."""
+        self._past: deque[evaluation_pb2.Promotion] = deque()
+        """Those that stood in the topic at the start and have not been come to: each begins an era at its time."""
         self._published: dict[bytes, bytes] = {}
 
     async def run(self) -> None:
@@ -77,7 +80,12 @@ class Shadow:
             group.create_task(self._publish(list(tails.values())), name="shadow-estimates")
 
     async def _recall(self) -> None:
-        """How far shadows have spoken: the last record of each partition says."""
+        """How far shadows have spoken, as the last record of each partition says; and who was promoted when."""
+        async for records in self._read("promotions", 0, 0):
+            for record in records:
+                promotion = self._schemas.unframe("promotions", record.value)
+                assert isinstance(promotion, evaluation_pb2.Promotion)
+                self._past.append(promotion)
         for number, end in (await self._ends("shadows")).items():
             if end == 0:
                 continue
@@ -98,11 +106,13 @@ class Shadow:
                 case evaluation_pb2.Promotion():
                     self._promoted = message
                     if self._live:
-                        self._heed_promotion()
+                        self._heed_promotion(message)
             if record.offset % YIELD_EVERY == 0:
                 await asyncio.sleep(0)
 
     async def _decide(self, decision: decision_pb2.Decision, *, key: bytes | None) -> None:
+        while not self._live and self._past and self._past[0].decided_ms <= decision.decided_ms:
+            self._heed_promotion(self._past.popleft())
         place = decision.journal
         is_said = place.offset <= self._said.get(place.partition, -1)
         for one in self._shadows.decide(decision):
@@ -119,10 +129,10 @@ class Shadow:
         self._shadows.pass_time(decision.decided_ms)
         await self._heed()
 
-    def _heed_promotion(self) -> None:
+    def _heed_promotion(self, promotion: evaluation_pb2.Promotion) -> None:
         """What the topic of promotions says counts, whatever the gate has come to."""
-        last = self._promoted or evaluation_pb2.Promotion(policy=DEFAULT)
-        self._shadows.champion_is(last.policy, rolled_back=last.cause == evaluation_pb2.Promotion.ROLLED_BACK)
+        rolled_back = promotion.cause == evaluation_pb2.Promotion.ROLLED_BACK
+        self._shadows.champion_is(promotion.policy, rolled_back=rolled_back)
 
     async def _heed(self) -> None:
         for verdict in self._shadows.verdicts():
@@ -130,14 +140,17 @@ class Shadow:
 
     async def _act(self, verdict: Verdict) -> None:
         """Says what the gate says, once. What it said of the past stands in the topic of promotions, if it was heeded."""
-        if verdict.kind not in CAUSES or not self._live or verdict.evidence is None:
-            return
         found = verdict.evidence
+        if verdict.kind not in CAUSES or found is None:
+            return
+        if not self._automatic:
+            self._shadows.champion_is(found.champion)
+        if not self._live:
+            return
         logger.info(
             "gate.%s policy=%s champion=%s n=%d", verdict.kind.name.lower(), found.policy, found.champion, found.n
         )
         if not self._automatic:
-            self._heed_promotion()
             return
         promotion = evaluation_pb2.Promotion(
             policy=found.policy,
@@ -157,7 +170,7 @@ class Shadow:
         for tail in tails:
             await tail.caught_up.wait()
         # What the gate said of the past counts only where it was heeded.
-        self._heed_promotion()
+        self._heed_promotion(self._promoted)
         self._live = True
         logger.info("shadow.caught_up policies=%s", ",".join(self._shadows.learners))
         while True:

@@ -70,6 +70,9 @@ class Topics:
 
         return asyncio.run(all_of_it())
 
+    def messages(self, short: str, *, partition: int = 0) -> list[Message]:
+        return [self._schemas.unframe(short, record.value) for record in self.read(short, partition=partition)]
+
     def dead_letters(self) -> list[DeadLetter]:
         letters = []
         for record in self.read("dead-letters"):

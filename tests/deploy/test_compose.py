@@ -24,7 +24,7 @@ from deploy.compose import secrets
 from deploy.compose.setup import containers
 from deploy.stack import fetch, java, kafka, postgres, registry, valkey
 from deploy.stack.local import Plan
-from deploy.stack.running import RunningStack
+from deploy.stack.running import SHADOW_SETTINGS, RunningStack
 from deploy.stack.state import StateFolder
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -266,6 +266,15 @@ def test_our_processes_are_told_the_same_as_by_the_local_stack() -> None:
                 assert there[key] == local[key], key
     local = local_environment("edge") | local_environment("core-0")
     assert {name for name in told if name.startswith("OO_")} == {*local, "OO_LOCAL_ANY_HOST"}
+
+
+def test_what_an_operator_tells_the_shadow_is_handed_on_to_it_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in SHADOW_SETTINGS:
+        monkeypatch.setenv(name, "told")
+        assert local_environment("shadow")[name] == "told"
+        assert name not in local_environment("core-0")
+        monkeypatch.delenv(name)
+        assert name not in local_environment("shadow")
 
 
 # The parts that can run here
