@@ -47,10 +47,9 @@ class Shadow:
         read: Callable[[str, int, int], AsyncIterator[list[Record]]],
         ends: Callable[[str], Awaitable[dict[int, int]]],
         clock_ms: Callable[[], int],
-        automatic: bool,
         every_s: float,
     ) -> None:
-        """`read(topic, partition, start)` to its end now; `automatic`: whether the gate's word is acted on, or only shown."""
+        """`read(topic, partition, start)` to its end now."""
         self._topics = topics
         self._schemas = schemas
         self._producer = producer
@@ -59,7 +58,6 @@ class Shadow:
         self._read = read
         self._ends = ends
         self._clock_ms = clock_ms
-        self._automatic = automatic
         self._every_s = every_s
         self._said: dict[int, int] = {}
         """By partition, the journal offset up to which shadows have spoken already."""
@@ -141,17 +139,11 @@ class Shadow:
     async def _act(self, verdict: Verdict) -> None:
         """Says what the gate says, once. What it said of the past stands in the topic of promotions, if it was heeded."""
         found = verdict.evidence
-        if verdict.kind not in CAUSES or found is None:
-            return
-        if not self._automatic:
-            self._shadows.champion_is(found.champion)
-        if not self._live:
+        if verdict.kind not in CAUSES or found is None or not self._live:
             return
         logger.info(
             "gate.%s policy=%s champion=%s n=%d", verdict.kind.name.lower(), found.policy, found.champion, found.n
         )
-        if not self._automatic:
-            return
         promotion = evaluation_pb2.Promotion(
             policy=found.policy,
             before=found.champion,

@@ -29,6 +29,7 @@ from agents.evaluation.gate import (
     changed,
     evidence,
     joined,
+    noted,
     opened,
     renewed,
     watch,
@@ -104,6 +105,8 @@ class Shadows:
     clock: Callable[[], float]
     """Seconds."""
     waits: Waits = Waits()
+    automatic: bool = True
+    """Whether the gate acts on what is proven; else it only goes on noting."""
     groups: dict[Group, Estimates] = field(default_factory=dict)
     left_out: int = 0
     drifts: Drifts = field(default_factory=Drifts)
@@ -275,14 +278,17 @@ class Shadows:
     def _watch(self, one: _Open) -> Verdict | None:
         assert one.event is not None
         try:
-            self.gate, verdict = watch(self.gate, one.event, one.pmfs)
+            if self.automatic:
+                self.gate, verdict = watch(self.gate, one.event, one.pmfs)
+            else:
+                self.gate, verdict = noted(self.gate, one.event, one.pmfs), None
         except (KeyError, ValueError):
             # Logged by a policy that stood before this one knew of it, or with rewards of another configuration.
             self.left_out += 1
             return None
         if any(compared.mine.n >= ERA_MAX for compared in self.gate.comparisons):
             self.gate = renewed(self.gate)
-        return verdict if verdict.kind is not Kind.HOLD else None
+        return verdict if verdict is not None and verdict.kind is not Kind.HOLD else None
 
 
 def with_challengers(

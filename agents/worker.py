@@ -372,13 +372,13 @@ def _shadow(process: _Process) -> Shadow:
             learners=learners,
             gate=with_challengers(CHAMPION, names, rule=rule),
             clock=time.perf_counter,
+            automatic=settings.gate == "automatic",
             waits=Waits(unseen_ms=round(settings.unseen_s * 1000), stale_ms=round(settings.stale_s * 1000)),
         ),
         tail=lambda name: Tail(settings.kafka_bootstrap, table[name].name, security=settings.security),
         read=lambda name, number, start: process.read(table[name], number, start),
         ends=ends,
         clock_ms=clock_ms,
-        automatic=settings.gate == "automatic",
         every_s=settings.estimates_every_s,
     )
 

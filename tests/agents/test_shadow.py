@@ -12,7 +12,7 @@ import pytest
 from agents.features import VERSION, D
 from deploy.stack.running import RunningStack
 from oo.v1.decision_pb2 import Decision
-from oo.v1.evaluation_pb2 import Promotion
+from oo.v1.evaluation_pb2 import Estimate, Promotion
 from oo.v1.outcome_pb2 import Outcome
 from tests.agents.process import AgentProcess, Topics, until
 
@@ -77,14 +77,17 @@ class World:
         made.slate[2].x.extend([0] * D)
         return made
 
+    def estimates(self) -> list[Estimate]:
+        return [one for one in self.topics.messages("estimates") if isinstance(one, Estimate)]
+
     def promotions(self) -> list[Promotion]:
         return [one for one in self.topics.messages("promotions") if isinstance(one, Promotion)]
 
 
 @pytest.fixture
-def world(servers: RunningStack, tmp_path: Path) -> Iterator[World]:
+def world(request: pytest.FixtureRequest, servers: RunningStack, tmp_path: Path) -> Iterator[World]:
     topics = Topics(servers)
-    told = {"OO_SHADOWS": "mixed,random", "OO_GATE": "automatic"}
+    told = {"OO_SHADOWS": "mixed,random", "OO_GATE": getattr(request, "param", "automatic")}
     world = World(topics, AgentProcess("shadow", servers, topics, tmp_path, told))
     try:
         yield world
@@ -123,3 +126,16 @@ def test_a_shadow_is_promoted_on_proof_and_rolled_back_when_the_world_turns_once
     world.decide(policy="random", propensities=(0.45, 0.45, 0.1), pays=1)
     assert world.process.stop() == 0
     assert [one.policy for one in world.promotions()] == ["random", "mixed", "random"]
+
+
+@pytest.mark.parametrize("world", ["by-hand"], indirect=True)
+def test_where_promotion_is_by_hand_proof_is_shown_and_not_acted_on(world: World) -> None:
+    world.topics.produce("promotions", [Promotion(policy="random", before="mixed", cause=Promotion.BY_HAND)])
+    world.start()
+
+    def proven() -> bool:
+        world.decide(policy="random", propensities=(0.45, 0.45, 0.1), pays=0)
+        return any(one.policy == "mixed" and one.ahead.low > 0.1 for one in world.estimates())
+
+    until(proven, alive=world.process)
+    assert [one.policy for one in world.promotions()] == ["random"]
