@@ -41,7 +41,7 @@ def earned_at_xor(learner: Experts, rounds: int = 400) -> float:
 def test_it_learns_xor_which_its_linear_expert_alone_cannot() -> None:
     assert earned_at_xor(Experts()) > 0.95
     # Of the four contexts a line gets three right at the most.
-    assert earned_at_xor(Experts(lengths=())) < 0.8
+    assert earned_at_xor(Experts(lengths=(), additive_lengths=())) < 0.8
 
 
 @given(
