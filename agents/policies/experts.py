@@ -44,7 +44,7 @@ class Experts:
     """α"""
     narrowing: float = 0.2
     """κ"""
-    ridge: float = 1.0
+    ridge: float = 0.3
     """λ of the linear expert."""
     smooth_ridge: float = 0.2
     """λ of the others."""
@@ -79,10 +79,8 @@ class Experts:
         self.rounds += 1
         width = self.width * self.rounds**-self.narrowing
         features = self._of(x)
-        losses = self.losses + self.shared * self.losses.sum(axis=1, keepdims=True)
-        weights = np.exp(self.rate * (losses.min(axis=0) - losses))  # noqa: TID251
         bounds = np.array([one.bound(f, width=width) for one, f in zip(self.sums, features, strict=True)])
-        scores: Floats = (weights * bounds).sum(axis=0) / weights.sum(axis=0)
+        scores: Floats = (self.weights() * bounds).sum(axis=0)
         best = scores >= scores.max() - TIE
         p: Floats = best * ((1.0 - self.floor) / best.sum()) + self.floor / len(x)
         return p
@@ -95,6 +93,12 @@ class Experts:
             missed = reward - float(one.beta[action] @ f)
             self.losses[e, action] = self.memory * self.losses[e, action] + missed * missed
             one.add(action, f, reward)
+
+    def weights(self) -> Floats:
+        """w: (E, K); those of an action sum to 1."""
+        losses = self.losses + self.shared * self.losses.sum(axis=1, keepdims=True)
+        found: Floats = np.exp(self.rate * (losses.min(axis=0) - losses))  # noqa: TID251
+        return found / found.sum(axis=0)
 
     def _of(self, x: Ints) -> list[Floats]:
         """What each expert sees of a slate."""
@@ -198,9 +202,10 @@ class Ridges:
             return
         inverse = self.inverse[action]
         along = inverse @ f
-        np.multiply(along[:, None], along / (1.0 + f @ along), out=self._outer)
+        gain = along / (1.0 + f @ along)
+        self.beta[action] += gain * (reward - self.beta[action] @ f)
+        np.multiply(along[:, None], gain, out=self._outer)
         inverse -= self._outer
-        np.matmul(inverse, self.moment[action], out=self.beta[action])  # noqa: TID251
 
     def refresh(self, action: int) -> None:
         """Inverse and coefficients out of the sums alone."""
