@@ -98,7 +98,8 @@ class Experts:
         """w: (E, K); those of an action sum to 1."""
         losses = self.losses + self.shared * self.losses.sum(axis=1, keepdims=True)
         found: Floats = np.exp(self.rate * (losses.min(axis=0) - losses))  # noqa: TID251
-        return found / found.sum(axis=0)
+        found /= found.sum(axis=0)
+        return found
 
     def _of(self, x: Ints) -> list[Floats]:
         """What each expert sees of a slate."""
