@@ -1,14 +1,16 @@
-"""For slates whose actions are known by their place: of each action a linear and two smooth regressions, mixed by what they missed.
+"""For slates whose actions are known by their place: of each action a linear, an additive and two smooth regressions, mixed by what they missed.
 
 Expert e sees the context z as φₑ(z): as z itself, or as a constant and √(2/F) cos(zᵀW + b) with W ~ N(0, 1/ℓₑ²), random
-Fourier features of a Gaussian kernel of length ℓₑ. Of each action k it keeps the sums Gₑₖ = Σ φ φᵀ and gₑₖ = Σ φ r; with
+Fourier features of a Gaussian kernel of length ℓₑ. A wave of the additive expert goes along one feature of z and is level
+along all others: its kernel is a mean of kernels of one feature each, and thresholds are soon learned. Of each action k it keeps the sums Gₑₖ = Σ φ φᵀ and gₑₖ = Σ φ r; with
 Λₑₖ = (λₑ I + Gₑₖ)⁻¹ it expects μₑₖ = φᵀ Λₑₖ gₑₖ, give or take sₑₖ = √(φᵀ Λₑₖ φ). An action's experts have the weights
-wₑₖ ∝ exp(-η Lₑₖ), where Lₑₖ is the sum of (r - μₑₖ)² over the action's rewards, each taken before it was learned and losing the
-share 1 - γ at every later one. In round t the actions with the greatest Σₑ wₑₖ (μₑₖ + α sₑₖ / t^κ) share 1 - floor, and all share
+wₑₖ ∝ exp(-η (Lₑₖ + ρ Σⱼ Lₑⱼ)), where Lₑₖ is the sum of (r - μₑₖ)² over the action's rewards, each taken before it was learned
+and losing the share 1 - γ at every later one; so an action that was seldom drawn trusts whom the others trust. In round t the actions with the greatest Σₑ wₑₖ (μₑₖ + α sₑₖ / t^κ) share 1 - floor, and all share
 the floor.
 
 Li et al. 2010, "A contextual-bandit approach to personalized news article recommendation", Algorithm 1; Rahimi & Recht 2007,
-"Random features for large-scale kernel machines"; Yu et al. 2016, "Orthogonal random features"; Littlestone & Warmuth 1994,
+"Random features for large-scale kernel machines"; Yu et al. 2016, "Orthogonal random features"; Durrande et al. 2012,
+"Additive covariance kernels for high-dimensional Gaussian process modeling"; Littlestone & Warmuth 1994,
 "The weighted majority algorithm".
 
 It is never served: it uses BLAS, LAPACK and cosines, and knows no user.
@@ -42,18 +44,22 @@ class Experts:
     """α"""
     narrowing: float = 0.2
     """κ"""
-    ridge: float = 1.0
+    ridge: float = 0.3
     """λ of the linear expert."""
     smooth_ridge: float = 0.2
     """λ of the others."""
     lengths: tuple[float, ...] = (0.5, 1.5)
     """ℓ of each of the others, in typical distances of two contexts: SPREAD √m, with m features beside the constant."""
+    additive_lengths: tuple[float, ...] = (0.5,)
+    """ℓ of each additive one, in typical distances of two contexts along a feature: SPREAD."""
     waves: int = 96
     """F"""
     rate: float = 1.5
     """η"""
     memory: float = 0.99
     """γ"""
+    shared: float = 0.3
+    """ρ"""
     seed: int = 0
     """Of the frequencies."""
     sums: list[Ridges] = field(init=False, default_factory=list)
@@ -61,7 +67,7 @@ class Experts:
     """L: (E, K)"""
     rounds: int = field(init=False, default=0)
     _frequencies: Floats = field(init=False, default_factory=lambda: np.zeros((0, 0)))
-    """Of all smooth experts side by side: (d - 1, F x (E - 1))."""
+    """Of all experts but the linear one side by side: (d - 1, F x (E - 1))."""
     _phases: Floats = field(init=False, default_factory=lambda: np.zeros(0))
     _slate: Ints | None = field(init=False, default=None)
     """The last one seen, whose features are kept for its reward."""
@@ -73,9 +79,8 @@ class Experts:
         self.rounds += 1
         width = self.width * self.rounds**-self.narrowing
         features = self._of(x)
-        weights = np.exp(self.rate * (self.losses.min(axis=0) - self.losses))  # noqa: TID251
         bounds = np.array([one.bound(f, width=width) for one, f in zip(self.sums, features, strict=True)])
-        scores: Floats = (weights * bounds).sum(axis=0) / weights.sum(axis=0)
+        scores: Floats = (self.weights() * bounds).sum(axis=0)
         best = scores >= scores.max() - TIE
         p: Floats = best * ((1.0 - self.floor) / best.sum()) + self.floor / len(x)
         return p
@@ -89,6 +94,13 @@ class Experts:
             self.losses[e, action] = self.memory * self.losses[e, action] + missed * missed
             one.add(action, f, reward)
 
+    def weights(self) -> Floats:
+        """w: (E, K); those of an action sum to 1."""
+        losses = self.losses + self.shared * self.losses.sum(axis=1, keepdims=True)
+        found: Floats = np.exp(self.rate * (losses.min(axis=0) - losses))  # noqa: TID251
+        found /= found.sum(axis=0)
+        return found
+
     def _of(self, x: Ints) -> list[Floats]:
         """What each expert sees of a slate."""
         if self._slate is not x:
@@ -97,19 +109,20 @@ class Experts:
             assert x.shape == (self.losses.shape[1], len(self._frequencies) + 1), "an action is known by its place"
             z: Floats = x[0] / UNIT
             waves: Floats = sqrt(2.0 / self.waves) * np.cos(z[1:] @ self._frequencies + self._phases)
-            smooth = np.ones((len(self.lengths), self.waves + 1))
-            smooth[:, 1:] = waves.reshape(len(self.lengths), self.waves)
+            smooth = np.ones((len(self.losses) - 1, self.waves + 1))
+            smooth[:, 1:] = waves.reshape(len(smooth), self.waves)
             self._slate, self._features = x, [z, *smooth]
         return self._features
 
     def _begin(self, k: int, d: int) -> None:
         chance = np.random.Generator(np.random.Philox(self.seed))  # noqa: TID251
-        unit = SPREAD * sqrt(max(d - 1, 1))
-        frequencies = [orthogonal(chance, m=d - 1, n=self.waves) / (length * unit) for length in self.lengths]
-        self._frequencies = np.hstack([np.zeros((d - 1, 0)), *frequencies])
+        m, n, unit = d - 1, self.waves, SPREAD * sqrt(max(d - 1, 1))
+        frequencies = [orthogonal(chance, m=m, n=n) / (length * unit) for length in self.lengths]
+        frequencies += [along_one(chance, m=m, n=n) / (length * SPREAD) for length in self.additive_lengths]
+        self._frequencies = np.hstack([np.zeros((m, 0)), *frequencies])
         self._phases = chance.uniform(0.0, 2.0 * pi, (self._frequencies.shape[1],))
         self.sums = [Ridges(k, d, ridge=self.ridge)]
-        self.sums += [Ridges(k, self.waves + 1, ridge=self.smooth_ridge) for _ in self.lengths]
+        self.sums += [Ridges(k, n + 1, ridge=self.smooth_ridge) for _ in frequencies]
         self.losses = np.zeros((len(self.sums), k))
 
 
@@ -124,6 +137,20 @@ def orthogonal(chance: np.random.Generator, *, m: int, n: int) -> Floats:  # noq
         return np.zeros((0, n))
     blocks = [np.linalg.qr(chance.standard_normal((m, m))).Q for _ in range(-(-n // m))]  # noqa: TID251
     found: Floats = np.hstack(blocks)[:, :n] * np.sqrt(chance.chisquare(m, n))
+    return found
+
+
+def along_one(chance: np.random.Generator, *, m: int, n: int) -> Floats:  # noqa: TID251
+    """n standard normal numbers, each along one of m features, which take turns. (m, n).
+
+    >>> w = along_one(np.random.Generator(np.random.Philox(0)), m=3, n=5)
+    >>> (w != 0).sum(axis=0).tolist(), sorted((w != 0).sum(axis=1).tolist())
+    ([1, 1, 1, 1, 1], [1, 2, 2])
+    """
+    found = np.zeros((m, n))
+    if m:
+        features = np.hstack([chance.permutation(m) for _ in range(-(-n // m))])[:n]
+        found[features, np.arange(n)] = chance.standard_normal(n)
     return found
 
 
@@ -176,9 +203,10 @@ class Ridges:
             return
         inverse = self.inverse[action]
         along = inverse @ f
-        np.multiply(along[:, None], along / (1.0 + f @ along), out=self._outer)
+        gain = along / (1.0 + f @ along)
+        self.beta[action] += gain * (reward - self.beta[action] @ f)
+        np.multiply(along[:, None], gain, out=self._outer)
         inverse -= self._outer
-        np.matmul(inverse, self.moment[action], out=self.beta[action])  # noqa: TID251
 
     def refresh(self, action: int) -> None:
         """Inverse and coefficients out of the sums alone."""

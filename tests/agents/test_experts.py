@@ -41,7 +41,7 @@ def earned_at_xor(learner: Experts, rounds: int = 400) -> float:
 def test_it_learns_xor_which_its_linear_expert_alone_cannot() -> None:
     assert earned_at_xor(Experts()) > 0.95
     # Of the four contexts a line gets three right at the most.
-    assert earned_at_xor(Experts(lengths=())) < 0.8
+    assert earned_at_xor(Experts(lengths=(), additive_lengths=())) < 0.8
 
 
 @given(
@@ -115,6 +115,33 @@ def test_what_rounding_left_is_gone_at_the_refresh() -> None:
     assert not np.allclose(one.inverse[0], of_sums)
     one.add(0, np.array([1.0, 0.5]), 1.0)
     assert np.allclose(one.inverse[0], np.linalg.inv(one.gram(0) + np.eye(2)), rtol=0, atol=1e-12)
+
+
+def test_a_band_of_one_feature_in_ten_is_found_sooner_with_an_additive_expert() -> None:
+    def earned(learner: Experts) -> float:
+        chance, rewards = np.random.default_rng(2), []
+        for _ in range(600):
+            context = np.concatenate(([64], chance.integers(-64, 65, 10)))
+            x, inside = slate(context, 2), abs(int(context[1])) < 32
+            action = int(chance.random() >= asked(learner, x)[0])
+            rewards.append(float(action == inside))
+            told(learner, x, action, rewards[-1])
+        return float(np.mean(rewards))
+
+    assert earned(Experts()) > earned(Experts(additive_lengths=())) + 0.1
+
+
+def test_an_action_without_rewards_trusts_the_expert_that_the_others_trust() -> None:
+    learner, chance = Experts(), np.random.default_rng(0)
+    for _ in range(100):
+        at = int(chance.integers(4))
+        told(learner, slate(XOR[at], 2), 0, float(at in {1, 2}))
+    _, never = learner.weights().T
+    # A line cannot, a sum of curves along each feature cannot either.
+    assert never[1:3].sum() > 0.99
+    assert never.sum() == pytest.approx(1.0, abs=1e-12)
+    learner.shared = 0.0
+    assert learner.weights()[:, 1].tolist() == pytest.approx([0.25] * 4)
 
 
 def test_an_action_that_earns_from_a_curve_is_left_to_the_smooth_experts() -> None:

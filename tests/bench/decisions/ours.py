@@ -117,8 +117,9 @@ def _race(name: str, setting: Setting) -> Learner:
 OURS: Mapping[str, Make] = {
     "experts": lambda setting: Experts(floor=0.0, seed=setting.seed),
     "experts, floor .02": lambda setting: Experts(floor=0.02, seed=setting.seed),
-    "experts, linear alone": lambda setting: Experts(floor=0.0, lengths=()),
+    "experts, linear alone": lambda setting: Experts(floor=0.0, lengths=(), additive_lengths=()),
     "experts, one length": lambda setting: Experts(floor=0.0, lengths=(1.0,), seed=setting.seed),
+    "experts, none additive": lambda setting: Experts(floor=0.0, additive_lengths=(), seed=setting.seed),
     "random": lambda setting: Uniform(),
 }
 """By name, for supervised sets, whose actions are known by their place alone.
