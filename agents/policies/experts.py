@@ -2,11 +2,12 @@
 
 Expert e sees the context z as φₑ(z): as z itself, or as a constant and √(2/F) cos(zᵀW + b) with W ~ N(0, 1/ℓₑ²), random
 Fourier features of a Gaussian kernel of length ℓₑ. A wave of the additive expert goes along one feature of z and is level
-along all others: its kernel is a mean of kernels of one feature each, and thresholds are soon learned. Of each action k it keeps the sums Gₑₖ = Σ φ φᵀ and gₑₖ = Σ φ r; with
-Λₑₖ = (λₑ I + Gₑₖ)⁻¹ it expects μₑₖ = φᵀ Λₑₖ gₑₖ, give or take sₑₖ = √(φᵀ Λₑₖ φ). An action's experts have the weights
-wₑₖ ∝ exp(-η (Lₑₖ + ρ Σⱼ Lₑⱼ)), where Lₑₖ is the sum of (r - μₑₖ)² over the action's rewards, each taken before it was learned
-and losing the share 1 - γ at every later one; so an action that was seldom drawn trusts whom the others trust. In round t the actions with the greatest Σₑ wₑₖ (μₑₖ + α sₑₖ / t^κ) share 1 - floor, and all share
-the floor.
+along all others: its kernel is a mean of kernels of one feature each, and thresholds are soon learned. Of each action k it
+keeps the sums Gₑₖ = Σ φ φᵀ and gₑₖ = Σ φ r; with Λₑₖ = (λₑ I + Gₑₖ)⁻¹ it expects μₑₖ = φᵀ Λₑₖ gₑₖ, give or take
+sₑₖ = √(φᵀ Λₑₖ φ). An action's experts have the weights wₑₖ ∝ exp(-η (Lₑₖ + ρ Σⱼ Lₑⱼ)), where Lₑₖ is the sum of (r - μₑₖ)²
+over the action's rewards, each taken before it was learned and losing the share 1 - γ at every later one; so an action that
+was seldom drawn trusts whom the others trust. In round t the actions with the greatest Σₑ wₑₖ (μₑₖ + α sₑₖ / t^κ) share
+1 - floor, and all share the floor.
 
 Li et al. 2010, "A contextual-bandit approach to personalized news article recommendation", Algorithm 1; Rahimi & Recht 2007,
 "Random features for large-scale kernel machines"; Yu et al. 2016, "Orthogonal random features"; Durrande et al. 2012,
