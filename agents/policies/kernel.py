@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tables.compiled import compiled
-from tables.linear import Floats, Ints, cholesky, forward, unpacked
+from tables.linear import Floats, Ints, cholesky, forward, unpack
 from tables.sums import UNIT
 
 Words = npt.NDArray[np.uint64]
@@ -55,7 +55,8 @@ def expect(
             real[a, i] = x[a, i] * _ONE
             shared[a] += real[a, i] * mean[i]
     if q > 0:
-        h = unpacked(gram, q, d, scale)
+        h = np.empty((q, d))
+        unpack(gram, d, scale, h)
         lower = precision + h[:, :q]
         cholesky(lower)
         v = np.empty((q, 1))
