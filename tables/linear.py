@@ -54,6 +54,22 @@ def forward(lower: Floats, b: Floats) -> None:
             row[k] /= root
 
 
+@compiled("void(f8[::1], f8[::1], f8[:, ::1])")
+def subtract(row: Floats, f: Floats, b: Floats) -> None:
+    """Takes f @ b from a row, one of b's rows after the other; b: (n, m) or wider than the row (m,)."""
+    n, m = f.shape[0], row.shape[0]
+    fours = n // 4 * 4
+    for j in range(0, fours, 4):
+        f0, f1, f2, f3 = f[j], f[j + 1], f[j + 2], f[j + 3]
+        b0, b1, b2, b3 = b[j], b[j + 1], b[j + 2], b[j + 3]
+        for k in range(m):
+            row[k] = (((row[k] - f0 * b0[k]) - f1 * b1[k]) - f2 * b2[k]) - f3 * b3[k]
+    for j in range(fours, n):
+        f0, b0 = f[j], b[j]
+        for k in range(m):
+            row[k] -= f0 * b0[k]
+
+
 @compiled("void(i8[::1], i8, f8, f8[:, ::1])")
 def unpack(triangle: Ints, d: int, scale: float, into: Floats) -> None:
     """Writes the first rows of a symmetric matrix (d, d), from its upper triangle by rows, times `scale`.

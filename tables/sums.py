@@ -221,19 +221,17 @@ def _accumulate(gram: Ints, moment: Ints, x: Ints, reward: int, w: int, steps: i
     half = 1 << (steps - 1) if steps else 0
     at, d = 0, x.shape[0]
     for i in range(d):
-        f = w * x[i]
+        f, rest, row = w * x[i], x[i:], gram[at : at + d - i]
+        at += d - i
         if f == 0:
-            at += d - i
             continue
         if steps == 0:
             # Whole numbers of 32 bits, of which a processor multiplies several at once.
             f *= sign
-            for j in range(i, d):
-                gram[at] += np.int64(np.int32(f) * np.int32(x[j]))
-                at += 1
+            for j in range(d - i):
+                row[j] += np.int64(np.int32(f) * np.int32(rest[j]))
             moment[i] += f * reward
         else:
-            for j in range(i, d):
-                gram[at] += sign * ((f * x[j] + half) >> steps)
-                at += 1
+            for j in range(d - i):
+                row[j] += sign * ((f * rest[j] + half) >> steps)
             moment[i] += sign * ((f * reward + half) >> steps)

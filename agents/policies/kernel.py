@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tables.compiled import compiled
-from tables.linear import Floats, Ints, cholesky, forward, unpack
+from tables.linear import Floats, Ints, cholesky, forward, subtract, unpack
 from tables.sums import UNIT
 
 Words = npt.NDArray[np.uint64]
@@ -51,49 +51,51 @@ def expect(
     spread = np.zeros((k, m))
     real = np.empty((k, d))
     for a in range(k):
+        given, row = x[a], real[a]
         for i in range(d):
-            real[a, i] = x[a, i] * _ONE
-            shared[a] += real[a, i] * mean[i]
+            row[i] = given[i] * _ONE
+        for i in range(d):
+            shared[a] += row[i] * mean[i]
     if q > 0:
-        h = np.empty((q, d))
+        # In columns: the person's G, the right side of θ, and the candidates.
+        h = np.empty((q, d + 1 + k))
         unpack(gram, d, scale, h)
-        lower = precision + h[:, :q]
-        cholesky(lower)
-        v = np.empty((q, 1))
         for i in range(q):
             value = moment[i] * scale
             for j in range(d):
                 value -= h[i, j] * mean[j]
-            v[i, 0] = value
+            h[i, d] = value
+            for a in range(k):
+                h[i, d + 1 + a] = real[a, i]
+        lower = precision + h[:, :q]
+        cholesky(lower)
         forward(lower, h)
-        forward(lower, v)
-        y = np.empty((q, k))
-        for i in range(q):
-            for a in range(k):
-                y[i, a] = real[a, i]
-        forward(lower, y)
         root = np.sqrt(noise) * gate
-        for i in range(q):
-            for a in range(k):
-                f = y[i, a]
-                own[a] += f * v[i, 0]
-                spread[a, d + i] = f * root
-                f *= gate
-                if f != 0.0:
-                    for j in range(d):
-                        real[a, j] -= f * h[i, j]
-    # Two rows of the factor at a time, each read once: half the reads and writes of what they are added to.
-    for i in range(0, d - 1, 2):
+        f = np.empty(q)
         for a in range(k):
-            f, g = real[a, i], real[a, i + 1]
-            if f != 0.0 or g != 0.0:
-                for j in range(i + 1):
-                    spread[a, j] = (spread[a, j] + f * factor[i, j]) + g * factor[i + 1, j]
-                spread[a, i + 1] += g * factor[i + 1, i + 1]
-    if d % 2:
+            for i in range(q):
+                y = h[i, d + 1 + a]
+                own[a] += y * h[i, d]
+                spread[a, d + i] = y * root
+                f[i] = y * gate
+            if gate != 0.0:
+                subtract(real[a], f, h)
+    # Four rows of the factor at a time; what stands above its diagonal is nought.
+    fours = d // 4 * 4
+    for i in range(0, fours, 4):
+        r0, r1, r2, r3 = factor[i], factor[i + 1], factor[i + 2], factor[i + 3]
         for a in range(k):
-            for j in range(d):
-                spread[a, j] += real[a, d - 1] * factor[d - 1, j]
+            f0, f1, f2, f3 = real[a, i], real[a, i + 1], real[a, i + 2], real[a, i + 3]
+            if f0 != 0.0 or f1 != 0.0 or f2 != 0.0 or f3 != 0.0:
+                row = spread[a]
+                for j in range(i + 4):
+                    row[j] = (((row[j] + f0 * r0[j]) + f1 * r1[j]) + f2 * r2[j]) + f3 * r3[j]
+    for i in range(fours, d):
+        r0 = factor[i]
+        for a in range(k):
+            f0, row = real[a, i], spread[a]
+            for j in range(i + 1):
+                row[j] += f0 * r0[j]
     covariance = np.zeros((k, k))
     for a in range(k):
         for b in range(a + 1):
