@@ -181,6 +181,18 @@ def move(taught: Taught, *, landmark: int) -> None:
         taught.landmark = landmark
 
 
+def unit_at(taught: Taught, *, now_ms: int, half_life_ms: int = HALF_LIFE_MS) -> int:
+    """The weight that a reaction of now would have in these sums, in units of 1/64.
+
+    >>> one = nothing(1)
+    >>> add(one, x=[64], reward=64, time_ms=0)
+    >>> unit_at(one, now_ms=0), unit_at(one, now_ms=HALF_LIFE_MS)
+    (64, 128)
+    """
+    landmark, w = weight(now_ms, half_life_ms=half_life_ms)
+    return w << min(max(landmark - taught.landmark, 0), 62)
+
+
 def scale_at(taught: Taught, *, now_ms: int, half_life_ms: int = HALF_LIFE_MS) -> float:
     """What an entry of these sums has to be multiplied by to be what it has decayed to by now.
 
@@ -189,9 +201,7 @@ def scale_at(taught: Taught, *, now_ms: int, half_life_ms: int = HALF_LIFE_MS) -
     >>> int(one.gram[0]) * scale_at(one, now_ms=0), int(one.gram[0]) * scale_at(one, now_ms=HALF_LIFE_MS)
     (1.0, 0.5)
     """
-    landmark, w = weight(now_ms, half_life_ms=half_life_ms)
-    steps = landmark - taught.landmark
-    return UNIT / (SCALE * w << min(max(steps, 0), 62))
+    return UNIT / (SCALE * unit_at(taught, now_ms=now_ms, half_life_ms=half_life_ms))
 
 
 def halve(values: Ints, *, steps: int) -> Ints:

@@ -24,7 +24,8 @@ _THIN = 1e-12
 
 
 @compiled(
-    "Tuple((f8[::1], f8[::1], f8[:, ::1]))(i8[:, ::1], i8[::1], i8[::1], f8, f8[::1], f8[:, ::1], f8[:, ::1], f8, f8)"
+    "Tuple((f8[:, ::1], f8[:, ::1]))"
+    "(i8[:, ::1], i8[::1], i8[::1], f8, f8[::1], f8[:, ::1], f8[:, ::1], f8, f8, f8, i8)"
 )
 def expect(
     x: Ints,
@@ -36,12 +37,15 @@ def expect(
     precision: Floats,
     noise: float,
     gate: float,
-) -> tuple[Floats, Floats, Floats]:
+    cost: float,
+    silent: int,
+) -> tuple[Floats, Floats]:
     """The joint posterior of K scores xᵀβ + gate · bᵀθ, where b is the first q entries of x.
 
     x: (K, d) in units of 1/64; gram, moment: the person's sums, entries worth `scale`; mean, factor: of β, with the lower
-    factor of its covariance; precision: σ²Σ⁻¹, (q, q); noise: σ². Returns the mean for everybody (K,), what the person's own
-    part adds to it at a gate of 1 (K,), and the covariance of the scores (K, K), its lower triangle.
+    factor of its covariance; precision: σ²Σ⁻¹, (q, q); noise: σ²; cost: what an interruption costs; silent: the row that
+    costs none, or -1. Returns in rows (3, K) the scores less that cost, on the grid, the rewards expected of anybody, and
+    those of this person, listened to fully; and the covariance of the scores (K, K), its lower triangle.
     """
     k, d = x.shape
     q = precision.shape[0]
@@ -98,15 +102,29 @@ def expect(
                 row[j] += f0 * r0[j]
     covariance = np.zeros((k, k))
     for a in range(k):
-        for b in range(a + 1):
-            s0 = s1 = s2 = s3 = 0.0
+        one = spread[a]
+        for b in range(0, a + 1, 2):
+            # Two at a time; the last of an odd number twice.
+            c = min(b + 1, a)
+            other, next_one = spread[b], spread[c]
+            s0 = s1 = s2 = s3 = t0 = t1 = t2 = t3 = 0.0
             for i in range(0, m, 4):
-                s0 += spread[a, i] * spread[b, i]
-                s1 += spread[a, i + 1] * spread[b, i + 1]
-                s2 += spread[a, i + 2] * spread[b, i + 2]
-                s3 += spread[a, i + 3] * spread[b, i + 3]
+                s0 += one[i] * other[i]
+                s1 += one[i + 1] * other[i + 1]
+                s2 += one[i + 2] * other[i + 2]
+                s3 += one[i + 3] * other[i + 3]
+                t0 += one[i] * next_one[i]
+                t1 += one[i + 1] * next_one[i + 1]
+                t2 += one[i + 2] * next_one[i + 2]
+                t3 += one[i + 3] * next_one[i + 3]
             covariance[a, b] = (s0 + s1) + (s2 + s3)
-    return shared, own, covariance
+            covariance[a, c] = (t0 + t1) + (t2 + t3)
+    scored = np.empty((3, k))
+    for a in range(k):
+        scored[0, a] = 0.0 if a == silent else np.rint((shared[a] + gate * own[a] - cost) * GRID) / GRID
+        scored[1, a] = shared[a]
+        scored[2, a] = shared[a] + own[a]
+    return scored, covariance
 
 
 @compiled("i8[:, ::1](f8[::1], f8[:, ::1], u8[::1], i8, f8, f8)")
@@ -194,13 +212,7 @@ def wins(found: Ints) -> Ints:
     return won
 
 
-@compiled("f8[:, ::1](f8[::1], f8[::1], f8, f8, i8)")
-def scored(shared: Floats, own: Floats, gate: float, cost: float, silent: int) -> Floats:
-    """In rows: the scores with what an interruption costs, on the grid; the rewards expected of anybody; and of this person."""
-    k = len(shared)
-    found = np.empty((3, k))
-    for a in range(k):
-        found[0, a] = 0.0 if a == silent else np.rint((shared[a] + gate * own[a] - cost) * GRID) / GRID
-        found[1, a] = shared[a]
-        found[2, a] = shared[a] + own[a]
-    return found
+@compiled("i8[::1](f8[:, ::1], f8[:, ::1], u8[::1], i8, f8, f8)")
+def draws_won(scored: Floats, covariance: Floats, raw: Words, draws: int, width: float, optimism: float) -> Ints:
+    """How many draws each candidate wins, (K,), of what `expect` returned; the rest as `draw` takes it."""
+    return wins(draw(scored[0], covariance, raw, draws, width, optimism))
