@@ -10,7 +10,7 @@ from agents.policies import kernel
 from agents.policies.belief import Belief
 from agents.policies.choice import Choice, drawn, floored
 from tables.linear import Floats, Ints
-from tables.sums import KNOWN_FROM, PREDICTED_UNIT, SCALE, UNIT, Predicted, Taught, unit_at
+from tables.sums import KNOWN_FROM, PREDICTED_UNIT, UNIT, Predicted, Taught, scale_at, unit_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,13 +54,13 @@ def expected(
     """
     d = len(belief.mean)
     assert x.shape[1] == d == len(taught.moment), "the kernel checks no bounds"
-    unit = unit_at(taught, now_ms=now_ms, half_life_ms=belief.half_life_ms)
-    known = bisect_right(KNOWN_FROM, taught.n // unit)
+    one = unit_at(taught, now_ms=now_ms, half_life_ms=belief.half_life_ms)
+    known = bisect_right(KNOWN_FROM, taught.n // one)
     scored, covariance = kernel.expect(
         x,
         taught.gram,
         taught.moment,
-        UNIT / (SCALE * unit) * belief.discount,
+        scale_at(taught, now_ms=now_ms, half_life_ms=belief.half_life_ms) * belief.discount,
         belief.mean,
         belief.factor,
         belief.epoch.precision,

@@ -199,16 +199,16 @@ def wins(found: Ints) -> Ints:
     draws, k = found.shape
     won = np.zeros(k, dtype=np.int64)
     for m in range(draws):
-        start = (m // 2) % k
-        best = start
-        at = start
-        for _ in range(1, k):
-            at += 1 if m % 2 == 0 else k - 1
+        row = found[m]
+        greatest = row[0]
+        for a in range(1, k):
+            greatest = max(greatest, row[a])
+        at, step = (m // 2) % k, 1 if m % 2 == 0 else k - 1
+        while row[at] != greatest:
+            at += step
             if at >= k:
                 at -= k
-            if found[m, at] > found[m, best]:
-                best = at
-        won[best] += 1
+        won[at] += 1
     return won
 
 
