@@ -70,6 +70,26 @@ def subtract(row: Floats, f: Floats, b: Floats) -> None:
             row[k] -= f0 * b0[k]
 
 
+@compiled("void(f8[:, ::1], f8[::1], f8[::1])")
+def add_dots(rows: Floats, by: Floats, to: Floats) -> None:
+    """Adds rows @ by to a column (n,), each from left to right; rows: (n, m) or wider than by (m,)."""
+    n, m = to.shape[0], by.shape[0]
+    fours = n // 4 * 4
+    for i in range(0, fours, 4):
+        r0, r1, r2, r3 = rows[i], rows[i + 1], rows[i + 2], rows[i + 3]
+        s0, s1, s2, s3 = to[i], to[i + 1], to[i + 2], to[i + 3]
+        for j in range(m):
+            f = by[j]
+            s0 += r0[j] * f
+            s1 += r1[j] * f
+            s2 += r2[j] * f
+            s3 += r3[j] * f
+        to[i], to[i + 1], to[i + 2], to[i + 3] = s0, s1, s2, s3
+    for i in range(fours, n):
+        for j in range(m):
+            to[i] += rows[i, j] * by[j]
+
+
 @compiled("void(i8[::1], i8, f8, f8[:, ::1])")
 def unpack(triangle: Ints, d: int, scale: float, into: Floats) -> None:
     """Writes the first rows of a symmetric matrix (d, d), from its upper triangle by rows, times `scale`.

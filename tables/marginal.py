@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tables.compiled import compiled
-from tables.linear import Floats, Ints, cholesky, forward, unpack
+from tables.linear import Floats, Ints, add_dots, cholesky, forward, unpack
 from tables.sums import LOSSES, SCALE, UNIT, Taught
 
 KNOWN_MIN = 2
@@ -70,32 +70,35 @@ def _contribution(
     found: Ints,
 ) -> None:
     d, q = moment.shape[0], precision.shape[0]
-    # One more column, everywhere: the right sides.
-    h = np.empty((q, d + 1))
+    # Column d has the right sides, and noughts fill rows up to a multiple of eight, from which they begin as well.
+    wide = (d + 8) // 8 * 8
+    h = np.zeros((q, wide))
     unpack(gram, d, scale, h)
     for i in range(q):
         h[i, d] = moment[i] * scale
     lower = precision + h[:, :q]
     cholesky(lower)
     forward(lower, h)
-    whole, at, right, fours = np.empty(d + 1), 0, d * (d + 1) // 2, q // 4 * 4
+    whole, at, right, fours = np.zeros(wide), 0, d * (d + 1) // 2, q // 4 * 4
     for a in range(d):
         stored, into, row = gram[at : at + d - a], found[at : at + d - a], whole[a:]
         for b in range(d - a):
             row[b] = stored[b] * scale
-        row[d - a] = moment[a] * scale
+        whole[d] = moment[a] * scale
+        begin = a // 8 * 8
+        full = whole[begin:]
         for i in range(0, fours, 4):
             f0, f1, f2, f3 = h[i, a], h[i + 1, a], h[i + 2, a], h[i + 3, a]
-            h0, h1, h2, h3 = h[i, a:], h[i + 1, a:], h[i + 2, a:], h[i + 3, a:]
-            for b in range(d + 1 - a):
-                row[b] = (((row[b] - f0 * h0[b]) - f1 * h1[b]) - f2 * h2[b]) - f3 * h3[b]
+            h0, h1, h2, h3 = h[i, begin:], h[i + 1, begin:], h[i + 2, begin:], h[i + 3, begin:]
+            for b in range(wide - begin):
+                full[b] = (((full[b] - f0 * h0[b]) - f1 * h1[b]) - f2 * h2[b]) - f3 * h3[b]
         for i in range(fours, q):
-            f0, h0 = h[i, a], h[i, a:]
-            for b in range(d + 1 - a):
-                row[b] -= f0 * h0[b]
+            f0, h0 = h[i, a], h[i, begin:]
+            for b in range(wide - begin):
+                full[b] -= f0 * h0[b]
         for b in range(d - a):
             into[b] = np.int64(np.rint(row[b] * unit))
-        found[right + a] = np.int64(np.rint(row[d - a] * unit))
+        found[right + a] = np.int64(np.rint(whole[d] * unit))
         at += d - a
     if counts:
         # The inverse of the factor gives P⁻¹, and with it the mean and covariance of θ.
@@ -103,13 +106,12 @@ def _contribution(
         for i in range(q):
             inverse[i, i] = 1.0
         forward(lower, inverse)
-        theta = np.zeros(q)
+        theta, rest = np.zeros(q), h[:, d].copy()
+        add_dots(h, -mean, rest)
         for i in range(q):
-            value, row = h[i, d], inverse[i]
-            for j in range(d):
-                value -= h[i, j] * mean[j]
+            row = inverse[i]
             for a in range(q):
-                theta[a] += row[a] * value
+                theta[a] += row[a] * rest[i]
         at, second = right + d, np.empty(q)
         for a in range(q):
             for b in range(q):

@@ -12,8 +12,8 @@ Words = npt.NDArray[np.uint64]
 
 _PHILOX = np.random.Philox(key=0)
 """Set to its key, with all of its state, at each use: that takes a tenth of the time of making one."""
-_KEY = np.zeros(2, dtype=np.uint64)
-_AT_START = {**_PHILOX.state, "state": {"counter": np.zeros(4, dtype=np.uint64), "key": _KEY}}
+_STATE = {**_PHILOX.state, "state": {"counter": (0,) * 4, "key": (0, 0)}, "buffer": (0,) * 4}
+"""Of plain numbers, which are read in half the time of numpy's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,8 +48,8 @@ def words(*, key: int, n: int) -> Words:
     5599841837815857887
     """
     with _PHILOX.lock:
-        _KEY[0], _KEY[1] = key & 0xFFFF_FFFF_FFFF_FFFF, key >> 64
-        _PHILOX.state = _AT_START
+        _STATE["state"]["key"] = (key & 0xFFFF_FFFF_FFFF_FFFF, key >> 64)
+        _PHILOX.state = _STATE
         raw: Words = _PHILOX.random_raw(n)
     return raw
 

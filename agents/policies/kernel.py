@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tables.compiled import compiled
-from tables.linear import Floats, Ints, cholesky, forward, subtract, unpack
+from tables.linear import Floats, Ints, add_dots, cholesky, forward, subtract, unpack
 from tables.sums import UNIT
 
 Words = npt.NDArray[np.uint64]
@@ -58,17 +58,15 @@ def expect(
         given, row = x[a], real[a]
         for i in range(d):
             row[i] = given[i] * _ONE
-        for i in range(d):
-            shared[a] += row[i] * mean[i]
+    add_dots(real, mean, shared)
     if q > 0:
         # In columns: the person's G, the right side of θ, and the candidates.
         h = np.empty((q, d + 1 + k))
         unpack(gram, d, scale, h)
+        right = moment[:q] * scale
+        add_dots(h, -mean, right)
         for i in range(q):
-            value = moment[i] * scale
-            for j in range(d):
-                value -= h[i, j] * mean[j]
-            h[i, d] = value
+            h[i, d] = right[i]
             for a in range(k):
                 h[i, d + 1 + a] = real[a, i]
         lower = precision + h[:, :q]
@@ -84,15 +82,16 @@ def expect(
                 f[i] = y * gate
             if gate != 0.0:
                 subtract(real[a], f, h)
-    # Four rows of the factor at a time; what stands above its diagonal is nought.
+    # Four rows of the factor at a time, in eights of columns; what stands above its diagonal is nought.
     fours = d // 4 * 4
     for i in range(0, fours, 4):
+        n = min((i // 8 + 1) * 8, d)
         r0, r1, r2, r3 = factor[i], factor[i + 1], factor[i + 2], factor[i + 3]
         for a in range(k):
             f0, f1, f2, f3 = real[a, i], real[a, i + 1], real[a, i + 2], real[a, i + 3]
             if f0 != 0.0 or f1 != 0.0 or f2 != 0.0 or f3 != 0.0:
                 row = spread[a]
-                for j in range(i + 4):
+                for j in range(n):
                     row[j] = (((row[j] + f0 * r0[j]) + f1 * r1[j]) + f2 * r2[j]) + f3 * r3[j]
     for i in range(fours, d):
         r0 = factor[i]
