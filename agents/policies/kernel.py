@@ -60,8 +60,8 @@ def expect(
             row[i] = given[i] * _ONE
     add_dots(real, mean, shared)
     if q > 0:
-        # In columns: the person's G, the right side of θ, and the candidates.
-        h = np.empty((q, d + 1 + k))
+        # In columns: the person's G, the right side of θ, and the candidates; noughts up to a multiple of eight.
+        h = np.zeros((q, (d + 1 + k + 7) // 8 * 8))
         unpack(gram, d, scale, h)
         right = moment[:q] * scale
         add_dots(h, -mean, right)
@@ -73,14 +73,16 @@ def expect(
         cholesky(lower)
         forward(lower, h)
         root = np.sqrt(noise) * gate
-        f = np.empty(q)
-        for a in range(k):
-            for i in range(q):
-                y = h[i, d + 1 + a]
-                own[a] += y * h[i, d]
-                spread[a, d + i] = y * root
-                f[i] = y * gate
-            if gate != 0.0:
+        for i in range(q):
+            y, theta = h[i, d + 1 :], h[i, d]
+            for a in range(k):
+                own[a] += y[a] * theta
+                spread[a, d + i] = y[a] * root
+        if gate != 0.0:
+            f = np.empty(q)
+            for a in range(k):
+                for i in range(q):
+                    f[i] = h[i, d + 1 + a] * gate
                 subtract(real[a], f, h)
     # Four rows of the factor at a time, in eights of columns; what stands above its diagonal is nought.
     fours = d // 4 * 4
