@@ -62,7 +62,9 @@ def expect(
         # In columns: the person's G, the right side of θ, and the candidates; noughts up to a multiple of eight.
         h = np.zeros((q, (d + 1 + k + 7) // 8 * 8))
         unpack(gram, d, scale, h)
-        right = moment[:q] * scale
+        right = np.empty(q)
+        for i in range(q):
+            right[i] = moment[i] * scale
         add_dots(h, -mean, right)
         for i in range(q):
             h[i, d] = right[i]

@@ -125,10 +125,12 @@ class InMemory:
     def refit(self) -> None:
         """Makes the next version out of what everybody taught."""
         for user_id in self._changed:
-            if user_id in self._parts:
-                self._totals.take(self._parts[user_id])
-            self._parts[user_id] = self._totals.part(self._people[user_id])
-            self._totals.add(self._parts[user_id])
+            before, taught = self._parts.pop(user_id, None), self._people[user_id]
+            if before is not None:
+                self._totals.take(before)
+            if taught.weight:
+                self._parts[user_id] = self._totals.part(taught)
+                self._totals.add(self._parts[user_id])
         self._changed.clear()
         size = marginal.size(d=self.shape.d, q=self.shape.q)
         totals = merged(self._totals.all(), size=size)
