@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 from importlib import import_module
+from pathlib import Path
 
+ROOT = Path(__file__).resolve().parents[1]
 MODULES = ("tables.linear", "tables.sums", "tables.marginal", "agents.policies.kernel")
 
 
 def main() -> None:
-    """Importing a module compiles what it holds, unless that is there already."""
+    """Compiles what each module holds anew: numba looks at a module's own time, and not at those whose loops it calls."""
+    for name in MODULES:
+        *folders, module = name.split(".")
+        for kept in ROOT.joinpath(*folders, "__pycache__").glob(f"{module}.*.nb[ic]"):
+            kept.unlink()
     for name in MODULES:
         import_module(name)
 

@@ -2,6 +2,9 @@
 
 Only + - x / and square roots, so that a row and a decision come out the same on every processor; LAPACK promises no
 such thing. It never pivots and never fails: what is not positive definite is our own mistake.
+
+Loops take four rows at a time, in the order of one after the other and so with its bits: what they are added to is read and
+written once for all four. Inner loops run over views from 0, which is what the compiler makes vectors of.
 """
 
 from __future__ import annotations
@@ -36,24 +39,68 @@ def forward(lower: Floats, b: Floats) -> None:
     """Replaces b (n, m) by the solution y of lower @ y = b."""
     n, m = b.shape
     for i in range(n):
-        for j in range(i):
-            f = lower[i, j]
+        row, fours = b[i], i // 4 * 4
+        for j in range(0, fours, 4):
+            f0, f1, f2, f3 = lower[i, j], lower[i, j + 1], lower[i, j + 2], lower[i, j + 3]
+            b0, b1, b2, b3 = b[j], b[j + 1], b[j + 2], b[j + 3]
             for k in range(m):
-                b[i, k] -= f * b[j, k]
+                row[k] = (((row[k] - f0 * b0[k]) - f1 * b1[k]) - f2 * b2[k]) - f3 * b3[k]
+        for j in range(fours, i):
+            f0, b0 = lower[i, j], b[j]
+            for k in range(m):
+                row[k] -= f0 * b0[k]
         root = lower[i, i]
         for k in range(m):
-            b[i, k] /= root
+            row[k] /= root
 
 
-@compiled("f8[:, ::1](i8[::1], i8, i8, f8)")
-def unpacked(triangle: Ints, rows: int, d: int, scale: float) -> Floats:
-    """The first rows of a symmetric matrix (d, d) from its upper triangle by rows, times `scale`: (rows, d)."""
-    full = np.empty((rows, d))
+@compiled("void(f8[::1], f8[::1], f8[:, ::1])")
+def subtract(row: Floats, f: Floats, b: Floats) -> None:
+    """Takes f @ b from a row, one of b's rows after the other; b: (n, m) or wider than the row (m,)."""
+    n, m = f.shape[0], row.shape[0]
+    fours = n // 4 * 4
+    for j in range(0, fours, 4):
+        f0, f1, f2, f3 = f[j], f[j + 1], f[j + 2], f[j + 3]
+        b0, b1, b2, b3 = b[j], b[j + 1], b[j + 2], b[j + 3]
+        for k in range(m):
+            row[k] = (((row[k] - f0 * b0[k]) - f1 * b1[k]) - f2 * b2[k]) - f3 * b3[k]
+    for j in range(fours, n):
+        f0, b0 = f[j], b[j]
+        for k in range(m):
+            row[k] -= f0 * b0[k]
+
+
+@compiled("void(f8[:, ::1], f8[::1], f8[::1])")
+def add_dots(rows: Floats, by: Floats, to: Floats) -> None:
+    """Adds rows @ by to a column (n,), each from left to right; rows: (n, m) or wider than by (m,)."""
+    n, m = to.shape[0], by.shape[0]
+    fours = n // 4 * 4
+    for i in range(0, fours, 4):
+        r0, r1, r2, r3 = rows[i], rows[i + 1], rows[i + 2], rows[i + 3]
+        s0, s1, s2, s3 = to[i], to[i + 1], to[i + 2], to[i + 3]
+        for j in range(m):
+            f = by[j]
+            s0 += r0[j] * f
+            s1 += r1[j] * f
+            s2 += r2[j] * f
+            s3 += r3[j] * f
+        to[i], to[i + 1], to[i + 2], to[i + 3] = s0, s1, s2, s3
+    for i in range(fours, n):
+        for j in range(m):
+            to[i] += rows[i, j] * by[j]
+
+
+@compiled("void(i8[::1], i8, f8, f8[:, ::1])")
+def unpack(triangle: Ints, d: int, scale: float, into: Floats) -> None:
+    """Writes the first rows of a symmetric matrix (d, d), from its upper triangle by rows, times `scale`.
+
+    into: as many of them as it has rows, in its first d columns.
+    """
     at = 0
-    for i in range(rows):
-        for j in range(i, d):
-            full[i, j] = triangle[at] * scale
-            at += 1
+    for i in range(into.shape[0]):
+        stored, row = triangle[at : at + d - i], into[i, i:]
+        for j in range(d - i):
+            row[j] = stored[j] * scale
         for j in range(i):
-            full[i, j] = full[j, i]
-    return full
+            into[i, j] = into[j, i]
+        at += d - i

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tables.compiled import compiled
-from tables.linear import Floats, Ints, cholesky, forward, unpacked
+from tables.linear import Floats, Ints, add_dots, cholesky, forward, unpack
 from tables.sums import LOSSES, SCALE, UNIT, Taught
 
 KNOWN_MIN = 2
@@ -70,50 +70,57 @@ def _contribution(
     found: Ints,
 ) -> None:
     d, q = moment.shape[0], precision.shape[0]
-    full = unpacked(gram, d, d, scale)
-    lower = precision + full[:q, :q]
-    cholesky(lower)
-    # One more column: the right side of θ.
-    h = np.empty((q, d + 1))
+    # Column d has the right sides, and noughts fill rows up to a multiple of eight, from which they begin as well.
+    wide = (d + 8) // 8 * 8
+    h = np.zeros((q, wide))
+    unpack(gram, d, scale, h)
     for i in range(q):
-        for j in range(d):
-            h[i, j] = full[i, j]
         h[i, d] = moment[i] * scale
+    lower = precision + h[:, :q]
+    cholesky(lower)
     forward(lower, h)
-    for i in range(q):
-        for a in range(d):
-            f = h[i, a]
-            for b in range(a, d):
-                full[a, b] -= f * h[i, b]
-    at = 0
+    whole, at, right, fours = np.zeros(wide), 0, d * (d + 1) // 2, q // 4 * 4
     for a in range(d):
-        for b in range(a, d):
-            found[at] = np.int64(np.rint(full[a, b] * unit))
-            at += 1
-    for a in range(d):
-        value = moment[a] * scale
-        for i in range(q):
-            value -= h[i, a] * h[i, d]
-        found[at] = np.int64(np.rint(value * unit))
-        at += 1
+        stored, into, row = gram[at : at + d - a], found[at : at + d - a], whole[a:]
+        for b in range(d - a):
+            row[b] = stored[b] * scale
+        whole[d] = moment[a] * scale
+        begin = a // 8 * 8
+        full = whole[begin:]
+        for i in range(0, fours, 4):
+            f0, f1, f2, f3 = h[i, a], h[i + 1, a], h[i + 2, a], h[i + 3, a]
+            h0, h1, h2, h3 = h[i, begin:], h[i + 1, begin:], h[i + 2, begin:], h[i + 3, begin:]
+            for b in range(wide - begin):
+                full[b] = (((full[b] - f0 * h0[b]) - f1 * h1[b]) - f2 * h2[b]) - f3 * h3[b]
+        for i in range(fours, q):
+            f0, h0 = h[i, a], h[i, begin:]
+            for b in range(wide - begin):
+                full[b] -= f0 * h0[b]
+        for b in range(d - a):
+            into[b] = np.int64(np.rint(row[b] * unit))
+        found[right + a] = np.int64(np.rint(whole[d] * unit))
+        at += d - a
     if counts:
         # The inverse of the factor gives P⁻¹, and with it the mean and covariance of θ.
         inverse = np.zeros((q, q))
         for i in range(q):
             inverse[i, i] = 1.0
         forward(lower, inverse)
-        theta = np.zeros(q)
+        theta, rest = np.zeros(q), h[:, d].copy()
+        add_dots(h, -mean, rest)
         for i in range(q):
-            value = h[i, d]
-            for j in range(d):
-                value -= h[i, j] * mean[j]
+            row = inverse[i]
             for a in range(q):
-                theta[a] += inverse[i, a] * value
+                theta[a] += row[a] * rest[i]
+        at, second = right + d, np.empty(q)
         for a in range(q):
+            for b in range(q):
+                second[b] = theta[a] * theta[b]
+            for i in range(q):
+                f0, row = noise * inverse[i, a], inverse[i]
+                for b in range(q):
+                    second[b] += f0 * row[b]
             for b in range(a, q):
-                value = theta[a] * theta[b]
-                for i in range(q):
-                    value += noise * inverse[i, a] * inverse[i, b]
-                found[at] = np.int64(np.rint(value * unit))
+                found[at] = np.int64(np.rint(second[b] * unit))
                 at += 1
         found[at] = 1

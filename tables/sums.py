@@ -181,6 +181,18 @@ def move(taught: Taught, *, landmark: int) -> None:
         taught.landmark = landmark
 
 
+def unit_at(taught: Taught, *, now_ms: int, half_life_ms: int = HALF_LIFE_MS) -> int:
+    """The weight that a reaction of now would have in these sums, in units of 1/64.
+
+    >>> one = nothing(1)
+    >>> add(one, x=[64], reward=64, time_ms=0)
+    >>> unit_at(one, now_ms=0), unit_at(one, now_ms=HALF_LIFE_MS)
+    (64, 128)
+    """
+    landmark, w = weight(now_ms, half_life_ms=half_life_ms)
+    return w << min(max(landmark - taught.landmark, 0), 62)
+
+
 def scale_at(taught: Taught, *, now_ms: int, half_life_ms: int = HALF_LIFE_MS) -> float:
     """What an entry of these sums has to be multiplied by to be what it has decayed to by now.
 
@@ -189,9 +201,7 @@ def scale_at(taught: Taught, *, now_ms: int, half_life_ms: int = HALF_LIFE_MS) -
     >>> int(one.gram[0]) * scale_at(one, now_ms=0), int(one.gram[0]) * scale_at(one, now_ms=HALF_LIFE_MS)
     (1.0, 0.5)
     """
-    landmark, w = weight(now_ms, half_life_ms=half_life_ms)
-    steps = landmark - taught.landmark
-    return UNIT / (SCALE * w << min(max(steps, 0), 62))
+    return UNIT / (SCALE * unit_at(taught, now_ms=now_ms, half_life_ms=half_life_ms))
 
 
 def halve(values: Ints, *, steps: int) -> Ints:
@@ -221,19 +231,17 @@ def _accumulate(gram: Ints, moment: Ints, x: Ints, reward: int, w: int, steps: i
     half = 1 << (steps - 1) if steps else 0
     at, d = 0, x.shape[0]
     for i in range(d):
-        f = w * x[i]
+        f, rest, row = w * x[i], x[i:], gram[at : at + d - i]
+        at += d - i
         if f == 0:
-            at += d - i
             continue
         if steps == 0:
             # Whole numbers of 32 bits, of which a processor multiplies several at once.
             f *= sign
-            for j in range(i, d):
-                gram[at] += np.int64(np.int32(f) * np.int32(x[j]))
-                at += 1
+            for j in range(d - i):
+                row[j] += np.int64(np.int32(f) * np.int32(rest[j]))
             moment[i] += f * reward
         else:
-            for j in range(i, d):
-                gram[at] += sign * ((f * x[j] + half) >> steps)
-                at += 1
+            for j in range(d - i):
+                row[j] += sign * ((f * rest[j] + half) >> steps)
             moment[i] += sign * ((f * reward + half) >> steps)

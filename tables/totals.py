@@ -51,16 +51,15 @@ class Totals:
 
     def replace(self, before: Taught | None, after: Taught | None) -> None:
         """Takes one person's former sums out and puts the new ones in."""
-        for one, sign in ((before, -1), (after, 1)):
-            if one is None or not one.weight:
-                continue
-            contribution = marginal.contribution(one, self._epochs[one.epoch])
-            total = self._at((one.landmark, one.epoch), len(contribution))
-            total.contribution += sign * contribution
-            total.n += sign * one.n
-            total.users += sign
-            self.changes += 1
-            self._forget(total)
+        for one, change in ((before, self.take), (after, self.add)):
+            if one is not None and one.weight:
+                change(self.part(one))
+                self.changes += 1
+
+    def part(self, taught: Taught) -> Total:
+        """What one person's sums are in the totals, for whoever keeps it to take it out again."""
+        contribution = marginal.contribution(taught, self._epochs[taught.epoch])
+        return Total(taught.landmark, taught.epoch, contribution, n=taught.n, users=1)
 
     def merge(self, others: Totals) -> None:
         """Adds other totals: of rows as they stood at a moment to what has changed since, or the other way round."""
@@ -74,6 +73,14 @@ class Totals:
         total.contribution += other.contribution
         total.n += other.n
         total.users += other.users
+        self._forget(total)
+
+    def take(self, other: Total) -> None:
+        """Takes out what was added."""
+        total = self._at((other.landmark, other.epoch), len(other.contribution))
+        total.contribution -= other.contribution
+        total.n -= other.n
+        total.users -= other.users
         self._forget(total)
 
     def all(self) -> list[Total]:

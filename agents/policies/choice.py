@@ -12,8 +12,9 @@ Words = npt.NDArray[np.uint64]
 
 _PHILOX = np.random.Philox(key=0)
 """Set to its key, with all of its state, at each use: that takes a tenth of the time of making one."""
-_AT_START = _PHILOX.state
-_ZERO = np.zeros(4, dtype=np.uint64)
+_KEY = [0, 0]
+_STATE = {**_PHILOX.state, "state": {"counter": (0,) * 4, "key": _KEY}, "buffer": (0,) * 4}
+"""Of plain numbers, which are read in half the time of numpy's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +48,9 @@ def words(*, key: int, n: int) -> Words:
     >>> int(words(key=1, n=1)[0])
     5599841837815857887
     """
-    low, high = key & 0xFFFF_FFFF_FFFF_FFFF, key >> 64
     with _PHILOX.lock:
-        _PHILOX.state = {**_AT_START, "state": {"counter": _ZERO, "key": np.array([low, high], dtype=np.uint64)}}
+        _KEY[:] = key & 0xFFFF_FFFF_FFFF_FFFF, key >> 64
+        _PHILOX.state = _STATE  # type: ignore[assignment]  # The stubs ask for arrays.
         raw: Words = _PHILOX.random_raw(n)
     return raw
 

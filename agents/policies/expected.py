@@ -10,7 +10,7 @@ from agents.policies import kernel
 from agents.policies.belief import Belief
 from agents.policies.choice import Choice, drawn, floored
 from tables.linear import Floats, Ints
-from tables.sums import KNOWN_FROM, PREDICTED_UNIT, UNIT, Predicted, Taught, scale_at, weight
+from tables.sums import KNOWN_FROM, PREDICTED_UNIT, UNIT, Predicted, Taught, scale_at, unit_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,7 +18,7 @@ class Expected:
     """The joint posterior of a slate's scores."""
 
     scored: Floats
-    """In rows, as agents.policies.kernel.scored gives them: (3, K)."""
+    """In rows, as agents.policies.kernel.expect gives them: (3, K)."""
     covariance: Floats
     """Of the scores; its lower triangle: (K, K)."""
     known: int
@@ -54,10 +54,9 @@ def expected(
     """
     d = len(belief.mean)
     assert x.shape[1] == d == len(taught.moment), "the kernel checks no bounds"
-    landmark, w = weight(now_ms, half_life_ms=belief.half_life_ms)
-    known = bisect_right(KNOWN_FROM, taught.n // (w << min(max(landmark - taught.landmark, 0), 62)))
-    opened = belief.gate[known] if gate is None else gate
-    shared, own, covariance = kernel.expect(
+    one = unit_at(taught, now_ms=now_ms, half_life_ms=belief.half_life_ms)
+    known = bisect_right(KNOWN_FROM, taught.n // one)
+    scored, covariance = kernel.expect(
         x,
         taught.gram,
         taught.moment,
@@ -66,10 +65,10 @@ def expected(
         belief.factor,
         belief.epoch.precision,
         belief.epoch.noise,
-        opened,
+        belief.gate[known] if gate is None else gate,
+        belief.config.interruption_cost / UNIT,
+        -1 if silent is None else silent,
     )
-    cost = belief.config.interruption_cost / UNIT
-    scored = kernel.scored(shared, own, opened, cost, -1 if silent is None else silent)
     return Expected(scored, covariance, known)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tables.compiled import compiled
-from tables.linear import Floats, Ints, cholesky, forward, unpacked
+from tables.linear import Floats, Ints, add_dots, cholesky, forward, subtract, unpack
 from tables.sums import UNIT
 
 Words = npt.NDArray[np.uint64]
@@ -24,7 +24,7 @@ _THIN = 1e-12
 
 
 @compiled(
-    "Tuple((f8[::1], f8[::1], f8[:, ::1]))(i8[:, ::1], i8[::1], i8[::1], f8, f8[::1], f8[:, ::1], f8[:, ::1], f8, f8)"
+    "Tuple((f8[:, ::1], f8[:, ::1]))(i8[:, ::1], i8[::1], i8[::1], f8, f8[::1], f8[:, ::1], f8[:, ::1], f8, f8, f8, i8)"
 )
 def expect(
     x: Ints,
@@ -36,12 +36,15 @@ def expect(
     precision: Floats,
     noise: float,
     gate: float,
-) -> tuple[Floats, Floats, Floats]:
+    cost: float,
+    silent: int,
+) -> tuple[Floats, Floats]:
     """The joint posterior of K scores xᵀβ + gate · bᵀθ, where b is the first q entries of x.
 
     x: (K, d) in units of 1/64; gram, moment: the person's sums, entries worth `scale`; mean, factor: of β, with the lower
-    factor of its covariance; precision: σ²Σ⁻¹, (q, q); noise: σ². Returns the mean for everybody (K,), what the person's own
-    part adds to it at a gate of 1 (K,), and the covariance of the scores (K, K), its lower triangle.
+    factor of its covariance; precision: σ²Σ⁻¹, (q, q); noise: σ²; cost: what an interruption costs; silent: the row that
+    costs none, or -1. Returns in rows (3, K) the scores less that cost, on the grid, the rewards expected of anybody, and
+    those of this person, listened to fully; and the covariance of the scores (K, K), its lower triangle.
     """
     k, d = x.shape
     q = precision.shape[0]
@@ -51,59 +54,79 @@ def expect(
     spread = np.zeros((k, m))
     real = np.empty((k, d))
     for a in range(k):
+        given, row = x[a], real[a]
         for i in range(d):
-            real[a, i] = x[a, i] * _ONE
-            shared[a] += real[a, i] * mean[i]
+            row[i] = given[i] * _ONE
+    add_dots(real, mean, shared)
     if q > 0:
-        h = unpacked(gram, q, d, scale)
+        # In columns: the person's G, the right side of θ, and the candidates; noughts up to a multiple of eight.
+        h = np.zeros((q, (d + 1 + k + 7) // 8 * 8))
+        unpack(gram, d, scale, h)
+        right = np.empty(q)
+        for i in range(q):
+            right[i] = moment[i] * scale
+        add_dots(h, -mean, right)
+        for i in range(q):
+            h[i, d] = right[i]
+            for a in range(k):
+                h[i, d + 1 + a] = real[a, i]
         lower = precision + h[:, :q]
         cholesky(lower)
-        v = np.empty((q, 1))
-        for i in range(q):
-            value = moment[i] * scale
-            for j in range(d):
-                value -= h[i, j] * mean[j]
-            v[i, 0] = value
         forward(lower, h)
-        forward(lower, v)
-        y = np.empty((q, k))
-        for i in range(q):
-            for a in range(k):
-                y[i, a] = real[a, i]
-        forward(lower, y)
         root = np.sqrt(noise) * gate
         for i in range(q):
+            y, theta = h[i, d + 1 :], h[i, d]
             for a in range(k):
-                f = y[i, a]
-                own[a] += f * v[i, 0]
-                spread[a, d + i] = f * root
-                f *= gate
-                if f != 0.0:
-                    for j in range(d):
-                        real[a, j] -= f * h[i, j]
-    # Two rows of the factor at a time, each read once: half the reads and writes of what they are added to.
-    for i in range(0, d - 1, 2):
+                own[a] += y[a] * theta
+                spread[a, d + i] = y[a] * root
+        if gate != 0.0:
+            f = np.empty(q)
+            for a in range(k):
+                for i in range(q):
+                    f[i] = h[i, d + 1 + a] * gate
+                subtract(real[a], f, h)
+    # Four rows of the factor at a time, in eights of columns; what stands above its diagonal is nought.
+    fours = d // 4 * 4
+    for i in range(0, fours, 4):
+        n = min((i // 8 + 1) * 8, d)
+        r0, r1, r2, r3 = factor[i], factor[i + 1], factor[i + 2], factor[i + 3]
         for a in range(k):
-            f, g = real[a, i], real[a, i + 1]
-            if f != 0.0 or g != 0.0:
-                for j in range(i + 1):
-                    spread[a, j] = (spread[a, j] + f * factor[i, j]) + g * factor[i + 1, j]
-                spread[a, i + 1] += g * factor[i + 1, i + 1]
-    if d % 2:
+            f0, f1, f2, f3 = real[a, i], real[a, i + 1], real[a, i + 2], real[a, i + 3]
+            if f0 != 0.0 or f1 != 0.0 or f2 != 0.0 or f3 != 0.0:
+                row = spread[a]
+                for j in range(n):
+                    row[j] = (((row[j] + f0 * r0[j]) + f1 * r1[j]) + f2 * r2[j]) + f3 * r3[j]
+    for i in range(fours, d):
+        r0 = factor[i]
         for a in range(k):
-            for j in range(d):
-                spread[a, j] += real[a, d - 1] * factor[d - 1, j]
+            f0, row = real[a, i], spread[a]
+            for j in range(i + 1):
+                row[j] += f0 * r0[j]
     covariance = np.zeros((k, k))
     for a in range(k):
-        for b in range(a + 1):
-            s0 = s1 = s2 = s3 = 0.0
+        one = spread[a]
+        for b in range(0, a + 1, 2):
+            # Two at a time; the last of an odd number twice.
+            c = min(b + 1, a)
+            other, next_one = spread[b], spread[c]
+            s0 = s1 = s2 = s3 = t0 = t1 = t2 = t3 = 0.0
             for i in range(0, m, 4):
-                s0 += spread[a, i] * spread[b, i]
-                s1 += spread[a, i + 1] * spread[b, i + 1]
-                s2 += spread[a, i + 2] * spread[b, i + 2]
-                s3 += spread[a, i + 3] * spread[b, i + 3]
+                s0 += one[i] * other[i]
+                s1 += one[i + 1] * other[i + 1]
+                s2 += one[i + 2] * other[i + 2]
+                s3 += one[i + 3] * other[i + 3]
+                t0 += one[i] * next_one[i]
+                t1 += one[i + 1] * next_one[i + 1]
+                t2 += one[i + 2] * next_one[i + 2]
+                t3 += one[i + 3] * next_one[i + 3]
             covariance[a, b] = (s0 + s1) + (s2 + s3)
-    return shared, own, covariance
+            covariance[a, c] = (t0 + t1) + (t2 + t3)
+    scored = np.empty((3, k))
+    for a in range(k):
+        scored[0, a] = 0.0 if a == silent else np.rint((shared[a] + gate * own[a] - cost) * GRID) / GRID
+        scored[1, a] = shared[a]
+        scored[2, a] = shared[a] + own[a]
+    return scored, covariance
 
 
 @compiled("i8[:, ::1](f8[::1], f8[:, ::1], u8[::1], i8, f8, f8)")
@@ -178,26 +201,20 @@ def wins(found: Ints) -> Ints:
     draws, k = found.shape
     won = np.zeros(k, dtype=np.int64)
     for m in range(draws):
-        start = (m // 2) % k
-        best = start
-        at = start
-        for _ in range(1, k):
-            at += 1 if m % 2 == 0 else k - 1
+        row = found[m]
+        greatest = row[0]
+        for a in range(1, k):
+            greatest = max(greatest, row[a])
+        at, step = (m // 2) % k, 1 if m % 2 == 0 else k - 1
+        while row[at] != greatest:
+            at += step
             if at >= k:
                 at -= k
-            if found[m, at] > found[m, best]:
-                best = at
-        won[best] += 1
+        won[at] += 1
     return won
 
 
-@compiled("f8[:, ::1](f8[::1], f8[::1], f8, f8, i8)")
-def scored(shared: Floats, own: Floats, gate: float, cost: float, silent: int) -> Floats:
-    """In rows: the scores with what an interruption costs, on the grid; the rewards expected of anybody; and of this person."""
-    k = len(shared)
-    found = np.empty((3, k))
-    for a in range(k):
-        found[0, a] = 0.0 if a == silent else np.rint((shared[a] + gate * own[a] - cost) * GRID) / GRID
-        found[1, a] = shared[a]
-        found[2, a] = shared[a] + own[a]
-    return found
+@compiled("i8[::1](f8[:, ::1], f8[:, ::1], u8[::1], i8, f8, f8)")
+def draws_won(scored: Floats, covariance: Floats, raw: Words, draws: int, width: float, optimism: float) -> Ints:
+    """How many draws each candidate wins, (K,), of what `expect` returned; the rest as `draw` takes it."""
+    return wins(draw(scored[0], covariance, raw, draws, width, optimism))

@@ -27,5 +27,5 @@ def pmf(
     found = expected(belief, taught, x, silent=silent, now_ms=now_ms, gate=gate)
     raw = words(key=key, n=kernel.words_for(len(x), draws=DRAWS) + 1)
     width, optimism = belief.config.exploration / UNIT, belief.config.optimism / UNIT
-    won = kernel.wins(kernel.draw(found.scores, found.covariance, raw[:-1], DRAWS, width, optimism)).tolist()
+    won = kernel.draws_won(found.scored, found.covariance, raw, DRAWS, width, optimism).tolist()
     return found.choice(won, floor_permille=belief.config.floor_permille, word=int(raw[-1]), draws_won=won)

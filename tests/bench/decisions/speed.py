@@ -85,7 +85,7 @@ def crossed(context: Ints, own: Ints) -> Ints:
     >>> crossed(np.array([64, 32]), np.array([[64, -64]])).tolist()
     [[64, -64, 32, -32]]
     """
-    x: Ints = (context[None, :, None] * own[:, None, :]).reshape(len(own), -1) // 64
+    x: Ints = (context[None, :, None] * own[:, None, :]).reshape(len(own), -1) >> 6
     return x
 
 
