@@ -105,10 +105,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
                 consumer.seek(driver.ensure_aiokafka_TP(tp), records[0].offset)
             return []
         generation = consumer._coordinator.generation
-        return [
-            (tp, Batch(tp.topic, tp.partition, tuple(records), generation))
-            for tp, records in fetched.items()
-        ]
+        return [(tp, Batch(tp.topic, tp.partition, tuple(records), generation)) for tp, records in fetched.items()]
 
     async def _rest(self) -> None:
         """Wait for records, or to be woken."""
