@@ -11,6 +11,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 from typing import Any
 
 import faust
@@ -69,7 +70,7 @@ class _Live:
     folded: int = -1
     published: bytes = b""
     counting: asyncio.Task[None] | None = None
-    """Adds the totals up anew, where the disk did not have them."""
+    """Adds the totals up anew and settles what was loaded, where the disk did not have them."""
     stored_changes: int = 0
     """Of the totals, when they were last written to the disk."""
     gone: bool = False
@@ -159,7 +160,7 @@ class Recommend:
             await self._versions.wait_for(applied.mark.version_id)
         state.committed = await self._committed(number) or 0
         live = _Live(state=state, table=table)
-        rows, live.withheld_until = await self._look_over(live)
+        rows, live.withheld_until = await self._look_over(live, folding=False)
         if known is None or done.rebuilt:
             live.counting = asyncio.create_task(self._count(live, store.values()), name=f"totals-{number}")
         else:
@@ -350,46 +351,50 @@ class Recommend:
         for user_id, message in changed.items():
             live.wheel.set(user_id, wake_ms=wake_of(message))
 
-    async def _look_over(self, live: _Live) -> tuple[int, int]:
-        """Set the wheel for the time ahead, from the rows' heads; returns how many there are, and the greatest offset."""
+    async def _look_over(self, live: _Live, *, folding: bool = True) -> tuple[int, int]:
+        """Set the wheel for the time ahead, from the rows' heads; returns how many there are, and the greatest offset.
+
+        `folding`: rows may change meanwhile, so those that wake soon are asked for again.
+        """
         store, order = live.table.store, order_in(self._journal_id)
         until_ms = live.wheel.until_ms = clock_ms() + AHEAD_MS
         count, greatest = 0, -1
-        soon: list[bytes] = []
-        for key, front in store.scan():
-            count += 1
-            greatest = max(greatest, order(front))
-            if 0 < wake_of(front) <= until_ms and key != MARKS_KEY:
-                soon.append(key)
-            if count % LOOKED_OVER_AT_ONCE == 0:
-                _set(live.wheel, store, soon)
-                soon = []
-                await asyncio.sleep(0)
-                if live.gone:
-                    return count, greatest
-        _set(live.wheel, store, soon)
+        scan = store.scan()
+        while some := list(islice(scan, LOOKED_OVER_AT_ONCE)):
+            count += len(some)
+            greatest = max(greatest, *[order(front) for _, front in some])
+            soon = [(key, wake_of(front)) for key, front in some if 0 < wake_of(front) <= until_ms and key != MARKS_KEY]
+            if folding:
+                fronts = store.heads([key for key, _ in soon])
+                soon = [(key, 0 if now is None else wake_of(now)) for (key, _), now in zip(soon, fronts, strict=True)]
+            for key, wake_ms in soon:
+                live.wheel.set(key.decode(), wake_ms=wake_ms)
+            await asyncio.sleep(0)
+            if live.gone:
+                break
         return count, greatest
 
     async def _count(self, live: _Live, rows: Iterator[tuple[bytes, bytes]]) -> None:
-        """Add up what the rows teach, as they stood at the start; what changes meanwhile adds itself."""
+        """Add up what the rows teach, as they stood at the start; what changes meanwhile adds itself.
+
+        Beside that, rows that were loaded come to where they stay on the disk.
+        """
+        store = live.table.store
         counted = Totals(epochs=self._versions.epochs)
         for number, (key, value) in enumerate(rows):
             if key != MARKS_KEY:
                 counted.replace(None, _taught(value))
             if number % COUNTED_AT_ONCE == 0:
+                store.settle(COUNTED_AT_ONCE)
                 await asyncio.sleep(0)
+        while store.settle(COUNTED_AT_ONCE):  # noqa: ASYNC110 - it does something at every turn
+            await asyncio.sleep(0)
         _totals(live).merge(counted)
         live.counting = None
         live.table.commit({TOTALS: _totals(live).to_bytes()})
 
     def _to_rows(self, number: int, key: bytes, value: bytes) -> asyncio.Future[Delivered]:
         return self._producer.produce(self._topics["rows"].name, key=key, value=value, partition=number)
-
-
-def _set(wheel: Wheel, store: Store, keys: list[bytes]) -> None:
-    """From the rows as they stand now, which may be later than where their keys were found."""
-    for key, front in zip(keys, store.heads(keys), strict=True):
-        wheel.set(key.decode(), wake_ms=0 if front is None else wake_of(front))
 
 
 def _totals(live: _Live) -> Totals:

@@ -16,6 +16,8 @@ from tables.row import FENCE_BYTES
 MARKS_KEY = b"\x00marks"
 """Key of the partition row; user ids hold no control characters."""
 
+_FRONT_BYTES = 6 + FENCE_BYTES
+
 
 def head(value: bytes) -> bytes:
     """The fence of a framed row: what two rows are compared by. Raises ValueError where there is none.
@@ -24,7 +26,7 @@ def head(value: bytes) -> bytes:
     '09000000000000000011'
     """
     # The first message of its file, as rows are, has a header of six bytes.
-    found = value[6 : 6 + FENCE_BYTES] if value[5:6] == b"\x00" else payload(value)[:FENCE_BYTES]
+    found = value[6:_FRONT_BYTES] if len(value) >= _FRONT_BYTES and not value[5] else payload(value)[:FENCE_BYTES]
     if len(found) < FENCE_BYTES or found[0] != 0x09 or found[9] != 0x11 or found[18:20] != b"\x1a\x10":
         raise ValueError("not a row: its fence is missing")
     return found
@@ -41,7 +43,7 @@ def order_in(journal_id: bytes) -> Callable[[bytes], int]:
 
     def order(head: bytes) -> int:
         offset = int.from_bytes(head[1:9], "little")
-        return offset if head[20:36] == journal_id else offset - (1 << 63)
+        return offset if head.endswith(journal_id) else offset - (1 << 63)
 
     return order
 

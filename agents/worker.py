@@ -38,12 +38,12 @@ from streams.producer import DeliveryFailed, Producer
 from streams.reader import (
     Follower,
     Tail,
+    bounds,
     committed,
     end_offsets,
     partition_counts,
     read_partition,
     read_values,
-    start_offsets,
     topic_ids,
 )
 from streams.record import Record
@@ -236,9 +236,7 @@ async def _core(process: _Process, stack: AsyncExitStack) -> list[Partitions]:
         return offsets.get(number)
 
     async def rows_bounds(number: int) -> tuple[int, int]:
-        where, rows = settings.kafka_bootstrap, table["rows"].name
-        low = await start_offsets(where, rows, security=settings.security)
-        return low[number], (await end_offsets(where, rows, security=settings.security))[number]
+        return await bounds(settings.kafka_bootstrap, table["rows"].name, number, security=settings.security)
 
     def read_rows(number: int, start: int, end: int) -> AsyncIterator[Pairs]:
         where, rows = settings.kafka_bootstrap, table["rows"].name

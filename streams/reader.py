@@ -93,28 +93,46 @@ async def read_values(
 async def _read(
     bootstrap: str, topic: str, partition: int, *, start: int, end: int | None, security: Security
 ) -> AsyncIterator[list[Message]]:
+    if end is not None and start >= end:
+        return
     async with _open(bootstrap, security) as (client, call):
-        place = TopicPartition(topic, partition)
-        low, high = await _patiently(
-            lambda: call(bind(client.get_watermark_offsets, place, timeout=_REQUEST_TIMEOUT_S))
-        )
+        low, high = await _watermarks(client, call, topic, partition)
         stop = high if end is None else min(end, high)
         at = max(start, low)
         if at >= stop:
             return
         await call(bind(client.assign, [TopicPartition(topic, partition, at)]))
-        while at < stop:
-            messages: list[Message] = await call(bind(client.consume, CONSUMED_AT_ONCE, _POLL_S))
-            for message in messages:
-                if message.error() is not None:
+        coming = call(bind(client.consume, CONSUMED_AT_ONCE, _POLL_S))
+        try:
+            while at < stop:
+                messages: list[Message] = await coming
+                found = [message for message in messages if message.error() is None]
+                if len(found) < len(messages):
                     # The end mark carries the next offset: past compacted records and transaction markers.
-                    at = _checked_offset(message)
-            found = [message for message in messages if message.error() is None]
-            if found:
-                at = max(at, _checked_offset(found[-1]) + 1)
+                    at = max(_checked_offset(message) for message in messages if message.error() is not None)
+                if found:
+                    at = max(at, _checked_offset(found[-1]) + 1)
                 if at > stop:
                     found = [message for message in found if _checked_offset(message) < stop]
-                yield found
+                if at < stop:
+                    # Taken while whoever reads works on these.
+                    coming = call(bind(client.consume, CONSUMED_AT_ONCE, _POLL_S))
+                if found:
+                    yield found
+        finally:
+            coming.cancel()
+
+
+async def bounds(bootstrap: str, topic: str, partition: int, *, security: Security = PLAINTEXT) -> tuple[int, int]:
+    """The oldest offset that the partition's log still has, and its high-water mark. Raises KafkaException."""
+    async with _open(bootstrap, security) as (client, call):
+        return await _watermarks(client, call, topic, partition)
+
+
+async def _watermarks(client: Consumer, call: Call[Any], topic: str, partition: int) -> tuple[int, int]:
+    ask = bind(client.get_watermark_offsets, TopicPartition(topic, partition), timeout=_REQUEST_TIMEOUT_S)
+    found: tuple[int, int] = await _patiently(lambda: call(ask))
+    return found
 
 
 class Tail:
@@ -235,11 +253,6 @@ async def partition_counts(bootstrap: str, names: Sequence[str], *, security: Se
     return {name: len(await _partitions(admin, name)) for name in names}
 
 
-async def start_offsets(bootstrap: str, topic: str, *, security: Security = PLAINTEXT) -> dict[int, int]:
-    """The oldest offset that each partition's log still has. Raises KeyError for a topic that is missing."""
-    return await _offsets(bootstrap, topic, _EARLIEST, security)
-
-
 async def end_offsets(bootstrap: str, topic: str, *, security: Security = PLAINTEXT) -> dict[int, int]:
     """High-water mark of each partition. Raises KeyError for a topic that is missing."""
     return await _offsets(bootstrap, topic, _LATEST, security)
@@ -339,9 +352,9 @@ async def _open(bootstrap: str, security: Security, *, group: str = "oo-reader")
     try:
         yield client, bind(loop.run_in_executor, thread)
     finally:
-        # Waits for a call that was cancelled midway: closing under it would crash the process.
+        # Behind a call that was cancelled midway: closing under it would crash the process. Nobody waits for either.
         thread.submit(client.close)
-        thread.shutdown(wait=True)
+        thread.shutdown(wait=False)
 
 
 def _checked_offset(message: Message) -> int:

@@ -7,6 +7,7 @@ in the log; one that is full or held by another process ends the worker instead.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import shutil
 import time
@@ -27,6 +28,7 @@ from rocksdict import (
     WriteOptions,
 )
 
+from streams.staging import Staging
 from streams.store import NOTHING, Head, StoreFailed
 
 log = logging.getLogger(__name__)
@@ -42,6 +44,12 @@ WRITE_BUFFERS_BYTES = 32 * 1024 * 1024
 """Of those, at most, for what is not yet in a file."""
 FILES_OPEN_MAX = 64
 """Of one partition."""
+
+STAGED_MAX = 250_000
+"""Rows of one partition that are loaded before they are settled; beyond it each load settles as many as it brings. Keys
+and heads of these stand in memory, some 350 bytes a row."""
+SETTLED_AT_CLOSE_MAX = 20_000
+"""Some tenths of a second; with more than that a disk that is closed too early is rebuilt at its next start."""
 
 _HEADS, _SIDE = "heads", "side"
 _IDENTITY, _CHECKPOINT, _SAVED = b"\x00identity", b"\x00checkpoint", b"\x00saved_ms"
@@ -117,8 +125,10 @@ class RocksStore:
         self._options = options
         self._unlogged = WriteOptions()
         self._unlogged.disable_wal = True  # type: ignore[method-assign,assignment] # its stub takes it for a method
-        self._loaded = False
-        """Whether something was written past the write-ahead log."""
+        self._staging: Staging | None = None
+        """What was loaded and is not settled; the disk gets its checkpoint when it is."""
+        self._pending: int | None = None
+        """The checkpoint that it gets then."""
         self._walks: WeakSet[Generator[tuple[bytes, bytes]]] = WeakSet()
         self._open()
         why = self._unfit()
@@ -128,11 +138,15 @@ class RocksStore:
 
     @property
     def checkpoint(self) -> int | None:
+        if self._staging is not None:
+            return self._pending
         found = self.side(_CHECKPOINT)
         return None if found is None else int.from_bytes(found, "big")
 
     def get(self, key: bytes) -> bytes | None:
         try:
+            if self._staging is not None and key in self._staging:
+                return self._staging.get(key)
             found: bytes | None = self._db.get(key)
         except Exception as error:  # noqa: BLE001 - its only kind
             self._fail(error)
@@ -143,13 +157,19 @@ class RocksStore:
             found: Any = self._heads.get(list(keys))
         except Exception as error:  # noqa: BLE001
             self._fail(error)
+        if self._staging is not None:
+            staged = self._staging.heads
+            return [staged.get(key, settled) for key, settled in zip(keys, found, strict=True)]
         return list(found)
 
     def scan(self) -> Iterator[tuple[bytes, bytes]]:
-        return self._kept(self._heads.items())
+        staged = {} if self._staging is None else self._staging.heads.copy()
+        return self._kept(self._heads.items(), iter(staged.items()), staged)
 
     def values(self) -> Iterator[tuple[bytes, bytes]]:
-        return self._kept(self._db.items())
+        if self._staging is None:
+            return self._kept(self._db.items(), iter(()), {})
+        return self._kept(self._db.items(), self._staging.values(), self._staging.heads.copy())
 
     def side(self, name: bytes) -> bytes | None:
         try:
@@ -168,28 +188,52 @@ class RocksStore:
         batch = self._batch(values)
         for name, value in side.items():
             batch.put(name, value, self._side_handle)
-        if checkpoint is not None:
-            batch.put(_CHECKPOINT, checkpoint.to_bytes(8, "big"), self._side_handle)
-            batch.put(_SAVED, _now_ms().to_bytes(8, "big"), self._side_handle)
-            batch.put(_IDENTITY, self._identity, self._side_handle)
+        if checkpoint is not None and self._staging is not None:
+            self._pending = checkpoint
+        elif checkpoint is not None:
+            self._note(batch, checkpoint)
         try:
-            if self._loaded:
-                self._db.flush()
-                self._heads.flush()
-                self._compact_by_itself(True)
-                self._loaded = False
             self._db.write(batch)
         except Exception as error:  # noqa: BLE001
             self._fail(error)
+        if self._staging is not None:
+            self._staging.forget(values)
 
     def load(self, values: Mapping[bytes, bytes | None]) -> None:
         try:
-            if not self._loaded:
+            if self._staging is None:
+                self._pending = self.checkpoint
+                self._staging = Staging(self._path, head=self._head)
                 self._compact_by_itself(False)
-                self._loaded = True
-            self._db.write(self._batch(values), self._unlogged)
+            gone = {key: value for key, value in values.items() if value is None}
+            if gone:
+                self._db.write(self._batch(gone), self._unlogged)
+            self._staging.add(values)
+            if len(self._staging) > STAGED_MAX:
+                self._settle(self._staging, len(values))
         except Exception as error:  # noqa: BLE001
             self._fail(error)
+
+    def settle(self, most: int) -> bool:
+        staging = self._staging
+        if staging is None:
+            return False
+        try:
+            self._settle(staging, most)
+            if len(staging):
+                return True
+            # All of it is in files before anything says that the disk is complete.
+            self._db.flush()
+            self._heads.flush()
+            self._compact_by_itself(True)
+            self._staging = None
+            batch = WriteBatch(raw_mode=True)
+            if self._pending is not None:
+                self._note(batch, self._pending)
+            self._db.write(batch)
+        except Exception as error:  # noqa: BLE001
+            self._fail(error)
+        return False
 
     def reset(self) -> None:
         self.close()
@@ -197,6 +241,11 @@ class RocksStore:
         self._open()
 
     def close(self) -> None:
+        if self._staging is not None and self._pending is not None and len(self._staging) <= SETTLED_AT_CLOSE_MAX:
+            # A disk that is full is rebuilt at its next start.
+            with contextlib.suppress(StoreFailed):
+                self.settle(SETTLED_AT_CLOSE_MAX)
+        self._staging = self._pending = None
         # Each of them holds the lock, and so does an iterator that somebody left halfway.
         for walk in list(self._walks):
             walk.close()
@@ -219,20 +268,41 @@ class RocksStore:
                 batch.put(key, head(value), heads)
         return batch
 
+    def _note(self, batch: WriteBatch, checkpoint: int) -> None:
+        batch.put(_CHECKPOINT, checkpoint.to_bytes(8, "big"), self._side_handle)
+        batch.put(_SAVED, _now_ms().to_bytes(8, "big"), self._side_handle)
+        batch.put(_IDENTITY, self._identity, self._side_handle)
+
+    def _settle(self, staging: Staging, most: int) -> None:
+        self._db.write(self._batch(staging.take(most)), self._unlogged)
+
     def _compact_by_itself(self, yes: bool) -> None:
         # Not while a new disk is filled: each row would be moved once more meanwhile.
         for family in (self._db, self._heads):
             family.set_options({"disable_auto_compactions": str(not yes).lower()})
 
-    def _kept(self, items: Iterator[tuple[Any, Any]]) -> Iterator[tuple[bytes, bytes]]:
-        walk = self._each(items)
+    def _kept(
+        self,
+        settled: Iterator[tuple[Any, Any]],
+        staged: Iterator[tuple[bytes, bytes]],
+        staged_keys: Mapping[bytes, bytes],
+    ) -> Iterator[tuple[bytes, bytes]]:
+        walk = self._each(settled, staged, staged_keys)
         self._walks.add(walk)
         return walk
 
-    def _each(self, items: Iterator[tuple[Any, Any]]) -> Generator[tuple[bytes, bytes]]:
-        # The items stand as they were when their iterator was made, which is before this begins.
+    def _each(
+        self,
+        settled: Iterator[tuple[Any, Any]],
+        staged: Iterator[tuple[bytes, bytes]],
+        staged_keys: Mapping[bytes, bytes],
+    ) -> Generator[tuple[bytes, bytes]]:
+        # Both stand as they were when their iterators were made, which is before this begins.
         try:
-            yield from items
+            yield from staged
+            if staged_keys:
+                settled = ((key, value) for key, value in settled if key not in staged_keys)
+            yield from settled
         except Exception as error:  # noqa: BLE001
             self._fail(error)
 

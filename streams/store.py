@@ -52,7 +52,11 @@ class Store(Protocol):
         """All of it or nothing; None deletes. Returning means that it outlives this process, not this machine."""
 
     def load(self, values: Mapping[bytes, bytes | None]) -> None:
-        """As `write`, for a store that has no checkpoint: it has to outlive this process only once it gets one."""
+        """As `write`, for a store that has no checkpoint: it has to outlive this process only once it gets one, and was
+        settled or closed after that."""
+
+    def settle(self, most: int) -> bool:
+        """Bring at most so many of the loaded values to where they stay; whether there are more."""
 
     def reset(self) -> None:
         """Empties it."""
@@ -117,6 +121,9 @@ class MemoryStore:
                 self._values.pop(key, None)
             else:
                 self._values[key] = value
+
+    def settle(self, most: int) -> bool:
+        return False
 
     def reset(self) -> None:
         self._values, self._side, self._checkpoint = {}, {}, None

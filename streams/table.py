@@ -241,7 +241,8 @@ def _greatest(
         if standing is not None and its < standing:
             behind.add(key)
             continue
-        behind.discard(key)
+        if behind:
+            behind.discard(key)
         if its != standing:
             changes[key], known[key] = value, its
     return changes

@@ -36,14 +36,17 @@ class Population:
         """Of a row, without its frame."""
         return sum(map(len, self.originals)) / len(self.originals)
 
-    def rows(self, count: int, *, seed: int = 1, first: int = 0) -> Iterator[tuple[bytes, bytes]]:
-        """(user id, serialized row) of this many people; offsets count up from `first`."""
+    def rows(
+        self, count: int, *, seed: int = 1, first: int = 0, now_ms: int | None = None
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """(user id, serialized row) of this many people; offsets count up from `first`, they wake in the day from `now_ms`."""
+        now_ms = self.now_ms if now_ms is None else now_ms
         chance = random.Random(seed)
         for number in range(first, first + count):
             at = number % len(self.originals)
             message, user = bytearray(self.originals[at]), user_id(number)
             message[1:9] = number.to_bytes(8, "little")
-            message[10:18] = (self.now_ms + chance.randrange(WAKES_WITHIN_MS)).to_bytes(8, "little")
+            message[10:18] = (now_ms + chance.randrange(WAKES_WITHIN_MS)).to_bytes(8, "little")
             message[self.user_at[at] : self.user_at[at] + len(user)] = user
             yield user, bytes(message)
 

@@ -192,6 +192,8 @@ def main() -> None:
         store.load(values)
         values = {}
         store.write({}, checkpoint=0)
+        while store.settle(LOADED_AT_ONCE):
+            pass
         _look_over(lives[number], until_ms=people.now_ms + AHEAD_MS)
     chance = random.Random(1)
     rounds = [_fold(lives, people, users, chance, first=number * EVENTS) for number in range(orders["rounds"] + 1)]

@@ -27,9 +27,11 @@ def disks(folder: Path, identity: bytes = b"journal rows") -> Rocks:
     return Rocks(folder / "rows", identity=identity, head=head)
 
 
-@pytest.fixture(params=["memory", "rocksdb"])
+@pytest.fixture(params=["memory", "rocksdb", "rocksdb being filled"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     made: Store = MemoryStore(head=head) if request.param == "memory" else disks(tmp_path).open(3)
+    if request.param == "rocksdb being filled":
+        made.load({})
     yield made
     made.close()
 
@@ -116,6 +118,33 @@ def test_loading_is_writing(store: Store) -> None:
     assert (store.get(b"ada"), store.checkpoint) == (b"09", 7)
 
 
+def test_what_was_loaded_is_there_before_and_after_it_is_settled(store: Store) -> None:
+    store.load({b"u%03d" % n: b"%02d" % (n % 100) + bytes(n) for n in range(300)})
+    store.write({b"u007": b"77 later", b"u008": None, b"new": b"01"}, checkpoint=7)
+    expected = {b"u%03d" % n: b"%02d" % (n % 100) + bytes(n) for n in range(300) if n != 8}
+    expected |= {b"u007": b"77 later", b"new": b"01"}
+    more = True
+    while more:
+        assert dict(store.values()) == {key: store.get(key) for key in expected} == expected
+        assert dict(store.scan()) == {key: value[:2] for key, value in expected.items()}
+        assert store.heads([b"u007", b"u008", b"u009"]) == [b"77", None, b"09"]
+        assert store.checkpoint == 7
+        more = store.settle(100)
+    assert dict(store.values()) == expected
+    assert store.checkpoint == 7
+
+
+def test_values_stand_as_they_were_though_they_are_settled_and_changed_meanwhile(store: Store) -> None:
+    loaded = {b"u%03d" % n: b"%02d" % (n % 100) for n in range(300)}
+    store.load(loaded)
+    walk = store.values()
+    first = next(walk)
+    store.write({b"u000": b"later", b"u299": None}, checkpoint=7)
+    while store.settle(50):
+        pass
+    assert dict([first, *walk]) == loaded
+
+
 def test_a_store_that_was_reset_is_as_new(store: Store) -> None:
     store.write({b"ada": b"07"}, side={b"sums": b"15"}, checkpoint=4)
     store.reset()
@@ -132,6 +161,44 @@ def filled(folder: Path, *, how: Callable[[RocksStore], None] = lambda _: None) 
     store.write({b"ada": b"07 tasks"}, side={b"sums": b"15"}, checkpoint=4)
     how(store)
     store.close()
+
+
+LOADED = {b"u%03d" % n: b"%02d tasks" % (n % 100) for n in range(300)}
+
+
+def being_filled(folder: Path) -> RocksStore:
+    store = disks(folder).open(3)
+    store.load(LOADED)
+    store.write({b"u007": b"77 later"}, side={b"sums": b"15"}, checkpoint=4)
+    return store
+
+
+def test_a_disk_that_is_closed_while_it_is_filled_has_all_of_it(tmp_path: Path) -> None:
+    being_filled(tmp_path).close()
+    again = disks(tmp_path).open(3)
+    assert dict(again.values()) == LOADED | {b"u007": b"77 later"}
+    assert (again.checkpoint, again.side(b"sums")) == (4, b"15")
+
+
+def test_a_disk_that_is_closed_with_much_to_settle_is_rebuilt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rocks, "SETTLED_AT_CLOSE_MAX", 298)
+    being_filled(tmp_path).close()
+    again = disks(tmp_path).open(3)
+    assert (again.checkpoint, dict(again.values())) == (None, {})
+
+
+def test_what_is_loaded_beyond_a_bound_is_settled_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(rocks, "STAGED_MAX", 40)
+    store = disks(tmp_path).open(3)
+    for n in range(30):
+        store.load({b"u%03d" % (n * 7 + k): b"%02d" % n for k in range(10)} | {b"u%03d" % (n * 7 - 7): None})
+        assert store._staging is not None and len(store._staging) <= 40
+    store.write({}, checkpoint=4)
+    expected = {b"u%03d" % (n * 7 + k): b"%02d" % n for n in range(30) for k in range(7 if n < 29 else 10)}
+    for n in range(29):
+        del expected[b"u%03d" % (n * 7)]
+    assert dict(store.values()) == expected
+    assert dict(store.scan()) == expected
 
 
 def test_a_disk_is_there_after_its_process(tmp_path: Path) -> None:
@@ -259,6 +326,50 @@ def test_a_write_is_whole_or_not_there_when_its_process_is_killed(tmp_path: Path
     number = b"%08d" % count
     assert (store.get(b"a"), store.side(b"sums")) == (number, number)
     assert store.get(b"b") == number + bytes(3000)
+
+
+KILLED_HALFWAY = """
+import os, signal, sys
+from pathlib import Path
+from streams.rocks import Rocks
+store = Rocks(Path(sys.argv[1]) / "rows", identity=b"journal rows", head=lambda value: value[:2]).open(3)
+store.load({b"u%03d" % n: b"07" + bytes(3000) for n in range(300)})
+store.write({b"ada": b"08"}, side={b"sums": b"15"}, checkpoint=4)
+assert store.settle(100)
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def test_a_disk_whose_process_is_killed_while_it_is_filled_is_rebuilt(tmp_path: Path) -> None:
+    subprocess.run((sys.executable, "-c", KILLED_HALFWAY, str(tmp_path)), cwd=ROOT, check=False)
+    assert {path.name for path in (tmp_path / "rows").iterdir()} == {"3"}
+    store = disks(tmp_path).open(3)
+    assert (store.checkpoint, store.get(b"ada"), store.side(b"sums"), list(store.scan())) == (None, None, None, [])
+
+
+FULL_WHILE_FILLED = """
+import os, resource, sys
+from pathlib import Path
+from streams.rocks import Rocks
+from streams.store import StoreFailed
+store = Rocks(Path(sys.argv[1]) / "rows", identity=b"journal rows", head=lambda value: value[:2]).open(3)
+resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
+try:
+    while True:
+        store.load({os.urandom(8): bytes(20_000) for _ in range(30)})
+except StoreFailed as failed:
+    print(failed, flush=True)
+store.close()
+"""
+
+
+def test_a_disk_that_is_full_while_it_is_filled_ends_the_worker(tmp_path: Path) -> None:
+    done = subprocess.run(
+        (sys.executable, "-c", FULL_WHILE_FILLED, str(tmp_path)), cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert "the rows' disk" in done.stdout
+    assert "too large" in done.stdout
+    assert disks(tmp_path).open(3).checkpoint is None
 
 
 FULL = """

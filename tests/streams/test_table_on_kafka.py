@@ -16,7 +16,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from deploy.stack.running import RunningStack
 from streams.producer import Delivered, Producer
-from streams.reader import Follower, end_offsets, read_values, start_offsets
+from streams.reader import Follower, bounds, read_values
 from streams.rocks import Rocks
 from streams.store import MemoryStore, Store
 from streams.table import Recovery, Table
@@ -49,7 +49,7 @@ class Topic:
         client.create_topics([NewTopic(self.name, 1, 1, config=config)])[self.name].result(30)
 
     async def bounds(self) -> tuple[int, int]:
-        return (await start_offsets(self.bootstrap, self.name))[0], (await end_offsets(self.bootstrap, self.name))[0]
+        return await bounds(self.bootstrap, self.name, 0)
 
     async def pairs(self) -> list[tuple[bytes | None, bytes | None]]:
         return [pair async for pairs in read_values(self.bootstrap, self.name, 0) for pair in pairs]
