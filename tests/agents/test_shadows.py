@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from agents import worker
+from agents import assemble
 from agents.evaluation.counted import reward_range
 from agents.evaluation.gate import Kind, Rule
 from agents.features import VERSION, D
@@ -295,17 +295,17 @@ def test_a_planted_better_policy_is_promoted_and_rolled_back_when_the_world_turn
 
 
 def test_a_worker_names_the_shadows_there_are() -> None:
-    assert isinstance(worker._learner("lin_ts"), InMemory)
-    assert isinstance(worker._learner("vw"), vw.Vw)
+    assert isinstance(assemble.learner("lin_ts"), InMemory)
+    assert isinstance(assemble.learner("vw"), vw.Vw)
     with pytest.raises(SystemExit, match=r"OO_SHADOWS names 'experts', and there are mixed, .* and vw"):
-        worker._learner("experts")
+        assemble.learner("experts")
 
 
 def test_a_worker_without_vw_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "vowpalwabbit", None)
     monkeypatch.delitem(sys.modules, "agents.policies.vw")
     with pytest.raises(SystemExit, match=r"needs vowpalwabbit: pip install 'oo-recommender\[vw\]'"):
-        worker._learner("vw")
+        assemble.learner("vw")
 
 
 def heard(by: Shadows) -> int:

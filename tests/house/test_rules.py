@@ -107,7 +107,7 @@ def environment_readers(root: Path) -> set[str]:
     return found
 
 
-ROOTS = {"agents/worker.py", "agents/settings.py", "agents/__main__.py", "serving/app.py", "serving/settings.py"}
+ROOTS = {"agents/settings.py", "agents/__main__.py", "serving/app.py", "serving/settings.py"}
 
 
 def test_only_composition_roots_and_deploy_read_the_environment():

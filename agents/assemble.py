@@ -1,0 +1,257 @@
+"""Which parts each process is made of. What only one of them needs is imported where that one is built: the others start
+sooner, and smaller. It runs nothing but what has to be read before a process can begin.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack
+from typing import TYPE_CHECKING
+
+from agents.process import Process
+from streams.partitions import Partitions
+from streams.reader import Follower, Tail, bounds, committed, end_offsets, read_values
+from streams.store import MemoryStore, Store
+from streams.table import Pairs
+
+if TYPE_CHECKING:
+    from agents.policies.learner import Learner
+    from agents.shadow import Shadow
+
+SHADOW_REFIT_EVERY = 100
+"""Rewards between two versions of a shadow."""
+GATE_MARGIN = 0.0
+"""In units of reward: a challenger must be better by more than this."""
+
+
+async def core(process: Process, stack: AsyncExitStack) -> list[Partitions]:
+    """Admit, recommend and learn, once the versions and the champion are known."""
+    import protovalidate
+
+    from agents import admit, learn, recommend
+    from agents.admission import Door
+    from agents.champion import Champion
+    from agents.versions import Versions
+
+    settings, table = process.settings, process.table
+    assert settings.mac_key_file is not None, "core needs OO_MAC_KEY_FILE"
+    mac_key = settings.mac_key_file.read_bytes()
+
+    async def versions_end() -> int:
+        (end,) = (
+            await end_offsets(settings.kafka_bootstrap, table["policies"].name, security=settings.security)
+        ).values()
+        return end
+
+    versions = Versions(schemas=process.schemas, mac_key=mac_key, end=versions_end)
+    tail = Tail(settings.kafka_bootstrap, table["policies"].name, security=settings.security)
+    following = asyncio.create_task(versions.follow(tail), name="versions")
+    stack.push_async_callback(_cancel, following)
+    await _first(following, tail.caught_up)
+
+    door = Door(validator=protovalidate.Validator(), mac_key=mac_key)
+    admits = {
+        name: admit.Admit(
+            short_name=name,
+            topic_id=process.id_of(name),
+            journal=table["journal"].name,
+            door=door,
+            schemas=process.schemas,
+            producer=process.producer,
+            dead_letters=process.dead_letters,
+        )
+        for name in ("signals", "reactions")
+    }
+
+    async def committed_at(number: int) -> int | None:
+        offsets = await committed(
+            settings.kafka_bootstrap, process.app.conf.id, table["journal"].name, security=settings.security
+        )
+        return offsets.get(number)
+
+    async def rows_bounds(number: int) -> tuple[int, int]:
+        return await bounds(settings.kafka_bootstrap, table["rows"].name, number, security=settings.security)
+
+    def read_rows(number: int, start: int, end: int) -> AsyncIterator[Pairs]:
+        where, rows = settings.kafka_bootstrap, table["rows"].name
+        return read_values(where, rows, number, start=start, end=end, security=settings.security)
+
+    folding = recommend.Recommend(
+        topics=table,
+        journal_id=process.id_of("journal"),
+        schemas=process.schemas,
+        producer=process.producer,
+        dead_letters=process.dead_letters,
+        versions=versions,
+        open_store=_stores(process),
+        rows_bounds=rows_bounds,
+        read_rows=read_rows,
+        rows_follower=Follower(settings.kafka_bootstrap, table["rows"].name, security=settings.security),
+        committed=committed_at,
+    )
+    champion = Champion(schemas=process.schemas)
+    promotions = Tail(settings.kafka_bootstrap, table["promotions"].name, security=settings.security)
+    heeding = asyncio.create_task(champion.follow(promotions), name="promotions")
+    stack.push_async_callback(_cancel, heeding)
+    await _first(heeding, promotions.caught_up)
+    estimates = Tail(settings.kafka_bootstrap, table["estimates"].name, security=settings.security)
+    hearing = asyncio.create_task(champion.hear(estimates), name="estimates")
+    stack.push_async_callback(_cancel, hearing)
+    learning = learn.Learn(
+        topics=table,
+        schemas=process.schemas,
+        producer=process.producer,
+        read=lambda name: process.read(table[name], 0),
+        every_s=settings.versions_every_s,
+        champion=lambda: champion.policy,
+        drifted_ms=lambda: champion.drifted_ms,
+    )
+    return [
+        *admit.build(process.app, admits=admits, topics=table),
+        recommend.build(process.app, folding, topics=table, sums_every_s=settings.sums_every_s),
+        learn.build(process.app, learning, topics=table),
+    ]
+
+
+def _stores(process: Process) -> Callable[[int], Store]:
+    from agents.features import VERSION
+    from agents.rows import head
+
+    if process.settings.store == "memory":
+        return lambda _: MemoryStore(head=head)
+    from streams.rocks import Rocks
+
+    identity = f"{process.id_of('journal').hex()} {process.id_of('rows').hex()} features {VERSION}"
+    disks = Rocks(process.settings.data_dir / "rows", identity=identity.encode(), head=head)
+    disks.sweep()
+    return disks.open
+
+
+async def publish(process: Process, stack: AsyncExitStack) -> list[Partitions]:
+    """Tips to Valkey."""
+    from agents import publish
+    from connectors.tip_progress import TipProgress
+    from connectors.valkey import TipStore
+
+    settings, topic = process.settings, process.table["tips"]
+    assert settings.valkey_url is not None, "publish needs OO_VALKEY_URL"
+    store = TipStore(settings.valkey_url)
+    stack.push_async_callback(store.close)
+    progress = TipProgress(settings.valkey_url)
+    stack.push_async_callback(progress.close)
+
+    async def end(number: int) -> int:
+        return (await end_offsets(settings.kafka_bootstrap, topic.name, security=settings.security))[number]
+
+    source = publish.TipsTopic(
+        name=topic.name,
+        topic_id=process.id_of("tips"),
+        end=end,
+        read=lambda number, start, stop: process.read(topic, number, start, stop),
+    )
+    return [
+        publish.build(
+            process.app,
+            topic=source,
+            store=store,
+            progress=progress,
+            schemas=process.schemas,
+            dead_letters=process.dead_letters,
+        )
+    ]
+
+
+async def record(process: Process, stack: AsyncExitStack) -> list[Partitions]:
+    """Decisions and outcomes to PostgreSQL."""
+    from agents import record
+    from connectors.postgres.sink import Sink
+
+    settings, table = process.settings, process.table
+    assert settings.recommender_dsn is not None, "record needs OO_RECOMMENDER_DSN"
+    dsn = settings.recommender_dsn.get_secret_value()
+    recording = record.build(
+        process.app,
+        decisions_topic=table["decisions"].name,
+        outcomes_topic=table["outcomes"].name,
+        decisions_sink=await stack.enter_async_context(Sink(dsn)),
+        outcomes_sink=await stack.enter_async_context(Sink(dsn)),
+        schemas=process.schemas,
+        dead_letters=process.dead_letters,
+    )
+    return [recording.decisions, recording.outcomes]
+
+
+def shadow(process: Process) -> Shadow:
+    """What follows all decisions; its `run` is the whole process. Raises SystemExit for a policy that is not there."""
+    from agents.evaluation.counted import reward_range
+    from agents.evaluation.gate import Rule
+    from agents.policies import DEFAULT as CHAMPION
+    from agents.refuse import clock_ms
+    from agents.reward import DEFAULT
+    from agents.shadow import Shadow
+    from agents.shadows import Shadows, Waits, servable, with_challengers
+
+    settings, table = process.settings, process.table
+    names = list(dict.fromkeys([CHAMPION, *(name for name in settings.shadows.split(",") if name)]))
+    learners = {name: learner(name) for name in names}
+    rule = Rule(reward_range(DEFAULT), margin=GATE_MARGIN, places=len(servable(names)))
+
+    async def ends(name: str) -> dict[int, int]:
+        return await end_offsets(settings.kafka_bootstrap, table[name].name, security=settings.security)
+
+    return Shadow(
+        topics=table,
+        schemas=process.schemas,
+        producer=process.producer,
+        shadows=Shadows(
+            learners=learners,
+            gate=with_challengers(CHAMPION, names, rule=rule),
+            clock=time.perf_counter,
+            automatic=settings.gate == "automatic",
+            waits=Waits(unseen_ms=round(settings.unseen_s * 1000), stale_ms=round(settings.stale_s * 1000)),
+        ),
+        tail=lambda name: Tail(settings.kafka_bootstrap, table[name].name, security=settings.security),
+        read=lambda name, number, start: process.read(table[name], number, start),
+        ends=ends,
+        clock_ms=clock_ms,
+        every_s=settings.estimates_every_s,
+    )
+
+
+def learner(name: str) -> Learner:
+    """The shadow of this name; ends the process where there is none, or where what it needs is not installed."""
+    from agents.policies import POLICIES
+    from agents.policies.learner import InMemory
+    from agents.prior import SHAPE
+    from agents.reward import DEFAULT
+    from tables.sums import UNIT
+
+    if name in POLICIES:
+        return InMemory(name, shape=SHAPE, config=DEFAULT, refit_every=SHADOW_REFIT_EVERY)
+    if name != "vw":
+        raise SystemExit(f"shadow: OO_SHADOWS names {name!r}, and there are {', '.join(POLICIES)} and vw")
+    try:
+        from agents.policies.vw import Vw
+    except ModuleNotFoundError as missing:
+        raise SystemExit(
+            f"shadow: OO_SHADOWS names 'vw', which needs {missing.name}: pip install 'oo-recommender[vw]'"
+        ) from None
+    return Vw(worth=DEFAULT.interruption_cost / UNIT)
+
+
+async def _first(task: asyncio.Task[None], event: asyncio.Event) -> None:
+    """Wait for the event; if the task ends before, raise what ended it."""
+    waiting = asyncio.create_task(event.wait())
+    await asyncio.wait({task, waiting}, return_when=asyncio.FIRST_COMPLETED)
+    waiting.cancel()
+    if task.done():
+        task.result()
+
+
+async def _cancel(task: asyncio.Task[None]) -> None:
+    task.cancel()
+    with contextlib.suppress(asyncio.CancelledError):
+        await task

@@ -1,0 +1,59 @@
+"""What every process of ours has: a producer, schemas, topic ids, dead letters, and an app where there are partitions."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from functools import cached_property
+
+import faust
+
+from agents.refuse import DeadLetters
+from agents.settings import Name, Settings
+from streams.app import create_app
+from streams.frames import Schemas
+from streams.producer import Producer
+from streams.reader import read_partition
+from streams.record import Record
+from streams.topics import Topic, group, topics
+
+HISTORY_WAIT_MS = 200
+HISTORY_BYTES_MIN = 256 * 1024
+"""Nobody waits for the history: `record` takes what comes within this time together, for a fraction of the work."""
+
+
+class Process:
+    """One process, made before anything runs in it."""
+
+    def __init__(self, name: Name, settings: Settings, ids: dict[str, bytes]) -> None:
+        self.settings = settings
+        self.table = topics(settings.topic_prefix)
+        self.ids = ids
+        self.producer = Producer(settings.kafka_bootstrap, client_id=settings.worker_id, security=settings.security)
+        self._name: Name = name
+        self.schemas = Schemas(settings.registry_url, settings.topic_prefix)
+        self.dead_letters = DeadLetters(
+            producer=self.producer, schemas=self.schemas, topic=self.table["dead-letters"].name, topic_ids=ids
+        )
+
+    @cached_property
+    def app(self) -> faust.App:
+        """Made where it is asked for: `shadow` has no partitions, so no app whose pulse would have to beat."""
+        is_patient = self._name == "record"
+        fetching = {"fetch_wait_ms": HISTORY_WAIT_MS, "fetch_bytes_min": HISTORY_BYTES_MIN} if is_patient else {}
+        return create_app(
+            group(self._name, prefix=self.settings.topic_prefix),
+            bootstrap=self.settings.kafka_bootstrap,
+            data_dir=self.settings.data_dir,
+            worker_id=self.settings.worker_id,
+            producer=self.producer,
+            security=self.settings.security,
+            **fetching,
+        )
+
+    def id_of(self, name: str) -> bytes:
+        return self.ids[self.table[name].name]
+
+    def read(self, topic: Topic, number: int, start: int = 0, end: int | None = None) -> AsyncIterator[list[Record]]:
+        return read_partition(
+            self.settings.kafka_bootstrap, topic.name, number, start=start, end=end, security=self.settings.security
+        )

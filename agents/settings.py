@@ -1,0 +1,44 @@
+"""What a worker is told from outside. It is read once, by agents.worker, and decides nothing."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Literal
+
+from pydantic import SecretStr
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from streams.security import KafkaSettings
+
+Name = Literal["core", "publish", "record", "shadow"]
+NAMES: tuple[Name, ...] = ("core", "publish", "record", "shadow")
+
+
+class Settings(KafkaSettings, BaseSettings):
+    """What a worker is told from outside, under the prefix OO_; read once."""
+
+    model_config = SettingsConfigDict(env_prefix="OO_", extra="ignore")
+
+    registry_url: str
+    topic_prefix: str = "oo."
+    valkey_url: str | None = None
+    recommender_dsn: SecretStr | None = None
+    mac_key_file: Path | None = None
+    data_dir: Path
+    store: Literal["memory", "rocksdb"] = "rocksdb"
+    """Where rows are kept: on disk under `data_dir`, or in this process's memory, read anew at each start."""
+    worker_id: str
+    health_port: int | None = None
+    sums_every_s: float = 1.0
+    """How often a partition's sums are published where they changed."""
+    versions_every_s: float = 10.0
+    """The shortest time between two policy versions."""
+    shadows: str = "mixed,lin_ts,linucb"
+    """Policies that decide on every slate without being served, the champion among them; by name, with commas between."""
+    gate: Literal["automatic", "by-hand"] = "automatic"
+    """Whether a policy that is proven better takes over by itself, or only stands in `oo policies` as such."""
+    unseen_s: float = 3600.0
+    """How long after another took its place a decision may still be seen, and count for the gate."""
+    stale_s: float = 24 * 3600.0
+    """How long the gate waits for the reward of one decision."""
+    estimates_every_s: float = 2.0
