@@ -9,6 +9,7 @@ import asyncio
 import json
 from collections.abc import AsyncIterator
 from datetime import UTC, datetime
+from math import isfinite
 from typing import Annotated, Any
 
 import typer
@@ -90,7 +91,6 @@ def _as_json(message: Message) -> dict[str, Any]:
 def _row(one: evaluation_pb2.Estimate) -> tuple[str, ...]:
     whole = one.kind == decision_pb2.Decision.TIP_KIND_UNSPECIFIED
     value = one.doubly_robust if whole else one.snips
-    ahead = f"{one.ahead.low:+.2f} to {one.ahead.high:+.2f}" if one.HasField("ahead") else ""
     return (
         one.policy,
         "all" if whole else decision_pb2.Decision.TipKind.Name(one.kind).lower(),
@@ -99,11 +99,21 @@ def _row(one: evaluation_pb2.Estimate) -> tuple[str, ...]:
         f"{one.effective_n:.0f}",
         f"{one.mean_weight:.2f}",
         f"{value.value:+.3f}",
-        f"{value.low:+.2f} to {value.high:+.2f}",
-        ahead,
+        _between(value),
+        _between(one.ahead) if one.HasField("ahead") else "",
         str(one.drifts or ""),
         str(one.cost_us or ""),
     )
+
+
+def _between(interval: evaluation_pb2.Interval) -> str:
+    """Empty where nothing is known: one decision has no deviation.
+
+    >>> _between(evaluation_pb2.Interval(low=-0.5, high=0.25)), _between(evaluation_pb2.Interval(low=float("-inf")))
+    ('-0.50 to +0.25', '')
+    """
+    known = isfinite(interval.low) and isfinite(interval.high)
+    return f"{interval.low:+.2f} to {interval.high:+.2f}" if known else ""
 
 
 async def _read(stack: RunningStack) -> tuple[list[evaluation_pb2.Estimate], list[evaluation_pb2.Promotion], str]:
