@@ -34,26 +34,6 @@ def cholesky(a: Floats) -> None:
             a[k, j] /= root
 
 
-@compiled("void(f8[:, ::1], f8[:, ::1])")
-def forward(lower: Floats, b: Floats) -> None:
-    """Replaces b (n, m) by the solution y of lower @ y = b."""
-    n, m = b.shape
-    for i in range(n):
-        row, fours = b[i], i // 4 * 4
-        for j in range(0, fours, 4):
-            f0, f1, f2, f3 = lower[i, j], lower[i, j + 1], lower[i, j + 2], lower[i, j + 3]
-            b0, b1, b2, b3 = b[j], b[j + 1], b[j + 2], b[j + 3]
-            for k in range(m):
-                row[k] = (((row[k] - f0 * b0[k]) - f1 * b1[k]) - f2 * b2[k]) - f3 * b3[k]
-        for j in range(fours, i):
-            f0, b0 = lower[i, j], b[j]
-            for k in range(m):
-                row[k] -= f0 * b0[k]
-        root = lower[i, i]
-        for k in range(m):
-            row[k] /= root
-
-
 @compiled("void(f8[::1], f8[::1], f8[:, ::1])")
 def subtract(row: Floats, f: Floats, b: Floats) -> None:
     """Takes f @ b from a row, one of b's rows after the other; b: (n, m) or wider than the row (m,)."""
@@ -68,6 +48,18 @@ def subtract(row: Floats, f: Floats, b: Floats) -> None:
         f0, b0 = f[j], b[j]
         for k in range(m):
             row[k] -= f0 * b0[k]
+
+
+@compiled("void(f8[:, ::1], f8[:, ::1])")
+def forward(lower: Floats, b: Floats) -> None:
+    """Replaces b (n, m) by the solution y of lower @ y = b."""
+    n, m = b.shape
+    for i in range(n):
+        row = b[i]
+        subtract(row, lower[i, :i], b)
+        root = lower[i, i]
+        for k in range(m):
+            row[k] /= root
 
 
 @compiled("void(f8[:, ::1], f8[::1], f8[::1])")

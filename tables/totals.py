@@ -51,9 +51,9 @@ class Totals:
 
     def replace(self, before: Taught | None, after: Taught | None) -> None:
         """Takes one person's former sums out and puts the new ones in."""
-        for one, change in ((before, self.take), (after, self.add)):
+        for one, sign in ((before, -1), (after, 1)):
             if one is not None and one.weight:
-                change(self.part(one))
+                self.add(self.part(one), sign=sign)
                 self.changes += 1
 
     def part(self, taught: Taught) -> Total:
@@ -67,20 +67,12 @@ class Totals:
             self.add(other)
         self.changes += others.changes
 
-    def add(self, other: Total) -> None:
-        """Adds one total, of other people."""
+    def add(self, other: Total, *, sign: int = 1) -> None:
+        """Adds one total, of other people; with sign -1, takes out what was added."""
         total = self._at((other.landmark, other.epoch), len(other.contribution))
-        total.contribution += other.contribution
-        total.n += other.n
-        total.users += other.users
-        self._forget(total)
-
-    def take(self, other: Total) -> None:
-        """Takes out what was added."""
-        total = self._at((other.landmark, other.epoch), len(other.contribution))
-        total.contribution -= other.contribution
-        total.n -= other.n
-        total.users -= other.users
+        total.contribution += sign * other.contribution
+        total.n += sign * other.n
+        total.users += sign * other.users
         self._forget(total)
 
     def all(self) -> list[Total]:

@@ -105,7 +105,8 @@ def opened(champion: str, *, rule: Rule, era: int = 0, former: str | None = None
     >>> opened("a", rule=Rule(Range(0, 1))).champion
     'a'
     """
-    return Gate(rule, champion, era, comparisons=_watching(former, rule=rule))
+    watching = () if former is None else (_fresh(former, rule=rule, is_former=True),)
+    return Gate(rule, champion, era, comparisons=watching)
 
 
 def joined(gate: Gate, policy: str) -> Gate:
@@ -245,12 +246,10 @@ def _fresh(policy: str, *, rule: Rule, is_former: bool = False) -> Comparison:
 
 
 def _era(gate: Gate, champion: str, *, former: str | None, challengers: list[Comparison]) -> Gate:
-    waiting = [_fresh(one.policy, rule=gate.rule) for one in challengers]
-    return Gate(gate.rule, champion, gate.era + 1, len(waiting), (*_watching(former, rule=gate.rule), *waiting))
-
-
-def _watching(former: str | None, *, rule: Rule) -> tuple[Comparison, ...]:
-    return () if former is None else (_fresh(former, rule=rule, is_former=True),)
+    begun = opened(champion, rule=gate.rule, era=gate.era + 1, former=former)
+    for one in challengers:
+        begun = joined(begun, one.policy)
+    return begun
 
 
 def _alpha(rule: Rule, one: Comparison) -> float:

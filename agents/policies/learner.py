@@ -127,7 +127,7 @@ class InMemory:
         for user_id in self._changed:
             before, taught = self._parts.pop(user_id, None), self._people[user_id]
             if before is not None:
-                self._totals.take(before)
+                self._totals.add(before, sign=-1)
             if taught.weight:
                 self._parts[user_id] = self._totals.part(taught)
                 self._totals.add(self._parts[user_id])
