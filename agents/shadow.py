@@ -71,19 +71,17 @@ class Shadow:
     async def run(self) -> None:
         """Follow for ever."""
         await self._recall()
-        tails = {name: self._tail(name) for name in ("promotions", "decisions", "outcomes")}
+        promotions, tails = self._tail("promotions"), {name: self._tail(name) for name in ("decisions", "outcomes")}
         async with asyncio.TaskGroup() as group:
+            group.create_task(self._follow("promotions", promotions), name="shadow-promotions")
+            # Decisions of the past are folded under the champions of then.
+            await promotions.caught_up.wait()
             for name, tail in tails.items():
                 group.create_task(self._follow(name, tail), name=f"shadow-{name}")
             group.create_task(self._publish(list(tails.values())), name="shadow-estimates")
 
     async def _recall(self) -> None:
-        """How far shadows have spoken, as the last record of each partition says; and who was promoted when."""
-        async for records in self._read("promotions", 0, 0):
-            for record in records:
-                promotion = self._schemas.unframe("promotions", record.value)
-                assert isinstance(promotion, evaluation_pb2.Promotion)
-                self._past.append(promotion)
+        """How far shadows have spoken: the last record of each partition says."""
         for number, end in (await self._ends("shadows")).items():
             if end == 0:
                 continue
@@ -105,11 +103,13 @@ class Shadow:
                     self._promoted = message
                     if self._live:
                         self._heed_promotion(message)
+                    else:
+                        self._past.append(message)
             if record.offset % YIELD_EVERY == 0:
                 await asyncio.sleep(0)
 
     async def _decide(self, decision: decision_pb2.Decision, *, key: bytes | None) -> None:
-        while not self._live and self._past and self._past[0].decided_ms <= decision.decided_ms:
+        while self._past and self._past[0].decided_ms <= decision.decided_ms:
             self._heed_promotion(self._past.popleft())
         place = decision.journal
         is_said = place.offset <= self._said.get(place.partition, -1)
@@ -163,6 +163,7 @@ class Shadow:
             await tail.caught_up.wait()
         # What the gate said of the past counts only where it was heeded.
         self._heed_promotion(self._promoted)
+        self._past.clear()
         self._live = True
         logger.info("shadow.caught_up policies=%s", ",".join(self._shadows.learners))
         while True:

@@ -38,12 +38,11 @@ from agents.evaluation.model import RewardModel
 from agents.features import VERSION, D
 from agents.policies import POLICIES
 from agents.policies.learner import InMemory, Ints, Learner
-from agents.reward import DEFAULT
+from agents.reward import DEFAULT, HOUR_MS
 from oo.v1 import decision_pb2, evaluation_pb2, outcome_pb2
 from tables import ids, sums
 from tables.linear import Floats
 
-HOUR_MS = 3600 * 1000
 OPEN_MAX = 100_000
 """Decisions that wait for their reward; past it the oldest are left out, and counted as such."""
 EARLY_MAX = 10_000
