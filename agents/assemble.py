@@ -7,13 +7,13 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Coroutine
 from contextlib import AsyncExitStack
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from agents.process import Process
 from streams.partitions import Partitions
-from streams.reader import Follower, Tail, bounds, committed, end_offsets, read_values
+from streams.reader import Follower, bounds, committed, read_values
 from streams.store import MemoryStore, Store
 from streams.table import Pairs
 
@@ -41,16 +41,12 @@ async def core(process: Process, stack: AsyncExitStack) -> list[Partitions]:
     mac_key = settings.mac_key_file.read_bytes()
 
     async def versions_end() -> int:
-        (end,) = (
-            await end_offsets(settings.kafka_bootstrap, table["policies"].name, security=settings.security)
-        ).values()
+        (end,) = (await process.ends("policies")).values()
         return end
 
     versions = Versions(schemas=process.schemas, mac_key=mac_key, end=versions_end)
-    tail = Tail(settings.kafka_bootstrap, table["policies"].name, security=settings.security)
-    following = asyncio.create_task(versions.follow(tail), name="versions")
-    stack.push_async_callback(_cancel, following)
-    await _first(following, tail.caught_up)
+    policies = process.tail("policies")
+    await _first(_begun(stack, versions.follow(policies), name="versions"), policies.caught_up)
 
     door = Door(validator=protovalidate.Validator(), mac_key=mac_key)
     admits = {
@@ -93,13 +89,9 @@ async def core(process: Process, stack: AsyncExitStack) -> list[Partitions]:
         committed=committed_at,
     )
     champion = Champion(schemas=process.schemas)
-    promotions = Tail(settings.kafka_bootstrap, table["promotions"].name, security=settings.security)
-    heeding = asyncio.create_task(champion.follow(promotions), name="promotions")
-    stack.push_async_callback(_cancel, heeding)
-    await _first(heeding, promotions.caught_up)
-    estimates = Tail(settings.kafka_bootstrap, table["estimates"].name, security=settings.security)
-    hearing = asyncio.create_task(champion.hear(estimates), name="estimates")
-    stack.push_async_callback(_cancel, hearing)
+    promotions = process.tail("promotions")
+    await _first(_begun(stack, champion.follow(promotions), name="promotions"), promotions.caught_up)
+    _begun(stack, champion.hear(process.tail("estimates")), name="estimates")
     learning = learn.Learn(
         topics=table,
         schemas=process.schemas,
@@ -144,7 +136,7 @@ async def publish(process: Process, stack: AsyncExitStack) -> list[Partitions]:
     stack.push_async_callback(progress.close)
 
     async def end(number: int) -> int:
-        return (await end_offsets(settings.kafka_bootstrap, topic.name, security=settings.security))[number]
+        return (await process.ends("tips"))[number]
 
     source = publish.TipsTopic(
         name=topic.name,
@@ -199,9 +191,6 @@ def shadow(process: Process) -> Shadow:
     learners = {name: learner(name) for name in names}
     rule = Rule(reward_range(DEFAULT), margin=GATE_MARGIN, places=len(servable(names)))
 
-    async def ends(name: str) -> dict[int, int]:
-        return await end_offsets(settings.kafka_bootstrap, table[name].name, security=settings.security)
-
     return Shadow(
         topics=table,
         schemas=process.schemas,
@@ -213,9 +202,9 @@ def shadow(process: Process) -> Shadow:
             automatic=settings.gate == "automatic",
             waits=Waits(unseen_ms=round(settings.unseen_s * 1000), stale_ms=round(settings.stale_s * 1000)),
         ),
-        tail=lambda name: Tail(settings.kafka_bootstrap, table[name].name, security=settings.security),
+        tail=process.tail,
         read=lambda name, number, start: process.read(table[name], number, start),
-        ends=ends,
+        ends=process.ends,
         clock_ms=clock_ms,
         every_s=settings.estimates_every_s,
     )
@@ -240,6 +229,13 @@ def learner(name: str) -> Learner:
             f"shadow: OO_SHADOWS names 'vw', which needs {missing.name}: pip install 'oo-recommender[vw]'"
         ) from None
     return Vw(worth=DEFAULT.interruption_cost / UNIT)
+
+
+def _begun(stack: AsyncExitStack, work: Coroutine[Any, Any, None], *, name: str) -> asyncio.Task[None]:
+    """Goes on until the process ends."""
+    task = asyncio.create_task(work, name=name)
+    stack.push_async_callback(_cancel, task)
+    return task
 
 
 async def _first(task: asyncio.Task[None], event: asyncio.Event) -> None:

@@ -12,7 +12,7 @@ from agents.settings import Name, Settings
 from streams.app import create_app
 from streams.frames import Schemas
 from streams.producer import Producer
-from streams.reader import read_partition
+from streams.reader import Tail, end_offsets, read_partition
 from streams.record import Record
 from streams.topics import Topic, group, topics
 
@@ -52,6 +52,14 @@ class Process:
 
     def id_of(self, name: str) -> bytes:
         return self.ids[self.table[name].name]
+
+    def tail(self, name: str) -> Tail:
+        """Follows all of a topic, without a group. `name`: the topic's short one."""
+        return Tail(self.settings.kafka_bootstrap, self.table[name].name, security=self.settings.security)
+
+    async def ends(self, name: str) -> dict[int, int]:
+        """High-water mark of each of its partitions."""
+        return await end_offsets(self.settings.kafka_bootstrap, self.table[name].name, security=self.settings.security)
 
     def read(self, topic: Topic, number: int, start: int = 0, end: int | None = None) -> AsyncIterator[list[Record]]:
         return read_partition(
