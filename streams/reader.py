@@ -55,7 +55,6 @@ _PASSING = frozenset(
     )
 )
 """What Kafka says for a moment: of a partition just created or moved, and while a broker starts or wakes."""
-_EARLIEST = OffsetSpec.earliest()
 _LATEST = OffsetSpec.latest()
 
 
@@ -255,12 +254,8 @@ async def partition_counts(bootstrap: str, names: Sequence[str], *, security: Se
 
 async def end_offsets(bootstrap: str, topic: str, *, security: Security = PLAINTEXT) -> dict[int, int]:
     """High-water mark of each partition. Raises KeyError for a topic that is missing."""
-    return await _offsets(bootstrap, topic, _LATEST, security)
-
-
-async def _offsets(bootstrap: str, topic: str, which: OffsetSpec, security: Security) -> dict[int, int]:
     admin = _admin(bootstrap, security)
-    wanted = {TopicPartition(topic, number): which for number in await _partitions(admin, topic)}
+    wanted = {TopicPartition(topic, number): _LATEST for number in await _partitions(admin, topic)}
 
     async def ask() -> dict[int, int]:
         found = admin.list_offsets(wanted, request_timeout=_REQUEST_TIMEOUT_S)

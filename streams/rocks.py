@@ -13,6 +13,7 @@ import shutil
 import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import chain
 from pathlib import Path
 from typing import Any, NoReturn
 from weakref import WeakSet
@@ -163,13 +164,15 @@ class RocksStore:
         return list(found)
 
     def scan(self) -> Iterator[tuple[bytes, bytes]]:
-        staged = {} if self._staging is None else self._staging.heads.copy()
-        return self._kept(self._heads.items(), iter(staged.items()), staged)
+        if self._staging is None:
+            return self._kept(self._heads.items())
+        staged = self._staging.heads.copy()
+        return self._kept(_beside(staged, iter(staged.items()), self._heads.items()))
 
     def values(self) -> Iterator[tuple[bytes, bytes]]:
         if self._staging is None:
-            return self._kept(self._db.items(), iter(()), {})
-        return self._kept(self._db.items(), self._staging.values(), self._staging.heads.copy())
+            return self._kept(self._db.items())
+        return self._kept(_beside(self._staging.heads.copy(), self._staging.values(), self._db.items()))
 
     def side(self, name: bytes) -> bytes | None:
         try:
@@ -281,28 +284,15 @@ class RocksStore:
         for family in (self._db, self._heads):
             family.set_options({"disable_auto_compactions": str(not yes).lower()})
 
-    def _kept(
-        self,
-        settled: Iterator[tuple[Any, Any]],
-        staged: Iterator[tuple[bytes, bytes]],
-        staged_keys: Mapping[bytes, bytes],
-    ) -> Iterator[tuple[bytes, bytes]]:
-        walk = self._each(settled, staged, staged_keys)
+    def _kept(self, items: Iterator[tuple[Any, Any]]) -> Iterator[tuple[bytes, bytes]]:
+        walk = self._each(items)
         self._walks.add(walk)
         return walk
 
-    def _each(
-        self,
-        settled: Iterator[tuple[Any, Any]],
-        staged: Iterator[tuple[bytes, bytes]],
-        staged_keys: Mapping[bytes, bytes],
-    ) -> Generator[tuple[bytes, bytes]]:
-        # Both stand as they were when their iterators were made, which is before this begins.
+    def _each(self, items: Iterator[tuple[Any, Any]]) -> Generator[tuple[bytes, bytes]]:
+        # The items stand as they were when their iterator was made, which is before this begins.
         try:
-            yield from staged
-            if staged_keys:
-                settled = ((key, value) for key, value in settled if key not in staged_keys)
-            yield from settled
+            yield from items
         except Exception as error:  # noqa: BLE001
             self._fail(error)
 
@@ -353,6 +343,13 @@ class RocksStore:
             # Found again at every start, were it kept.
             self._damaged.touch()
         raise StoreFailed(f"the rows' disk {self._path}: {error}") from error
+
+
+def _beside(
+    keys: Mapping[bytes, bytes], staged: Iterator[tuple[bytes, bytes]], settled: Iterator[tuple[Any, Any]]
+) -> Iterator[tuple[bytes, bytes]]:
+    """Of what stands in both, what was staged; `keys` are the staged ones."""
+    return chain(staged, ((key, value) for key, value in settled if key not in keys))
 
 
 def _is_theirs(error: Exception) -> bool:

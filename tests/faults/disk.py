@@ -43,11 +43,14 @@ class Disk:
 
     def fill(self, *, left_bytes: int) -> None:
         """Leave room for so much more and nothing else. Raises RuntimeError where it outgrows us ten times."""
-        for _ in range(10):
-            # Whoever writes there may write between the two calls: a disk smaller than what is on it is refused.
-            with suppress(RuntimeError):
+        for turn in range(11):
+            try:
                 return self._resize(shutil.disk_usage(self.folder).used + left_bytes)
-        return self._resize(shutil.disk_usage(self.folder).used + left_bytes)
+            except RuntimeError:
+                # Whoever writes there may have written between the two: a disk smaller than what is on it is refused.
+                if turn == 10:
+                    raise
+        return None
 
     def give_room(self) -> None:
         """As large as at first."""

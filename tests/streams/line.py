@@ -157,15 +157,15 @@ class Line:
 
     def stock_that_said(self, what: str, **orders: Any) -> Worker:
         """A stock worker that has said this. One that falls silent after its recovery is killed and started again."""
-        for _ in range(2):
+        for starts in (1, 2, 3):
             worker = self.start_stock(**orders)
             try:
                 worker.until_said(what)
-                return worker
+                break
             except Silent:
+                if starts == 3:
+                    raise
                 worker.kill()
-        worker = self.start_stock(**orders)
-        worker.until_said(what)
         return worker
 
     def close_gate(self, partition: int | str) -> None:
