@@ -23,7 +23,7 @@ class Server(uvicorn.Server):
     async def shutdown(self, sockets: object = None) -> None:
         edge = getattr(self.config.app.state, "edge", None)  # type: ignore[union-attr]
         if isinstance(edge, Edge):
-            edge.hub.close()
+            edge.subscriptions.close()
         await super().shutdown(sockets)  # type: ignore[arg-type]
 
 

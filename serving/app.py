@@ -20,19 +20,19 @@ from connectors.postgres.history import History
 from connectors.valkey import TipStore
 from serving import problems
 from serving.current import CurrentTips
-from serving.doorway import Doorway
 from serving.edge import Edge
 from serving.express import Express, Lane
-from serving.hub import Hub
 from serving.issuer import LocalIssuer
 from serving.keys import Fetch, Keys, from_file
 from serving.log import Log
 from serving.metrics import Metrics
+from serving.middleware import Middleware
 from serving.problems import ProblemBody
 from serving.recent import Recent
 from serving.routes import feedback, health, history, page, signals, stream, tip
 from serving.settings import LOOPBACK, Settings
-from serving.spent import Spent
+from serving.spent_decisions import SpentDecisions
+from serving.subscriptions import Subscriptions
 from serving.tokens import Verifier
 
 MAC_KEY_BYTES_MIN = 32
@@ -49,9 +49,13 @@ def create_app(settings: Settings) -> FastAPI:
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         tips = TipStore(settings.valkey_url)
-        spent = Spent(tips)
-        hub = Hub(streams_max=settings.streams_max, streams_per_user_max=settings.streams_per_user_max)
-        current = CurrentTips(settings.valkey_url, spent=spent, changed=hub.changed, metrics=metrics, now_ms=_now_ms)
+        spent = SpentDecisions(tips)
+        subscriptions = Subscriptions(
+            streams_max=settings.streams_max, streams_per_user_max=settings.streams_per_user_max
+        )
+        current = CurrentTips(
+            settings.valkey_url, spent=spent, changed=subscriptions.changed, metrics=metrics, now_ms=_now_ms
+        )
         log = Log(
             settings.kafka_bootstrap,
             registry_url=settings.registry_url,
@@ -65,7 +69,7 @@ def create_app(settings: Settings) -> FastAPI:
             current=current,
             spent=spent,
             recent=Recent(),
-            hub=hub,
+            subscriptions=subscriptions,
             log=log,
             keys=keys,
             verifier=Verifier(keys, issuer=settings.jwt_issuer, audience=settings.jwt_audience),
@@ -86,7 +90,7 @@ def create_app(settings: Settings) -> FastAPI:
         try:
             yield
         finally:
-            hub.close()
+            subscriptions.close()
             for task in beside:
                 task.cancel()
             await asyncio.gather(*beside, return_exceptions=True)
@@ -112,7 +116,7 @@ def create_app(settings: Settings) -> FastAPI:
     lanes = {tip.PATH: Lane(tip.remembered, next(route for route in tip.router.routes))}
     app.state.lanes = lanes
     app.add_middleware(Express, lanes=lanes, edge=lambda: getattr(app.state, "edge", None))
-    app.add_middleware(Doorway, metrics=metrics, hosts=hosts)
+    app.add_middleware(Middleware, metrics=metrics, hosts=hosts)
     for module in (stream, tip, feedback, history, signals, health):
         app.include_router(module.router)
     if local is not None:

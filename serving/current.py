@@ -11,11 +11,11 @@ from collections.abc import Callable
 from connectors.tracked import TrackedReads
 from connectors.valkey import Standing, Unreachable
 from oo.v1 import decision_pb2
-from serving.memory import Memory
+from serving.memory import Current, Memory
 from serving.metrics import Metrics
 from serving.problems import unavailable
-from serving.shapes import Current, tip_body
-from serving.spent import Spent
+from serving.schemas import tip_body
+from serving.spent_decisions import SpentDecisions
 
 STALE_MAX_S = 0.08
 """Older than this, memory is not used. An edge has 100 ms to stop serving what others took feedback for."""
@@ -28,7 +28,7 @@ class CurrentTips:
         self,
         valkey_url: str,
         *,
-        spent: Spent,
+        spent: SpentDecisions,
         changed: Callable[[str | None], None],
         metrics: Metrics,
         now_ms: Callable[[], int],

@@ -14,13 +14,13 @@ from fastapi import Depends, Request
 from connectors.postgres.history import History
 from connectors.valkey import TipStore
 from serving.current import CurrentTips
-from serving.hub import Hub
 from serving.issuer import LocalIssuer
 from serving.keys import Keys
 from serving.log import Log
 from serving.metrics import Metrics
 from serving.recent import Recent
-from serving.spent import Spent
+from serving.spent_decisions import SpentDecisions
+from serving.subscriptions import Subscriptions
 from serving.tokens import Verifier
 
 
@@ -30,9 +30,9 @@ class Edge:
 
     tips: TipStore
     current: CurrentTips
-    spent: Spent
+    spent: SpentDecisions
     recent: Recent
-    hub: Hub
+    subscriptions: Subscriptions
     log: Log
     keys: Keys
     verifier: Verifier

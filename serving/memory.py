@@ -6,13 +6,22 @@ It never knows whether what it holds still holds: who reads it does (serving/cur
 from __future__ import annotations
 
 from collections import OrderedDict
-
-from serving.shapes import Current
+from dataclasses import dataclass
 
 BYTES_MAX = 128 * 1024 * 1024
 """About 100,000 users whose tips are as long as most are; the one who asked longest ago goes first."""
 ENTRY_BYTES = 900
 """What an entry takes beside its body: measured, rounded up."""
+
+
+@dataclass(frozen=True, slots=True)
+class Current:
+    """What stands for a user. `event_id` names this very state; `body` is the tip as a client gets it, None for no tip."""
+
+    event_id: str
+    body: bytes | None = None
+    decision_id: str = ""
+    valid_until_ms: int = 0
 
 
 class Memory:

@@ -18,7 +18,7 @@ from serving.identity import Who
 from serving.log import LogUnavailable
 from serving.problems import Fault, Problem, unavailable
 from serving.routes.answers import problems
-from serving.shapes import FeedbackAccepted, FeedbackBody, ReactionKind
+from serving.schemas import FeedbackAccepted, FeedbackBody, ReactionKind
 from tables.ids import belongs
 
 log = logging.getLogger(__name__)
@@ -84,7 +84,7 @@ async def react(
         await edge.spent.add(user_id, body.decision_id)
         edge.metrics.spent_pending.set(edge.spent.pending)
         # Our own streams hear of it here, should Valkey's push not come.
-        edge.hub.changed(user_id)
+        edge.subscriptions.changed(user_id)
     accepted = FeedbackAccepted(decision_id=body.decision_id, reaction=body.reaction.value, event_id=event_id)
     return Response(accepted.model_dump_json(), status_code=202, media_type="application/json")
 

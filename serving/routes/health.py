@@ -9,7 +9,7 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from connectors.valkey import Unreachable
 from serving.edge import Edge, TheEdge
-from serving.shapes import Readiness
+from serving.schemas import Readiness
 
 router = APIRouter(tags=["operations"])
 

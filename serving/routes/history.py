@@ -16,7 +16,7 @@ from serving.edge import TheEdge
 from serving.identity import Who
 from serving.problems import Fault, Problem, unavailable
 from serving.routes.answers import problems
-from serving.shapes import History, PastTip, iso
+from serving.schemas import History, PastTip, iso
 
 log = logging.getLogger(__name__)
 router = APIRouter(tags=["tips"])

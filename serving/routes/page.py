@@ -11,9 +11,9 @@ from pathlib import Path
 from fastapi import APIRouter, Request, Response
 from starlette.responses import FileResponse
 
-from serving.doorway import CSP_PAGE
 from serving.edge import TheEdge
 from serving.issuer import TOKEN_LIFETIME_S
+from serving.middleware import CSP_PAGE
 from serving.problems import Problem
 
 router = APIRouter(include_in_schema=False)

@@ -20,7 +20,7 @@ from serving.identity import Who
 from serving.log import LogUnavailable
 from serving.problems import ERRORS_MAX, Fault, Problem, unavailable
 from serving.routes.answers import problems
-from serving.shapes import SignalsAccepted
+from serving.schemas import SignalsAccepted
 
 router = APIRouter(tags=["signals"])
 

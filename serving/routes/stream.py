@@ -14,11 +14,11 @@ from fastapi import APIRouter, Header
 from starlette.responses import StreamingResponse
 
 from serving.edge import Edge, TheEdge
-from serving.hub import TooManyStreams
 from serving.identity import Who
+from serving.memory import Current
 from serving.problems import Problem
 from serving.routes.answers import problems
-from serving.shapes import Current
+from serving.subscriptions import TooManyStreams
 from serving.tokens import Identity
 
 router = APIRouter(tags=["tips"])
@@ -49,9 +49,9 @@ async def stream(
     who: Who, edge: TheEdge, last_event_id: Annotated[str | None, Header(max_length=256)] = None
 ) -> EventStream:
     """The current state comes at once, unless `Last-Event-ID` names it."""
-    listening = contextlib.ExitStack()
+    subscribed = contextlib.ExitStack()
     try:
-        bell = listening.enter_context(edge.hub.listen(who.user_id))
+        subscription = subscribed.enter_context(edge.subscriptions.subscribe(who.user_id))
     except TooManyStreams:
         raise Problem(
             429,
@@ -63,7 +63,7 @@ async def stream(
         # A store that is away is an honest 503 now, not a stream that says nothing.
         first = await edge.current.of(who.user_id)
     except BaseException:
-        listening.close()
+        subscribed.close()
         raise
 
     async def events() -> AsyncIterator[bytes]:
@@ -82,12 +82,12 @@ async def stream(
                         edge.metrics.pushed.inc()
                 else:
                     yield b": still here\n\n"
-                await bell.wait(_patience_s(edge, who, now))
-                if edge.hub.closing or who.expires_s * 1000 <= edge.now_ms():
+                await subscription.wait(_patience_s(edge, who, now))
+                if edge.subscriptions.closing or who.expires_s * 1000 <= edge.now_ms():
                     return
                 now = await _look(edge, who)
         finally:
-            listening.close()
+            subscribed.close()
             edge.metrics.streams.dec()
 
     return EventStream(events(), headers={"cache-control": "private, no-store", "x-accel-buffering": "no"})

@@ -9,8 +9,9 @@ from fastapi import APIRouter, Header, Response
 from serving.edge import Edge, TheEdge
 from serving.express import Answer, Headers
 from serving.identity import Who
+from serving.memory import Current
 from serving.routes.answers import problems
-from serving.shapes import Current, TipBody
+from serving.schemas import TipBody
 from serving.tokens import Identity
 
 router = APIRouter(tags=["tips"])

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from pydantic import ValidationError
 
-from serving.doorway import BODY_BYTES_MAX
+from serving.middleware import BODY_BYTES_MAX
 from serving.settings import Settings
 from tests.serving.edges import LiveEdge, problem
 from tests.serving.valkeys import ValkeyServer

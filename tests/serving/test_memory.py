@@ -18,11 +18,10 @@ from connectors.tracked import NAME, TrackedReads
 from connectors.valkey import Standing, TipStore
 from serving.current import STALE_MAX_S, CurrentTips, _current
 from serving.edge import Edge
-from serving.memory import ENTRY_BYTES, Memory
+from serving.memory import ENTRY_BYTES, Current, Memory
 from serving.metrics import Metrics
 from serving.problems import Problem
-from serving.shapes import Current
-from serving.spent import Spent
+from serving.spent_decisions import SpentDecisions
 from tests.connectors.test_valkey import tip
 from tests.serving.edges import LiveEdge, problem
 from tests.serving.valkeys import ValkeyServer
@@ -203,7 +202,7 @@ async def _spend(edge: LiveEdge, user_id: str, decision_id: str) -> None:
 def current_tips(valkey: ValkeyServer) -> CurrentTips:
     return CurrentTips(
         valkey.url,
-        spent=Spent(TipStore(valkey.url)),
+        spent=SpentDecisions(TipStore(valkey.url)),
         changed=lambda user_id: None,
         metrics=Metrics(),
         now_ms=lambda: 0,

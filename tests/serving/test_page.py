@@ -235,10 +235,10 @@ def test_a_lost_edge_is_told_and_found_again(
     expect(page.locator("#link-text")).to_have_text("Live")
     context.set_offline(True)
     # Chromium keeps an open stream when it goes offline: end it as a lost edge would.
-    whole_edge.parts.hub.closing = True
-    whole_edge.parts.hub.changed("pg-lost")
+    whole_edge.parts.subscriptions.closing = True
+    whole_edge.parts.subscriptions.changed("pg-lost")
     expect(page.locator("#link-text")).to_contain_text("Not connected", timeout=15_000)
-    whole_edge.parts.hub.closing = False
+    whole_edge.parts.subscriptions.closing = False
     context.set_offline(False)
     whole_edge.put_tip("pg-lost", 1, title="Back again")
     expect(page.get_by_role("heading", level=1)).to_have_text("Back again", timeout=20_000)

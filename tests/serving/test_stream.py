@@ -107,7 +107,7 @@ def test_streams_per_user_are_bounded_and_a_closed_one_makes_room(valkey: Valkey
         assert problem(bob.get("/v1/tips/stream"), 429) == "too-many-streams"
         first.close()
         deadline_s = time.monotonic() + 10
-        while edge.parts.hub.count > 2:
+        while edge.parts.subscriptions.count > 2:
             assert time.monotonic() < deadline_s
             time.sleep(0.02)
         open_.enter_context(events(bob)).next()

@@ -14,30 +14,30 @@ class TooManyStreams(Exception):
     """The user's streams, or all of them, have reached their maximum."""
 
 
-class Listener:
-    """One stream's bell."""
+class Subscription:
+    """One open stream, to be woken."""
 
     def __init__(self) -> None:
-        self._rung = asyncio.Event()
+        self._notified = asyncio.Event()
 
-    def ring(self) -> None:
-        self._rung.set()
+    def notify(self) -> None:
+        self._notified.set()
 
     async def wait(self, timeout_s: float) -> None:
-        """Until rung since the last wait, or until the time is over."""
+        """Until notified since the last wait, or until the time is over."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout_s):
-                await self._rung.wait()
-        self._rung.clear()
+                await self._notified.wait()
+        self._notified.clear()
 
 
-class Hub:
+class Subscriptions:
     """One per process."""
 
     def __init__(self, *, streams_max: int, streams_per_user_max: int) -> None:
         self._streams_max = streams_max
         self._streams_per_user_max = streams_per_user_max
-        self._listeners: dict[str, set[Listener]] = {}
+        self._by_user: dict[str, set[Subscription]] = {}
         self._count = 0
         self.closing = False
 
@@ -47,27 +47,27 @@ class Hub:
 
     def changed(self, user_id: str | None) -> None:
         """Wake this user's streams; None wakes everybody's."""
-        woken = self._listeners.values() if user_id is None else (self._listeners.get(user_id, ()),)
-        for listeners in woken:
-            for listener in listeners:
-                listener.ring()
+        woken = self._by_user.values() if user_id is None else (self._by_user.get(user_id, ()),)
+        for subscriptions in woken:
+            for subscription in subscriptions:
+                subscription.notify()
 
     @contextlib.contextmanager
-    def listen(self, user_id: str) -> Iterator[Listener]:
-        """A bell that rings from now on. Raises TooManyStreams."""
-        mine = self._listeners.get(user_id, set())
+    def subscribe(self, user_id: str) -> Iterator[Subscription]:
+        """A subscription that is notified from now on. Raises TooManyStreams."""
+        mine = self._by_user.get(user_id, set())
         if self._count >= self._streams_max or len(mine) >= self._streams_per_user_max:
             raise TooManyStreams
-        listener = Listener()
-        self._listeners.setdefault(user_id, mine).add(listener)
+        subscription = Subscription()
+        self._by_user.setdefault(user_id, mine).add(subscription)
         self._count += 1
         try:
-            yield listener
+            yield subscription
         finally:
             self._count -= 1
-            mine.discard(listener)
+            mine.discard(subscription)
             if not mine:
-                self._listeners.pop(user_id, None)
+                self._by_user.pop(user_id, None)
 
     def close(self) -> None:
         """Tell every stream to end, so that a stopping server does not wait for them."""

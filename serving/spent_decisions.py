@@ -20,7 +20,7 @@ PENDING_MAX = 10_000
 """Markers waiting for Valkey; beyond, feedback is refused until it is back."""
 
 
-class Spent:
+class SpentDecisions:
     """One per process."""
 
     def __init__(self, store: TipStore, *, retry_s: float = 0.1, retry_max_s: float = 2.0) -> None:

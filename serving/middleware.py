@@ -35,7 +35,7 @@ class _TooLarge(Exception):
     pass
 
 
-class Doorway:
+class Middleware:
     """ASGI middleware. `hosts`: names that a Host header may have (None: any)."""
 
     def __init__(self, app: ASGIApp, *, metrics: Metrics, hosts: Collection[str] | None) -> None:

@@ -6,7 +6,6 @@ It never invents a field: tests hold these against the protobuf descriptors.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from datetime import UTC, datetime
 from enum import StrEnum
 
@@ -101,16 +100,6 @@ def iso(time_ms: int) -> str:
     '2023-11-14T22:13:20.123Z'
     """
     return datetime.fromtimestamp(time_ms / 1000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
-
-
-@dataclass(frozen=True, slots=True)
-class Current:
-    """What stands for a user. `event_id` names this very state; `body` is the tip as a client gets it, None for no tip."""
-
-    event_id: str
-    body: bytes | None = None
-    decision_id: str = ""
-    valid_until_ms: int = 0
 
 
 def tip_body(tip: decision_pb2.Tip) -> bytes:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from oo.v1 import decision_pb2, reaction_pb2
-from serving.shapes import FeedbackBody, ReactionKind, TipBody, tip_json
+from serving.schemas import FeedbackBody, ReactionKind, TipBody, tip_json
 
 TIMES = {"decided_at": "decided_ms", "valid_until": "valid_until_ms"}
 """Whole milliseconds in the contract, ISO 8601 over HTTP."""
