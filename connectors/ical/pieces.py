@@ -1,6 +1,6 @@
 """An iCalendar file cut into its components, each with its line number, so that a broken one does not spoil the rest.
 
-It never interprets a property: names and raw lines only; reading them is the work of connectors/ical.py.
+It never interprets a property: names and raw lines only; reading them is the work of connectors/ical/reader.py.
 """
 
 from __future__ import annotations

@@ -18,10 +18,10 @@ from icalendar import Component, Timezone
 from icalendar.prop import vDDDTypes
 from icalendar.timezone import tzp
 
-from connectors.ical_recurrence import RepeatsTooOften, instances
-from connectors.ical_task import task
-from connectors.ical_text import Piece, pieces
-from connectors.ical_value import first, instant, moment_id, named_zone, text_of
+from connectors.ical.pieces import Piece, pieces
+from connectors.ical.recurrence import RepeatsTooOften, instances
+from connectors.ical.task import task
+from connectors.ical.value import first, instant, moment_id, named_zone, text_of
 from connectors.source_file import (
     SECONDS_MAX,
     TITLE_MAX,

@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 from icalendar import Component
 from icalendar.prop import vDuration
 
-from connectors.ical_value import first, instant, moment_id, text_of
+from connectors.ical.value import first, instant, moment_id, text_of
 from connectors.source_file import (
     LABEL_MAX,
     LABELS_MAX,

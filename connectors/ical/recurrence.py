@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 import recurring_ical_events
 from icalendar import Calendar, Component
 
-from connectors.ical_value import first, instant, moment_id
+from connectors.ical.value import first, instant, moment_id
 
 STEPS_MAX = 100_000
 """Steps that a rule may take from its beginning to the end of the span: a daily one has 270 years for it."""
