@@ -82,10 +82,10 @@ proto-release: setup
 	$(RUN)/python -m deploy.contracts --release
 
 bench: setup
-	$(RUN)/python -m tests.bench $(ARGS)
+	$(RUN)/python -m bench $(ARGS)
 
 bench-decisions: setup
-	$(RUN)/python -m tests.bench.decisions $(ARGS)
+	$(RUN)/python -m bench.decisions $(ARGS)
 
 faults: setup
 	$(RUN)/python -m tests.faults $(ARGS)

@@ -17,9 +17,8 @@ import numpy.typing as npt
 
 from deploy.simulator import world
 from deploy.simulator.facts import NONE, Facts, facts
-from deploy.simulator.people import DAY_MS, TOPICS, Person, first_day, moment_ms
+from deploy.simulator.people import AWAKE_HOURS, DAY_MS, LATELY_MS, TOPICS, Person, first_day, moment_ms
 from deploy.simulator.scenario import Scenario
-from deploy.simulator.slates import AWAKE_HOURS, LATELY_MS
 from deploy.simulator.world import DONE, IGNORE, Moments, Things
 from oo.v1 import signal_pb2
 from tables.backlog import from_ms

@@ -7,7 +7,7 @@ looks at a policy, and holds much that no feature of the product shows.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
 from typing import Literal
 
 import numpy as np
@@ -32,6 +32,11 @@ ZONES = (
     "America/Sao_Paulo",
 )
 DAY_MS = 24 * 3600 * 1000
+START_MS = int(datetime(2026, 10, 12, tzinfo=UTC).timestamp() * 1000)
+"""A Monday; the clocks of Europe and America change within the weeks that follow."""
+AWAKE_HOURS = 15.0
+LATELY_MS = 4 * 3600 * 1000
+"""How long a tip tires whoever saw it."""
 
 Manner = Literal["honest", "done", "dismiss", "contrary"]
 _CLICKERS: tuple[Manner, ...] = ("done", "dismiss", "contrary")

@@ -3,8 +3,8 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from tests.bench.page import Page, write
-from tests.bench.result import Plot, Result, compared
+from bench.page import Page, write
+from bench.result import Plot, Result, compared
 
 PAGE = Page("decisions", "# Decisions\n\nOn {machine}.\n", {"sets": "Public sets", "speed": "Speed"})
 

@@ -9,14 +9,14 @@ import numpy as np
 import pytest
 
 from agents.policies import POLICIES
+from bench.decisions.played import captured, gains, play
+from bench.decisions.slates import START_MS, Slates, features, slates
 from deploy.simulator import world
 from deploy.simulator.facts import facts
 from deploy.simulator.life import Act, Life
 from deploy.simulator.people import Person, moment_ms, people
 from deploy.simulator.pure import simulate
-from deploy.simulator.run import captured, gains, play
 from deploy.simulator.scenario import FOLDER, Scenario, ScenarioError, load, names, parse
-from deploy.simulator.slates import START_MS, Slates, features, slates
 from deploy.simulator.world import DISMISS, DONE, IGNORE, Moments
 from tables.zones import local
 

@@ -23,7 +23,7 @@ CONTRACTS = [
 @pytest.fixture
 def tree(tmp_path) -> Path:
     """A copy of the source, to be broken."""
-    for name in (*ROOMS, "proto/gen"):
+    for name in (*ROOMS, "bench", "proto/gen"):
         shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
     shutil.copy(ROOT / "pyproject.toml", tmp_path)
     return tmp_path
@@ -41,6 +41,7 @@ def plant(tree: Path, path: str, line: str) -> None:
 
 
 PLANTED = [
+    ("layers", "deploy/planted.py", "import bench.result"),
     ("layers", "streams/planted.py", "import tables.row"),
     ("layers", "tables/planted.py", "import connectors.valkey"),
     ("layers", "agents/planted.py", "import serving.problems"),

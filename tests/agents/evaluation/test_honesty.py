@@ -1,4 +1,4 @@
-"""What `tests/bench/decisions/honesty.py` measures at full length, here as short as still can fail.
+"""What `bench/decisions/honesty.py` measures at full length, here as short as still can fail.
 
 Of `streams` independent streams, a share p of which is in truth, more than p + 3.1 standard errors are seen once in a
 thousand; so a share seen beyond that refutes p. The seeds are fixed: a run that passes, passes again.
@@ -11,9 +11,9 @@ from math import sqrt
 import numpy as np
 import pytest
 
-from tests.bench.decisions import honesty_coverage as coverage
-from tests.bench.decisions import honesty_watch as watch
-from tests.bench.decisions.logged import worlds
+from bench.decisions import honesty_coverage as coverage
+from bench.decisions import honesty_watch as watch
+from bench.decisions.logged import worlds
 
 COVERED_STREAMS = 400
 WATCHED_STREAMS = 200

@@ -1,0 +1,33 @@
+"""`make bench`: every benchmark, each beside its peer in the same run; prints, and writes docs/performance.{md,json}.
+
+    make bench                                all of them
+    make bench ARGS="freshness edge"          some
+    make bench ARGS="--quick --no-write"      a tenth of the work, to see that they run
+
+Each starts what it needs in a temporary folder and ends it. A new benchmark is one file here and one line in BENCHES.
+"""
+
+from __future__ import annotations
+
+from bench import bench_command, edge, freshness, pipeline, recovery, refolding, scale_out, size, throughput
+
+BENCHES = {
+    "freshness": ("Freshness: from a signal to its tip", freshness.measure),
+    "throughput": ("Throughput: one fold on three engines", throughput.measure),
+    "pipeline": ("The whole pipeline per core", pipeline.measure),
+    "scale_out": ("Scale out: more workers, and workers that come and go", scale_out.measure),
+    "replay": ("Replay: the journal folded again", refolding.measure),
+    "recovery": ("Recovery: rows rebuilt from their changelog", recovery.measure),
+    "edge": ("The edge: GET /v1/tip on one core", edge.measure),
+    "size": ("Size: memory, disk and cost as people become many", size.measure),
+}
+HEAD = """# Performance
+
+Written by `make bench`; every number came from one run of it, whose date and commit stand beside it. Read the ratios:
+both sides ran in the same run, in turns where time matters. The times alone say as much about the machine as about the
+program: {machine}.
+"""
+
+
+if __name__ == "__main__":
+    bench_command.run(BENCHES, prog="make bench", description=__doc__, name="performance", head=HEAD)

@@ -1,0 +1,117 @@
+"""The context fold on oO's engine, in a table with a changelog: `engine.py JSON` (see throughput.py)."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from pathlib import Path
+from typing import Any
+
+from bench.peers.fold import Clock, fold
+from oo.v1 import row_pb2
+from streams.app import create_app, run, serve
+from streams.partitions import Partitions
+from streams.producer import Producer
+from streams.reader import Follower
+from streams.record import Batch
+from streams.rocks import Rocks
+from streams.store import MemoryStore
+from streams.table import Pairs, Table
+
+
+def head(value: bytes) -> bytes:
+    """A row begins with its fence."""
+    return value[:9]
+
+
+async def main(orders: dict[str, Any]) -> None:
+    clock = Clock()
+    bootstrap, changelog = orders["bootstrap"], orders["changelog"]
+    producer = Producer(bootstrap, linger_ms=orders["linger_ms"])
+    app = create_app(
+        orders["group"],
+        bootstrap=bootstrap,
+        data_dir=Path(orders["folder"]),
+        worker_id="engine",
+        producer=producer,
+        poll_records_max=orders["poll_records_max"],
+    )
+    disks = Rocks(Path(orders["folder"]) / "rows", identity=b"bench", head=head)
+    follower = Follower(bootstrap, changelog)
+    tables: dict[int, Table] = {}
+    seen = 0
+
+    async def load(numbers: set[int]) -> None:
+        for number in numbers:
+            store = MemoryStore(head=head) if orders["store"] == "memory" else disks.open(number)
+            tables[number] = table = Table(
+                store,
+                head=head,
+                order=lambda front: int.from_bytes(front[1:9], "little"),
+                produce=lambda key, value, number=number: producer.produce(
+                    changelog, key=key, value=value, partition=number
+                ),
+            )
+            await table.recover(low=0, end=0, read=lambda _: nothing())
+            follower.add(number, start=0)
+
+    async def handle(batch: Batch) -> None:
+        nonlocal seen
+        clock.begin()
+        table = tables[batch.partition]
+        changed: dict[bytes, row_pb2.UserRow] = {}
+        for record in batch.records:
+            assert record.key is not None and record.value is not None
+            row = changed.get(record.key)
+            if row is None:
+                row = changed[record.key] = row_pb2.UserRow.FromString(table.get(record.key) or b"")
+            fold(row, record.value, offset=record.offset)
+        await producer.room()
+        for key, row in changed.items():
+            table.put(key, row.SerializeToString())
+        await table.flush()
+        seen += len(batch.records)
+        if seen >= orders["events"]:
+            ending.set()
+
+    async def follow() -> None:
+        # As the product's owner of a partition does: what a zombie writes behind its rows is put right.
+        async for records in follower:
+            for record in records:
+                tables[record.partition].check(record)
+
+    ending = asyncio.Event()
+    partitions = Partitions(app, orders["source"], handle, on_assigned=load)
+
+    @app.agent(app.topic(orders["source"]))
+    async def agent(stream: Any) -> None:
+        await partitions.run(stream)
+
+    async def end() -> None:
+        await ending.wait()
+        await asyncio.sleep(0)
+        await app.consumer.commit()
+        clock.done()
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    tasks = [asyncio.create_task(end()), asyncio.create_task(follow())]
+    await serve(app)
+    await tasks[0]
+    tasks[1].cancel()
+    for table in tables.values():
+        table.close()
+    await producer.close()
+
+
+async def nothing() -> AsyncIterator[Pairs]:
+    """An empty changelog."""
+    for pairs in ():
+        yield pairs
+
+
+if __name__ == "__main__":
+    run(main(json.loads(sys.argv[1])))

@@ -1,0 +1,119 @@
+"""What a benchmark gives back: rows of ratios, the words that explain them, and curves. It never measures."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from bench.running import running_stack
+from deploy.stack.running import RunningStack
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One result beside its peer's in the same run: `value` and `peer` in `unit`, and `ratio` = value / peer.
+
+    `met` is None where there is no goal.
+    """
+
+    id: str
+    what: str
+    value: float
+    unit: str
+    peer: float
+    peer_name: str
+    ratio: float
+    goal: str = ""
+    met: bool | None = None
+    note: str = ""
+    """Where the time goes, or what was tried: a sentence or two in Markdown."""
+
+
+def compared(
+    name: str,
+    what: str,
+    value: float,
+    unit: str,
+    *,
+    peer: float,
+    peer_name: str,
+    at_most: float | None = None,
+    at_least: float | None = None,
+    note: str = "",
+) -> Row:
+    """A row whose goal is on the ratio.
+
+    >>> row = compared("t", "a trip", 6.0, "ms", peer=2.0, peer_name="bare", at_most=2.5)
+    >>> row.ratio, row.goal, row.met
+    (3.0, '<= 2.5', False)
+    """
+    ratio = value / peer
+    goal, met = "", None
+    if at_most is not None:
+        goal, met = f"<= {at_most:g}", ratio <= at_most
+    elif at_least is not None:
+        goal, met = f">= {at_least:g}", ratio >= at_least
+    return Row(name, what, _rounded(value), unit, _rounded(peer), peer_name, _rounded(ratio), goal, met, note)
+
+
+@dataclass(frozen=True, slots=True)
+class Plot:
+    """Curves by name, each as (x values, y values)."""
+
+    name: str
+    """Of its file in docs/plots, without the ending."""
+    title: str
+    x: str
+    y: str
+    curves: Mapping[str, tuple[Sequence[float], Sequence[float]]]
+    x_scale: Literal["linear", "log"] = "linear"
+    y_scale: Literal["linear", "log"] = "linear"
+
+
+@dataclass(frozen=True, slots=True)
+class Result:
+    """What one benchmark found."""
+
+    rows: Sequence[Row]
+    plots: Sequence[Plot] = ()
+
+
+@dataclass(slots=True)
+class Bench:
+    """What a benchmark is given."""
+
+    scratch: Path
+    """An empty folder of its own, deleted afterwards."""
+    quick: bool = False
+    """A tenth of the work, to see that it runs: its numbers are not written."""
+    say: Callable[[str], None] = print
+    """Tells whoever waits how far it is."""
+    track: Callable[[Iterable[Any], str, int], Iterable[Any]] = lambda steps, what, total: steps
+    """Passes steps on and shows how many of the total are done."""
+
+    @contextmanager
+    def stack(self, *, workers: int = 1, servers_only: bool = False) -> Iterator[RunningStack]:
+        """A fresh stack of its own, ended with the block."""
+        with running_stack(self.scratch / "stack", workers=workers, servers_only=servers_only) as stack:
+            yield stack
+
+
+def slug(name: str) -> str:
+    """A name as part of an id.
+
+    >>> slug("VW greedy, rate 0.5")
+    'vw-greedy-rate-0-5'
+    """
+    return "-".join("".join(one if one.isalnum() else " " for one in name.lower()).split())
+
+
+def _rounded(value: float) -> float:
+    """Three significant digits, all of those before the point.
+
+    >>> _rounded(0.123456), _rounded(12.3456), _rounded(123456.7)
+    (0.123, 12.3, 123457.0)
+    """
+    return float(f"{value:.3g}") if abs(value) < 100 else float(round(value))

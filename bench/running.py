@@ -1,0 +1,28 @@
+"""Starts and ends a whole stack for a benchmark, in a folder of its own."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from deploy.stack.running import RunningStack, open_stack
+
+ROOT = Path(__file__).resolve().parents[1]
+
+
+@contextmanager
+def running_stack(state: Path, *, workers: int = 1, servers_only: bool = False) -> Iterator[RunningStack]:
+    """The stack in `state`, without a demo user; ended with the block."""
+    how = ("--servers-only",) if servers_only else (f"--workers={workers}",)
+    _oo("up", "--detach", "--no-demo", f"--state={state}", *how)
+    try:
+        yield open_stack(state)
+    finally:
+        _oo("down", f"--state={state}")
+
+
+def _oo(*arguments: str) -> None:
+    subprocess.run((sys.executable, "-m", "deploy.cli", *arguments), cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
