@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 from agents.process import Process
 from streams.partitions import Partitions
 from streams.reader import Follower, bounds, committed, read_values
-from streams.store import MemoryStore, Store
-from streams.table import Pairs
+from tables.store import MemoryStore, Store
+from tables.table import Pairs
 
 if TYPE_CHECKING:
     from agents.policies.learner import Learner
@@ -114,7 +114,7 @@ def _stores(process: Process) -> Callable[[int], Store]:
 
     if process.settings.store == "memory":
         return lambda _: MemoryStore(head=head)
-    from streams.rocks import Rocks
+    from tables.rocks import Rocks
 
     identity = f"{process.id_of('journal').hex()} {process.id_of('rows').hex()} features {VERSION}"
     disks = Rocks(process.settings.data_dir / "rows", identity=identity.encode(), head=head)

@@ -31,13 +31,13 @@ from streams.partitions import Partitions
 from streams.producer import Delivered, Producer
 from streams.reader import Follower
 from streams.record import Batch, Record
-from streams.store import Store
-from streams.table import Pairs, Table
 from streams.topics import Topic
 from streams.wire import payload
 from tables import ids
 from tables.row import fence_of
+from tables.store import Store
 from tables.sums import Taught
+from tables.table import Pairs, Table
 from tables.totals import Totals, messages
 
 logger = logging.getLogger(__name__)

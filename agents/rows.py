@@ -8,10 +8,10 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping
 
 from streams.record import Record
-from streams.store import MemoryStore
-from streams.table import Table, merge
 from streams.wire import payload
 from tables.row import FENCE_BYTES
+from tables.store import MemoryStore
+from tables.table import Table, merge
 
 MARKS_KEY = b"\x00marks"
 """Key of the partition row; user ids hold no control characters."""

@@ -18,9 +18,9 @@ from streams.partitions import Partitions
 from streams.producer import Producer
 from streams.reader import Follower
 from streams.record import Batch
-from streams.rocks import Rocks
-from streams.store import MemoryStore
-from streams.table import Pairs, Table
+from tables.rocks import Rocks
+from tables.store import MemoryStore
+from tables.table import Pairs, Table
 
 
 def head(value: bytes) -> bytes:

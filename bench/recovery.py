@@ -26,10 +26,10 @@ from bench.result import Bench, Result, Row, compared
 from streams import producer
 from streams.frames import Schemas
 from streams.reader import CONSUMED_AT_ONCE, Follower, bounds, read_values, settings, topic_ids
-from streams.rocks import Rocks
 from streams.security import PLAINTEXT
-from streams.store import MemoryStore, Store
 from streams.topics import topics
+from tables.rocks import Rocks
+from tables.store import MemoryStore, Store
 
 ROOT = Path(__file__).resolve().parents[1]
 ROWS = 60_000

@@ -30,9 +30,9 @@ from bench.population import Population, header, population, user_id
 from bench.result import Bench, Plot, Result, Row, compared
 from oo.v1 import row_pb2
 from streams.producer import Delivered
-from streams.rocks import Rocks
-from streams.store import MemoryStore, Store
-from streams.table import Table
+from tables.rocks import Rocks
+from tables.store import MemoryStore, Store
+from tables.table import Table
 from tests.agents.build import JOURNAL_ID, Payload, current_id, entry, in_force, reaction, task
 
 ROOT = Path(__file__).resolve().parents[1]

@@ -11,9 +11,9 @@ from agents.rows import MARKS_KEY, Rows, head, order_in, read_rows
 from oo.v1 import row_pb2
 from streams.frames import Schemas
 from streams.record import Record
-from streams.store import MemoryStore
-from streams.table import Table
 from tables.row import fence_of
+from tables.store import MemoryStore
+from tables.table import Table
 
 NOW = b"J" * 16
 BEFORE = b"I" * 16

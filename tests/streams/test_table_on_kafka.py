@@ -17,9 +17,9 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from deploy.stack.running import RunningStack
 from streams.producer import Delivered, Producer
 from streams.reader import Follower, bounds, read_values
-from streams.rocks import Rocks
-from streams.store import MemoryStore, Store
-from streams.table import Recovery, Table
+from tables.rocks import Rocks
+from tables.store import MemoryStore, Store
+from tables.table import Recovery, Table
 
 KEYS, TURNS = 20, 15
 PATIENCE_S = 120

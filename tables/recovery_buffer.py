@@ -11,7 +11,7 @@ import tempfile
 from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 
-from streams.store import Head
+from tables.store import Head
 
 _WRITTEN_AT_ONCE = 1_000
 """Linux takes 1,024 pieces in a call."""
@@ -45,13 +45,13 @@ class _File:
         return found
 
 
-class Staging:
+class RecoveryBuffer:
     """Values by key.
 
-    >>> staging = Staging(Path(tempfile.gettempdir()), head=lambda value: value[:1])
-    >>> staging.add({b"ada": b"7 tasks", b"bob": b"8 tasks"})
-    >>> staging.add({b"ada": b"9 tasks", b"bob": None})
-    >>> staging.get(b"ada"), staging.heads, list(staging.values())
+    >>> buffer = RecoveryBuffer(Path(tempfile.gettempdir()), head=lambda value: value[:1])
+    >>> buffer.add({b"ada": b"7 tasks", b"bob": b"8 tasks"})
+    >>> buffer.add({b"ada": b"9 tasks", b"bob": None})
+    >>> buffer.get(b"ada"), buffer.heads, list(buffer.values())
     (b'9 tasks', {b'ada': b'9'}, [(b'ada', b'9 tasks')])
     """
 

@@ -1,6 +1,6 @@
 """Where one partition of a table keeps its values: raw bytes by key, written many at a time, all of them or none.
 
-Two stores under one protocol: this one in memory, and `streams.rocks` on disk. Neither reads a topic, and neither is
+Two stores under one protocol: this one in memory, and `tables.rocks` on disk. Neither reads a topic, and neither is
 the truth: the changelog is, and a store that is lost is rebuilt from it.
 """
 

@@ -16,9 +16,9 @@ from hypothesis import strategies as st
 
 from streams.producer import Delivered
 from streams.record import Record
-from streams.rocks import Rocks
-from streams.store import MemoryStore, Store
-from streams.table import Pairs, Recovery, Table
+from tables.rocks import Rocks
+from tables.store import MemoryStore, Store
+from tables.table import Pairs, Recovery, Table
 
 
 def head(value: bytes) -> bytes:
@@ -455,7 +455,7 @@ def test_the_checkpoint_stays_below_a_deletion(opened: Opened) -> None:
 
 
 def test_what_is_remembered_of_other_workers_has_a_bound(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("streams.table.HELD_MAX", 3)
+    monkeypatch.setattr("tables.table.HELD_MAX", 3)
 
     async def story() -> None:
         log = Changelog()

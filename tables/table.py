@@ -25,7 +25,7 @@ from dataclasses import dataclass
 
 from streams.producer import Delivered
 from streams.record import Record
-from streams.store import NOTHING, Head, Store, StoreFailed
+from tables.store import NOTHING, Head, Store, StoreFailed
 
 log = logging.getLogger(__name__)
 

@@ -12,9 +12,9 @@ from pathlib import Path
 
 import pytest
 
-from streams import rocks
-from streams.rocks import Rocks, RocksStore
-from streams.store import MemoryStore, Store, StoreFailed
+from tables import rocks
+from tables.rocks import Rocks, RocksStore
+from tables.store import MemoryStore, Store, StoreFailed
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -192,7 +192,7 @@ def test_what_is_loaded_beyond_a_bound_is_settled_at_once(tmp_path: Path, monkey
     store = disks(tmp_path).open(3)
     for n in range(30):
         store.load({b"u%03d" % (n * 7 + k): b"%02d" % n for k in range(10)} | {b"u%03d" % (n * 7 - 7): None})
-        assert store._staging is not None and len(store._staging) <= 40
+        assert store._buffer is not None and len(store._buffer) <= 40
     store.write({}, checkpoint=4)
     expected = {b"u%03d" % (n * 7 + k): b"%02d" % n for n in range(30) for k in range(7 if n < 29 else 10)}
     for n in range(29):
@@ -301,7 +301,7 @@ def test_disks_that_nobody_used_for_a_day_are_swept_and_others_stay(tmp_path: Pa
 KILLED = """
 import sys
 from pathlib import Path
-from streams.rocks import Rocks
+from tables.rocks import Rocks
 store = Rocks(Path(sys.argv[1]) / "rows", identity=b"journal rows", head=lambda value: value[:2]).open(3)
 n = 0
 while True:
@@ -331,7 +331,7 @@ def test_a_write_is_whole_or_not_there_when_its_process_is_killed(tmp_path: Path
 KILLED_HALFWAY = """
 import os, signal, sys
 from pathlib import Path
-from streams.rocks import Rocks
+from tables.rocks import Rocks
 store = Rocks(Path(sys.argv[1]) / "rows", identity=b"journal rows", head=lambda value: value[:2]).open(3)
 store.load({b"u%03d" % n: b"07" + bytes(3000) for n in range(300)})
 store.write({b"ada": b"08"}, side={b"sums": b"15"}, checkpoint=4)
@@ -350,8 +350,8 @@ def test_a_disk_whose_process_is_killed_while_it_is_filled_is_rebuilt(tmp_path: 
 FULL_WHILE_FILLED = """
 import os, resource, sys
 from pathlib import Path
-from streams.rocks import Rocks
-from streams.store import StoreFailed
+from tables.rocks import Rocks
+from tables.store import StoreFailed
 store = Rocks(Path(sys.argv[1]) / "rows", identity=b"journal rows", head=lambda value: value[:2]).open(3)
 resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
 try:
@@ -375,8 +375,8 @@ def test_a_disk_that_is_full_while_it_is_filled_ends_the_worker(tmp_path: Path) 
 FULL = """
 import os, resource, sys
 from pathlib import Path
-from streams.rocks import Rocks
-from streams.store import StoreFailed
+from tables.rocks import Rocks
+from tables.store import StoreFailed
 resource.setrlimit(resource.RLIMIT_FSIZE, (1 << 20, 1 << 20))
 store = Rocks(Path(sys.argv[1]) / "rows", identity=b"journal rows", head=lambda value: value[:8]).open(3)
 n = 0

@@ -29,8 +29,8 @@ from rocksdict import (
     WriteOptions,
 )
 
-from streams.staging import Staging
-from streams.store import NOTHING, Head, StoreFailed
+from tables.recovery_buffer import RecoveryBuffer
+from tables.store import NOTHING, Head, StoreFailed
 
 log = logging.getLogger(__name__)
 
@@ -126,7 +126,7 @@ class RocksStore:
         self._options = options
         self._unlogged = WriteOptions()
         self._unlogged.disable_wal = True  # type: ignore[method-assign,assignment] # its stub takes it for a method
-        self._staging: Staging | None = None
+        self._buffer: RecoveryBuffer | None = None
         """What was loaded and is not settled; the disk gets its checkpoint when it is."""
         self._pending: int | None = None
         """The checkpoint that it gets then."""
@@ -139,15 +139,15 @@ class RocksStore:
 
     @property
     def checkpoint(self) -> int | None:
-        if self._staging is not None:
+        if self._buffer is not None:
             return self._pending
         found = self.side(_CHECKPOINT)
         return None if found is None else int.from_bytes(found, "big")
 
     def get(self, key: bytes) -> bytes | None:
         try:
-            if self._staging is not None and key in self._staging:
-                return self._staging.get(key)
+            if self._buffer is not None and key in self._buffer:
+                return self._buffer.get(key)
             found: bytes | None = self._db.get(key)
         except Exception as error:  # noqa: BLE001 - its only kind
             self._fail(error)
@@ -158,21 +158,21 @@ class RocksStore:
             found: Any = self._heads.get(list(keys))
         except Exception as error:  # noqa: BLE001
             self._fail(error)
-        if self._staging is not None:
-            staged = self._staging.heads
+        if self._buffer is not None:
+            staged = self._buffer.heads
             return [staged.get(key, settled) for key, settled in zip(keys, found, strict=True)]
         return list(found)
 
     def scan(self) -> Iterator[tuple[bytes, bytes]]:
-        if self._staging is None:
+        if self._buffer is None:
             return self._kept(self._heads.items())
-        staged = self._staging.heads.copy()
+        staged = self._buffer.heads.copy()
         return self._kept(_beside(staged, iter(staged.items()), self._heads.items()))
 
     def values(self) -> Iterator[tuple[bytes, bytes]]:
-        if self._staging is None:
+        if self._buffer is None:
             return self._kept(self._db.items())
-        return self._kept(_beside(self._staging.heads.copy(), self._staging.values(), self._db.items()))
+        return self._kept(_beside(self._buffer.heads.copy(), self._buffer.values(), self._db.items()))
 
     def side(self, name: bytes) -> bytes | None:
         try:
@@ -191,7 +191,7 @@ class RocksStore:
         batch = self._batch(values)
         for name, value in side.items():
             batch.put(name, value, self._side_handle)
-        if checkpoint is not None and self._staging is not None:
+        if checkpoint is not None and self._buffer is not None:
             self._pending = checkpoint
         elif checkpoint is not None:
             self._note(batch, checkpoint)
@@ -199,37 +199,37 @@ class RocksStore:
             self._db.write(batch)
         except Exception as error:  # noqa: BLE001
             self._fail(error)
-        if self._staging is not None:
-            self._staging.forget(values)
+        if self._buffer is not None:
+            self._buffer.forget(values)
 
     def load(self, values: Mapping[bytes, bytes | None]) -> None:
         try:
-            if self._staging is None:
+            if self._buffer is None:
                 self._pending = self.checkpoint
-                self._staging = Staging(self._path, head=self._head)
+                self._buffer = RecoveryBuffer(self._path, head=self._head)
                 self._compact_by_itself(False)
             gone = {key: value for key, value in values.items() if value is None}
             if gone:
                 self._db.write(self._batch(gone), self._unlogged)
-            self._staging.add(values)
-            if len(self._staging) > STAGED_MAX:
-                self._settle(self._staging, len(values))
+            self._buffer.add(values)
+            if len(self._buffer) > STAGED_MAX:
+                self._settle(self._buffer, len(values))
         except Exception as error:  # noqa: BLE001
             self._fail(error)
 
     def settle(self, most: int) -> bool:
-        staging = self._staging
-        if staging is None:
+        buffer = self._buffer
+        if buffer is None:
             return False
         try:
-            self._settle(staging, most)
-            if len(staging):
+            self._settle(buffer, most)
+            if len(buffer):
                 return True
             # All of it is in files before anything says that the disk is complete.
             self._db.flush()
             self._heads.flush()
             self._compact_by_itself(True)
-            self._staging = None
+            self._buffer = None
             batch = WriteBatch(raw_mode=True)
             if self._pending is not None:
                 self._note(batch, self._pending)
@@ -244,11 +244,11 @@ class RocksStore:
         self._open()
 
     def close(self) -> None:
-        if self._staging is not None and self._pending is not None and len(self._staging) <= SETTLED_AT_CLOSE_MAX:
+        if self._buffer is not None and self._pending is not None and len(self._buffer) <= SETTLED_AT_CLOSE_MAX:
             # A disk that is full is rebuilt at its next start.
             with contextlib.suppress(StoreFailed):
                 self.settle(SETTLED_AT_CLOSE_MAX)
-        self._staging = self._pending = None
+        self._buffer = self._pending = None
         # Each of them holds the lock, and so does an iterator that somebody left halfway.
         for walk in list(self._walks):
             walk.close()
@@ -276,8 +276,8 @@ class RocksStore:
         batch.put(_SAVED, _now_ms().to_bytes(8, "big"), self._side_handle)
         batch.put(_IDENTITY, self._identity, self._side_handle)
 
-    def _settle(self, staging: Staging, most: int) -> None:
-        self._db.write(self._batch(staging.take(most)), self._unlogged)
+    def _settle(self, buffer: RecoveryBuffer, most: int) -> None:
+        self._db.write(self._batch(buffer.take(most)), self._unlogged)
 
     def _compact_by_itself(self, yes: bool) -> None:
         # Not while a new disk is filled: each row would be moved once more meanwhile.
