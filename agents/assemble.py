@@ -18,7 +18,7 @@ from tables.store import MemoryStore, Store
 from tables.table import Pairs
 
 if TYPE_CHECKING:
-    from agents.policies.learner import Learner
+    from agents.bandit.learner import Learner
     from agents.shadow import Shadow
 
 SHADOW_REFIT_EVERY = 100
@@ -212,8 +212,8 @@ def shadow(process: Process) -> Shadow:
 
 def learner(name: str) -> Learner:
     """The shadow of this name; ends the process where there is none, or where what it needs is not installed."""
+    from agents.in_memory import InMemory
     from agents.policies import POLICIES
-    from agents.policies.learner import InMemory
     from agents.prior import SHAPE
     from agents.reward import DEFAULT
     from tables.sums import UNIT

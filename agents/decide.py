@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from agents import candidates, eligibility, features, outcomes, why
+from agents.bandit.expected import predicted
 from agents.candidates import Proposal
 from agents.in_force import InForce
-from agents.policies.expected import predicted
 from oo.v1 import decision_pb2, journal_pb2, row_pb2
 from tables import ids, sums
 from tables.zones import TZDATA_VERSION

@@ -5,9 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Self
 
+from agents.bandit.belief import Belief, belief
 from agents.features import VERSION
 from agents.policies import POLICIES, Policy
-from agents.policies.belief import Belief, belief
 from agents.prior import prior
 from agents.reward import config_hash
 from oo.v1 import policy_pb2

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from agents.bandit import fitting
+from agents.bandit.belief import Shape, named
 from agents.features import NAMES, VERSION, Q, feature_set
 from agents.policies import DEFAULT as DEFAULT_POLICY
-from agents.policies import fitting
-from agents.policies.belief import Shape, named
 from agents.reward import DEFAULT
 from oo.v1 import journal_pb2, policy_pb2
 from tables.totals import Total

@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from river import stats
 
+from agents.bandit.learner import Ints, Learner
 from agents.drift import Drifts
 from agents.evaluation import counted, estimates, model
 from agents.evaluation.estimates import Estimate, Estimates
@@ -36,8 +37,8 @@ from agents.evaluation.gate import (
 )
 from agents.evaluation.model import RewardModel
 from agents.features import VERSION, D
+from agents.in_memory import InMemory
 from agents.policies import POLICIES
-from agents.policies.learner import InMemory, Ints, Learner
 from agents.reward import DEFAULT, HOUR_MS
 from oo.v1 import decision_pb2, evaluation_pb2, outcome_pb2
 from tables import ids, sums

@@ -43,7 +43,7 @@ PARTS = (
     (r"\(streams/(frames|wire|registry)\.py|google/protobuf", "framing and parsing"),
     (r"\(agents/rows\.py|\(streams/(table|rocks|store)\.py|\(tables/row\.py", "rows"),
     (r"\(agents/(fold|step|decide|signals|outcomes|reactions|candidates|eligibility|features|why|reward)\.py", "step"),
-    (r"\(agents/policies/|\(tables/|numpy", "step"),
+    (r"\(agents/policies/|\(agents/bandit/|\(tables/|numpy", "step"),
     (r"\(agents/", "the recommend agent around step"),
     (r"\(aiokafka/", "aiokafka's consumer"),
     (r"\(faust/|\(mode/", "Faust"),

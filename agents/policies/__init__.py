@@ -2,7 +2,7 @@
 
 A policy says how likely each candidate is, given what a version believes and what the person has taught. What is
 learned, and how it becomes the next version, is the same sums for all of them (tables.sums, tables.marginal,
-agents.policies.fitting): that is why any of them can take over from another.
+agents.bandit.fitting): that is why any of them can take over from another.
 """
 
 from __future__ import annotations
@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from agents.bandit.belief import Belief
+from agents.bandit.choice import Choice
 from agents.policies import epsilon_greedy, lin_ts, linucb, mixed, mixed_rff, squarecb, uniform
-from agents.policies.belief import Belief
-from agents.policies.choice import Choice
 from tables.linear import Ints
 from tables.sums import Taught
 

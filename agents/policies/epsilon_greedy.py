@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from agents.policies import kernel
-from agents.policies.belief import Belief
-from agents.policies.choice import Choice, words
-from agents.policies.expected import expected
+from agents.bandit import kernel
+from agents.bandit.belief import Belief
+from agents.bandit.choice import Choice, words
+from agents.bandit.expected import expected
 from tables.linear import Ints
 from tables.sums import Taught
 

@@ -5,9 +5,9 @@ Agrawal & Goyal 2013, "Thompson sampling for contextual bandits with linear payo
 
 from __future__ import annotations
 
+from agents.bandit.belief import Belief
+from agents.bandit.choice import Choice
 from agents.policies import mixed
-from agents.policies.belief import Belief
-from agents.policies.choice import Choice
 from tables.linear import Ints
 from tables.sums import Taught
 

@@ -9,10 +9,10 @@ as far as it has predicted better than everybody's alone (the gate). Closest rel
 
 from __future__ import annotations
 
-from agents.policies import kernel
-from agents.policies.belief import Belief
-from agents.policies.choice import Choice, words
-from agents.policies.expected import expected
+from agents.bandit import kernel
+from agents.bandit.belief import Belief
+from agents.bandit.choice import Choice, words
+from agents.bandit.expected import expected
 from tables.linear import Ints
 from tables.sums import UNIT, Taught
 

@@ -11,9 +11,9 @@ from math import pi, sqrt
 
 import numpy as np
 
+from agents.bandit.belief import Belief
+from agents.bandit.choice import Choice, words
 from agents.policies import mixed
-from agents.policies.belief import Belief
-from agents.policies.choice import Choice, words
 from tables.linear import Floats, Ints
 from tables.sums import UNIT, Taught
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from agents.policies.belief import Belief
-from agents.policies.choice import Choice, drawn, words
+from agents.bandit.belief import Belief
+from agents.bandit.choice import Choice, drawn, words
 from tables.linear import Ints
 from tables.sums import Taught
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from vowpalwabbit import Workspace
 
-from agents.policies.learner import Floats, Ints
+from agents.bandit.learner import Floats, Ints
 from tables.sums import UNIT
 
 NAME = "vw"

@@ -10,10 +10,10 @@ from itertools import pairwise
 
 import numpy as np
 
+from agents.bandit.learner import Floats, Ints
 from agents.evaluation import estimates
 from agents.evaluation.estimates import Estimates
 from agents.evaluation.event import Event
-from agents.policies.learner import Floats, Ints
 
 BLOCKS = 20
 """A log is cut into so many; the reward model of one knows those before it."""

@@ -24,7 +24,7 @@ from math import pi, sqrt
 
 import numpy as np
 
-from agents.policies.learner import Floats, Ints
+from agents.bandit.learner import Floats, Ints
 from tables.sums import UNIT
 
 SPREAD = 1 / 3

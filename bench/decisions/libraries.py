@@ -11,7 +11,7 @@ import numpy as np
 from mabwiser.mab import MAB, LearningPolicy
 from river.bandit import LinUCBDisjoint
 
-from agents.policies.learner import Floats, Ints
+from agents.bandit.learner import Floats, Ints
 
 UNIT = 64
 

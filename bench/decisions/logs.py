@@ -22,7 +22,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from agents.policies.learner import Floats, Ints
+from agents.bandit.learner import Floats, Ints
 
 ROOT = Path(__file__).resolve().parents[2]
 WHEEL = "obp-0.4.1-py3-none-any.whl"

@@ -11,9 +11,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from agents.bandit.learner import Floats, Learner
 from agents.evaluation import estimates
 from agents.evaluation.estimates import Z_95, Estimate
-from agents.policies.learner import Floats, Learner
 from agents.policies.vw import dense
 from bench.decisions import logs
 from bench.decisions.estimates import estimated

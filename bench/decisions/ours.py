@@ -12,8 +12,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from agents.policies.belief import Shape
-from agents.policies.learner import Floats, InMemory, Ints, Learner
+from agents.bandit.belief import Shape
+from agents.bandit.learner import Floats, Ints, Learner
+from agents.in_memory import InMemory
 from bench.decisions.experts import Experts
 from oo.v1 import policy_pb2
 from tables.sums import UNIT

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from agents.policies.learner import Learner
+from agents.bandit.learner import Learner
 from bench.decisions.slates import Slates
 from deploy.simulator import world
 

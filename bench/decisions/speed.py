@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from agents.policies.learner import Floats, Ints, Learner
+from agents.bandit.learner import Floats, Ints, Learner
 from agents.policies.vw import dense, said
 from bench.decisions.libraries import River
 from bench.decisions.ours import SPEED, Setting

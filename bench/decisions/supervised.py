@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from agents.policies.learner import Floats, Learner
+from agents.bandit.learner import Floats, Learner
 from bench.decisions.datasets import ROUNDS_MAX, SETS, UNIT, Classes, load
 from bench.decisions.learners import LEARNERS, TUNED, VW_FIXED, VW_GRID, VW_SQUARES
 from bench.decisions.ours import DEFAULT, OURS, Setting

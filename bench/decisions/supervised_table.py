@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from agents.policies.learner import Floats
+from agents.bandit.learner import Floats
 from bench.decisions.datasets import GENERATED_ROUNDS, SETS
 from bench.decisions.learners import VW_FIXED, VW_GRID, VW_SQUARES
 from bench.decisions.ours import DEFAULT, OURS

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from agents.policies.learner import Floats, Ints
+from agents.bandit.learner import Floats, Ints
 
 UNIT = 64
 

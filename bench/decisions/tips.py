@@ -15,9 +15,10 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
+from agents.bandit.belief import Shape
+from agents.bandit.learner import Ints, Learner
+from agents.in_memory import InMemory
 from agents.learn import GROWTH_PERCENT
-from agents.policies.belief import Shape
-from agents.policies.learner import InMemory, Ints, Learner
 from agents.reward import DEFAULT
 from bench.decisions.played import gains, play
 from bench.decisions.processes import processes

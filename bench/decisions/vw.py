@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from agents.bandit.learner import Ints
 from agents.policies import vw
-from agents.policies.learner import Ints
 from agents.policies.vw import Lines, said
 
 

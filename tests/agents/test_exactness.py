@@ -10,7 +10,7 @@ import numba
 import pytest
 from numba.core.dispatcher import Dispatcher
 
-from agents.policies import kernel
+from agents.bandit import kernel
 from tables import linear, marginal, sums
 from tables.compiled import OPTIONS
 

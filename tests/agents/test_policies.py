@@ -9,11 +9,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agents.bandit import expected, kernel
+from agents.bandit.belief import Belief, belief
+from agents.bandit.choice import Choice, drawn, floored, words
 from agents.features import NAMES, VERSION, D
-from agents.policies import POLICIES, Policy, expected, kernel, mixed
-from agents.policies.belief import Belief, belief
-from agents.policies.choice import Choice, drawn, floored, words
-from agents.policies.learner import InMemory
+from agents.in_memory import InMemory
+from agents.policies import POLICIES, Policy, mixed
 from agents.prior import SHAPE, fit, prior
 from agents.reward import DEFAULT
 from oo.v1 import policy_pb2

@@ -8,11 +8,12 @@ import numpy as np
 import pytest
 
 from agents import assemble
+from agents.bandit.learner import Learner
 from agents.evaluation.counted import reward_range
 from agents.evaluation.gate import Kind, Rule
 from agents.features import VERSION, D
+from agents.in_memory import InMemory
 from agents.policies import POLICIES, vw
-from agents.policies.learner import InMemory, Learner
 from agents.prior import SHAPE
 from agents.reward import DEFAULT
 from agents.shadows import Shadows, Waits, with_challengers

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from vowpalwabbit import Workspace
 
-from agents.policies.learner import Floats, Ints
+from agents.bandit.learner import Floats, Ints
 from bench.decisions.datasets import load
 from bench.decisions.learners import EXPLORERS, LEARNERS, MORE_EXPLORERS, TUNED
 from bench.decisions.ours import Blocks, Setting, Uniform

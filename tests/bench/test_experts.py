@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents.policies.learner import Floats, Ints
+from agents.bandit.learner import Floats, Ints
 from bench.decisions.experts import REFRESH_EVERY, Experts, Ridges
 
 XOR = np.array([[64, -64, -64], [64, -64, 64], [64, 64, -64], [64, 64, 64]])

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from agents.policies.learner import Floats, Ints
+from agents.bandit.learner import Floats, Ints
 from bench.decisions import logs
 from bench.decisions.logs import Log, read
 from bench.decisions.open_bandit import known_truths, learned, shares

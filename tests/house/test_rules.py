@@ -50,6 +50,7 @@ PLANTED = [
     ("pure-core", "agents/evaluation/gate.py", "import time"),
     ("pure-core", "tables/row.py", "import logging"),
     ("pure-core", "tables/backlog.py", "import tables.rocks"),
+    ("policies", "agents/bandit/planted.py", "import agents.policies.uniform"),
     ("outside", "agents/planted.py", "import psycopg"),
     ("outside", "serving/planted.py", "import valkey"),
     ("environment", "serving/planted.py", "import pydantic_settings"),
@@ -77,7 +78,7 @@ def test_every_contract_has_a_planted_violation():
     assert {contract for contract, _, _ in PLANTED} == set(CONTRACTS)
 
 
-@pytest.mark.parametrize("folder", ["tables", "agents/policies", "agents/evaluation", "agents"])
+@pytest.mark.parametrize("folder", ["tables", "agents/bandit", "agents/policies", "agents/evaluation", "agents"])
 @pytest.mark.parametrize(
     ("code", "rule"),
     [

@@ -6,9 +6,9 @@ from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from agents.policies import kernel
-from agents.policies.belief import Belief
-from agents.policies.choice import Choice, drawn, floored
+from agents.bandit import kernel
+from agents.bandit.belief import Belief
+from agents.bandit.choice import Choice, drawn, floored
 from tables.linear import Floats, Ints
 from tables.sums import KNOWN_FROM, PREDICTED_UNIT, UNIT, Predicted, Taught, scale_at, unit_at
 
@@ -18,7 +18,7 @@ class Expected:
     """The joint posterior of a slate's scores."""
 
     scored: Floats
-    """In rows, as agents.policies.kernel.expect gives them: (3, K)."""
+    """In rows, as agents.bandit.kernel.expect gives them: (3, K)."""
     covariance: Floats
     """Of the scores; its lower triangle: (K, K)."""
     known: int

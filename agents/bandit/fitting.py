@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from agents.policies.belief import GATE_OPEN, NOISE, Shape, epoch_name, packed
+from agents.bandit.belief import GATE_OPEN, NOISE, Shape, epoch_name, packed
 from oo.v1 import policy_pb2
 from tables import marginal
 from tables.linear import Floats

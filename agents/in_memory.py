@@ -1,47 +1,29 @@
-"""What decides and learns over many people in memory: the one protocol of shadows, simulations and benchmarks.
+"""One of our policies over many people in memory: what rows, partitions and `learn` hold together in the running system.
 
-A learner holds what rows, partitions and `learn` hold together in the running system. It never reads a clock.
+It never reads a clock.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
-from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 
-from agents.policies import POLICIES, fitting
-from agents.policies.belief import Belief, Shape, belief
-from agents.policies.choice import Choice
-from agents.policies.expected import predicted
+from agents.bandit import fitting
+from agents.bandit.belief import Belief, Shape, belief
+from agents.bandit.choice import Choice
+from agents.bandit.expected import predicted
+from agents.bandit.learner import Floats, Ints
+from agents.policies import POLICIES
 from oo.v1 import policy_pb2
 from tables import marginal, sums
 from tables.marginal import Epoch
 from tables.sums import Taught
 from tables.totals import Total, Totals, merged
 
-Ints = npt.NDArray[np.int64]
-Floats = npt.NDArray[np.float64]
-
-
 MADE_MAX = 100_000
 """Decisions that a reward may still be held against."""
-
-
-class Learner(Protocol):
-    """A policy that learns as it goes. Calls come in the order of `time_ms`, except rewards, which may come late."""
-
-    def pmf(self, user_id: str, x: Ints, *, silent: int | None, time_ms: int, key: int) -> Floats:
-        """A probability for each candidate, (K,), adding up to 1: the caller draws from it.
-
-        x: (K, d) in units of 1/64 within [-64, 64]; `silent`: the row that says nothing (all zeros, worth 0), None for
-        a slate without one; key: 128 bits that all chance inside is taken from.
-        """
-
-    def learn(self, user_id: str, x: Ints, *, action: int, reward: float, propensity: float, time_ms: int) -> None:
-        """Takes in the reward of one decision: its slate as it was, the row that was drawn, its probability and time."""
 
 
 @dataclass(slots=True)
