@@ -70,16 +70,16 @@ check: setup proto-check
 	$(RUN)/lint-imports
 
 proto-check: setup
-	$(RUN)/python -m deploy.contracts
-	$(RUN)/python -m deploy.protogen --check
+	$(RUN)/python -m contracts.check
+	$(RUN)/python -m contracts.generate --check
 
 proto: setup
 	$(RUN)/buf format --write proto --exclude-path proto/buf
-	$(RUN)/python -m deploy.protogen
-	$(RUN)/python -m deploy.limits
+	$(RUN)/python -m contracts.generate
+	$(RUN)/python -m contracts.limits
 
 proto-release: setup
-	$(RUN)/python -m deploy.contracts --release
+	$(RUN)/python -m contracts.check --release
 
 bench: setup
 	$(RUN)/python -m bench $(ARGS)

@@ -10,7 +10,7 @@ from typing import get_args
 
 import pytest
 
-from deploy import limits
+from contracts import limits
 from streams.wire import Reason
 
 ROOT = Path(__file__).resolve().parent.parent.parent

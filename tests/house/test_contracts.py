@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from deploy import contracts, protogen
+from contracts import check, generate
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 
@@ -26,7 +26,7 @@ def change(proto: Path, file: str, old: str, new: str) -> None:
 
 
 def test_the_contracts_are_without_fault():
-    assert contracts.faults(ROOT / "proto") == []
+    assert check.faults(ROOT / "proto") == []
 
 
 @pytest.mark.parametrize(
@@ -45,33 +45,33 @@ def test_a_breaking_change_is_refused(proto, file, old, new):
         (proto / "oo" / "v1" / "dead_letter.proto").unlink()
     else:
         change(proto, file, old, new)
-    assert any("breaking change" in fault for fault in contracts.faults(proto))
+    assert any("breaking change" in fault for fault in check.faults(proto))
 
 
 def test_an_added_field_is_no_breaking_change(proto):
     change(proto, "dead_letter.proto", "int64 refused_ms = 13;", "int64 refused_ms = 13;\n  string more = 14;")
-    assert contracts.faults(proto) == []
+    assert check.faults(proto) == []
 
 
 def test_a_released_change_is_what_later_ones_are_held_against(proto):
     change(proto, "dead_letter.proto", "int64 refused_ms = 13;", "int64 refused_ms = 13;\n  string more = 14;")
-    contracts.release(proto)
+    check.release(proto)
     change(proto, "dead_letter.proto", "  string more = 14;\n", "")
-    assert any("more" in fault for fault in contracts.faults(proto))
+    assert any("more" in fault for fault in check.faults(proto))
 
 
 def test_a_name_against_bufs_rules_is_refused(proto):
     change(proto, "dead_letter.proto", "int64 refused_ms = 13;", "int64 refused_ms = 13;\n  string MoreWords = 14;")
-    assert any("lint" in fault for fault in contracts.faults(proto))
+    assert any("lint" in fault for fault in check.faults(proto))
 
 
 def test_the_generated_code_is_what_the_contracts_give(tmp_path):
-    protogen.generate(tmp_path)
-    assert protogen.drift(ROOT / "proto" / "gen", tmp_path) == []
+    generate.generate(tmp_path)
+    assert generate.drift(ROOT / "proto" / "gen", tmp_path) == []
 
 
 def test_generated_code_that_was_edited_is_seen_as_drift(tmp_path):
-    protogen.generate(tmp_path)
+    generate.generate(tmp_path)
     with (tmp_path / "oo" / "v1" / "signal_pb2.py").open("a") as file:
         file.write("# edited\n")
-    assert protogen.drift(ROOT / "proto" / "gen", tmp_path) == ["oo/v1/signal_pb2.py"]
+    assert generate.drift(ROOT / "proto" / "gen", tmp_path) == ["oo/v1/signal_pb2.py"]

@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-ROOMS = ("streams", "tables", "connectors", "agents", "serving", "deploy")
+ROOMS = ("streams", "tables", "connectors", "agents", "serving", "contracts", "deploy")
 TOOLS = Path(sys.executable).parent
 CONTRACTS = [
     one["id"] for one in tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
@@ -42,6 +42,7 @@ def plant(tree: Path, path: str, line: str) -> None:
 
 PLANTED = [
     ("layers", "deploy/planted.py", "import bench.result"),
+    ("layers", "deploy/planted.py", "import contracts.check"),
     ("layers", "streams/planted.py", "import tables.row"),
     ("layers", "tables/planted.py", "import connectors.valkey"),
     ("layers", "agents/planted.py", "import serving.problems"),
