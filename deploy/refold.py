@@ -230,4 +230,4 @@ def _work(said: Connection, journal: Journal, share: list[tuple[int, int]]) -> N
 
 def _read(journal: Journal, topic: str, number: int, *, end: int | None = None) -> AsyncIterator[list[Record]]:
     name = topics(journal.prefix)[topic].name
-    return read_partition(journal.bootstrap, name, number, end=end, security=journal.security)
+    return read_partition(journal.bootstrap, name, number, end=end, security=journal.security, ours=topic == "rows")

@@ -39,10 +39,10 @@ class Aim(NamedTuple):
 
 
 class Push(NamedTuple):
-    """What one look at the fetched records gave."""
+    """What one look at the fetched records gave: of each partition that moved, its batch if there is one, and its position."""
 
     epoch: int
-    batches: list[tuple[TP, Batch]]
+    batches: list[tuple[TP, Batch | None, int]]
 
 
 class ConsumerThread(driver.AIOKafkaConsumerThread):
@@ -57,11 +57,14 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
     _member_id: str = ""
 
     def _create_worker_consumer(self, transport: driver.Transport) -> aiokafka.AIOKafkaConsumer:
-        """Mends the fixed `fetch_max_wait_ms=1500`: a partition waits that long behind an idle one's fetch."""
+        """Mends the fixed `fetch_max_wait_ms=1500`: a partition waits that long behind an idle one's fetch; and records
+        of aborted and open transactions that count, since Faust reads committed only where it writes in transactions.
+        """
         consumer = super()._create_worker_consumer(transport)
         options = self.consumer.transport.options
         consumer._fetch_max_wait_ms = options.fetch_wait_ms
         consumer._fetch_min_bytes = options.fetch_bytes_min
+        consumer._isolation_level = "read_committed"
         return consumer
 
     async def pump(self) -> None:
@@ -81,8 +84,8 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
                     continue
             await self._rest()
 
-    async def _batches(self, aim: Aim) -> list[tuple[TP, Batch]]:
-        """What has been fetched of each partition, at most `poll_records_max` records of each.
+    async def _batches(self, aim: Aim) -> list[tuple[TP, Batch | None, int]]:
+        """What has been fetched of each partition, at most `poll_records_max` records of each; see Push.
 
         Mends four faults: one busy partition fills the whole poll; the generation is read only later, in another
         thread; records fetched across a rebalance are dropped after their position has moved on; each record is first
@@ -94,7 +97,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             await fetcher._subscriptions.wait_for_assignment()
         fetched: dict[TP, list[Record]] = {}
         # Asked without a timeout and outside a rebalance it does not suspend: what is there stays as it is seen here.
-        _unpack_as_ours(fetcher)
+        before = _unpack_as_ours(fetcher)
         while some := await fetcher.fetched_records(aim.partitions - fetched.keys(), timeout=0, max_records=limit):
             fetched |= {TP(tp.topic, tp.partition): records for tp, records in some.items()}
             if fetched.keys() >= aim.partitions:
@@ -105,7 +108,10 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
                 consumer.seek(driver.ensure_aiokafka_TP(tp), records[0].offset)
             return []
         generation = consumer._coordinator.generation
-        return [(tp, Batch(tp.topic, tp.partition, tuple(records), generation)) for tp, records in fetched.items()]
+        # Where there was nothing but the marks of transactions, the position alone has moved.
+        moved = {tp: state.position for tp, (state, position) in before.items() if state.position != position}
+        batches = {tp: Batch(tp.topic, tp.partition, tuple(records), generation) for tp, records in fetched.items()}
+        return [(tp, batches.get(tp), position) for tp, position in moved.items()]
 
     async def _rest(self) -> None:
         """Wait for records, or to be woken."""
@@ -172,7 +178,11 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         return None
 
     def progress(self, tp: TP) -> tuple[int, int, int] | None:
-        """(position, high-water mark, wall clock of the last fetch in ms) of an assigned partition, once fetched."""
+        """(position, end, wall clock of the last fetch in ms) of an assigned partition, once fetched.
+
+        The end is the last stable offset: behind it stand records of a transaction that may yet be aborted, and those
+        written after them.
+        """
         consumer = self._ensure_consumer()
         subscription = consumer._subscription.subscription
         assignment = subscription.assignment if subscription is not None else None
@@ -180,19 +190,26 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         if assignment is None or topic_partition not in assignment.tps:
             return None
         state = assignment.state_value(topic_partition)
-        if state is None or state.highwater is None or not state.has_valid_position:
+        if state is None or state.lso is None or not state.has_valid_position:
             return None
-        return state.position, state.highwater, state.timestamp
+        return state.position, state.lso, state.timestamp
 
     def verify_event_path(self, now: float, tp: TP) -> None:
         """Mends false alarms: it compares a wall clock with a monotonic one. Partitions has a watchdog that acts."""
 
 
-def _unpack_as_ours(fetcher: Any) -> None:
-    """Have what was fetched and not yet taken give our records. aiokafka unpacks one only when it is taken."""
-    for result in fetcher._records.values():
+def _unpack_as_ours(fetcher: Any) -> dict[TP, tuple[Any, int]]:
+    """Have what was fetched and not yet taken give our records: aiokafka unpacks one only when it is taken.
+
+    Returns each partition's state, and its position before anything is taken.
+    """
+    found = {}
+    for tp, result in fetcher._records.items():
         if type(result) is FetchResult and result.has_more():
             result._partition_records._consumer_record = _record
+            state = result._assignment.state_value(tp)
+            found[TP(tp.topic, tp.partition)] = state, state.position
+    return found
 
 
 def _record(tp: Any, record: Any) -> Record:

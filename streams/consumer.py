@@ -82,11 +82,14 @@ class Consumer(driver.Consumer):
 
     async def _deliver(self, push: Push) -> None:
         """One message per partition and fetch, carrying the batch."""
-        for tp, batch in push.batches:
+        for tp, batch, position in push.batches:
             if push.epoch != self.aim.epoch:
                 return  # A revoke or the end follows: the next owner starts from the committed offset.
-            self.ledger.delivered(tp, first=batch.first, last=batch.last)
-            await self.callback(_message(tp, batch))
+            if batch is not None:
+                self.ledger.delivered(tp, first=batch.first, last=batch.last)
+            self.ledger.passed(tp, upto=position)
+            if batch is not None:
+                await self.callback(_message(tp, batch))
 
     def on_buffer_full(self, tp: TP) -> None:
         """Nothing: the stream's queue blocks the fetcher by itself, and `hold` bounds each partition."""

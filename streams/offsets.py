@@ -11,6 +11,7 @@ from faust.types import TP
 @dataclass(slots=True)
 class _Span:
     first: int
+    last: int
     next: int
     finished: bool = False
 
@@ -39,17 +40,28 @@ class Ledger:
         spans = self._in_flight.setdefault(tp, deque())
         assert last >= first, (tp, first, last)
         assert not spans or first >= spans[-1].next, (tp, first, spans[-1])
-        spans.append(_Span(first, last + 1))
+        spans.append(_Span(first, last, last + 1))
 
     def finished(self, tp: TP, *, last: int) -> None:
         """The handler of the batch that ends at `last` returned; unknown if the partition was revoked meanwhile."""
         spans = self._in_flight.get(tp, deque())
         for span in spans:
-            if span.next == last + 1:
+            if span.last == last:
                 span.finished = True
                 break
         while spans and spans[0].finished:
             self._handled[tp] = spans.popleft().next
+
+    def passed(self, tp: TP, *, upto: int) -> None:
+        """Between what was delivered and here stands nothing for a handler: marks of transactions, aborted records.
+
+        Else a group that has handled everything looks for ever as if something waited.
+        """
+        spans = self._in_flight.get(tp)
+        if spans:
+            spans[-1].next = upto
+        else:
+            self._handled[tp] = upto
 
     def committable(self) -> dict[TP, int]:
         """Offset to commit for each partition that has moved since its last commit."""

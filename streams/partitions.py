@@ -105,9 +105,9 @@ class Partitions:
         state = self._consumer.progress(tp)
         if state is None:
             return sys.maxsize
-        position, highwater, _ = state
+        position, end, _ = state
         oldest = self._consumer.ledger.in_flight_from(tp)
-        return max(0, highwater - (position if oldest is None else oldest))
+        return max(0, end - (position if oldest is None else oldest))
 
     def position(self, partition: int) -> int | None:
         """Offset after the last handled record; None before the first."""

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from confluent_kafka import (
     OFFSET_BEGINNING,
     Consumer,
+    IsolationLevel,
     KafkaError,
     KafkaException,
     Message,
@@ -66,12 +67,15 @@ async def read_partition(
     start: int = 0,
     end: int | None = None,
     security: Security = PLAINTEXT,
+    ours: bool = False,
 ) -> AsyncIterator[list[Record]]:
     """Yield the partition's records in [start, end) in large lists; `end` None means its end now.
 
-    Starts at the oldest record where retention has taken `start`. Raises KafkaException when Kafka cannot be read.
+    Starts at the oldest record where retention has taken `start`. `ours`: only we write there, see `settings`. Raises
+    KafkaException when Kafka cannot be read.
     """
-    async for messages in _read(bootstrap, topic, partition, start=start, end=end, security=security):
+    reading = _read(bootstrap, topic, partition, start=start, end=end, security=security, ours=ours)
+    async for messages in reading:
         yield [_record(message) for message in messages]
 
 
@@ -84,17 +88,17 @@ async def read_values(
     end: int | None = None,
     security: Security = PLAINTEXT,
 ) -> AsyncIterator[list[tuple[bytes | None, bytes | None]]]:
-    """As `read_partition`, keys and values only: a third of the work."""
-    async for messages in _read(bootstrap, topic, partition, start=start, end=end, security=security):
+    """As `read_partition`, of a topic that only we write; keys and values only: a third of the work."""
+    async for messages in _read(bootstrap, topic, partition, start=start, end=end, security=security, ours=True):
         yield [(message.key(), message.value()) for message in messages]
 
 
 async def _read(
-    bootstrap: str, topic: str, partition: int, *, start: int, end: int | None, security: Security
+    bootstrap: str, topic: str, partition: int, *, start: int, end: int | None, security: Security, ours: bool
 ) -> AsyncIterator[list[Message]]:
     if end is not None and start >= end:
         return
-    async with _open(bootstrap, security) as (client, call):
+    async with _open(bootstrap, security, ours=ours) as (client, call):
         low, high = await _watermarks(client, call, topic, partition)
         stop = high if end is None else min(end, high)
         at = max(start, low)
@@ -123,8 +127,11 @@ async def _read(
 
 
 async def bounds(bootstrap: str, topic: str, partition: int, *, security: Security = PLAINTEXT) -> tuple[int, int]:
-    """The oldest offset that the partition's log still has, and its high-water mark. Raises KafkaException."""
-    async with _open(bootstrap, security) as (client, call):
+    """The oldest offset that the log of a partition that only we write still has, and its high-water mark.
+
+    Raises KafkaException.
+    """
+    async with _open(bootstrap, security, ours=True) as (client, call):
         return await _watermarks(client, call, topic, partition)
 
 
@@ -170,7 +177,7 @@ class Tail:
 
 
 class Follower:
-    """Follows some partitions of a topic, without a group and for ever: `async for records in Follower(...)`.
+    """Follows some partitions of a topic that only we write, without a group: `async for records in Follower(...)`.
 
     Partitions come and go while it runs. A record is yielded at most once while its partition stays.
     """
@@ -197,7 +204,7 @@ class Follower:
         return self._next.get(partition, 0)
 
     async def __aiter__(self) -> AsyncIterator[list[Record]]:
-        async with _open(self._bootstrap, self._security) as (client, call):
+        async with _open(self._bootstrap, self._security, ours=True) as (client, call):
             while True:
                 if self._changed.is_set():
                     self._changed.clear()
@@ -253,12 +260,14 @@ async def partition_counts(bootstrap: str, names: Sequence[str], *, security: Se
 
 
 async def end_offsets(bootstrap: str, topic: str, *, security: Security = PLAINTEXT) -> dict[int, int]:
-    """High-water mark of each partition. Raises KeyError for a topic that is missing."""
+    """Last stable offset of each partition, behind which a transaction may be open. KeyError for a topic that is missing."""
     admin = _admin(bootstrap, security)
     wanted = {TopicPartition(topic, number): _LATEST for number in await _partitions(admin, topic)}
 
     async def ask() -> dict[int, int]:
-        found = admin.list_offsets(wanted, request_timeout=_REQUEST_TIMEOUT_S)
+        found = admin.list_offsets(
+            wanted, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=_REQUEST_TIMEOUT_S
+        )
         return {at.partition: (await asyncio.wrap_future(future)).offset for at, future in found.items()}
 
     return await _patiently(ask)
@@ -316,8 +325,12 @@ async def _partitions(admin: AdminClient, topic: str) -> list[int]:
 Call = Callable[[Callable[[], T]], asyncio.Future[T]]
 
 
-def settings(bootstrap: str, security: Security, *, group: str = "oo-reader") -> dict[str, Any]:
-    """librdkafka's, for reading without a group."""
+def settings(bootstrap: str, security: Security, *, group: str = "oo-reader", ours: bool = False) -> dict[str, Any]:
+    """librdkafka's, for reading without a group.
+
+    Reads committed, as the live consumer does: what strangers write in a transaction counts once it is committed. A
+    changelog is `ours`: we never write it in a transaction, and one that a stranger left open must not hide our rows.
+    """
     return {
         "bootstrap.servers": bootstrap,
         # Required by the library; never joined and never committed to.
@@ -326,8 +339,7 @@ def settings(bootstrap: str, security: Security, *, group: str = "oo-reader") ->
         "enable.auto.offset.store": False,
         "enable.partition.eof": True,
         "auto.offset.reset": "earliest",
-        # As the live consumer reads; a hanging transaction must not hide an end.
-        "isolation.level": "read_uncommitted",
+        "isolation.level": "read_uncommitted" if ours else "read_committed",
         "fetch.wait.max.ms": 50,
         # When 64 MB wait to be taken it fetches no more for this long; by default a second, in which they are taken.
         "fetch.queue.backoff.ms": 5,
@@ -339,9 +351,9 @@ def settings(bootstrap: str, security: Security, *, group: str = "oo-reader") ->
 
 
 @asynccontextmanager
-async def _open(bootstrap: str, security: Security, *, group: str = "oo-reader"):  # type: ignore[no-untyped-def]
+async def _open(bootstrap: str, security: Security, *, group: str = "oo-reader", ours: bool = False):  # type: ignore[no-untyped-def]
     """A client and a way to call it: its blocking calls run in one thread of its own, closing included."""
-    client = Consumer(settings(bootstrap, security, group=group))
+    client = Consumer(settings(bootstrap, security, group=group, ours=ours))
     thread = ThreadPoolExecutor(1, thread_name_prefix="reader")
     loop = asyncio.get_running_loop()
     try:

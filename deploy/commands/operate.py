@@ -174,7 +174,7 @@ async def row_of(stack: RunningStack, user: str) -> row_pb2.UserRow | None:
     key = user.encode()
     partition = (murmur2(key) & 0x7FFFFFFF) % table["rows"].partitions
     journal_id = (await topic_ids(stack.bootstrap, [table["journal"].name]))[table["journal"].name]
-    changelog = read_partition(stack.bootstrap, table["rows"].name, partition)
+    changelog = read_partition(stack.bootstrap, table["rows"].name, partition, ours=True)
     message = (await read_rows(changelog, journal_id=journal_id)).get(user)
     return None if message is None else row_pb2.UserRow.FromString(message)
 

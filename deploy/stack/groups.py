@@ -18,7 +18,7 @@ TIMEOUT_S = 10.0
 
 @dataclass(frozen=True, slots=True)
 class Offsets:
-    """One partition's log, from its first offset to the one after its last."""
+    """One partition's log, from its first offset to the last stable one: what may be read."""
 
     start: int
     end: int
@@ -71,13 +71,17 @@ def view(bootstrap: str, prefix: str) -> View:
 
 
 def _offsets(client: AdminClient, places: list[tuple[str, int]], *, earliest: bool) -> dict[tuple[str, int], int]:
-    from confluent_kafka import TopicPartition
+    from confluent_kafka import IsolationLevel, TopicPartition
     from confluent_kafka.admin import OffsetSpec
 
     if not places:
         return {}
     spec: Any = OffsetSpec.earliest() if earliest else OffsetSpec.latest()
-    asked = client.list_offsets({TopicPartition(*place): spec for place in places}, request_timeout=TIMEOUT_S)
+    asked = client.list_offsets(
+        {TopicPartition(*place): spec for place in places},
+        isolation_level=IsolationLevel.READ_COMMITTED,
+        request_timeout=TIMEOUT_S,
+    )
     return {(place.topic, place.partition): int(future.result().offset) for place, future in asked.items()}
 
 

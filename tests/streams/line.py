@@ -195,6 +195,17 @@ class Line:
             producer.abort_transaction(30)
         assert producer.flush(30) == 0
 
+    def begin(self, values: Iterable[str], *, partitions: Iterable[int] = (0,)) -> PlainProducer:
+        """Write in a transaction that stays open; `commit_transaction` or `abort_transaction` of the producer ends it."""
+        producer = PlainProducer({"bootstrap.servers": self.bootstrap, "transactional.id": uuid.uuid4().hex})
+        producer.init_transactions(30)
+        producer.begin_transaction()
+        for value in values:
+            for partition in partitions:
+                producer.produce(self.source, value.encode(), partition=partition)
+        assert producer.flush(30) == 0
+        return producer
+
     def committed(self, partition: int = 0, *, group: str | None = None) -> int | None:
         return asyncio.run(committed(self.bootstrap, group or self.group, self.source))[partition]
 

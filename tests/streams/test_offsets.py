@@ -64,3 +64,14 @@ def test_partitions_do_not_wait_for_each_other() -> None:
     assert ledger.committable() == {TP1: 10}
     assert ledger.in_flight_from(TP0) == 0
     assert ledger.in_flight_from(TP1) is None
+
+
+def test_what_no_handler_gets_is_passed_with_what_stands_before_it() -> None:
+    ledger = Ledger()
+    ledger.delivered(TP0, first=0, last=4)
+    ledger.passed(TP0, upto=6)
+    assert ledger.committable() == {}
+    ledger.finished(TP0, last=4)
+    assert ledger.committable() == {TP0: 6}
+    ledger.passed(TP0, upto=9)
+    assert ledger.committable() == {TP0: 9}
