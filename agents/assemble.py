@@ -34,6 +34,7 @@ async def core(process: Process, stack: AsyncExitStack) -> list[Partitions]:
     from agents import admit, learn, recommend
     from agents.admission import Door
     from agents.champion import Champion
+    from agents.recovery import Recovery
     from agents.versions import Versions
 
     settings, table = process.settings, process.table
@@ -82,11 +83,18 @@ async def core(process: Process, stack: AsyncExitStack) -> list[Partitions]:
         producer=process.producer,
         dead_letters=process.dead_letters,
         versions=versions,
-        open_store=_stores(process),
-        rows_bounds=rows_bounds,
-        read_rows=read_rows,
+        recovery=Recovery(
+            changelog=table["rows"].name,
+            journal_id=process.id_of("journal"),
+            schemas=process.schemas,
+            producer=process.producer,
+            versions=versions,
+            open_store=_stores(process),
+            bounds=rows_bounds,
+            read=read_rows,
+            committed=committed_at,
+        ),
         rows_follower=Follower(settings.kafka_bootstrap, table["rows"].name, security=settings.security),
-        committed=committed_at,
     )
     champion = Champion(schemas=process.schemas)
     promotions = process.tail("promotions")

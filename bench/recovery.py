@@ -17,15 +17,14 @@ from typing import NamedTuple
 import uvloop
 from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 
-from agents.recommend import Recommend
-from agents.refuse import DeadLetters
+from agents.recovery import Recovery
 from agents.rows import head
 from agents.versions import Versions
 from bench.population import header, population
 from bench.result import Bench, Result, Row, compared
 from streams import producer
 from streams.frames import Schemas
-from streams.reader import CONSUMED_AT_ONCE, Follower, bounds, read_values, settings, topic_ids
+from streams.reader import CONSUMED_AT_ONCE, bounds, read_values, settings
 from streams.security import PLAINTEXT
 from streams.topics import topics
 from tables.rocks import Rocks
@@ -132,9 +131,7 @@ class Took(NamedTuple):
 async def ours(bootstrap: str, open_store: Callable[[int], Store], *, rows: int) -> Took:
     """Recovers one partition and gives it back when nothing is left to do for it."""
     table, schemas = topics(), Schemas.offline()
-    ids = await topic_ids(bootstrap, [topic.name for topic in table.values()])
     writes = producer.Producer(bootstrap)
-    letters = DeadLetters(producer=writes, schemas=schemas, topic=table["dead-letters"].name, topic_ids=ids)
 
     async def committed(_: int) -> int:
         return 0
@@ -142,28 +139,25 @@ async def ours(bootstrap: str, open_store: Callable[[int], Store], *, rows: int)
     async def no_versions() -> int:
         return 0
 
-    recommend = Recommend(
-        topics=table,
+    recovery = Recovery(
+        changelog=table["rows"].name,
         journal_id=b"J" * 16,
         schemas=schemas,
         producer=writes,
-        dead_letters=letters,
         versions=Versions(schemas=schemas, mac_key=bytes(32), end=no_versions),
         open_store=open_store,
-        rows_bounds=lambda number: bounds(bootstrap, table["rows"].name, number),
-        read_rows=lambda number, start, end: read_values(bootstrap, table["rows"].name, number, start=start, end=end),
-        rows_follower=Follower(bootstrap, table["rows"].name),
+        bounds=lambda number: bounds(bootstrap, table["rows"].name, number),
+        read=lambda number, start, end: read_values(bootstrap, table["rows"].name, number, start=start, end=end),
         committed=committed,
     )
     began_s, began_cpu_s = time.perf_counter(), time.process_time()
-    await recommend.assign({NUMBER})
+    assigned, _ = await recovery.recover(NUMBER)
     ready_s, ready_cpu_s = time.perf_counter(), time.process_time()
-    live = recommend._live[NUMBER]
-    if live.counting is not None:
-        await live.counting
+    if assigned.counting is not None:
+        await assigned.counting
     behind_s = time.perf_counter() - ready_s
-    assert sum(1 for _ in live.table.store.scan()) == rows
-    await recommend.revoke({NUMBER})
+    assert sum(1 for _ in assigned.table.store.scan()) == rows
+    assigned.close()
     await writes.close()
     return Took(ready_s - began_s, ready_cpu_s - began_cpu_s, behind_s)
 

@@ -1,0 +1,152 @@
+"""One assigned journal partition while it is worked on: its fold, its rows on disk, its next wakes, what people taught.
+
+It never reads or writes a topic but through its table, and never decides anything.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+
+from agents.features import VERSION
+from agents.fold import Partition, taught
+from agents.refuse import clock_ms
+from agents.rows import MARKS_KEY, order_in, wake_of
+from agents.wheel import Wheel
+from oo.v1 import journal_pb2, policy_pb2, row_pb2
+from streams.frames import Schemas
+from streams.wire import payload
+from tables.sums import Taught
+from tables.table import Table
+from tables.totals import Totals, messages
+
+TOTALS = b"totals"
+"""Beside the rows on their disk: what people taught, added up."""
+AHEAD_MS = 3_600_000
+"""Next wakes within this time stand in memory; the rows' heads have the others."""
+LOOKED_OVER_AT_ONCE = 2_000
+COUNTED_AT_ONCE = 100
+"""Rows between two looks at anything else."""
+
+
+@dataclass(slots=True)
+class Assigned:
+    """One assigned partition, of the journal of this id."""
+
+    state: Partition
+    table: Table
+    totals: Totals
+    """Of `state`: kept up with every batch."""
+    journal_id: bytes
+    wheel: Wheel = field(default_factory=Wheel)
+    withheld_until: int = -1
+    """Sums are not published before the fold has passed this journal offset: rows may be ahead of the commit."""
+    folded: int = -1
+    counting: asyncio.Task[None] | None = None
+    """Adds the totals up anew and settles what was loaded, where the disk did not have them."""
+    stored_changes: int = 0
+    """Of the totals, when they were last written to the disk."""
+    gone: bool = False
+    _published: bytes = b""
+
+    def close(self) -> None:
+        """Give the disk back; what is on it stays."""
+        self.gone = True
+        if self.counting is not None:
+            self.counting.cancel()
+        self.table.close()
+
+    async def write(self, schemas: Schemas) -> None:
+        """Write changed rows to the changelog; once acknowledged, to the disk, with what belongs to them, at once."""
+        changed = self.state.changed()
+        header = schemas.header("rows", row_pb2.UserRow)
+        values = {user_id.encode(): header + message for user_id, message in changed.items()}
+        marks = self.state.changed_marks()
+        if marks is not None:
+            values[MARKS_KEY] = schemas.frame("rows", marks)
+        await self.table.publish(values)
+        self.state.settle()
+        if marks is not None:
+            self.table.put(MARKS_KEY, values[MARKS_KEY])
+        side = {}
+        if self.counting is None and self.stored_changes != self.totals.changes:
+            side[TOTALS] = self.totals.to_bytes()
+            self.stored_changes = self.totals.changes
+        self.table.commit(side)
+        for user_id, message in changed.items():
+            self.wheel.set(user_id, wake_ms=wake_of(message))
+
+    async def look_over(self, *, folding: bool = True) -> tuple[int, int]:
+        """Set the wheel for the time ahead, from the rows' heads; returns how many there are, and the greatest offset.
+
+        `folding`: rows may change meanwhile, so those that wake soon are asked for again.
+        """
+        store, order = self.table.store, order_in(self.journal_id)
+        until_ms = self.wheel.until_ms = clock_ms() + AHEAD_MS
+        count, greatest = 0, -1
+        scan = store.scan()
+        while some := list(islice(scan, LOOKED_OVER_AT_ONCE)):
+            count += len(some)
+            greatest = max(greatest, *[order(front) for _, front in some])
+            soon = [(key, wake_of(front)) for key, front in some if 0 < wake_of(front) <= until_ms and key != MARKS_KEY]
+            if folding:
+                fronts = store.heads([key for key, _ in soon])
+                soon = [(key, 0 if now is None else wake_of(now)) for (key, _), now in zip(soon, fronts, strict=True)]
+            for key, wake_ms in soon:
+                self.wheel.set(key.decode(), wake_ms=wake_ms)
+            await asyncio.sleep(0)
+            if self.gone:
+                break
+        return count, greatest
+
+    async def count(self, rows: Iterator[tuple[bytes, bytes]], *, counted: Totals) -> None:
+        """Add up into `counted` what the rows teach, as they stood at the start; what changes meanwhile adds itself.
+
+        Beside that, rows that were loaded come to where they stay on the disk.
+        """
+        store = self.table.store
+        for number, (key, value) in enumerate(rows):
+            if key != MARKS_KEY:
+                counted.replace(None, taught_by(value))
+            if number % COUNTED_AT_ONCE == 0:
+                store.settle(COUNTED_AT_ONCE)
+                await asyncio.sleep(0)
+        while store.settle(COUNTED_AT_ONCE):  # noqa: ASYNC110 - it does something at every turn
+            await asyncio.sleep(0)
+        self.totals.merge(counted)
+        self.counting = None
+        self.table.commit({TOTALS: self.totals.to_bytes()})
+
+    def sums(self) -> policy_pb2.PartitionSums | None:
+        """What is to be published now, naming the offset that it covers; None where nothing changed or may be said.
+
+        Raises what ended the counting.
+        """
+        if self.counting is not None:
+            if self.counting.done():
+                self.counting.result()
+            return None
+        if self.folded < self.withheld_until or self.folded < 0:
+            return None
+        totals = messages(self.totals, feature_version=VERSION)
+        if _content(totals) == self._published:
+            return None
+        return policy_pb2.PartitionSums(
+            journal=journal_pb2.Position(topic_id=self.journal_id, partition=self.state.partition, offset=self.folded),
+            totals=totals,
+        )
+
+    def published(self, sums: policy_pb2.PartitionSums) -> None:
+        """Record these sums as acknowledged: the same ones need not be said again."""
+        self._published = _content(sums.totals)
+
+
+def taught_by(value: bytes | None) -> Taught | None:
+    """Read from a framed row what its person taught."""
+    return taught(row_pb2.UserRow.FromString(payload(value))) if value is not None else None
+
+
+def _content(totals: Iterable[policy_pb2.Total]) -> bytes:
+    return b"".join(one.SerializeToString(deterministic=True) for one in totals)

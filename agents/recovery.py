@@ -1,0 +1,117 @@
+"""Brings the rows of a partition that was assigned up to their changelog, and what is kept beside them up to the rows.
+
+It folds nothing: what the journal holds beyond the rows is `recommend`'s to fold.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+from agents.assigned import TOTALS, Assigned, taught_by
+from agents.fold import Partition
+from agents.rows import MARKS_KEY, Rows, head, order_in
+from agents.versions import Versions
+from oo.v1 import row_pb2
+from streams.frames import Schemas
+from streams.producer import Producer
+from streams.wire import payload
+from tables.row import fence_of
+from tables.store import Store
+from tables.table import Pairs, Table
+from tables.totals import Totals
+
+logger = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Recovery:
+    """Where rows are recovered from: the disk, and the changelog of this name."""
+
+    changelog: str
+    journal_id: bytes
+    schemas: Schemas
+    producer: Producer
+    versions: Versions
+    open_store: Callable[[int], Store]
+    bounds: Callable[[int], Awaitable[tuple[int, int]]]
+    """Oldest and end offset of a partition of the changelog."""
+    read: Callable[[int, int, int], AsyncIterator[Pairs]]
+    """Reads a partition of the changelog from an offset up to another."""
+    committed: Callable[[int], Awaitable[int | None]]
+    """Offset up to which a partition of the journal is committed."""
+
+    async def recover(self, number: int) -> tuple[Assigned, int]:
+        """Return the partition, ready to be folded on, and the changelog offset up to which it was read."""
+        store = self.open_store(number)
+        try:
+            return await self._recover(number, store)
+        except BaseException:
+            # Given back: the partition may come again to this very process.
+            store.close()
+            raise
+
+    async def _recover(self, number: int, store: Store) -> tuple[Assigned, int]:
+        table = Table(
+            store,
+            head=head,
+            order=order_in(self.journal_id),
+            produce=lambda key, value: self.producer.produce(self.changelog, key=key, value=value, partition=number),
+            name=f"rows-{number}",
+        )
+        low, end = await self.bounds(number)
+        # Of every epoch that a row below that end may name.
+        await self.versions.catch_up()
+        known = store.side(TOTALS)
+        totals = Totals.from_bytes(known or b"", epochs=self.versions.epochs)
+
+        def recount(changes: Mapping[bytes, bytes | None]) -> Mapping[bytes, bytes]:
+            if known is None:
+                return {}
+            for key, value in changes.items():
+                if key != MARKS_KEY:
+                    totals.replace(taught_by(store.get(key)), taught_by(value))
+            return {TOTALS: totals.to_bytes()}
+
+        done = await table.recover(low=low, end=end, read=lambda start: self.read(number, start, end), side=recount)
+        counted = known is not None and not done.rebuilt
+        if not counted:
+            totals = Totals(epochs=self.versions.epochs)
+        state = Partition(
+            partition=number,
+            versions=self.versions,
+            rows=Rows(table, header=self.schemas.header("rows", row_pb2.UserRow)),
+            totals=totals,
+            marks=await self._marks(store),
+            committed=await self.committed(number) or 0,
+        )
+        assigned = Assigned(
+            state=state, table=table, totals=totals, journal_id=self.journal_id, stored_changes=totals.changes
+        )
+        rows, assigned.withheld_until = await assigned.look_over(folding=False)
+        if not counted:
+            counting = assigned.count(store.values(), counted=Totals(epochs=self.versions.epochs))
+            assigned.counting = asyncio.create_task(counting, name=f"totals-{number}")
+        logger.info(
+            "partition.recovered partition=%d rows=%d read=%d from=%d put_again=%d offset=%d",
+            number,
+            rows,
+            done.records,
+            done.start,
+            done.put_again,
+            assigned.withheld_until,
+        )
+        return assigned, end
+
+    async def _marks(self, store: Store) -> row_pb2.PartitionRow:
+        """The marks of this journal, once every version that they name is known."""
+        value = store.get(MARKS_KEY)
+        # Offsets of another journal say nothing about this one; learn marks the newest version here anew.
+        if value is None or fence_of(payload(value)).topic_id != self.journal_id:
+            return row_pb2.PartitionRow()
+        marks = row_pb2.PartitionRow.FromString(payload(value))
+        for applied in marks.marks:
+            await self.versions.wait_for(applied.mark.version_id)
+        return marks
