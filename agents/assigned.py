@@ -14,7 +14,7 @@ from agents.features import VERSION
 from agents.fold import Partition, taught
 from agents.refuse import clock_ms
 from agents.rows import MARKS_KEY, order_in, wake_of
-from agents.wheel import Wheel
+from agents.timers import Timers
 from oo.v1 import journal_pb2, policy_pb2, row_pb2
 from streams.frames import Schemas
 from streams.wire import payload
@@ -40,7 +40,7 @@ class Assigned:
     totals: Totals
     """Of `state`: kept up with every batch."""
     journal_id: bytes
-    wheel: Wheel = field(default_factory=Wheel)
+    timers: Timers = field(default_factory=Timers)
     withheld_until: int = -1
     """Sums are not published before the fold has passed this journal offset: rows may be ahead of the commit."""
     folded: int = -1
@@ -76,15 +76,15 @@ class Assigned:
             self.stored_changes = self.totals.changes
         self.table.commit(side)
         for user_id, message in changed.items():
-            self.wheel.set(user_id, wake_ms=wake_of(message))
+            self.timers.set(user_id, wake_ms=wake_of(message))
 
     async def look_over(self, *, folding: bool = True) -> tuple[int, int]:
-        """Set the wheel for the time ahead, from the rows' heads; returns how many there are, and the greatest offset.
+        """Set the timers for the time ahead, from the rows' heads; returns how many there are, and the greatest offset.
 
         `folding`: rows may change meanwhile, so those that wake soon are asked for again.
         """
         store, order = self.table.store, order_in(self.journal_id)
-        until_ms = self.wheel.until_ms = clock_ms() + AHEAD_MS
+        until_ms = self.timers.until_ms = clock_ms() + AHEAD_MS
         count, greatest = 0, -1
         scan = store.scan()
         while some := list(islice(scan, LOOKED_OVER_AT_ONCE)):
@@ -95,7 +95,7 @@ class Assigned:
                 fronts = store.heads([key for key, _ in soon])
                 soon = [(key, 0 if now is None else wake_of(now)) for (key, _), now in zip(soon, fronts, strict=True)]
             for key, wake_ms in soon:
-                self.wheel.set(key.decode(), wake_ms=wake_ms)
+                self.timers.set(key.decode(), wake_ms=wake_ms)
             await asyncio.sleep(0)
             if self.gone:
                 break

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import logging
 
+from agents.messages import messages
 from agents.policies import DEFAULT, POLICIES
-from agents.told import told
 from oo.v1 import evaluation_pb2
 from streams.frames import Schemas
 from streams.reader import Tail
@@ -31,14 +31,14 @@ class Champion:
 
     async def hear(self, tail: Tail) -> None:
         """Take estimates in for ever."""
-        async for _, estimate in told(self._schemas, "estimates", tail):
+        async for _, estimate in messages(self._schemas, "estimates", tail):
             assert isinstance(estimate, evaluation_pb2.Estimate)
             before = self._drifted_ms.get(estimate.policy, 0)
             self._drifted_ms[estimate.policy] = max(before, estimate.drift_ms)
 
     async def follow(self, tail: Tail) -> None:
         """Take promotions in for ever. One of a policy that this build cannot serve is told of and changes nothing."""
-        async for record, promotion in told(self._schemas, "promotions", tail):
+        async for record, promotion in messages(self._schemas, "promotions", tail):
             assert isinstance(promotion, evaluation_pb2.Promotion)
             policy = POLICIES.get(promotion.policy)
             if policy is None or not policy.servable:

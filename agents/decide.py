@@ -5,9 +5,9 @@ from __future__ import annotations
 import numpy as np
 
 from agents import candidates, eligibility, features, outcomes, why
+from agents.active_version import ActiveVersion
 from agents.bandit.expected import predicted
 from agents.candidates import Proposal
-from agents.in_force import InForce
 from oo.v1 import decision_pb2, journal_pb2, row_pb2
 from tables import ids, sums
 from tables.zones import TZDATA_VERSION
@@ -23,7 +23,7 @@ def decide(
     record_id: bytes,
     journal: journal_pb2.Position,
     latency_ms: int,
-    policy: InForce,
+    policy: ActiveVersion,
     step_version: int,
 ) -> tuple[decision_pb2.Decision, decision_pb2.Tip]:
     """Chooses among what is there now, notes the choice in the row, and returns it with the tip to serve."""

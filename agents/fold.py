@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import PurePath
 from typing import Protocol
 
+from agents.active_version import ActiveVersion
 from agents.features import VERSION, D
-from agents.in_force import InForce
 from agents.step import NOTHING, Entry, Outputs, step
 from oo.v1 import journal_pb2, row_pb2
 from streams.record import Record
@@ -56,8 +56,8 @@ class Partition:
     """The state of one partition. `versions`: what each version id means."""
 
     partition: int
-    versions: Mapping[str, InForce]
-    """By version id; the empty id is the prior, in force before the first mark."""
+    versions: Mapping[str, ActiveVersion]
+    """By version id; the empty id is the prior, active before the first mark."""
     rows: Rows = field(default_factory=dict[str, bytes])
     marks: row_pb2.PartitionRow = field(default_factory=row_pb2.PartitionRow)
     totals: Totals | None = None

@@ -38,7 +38,7 @@ SHAPE = Shape(
 
 
 def prior(policy: str = DEFAULT_POLICY, *, config: policy_pb2.DecisionConfig = DEFAULT) -> policy_pb2.PolicyVersion:
-    """The version in force before the first mark.
+    """The version that is active before the first mark.
 
     >>> prior().policy, prior().sequence
     ('mixed', 0)

@@ -37,7 +37,7 @@ class Process:
 
     @cached_property
     def app(self) -> faust.App:
-        """Made where it is asked for: `shadow` has no partitions, so no app whose pulse would have to beat."""
+        """Made where it is asked for: `shadow` has no partitions, so no app whose watchdog would have to beat."""
         is_patient = self._name == "record"
         fetching = {"fetch_wait_ms": HISTORY_WAIT_MS, "fetch_bytes_min": HISTORY_BYTES_MIN} if is_patient else {}
         return create_app(

@@ -120,7 +120,7 @@ class Recommend:
         for number, assigned in list(self._assigned.items()):
             if lag(number) > TICK_LAG_MAX:
                 continue
-            for user_id, due_ms in assigned.wheel.due(now_ms=clock_ms(), limit=TICKS_MAX):
+            for user_id, due_ms in assigned.timers.due(now_ms=clock_ms(), limit=TICKS_MAX):
                 tick = journal_pb2.JournalRecord(
                     record_id=ids.tick_record_id(user_id, due_ms=due_ms),
                     writer=WRITER,
@@ -141,7 +141,7 @@ class Recommend:
                 assigned.table.commit()
 
     async def look_ahead(self) -> None:
-        """Set the wheels for the time to come; often enough that none runs out."""
+        """Set the timers for the time to come; often enough that none runs out."""
         for assigned in list(self._assigned.values()):
             if not assigned.gone:
                 await assigned.look_over()

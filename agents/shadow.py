@@ -13,9 +13,9 @@ from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 from agents.evaluation.gate import Kind, Verdict
+from agents.messages import messages
 from agents.policies import DEFAULT
 from agents.shadows import Shadows, evidence_of
-from agents.told import told
 from oo.v1 import decision_pb2, evaluation_pb2, outcome_pb2
 from streams.frames import Schemas
 from streams.producer import Producer
@@ -92,7 +92,7 @@ class Shadow:
                     self._said[said.journal.partition] = said.journal.offset
 
     async def _follow(self, name: str, tail: Tail) -> None:
-        async for record, message in told(self._schemas, name, tail):
+        async for record, message in messages(self._schemas, name, tail):
             match message:
                 case decision_pb2.Decision():
                     await self._decide(message, key=record.key)

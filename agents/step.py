@@ -1,4 +1,4 @@
-"""(row, record, what is in force) -> (row, outputs): the whole decision core, a pure function of values.
+"""(row, record, active version) -> (row, outputs): the whole decision core, a pure function of values.
 
 Time is the record's, randomness is seeded from (user, record id), settings come with the policy version. It never
 reads a clock, a file or the network, and never changes the row it is given.
@@ -9,8 +9,8 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 
 from agents import candidates, decide, eligibility, outcomes, reactions, signals
+from agents.active_version import ActiveVersion
 from agents.change import Change
-from agents.in_force import InForce
 from oo.v1 import decision_pb2, journal_pb2, outcome_pb2, policy_pb2, row_pb2
 from tables import backlog, ids
 from tables import row as rows
@@ -53,7 +53,7 @@ class Outputs:
 NOTHING = Outputs()
 
 
-def step(state: row_pb2.UserRow | None, entry: Entry, policy: InForce) -> tuple[row_pb2.UserRow | None, Outputs]:
+def step(state: row_pb2.UserRow | None, entry: Entry, policy: ActiveVersion) -> tuple[row_pb2.UserRow | None, Outputs]:
     """The row after this record, and what follows from it; `state` itself comes back where the record changes nothing.
 
     A record below the row's fence, taken before, or a tick that the row does not wait for changes nothing. The record

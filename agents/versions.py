@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 
-from agents.in_force import InForce
+from agents.active_version import ActiveVersion
 from agents.prior import prior
 from oo.v1 import policy_pb2
 from streams.frames import Schemas
@@ -22,7 +22,7 @@ class VersionTimeout(Exception):
     """A mark's version did not arrive; the process has to end and be started again."""
 
 
-class Versions(Mapping[str, InForce]):
+class Versions(Mapping[str, ActiveVersion]):
     """Versions by id; the empty id is the prior."""
 
     def __init__(self, *, schemas: Schemas, mac_key: bytes, end: Callable[[], Awaitable[int]]) -> None:
@@ -32,7 +32,7 @@ class Versions(Mapping[str, InForce]):
         self._taken = 0
         """Below this offset every version is here."""
         self._mac_key = mac_key
-        self._known: dict[str, InForce] = {"": InForce.of(prior(), mac_key=mac_key)}
+        self._known: dict[str, ActiveVersion] = {"": ActiveVersion.of(prior(), mac_key=mac_key)}
         self.epochs: dict[int, Epoch] = {one.version.epoch: one.belief.epoch for one in self._known.values()}
         """Every belief about how people differ that a version began, by its name: rows may still be of any."""
         self._arrived = asyncio.Condition()
@@ -50,7 +50,7 @@ class Versions(Mapping[str, InForce]):
     def learn_of(self, version: object) -> None:
         """Take one version in."""
         assert isinstance(version, policy_pb2.PolicyVersion)
-        known = InForce.of(version, mac_key=self._mac_key)
+        known = ActiveVersion.of(version, mac_key=self._mac_key)
         self._known[version.version_id] = known
         self.epochs[version.epoch] = known.belief.epoch
 
@@ -70,7 +70,7 @@ class Versions(Mapping[str, InForce]):
         except TimeoutError:
             raise VersionTimeout(f"{what} did not arrive within {WAIT_S_MAX:.0f} s") from None
 
-    def __getitem__(self, version_id: str) -> InForce:
+    def __getitem__(self, version_id: str) -> ActiveVersion:
         return self._known[version_id]
 
     def __iter__(self) -> Iterator[str]:

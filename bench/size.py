@@ -1,7 +1,7 @@
 """Size: what people cost in memory, on disk and per event, as they become many; one worker with eight partitions.
 
 Each size runs in a process of its own, with its own code from journal record to store: `step`, the row's bytes, the
-store's write, the heads and the wheel. Kafka is left out: the changelog's produce costs the same at every size.
+store's write, the heads and the timers. Kafka is left out: the changelog's produce costs the same at every size.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ import psutil
 from agents.fold import Partition
 from agents.rows import Rows, head, order_in, wake_of
 from agents.step import Entry
-from agents.wheel import Wheel
+from agents.timers import Timers
 from bench.population import Population, header, population, user_id
 from bench.result import Bench, Plot, Result, Row, compared
 from oo.v1 import row_pb2
@@ -33,7 +33,7 @@ from streams.producer import Delivered
 from tables.rocks import Rocks
 from tables.store import MemoryStore, Store
 from tables.table import Table
-from tests.agents.build import JOURNAL_ID, Payload, current_id, entry, in_force, reaction, task
+from tests.agents.build import JOURNAL_ID, Payload, active, current_id, entry, reaction, task
 
 ROOT = Path(__file__).resolve().parents[1]
 PARTITIONS = 8
@@ -163,7 +163,7 @@ class _Live(NamedTuple):
     state: Partition
     table: Table
     rows: _Timed
-    wheel: Wheel
+    timers: Timers
 
 
 def nowhere(_key: bytes, _value: bytes) -> asyncio.Future[Delivered]:
@@ -225,14 +225,14 @@ class _Timed(Rows):
 def _live(store: Store) -> _Live:
     table = Table(store, head=head, order=order_in(JOURNAL_ID), produce=nowhere)
     rows = _Timed(table, header=header())
-    return _Live(Partition(partition=0, versions={"": in_force()}, rows=rows), table, rows, Wheel())
+    return _Live(Partition(partition=0, versions={"": active()}, rows=rows), table, rows, Timers())
 
 
 def _look_over(live: _Live, *, until_ms: int) -> None:
-    live.wheel.until_ms = until_ms
+    live.timers.until_ms = until_ms
     for key, front in live.table.store.scan():
         if wake_of(front) <= until_ms:
-            live.wheel.set(key.decode(), wake_ms=wake_of(front))
+            live.timers.set(key.decode(), wake_ms=wake_of(front))
 
 
 def _fold(
@@ -254,7 +254,7 @@ def _fold(
         live.table.commit()
         store_s += time.thread_time() - committing_s + live.rows.store_s
         for user, message in changed.items():
-            live.wheel.set(user, wake_ms=wake_of(message))
+            live.timers.set(user, wake_ms=wake_of(message))
         here_s, all_s = time.thread_time() - began_here_s, time.process_time() - began_s
         total_s += all_s
         store_s += all_s - here_s

@@ -17,8 +17,8 @@ from signal import SIG_IGN, SIGINT, signal
 
 from google.protobuf.message import Message
 
+from agents.active_version import ActiveVersion
 from agents.fold import Partition, entry_of
-from agents.in_force import InForce
 from agents.rows import read_rows
 from agents.step import Entry, Outputs
 from oo.v1 import journal_pb2
@@ -43,7 +43,7 @@ class Journal:
     prefix: str
     security: Security
     topic_id: bytes
-    versions: Mapping[str, InForce]
+    versions: Mapping[str, ActiveVersion]
 
 
 @dataclass(slots=True)

@@ -16,7 +16,7 @@ import psycopg
 from google.protobuf.message import Message
 from psycopg import sql
 
-from agents.in_force import InForce
+from agents.active_version import ActiveVersion
 from agents.prior import prior
 from connectors.valkey import TipStore
 from deploy.refold import Differences, Journal, Part, compare_parts, digest
@@ -192,13 +192,13 @@ async def _lag(live: Live, topic: Topic, reader: str) -> int:
     return sum(end - (taken.get(number) or 0) for number, end in ends.items())
 
 
-async def _versions(live: Live, table: dict[str, Topic]) -> dict[str, InForce]:
-    schemas, versions = Schemas.offline(live.prefix), {"": InForce.of(prior(), mac_key=live.mac_key)}
+async def _versions(live: Live, table: dict[str, Topic]) -> dict[str, ActiveVersion]:
+    schemas, versions = Schemas.offline(live.prefix), {"": ActiveVersion.of(prior(), mac_key=live.mac_key)}
     async for records in read_partition(live.bootstrap, table["policies"].name, 0, security=live.security):
         for record in records:
             if record.value is None:
                 continue
             version = schemas.unframe("policies", record.value)
             assert isinstance(version, policy_pb2.PolicyVersion)
-            versions[version.version_id] = InForce.of(version, mac_key=live.mac_key)
+            versions[version.version_id] = ActiveVersion.of(version, mac_key=live.mac_key)
     return versions

@@ -35,9 +35,9 @@ from yarl import URL
 
 from streams.consumer import Consumer
 from streams.producer import Producer
-from streams.pulse import Pulse
 from streams.security import PLAINTEXT, Security
 from streams.transport import BatchTopic, Options, Transport
+from streams.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +69,7 @@ def create_app(
 
     Kafka answers a fetch once it has `fetch_bytes_min`, or after `fetch_wait_ms` with what there is. The producer's
     failures end the app, and from now on it refuses to write when the process lost time
-    (streams/pulse.py).
+    (streams/watchdog.py).
     """
     data_dir.mkdir(parents=True, exist_ok=True)
     app = faust.App(
@@ -101,13 +101,13 @@ def create_app(
         worker_redirect_stdouts=False,
         Topic=BatchTopic,
     )
-    pulse = Pulse(limit_s=session_timeout_s)
+    watchdog = Watchdog(limit_s=session_timeout_s)
     options = Options(producer=producer, fetch_wait_ms=fetch_wait_ms, fetch_bytes_min=fetch_bytes_min)
-    transport = Transport(app.conf.broker, app, options, pulse=pulse)
+    transport = Transport(app.conf.broker, app, options, watchdog=watchdog)
     app.transport = transport
     app.producer_transport = transport
     producer.on_failure = transport.fail
-    producer.guard = pulse.check
+    producer.guard = watchdog.check
     return app
 
 
@@ -131,7 +131,7 @@ async def serve(app: faust.App, *, stop_timeout_s: float = 10.0) -> None:
 
     loop.add_signal_handler(_LEAVE, leave)
     beside = [
-        asyncio.create_task(transport.pulse.beat(), name="pulse"),
+        asyncio.create_task(transport.watchdog.beat(), name="watchdog"),
         asyncio.create_task(_watch(app, transport), name="watch"),
         asyncio.create_task(_start(app, transport), name="start"),
     ]

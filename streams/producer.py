@@ -81,7 +81,7 @@ class Producer:
         """Open the client; nothing is sent yet.
 
         `delivery_timeout_ms` stays below the consumer's session timeout, so that a worker that Kafka does not hear
-        gives up before its partitions go elsewhere. `guard` runs before each produce and may raise (see streams/pulse.py).
+        gives up before its partitions go elsewhere. `guard` runs before each produce and may raise (see streams/watchdog.py).
         """
         self.failure = None
         self.on_failure = on_failure

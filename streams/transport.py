@@ -23,7 +23,7 @@ from yarl import URL
 from streams import headers
 from streams.consumer import Consumer
 from streams.producer import Delivered, Producer
-from streams.pulse import Pulse
+from streams.watchdog import Watchdog
 
 if TYPE_CHECKING:
     from streams.partitions import Partitions
@@ -45,11 +45,11 @@ class Transport(driver.Transport):
 
     Consumer = Consumer
 
-    def __init__(self, url: list[URL], app: faust.App, options: Options, *, pulse: Pulse) -> None:
+    def __init__(self, url: list[URL], app: faust.App, options: Options, *, watchdog: Watchdog) -> None:
         super().__init__(url, app)
         headers.install()
         self.options = options
-        self.pulse = pulse
+        self.watchdog = watchdog
         self.partitions: dict[str, Partitions] = {}
         self.rebalancing_since: float | None = time.monotonic()
         """Monotonic seconds; None while an assignment stands."""

@@ -24,7 +24,7 @@ PEOPLE_SHARE = 0.5
 
 
 def prior(name: str, *, shape: Shape, config: policy_pb2.DecisionConfig) -> policy_pb2.PolicyVersion:
-    """The version in force before anything was learned; sequence 0, and no id yet."""
+    """The version that is active before anything was learned; sequence 0, and no id yet."""
     d, mean = shape.d, packed(np.array(shape.mean))
     precision = packed(np.eye(shape.q) * (NOISE / shape.spread))
     return policy_pb2.PolicyVersion(

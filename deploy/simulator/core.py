@@ -7,8 +7,8 @@ from __future__ import annotations
 
 import hashlib
 
+from agents.active_version import ActiveVersion
 from agents.fold import Partition
-from agents.in_force import InForce
 from agents.learn import GROWTH_PERCENT, SIZE
 from agents.prior import fit, prior
 from agents.reward import config_hash
@@ -31,7 +31,7 @@ class Core:
 
     def __init__(self, policy: str, config: policy_pb2.DecisionConfig) -> None:
         self._policy, self._config = policy, config
-        self._known: dict[str, InForce] = {}
+        self._known: dict[str, ActiveVersion] = {}
         self._epochs: dict[int, Epoch] = {}
         self._totals = Totals(epochs=self._epochs)
         self._latest = prior(policy, config=config)
@@ -134,5 +134,5 @@ class Core:
             self._new_wakes.append((user_id, row.next_wake_ms))
 
     def _knows(self, version: policy_pb2.PolicyVersion, *, under: str) -> None:
-        self._known[under] = known = InForce.of(version, mac_key=MAC_KEY)
+        self._known[under] = known = ActiveVersion.of(version, mac_key=MAC_KEY)
         self._epochs[version.epoch] = known.belief.epoch

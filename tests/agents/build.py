@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
-from agents.in_force import InForce
+from agents.active_version import ActiveVersion
 from agents.prior import prior
 from agents.reward import DEFAULT
 from agents.step import Entry, Outputs, step
@@ -39,13 +39,13 @@ def config(**changes: int | bool) -> policy_pb2.DecisionConfig:
     return made
 
 
-def in_force(version: policy_pb2.PolicyVersion | None = None, **changes: int | bool) -> InForce:
+def active(version: policy_pb2.PolicyVersion | None = None, **changes: int | bool) -> ActiveVersion:
     """A version as a record meets it: the prior, unless given."""
-    return InForce.of(version or prior(config=config(**changes)), mac_key=MAC_KEY)
+    return ActiveVersion.of(version or prior(config=config(**changes)), mac_key=MAC_KEY)
 
 
-PRIOR = in_force()
-BLUNT = in_force(exploration=0, floor_permille=0)
+PRIOR = active()
+BLUNT = active(exploration=0, floor_permille=0)
 """Without chance: the candidate with the greatest expected score, always."""
 
 
@@ -197,7 +197,7 @@ def entry(
 class Person:
     """One person's row through time; each call is the next journal record."""
 
-    policy: InForce = PRIOR
+    policy: ActiveVersion = PRIOR
     user: str = "ada"
     row: row_pb2.UserRow | None = None
     offset: int = 0
@@ -287,6 +287,8 @@ def frozen(row: row_pb2.UserRow | None) -> bytes:
     return row.SerializeToString(deterministic=True)
 
 
-def versions(*, also: Mapping[str, InForce] | None = None, prior: InForce = PRIOR) -> dict[str, InForce]:
+def versions(
+    *, also: Mapping[str, ActiveVersion] | None = None, prior: ActiveVersion = PRIOR
+) -> dict[str, ActiveVersion]:
     """What a partition is given: the prior under the empty id, and others by theirs."""
     return {"": prior, **(also or {})}

@@ -13,9 +13,9 @@ from tests.agents.build import (
     MAC_KEY,
     PRIOR,
     Person,
+    active,
     activity,
     entry,
-    in_force,
     task,
 )
 
@@ -112,7 +112,7 @@ def test_two_people_with_the_same_row_draw_apart() -> None:
     chosen = set()
     for n in range(40):
         who = f"user-{n}"
-        policy = in_force(exploration=64)
+        policy = active(exploration=64)
         row, outputs = step(
             row_pb2.UserRow(user_id=who, time_zone="UTC"),
             entry(activity(user=who), offset=1, time_ms=10**12, user=who),

@@ -14,11 +14,11 @@ from tests.agents.build import (
     MINUTE_MS,
     MONDAY_MS,
     Person,
+    active,
     activity,
     chosen,
     completed,
     event,
-    in_force,
     last_slate,
     profile,
     slate,
@@ -285,7 +285,7 @@ def test_titles_without_a_word_are_not_alike() -> None:
 
 @pytest.mark.parametrize(("permille", "mask"), [(0, ()), (600, ("duplicate",)), (700, ())])
 def test_how_alike_titles_have_to_be_is_the_policys_word(permille: int, mask: tuple[str, ...]) -> None:
-    ada = Person(policy=in_force(duplicate_permille=permille))
+    ada = Person(policy=active(duplicate_permille=permille))
     ada.take(task("a", title="Buy milk", priority=1))
     ada.take(task("b", title="Buy oat milk", priority=2))
     assert last_slate(ada)["task:todo.txt/b"] == mask

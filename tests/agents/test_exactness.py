@@ -23,7 +23,7 @@ CORE = [
         ROOT / "agents" / f"{name}.py"
         for name in (
             "step", "change", "signals", "reactions", "outcomes", "decide", "candidates", "eligibility", "features", "why", "reward", "fold",
-            "in_force", "prior",
+            "active", "prior",
             "duplicates", "fatigue", "profile", "quiet_hours",
         )
     ),

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from agents import candidates
 from agents.reward import DEFAULT
-from agents.step import InForce
+from agents.step import ActiveVersion
 from oo.v1 import decision_pb2
 from oo.v1.outcome_pb2 import Outcome
 from tables import windows
@@ -18,9 +18,9 @@ from tests.agents.build import (
     MINUTE_MS,
     MONDAY_MS,
     Person,
+    active,
     activity,
     chosen,
-    in_force,
     profile,
     task,
     trigger,
@@ -29,9 +29,9 @@ from tests.agents.build import (
 TASK = decision_pb2.Decision.TASK
 
 
-def blunt(**changes: int | bool) -> InForce:
+def blunt(**changes: int | bool) -> ActiveVersion:
     """Always the candidate with the greatest expected score, and tips that run out within minutes."""
-    return in_force(exploration=0, floor_permille=0, tip_valid_ms=5 * MINUTE_MS, none_valid_ms=5 * MINUTE_MS, **changes)
+    return active(exploration=0, floor_permille=0, tip_valid_ms=5 * MINUTE_MS, none_valid_ms=5 * MINUTE_MS, **changes)
 
 
 def looker(**changes: int | bool) -> Person:
@@ -118,7 +118,7 @@ def test_a_reaction_to_the_last_tip_before_the_cap_still_brings_another() -> Non
 
 
 def test_what_followed_a_reaction_goes_again_if_nobody_came_for_it_and_the_cap_is_reached() -> None:
-    ada = Person(policy=in_force(exploration=0, floor_permille=0, cap_hour=1))
+    ada = Person(policy=active(exploration=0, floor_permille=0, cap_hour=1))
     ada.take(task("a", priority=1))
     ada.take(task("b", priority=1))
     ada.react("SEEN")
@@ -130,7 +130,7 @@ def test_what_followed_a_reaction_goes_again_if_nobody_came_for_it_and_the_cap_i
 
 
 def test_what_followed_a_reaction_and_was_seen_stays() -> None:
-    ada = Person(policy=in_force(exploration=0, floor_permille=0, cap_hour=1))
+    ada = Person(policy=active(exploration=0, floor_permille=0, cap_hour=1))
     ada.take(task("a", priority=1))
     ada.take(task("b", priority=1))
     ada.react("SEEN")

@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agents.active_version import ActiveVersion
 from agents.fold import Partition, VersionMissing, fold, taught
-from agents.in_force import InForce
 from agents.step import NOTHING, Entry
 from oo.v1 import journal_pb2, row_pb2
 from tables.totals import Totals
@@ -19,21 +19,21 @@ from tests.agents.build import (
     MINUTE_MS,
     MONDAY_MS,
     PRIOR,
+    active,
     activity,
     current_id,
     entry,
-    in_force,
     reaction,
     task,
     versions,
 )
 
-SECOND = in_force(interruption_cost=40)
-THIRD = in_force(interruption_cost=0)
+SECOND = active(interruption_cost=40)
+THIRD = active(interruption_cost=0)
 EPOCHS = {one.version.epoch: one.belief.epoch for one in (PRIOR, SECOND, THIRD)}
 
 
-def known() -> dict[str, InForce]:
+def known() -> dict[str, ActiveVersion]:
     return versions(also={"second": SECOND, "third": THIRD})
 
 

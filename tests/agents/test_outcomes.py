@@ -15,11 +15,11 @@ from tests.agents.build import (
     HOUR_MS,
     MINUTE_MS,
     Person,
+    active,
     activity,
     chosen,
     completed,
     frozen,
-    in_force,
     removed,
     task,
     told,
@@ -118,7 +118,7 @@ def test_a_reaction_is_learned_with_its_reward(kind: str, reward: int) -> None:
 
 
 def test_another_configuration_pays_another_reward() -> None:
-    ada = Person(policy=in_force(reward_snooze=-5, exploration=0, floor_permille=0))
+    ada = Person(policy=active(reward_snooze=-5, exploration=0, floor_permille=0))
     ada.take(task("a"))
     assert told(ada.react("SNOOZE")) == [("SNOOZE", True, -5 / 64)]
 
@@ -141,7 +141,7 @@ def test_a_decision_expires_once() -> None:
 
 
 def test_expired_is_learned_where_the_configuration_says_so() -> None:
-    ada = Person(policy=in_force(learn_expired=True, reward_expired=-2, exploration=0, floor_permille=0))
+    ada = Person(policy=active(learn_expired=True, reward_expired=-2, exploration=0, floor_permille=0))
     ada.take(task("a"))
     tip = ada.current
     ada.react("SEEN")
@@ -163,7 +163,7 @@ def test_a_decision_does_not_expire_before_its_window_ends() -> None:
 @pytest.mark.parametrize("learn_expired", [False, True])
 @pytest.mark.parametrize("kind", ["DONE", "SNOOZE", "DISMISS"])
 def test_a_late_reaction_corrects_to_the_bit_what_was_learned(kind: str, *, learn_expired: bool) -> None:
-    ada = Person(policy=in_force(exploration=0, floor_permille=0, learn_expired=learn_expired, reward_expired=-3))
+    ada = Person(policy=active(exploration=0, floor_permille=0, learn_expired=learn_expired, reward_expired=-3))
     ada.take(task("a", priority=1))
     tip = ada.current
     ada.react("SEEN")

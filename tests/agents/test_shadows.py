@@ -18,9 +18,9 @@ from agents.prior import SHAPE
 from agents.reward import DEFAULT
 from agents.shadows import Shadows, Waits, with_challengers
 from oo.v1 import decision_pb2, outcome_pb2
-from tests.agents.build import HOUR_MS, Person, in_force, task
+from tests.agents.build import HOUR_MS, Person, active, task
 
-KEEN = in_force(exploration=0, floor_permille=1)
+KEEN = active(exploration=0, floor_permille=1)
 """The best, but for what the floor leaves to chance."""
 WAITS = Waits()
 NAMES = ("mixed", "lin_ts", "mixed_rff", "vw")

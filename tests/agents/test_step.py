@@ -24,6 +24,7 @@ from tests.agents.build import (
     REACTIONS_ID,
     SIGNALS_ID,
     Person,
+    active,
     activity,
     chosen,
     completed,
@@ -31,7 +32,6 @@ from tests.agents.build import (
     event,
     event_removed,
     frozen,
-    in_force,
     profile,
     reaction,
     removed,
@@ -226,7 +226,7 @@ def test_the_next_wake_is_always_after_now() -> None:
 
 
 def test_the_next_wake_is_after_now_under_a_configuration_that_gives_no_time_at_all() -> None:
-    ada = Person(policy=in_force(tip_valid_ms=0, none_valid_ms=0, reaction_window_ms=0, snooze_default_ms=0))
+    ada = Person(policy=active(tip_valid_ms=0, none_valid_ms=0, reaction_window_ms=0, snooze_default_ms=0))
     for n in range(20):
         ada.take(task(f"n{n}"))
         ada.react(("SEEN", "SNOOZE")[n % 2])

@@ -24,7 +24,7 @@ from confluent_kafka.admin import AdminClient
 from google.protobuf.message import Message
 from valkey import Valkey
 
-from agents.in_force import InForce
+from agents.active_version import ActiveVersion
 from agents.prior import prior
 from agents.step import Entry, step
 from deploy.stack.running import RunningStack
@@ -90,7 +90,7 @@ class Oracle:
     last: dict[tuple[int, bytes], bytes] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
     records: int = 0
-    _versions: dict[str, InForce] = field(default_factory=dict)
+    _versions: dict[str, ActiveVersion] = field(default_factory=dict)
     _force: dict[int, tuple[int, str]] = field(default_factory=dict)
     _seen: dict[tuple[str, str, int], int] = field(default_factory=dict)
     _topic_ids: dict[bytes, str] = field(default_factory=dict)
@@ -178,7 +178,7 @@ class Oracle:
     # -- inside
 
     def _version(self, version_id: str, version: PolicyVersion) -> None:
-        self._versions[version_id] = InForce.of(version, mac_key=self._mac_key)
+        self._versions[version_id] = ActiveVersion.of(version, mac_key=self._mac_key)
 
     def _fold(self, line: Line) -> None:
         assert line.value is not None

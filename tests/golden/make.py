@@ -17,8 +17,8 @@ from typing import Any
 
 from google.protobuf.json_format import MessageToDict
 
+from agents.active_version import ActiveVersion
 from agents.fold import Partition
-from agents.in_force import InForce
 from agents.learn import SIZE
 from agents.prior import fit
 from agents.step import Entry
@@ -30,6 +30,7 @@ from tests.agents.build import (
     HOUR_MS,
     MINUTE_MS,
     Payload,
+    active,
     activity,
     candidates,
     completed,
@@ -37,7 +38,6 @@ from tests.agents.build import (
     entry,
     event,
     event_removed,
-    in_force,
     profile,
     reaction,
     removed,
@@ -97,7 +97,7 @@ def main() -> None:
 def journal() -> tuple[list[Entry], list[policy_pb2.PolicyVersion]]:
     """The records in the order in which they are read, and the versions that their marks name."""
     chance = random.Random(SEED)
-    known: dict[str, InForce] = {"": in_force()}
+    known: dict[str, ActiveVersion] = {"": active()}
     epochs = epochs_of(known)
     partitions = {n: Partition(partition=n, versions=known, totals=Totals(epochs=epochs)) for n in range(PARTITIONS)}
     offsets = dict.fromkeys(range(PARTITIONS), 0)
@@ -139,7 +139,7 @@ def journal() -> tuple[list[Entry], list[policy_pb2.PolicyVersion]]:
             settings = config(learn_expired=sequence > 1)
             version = fit("mixed", totals, before=before, config=settings, now_ms=time_ms)
             made.append(version)
-            known[version.version_id] = in_force(version)
+            known[version.version_id] = active(version)
             epochs |= epochs_of(known)
             mark = journal_pb2.Mark(sequence=sequence, version_id=version.version_id, step_version=1)
             for partition in range(PARTITIONS):

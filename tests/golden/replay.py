@@ -15,14 +15,14 @@ from pathlib import Path
 from google.protobuf.json_format import MessageToDict, ParseDict
 from google.protobuf.message import Message
 
+from agents.active_version import ActiveVersion
 from agents.features import VERSION
 from agents.fold import Partition, taught
-from agents.in_force import InForce
 from agents.step import Entry, Outputs
 from oo.v1 import decision_pb2, journal_pb2, outcome_pb2, policy_pb2, row_pb2
 from tables.marginal import Epoch
 from tables.totals import Totals, messages
-from tests.agents.build import JOURNAL_ID, in_force
+from tests.agents.build import JOURNAL_ID, active
 
 HERE = Path(__file__).parent
 JOURNAL = HERE / "journal.jsonl"
@@ -52,16 +52,16 @@ def from_line(line: str) -> Entry:
     )
 
 
-def versions() -> dict[str, InForce]:
+def versions() -> dict[str, ActiveVersion]:
     """The prior, and the versions that the marks name, as bytes: fitting them again elsewhere may differ."""
-    known = {"": in_force()}
+    known = {"": active()}
     for line in VERSIONS.read_text("utf-8").splitlines():
         version = ParseDict(json.loads(line), policy_pb2.PolicyVersion())
-        known[version.version_id] = in_force(version)
+        known[version.version_id] = active(version)
     return known
 
 
-def epochs_of(known: dict[str, InForce]) -> dict[int, Epoch]:
+def epochs_of(known: dict[str, ActiveVersion]) -> dict[int, Epoch]:
     """Every belief about how people differ that a row may name."""
     return {one.version.epoch: one.belief.epoch for one in known.values()}
 
@@ -72,7 +72,7 @@ def digest(message: Message | bytes) -> str:
     return hashlib.blake2b(raw, digest_size=8).hexdigest()
 
 
-def replay(entries: list[Entry], *, known: dict[str, InForce], batch_seed: int | None = None) -> Iterator[str]:
+def replay(entries: list[Entry], *, known: dict[str, ActiveVersion], batch_seed: int | None = None) -> Iterator[str]:
     """What follows from each record, then every row, the totals and the marks; a line of JSON each."""
     ends = random.Random(batch_seed)
     rows: list[dict[str, bytes]] = [{} for _ in range(PARTITIONS)]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import signal
 import threading
 
-from streams.pulse import EXIT_STALE
+from streams.watchdog import EXIT_STALE
 from tests.streams.line import Line
 
 
@@ -17,7 +17,7 @@ def test_a_handler_that_blocks_the_event_loop_ends_the_process(line: Line) -> No
     line.send(["block"])
     worker = line.start(block="block", session_timeout_s=3.0)
     assert worker.wait() == EXIT_STALE
-    assert "pulse.lost" in worker.log()
+    assert "watchdog.expired" in worker.log()
     assert line.committed() is None
 
 

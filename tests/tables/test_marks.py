@@ -25,16 +25,16 @@ def applied(*told: tuple[int, int, str], committed: int = 0) -> row_pb2.Partitio
     return row
 
 
-def in_force(row: row_pb2.PartitionRow, *offsets: int) -> list[str]:
+def active(row: row_pb2.PartitionRow, *offsets: int) -> list[str]:
     return [marks.version_at(row, offset=offset) for offset in offsets]
 
 
 def test_before_the_first_mark_the_prior_is_in_force() -> None:
-    assert in_force(row_pb2.PartitionRow(), 0, 100) == ["", ""]
+    assert active(row_pb2.PartitionRow(), 0, 100) == ["", ""]
 
 
 def test_a_version_is_in_force_from_its_mark_on() -> None:
-    assert in_force(applied((5, 1, "a"), (15, 2, "b")), 4, 5, 6, 14, 15, 16) == ["", "a", "a", "a", "b", "b"]
+    assert active(applied((5, 1, "a"), (15, 2, "b")), 4, 5, 6, 14, 15, 16) == ["", "a", "a", "a", "b", "b"]
 
 
 def test_a_mark_read_again_changes_nothing() -> None:
@@ -56,14 +56,14 @@ def test_a_mark_of_a_lower_sequence_is_ignored() -> None:
 def test_records_below_a_mark_keep_their_version_when_they_are_read_again() -> None:
     row = applied((5, 1, "a"), (15, 2, "b"))
     for offset in range(21):
-        assert in_force(row, offset) == ["" if offset < 5 else "a" if offset < 15 else "b"]
+        assert active(row, offset) == ["" if offset < 5 else "a" if offset < 15 else "b"]
 
 
 def test_marks_below_the_committed_offset_go_all_but_the_one_in_force_there() -> None:
     row = applied((5, 1, "a"), (10, 2, "b"), (20, 3, "c"), committed=0)
     row = marks.apply(row, mark(4, "d"), offset=30, committed=12)
     assert [a.mark.version_id for a in row.marks] == ["b", "c", "d"]
-    assert in_force(row, 12, 19, 20, 30) == ["b", "b", "c", "d"]
+    assert active(row, 12, 19, 20, 30) == ["b", "b", "c", "d"]
 
 
 def test_a_mark_at_the_committed_offset_makes_those_before_it_needless() -> None:
@@ -96,5 +96,5 @@ def test_reading_a_stretch_again_in_order_ends_where_it_ended_before() -> None:
 def test_no_order_of_sequences_makes_a_version_go_back() -> None:
     for order in permutations((1, 2, 3)):
         row = applied(*((10 * n, sequence, str(sequence)) for n, sequence in enumerate(order, start=1)))
-        versions = [int(v) for v in in_force(row, 10, 20, 30)]
+        versions = [int(v) for v in active(row, 10, 20, 30)]
         assert versions == sorted(versions)

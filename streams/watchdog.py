@@ -17,7 +17,7 @@ EXIT_STALE = 75
 """EX_TEMPFAIL: start me again."""
 
 
-class Pulse:
+class Watchdog:
     """Beats in the event loop; `check` ends the process when a beat is overdue by the session timeout."""
 
     def __init__(self, *, limit_s: float = 10.0) -> None:
@@ -29,7 +29,7 @@ class Pulse:
         """Exit at once if the last beat is too old. Cheap: called before each produce."""
         monotonic_s, wall_s = self._now()
         if monotonic_s - self._last[0] > self._limit_s or wall_s - self._last[1] > self._limit_s:
-            log.critical("pulse.lost seconds=%.1f", max(monotonic_s - self._last[0], wall_s - self._last[1]))
+            log.critical("watchdog.expired seconds=%.1f", max(monotonic_s - self._last[0], wall_s - self._last[1]))
             # Not an exception: it would unwind through code that still writes.
             os._exit(EXIT_STALE)
 
@@ -38,7 +38,7 @@ class Pulse:
         self._last = self._now()
         # A loop that is blocked for good never looks; its client's thread would hold the partitions for ever.
         over = threading.Event()
-        threading.Thread(target=self._look, args=(over,), name="pulse", daemon=True).start()
+        threading.Thread(target=self._look, args=(over,), name="watchdog", daemon=True).start()
         try:
             while True:
                 await asyncio.sleep(self._every_s)

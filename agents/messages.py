@@ -17,7 +17,7 @@ from streams.record import Record
 logger = logging.getLogger(__name__)
 
 
-async def told(schemas: Schemas, name: str, tail: Tail) -> AsyncIterator[tuple[Record, Message]]:
+async def messages(schemas: Schemas, name: str, tail: Tail) -> AsyncIterator[tuple[Record, Message]]:
     """Each record with its message, for ever. `name`: the topic's short one."""
     async for records in tail:
         for record in records:

@@ -9,12 +9,12 @@ RETRY_MS = 5_000
 """A tick that was sent and not yet folded is sent again after this; the row takes only one of them."""
 
 
-class Wheel:
+class Timers:
     """Next wake by user.
 
-    >>> wheel = Wheel()
-    >>> wheel.set("ada", wake_ms=100); wheel.set("ada", wake_ms=200); wheel.set("bob", wake_ms=150)
-    >>> wheel.due(now_ms=160, limit=10), wheel.due(now_ms=160, limit=10), wheel.due(now_ms=250, limit=10)
+    >>> timers = Timers()
+    >>> timers.set("ada", wake_ms=100); timers.set("ada", wake_ms=200); timers.set("bob", wake_ms=150)
+    >>> timers.due(now_ms=160, limit=10), timers.due(now_ms=160, limit=10), timers.due(now_ms=250, limit=10)
     ([('bob', 150)], [], [('ada', 200)])
     """
 

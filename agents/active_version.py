@@ -14,7 +14,7 @@ from oo.v1 import policy_pb2
 
 
 @dataclass(frozen=True, slots=True)
-class InForce:
+class ActiveVersion:
     """The version that the last mark named, and the key of decision ids."""
 
     version: policy_pb2.PolicyVersion
