@@ -11,9 +11,9 @@ from pydantic import ValidationError
 
 from serving.app import create_app
 from serving.edge import Edge
+from serving.protocol import IDLE_TIMEOUT_S, BoundedProtocol
 from serving.settings import Settings
 
-CONNECTIONS_MAX = 4_000
 STOP_TIMEOUT_S = 5
 
 
@@ -62,9 +62,10 @@ def server(app: FastAPI, settings: Settings) -> Server:
             access_log=False,
             server_header=False,
             log_config=None,
-            limit_concurrency=CONNECTIONS_MAX,
+            http=BoundedProtocol,
+            ws="none",
             timeout_graceful_shutdown=STOP_TIMEOUT_S,
-            timeout_keep_alive=15,
+            timeout_keep_alive=IDLE_TIMEOUT_S,
             forwarded_allow_ips="127.0.0.1",
         )
     )

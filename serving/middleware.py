@@ -1,10 +1,13 @@
-"""What holds for every request: known hosts in local mode, a bounded body, safe headers, a count and a time.
+"""What holds for every request: known hosts in local mode, a bounded body, HEAD, safe headers, a count and a time.
 
-It never reads a body, and knows nothing of routes but their names. A fault of ours ends here, logged, as a plain 500.
+It never looks into a body, and knows nothing of routes but their names. A fault of ours ends here, logged, as a plain
+500.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import logging
 import time
 from collections.abc import Collection
@@ -12,13 +15,16 @@ from collections.abc import Collection
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from serving.metrics import Metrics
-from serving.problems import SAFE_HEADERS, Problem
+from serving.problems import CSP, SAFE_HEADERS, Problem
 
 log = logging.getLogger(__name__)
 
 BODY_BYTES_MAX = 1024 * 1024
+LINGER_S = 2.0
+"""After a 413, what the peer still sends is thrown away for so long: a close at once can cost it the answer."""
+_ONCE = frozenset((b"host", b"authorization", b"content-type", b"idempotency-key", b"last-event-id"))
+"""Headers of which a second one would leave open which counts."""
 
-_CSP_API = "default-src 'none'; frame-ancestors 'none'"
 # No inline script or style at all: a title that got into the page as markup could still do nothing.
 CSP_PAGE = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self';"
@@ -27,7 +33,7 @@ CSP_PAGE = (
 
 
 _SAFE = [(name.encode(), value.encode()) for name, value in SAFE_HEADERS.items()]
-_CSP = (b"content-security-policy", _CSP_API.encode())
+_CSP = (b"content-security-policy", CSP.encode())
 _NO_STORE = (b"cache-control", b"no-store")
 
 
@@ -49,15 +55,26 @@ class Middleware:
             return
         started_s = time.perf_counter()
         status: int | None = None
+        method = scope["method"]
+        if method == "HEAD":
+            # A GET whose body is left out (RFC 9110, 9.3.2); the server sees its own scope and sends none.
+            scope = {**scope, "method": "GET"}
+
+        ended = False
 
         async def guarded(message: Message) -> None:
-            nonlocal status
+            nonlocal status, ended
             if message["type"] == "http.response.start":
                 status = message["status"]
                 headers = [*message["headers"], *_SAFE]
                 names = {name for name, _ in headers}
                 headers += [default for default in (_CSP, _NO_STORE) if default[0] not in names]
                 message["headers"] = headers
+            elif method == "HEAD":
+                # The answer ends here, and so does a stream: it hears that its peer has gone.
+                if ended:
+                    return
+                ended, message = True, {"type": "http.response.body"}
             await send(message)
 
         left = BODY_BYTES_MAX
@@ -67,19 +84,23 @@ class Middleware:
             message = await receive()
             if message["type"] == "http.request":
                 left -= len(message.get("body", b""))
-                if left < 0:
+                if left < 0 and status is None:
                     raise _TooLarge
+                if left < 0:
+                    return {"type": "http.disconnect"}
             return message
 
         try:
             problem = self._refusal(scope)
-            if problem is not None:
+            if problem is _TOO_LARGE:
+                await _refuse_body(receive, guarded)
+            elif problem is not None:
                 await problem.response()(scope, receive, guarded)
             else:
                 try:
                     await self._app(scope, bounded, guarded)
                 except _TooLarge:
-                    await _TOO_LARGE.response()(scope, receive, guarded)
+                    await _refuse_body(receive, guarded)
                 except Exception:
                     log.exception("edge.fault path=%s", getattr(scope.get("route"), "path", "other"))
                     if status is not None:
@@ -87,11 +108,15 @@ class Middleware:
                     await _FAULT.response()(scope, receive, guarded)
         finally:
             route = getattr(scope.get("route"), "path", "other")
-            self._metrics.answered(route, scope["method"], status or 500, took_s=time.perf_counter() - started_s)
+            self._metrics.answered(route, method, status or 500, took_s=time.perf_counter() - started_s)
 
     def _refusal(self, scope: Scope) -> Problem | None:
-        named, length = [], "0"
+        named, length, once = [], "0", set[bytes]()
         for name, value in scope["headers"]:
+            if name in _ONCE:
+                if name in once:
+                    return Problem(400, "repeated-header", detail=f"Send one {name.decode()} header, not several.")
+                once.add(name)
             if name == b"host":
                 named.append(_hostname(value.decode("latin-1")))
             elif name == b"content-length":
@@ -110,6 +135,20 @@ _TOO_LARGE = Problem(
     detail=f"A body may have {BODY_BYTES_MAX} bytes; send it in parts.",
     headers={"connection": "close"},
 )
+
+
+async def _refuse_body(receive: Receive, send: Send) -> None:
+    """413, and a moment for the peer to read it."""
+    answer = _TOO_LARGE.response()
+    await send({"type": "http.response.start", "status": answer.status_code, "headers": answer.raw_headers})
+    await send({"type": "http.response.body", "body": answer.body, "more_body": True})
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(LINGER_S):
+            while (await receive()).get("more_body"):
+                pass
+    await send({"type": "http.response.body"})
+
+
 _FAULT = Problem(500, "fault", detail="The edge failed at this request; the fault is logged.")
 
 

@@ -11,7 +11,7 @@ from http import HTTPStatus
 
 from fastapi import FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, Field, ValidationError
 from starlette.exceptions import HTTPException
 
 ERRORS_MAX = 20
@@ -25,6 +25,8 @@ SAFE_HEADERS = {
     "cross-origin-resource-policy": "same-origin",
 }
 """On every answer, of whatever kind."""
+CSP = "default-src 'none'; frame-ancestors 'none'"
+"""On every answer that brings no policy of its own."""
 
 
 class Fault(BaseModel):
@@ -93,6 +95,27 @@ def unavailable(what: str, *, detail: str, retry_after_s: int = 1) -> Problem:
     return Problem(503, f"{what}-unavailable", detail=detail, headers={"retry-after": str(retry_after_s)})
 
 
+def invalid_request(faults: Sequence[Fault]) -> Problem:
+    """422: values to mend, by name."""
+    detail = f"{len(faults)} value{'s' if len(faults) > 1 else ''} in this request must be mended."
+    return Problem(422, "invalid-request", detail=detail, errors=faults)
+
+
+def invalid_body(error: ValidationError) -> Problem:
+    """The same for a body that does not fit its model."""
+    return invalid_request([Fault(pointer=pointer(*fault["loc"]), detail=fault["msg"]) for fault in error.errors()])
+
+
+def pointer(*path: int | str) -> str:
+    """A JSON pointer (RFC 6901); half of a surrogate pair is written out.
+
+    >>> pointer(), pointer("a/b", 0)
+    ('', '/a~1b/0')
+    """
+    whole = "".join("/" + str(part).replace("~", "~0").replace("/", "~1") for part in path)
+    return whole.encode("utf-8", "backslashreplace").decode()
+
+
 def install(app: FastAPI) -> None:
     """Make every error of the app a problem."""
 
@@ -102,11 +125,10 @@ def install(app: FastAPI) -> None:
 
     @app.exception_handler(RequestValidationError)
     async def invalid(request: Request, error: RequestValidationError) -> Response:
-        faults = [Fault(pointer=_pointer(fault["loc"]), detail=str(fault["msg"])) for fault in error.errors()]
-        if any(fault["type"] == "json_invalid" for fault in error.errors()):
-            return Problem(400, "not-json", detail="The body is not valid JSON.", errors=faults).response()
-        detail = f"{len(faults)} value{'s' if len(faults) > 1 else ''} in this request must be mended."
-        return Problem(422, "invalid-request", detail=detail, errors=faults).response()
+        # Parameters and headers: bodies are read by serving.json_body.
+        return invalid_request(
+            [Fault(pointer=str(fault["loc"][-1]), detail=str(fault["msg"])) for fault in error.errors()]
+        ).response()
 
     @app.exception_handler(HTTPException)
     async def http(request: Request, error: HTTPException) -> Response:
@@ -116,11 +138,8 @@ def install(app: FastAPI) -> None:
             405: "This address does not take this method; the Allow header lists those it takes.",
         }
         detail = details.get(error.status_code, str(error.detail))
-        return Problem(error.status_code, kind, detail=detail, headers=error.headers).response()
-
-
-def _pointer(location: Sequence[int | str]) -> str:
-    where, *rest = location
-    if where == "body":
-        return "/" + "/".join(str(part) for part in rest) if rest else ""
-    return str(rest[0]) if rest else str(where)
+        headers = dict(error.headers or {})
+        if "GET" in headers.get("Allow", "").split(", "):
+            # serving.middleware answers HEAD wherever there is a GET.
+            headers["Allow"] += ", HEAD"
+        return Problem(error.status_code, kind, detail=detail, headers=headers).response()

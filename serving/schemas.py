@@ -6,7 +6,8 @@ It never invents a field: tests hold these against the protobuf descriptors.
 from __future__ import annotations
 
 import json
-from datetime import UTC, datetime
+import re
+from datetime import UTC, datetime, timedelta
 from enum import StrEnum
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator
@@ -14,6 +15,7 @@ from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validato
 from oo.v1 import decision_pb2, reaction_pb2
 
 SNOOZE_DAYS_MAX = 366
+_TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d([.,]\d{1,9})?)?([Zz]|[+-]\d\d:?\d\d)", re.ASCII)
 
 
 class TipBody(BaseModel):
@@ -57,12 +59,27 @@ class FeedbackBody(BaseModel):
     def _any_case(cls, value: object) -> object:
         return value.lower() if isinstance(value, str) else value
 
+    @field_validator("snooze_until", mode="before")
+    @classmethod
+    def _a_time(cls, value: object) -> object:
+        # pydantic would take a number for one, also one in a string.
+        if value is not None and not (isinstance(value, str) and _TIME.fullmatch(value)):
+            raise ValueError("not a date and time with a time zone, as 2026-12-01T09:00:00Z")
+        return value
+
     @field_validator("snooze_until")
     @classmethod
     def _within_reach(cls, value: datetime | None) -> datetime | None:
         if value is not None and (value - datetime.now(UTC)).days > SNOOZE_DAYS_MAX:
             raise ValueError(f"snooze_until is more than {SNOOZE_DAYS_MAX} days ahead")
         return value
+
+    @property
+    def snooze_until_ms(self) -> int | None:
+        """Since 1970; 0 for what lies before, however near to the calendar's edge."""
+        if self.snooze_until is None:
+            return None
+        return max(0, (self.snooze_until - datetime.fromtimestamp(0, UTC)) // timedelta(milliseconds=1))
 
 
 class FeedbackAccepted(BaseModel):

@@ -37,7 +37,8 @@ TOKEN_CHARS_MAX = 8192
 CACHE_MAX = 10_000
 RSA_BITS_MIN = 2048
 
-_SUBJECT = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]{1,128}")
+USER_ID = re.compile(r"[^\x00-\x1f\x7f-\x9f\ud800-\udfff]{1,128}")
+"""As `user_id` in the contracts."""
 
 REFUSALS = {
     "malformed": "This is not a signed JSON Web Token.",
@@ -125,6 +126,9 @@ class Verifier:
                 claims = jwt.decode(token, key, algorithms=[algorithm]).claims
         except (JoseError, ValueError) as error:
             raise TokenRefused("signature") from error
+        except RecursionError as error:
+            # Claims, or a header, nested thousands deep.
+            raise TokenRefused("malformed") from error
 
         identity = self._identity(claims)
         self._verified[hashlib.sha256(raw).digest()] = (self._keys.generation, identity)
@@ -148,7 +152,7 @@ class Verifier:
             if begins_s is None or begins_s - self._leeway_s > now_s:
                 raise TokenRefused("not-yet-valid")
         subject = claims.get("sub")
-        if not isinstance(subject, str) or _SUBJECT.fullmatch(subject) is None:
+        if not isinstance(subject, str) or USER_ID.fullmatch(subject) is None:
             raise TokenRefused("subject")
         return Identity(user_id=subject, expires_s=expires_s)
 
@@ -180,6 +184,10 @@ def _check_fit(algorithm: str, key: Key) -> None:
 
 
 def _seconds(value: object) -> float | None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
+    if isinstance(value, bool) or not isinstance(value, int | float):
         return None
-    return float(value)
+    try:
+        seconds = float(value)
+    except OverflowError:
+        return None
+    return seconds if math.isfinite(seconds) else None

@@ -6,25 +6,25 @@ It never decides what a reaction means; it makes sure that the same one, sent tw
 from __future__ import annotations
 
 import hashlib
-import logging
-from typing import Annotated
 
-from fastapi import APIRouter, Header, Response
+from fastapi import APIRouter, Request, Response
+from pydantic import ValidationError
 
-from connectors.valkey import Unreachable
 from oo.v1 import reaction_pb2
-from serving.edge import Edge, TheEdge
+from serving.edge import TheEdge
+from serving.idempotency import IdempotencyKey, claim
 from serving.identity import Who
+from serving.json_body import json_body
 from serving.log import LogUnavailable
-from serving.problems import Fault, Problem, unavailable
+from serving.problems import Fault, Problem, invalid_body, invalid_request, unavailable
 from serving.routes.answers import problems
 from serving.schemas import FeedbackAccepted, FeedbackBody, ReactionKind
 from tables.ids import belongs
 
-log = logging.getLogger(__name__)
 router = APIRouter(tags=["tips"])
 
 SOURCE = "edge"
+BODY_BYTES_MAX = 4096
 
 
 @router.post(
@@ -34,29 +34,22 @@ SOURCE = "edge"
     response_model=FeedbackAccepted,
     responses=problems(400, 401, 403, 404, 422, 503),
 )
-async def react(
-    body: FeedbackBody,
-    who: Who,
-    edge: TheEdge,
-    idempotency_key: Annotated[str | None, Header(min_length=1, max_length=255, pattern=r"^[ -~]+$")] = None,
-) -> Response:
+async def react(request: Request, who: Who, edge: TheEdge, idempotency_key: IdempotencyKey = None) -> Response:
     """`seen` is for the client that has really displayed the tip; the other three imply it.
 
     The same reaction to the same tip counts once, with or without an Idempotency-Key.
     """
     user_id = who.user_id
+    try:
+        body = FeedbackBody.model_validate(await json_body(request, bytes_max=BODY_BYTES_MAX))
+    except ValidationError as error:
+        raise invalid_body(error) from None
     if not belongs(body.decision_id, user_id=user_id, mac_key=edge.mac_key):
         raise Problem(404, "unknown-decision", detail="No decision with this id was made for this user.")
     if body.snooze_until is not None and body.reaction is not ReactionKind.SNOOZE:
-        fault = Fault(pointer="/snooze_until", detail="goes with the reaction snooze only")
-        raise Problem(422, "invalid-request", detail="1 value in this request must be mended.", errors=[fault])
+        raise invalid_request([Fault(pointer="/snooze_until", detail="goes with the reaction snooze only")])
     fingerprint = _fingerprint(body)
-    if idempotency_key is not None and not await _claim(edge, user_id, idempotency_key, fingerprint):
-        raise Problem(
-            422,
-            "idempotency-key-reused",
-            detail="This Idempotency-Key came before with another request; use a new one.",
-        )
+    await claim(edge, user_id, key=idempotency_key, fingerprint=fingerprint)
     if edge.spent.full:
         raise unavailable("tips", detail="The tip store has been away too long to take more feedback; try again.")
 
@@ -69,8 +62,8 @@ async def react(
         source=SOURCE,
     )
     reaction.event_time.FromMilliseconds(edge.now_ms())
-    if body.snooze_until is not None:
-        reaction.snooze_until.FromDatetime(body.snooze_until)
+    if body.snooze_until_ms is not None:
+        reaction.snooze_until.FromMilliseconds(body.snooze_until_ms)
     if event_id not in edge.recent:
         try:
             await edge.log.send("reactions", [(user_id, reaction)])
@@ -87,17 +80,6 @@ async def react(
         edge.subscriptions.changed(user_id)
     accepted = FeedbackAccepted(decision_id=body.decision_id, reaction=body.reaction.value, event_id=event_id)
     return Response(accepted.model_dump_json(), status_code=202, media_type="application/json")
-
-
-async def _claim(edge: Edge, user_id: str, key: str, fingerprint: str) -> bool:
-    if edge.recent.claim(f"{user_id}\0{key}", fingerprint) is False:
-        return False
-    try:
-        return await edge.tips.claim(user_id, key=key, fingerprint=fingerprint)
-    except Unreachable as error:
-        # Feedback goes through without the store: our own memory still knows the key, other edges' does not.
-        log.warning("feedback.claim_failed error=%s", type(error).__name__)
-        return True
 
 
 def _fingerprint(body: FeedbackBody) -> str:

@@ -5,7 +5,6 @@ It never exists outside local mode.
 
 from __future__ import annotations
 
-import re
 from pathlib import Path
 
 from fastapi import APIRouter, Request, Response
@@ -15,6 +14,7 @@ from serving.edge import TheEdge
 from serving.issuer import TOKEN_LIFETIME_S
 from serving.middleware import CSP_PAGE
 from serving.problems import Problem
+from serving.tokens import USER_ID
 
 router = APIRouter(include_in_schema=False)
 
@@ -24,7 +24,6 @@ FILES = {
     for path in sorted(FOLDER.iterdir())
     if path.suffix in (".css", ".js", ".svg", ".woff2", ".webmanifest")
 }
-_USER = re.compile(r"[^\x00-\x1f\x7f\ud800-\udfff]{1,128}")
 
 
 @router.get("/")
@@ -34,7 +33,7 @@ async def page(request: Request, edge: TheEdge, user: str | None = None) -> Resp
     # Another site may link to this page, but not choose who looks at it.
     own = request.headers.get("sec-fetch-site", "none") in ("none", "same-origin")
     user_id = user if user is not None and own else edge.local_user
-    if _USER.fullmatch(user_id) is None:
+    if USER_ID.fullmatch(user_id) is None:
         raise Problem(422, "invalid-request", detail="`user` must be 1 to 128 characters without control characters.")
     response = FileResponse(
         FOLDER / "index.html",

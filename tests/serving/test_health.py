@@ -57,7 +57,7 @@ def test_unknown_addresses_and_methods_are_problems(edge: LiveEdge) -> None:
         assert problem(client.get("/v2/tip"), 404) == "not-found"
         wrong = client.delete("/v1/tip")
         assert problem(wrong, 405) == "method-not-allowed"
-        assert wrong.headers["allow"] == "GET"
+        assert wrong.headers["allow"] == "GET, HEAD"
 
 
 def test_a_fault_of_ours_is_a_problem_that_tells_nothing(valkey: ValkeyServer, tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from joserfc import jwt
+from joserfc import jws, jwt
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 
 from serving.issuer import LocalIssuer, new_signing_key
@@ -152,7 +152,7 @@ def test_while_the_issuer_is_away_what_was_verified_is_still_remembered() -> Non
     asyncio.run(main())
 
 
-@pytest.mark.parametrize("exp", [None, "soon", True, float("inf"), float("nan")])
+@pytest.mark.parametrize("exp", [None, "soon", True, float("inf"), float("nan"), 10**400, -(10**400), [], {}])
 def test_a_token_without_a_real_expiry_is_refused(exp: object) -> None:
     assert refusal(signed(exp=exp)) == "expired"
 
@@ -160,6 +160,33 @@ def test_a_token_without_a_real_expiry_is_refused(exp: object) -> None:
 def test_a_token_of_tomorrow_is_refused() -> None:
     assert verify(signed(nbf=NOW_S + 29)) == "ada"
     assert refusal(signed(nbf=NOW_S + 31)) == "not-yet-valid"
+
+
+@pytest.mark.parametrize("nbf", [10**400, float("inf"), "soon", [[]]])
+def test_a_token_that_begins_at_no_time_is_refused(nbf: object) -> None:
+    assert refusal(signed(nbf=nbf)) == "not-yet-valid"
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        '{"deep":' + "[" * 2500 + "]" * 2500 + "}",
+        "[" * 2500 + "]" * 2500,
+        "7",
+        "null",
+        '{"exp":1' + "0" * 5000 + "}",
+        '{"sub":"\\ud800"}',
+        "\ufeff{}",
+    ],
+)
+def test_odd_claims_under_a_good_signature_are_refused(body: str) -> None:
+    token = jws.serialize_compact({"alg": "ES256", "kid": "k1"}, body.encode(), KEY)
+    assert refusal(token) in REFUSALS
+
+
+def test_a_header_nested_thousands_deep_is_refused() -> None:
+    header = '{"alg":"ES256","kid":"k1","x":' + "[" * 2500 + "]" * 2500 + "}"
+    assert refusal(f"{encoded(header.encode())}.e30.{'A' * 86}") == "malformed"
 
 
 @pytest.mark.parametrize("alg", ["none", "None", "NONE"])
@@ -216,7 +243,7 @@ def test_a_token_for_another_service_is_refused(aud: object) -> None:
     assert refusal(signed(aud=aud)) == "audience"
 
 
-@pytest.mark.parametrize("sub", [None, "", 7, "a" * 129, "line\nbreak", "nul\0"])
+@pytest.mark.parametrize("sub", [None, "", 7, "a" * 129, "line\nbreak", "nul\0", "c1\x85"])
 def test_a_subject_that_cannot_be_a_user_id_is_refused(sub: object) -> None:
     assert refusal(signed(sub=sub)) == "subject"
 
