@@ -35,8 +35,9 @@ from yarl import URL
 
 from streams.consumer import Consumer
 from streams.producer import Producer
+from streams.run_state import RunState, run_state_of
 from streams.security import PLAINTEXT, Security
-from streams.transport import BatchTopic, Options, Transport
+from streams.transport import BatchTopic, Transport
 from streams.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
@@ -102,11 +103,11 @@ def create_app(
         Topic=BatchTopic,
     )
     watchdog = Watchdog(limit_s=session_timeout_s)
-    options = Options(producer=producer, fetch_wait_ms=fetch_wait_ms, fetch_bytes_min=fetch_bytes_min)
-    transport = Transport(app.conf.broker, app, options, watchdog=watchdog)
-    app.transport = transport
-    app.producer_transport = transport
-    producer.on_failure = transport.fail
+    run_state = RunState(
+        producer=producer, watchdog=watchdog, fetch_wait_ms=fetch_wait_ms, fetch_bytes_min=fetch_bytes_min
+    )
+    app.transport = app.producer_transport = Transport(app.conf.broker, app, run_state)
+    producer.on_failure = run_state.fail
     producer.guard = watchdog.check
     return app
 
@@ -117,8 +118,7 @@ async def serve(app: faust.App, *, stop_timeout_s: float = 10.0) -> None:
     After SIGTERM or SIGINT its partitions wait for it, for the session timeout: a restart takes them back without a
     rebalance. After SIGUSR1 it leaves for good: the others take them over at once.
     """
-    transport = app.transport
-    assert isinstance(transport, Transport)
+    state = run_state_of(app)
     loop = asyncio.get_running_loop()
     told = asyncio.Event()
     leaving = asyncio.Event()
@@ -131,25 +131,25 @@ async def serve(app: faust.App, *, stop_timeout_s: float = 10.0) -> None:
 
     loop.add_signal_handler(_LEAVE, leave)
     beside = [
-        asyncio.create_task(transport.watchdog.beat(), name="watchdog"),
-        asyncio.create_task(_watch(app, transport), name="watch"),
-        asyncio.create_task(_start(app, transport), name="start"),
+        asyncio.create_task(state.watchdog.beat(), name="watchdog"),
+        asyncio.create_task(_watch(app, state), name="watch"),
+        asyncio.create_task(_start(app, state), name="start"),
     ]
     telling = asyncio.create_task(told.wait())
     try:
-        either: list[asyncio.Future[Any]] = [transport.failure, telling]
+        either: list[asyncio.Future[Any]] = [state.failure, telling]
         await asyncio.wait(either, return_when=asyncio.FIRST_COMPLETED)
-        if not transport.failed:
+        if not state.failed:
             log.info("worker.stopping app=%s", app.conf.id)
             async with asyncio.timeout(stop_timeout_s):
                 consumer = app.consumer
                 if isinstance(consumer, Consumer):
                     await consumer.end(leave=leaving.is_set())
-                for partitions in transport.partitions.values():
+                for partitions in state.partitions.values():
                     await partitions.close()
-                await transport.options.producer.flush()
+                await state.producer.flush()
     except TimeoutError:
-        transport.fail(TimeoutError(f"not drained within {stop_timeout_s:g} s"))
+        state.fail(TimeoutError(f"not drained within {stop_timeout_s:g} s"))
     finally:
         for task in (*beside, telling):
             task.cancel()
@@ -159,15 +159,13 @@ async def serve(app: faust.App, *, stop_timeout_s: float = 10.0) -> None:
                 await app.stop()
         for signum in (signal.SIGTERM, signal.SIGINT, _LEAVE):
             loop.remove_signal_handler(signum)
-    if transport.failed:
-        transport.failure.result()
+    if state.failed:
+        state.failure.result()
 
 
 def fail(app: faust.App, error: BaseException) -> None:
     """End `serve` with this error."""
-    transport = app.transport
-    assert isinstance(transport, Transport)
-    transport.fail(error)
+    run_state_of(app).fail(error)
 
 
 def run(main: Coroutine[Any, Any, None]) -> NoReturn:
@@ -201,24 +199,24 @@ async def _bounded(main: Coroutine[Any, Any, None]) -> None:
         timer.start()
 
 
-async def _start(app: faust.App, transport: Transport) -> None:
+async def _start(app: faust.App, state: RunState) -> None:
     try:
         await app.start()
         # What is here now stays: looking through it at each full collection takes some 75 ms, in which no tip moves.
         gc.collect()
         gc.freeze()
     except Exception as error:  # noqa: BLE001 (whatever it is, it ends the process)
-        transport.fail(error)
+        state.fail(error)
 
 
-async def _watch(app: faust.App, transport: Transport) -> None:
+async def _watch(app: faust.App, state: RunState) -> None:
     """Mends deaths that Faust only logs: a crashed service, a rebalance that never ends, an expelled member."""
     while True:
         await asyncio.sleep(0.5)
         if app.crashed:
-            transport.fail(app.crash_reason or RuntimeError("a part of the app crashed"))
-        since = transport.rebalancing_since
+            state.fail(app.crash_reason or RuntimeError("a part of the app crashed"))
+        since = state.rebalancing_since
         if since is not None and time.monotonic() - since > _HANGING_AFTER_S:
-            transport.fail(TimeoutError(f"no assignment for {_HANGING_AFTER_S:g} s"))
+            state.fail(TimeoutError(f"no assignment for {_HANGING_AFTER_S:g} s"))
         elif since is None and isinstance(app.consumer, Consumer):
             app.consumer.watch()

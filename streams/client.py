@@ -1,6 +1,6 @@
 """The half of the consumer that runs in the Kafka client's own thread, so that heartbeats go on while the app computes.
 
-Never touches what belongs to the app's loop: it reads `Consumer.aim`, and hands over through `Consumer.arrived`.
+Never touches what belongs to the app's loop: it reads the aim of their `Handover`, and hands over through it.
 Each override names the fault that it mends.
 """
 
@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any
 
 import aiokafka
 from aiokafka.consumer.fetcher import FetchResult
@@ -18,10 +18,9 @@ from aiokafka.protocol.group import LeaveGroupRequest
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
+from streams.handover import Aim, Handover, Push
 from streams.record import Batch, Record
-
-if TYPE_CHECKING:
-    from streams.consumer import Consumer
+from streams.run_state import RunState
 
 log = logging.getLogger(__name__)
 
@@ -31,39 +30,28 @@ _PUSHES_MAX = 2
 """Handed over and not yet taken by the app's loop: then the client's thread waits, so that memory stays bounded."""
 
 
-class Aim(NamedTuple):
-    """What the client's thread may fetch: one value, so that both parts are of one moment."""
-
-    epoch: int
-    partitions: frozenset[TP]
-
-
-class Push(NamedTuple):
-    """What one look at the fetched records gave: of each partition that moved, its batch if there is one, and its position."""
-
-    epoch: int
-    batches: list[tuple[TP, Batch | None, int]]
-
-
 class ConsumerThread(driver.AIOKafkaConsumerThread):
     """See above. Its loop is asyncio's own: where uvloop refuses to write to a connection that was reset, aiokafka's
     fetcher dies of it."""
 
-    consumer: Consumer
     full = False
     """Whether as much is handed over as may be: `wake` it when some has been taken."""
     _pushes = 0
     _waiter: asyncio.Future[None] | None = None
     _member_id: str = ""
 
+    def __init__(self, *args: Any, handover: Handover, run_state: RunState, **kwargs: Any) -> None:
+        self._handover = handover
+        self._run_state = run_state
+        super().__init__(*args, **kwargs)
+
     def _create_worker_consumer(self, transport: driver.Transport) -> aiokafka.AIOKafkaConsumer:
         """Mends the fixed `fetch_max_wait_ms=1500`: a partition waits that long behind an idle one's fetch; and records
         of aborted and open transactions that count, since Faust reads committed only where it writes in transactions.
         """
         consumer = super()._create_worker_consumer(transport)
-        options = self.consumer.transport.options
-        consumer._fetch_max_wait_ms = options.fetch_wait_ms
-        consumer._fetch_min_bytes = options.fetch_bytes_min
+        consumer._fetch_max_wait_ms = self._run_state.fetch_wait_ms
+        consumer._fetch_min_bytes = self._run_state.fetch_bytes_min
         consumer._isolation_level = "read_committed"
         return consumer
 
@@ -74,13 +62,13 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         time through a queue, a task and two wake-ups, while the records lie there.
         """
         while True:
-            aim = self.consumer.aim
+            aim = self._handover.aim
             self.full = True
-            if self._pushes - self.consumer.taken < _PUSHES_MAX:
+            if self._pushes - self._handover.taken < _PUSHES_MAX:
                 self.full = False
                 if aim.partitions and (batches := await self._batches(aim)):
                     self._pushes += 1
-                    self.parent_loop.call_soon_threadsafe(self.consumer.arrived, Push(aim.epoch, batches))
+                    self.parent_loop.call_soon_threadsafe(self._handover.arrived, Push(aim.epoch, batches))
                     continue
             await self._rest()
 
@@ -102,7 +90,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             fetched |= {TP(tp.topic, tp.partition): records for tp, records in some.items()}
             if fetched.keys() >= aim.partitions:
                 break
-        if aim.epoch != self.consumer.aim.epoch:
+        if aim.epoch != self._handover.aim.epoch:
             # The flow was stopped while this waited. In the same step that moved the positions, move them back.
             for tp, records in fetched.items():
                 consumer.seek(driver.ensure_aiokafka_TP(tp), records[0].offset)

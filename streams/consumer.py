@@ -9,40 +9,36 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections import deque
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP, ConsumerMessage
 
-from streams.client import Aim, ConsumerThread, Push
+from streams.client import ConsumerThread
+from streams.handover import Aim, Handover, Push
 from streams.offsets import Ledger
 from streams.record import Batch
-
-if TYPE_CHECKING:
-    from streams.transport import Transport
+from streams.run_state import run_state_of
 
 
 class Consumer(driver.Consumer):
     """Delivers each fetched batch of a partition as one Faust event, and commits exactly what was handled."""
 
-    transport: Transport
     _thread: ConsumerThread
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
+        self._handover = Handover()  # Faust's own constructor makes the thread.
         super().__init__(*args, **kwargs)
         self.ledger = Ledger()
-        self.aim = Aim(0, frozenset())
-        """Its epoch changes whenever the flow stops, so that what was fetched before is known as overtaken."""
-        self.taken = 0
-        """Of the pushes, by the app's loop."""
+        self._run_state = run_state_of(self.app)
+        self._run_state.flow = self
         self._held: set[TP] = set()
-        self._pushed: deque[Push] = deque()
-        self._something = asyncio.Event()
 
     def _new_consumer_thread(self) -> ConsumerThread:
-        return ConsumerThread(self, loop=self.loop, beacon=self.beacon)
+        return ConsumerThread(
+            self, handover=self._handover, run_state=run_state_of(self.app), loop=self.loop, beacon=self.beacon
+        )
 
     # -- fetching
 
@@ -51,39 +47,33 @@ class Consumer(driver.Consumer):
         count as acknowledged, and errors that leave the fetcher dead and the process running."""
         thread = self._thread
         pump = asyncio.wrap_future(asyncio.run_coroutine_threadsafe(thread.pump(), thread.thread_loop))
-        pump.add_done_callback(lambda _: self._something.set())
+        pump.add_done_callback(lambda _: self._handover.stir())
         try:
             while not (self.should_stop or fetcher.should_stop):
                 if pump.done():
                     pump.result()
-                if not self._pushed:
-                    self._something.clear()
-                    await self._something.wait()
+                push = await self._handover.next()
+                if push is None:
                     continue
-                await self._deliver(self._pushed.popleft())
-                self.taken += 1
+                await self._deliver(push)
+                self._handover.taken += 1
                 if thread.full:
                     thread.wake()
         except asyncio.CancelledError:
             if not (self.should_stop or self.app.should_stop or fetcher.should_stop):
-                self.transport.fail(RuntimeError("the fetcher was cancelled"))
+                self._run_state.fail(RuntimeError("the fetcher was cancelled"))
             raise
         except Exception as error:
             if not self.app.should_stop:
-                self.transport.fail(error)
+                self._run_state.fail(error)
             raise
         finally:
             pump.cancel()
 
-    def arrived(self, push: Push) -> None:
-        """Called in the app's loop, for the client's thread."""
-        self._pushed.append(push)
-        self._something.set()
-
     async def _deliver(self, push: Push) -> None:
         """One message per partition and fetch, carrying the batch."""
         for tp, batch, position in push.batches:
-            if push.epoch != self.aim.epoch:
+            if push.epoch != self._handover.aim.epoch:
                 return  # A revoke or the end follows: the next owner starts from the committed offset.
             if batch is not None:
                 self.ledger.delivered(tp, first=batch.first, last=batch.last)
@@ -118,7 +108,7 @@ class Consumer(driver.Consumer):
 
     def stop_flow(self) -> None:
         super().stop_flow()
-        self._take_aim(epoch=self.aim.epoch + 1)
+        self._take_aim(epoch=self._handover.aim.epoch + 1)
 
     def resume_flow(self) -> None:
         super().resume_flow()
@@ -126,8 +116,8 @@ class Consumer(driver.Consumer):
 
     def _take_aim(self, *, epoch: int | None = None) -> None:
         partitions = frozenset(self._active_partitions - self._held) if self.flow_active else frozenset()
-        wider = not partitions <= self.aim.partitions
-        self.aim = Aim(self.aim.epoch if epoch is None else epoch, partitions)
+        wider = not partitions <= self._handover.aim.partitions
+        self._handover.aim = Aim(self._handover.aim.epoch if epoch is None else epoch, partitions)
         if wider:
             self._thread.wake()
 
@@ -147,9 +137,9 @@ class Consumer(driver.Consumer):
     async def force_commit(self, topics: Any = None, start_new_transaction: bool = True) -> bool:
         """Mends commits that pass a batch in flight or stop at a hole, and that do not wait for the producer."""
         offsets = self.ledger.committable()
-        if not offsets or self.transport.failed:
+        if not offsets or self._run_state.failed:
             return False
-        await self.transport.options.producer.flush()
+        await self._run_state.producer.flush()
         if not await self._thread.call_thread(self._thread.commit_offsets, offsets):
             return False
         self.ledger.committed(offsets)
@@ -157,7 +147,7 @@ class Consumer(driver.Consumer):
 
     async def on_partitions_revoked(self, revoked: set[TP]) -> None:
         """Mends acknowledgements forgotten before the last commit, and a wait without end for a slow agent."""
-        self.transport.rebalancing_since = time.monotonic()
+        self._run_state.rebalancing_since = time.monotonic()
         self.stop_flow()
         await self._settle()
         await super().on_partitions_revoked(revoked)
@@ -167,10 +157,10 @@ class Consumer(driver.Consumer):
 
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         """Mends an expelled member that goes on as if nothing had happened."""
-        self.transport.rebalancing_since = None
+        self._run_state.rebalancing_since = None
         if (wrong := self._thread.check_membership()) is not None:
-            self.transport.fail(RuntimeError(wrong))
-        for partitions in self.transport.partitions.values():
+            self._run_state.fail(RuntimeError(wrong))
+        for partitions in self._run_state.partitions.values():
             mine = {tp.partition for tp in assigned if tp.topic == partitions.topic}
             await partitions.assign(mine, generation=generation_id)
         await super().on_partitions_assigned(assigned, generation_id)
@@ -183,27 +173,27 @@ class Consumer(driver.Consumer):
         """Take no more, finish what runs, commit it: what a clean stop does first; `leave` gives the place up."""
         self.stop_flow()
         await self._settle()
-        if leave and not self.transport.failed:
+        if leave and not self._run_state.failed:
             await self._thread.call_thread(self._thread.leave)
 
     def watch(self) -> None:
         """Fail if this member is dead without a word."""
         if (wrong := self._thread.check_membership()) is not None:
-            self.transport.fail(RuntimeError(wrong))
+            self._run_state.fail(RuntimeError(wrong))
 
     async def _settle(self) -> None:
         """Wait for handlers that run, within their bound, then commit what has been handled."""
-        drains = [partitions.drain() for partitions in self.transport.partitions.values()]
+        drains = [partitions.drain() for partitions in self._run_state.partitions.values()]
         if drains:
             await asyncio.gather(*drains)
         try:
             await self.commit()
         except Exception as error:  # noqa: BLE001 (whatever it is, it ends the process)
-            self.transport.fail(error)
+            self._run_state.fail(error)
 
     async def on_task_error(self, exc: BaseException) -> None:
         """Mends an agent's failure that is logged and whose event counts as handled."""
-        self.transport.fail(exc)
+        self._run_state.fail(exc)
 
 
 def _message(tp: TP, batch: Batch) -> ConsumerMessage:

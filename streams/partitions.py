@@ -17,9 +17,8 @@ from typing import Any
 import faust
 from faust.types import TP, StreamT
 
-from streams.consumer import Consumer
 from streams.record import Batch
-from streams.transport import Transport
+from streams.run_state import Flow, run_state_of
 
 log = logging.getLogger(__name__)
 
@@ -69,7 +68,6 @@ class Partitions:
         stalled_after_s: float = 60.0,
     ) -> None:
         self.topic = topic
-        self._app = app
         self._handle = handle
         self._on_assigned = on_assigned
         self._on_revoked = on_revoked
@@ -79,11 +77,9 @@ class Partitions:
         self._lanes: dict[int, _Lane] = {}
         self._generation = 0
         self._draining = False
-        transport = app.transport
-        assert isinstance(transport, Transport), "make the app with create_app"
-        assert topic not in transport.partitions, f"{topic} already has its Partitions in this app"
-        transport.partitions[topic] = self
-        self._transport = transport
+        self._run_state = run_state_of(app)
+        assert topic not in self._run_state.partitions, f"{topic} already has its Partitions in this app"
+        self._run_state.partitions[topic] = self
 
     async def run(self, stream: StreamT[Any]) -> None:
         """Consume the stream for ever: `@app.agent(app.topic("oo.journal")) async def recommend(stream): ...`."""
@@ -102,16 +98,16 @@ class Partitions:
     def lag(self, partition: int) -> int:
         """Records of the partition not yet handled, as of the last fetch; sys.maxsize while unknown. Never blocks."""
         tp = TP(self.topic, partition)
-        state = self._consumer.progress(tp)
+        state = self._flow.progress(tp)
         if state is None:
             return sys.maxsize
         position, end, _ = state
-        oldest = self._consumer.ledger.in_flight_from(tp)
+        oldest = self._flow.ledger.in_flight_from(tp)
         return max(0, end - (position if oldest is None else oldest))
 
     def position(self, partition: int) -> int | None:
         """Offset after the last handled record; None before the first."""
-        return self._consumer.ledger.handled(TP(self.topic, partition))
+        return self._flow.ledger.handled(TP(self.topic, partition))
 
     # -- called by the consumer
 
@@ -151,10 +147,9 @@ class Partitions:
     # -- inside
 
     @property
-    def _consumer(self) -> Consumer:
-        consumer = self._app.consumer
-        assert isinstance(consumer, Consumer)
-        return consumer
+    def _flow(self) -> Flow:
+        assert self._run_state.flow is not None, "batches come from a consumer"
+        return self._run_state.flow
 
     async def _drop(self, partitions: set[int]) -> None:
         gone = [self._lanes.pop(partition) for partition in sorted(partitions)]
@@ -174,7 +169,7 @@ class Partitions:
         lane.queue.append(batch)
         lane.ready.set()
         if len(lane.queue) >= self._queue_batches_max:
-            self._consumer.hold(TP(self.topic, batch.partition))
+            self._flow.hold(TP(self.topic, batch.partition))
 
     async def _live(self, lane: _Lane) -> None:
         try:
@@ -188,22 +183,22 @@ class Partitions:
                     await lane.ready.wait()
                 batch = lane.queue.popleft()
                 if len(lane.queue) <= self._queue_batches_max // 2:
-                    self._consumer.release(TP(self.topic, lane.partition))
+                    self._flow.release(TP(self.topic, lane.partition))
                 lane.idle.clear()
                 try:
                     await self._handle(batch)
-                    self._consumer.finished(batch)
+                    self._flow.finished(batch)
                 finally:
                     lane.idle.set()
                 lane.progressed_s = time.monotonic()
                 # A handler that never suspends must not keep the loop from heartbeats and other partitions.
                 await asyncio.sleep(0)
         except Exception as error:  # noqa: BLE001 (whatever it is, it ends the process)
-            self._transport.fail(error)
+            self._run_state.fail(error)
 
     def _fetched_lately(self, partition: int) -> bool:
         """Whether Kafka has answered a fetch of it, were it with nothing: a lag of long ago means nothing."""
-        progress = self._consumer.progress(TP(self.topic, partition))
+        progress = self._flow.progress(TP(self.topic, partition))
         return progress is not None and time.time() - progress[2] / 1000 < self._stalled_after_s / 2
 
     async def _watch(self) -> None:
@@ -217,6 +212,6 @@ class Partitions:
                 if self.lag(lane.partition) == 0 and self._fetched_lately(lane.partition):
                     lane.progressed_s = now_s
                 elif now_s - lane.progressed_s > self._stalled_after_s:
-                    self._transport.fail(
+                    self._run_state.fail(
                         Stalled(f"{self.topic}-{lane.partition} has not moved for {self._stalled_after_s:g} s")
                     )

@@ -1,4 +1,4 @@
-"""Plugs our consumer and producer into Faust, and hears of every failure in either.
+"""Plugs our consumer and producer into Faust.
 
 Never creates a topic.
 """
@@ -6,11 +6,8 @@ Never creates a topic.
 from __future__ import annotations
 
 import asyncio
-import logging
-import time
 from collections.abc import Awaitable, Mapping
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import faust
 from faust.transport.drivers import aiokafka as driver
@@ -22,22 +19,8 @@ from yarl import URL
 
 from streams import headers
 from streams.consumer import Consumer
-from streams.producer import Delivered, Producer
-from streams.watchdog import Watchdog
-
-if TYPE_CHECKING:
-    from streams.partitions import Partitions
-
-log = logging.getLogger(__name__)
-
-
-@dataclass(frozen=True, slots=True)
-class Options:
-    """What Faust's own settings have no name for."""
-
-    producer: Producer
-    fetch_wait_ms: int
-    fetch_bytes_min: int
+from streams.producer import Delivered
+from streams.run_state import RunState
 
 
 class Transport(driver.Transport):
@@ -45,30 +28,10 @@ class Transport(driver.Transport):
 
     Consumer = Consumer
 
-    def __init__(self, url: list[URL], app: faust.App, options: Options, *, watchdog: Watchdog) -> None:
+    def __init__(self, url: list[URL], app: faust.App, run_state: RunState) -> None:
         super().__init__(url, app)
         headers.install()
-        self.options = options
-        self.watchdog = watchdog
-        self.partitions: dict[str, Partitions] = {}
-        self.rebalancing_since: float | None = time.monotonic()
-        """Monotonic seconds; None while an assignment stands."""
-        self.failure: asyncio.Future[None] = asyncio.get_running_loop().create_future()
-
-    @property
-    def failed(self) -> bool:
-        """Whether this process is about to end."""
-        return self.failure.done()
-
-    def fail(self, error: BaseException) -> None:
-        """End the process: the first call counts. Call it in the loop's thread."""
-        if self.failed:
-            # What follows from the first: a hundred traces of it would bury the one that says why.
-            log.info("worker.failed_again error=%r", error)
-            return
-        log.critical("worker.failed error=%r", error, exc_info=error)
-        self.failure.set_exception(error)
-        self.failure.exception()  # serve() raises it; asyncio need not complain if nothing waits yet.
+        self.run_state = run_state
 
     def create_producer(self, **kwargs: Any) -> _Sender:
         return _Sender(self, **kwargs)
@@ -119,7 +82,7 @@ class _Sender(FaustProducer):
 
     def __init__(self, transport: Transport, **kwargs: Any) -> None:
         super().__init__(transport, **kwargs)
-        self.client = transport.options.producer
+        self.client = transport.run_state.producer
         self.buffer = _Buffer(loop=self.loop, beacon=self.beacon)
         self.buffer.app = self.app
         self.buffer.producer = self

@@ -16,7 +16,7 @@ from urllib.parse import quote
 from deploy.stack.postgres import DATABASE
 from deploy.stack.running import RunningStack
 from deploy.stack.state import StateFolder
-from deploy.stack.steps import STEPS
+from deploy.steps import STEPS
 
 
 @dataclass(frozen=True, slots=True)

@@ -95,7 +95,7 @@ def supervisor(folder: StateFolder, plan: Plan, *, told: Told) -> Supervisor:
 
 
 def _step(folder: StateFolder, name: str, *, needs: tuple[str, ...]) -> Step:
-    argv = (sys.executable, "-m", "deploy.stack.steps", name, str(folder.root))
+    argv = (sys.executable, "-m", "deploy.steps", name, str(folder.root))
     return Step(name, Command(argv=argv, env=python_env(), cwd=folder.root), needs)
 
 

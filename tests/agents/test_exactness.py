@@ -15,7 +15,7 @@ from tables import linear, marginal, sums
 from tables.compiled import OPTIONS
 
 ROOT = Path(__file__).parents[2]
-OUTSIDE = {"experts", "fitting", "mixed_rff", "vw"}
+OUTSIDE = {"fitting", "mixed_rff", "vw"}
 """What runs in `learn` alone, and what is never served."""
 CORE = [
     *sorted((ROOT / "tables").glob("*.py")),
@@ -23,11 +23,11 @@ CORE = [
         ROOT / "agents" / f"{name}.py"
         for name in (
             "step", "change", "signals", "reactions", "outcomes", "decide", "candidates", "eligibility", "features", "why", "reward", "fold",
-            "active", "prior",
+            "active_version", "prior",
             "duplicates", "fatigue", "profile", "quiet_hours",
         )
     ),
-    *sorted(p for p in (ROOT / "agents" / "policies").glob("*.py") if p.stem not in OUTSIDE),
+    *sorted(p for room in ("bandit", "policies") for p in (ROOT / "agents" / room).glob("*.py") if p.stem not in OUTSIDE),
 ]  # fmt: skip
 LIBRARY = frozenset(
     [

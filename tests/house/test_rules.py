@@ -52,6 +52,7 @@ PLANTED = [
     ("pure-core", "tables/row.py", "import logging"),
     ("pure-core", "tables/backlog.py", "import tables.rocks"),
     ("policies", "agents/bandit/planted.py", "import agents.policies.uniform"),
+    ("circles", "streams/run_state.py", "if False:\n    import streams.consumer"),
     ("outside", "agents/planted.py", "import psycopg"),
     ("outside", "serving/planted.py", "import valkey"),
     ("environment", "serving/planted.py", "import pydantic_settings"),
@@ -72,7 +73,9 @@ def test_a_planted_import_breaks_its_contract(tree, contract, path, line):
     said = lint_imports(tree, contract)
     assert said.returncode == 1, said.stdout + said.stderr
     assert "BROKEN" in said.stdout
-    assert path.removesuffix(".py").replace("/", ".") in said.stdout
+    # Of a circle the linter names the room, and the edges without which there would be none.
+    where = "allowed in streams" if contract == "circles" else path.removesuffix(".py").replace("/", ".")
+    assert where in said.stdout
 
 
 def test_every_contract_has_a_planted_violation():

@@ -1,4 +1,4 @@
-"""What is done once between the servers' start and the workers': `python -m deploy.stack.steps NAME STATE_DIR`.
+"""What is done once between the servers' start and the workers': `python -m deploy.steps NAME STATE_DIR`.
 
 Each runs in a process of its own, so that the supervisor never holds the libraries that they need. Doing one again
 changes nothing.
