@@ -7,7 +7,7 @@ sent. Once they are acknowledged, `settled` of it is kept: a crash in between le
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from connectors.source_file import Parsed, timestamp
@@ -84,9 +84,10 @@ def differences(
         latest_ms = max(latest_ms, own_ms)
         items.pop(key, None)
         items[key] = now_said
+    unread = set(parsed.unread)
     if removals and parsed.complete:
         for key, known in list(items.items()):
-            if key in present or (known.gone and known.sure):
+            if key in present or (known.gone and known.sure) or unread & {key, key.rpartition("/")[0]}:
                 continue
             del items[key]
             if 0 < known.ends_ms <= now_ms:
@@ -96,6 +97,15 @@ def differences(
             items[key] = replace(known, digest=digest, change=_change(known, digest), gone=True, sure=False)
             changed.append(_stamped(signal, items[key], event_ms=latest_ms))
     return changed, Memory(event_ms=latest_ms if changed else memory.event_ms, items=_bounded(items, present))
+
+
+def without_removals(signals: Sequence[Signal], parsed: Parsed, *, held: Collection[str]) -> list[Signal]:
+    """The signals without removals of what is absent here and still stands in another file of the same person.
+
+    `held` are the other files' keys. What a file itself says, a cancelled meeting for one, stays.
+    """
+    said_here = {item_key(signal) for signal in parsed.signals}
+    return [signal for signal in signals if (key := item_key(signal)) in said_here or key not in held]
 
 
 def settled(memory: Memory) -> Memory:

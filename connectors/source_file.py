@@ -59,6 +59,8 @@ class Parsed:
     problems: tuple[Problem, ...] = ()
     waiting: int = 0
     """Tasks that are there but not yet to be done: a start date ahead, or hidden."""
+    unread: tuple[str, ...] = ()
+    """Keys (kind and id) of what is there and cannot be read, all instances of a series included: it is not absent."""
 
     @property
     def complete(self) -> bool:

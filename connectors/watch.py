@@ -7,7 +7,7 @@ looks again. What it sends to, parses with and remembers in is passed in.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,7 +15,7 @@ from pathlib import Path
 
 from watchfiles import awatch
 
-from connectors.differences import Memory, differences, settled
+from connectors.differences import Memory, differences, settled, without_removals
 from connectors.source_file import BYTES_MAX, Parsed, UnreadableFile
 from oo.v1.signal_pb2 import Signal
 
@@ -87,6 +87,8 @@ class Watch:
     """Called before `send`, with what may be out then, and after it."""
     now: Callable[[], datetime]
     pace: Pace = Pace()
+    held_elsewhere: Callable[[], Collection[str]] = tuple
+    """The keys that this person's other watched files hold: two calendars may have one meeting."""
 
     async def follow(self, stop: asyncio.Event) -> AsyncGenerator[Report]:
         """A report at the start and after each change, until `stop` is set."""
@@ -127,13 +129,15 @@ class Watch:
             now_ms=int(now.timestamp() * 1000),
             removals=True,
         )
+        # Kept before the others' are asked: of two files that drop a meeting at once, one at least sees it gone in both.
         self._keep(memory)
+        signals = without_removals(signals, parsed, held=self.held_elsewhere())
         if signals:
             try:
                 await self.send(signals)
             except NotDelivered as error:
                 return Report(parsed=parsed, trouble=f"{error}; trying again")
-            self._keep(settled(memory))
+        self._keep(settled(memory))
         return Report(sent=signals, parsed=parsed)
 
     def _keep(self, memory: Memory) -> None:

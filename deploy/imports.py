@@ -66,12 +66,14 @@ class MemoryFile:
     """What was sent of one file for one person to one topic; a topic made anew begins with none."""
 
     path: Path
+    person: str = ""
+    """The same for all that is remembered of one person and one topic."""
 
     @classmethod
     def of(cls, folder: Path, *, topic_id: bytes, user_id: str, subject: str) -> MemoryFile:
         """`subject` is the file's whole path, or what else is remembered."""
-        name = hashlib.sha256(b"\0".join([topic_id, user_id.encode(), subject.encode()])).hexdigest()[:24]
-        return cls(folder / f"{name}.json")
+        name = _hash(topic_id, user_id.encode(), subject.encode())
+        return cls(folder / f"{name}.json", person=_hash(topic_id, user_id.encode()))
 
     @classmethod
     def of_file(cls, path: Path, *, target: Target, topic_id: bytes, user_id: str) -> MemoryFile:
@@ -87,6 +89,22 @@ class MemoryFile:
             # Everything is sent once more then, under the ids it had at first.
             return Memory()
 
+    def begin_watch(self, watched: Path) -> None:
+        """Notes that this person's file is watched from now on: what it holds, another file's silence does not remove."""
+        self.path.parent.mkdir(parents=True, exist_ok=True)
+        mark = self.path.with_suffix(f".{self.person}.watched")
+        mark.touch(mode=0o600)
+        mark.write_text(str(watched.resolve()))
+
+    def held_elsewhere(self) -> set[str]:
+        """Keys of what stands in this person's other files that are or were watched, as long as they are there."""
+        held: set[str] = set()
+        for mark in self.path.parent.glob(f"*.{self.person}.watched"):
+            other = MemoryFile(mark.with_name(mark.name.partition(".")[0] + ".json"))
+            if other.path != self.path and Path(mark.read_text()).exists():
+                held.update(key for key, said in other.load().items.items() if not said.gone)
+        return held
+
     def save(self, memory: Memory) -> None:
         """Replaces it at once, readable by its owner only: it holds calendar ids, no texts."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
@@ -98,6 +116,10 @@ class MemoryFile:
             )
         )
         unfinished.replace(self.path)
+
+
+def _hash(*parts: bytes) -> str:
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()[:24]
 
 
 def parse_file(snapshot: Snapshot, *, path: Path, user_id: str, zone: ZoneInfo, now: datetime) -> Parsed:

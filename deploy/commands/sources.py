@@ -131,6 +131,7 @@ async def _watch(path: Path, *, user_id: str, state: Path, time_zone: str | None
         except (CommandError, RegistryError) as error:
             raise NotDelivered(str(error)) from error
 
+    memory_file.begin_watch(path)
     follower = Watch(
         path=path,
         user_id=user_id,
@@ -139,6 +140,7 @@ async def _watch(path: Path, *, user_id: str, state: Path, time_zone: str | None
         send=send,
         remember=memory_file.save,
         now=now_utc,
+        held_elsewhere=memory_file.held_elsewhere,
     )
     stop = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -147,6 +147,13 @@ def test_the_same_difference_has_the_same_ids_whenever_it_is_found() -> None:
     assert [signal.event_id for signal in one] == [signal.event_id for signal in two]
 
 
+def test_what_is_there_and_cannot_be_read_is_not_absent() -> None:
+    both = read("Call Mom\nPay rent")
+    _, memory = step(Memory(), both)
+    mom, rent = (signal.task_upserted.external_id for signal in both.signals)
+    assert step(memory, Parsed((), unread=(f"task:{mom}",)))[0][0].task_removed.external_id == rent
+
+
 def test_completed_and_removed_are_not_the_same_content() -> None:
     _, memory = step(Memory(), "Call Mom")
     removed, _ = step(memory, "")

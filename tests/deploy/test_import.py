@@ -239,6 +239,38 @@ def test_an_import_and_a_watch_of_one_file_share_what_was_sent(
         assert "1 removed task" in line_with(process, "sent")
 
 
+def test_a_meeting_that_one_of_two_watched_calendars_drops_stays_until_the_other_drops_it_too(
+    servers: RunningStack, schemas: Schemas, user: str, tmp_path: Path
+) -> None:
+    work, home = tmp_path / "work.ics", tmp_path / "home.ics"
+
+    def write(path: Path, *uids: str) -> None:
+        start = datetime.now(UTC) + timedelta(days=2)
+        lines = ["BEGIN:VCALENDAR"]
+        for uid in uids:
+            lines += ["BEGIN:VEVENT", f"UID:{uid}", f"SUMMARY:{uid}", f"DTSTART:{start:%Y%m%dT%H%M%SZ}", "END:VEVENT"]
+        path.write_text("\r\n".join([*lines, "END:VCALENDAR", ""]))
+
+    write(work, "shared", "work")
+    write(home, "shared", "home")
+    with watching(servers, user, work) as at_work:
+        line_with(at_work, "sent 2 events")
+        with watching(servers, user, home) as at_home:
+            line_with(at_home, "sent 2 events")
+            write(home, "home")
+            line_with(at_home, "nothing new")
+            write(home)
+            line_with(at_home, "sent 1 cancelled event")
+            write(work, "work")
+            line_with(at_work, "sent 1 cancelled event")
+    gone = [
+        found.signal.calendar_event_removed.external_id
+        for found in arrived(servers, schemas, user)
+        if found.signal.HasField("calendar_event_removed")
+    ]
+    assert gone == ["home", "shared"]
+
+
 # Without servers
 
 
