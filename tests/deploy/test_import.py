@@ -243,9 +243,9 @@ def test_a_meeting_that_one_of_two_watched_calendars_drops_stays_until_the_other
     servers: RunningStack, schemas: Schemas, user: str, tmp_path: Path
 ) -> None:
     work, home = tmp_path / "work.ics", tmp_path / "home.ics"
+    start = datetime.now(UTC) + timedelta(days=2)
 
     def write(path: Path, *uids: str) -> None:
-        start = datetime.now(UTC) + timedelta(days=2)
         lines = ["BEGIN:VCALENDAR"]
         for uid in uids:
             lines += ["BEGIN:VEVENT", f"UID:{uid}", f"SUMMARY:{uid}", f"DTSTART:{start:%Y%m%dT%H%M%SZ}", "END:VEVENT"]
@@ -259,8 +259,8 @@ def test_a_meeting_that_one_of_two_watched_calendars_drops_stays_until_the_other
             line_with(at_home, "sent 2 events")
             write(home, "home")
             line_with(at_home, "nothing new")
-            write(home)
-            line_with(at_home, "sent 1 cancelled event")
+            write(home, "new")
+            line_with(at_home, "sent 1 event, 1 cancelled event")
             write(work, "work")
             line_with(at_work, "sent 1 cancelled event")
     gone = [
