@@ -152,6 +152,7 @@ def start_detached(folder: StateFolder, options: list[str], console: Console) ->
     log = folder.logs / "supervisor.log"
     command = (sys.executable, "-m", "deploy.cli", "up", "--supervise", f"--state={folder.root}", *options)
     with log.open("ab") as output:
+        log.chmod(0o600)
         process = subprocess.Popen(
             command,
             stdin=subprocess.DEVNULL,

@@ -6,6 +6,7 @@ It never waits for anything itself: the supervisor does.
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import sys
 from collections.abc import Callable, Mapping
@@ -132,8 +133,11 @@ def python_env() -> dict[str, str]:
 
 def run(folder: StateFolder, plan: Plan, *, told: Told, when_ready: Callable[[], None]) -> None:
     """Runs the plan until SIGINT or SIGTERM; raises StackError, or AlreadyRunning when another does so."""
+    # What the parts write is for their owner alone, whatever they ask for.
+    os.umask(0o077)
     folder.create()
     with folder.lock():
+        folder.close_to_others()
         asyncio.run(_run(folder, plan, told, when_ready))
 
 

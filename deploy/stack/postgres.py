@@ -8,6 +8,7 @@ from __future__ import annotations
 import importlib.util
 import os
 import pwd
+import stat
 import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -59,7 +60,7 @@ class Postgres:
         self.data.mkdir(parents=True, exist_ok=True)
         if owner is not None:
             os.chown(self.data, *owner)
-            reachable(self.data)
+            reachable(self.data, group=owner[1])
         self.data.chmod(0o700)
         if not (self.data / "PG_VERSION").exists():
             self._initdb(binaries, owner)
@@ -142,9 +143,17 @@ def unprivileged() -> tuple[int, int]:
     return entry.pw_uid, entry.pw_gid
 
 
-def reachable(path: Path) -> None:
-    """Lets other users pass through (not read) the folders above, where root starts the stack below its own home."""
-    for folder in path.resolve().parents:
-        mode = folder.stat().st_mode
-        if not mode & 0o001:
+def reachable(path: Path, *, group: int | None = None) -> None:
+    """Lets another user pass through (not read) the folders above, where root starts the stack below its own home.
+
+    With `group`, the state folder and its `data` (the two folders nearest above) let this group pass, and nobody else.
+    """
+    for distance, folder in enumerate(path.resolve().parents):
+        mode = stat.S_IMODE(folder.stat().st_mode)
+        if mode & 0o001:
+            continue
+        if group is not None and distance < 2:
+            os.chown(folder, -1, group)
+            folder.chmod(mode | 0o010)
+        else:
             folder.chmod(mode | 0o001)

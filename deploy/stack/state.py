@@ -5,12 +5,14 @@ It never starts or ends a process.
 
 from __future__ import annotations
 
+import contextlib
 import fcntl
 import json
 import os
 import random
 import secrets
 import socket
+import stat
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -74,14 +76,22 @@ class StateFolder:
         return self.root / "data" / part
 
     def create(self) -> None:
-        """Makes the folder; others may pass through it (PostgreSQL is another user when root starts it), not read it."""
-        self.root.mkdir(parents=True, exist_ok=True)
-        for folder in (self.root / "data", self.logs):
-            folder.mkdir(exist_ok=True)
-        self.secrets.mkdir(mode=0o700, exist_ok=True)
-        if os.geteuid() == 0:
-            for folder in (self.root, self.root / "data"):
-                folder.chmod(0o711)
+        """Makes the folder, for its owner alone."""
+        self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        for folder in (self.root / "data", self.logs, self.secrets):
+            folder.mkdir(mode=0o700, exist_ok=True)
+
+    def close_to_others(self) -> None:
+        """Takes from others what an older oO left open to them; what runs here goes on.
+
+        A group may keep passing through the folder to `data`, where root has let PostgreSQL's own user in.
+        """
+        for path in (self.root, *self.root.iterdir(), *(self.root / "data").iterdir()):
+            mode = path.lstat().st_mode
+            kept = 0o710 if path in (self.root, self.root / "data") else 0o700
+            if not stat.S_ISLNK(mode) and mode & 0o077 & ~kept:
+                with contextlib.suppress(PermissionError):
+                    path.chmod(stat.S_IMODE(mode) & kept)
 
     def lock(self) -> IO[bytes]:
         """Takes the folder for this process until the file is closed; raises AlreadyRunning when it is taken."""

@@ -167,3 +167,20 @@ def test_root_is_not_needed_to_read_the_state(tmp_path: Path) -> None:
     folder.create()
     assert oct(folder.secrets.stat().st_mode & 0o777) == "0o700"
     assert os.access(folder.root, os.W_OK)
+
+
+def test_a_folder_that_an_older_version_left_open_is_closed_to_others(tmp_path: Path) -> None:
+    folder = StateFolder(tmp_path / "state")
+    folder.create()
+    folder.data("kafka").mkdir()
+    folder.state_file.write_text("{}")
+    for path, mode in (
+        (folder.root, 0o755),
+        (folder.logs, 0o755),
+        (folder.data("kafka"), 0o755),
+        (folder.state_file, 0o644),
+    ):
+        path.chmod(mode)
+    folder.close_to_others()
+    seen = [folder.root, folder.logs, folder.data("kafka"), folder.state_file]
+    assert [oct(path.stat().st_mode & 0o777) for path in seen] == ["0o710", "0o700", "0o700", "0o600"]

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import json
 import os
+import pwd
 import signal
+import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -20,11 +23,13 @@ from streams.topics import topics
 
 
 @pytest.fixture(scope="module")
-def state(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    folder = tmp_path_factory.mktemp("stack") / "state"
-    oo("up", "--detach", "--servers-only", f"--state={folder}")
-    yield folder
-    oo("down", f"--state={folder}")
+def state() -> Iterator[Path]:
+    # Not pytest's: each run of pytest closes the folder that all its runs share to other users.
+    with tempfile.TemporaryDirectory(prefix="oo-stack-") as parent:
+        folder = Path(parent) / "state"
+        oo("up", "--detach", "--servers-only", f"--state={folder}")
+        yield folder
+        oo("down", f"--state={folder}")
 
 
 def status(state: Path) -> dict[str, Any]:
@@ -89,6 +94,30 @@ def test_secrets_are_readable_by_their_owner_only(state: Path) -> None:
     files = list((state / "secrets").iterdir())
     assert len(files) >= 4
     assert {oct(file.stat().st_mode & 0o777) for file in files} == {"0o600"}
+
+
+def test_nothing_in_the_state_folder_is_open_to_others(state: Path) -> None:
+    passed = {state: 0o710, state / "data": 0o710} if os.geteuid() == 0 else {}
+    modes = {path: path.lstat().st_mode & 0o777 for path in (state, *state.glob("*"), *state.glob("*/*"))}
+    assert len(modes) > 12
+    assert {str(path): oct(mode) for path, mode in modes.items() if mode & 0o077 & ~passed.get(path, 0o700)} == {}
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_another_user_sees_nothing_of_the_state_folder(state: Path) -> None:
+    def as_nobody(*command: str | Path) -> subprocess.CompletedProcess[str]:
+        entry = pwd.getpwnam("nobody")
+        return subprocess.run(
+            command, user=entry.pw_uid, group=entry.pw_gid, extra_groups=[], capture_output=True, text=True, check=False
+        )
+
+    # The folders above let through, so that it is this folder that does not.
+    assert as_nobody("stat", state).returncode == 0
+    for hidden in (state, state / "data", state / "logs", state / "state.json", state / "secrets" / "mac.key"):
+        looked = as_nobody("ls" if hidden.is_dir() else "cat", hidden)
+        assert looked.returncode != 0, hidden
+        assert "Permission denied" in looked.stderr
+        assert looked.stdout == ""
 
 
 def test_topics_lists_every_topic(state: Path) -> None:
