@@ -13,13 +13,14 @@ import protovalidate
 from agents.step import STEP_VERSION
 from oo.v1 import journal_pb2, reaction_pb2, signal_pb2
 from streams.record import Record
+from streams.units import DAY_MS
 from tables import ids
 from tables.backlog import to_ms
 from tables.zones import TZDATA_VERSION, zone
 
 WRITER = "admit/1"
 
-AHEAD_MS_MAX = 24 * 3600 * 1000
+AHEAD_MS_MAX = DAY_MS
 """How far ahead of the door's clock an event may claim to be: time zones mixed up, not years."""
 EVENT_MS_MIN = 946_684_800_000
 """2000-01-01: before it, a time is a mistake."""

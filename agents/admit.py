@@ -15,8 +15,9 @@ import faust
 from faust.types import StreamT
 
 from agents.admission import Door, Refused
-from agents.refuse import DeadLetters, Refusal, clock_ms
+from agents.refuse import DeadLetters, Refusal
 from oo.v1 import reaction_pb2, signal_pb2
+from streams.clock import clock_ms
 from streams.frames import BadFrame, Schemas
 from streams.partitions import Partitions
 from streams.producer import Delivered, Producer

@@ -189,10 +189,10 @@ def shadow(process: Process) -> Shadow:
     from agents.evaluation.counted import reward_range
     from agents.evaluation.gate import Rule
     from agents.policies import DEFAULT as CHAMPION
-    from agents.refuse import clock_ms
     from agents.reward import DEFAULT
     from agents.shadow import Shadow
     from agents.shadows import Shadows, Waits, servable, with_challengers
+    from streams.clock import clock_ms
 
     settings, table = process.settings, process.table
     names = list(dict.fromkeys([CHAMPION, *(name for name in settings.shadows.split(",") if name)]))

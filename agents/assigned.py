@@ -12,10 +12,10 @@ from itertools import islice
 
 from agents.features import VERSION
 from agents.fold import Partition, taught
-from agents.refuse import clock_ms
 from agents.rows import MARKS_KEY, order_in, wake_of
 from agents.timers import Timers
 from oo.v1 import journal_pb2, policy_pb2, row_pb2
+from streams.clock import clock_ms
 from streams.frames import Schemas
 from streams.wire import payload
 from tables.sums import Taught

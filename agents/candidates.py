@@ -10,6 +10,7 @@ from operator import attrgetter
 from typing import NamedTuple
 
 from oo.v1 import decision_pb2, row_pb2
+from streams.units import MINUTE_MS
 from tables import backlog
 
 TASKS_MAX = 40
@@ -24,7 +25,6 @@ ID_CHARS_MAX = 256
 
 NONE_ID = "none"
 
-MINUTE_MS = 60 * 1000
 GAP_MS_MAX = 4 * 60 * MINUTE_MS
 """An event further away than this does not bound the free time before it."""
 STARTER_GAP_MS_MAX = 120 * MINUTE_MS

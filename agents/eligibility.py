@@ -12,8 +12,8 @@ from agents import duplicates, fatigue, profile, quiet_hours
 from agents.candidates import NOTHING, Proposal
 from agents.fatigue import Cap
 from oo.v1 import decision_pb2, policy_pb2, row_pb2
+from streams.units import DAY_MS
 from tables import backlog
-from tables.windows import DAY_MS
 
 CONSENT = "consent"
 QUIET_HOURS = "quiet-hours"

@@ -10,8 +10,9 @@ from dataclasses import dataclass
 
 from oo.v1 import decision_pb2, policy_pb2, row_pb2
 from oo.v1.outcome_pb2 import Outcome
+from streams.units import DAY_MS, HOUR_MS
 from tables import windows
-from tables.windows import DAY_MS, HOUR_MS, Cell
+from tables.windows import Cell
 
 CAP_HOUR = "cap-hour"
 CAP_DAY = "cap-day"

@@ -11,11 +11,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import NamedTuple
 
-from agents.candidates import MINUTE_MS, Calendar, Proposal
+from agents.candidates import Calendar, Proposal
 from oo.v1 import decision_pb2, features_pb2, row_pb2
 from oo.v1.outcome_pb2 import Outcome
+from streams.units import DAY_MS, MINUTE_MS
 from tables import backlog, windows
-from tables.windows import DAY_MS
 from tables.zones import local, part_of
 
 VERSION = 2

@@ -24,9 +24,11 @@ from agents.step import STEP_VERSION
 from oo.v1 import journal_pb2, policy_pb2
 from streams.frames import Schemas
 from streams.partitions import Partitions
+from streams.periodic import every
 from streams.producer import Producer
 from streams.record import Batch, Record
 from streams.topics import Topic
+from streams.units import DAY_MS
 from tables import marginal
 from tables.totals import merged, read
 from tables.zones import TZDATA_VERSION
@@ -35,7 +37,8 @@ logger = logging.getLogger(__name__)
 
 WRITER = "learn/1"
 DRIFT_DISCOUNT = 0.5
-DRIFT_MS = 7 * 24 * 3600 * 1000
+VERSIONS_EVERY_S = 0.5
+DRIFT_MS = 7 * DAY_MS
 GROWTH_PERCENT = 2
 """A new version is worth making once the weight of what was learned has grown by this much."""
 
@@ -187,10 +190,5 @@ def build(app: faust.App, learn: Learn, *, topics: dict[str, Topic]) -> Partitio
     async def agent(stream: StreamT[Any]) -> None:
         await partitions.run(stream)
 
-    @app.task
-    async def versions() -> None:
-        while not app.should_stop:
-            await asyncio.sleep(0.5)
-            await learn.publish_version()
-
+    every(app, VERSIONS_EVERY_S, learn.publish_version)
     return partitions

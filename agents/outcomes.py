@@ -8,12 +8,13 @@ from __future__ import annotations
 from agents import features
 from agents.reward import reward_64
 from oo.v1 import decision_pb2, outcome_pb2, policy_pb2, reaction_pb2, row_pb2
+from streams.units import DAY_MS
 from tables import backlog, ids, sums
 from tables.sums import Predicted
 
 PENDING_MAX = 16
 """Decisions that can still be learned from; a later reaction to an older one counts in the windows only."""
-PENDING_MS = 7 * 24 * 3600 * 1000
+PENDING_MS = 7 * DAY_MS
 
 KINDS: dict[int, outcome_pb2.Outcome.Kind.ValueType] = {
     reaction_pb2.Reaction.DONE: outcome_pb2.Outcome.DONE,

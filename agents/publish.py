@@ -19,12 +19,14 @@ import faust
 from faust.types import StreamT
 
 from agents.refuse import DeadLetters, Refusal
-from agents.retry import PATIENT, Backoff, until_done
+from agents.retry import until_done
 from connectors.tip_progress import Mark, TipProgress
 from connectors.valkey import TipStore, Unreachable
 from oo.v1.decision_pb2 import Tip
+from streams.backoff import PATIENT, Backoff
 from streams.frames import BadFrame, Schemas
 from streams.partitions import Partitions
+from streams.periodic import every
 from streams.record import Batch, Record
 
 logger = logging.getLogger(__name__)
@@ -78,12 +80,7 @@ def build(
     async def publish(stream: StreamT[Any]) -> None:
         await partitions.run(stream)
 
-    async def watch() -> None:
-        while not app.should_stop:
-            await asyncio.sleep(watch_every_s)
-            await publisher.watch()
-
-    app.task(watch)
+    every(app, watch_every_s, publisher.watch)
     return partitions
 
 

@@ -9,9 +9,9 @@ from __future__ import annotations
 from datetime import datetime
 
 from oo.v1 import signal_pb2
+from streams.units import MINUTE_MS
 from tables.zones import local
 
-MINUTE_MS = 60 * 1000
 DAY_MINUTES = 24 * 60
 _HOPS_MAX = 64
 """Three edges a day for eight days, and a change of the zone's offset among them: past that, nothing changes."""

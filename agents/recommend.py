@@ -18,16 +18,19 @@ from agents.admit import YIELD_S
 from agents.assigned import AHEAD_MS, Assigned
 from agents.fold import entry_of
 from agents.recovery import Recovery
-from agents.refuse import DeadLetters, Refusal, clock_ms
+from agents.refuse import DeadLetters, Refusal
 from agents.step import STEP_VERSION, Entry, Outputs
 from agents.versions import Versions
 from oo.v1 import journal_pb2
+from streams.clock import clock_ms
 from streams.frames import BadFrame, Schemas
 from streams.partitions import Partitions
+from streams.periodic import every
 from streams.producer import Delivered, Producer
 from streams.reader import Follower
 from streams.record import Batch, Record
 from streams.topics import Topic
+from streams.units import SECOND_MS
 from tables import ids
 
 logger = logging.getLogger(__name__)
@@ -226,31 +229,11 @@ def build(app: faust.App, recommend: Recommend, *, topics: dict[str, Topic], sum
         await partitions.run(stream)
 
     @app.task
-    async def ticks() -> None:
-        while not app.should_stop:
-            await asyncio.sleep(TICKS_EVERY_S)
-            await recommend.send_ticks(partitions.lag)
-
-    @app.task
     async def guard() -> None:
         await recommend.follow()
 
-    @app.task
-    async def commits() -> None:
-        while not app.should_stop:
-            await asyncio.sleep(COMMITS_EVERY_S)
-            await recommend.read_commits()
-
-    @app.task
-    async def ahead() -> None:
-        while not app.should_stop:
-            await asyncio.sleep(AHEAD_MS / 2 / 1000)
-            await recommend.look_ahead()
-
-    @app.task
-    async def sums() -> None:
-        while not app.should_stop:
-            await asyncio.sleep(sums_every_s)
-            await recommend.publish_sums()
-
+    every(app, TICKS_EVERY_S, lambda: recommend.send_ticks(partitions.lag))
+    every(app, COMMITS_EVERY_S, recommend.read_commits)
+    every(app, AHEAD_MS / 2 / SECOND_MS, recommend.look_ahead)
+    every(app, sums_every_s, recommend.publish_sums)
     return partitions

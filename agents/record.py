@@ -14,10 +14,11 @@ import faust
 from faust.types import StreamT
 
 from agents.refuse import DeadLetters, Refusal
-from agents.retry import PATIENT, Backoff, until_done
+from agents.retry import until_done
 from connectors.postgres.sink import Sink, Unreachable, Written
 from oo.v1.decision_pb2 import Decision
 from oo.v1.outcome_pb2 import Outcome
+from streams.backoff import PATIENT, Backoff
 from streams.frames import BadFrame, Schemas
 from streams.partitions import Partitions
 from streams.record import Batch, Record

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from streams.clock import clock_ms
 from streams.dead_letters import dead_letter
 from streams.frames import Schemas
 from streams.producer import Producer
@@ -26,11 +26,6 @@ class Refusal:
     record: Record
     reason: str
     detail: str
-
-
-def clock_ms() -> int:
-    """Now, in ms since 1970."""
-    return time.time_ns() // 1_000_000
 
 
 @dataclass(frozen=True, slots=True)

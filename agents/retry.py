@@ -7,34 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import random
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import TypeVar
+
+from streams.backoff import Backoff
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-
-@dataclass(frozen=True, slots=True)
-class Backoff:
-    """Pauses between attempts: they double up to the maximum, and each is drawn from its upper half."""
-
-    first_s: float = 0.1
-    max_s: float = 5.0
-
-    def pause_s(self, failures: int) -> float:
-        """The longest pause after this many failures in a row.
-
-        >>> [Backoff(first_s=0.5, max_s=5.0).pause_s(n) for n in (1, 2, 3, 4, 5, 5000)]
-        [0.5, 1.0, 2.0, 4.0, 5.0, 5.0]
-        """
-        return min(self.max_s, self.first_s * 2.0 ** min(failures - 1, 32))
-
-
-PATIENT = Backoff()
 
 LOG_EVERY_S = 30.0
 
@@ -66,8 +48,7 @@ async def until_done(
                     type(error).__name__,
                     reason,
                 )
-            pause_s = backoff.pause_s(failures)
-            await asyncio.sleep(pause_s * random.uniform(0.5, 1.0))  # noqa: S311 - a pause may be guessed
+            await asyncio.sleep(backoff.pause_s(failures))
         else:
             if failures:
                 logger.info("%s.back failures=%d after_s=%.1f", what, failures, time.monotonic() - began_s)

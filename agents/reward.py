@@ -9,9 +9,7 @@ from __future__ import annotations
 import hashlib
 
 from oo.v1 import outcome_pb2, policy_pb2
-
-MINUTE_MS = 60 * 1000
-HOUR_MS = 60 * MINUTE_MS
+from streams.units import HOUR_MS, MINUTE_MS
 
 DEFAULT = policy_pb2.DecisionConfig(
     reward_done=64,

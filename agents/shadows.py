@@ -39,8 +39,9 @@ from agents.evaluation.model import RewardModel
 from agents.features import VERSION, D
 from agents.in_memory import InMemory
 from agents.policies import POLICIES
-from agents.reward import DEFAULT, HOUR_MS
+from agents.reward import DEFAULT
 from oo.v1 import decision_pb2, evaluation_pb2, outcome_pb2
+from streams.units import HOUR_MS
 from tables import ids, sums
 from tables.linear import Floats
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from agents.candidates import MINUTE_MS, Proposal
+from agents.candidates import Proposal
 from agents.features import DEFAULT_MINUTES, Moment
 from oo.v1 import decision_pb2, row_pb2
+from streams.units import DAY_MS, MINUTE_MS
 from tables import backlog
-from tables.windows import DAY_MS
 from tables.zones import local, part_name
 
 LINES_MAX = 3

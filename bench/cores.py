@@ -21,15 +21,16 @@ from deploy.stack import groups
 from deploy.stack.local import python_env
 from deploy.stack.running import RunningStack
 from oo.v1 import signal_pb2
+from streams.clock import clock_ms
 from streams.frames import Schemas
 from streams.topics import PARTITIONS, group
+from streams.units import MINUTE_MS
 from tests.agents.build import activity, completed, event, task
 
 TIMEOUT_S = 300.0
 TASKS = 10
 """Of each person, before anything is measured."""
 SHARES = {"new": 0.35, "changed": 0.25, "done": 0.25, "event": 0.1, "activity": 0.05}
-MINUTE_MS = 60_000
 
 Signal = signal_pb2.Signal
 
@@ -145,7 +146,7 @@ def cores(stack: RunningStack) -> Iterator[Cores]:
 
 def homes(users: Sequence[str]) -> Iterator[Signal]:
     """What each user has at the beginning: some tasks and events."""
-    now_ms = int(time.time() * 1000)
+    now_ms = clock_ms()
     for user in users:
         chance = random.Random(user)
         for number in range(TASKS):
@@ -155,7 +156,7 @@ def homes(users: Sequence[str]) -> Iterator[Signal]:
 
 def backlog(users: Sequence[str], count: int, *, seed: int) -> Iterator[Signal]:
     """A day's mix: tasks come, change and are done, an event, a sign of activity."""
-    chance, now_ms = random.Random(seed), int(time.time() * 1000)
+    chance, now_ms = random.Random(seed), clock_ms()
     kinds, weights = list(SHARES), list(SHARES.values())
     newest = dict.fromkeys(users, TASKS - 1)
     for number in range(count):

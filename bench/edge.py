@@ -30,6 +30,7 @@ from connectors.valkey import TipStore
 from deploy.stack.running import RunningStack
 from oo.v1 import decision_pb2, journal_pb2
 from serving.issuer import LocalIssuer
+from streams.clock import clock_ms
 
 USERS = 1_000
 CONNECTIONS = 32
@@ -249,7 +250,7 @@ def _writes(stack: RunningStack, users: list[str], *, on: bool) -> Iterator[None
     ended = threading.Event()
 
     async def write() -> None:
-        store, offset = TipStore(stack.valkey_url), time.time_ns() // 1_000_000
+        store, offset = TipStore(stack.valkey_url), clock_ms()
         while not ended.is_set():
             for user in users:
                 offset += 1
@@ -277,7 +278,7 @@ async def _publish(stack: RunningStack, users: list[str], *, offset: int) -> Non
 
 
 def _tip(user: str, *, offset: int) -> decision_pb2.Tip:
-    now_ms = int(time.time() * 1000)
+    now_ms = clock_ms()
     return decision_pb2.Tip(
         user_id=user,
         journal=journal_pb2.Position(topic_id=bytes(16), offset=offset),

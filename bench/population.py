@@ -14,10 +14,11 @@ from functools import cache
 from bench.row_bytes import LIVES, live
 from oo.v1 import row_pb2
 from streams.frames import Schemas
+from streams.units import DAY_MS
 
 MIX = {"light": 90, "typical": 9, "heavy": 1}
 """Of 100 people: 90 % have 5 tasks and reacted 6 times, 9 % have 30 and 60, 1 % have 200 and 400."""
-WAKES_WITHIN_MS = 24 * 3600 * 1000
+WAKES_WITHIN_MS = DAY_MS
 """Next wakes are spread over a day."""
 
 

@@ -23,6 +23,7 @@ from agents.versions import Versions
 from bench.population import header, population
 from bench.result import Bench, Result, Row, compared
 from streams import producer
+from streams.clock import clock_ms
 from streams.frames import Schemas
 from streams.reader import CONSUMED_AT_ONCE, bounds, read_values, settings
 from streams.security import PLAINTEXT
@@ -90,7 +91,7 @@ def _rows(found: dict[str, float], rows: int) -> list[Row]:
 def _write(bootstrap: str, rows: int) -> None:
     client = Producer({"bootstrap.servers": bootstrap, "linger.ms": 20, "queue.buffering.max.kbytes": 64 * 1024})
     topic, front = topics()["rows"].name, header()
-    for user, message in population().rows(rows, now_ms=time.time_ns() // 1_000_000):
+    for user, message in population().rows(rows, now_ms=clock_ms()):
         while True:
             try:
                 client.produce(topic, front + message, user, NUMBER)

@@ -15,7 +15,8 @@ from datetime import UTC, datetime
 from google.protobuf.message import Message
 
 from oo.v1 import row_pb2
-from tests.agents.build import DAY_MS, HOUR_MS, MINUTE_MS, Person, completed, event, task
+from streams.units import DAY_MS, HOUR_MS, MINUTE_MS
+from tests.agents.build import Person, completed, event, task
 
 START_MS = int(datetime(2026, 10, 19, 6, tzinfo=UTC).timestamp() * 1000)
 TITLES = (

@@ -25,12 +25,12 @@ from valkey.asyncio import BlockingConnectionPool, Valkey
 from valkey.exceptions import NoScriptError, ValkeyError
 
 from oo.v1 import decision_pb2
+from streams.units import DAY_S
 
 CONNECTIONS_MAX = 64
 """Per process; the 65th reader waits for one of them, `timeout_s` at most."""
 SPENT_MAX = 64
 """Decisions remembered as spent per user: many times what one valid tip's lifetime can bring."""
-DAY_S = 24 * 3600
 PUBLISH_BATCH_MAX = 256
 """Tips sent to Valkey in one pipeline."""
 

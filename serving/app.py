@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import time
 from collections.abc import AsyncIterator
 from importlib.metadata import version
 from typing import Any
@@ -34,6 +33,7 @@ from serving.settings import LOOPBACK, Settings
 from serving.spent_decisions import SpentDecisions
 from serving.subscriptions import Subscriptions
 from serving.tokens import Verifier
+from streams.clock import clock_ms
 
 MAC_KEY_BYTES_MIN = 32
 
@@ -54,7 +54,7 @@ def create_app(settings: Settings) -> FastAPI:
             streams_max=settings.streams_max, streams_per_user_max=settings.streams_per_user_max
         )
         current = CurrentTips(
-            settings.valkey_url, spent=spent, changed=subscriptions.changed, metrics=metrics, now_ms=_now_ms
+            settings.valkey_url, spent=spent, changed=subscriptions.changed, metrics=metrics, now_ms=clock_ms
         )
         log = Log(
             settings.kafka_bootstrap,
@@ -76,7 +76,7 @@ def create_app(settings: Settings) -> FastAPI:
             history=past,
             metrics=metrics,
             mac_key=mac_key,
-            now_ms=_now_ms,
+            now_ms=clock_ms,
             heartbeat_s=settings.heartbeat_s,
             # Browsers share cookies between ports: two local stacks must not sign each other out.
             cookie=f"oo_session_{settings.edge_port}" if settings.local else "oo_session",
@@ -123,10 +123,6 @@ def create_app(settings: Settings) -> FastAPI:
         app.include_router(page.router)
     app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
     return app
-
-
-def _now_ms() -> int:
-    return int(time.time() * 1000)
 
 
 def _local_issuer(settings: Settings) -> LocalIssuer | None:

@@ -15,6 +15,7 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 from google.protobuf.message import Message
 
+from streams.backoff import PATIENT
 from streams.frames import IncompatibleSchema, RegistryError, Schemas
 from streams.producer import DeliveryFailed, Producer
 from streams.security import PLAINTEXT, Security
@@ -49,7 +50,7 @@ class Log:
 
     async def run(self) -> None:
         """Learn the schemas, however long the registry takes to come up; then return."""
-        wait_s = 0.2
+        failures = 0
         while not self._registered:
             try:
                 await self._schemas.register()
@@ -60,8 +61,8 @@ class Log:
                 raise
             except RegistryError as error:
                 log.warning("registry.unavailable error=%s", type(error).__name__)
-                await asyncio.sleep(wait_s)
-                wait_s = min(2 * wait_s, 5.0)
+                failures += 1
+                await asyncio.sleep(PATIENT.pause_s(failures))
 
     async def send(self, name: str, messages: Sequence[tuple[str, Message]]) -> None:
         """Put (user id, message) pairs on the topic with this short name; returns when Kafka has them all.

@@ -11,11 +11,13 @@ import logging
 from collections import OrderedDict
 
 from connectors.valkey import TipStore, Unreachable
+from streams.backoff import Backoff
 
 log = logging.getLogger(__name__)
 
 MEMORY_MAX = 100_000
 """Decisions remembered here; beyond, the oldest that Valkey knows goes."""
+AGAIN = Backoff(first_s=0.1, max_s=2.0)
 PENDING_MAX = 10_000
 """Markers waiting for Valkey; beyond, feedback is refused until it is back."""
 
@@ -23,10 +25,9 @@ PENDING_MAX = 10_000
 class SpentDecisions:
     """One per process."""
 
-    def __init__(self, store: TipStore, *, retry_s: float = 0.1, retry_max_s: float = 2.0) -> None:
+    def __init__(self, store: TipStore, *, backoff: Backoff = AGAIN) -> None:
         self._store = store
-        self._retry_s = retry_s
-        self._retry_max_s = retry_max_s
+        self._backoff = backoff
         self._known: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._pending: OrderedDict[tuple[str, str], None] = OrderedDict()
         self._wake = asyncio.Event()
@@ -60,14 +61,14 @@ class SpentDecisions:
 
     async def run(self) -> None:
         """Write what is pending, again and again, until cancelled."""
-        wait_s = self._retry_s
+        failures = 1
         while True:
             if not self._pending:
-                wait_s = self._retry_s
+                failures = 1
                 self._wake.clear()
                 await self._wake.wait()
-            await asyncio.sleep(wait_s)
-            wait_s = self._retry_s if await self.flush() else min(2 * wait_s, self._retry_max_s)
+            await asyncio.sleep(self._backoff.pause_s(failures))
+            failures = 1 if await self.flush() else failures + 1
 
     async def flush(self) -> bool:
         """Try each pending marker once; False at the first failure."""

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import base64
 import binascii
-import random
 import re
 import time
 from collections.abc import Callable, Iterator
@@ -29,9 +28,12 @@ from google.protobuf.descriptor import FileDescriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
 from google.protobuf.message import DecodeError, Message
 
+from streams.backoff import Backoff
+
 COMPATIBILITY: Final = "BACKWARD"
 RETRY_WAIT_MS: Final = 200
 RETRY_WAIT_MS_MAX: Final = 2000
+AGAIN: Final = Backoff(first_s=RETRY_WAIT_MS / 1000, max_s=RETRY_WAIT_MS_MAX / 1000)
 
 _T = TypeVar("_T")
 
@@ -145,7 +147,7 @@ class Registry:
                     ) from error
                 if attempt + 1 == self._attempts:
                     raise self._fault(what, error) from error
-                time.sleep(random.uniform(0.5, 1.5) * RETRY_WAIT_MS / 1000)  # noqa: S311 - jitter, not a secret
+                time.sleep(AGAIN.pause_s(attempt + 1))
             except httpx2.TransportError as error:
                 raise self._fault(what, error) from error
         raise AssertionError("unreachable: the last attempt returns or raises")

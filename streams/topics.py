@@ -8,8 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
+from streams.units import DAY_MS
+
 MIB = 1024 * 1024
-DAY_MS = 24 * 3600 * 1000
 FOREVER = -1
 
 

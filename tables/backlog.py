@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from oo.v1 import row_pb2, signal_pb2
+from streams.units import DAY_MS
 from tables.ids import item_key
 
 TASKS_MAX = 256
@@ -19,7 +20,7 @@ TOMBSTONES_MAX = 256
 LABELS_MAX = 8
 NOTES_CHARS_MAX = 280
 
-TOMBSTONE_MS = 28 * 24 * 3600 * 1000
+TOMBSTONE_MS = 28 * DAY_MS
 EVENT_KEPT_MS = 3600 * 1000
 """How long an event stays after its end."""
 

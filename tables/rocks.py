@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import logging
 import shutil
-import time
 from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
@@ -29,13 +28,15 @@ from rocksdict import (
     WriteOptions,
 )
 
+from streams.clock import clock_ms
+from streams.units import DAY_MS
 from tables.recovery_buffer import RecoveryBuffer
 from tables.store import NOTHING, Head, StoreFailed
 
 log = logging.getLogger(__name__)
 
 FORMAT = b"1"
-AGE_MAX_MS = 24 * 3600 * 1000
+AGE_MAX_MS = DAY_MS
 """A disk left for longer is thrown away: a deletion may have left the changelog meanwhile. Kafka keeps one for
 min.compaction.lag.ms and delete.retention.ms, a day each."""
 
@@ -78,7 +79,7 @@ class Rocks:
         """Delete disks that are too old to be used again: partitions that went elsewhere."""
         for path in self.folder.glob("*"):
             newest_s = max((file.stat().st_mtime for file in path.glob("*")), default=0.0)
-            if newest_s * 1000 < _now_ms() - AGE_MAX_MS:
+            if newest_s * 1000 < clock_ms() - AGE_MAX_MS:
                 log.info("disk.swept path=%s", path)
                 shutil.rmtree(path, ignore_errors=True)
 
@@ -273,7 +274,7 @@ class RocksStore:
 
     def _note(self, batch: WriteBatch, checkpoint: int) -> None:
         batch.put(_CHECKPOINT, checkpoint.to_bytes(8, "big"), self._side_handle)
-        batch.put(_SAVED, _now_ms().to_bytes(8, "big"), self._side_handle)
+        batch.put(_SAVED, clock_ms().to_bytes(8, "big"), self._side_handle)
         batch.put(_IDENTITY, self._identity, self._side_handle)
 
     def _settle(self, buffer: RecoveryBuffer, most: int) -> None:
@@ -329,7 +330,7 @@ class RocksStore:
         if identity != self._identity:
             return "it is of other topics, or of another format"
         saved = self.side(_SAVED)
-        if saved is None or int.from_bytes(saved, "big") < _now_ms() - AGE_MAX_MS:
+        if saved is None or int.from_bytes(saved, "big") < clock_ms() - AGE_MAX_MS:
             return "it is older than a day"
         return ""
 
@@ -356,7 +357,3 @@ def _is_theirs(error: Exception) -> bool:
     """Another process's lock, or a full disk: nothing that emptying ours would mend."""
     text = str(error).lower()
     return "lock" in text or "no space" in text
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

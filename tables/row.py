@@ -8,9 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from oo.v1 import journal_pb2, row_pb2
+from streams.units import DAY_MS
 
 EVENT_KEYS_MAX = 256
-EVENT_KEY_MS = 7 * 24 * 3600 * 1000
+EVENT_KEY_MS = 7 * DAY_MS
 """At the least: ids leave the row with the last of their UTC day."""
 SOURCES_MAX = 64
 """Source partitions remembered per person: 8 of signals, 8 of reactions, and those of recreated topics."""
@@ -24,8 +25,6 @@ class Fence:
     offset: int
     next_wake_ms: int
 
-
-_DAY_MS = 24 * 3600 * 1000
 
 FENCE_BYTES = 36
 """Of its serialized front: two fixed64 with their tags, then a 16-byte topic id with tag and length."""
@@ -76,7 +75,7 @@ def take(row: row_pb2.UserRow, record: journal_pb2.JournalRecord, *, now_ms: int
 
 
 def _note_key(row: row_pb2.UserRow, key: int, *, now_ms: int) -> None:
-    today = now_ms // _DAY_MS
+    today = now_ms // DAY_MS
     if not row.event_keys or row.event_keys[-1].day != today:
         row.event_keys.add(day=today)
     row.event_keys[-1].keys.append(key)
@@ -89,4 +88,4 @@ def _note_key(row: row_pb2.UserRow, key: int, *, now_ms: int) -> None:
 
 
 def _first_day(now_ms: int) -> int:
-    return max(now_ms - EVENT_KEY_MS, 0) // _DAY_MS
+    return max(now_ms - EVENT_KEY_MS, 0) // DAY_MS

@@ -18,6 +18,7 @@ from math import sqrt
 import numpy as np
 
 from oo.v1 import row_pb2
+from streams.units import DAY_MS
 from tables.compiled import compiled
 from tables.linear import Ints
 
@@ -32,7 +33,7 @@ KNOWN_FROM = (2, 6, 15)
 LOSSES = 2 * (len(KNOWN_FROM) + 1)
 """By how much is known of a person: first of the predictions for everybody, then of those for the person."""
 
-HALF_LIFE_MS = 28 * 24 * 3600 * 1000
+HALF_LIFE_MS = 28 * DAY_MS
 
 _STEPS = 32
 """Weights take one of 32 values within a half-life, less than a day each."""

@@ -16,9 +16,7 @@ from dataclasses import dataclass
 from itertools import accumulate, pairwise
 
 from oo.v1 import outcome_pb2, row_pb2
-
-HOUR_MS = 3600 * 1000
-DAY_MS = 24 * HOUR_MS
+from streams.units import DAY_MS, HOUR_MS
 
 SPANS_MS = {300: HOUR_MS, 3600: DAY_MS, 21600: 28 * DAY_MS}
 """Width of a bucket in seconds, and for how long buckets of that width are kept."""

@@ -9,10 +9,11 @@ from zoneinfo import ZoneInfo
 
 import tzdata
 
+from streams.units import DAY_MS
+
 TZDATA_VERSION: str = tzdata.__version__
 
-_DAY_MS = 24 * 3600 * 1000
-_FIRST_MS, _LAST_MS = -62_135_596_800_000 + _DAY_MS, 253_402_300_799_000 - _DAY_MS
+_FIRST_MS, _LAST_MS = -62_135_596_800_000 + DAY_MS, 253_402_300_799_000 - DAY_MS
 """A day inside of the years 1 to 9999, so that every zone has a date for it."""
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)

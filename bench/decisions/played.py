@@ -14,13 +14,14 @@ import numpy.typing as npt
 from agents.bandit.learner import Learner
 from bench.decisions.slates import Slates
 from deploy.simulator import world
+from streams.units import HOUR_MS
 
 Floats = npt.NDArray[np.float64]
 Bools = npt.NDArray[np.bool_]
 
 FIRST = 10
 """Decisions of a person that count as their first."""
-WINDOW_MS = 4 * 3600 * 1000
+WINDOW_MS = 4 * HOUR_MS
 """After which silence is taken for an outcome of its own."""
 
 

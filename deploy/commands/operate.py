@@ -27,8 +27,8 @@ from oo.v1 import decision_pb2, outcome_pb2, row_pb2
 from streams.producer import Producer
 from streams.reader import read_partition, topic_ids
 from streams.topics import topics
+from streams.units import DAY_MS, HOUR_MS
 from tables import ids, windows
-from tables.windows import DAY_MS, HOUR_MS
 from tables.zones import part_name
 
 REACTIONS = {

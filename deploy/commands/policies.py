@@ -148,7 +148,7 @@ async def _messages(stack: RunningStack, name: str) -> AsyncIterator[Any]:
 
 
 async def _promote(stack: RunningStack, policy: str, why: str) -> str:
-    from agents.refuse import clock_ms
+    from streams.clock import clock_ms
 
     before = _champion(await _promotions(stack))
     if before == policy:

@@ -26,6 +26,7 @@ from deploy.imports import Connection, PersonZone, Target, import_files, now_utc
 from deploy.stack.running import RunningStack
 from oo.v1.row_pb2 import UserRow
 from oo.v1.signal_pb2 import ProfileChanged, QuietHours, Signal
+from streams.clock import clock_ms
 from tables.backlog import NEVER_MS
 
 TAKEN_WITHIN_S = 20.0
@@ -63,7 +64,7 @@ def profile(
     row = asyncio.run(_set(stack, user, changed))
     if row is None:
         raise CommandError(f"nothing is known of {user}: an option of 'oo profile' sets something, see --help")
-    shown = as_shown(row, now_ms=int(time.time() * 1000))
+    shown = as_shown(row, now_ms=clock_ms())
     if as_json:
         print(json.dumps(shown, ensure_ascii=False))
         return
@@ -156,7 +157,7 @@ async def _set(stack: RunningStack, user: str, changed: ProfileChanged) -> UserR
         event_id=f"profile-{uuid4().hex}",
         user_id=user,
         source="oo",
-        event_time=timestamp(int(time.time() * 1000)),
+        event_time=timestamp(clock_ms()),
         profile_changed=changed,
     )
     async with Connection(target) as connection:

@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from deploy.simulator.people import DAY_MS
 from deploy.simulator.visit import Judged
+from streams.units import DAY_MS
 
 BLOCKS = "▁▂▃▄▅▆▇█"
 

@@ -17,10 +17,11 @@ import numpy.typing as npt
 
 from deploy.simulator import world
 from deploy.simulator.facts import NONE, Facts, facts
-from deploy.simulator.people import AWAKE_HOURS, DAY_MS, LATELY_MS, TOPICS, Person, first_day, moment_ms
+from deploy.simulator.people import AWAKE_HOURS, LATELY_MS, TOPICS, Person, first_day, moment_ms
 from deploy.simulator.scenario import Scenario
 from deploy.simulator.world import DONE, IGNORE, Moments, Things
 from oo.v1 import signal_pb2
+from streams.units import DAY_MS, HOUR_MS, MINUTE_MS
 from tables.backlog import from_ms
 
 Floats = npt.NDArray[np.float64]
@@ -28,8 +29,6 @@ Floats = npt.NDArray[np.float64]
 SOURCE = "simulator"
 STARTERS = ("plan", "pause", "tidy", "prepare", "gap")
 """Tips that come from no task; an unknown one is taken for one of these."""
-HOUR_MS = 3600 * 1000
-MINUTE_MS = 60 * 1000
 
 
 @dataclass(frozen=True, slots=True)

@@ -19,14 +19,16 @@ from connectors.delivery import headers
 from deploy.imports import Target
 from deploy.simulator.agenda import Agenda
 from deploy.simulator.life import Act, Life
-from deploy.simulator.people import DAY_MS, people
+from deploy.simulator.people import people
 from deploy.simulator.scenario import Scenario
 from deploy.simulator.visit import Tally, Visit, look
 from oo.v1 import decision_pb2, reaction_pb2
+from streams.clock import clock_ms
 from streams.frames import Schemas
 from streams.producer import Producer
 from streams.reader import Follower, end_offsets
 from streams.topics import Topic, topics
+from streams.units import DAY_MS
 from tables.backlog import from_ms
 
 LOOK_EVERY_S = 0.5
@@ -100,7 +102,7 @@ class Crowd:
         self._schemas = Schemas(target.registry_url, target.prefix)
         self._producer = Producer(target.bootstrap, client_id="oo-simulate", security=target.security)
         self._target = target
-        self._start_ms = _now_ms()
+        self._start_ms = clock_ms()
         self._agenda, self._queue = Agenda(), Agenda()
         """What people do at their times; and with a rate, signals, whose times then only order them."""
         horizon_ms = self._start_ms + plan.horizon_ms(scenario)
@@ -185,7 +187,7 @@ class Crowd:
                         await self._visited(user_id, visit, now_ms=now_ms)
             case Act():
                 event_id = f"{self._plan.run}/{what.kind}{what.index}"
-                signal = life.signal(what, event_id=event_id, offset_ms=_now_ms() - what.time_ms)
+                signal = life.signal(what, event_id=event_id, offset_ms=clock_ms() - what.time_ms)
                 if signal is not None:
                     await self._send("signals", user_id, signal, headers(signal, event_source=f"simulate/{user_id}"))
                     self.tally.signals += 1
@@ -202,7 +204,7 @@ class Crowd:
 
     async def _react(self, user_id: str, reaction: reaction_pb2.Reaction) -> None:
         reaction.event_id = f"{reaction.decision_id}/{reaction.kind}"
-        reaction.event_time.CopyFrom(from_ms(_now_ms()))
+        reaction.event_time.CopyFrom(from_ms(clock_ms()))
         await self._send("reactions", user_id, reaction, [])
 
     async def _send(self, name: str, user_id: str, message: Message, said: list[tuple[str, bytes]]) -> None:
@@ -223,7 +225,3 @@ class Crowd:
             for record in records:
                 if record.value is not None and (record.key or b"").decode() in self._lives:
                     self.heard.take(self._schemas.unframe(name, record.value))
-
-
-def _now_ms() -> int:
-    return time.time_ns() // 1_000_000

@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from deploy.simulator.scenario import Scenario
+from streams.units import DAY_MS, HOUR_MS
 from tables.zones import local, zone
 
 Floats = npt.NDArray[np.float64]
@@ -31,11 +32,10 @@ ZONES = (
     "Australia/Sydney",
     "America/Sao_Paulo",
 )
-DAY_MS = 24 * 3600 * 1000
 START_MS = int(datetime(2026, 10, 12, tzinfo=UTC).timestamp() * 1000)
 """A Monday; the clocks of Europe and America change within the weeks that follow."""
 AWAKE_HOURS = 15.0
-LATELY_MS = 4 * 3600 * 1000
+LATELY_MS = 4 * HOUR_MS
 """How long a tip tires whoever saw it."""
 
 Manner = Literal["honest", "done", "dismiss", "contrary"]

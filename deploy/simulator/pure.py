@@ -13,10 +13,11 @@ from agents.reward import DEFAULT
 from deploy.simulator.agenda import Agenda
 from deploy.simulator.core import Core
 from deploy.simulator.life import Act, Life
-from deploy.simulator.people import DAY_MS, START_MS, people
+from deploy.simulator.people import START_MS, people
 from deploy.simulator.scenario import Scenario
 from deploy.simulator.visit import Tally, look
 from oo.v1 import journal_pb2, policy_pb2, reaction_pb2
+from streams.units import DAY_MS
 from tables.sums import UNIT
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
-import random
 import signal
 import time
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -17,10 +16,10 @@ from typing import Any
 
 from deploy.stack.processes import Command, Identity, Log, alive, end, identify, pump, spawn
 from deploy.stack.state import StateFolder
+from streams.backoff import Backoff
 
 READY_POLL_S = 0.05
-BACKOFF_S = 0.5
-BACKOFF_S_MAX = 30.0
+BACKOFF = Backoff(first_s=0.5, max_s=30.0)
 STEADY_S = 60.0
 """A part that ran this long before it died starts again at once."""
 FIRST_ATTEMPTS = 3
@@ -148,7 +147,7 @@ class Supervisor:
         for need in part.needs:
             await self._done[need].wait()
         log = Log(self._folder.logs / f"{part.name}.log")
-        backoff_s = BACKOFF_S
+        in_a_row = 0
         while not self._stop.is_set():
             started_s = time.monotonic()
             reason = await self._run_once(part, live, log)
@@ -159,9 +158,9 @@ class Supervisor:
             if not served and failures >= FIRST_ATTEMPTS:
                 raise StackError(f"{part.name} {reason}: {log.tail(1) or 'no output'} (see {log.path})")
             if time.monotonic() - started_s >= STEADY_S:
-                backoff_s = BACKOFF_S
-            wait_s = backoff_s * random.uniform(0.8, 1.2)  # noqa: S311 - jitter, not a secret
-            backoff_s = min(2 * backoff_s, BACKOFF_S_MAX)
+                in_a_row = 0
+            in_a_row += 1
+            wait_s = BACKOFF.pause_s(in_a_row)
             live.restarts += 1
             self._told(part.name, f"{reason}, starts again in {wait_s:.1f} s")
             self._write()

@@ -18,10 +18,11 @@ from agents.policies import POLICIES, Policy, mixed
 from agents.prior import SHAPE, fit, prior
 from agents.reward import DEFAULT
 from oo.v1 import policy_pb2
+from streams.units import DAY_MS, HOUR_MS
 from tables import marginal, sums
 from tables.sums import Predicted, Taught
 from tables.totals import Totals, merged
-from tests.agents.build import DAY_MS, HOUR_MS, MONDAY_MS, config
+from tests.agents.build import MONDAY_MS, config
 
 EVERY = pytest.mark.parametrize("policy", list(POLICIES.values()), ids=list(POLICIES))
 SERVED = [policy for policy in POLICIES.values() if policy.servable]

@@ -8,8 +8,9 @@ from hypothesis import strategies as st
 
 from agents.profile import consents, take
 from oo.v1 import decision_pb2, row_pb2, signal_pb2
+from streams.units import DAY_MS, HOUR_MS
 from tables.backlog import Stamp
-from tests.agents.build import BLUNT, DAY_MS, HOUR_MS, MONDAY_MS, Person, profile
+from tests.agents.build import BLUNT, MONDAY_MS, Person, profile
 
 TASK, GENERATED = decision_pb2.Decision.TASK, decision_pb2.Decision.GENERATED
 

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from agents.quiet_hours import changes_ms, is_quiet
 from oo.v1.signal_pb2 import QuietHours
+from streams.units import DAY_MS, HOUR_MS, MINUTE_MS
 from tables import zones
-from tests.agents.build import DAY_MS, HOUR_MS, MINUTE_MS
 
 ZONES = (
     "UTC",

@@ -18,7 +18,8 @@ from agents.prior import SHAPE
 from agents.reward import DEFAULT
 from agents.shadows import Shadows, Waits, with_challengers
 from oo.v1 import decision_pb2, outcome_pb2
-from tests.agents.build import HOUR_MS, Person, active, task
+from streams.units import HOUR_MS
+from tests.agents.build import Person, active, task
 
 KEEN = active(exploration=0, floor_permille=1)
 """The best, but for what the floor leaves to chance."""

@@ -7,7 +7,8 @@ from datetime import UTC, datetime
 import pytest
 
 from agents.why import LINES_MAX
-from tests.agents.build import BLUNT, DAY_MS, HOUR_MS, MINUTE_MS, MONDAY_MS, Person, activity, event, profile, task
+from streams.units import DAY_MS, HOUR_MS, MINUTE_MS
+from tests.agents.build import BLUNT, MONDAY_MS, Person, activity, event, profile, task
 
 
 def ms(text: str) -> int:

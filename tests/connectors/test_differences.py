@@ -12,9 +12,9 @@ from connectors import ical, todo_txt
 from connectors.differences import Memory, differences, settled
 from connectors.source_file import Parsed, Problem
 from oo.v1.signal_pb2 import Signal
+from streams.units import MINUTE_MS
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
-MINUTE_MS = 60_000
 NOW_MS = int(NOW.timestamp() * 1000)
 
 

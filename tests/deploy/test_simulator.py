@@ -18,9 +18,9 @@ from deploy.simulator.people import Person, moment_ms, people
 from deploy.simulator.pure import simulate
 from deploy.simulator.scenario import FOLDER, Scenario, ScenarioError, load, names, parse
 from deploy.simulator.world import DISMISS, DONE, IGNORE, Moments
+from streams.units import DAY_MS
 from tables.zones import local
 
-DAY_MS = 24 * 3600 * 1000
 SMALL = replace(load("base"), people=20, decisions_per_person=12)
 
 

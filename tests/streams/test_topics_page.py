@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from streams.topics import DAY_MS, FOREVER, MIB, Topic, topics
+from streams.topics import FOREVER, MIB, Topic, topics
+from streams.units import DAY_MS
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "topics.md"
 

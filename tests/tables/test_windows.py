@@ -11,8 +11,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from oo.v1 import row_pb2
+from streams.units import DAY_MS, HOUR_MS
 from tables import windows
-from tables.windows import DAY_MS, HOUR_MS, SPANS_MS, Cell
+from tables.windows import SPANS_MS, Cell
 
 NOW_MS = 1_790_582_400_000 + 1234
 CELLS = st.builds(Cell, reaction=st.integers(1, 3), kind=st.integers(0, 4), part=st.integers(0, 3))
