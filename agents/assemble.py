@@ -37,7 +37,7 @@ async def core(process: Process, stack: AsyncExitStack) -> list[Partitions]:
     from agents.recovery import Recovery
     from agents.versions import Versions
 
-    settings, table = process.settings, process.table
+    settings, topics = process.settings, process.topics
     assert settings.mac_key_file is not None, "core needs OO_MAC_KEY_FILE"
     mac_key = settings.mac_key_file.read_bytes()
 
@@ -54,7 +54,7 @@ async def core(process: Process, stack: AsyncExitStack) -> list[Partitions]:
         name: admit.Admit(
             short_name=name,
             topic_id=process.id_of(name),
-            journal=table["journal"].name,
+            journal=topics["journal"].name,
             door=door,
             schemas=process.schemas,
             producer=process.producer,
@@ -65,26 +65,26 @@ async def core(process: Process, stack: AsyncExitStack) -> list[Partitions]:
 
     async def committed_at(number: int) -> int | None:
         offsets = await committed(
-            settings.kafka_bootstrap, process.app.conf.id, table["journal"].name, security=settings.security
+            settings.kafka_bootstrap, process.app.conf.id, topics["journal"].name, security=settings.security
         )
         return offsets.get(number)
 
     async def rows_bounds(number: int) -> tuple[int, int]:
-        return await bounds(settings.kafka_bootstrap, table["rows"].name, number, security=settings.security)
+        return await bounds(settings.kafka_bootstrap, topics["rows"].name, number, security=settings.security)
 
     def read_rows(number: int, start: int, end: int) -> AsyncIterator[Pairs]:
-        where, rows = settings.kafka_bootstrap, table["rows"].name
+        where, rows = settings.kafka_bootstrap, topics["rows"].name
         return read_values(where, rows, number, start=start, end=end, security=settings.security)
 
     folding = recommend.Recommend(
-        topics=table,
+        topics=topics,
         journal_id=process.id_of("journal"),
         schemas=process.schemas,
         producer=process.producer,
         dead_letters=process.dead_letters,
         versions=versions,
         recovery=Recovery(
-            changelog=table["rows"].name,
+            changelog=topics["rows"].name,
             journal_id=process.id_of("journal"),
             schemas=process.schemas,
             producer=process.producer,
@@ -94,25 +94,25 @@ async def core(process: Process, stack: AsyncExitStack) -> list[Partitions]:
             read=read_rows,
             committed=committed_at,
         ),
-        rows_follower=Follower(settings.kafka_bootstrap, table["rows"].name, security=settings.security),
+        rows_follower=Follower(settings.kafka_bootstrap, topics["rows"].name, security=settings.security),
     )
     champion = Champion(schemas=process.schemas)
     promotions = process.tail("promotions")
     await _first(_begun(stack, champion.follow(promotions), name="promotions"), promotions.caught_up)
     _begun(stack, champion.hear(process.tail("estimates")), name="estimates")
     learning = learn.Learn(
-        topics=table,
+        topics=topics,
         schemas=process.schemas,
         producer=process.producer,
-        read=lambda name: process.read(table[name], 0),
+        read=lambda name: process.read(topics[name], 0),
         every_s=settings.versions_every_s,
         champion=lambda: champion.policy,
         drifted_ms=lambda: champion.drifted_ms,
     )
     return [
-        *admit.build(process.app, admits=admits, topics=table),
-        recommend.build(process.app, folding, topics=table, sums_every_s=settings.sums_every_s),
-        learn.build(process.app, learning, topics=table),
+        *admit.build(process.app, admits=admits, topics=topics),
+        recommend.build(process.app, folding, topics=topics, sums_every_s=settings.sums_every_s),
+        learn.build(process.app, learning, topics=topics),
     ]
 
 
@@ -136,7 +136,7 @@ async def publish(process: Process, stack: AsyncExitStack) -> list[Partitions]:
     from connectors.tip_progress import TipProgress
     from connectors.valkey import TipStore
 
-    settings, topic = process.settings, process.table["tips"]
+    settings, topic = process.settings, process.topics["tips"]
     assert settings.valkey_url is not None, "publish needs OO_VALKEY_URL"
     store = TipStore(settings.valkey_url)
     stack.push_async_callback(store.close)
@@ -169,13 +169,13 @@ async def record(process: Process, stack: AsyncExitStack) -> list[Partitions]:
     from agents import record
     from connectors.postgres.sink import Sink
 
-    settings, table = process.settings, process.table
+    settings, topics = process.settings, process.topics
     assert settings.recommender_dsn is not None, "record needs OO_RECOMMENDER_DSN"
     dsn = settings.recommender_dsn.get_secret_value()
     recording = record.build(
         process.app,
-        decisions_topic=table["decisions"].name,
-        outcomes_topic=table["outcomes"].name,
+        decisions_topic=topics["decisions"].name,
+        outcomes_topic=topics["outcomes"].name,
         decisions_sink=await stack.enter_async_context(Sink(dsn)),
         outcomes_sink=await stack.enter_async_context(Sink(dsn)),
         schemas=process.schemas,
@@ -194,13 +194,13 @@ def shadow(process: Process) -> Shadow:
     from agents.shadows import Shadows, Waits, servable, with_challengers
     from streams.clock import clock_ms
 
-    settings, table = process.settings, process.table
+    settings, topics = process.settings, process.topics
     names = list(dict.fromkeys([CHAMPION, *(name for name in settings.shadows.split(",") if name)]))
     learners = {name: learner(name) for name in names}
     rule = Rule(reward_range(DEFAULT), margin=GATE_MARGIN, places=len(servable(names)))
 
     return Shadow(
-        topics=table,
+        topics=topics,
         schemas=process.schemas,
         producer=process.producer,
         shadows=Shadows(
@@ -211,7 +211,7 @@ def shadow(process: Process) -> Shadow:
             waits=Waits(unseen_ms=round(settings.unseen_s * 1000), stale_ms=round(settings.stale_s * 1000)),
         ),
         tail=process.tail,
-        read=lambda name, number, start: process.read(table[name], number, start),
+        read=lambda name, number, start: process.read(topics[name], number, start),
         ends=process.ends,
         clock_ms=clock_ms,
         every_s=settings.estimates_every_s,

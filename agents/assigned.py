@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from itertools import islice
 
 from agents.features import VERSION
-from agents.fold import Partition, taught
+from agents.fold import PartitionState, taught
 from agents.rows import MARKS_KEY, order_in, wake_of
 from agents.timers import Timers
 from oo.v1 import journal_pb2, policy_pb2, row_pb2
@@ -35,7 +35,7 @@ COUNTED_AT_ONCE = 100
 class Assigned:
     """One assigned partition, of the journal of this id."""
 
-    state: Partition
+    state: PartitionState
     table: Table
     totals: Totals
     """Of `state`: kept up with every batch."""
@@ -67,7 +67,7 @@ class Assigned:
         if marks is not None:
             values[MARKS_KEY] = schemas.frame("rows", marks)
         await self.table.publish(values)
-        self.state.settle()
+        self.state.acknowledge()
         if marks is not None:
             self.table.put(MARKS_KEY, values[MARKS_KEY])
         side = {}
@@ -111,9 +111,9 @@ class Assigned:
             if key != MARKS_KEY:
                 counted.replace(None, taught_by(value))
             if number % COUNTED_AT_ONCE == 0:
-                store.settle(COUNTED_AT_ONCE)
+                store.move_loaded(COUNTED_AT_ONCE)
                 await asyncio.sleep(0)
-        while store.settle(COUNTED_AT_ONCE):  # noqa: ASYNC110 - it does something at every turn
+        while store.move_loaded(COUNTED_AT_ONCE):  # noqa: ASYNC110 - it does something at every turn
             await asyncio.sleep(0)
         self.totals.merge(counted)
         self.counting = None

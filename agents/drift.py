@@ -29,13 +29,13 @@ class Drifts:
 
     of: dict[tuple[str, int], Drift] = field(default_factory=dict)
 
-    def take(self, policy: str, kind: int, residual: float, *, now_ms: int) -> bool:
+    def update(self, policy: str, kind: int, residual: float, *, now_ms: int) -> bool:
         """Takes in reward less expectation; True where the recent ones differ from those before.
 
         >>> drifts = Drifts()
-        >>> any([drifts.take("mixed", 2, 0.4 if n % 2 else -0.4, now_ms=n) for n in range(600)])
+        >>> any([drifts.update("mixed", 2, 0.4 if n % 2 else -0.4, now_ms=n) for n in range(600)])
         False
-        >>> any([drifts.take("mixed", 2, 0.8 if n % 2 else 0.0, now_ms=n) for n in range(600)]), drifts.of["mixed", 2].n
+        >>> any([drifts.update("mixed", 2, 0.8 if n % 2 else 0.0, now_ms=n) for n in range(600)]), drifts.of["mixed", 2].n
         (True, 1)
         """
         one = self.of.get((policy, kind))

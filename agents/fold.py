@@ -52,7 +52,7 @@ class Rows(Protocol):
 
 
 @dataclass(slots=True)
-class Partition:
+class PartitionState:
     """The state of one partition. `versions`: what each version id means."""
 
     partition: int
@@ -121,7 +121,7 @@ class Partition:
         """The partition row, if this batch changed it."""
         return self.marks if self._marked else None
 
-    def settle(self) -> None:
+    def acknowledge(self) -> None:
         """The batch's rows are acknowledged: they are the state from here on."""
         if self.totals is not None:
             for user_id, row in self._touched.items():
@@ -156,8 +156,8 @@ def _where(error: Exception) -> str:
     return f"{type(error).__name__} in {frame.name} ({PurePath(frame.filename).name}:{frame.lineno})"
 
 
-def fold(partition: Partition, entries: Iterable[Entry]) -> Iterator[tuple[Entry, Outputs]]:
+def fold(partition: PartitionState, entries: Iterable[Entry]) -> Iterator[tuple[Entry, Outputs]]:
     """Folds a whole journal partition, settling as it goes: for replay and tests."""
     for entry in entries:
         yield entry, partition.apply(entry)
-        partition.settle()
+        partition.acknowledge()

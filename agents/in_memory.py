@@ -62,7 +62,7 @@ class InMemory:
             more = self.expand(np.zeros((1, self.shape.d), dtype=np.int64)).shape[1] - self.shape.d
             self.shape = replace(self.shape, mean=(*self.shape.mean, *([0.0] * more)))
         self._totals = Totals(epochs=self._epochs)
-        self._take(fitting.prior(self.name, shape=self.shape, config=self.config))
+        self._adopt(fitting.prior(self.name, shape=self.shape, config=self.config))
 
     def choose(self, user_id: str, x: Ints, *, silent: int | None, time_ms: int, key: int) -> Choice:
         """The policy's own choice, drawn by the key."""
@@ -116,7 +116,7 @@ class InMemory:
         self._changed.clear()
         size = marginal.size(d=self.shape.d, q=self.shape.q)
         totals = merged(self._totals.all(), size=size)
-        self._take(
+        self._adopt(
             fitting.fit(
                 self.name,
                 totals,
@@ -131,6 +131,6 @@ class InMemory:
     def _taught(self, user_id: str) -> Taught:
         return self._people.get(user_id) or sums.nothing(self.shape.d)
 
-    def _take(self, version: policy_pb2.PolicyVersion) -> None:
+    def _adopt(self, version: policy_pb2.PolicyVersion) -> None:
         self._version, self.belief = version, belief(version)
         self._epochs[version.epoch] = self.belief.epoch

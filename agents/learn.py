@@ -79,7 +79,7 @@ class Learn:
         """Read both topics to their ends, and see to it that the newest version is marked everywhere."""
         self._parts.clear()
         async for records in self._read("policy-sums"):
-            self._take(records)
+            self._receive(records)
         async for records in self._read("policies"):
             for record in records:
                 if record.value is None:
@@ -100,7 +100,7 @@ class Learn:
 
     async def handle(self, batch: Batch) -> None:
         """Keep the greatest sums of each partition."""
-        self._take(list(batch.records))
+        self._receive(list(batch.records))
 
     async def publish_version(self) -> None:
         """Make, publish and mark a new version, if there is enough new to matter."""
@@ -164,7 +164,7 @@ class Learn:
             )
         )
 
-    def _take(self, records: list[Record]) -> None:
+    def _receive(self, records: list[Record]) -> None:
         for record in records:
             if record.value is None:
                 continue

@@ -76,7 +76,7 @@ def react(
     pending.corrected = corrects != outcome_pb2.Outcome.KIND_UNSPECIFIED
     if not pending.seen_ms:
         _mark_seen(row, pending)
-    return [_settle(row, pending, kind=kind, corrects=corrects, event_ms=event_ms, config=config)]
+    return [_resolve(row, pending, kind=kind, corrects=corrects, event_ms=event_ms, config=config)]
 
 
 def completed(
@@ -92,7 +92,7 @@ def completed(
         corrects = pending.outcome
         pending.corrected = corrects != outcome_pb2.Outcome.KIND_UNSPECIFIED
         return [
-            _settle(row, pending, kind=outcome_pb2.Outcome.DONE, corrects=corrects, event_ms=event_ms, config=config)
+            _resolve(row, pending, kind=outcome_pb2.Outcome.DONE, corrects=corrects, event_ms=event_ms, config=config)
         ]
     if not is_current(row, pending):
         return []
@@ -107,7 +107,7 @@ def expire(row: row_pb2.UserRow, *, now_ms: int, config: policy_pb2.DecisionConf
         due_ms = pending.seen_ms + config.reaction_window_ms
         if due_ms <= now_ms:
             found.append(
-                _settle(
+                _resolve(
                     row,
                     pending,
                     kind=outcome_pb2.Outcome.EXPIRED,
@@ -137,7 +137,7 @@ def _mark_seen(row: row_pb2.UserRow, pending: row_pb2.PendingDecision) -> None:
         task.shown += 1
 
 
-def _settle(
+def _resolve(
     row: row_pb2.UserRow,
     pending: row_pb2.PendingDecision,
     *,

@@ -26,13 +26,13 @@ class Process:
 
     def __init__(self, name: Name, settings: Settings, ids: dict[str, bytes]) -> None:
         self.settings = settings
-        self.table = topics(settings.topic_prefix)
+        self.topics = topics(settings.topic_prefix)
         self.ids = ids
         self.producer = Producer(settings.kafka_bootstrap, client_id=settings.worker_id, security=settings.security)
         self._name: Name = name
         self.schemas = Schemas(settings.registry_url, settings.topic_prefix)
         self.dead_letters = DeadLetters(
-            producer=self.producer, schemas=self.schemas, topic=self.table["dead-letters"].name, topic_ids=ids
+            producer=self.producer, schemas=self.schemas, topic=self.topics["dead-letters"].name, topic_ids=ids
         )
 
     @cached_property
@@ -51,15 +51,15 @@ class Process:
         )
 
     def id_of(self, name: str) -> bytes:
-        return self.ids[self.table[name].name]
+        return self.ids[self.topics[name].name]
 
     def tail(self, name: str) -> Tail:
         """Follows all of a topic, without a group. `name`: the topic's short one."""
-        return Tail(self.settings.kafka_bootstrap, self.table[name].name, security=self.settings.security)
+        return Tail(self.settings.kafka_bootstrap, self.topics[name].name, security=self.settings.security)
 
     async def ends(self, name: str) -> dict[int, int]:
         """High-water mark of each of its partitions."""
-        return await end_offsets(self.settings.kafka_bootstrap, self.table[name].name, security=self.settings.security)
+        return await end_offsets(self.settings.kafka_bootstrap, self.topics[name].name, security=self.settings.security)
 
     def read(self, topic: Topic, number: int, start: int = 0, end: int | None = None) -> AsyncIterator[list[Record]]:
         return read_partition(

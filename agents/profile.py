@@ -15,7 +15,7 @@ _CONSENTS: dict[int, str] = {
 }
 
 
-def take(row: row_pb2.UserRow, changed: signal_pb2.ProfileChanged, *, stamp: Stamp) -> bool:
+def apply(row: row_pb2.UserRow, changed: signal_pb2.ProfileChanged, *, stamp: Stamp) -> bool:
     """Takes in every setting that is named and not older than what stands; says whether anything is different now."""
     different = False
     if changed.time_zone and stamp.time_ms >= row.time_zone_updated_ms:

@@ -13,7 +13,7 @@ from tables.backlog import Stamp
 from tables.zones import part_of_day
 
 
-def take(
+def apply(
     row: row_pb2.UserRow, record: journal_pb2.JournalRecord, change: Change, *, config: policy_pb2.DecisionConfig
 ) -> None:
     """Takes an admitted reaction into the row, and notes in `change` what it touched."""

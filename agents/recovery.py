@@ -11,8 +11,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 
 from agents.assigned import TOTALS, Assigned, taught_by
-from agents.fold import Partition
-from agents.rows import MARKS_KEY, Rows, head, order_in
+from agents.fold import PartitionState
+from agents.rows import MARKS_KEY, TableRows, head, order_in
 from agents.versions import Versions
 from oo.v1 import row_pb2
 from streams.frames import Schemas
@@ -79,10 +79,10 @@ class Recovery:
         counted = known is not None and not done.rebuilt
         if not counted:
             totals = Totals(epochs=self.versions.epochs)
-        state = Partition(
+        state = PartitionState(
             partition=number,
             versions=self.versions,
-            rows=Rows(table, header=self.schemas.header("rows", row_pb2.UserRow)),
+            rows=TableRows(table, header=self.schemas.header("rows", row_pb2.UserRow)),
             totals=totals,
             marks=await self._marks(store),
             committed=await self.committed(number) or 0,

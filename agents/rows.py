@@ -53,7 +53,7 @@ def wake_of(head: bytes) -> int:
     return int.from_bytes(head[10:18], "little")
 
 
-class Rows:
+class TableRows:
     """A table's rows as `agents.fold` wants them: messages by user, without their frames."""
 
     def __init__(self, table: Table, *, header: bytes) -> None:

@@ -97,7 +97,7 @@ class Shadow:
                 case decision_pb2.Decision():
                     await self._decide(message, key=record.key)
                 case outcome_pb2.Outcome():
-                    self._shadows.settle(message)
+                    self._shadows.resolve(message)
                     await self._heed()
                 case evaluation_pb2.Promotion():
                     self._promoted = message
@@ -123,7 +123,7 @@ class Shadow:
                     partition=place.partition,
                 )
         for outcome in self._shadows.early(decision.decision_id):
-            self._shadows.settle(outcome)
+            self._shadows.resolve(outcome)
         self._shadows.pass_time(decision.decided_ms)
         await self._heed()
 

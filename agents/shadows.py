@@ -168,7 +168,7 @@ class Shadows:
             one = self._open.pop(next(iter(self._open)))
             self.left_out += one.event is None
 
-    def settle(self, outcome: outcome_pb2.Outcome) -> None:
+    def resolve(self, outcome: outcome_pb2.Outcome) -> None:
         """Takes in what became of a decision."""
         one = self._open.get(outcome.decision_id)
         if one is None:
@@ -274,7 +274,7 @@ class Shadows:
                 self.groups[group] = estimates.add(self.groups.get(group, estimates.empty()), event, pmf)
         self._model = model.learn(self._model, x[one.action], np.array(reward))
         if kind in _FINAL:
-            self.drifts.take(self.gate.champion, int(one.kind), reward - one.predicted, now_ms=one.decided_ms)
+            self.drifts.update(self.gate.champion, int(one.kind), reward - one.predicted, now_ms=one.decided_ms)
 
     def _watch(self, one: _Open) -> Verdict | None:
         assert one.event is not None

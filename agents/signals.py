@@ -12,7 +12,7 @@ from tables import backlog, ids
 from tables.backlog import Stamp
 
 
-def take(
+def apply(
     row: row_pb2.UserRow, record: journal_pb2.JournalRecord, change: Change, *, config: policy_pb2.DecisionConfig
 ) -> None:
     """Takes an admitted signal into the row, and notes in `change` what it touched."""
@@ -54,7 +54,7 @@ def take(
                 now_ms=now_ms,
             )
         case "profile_changed":
-            change.slate |= profile.take(row, signal.profile_changed, stamp=stamp)
+            change.slate |= profile.apply(row, signal.profile_changed, stamp=stamp)
         case _:
             # An activity wakes the row (a first decision, expiries) and leaves nothing else behind yet.
             pass

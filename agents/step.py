@@ -73,7 +73,7 @@ def step(state: row_pb2.UserRow | None, entry: Entry, policy: ActiveVersion) -> 
     else:
         row.CopyFrom(state)
     row.topic_id, row.journal_offset, row.now_ms = entry.topic_id, entry.offset, now_ms
-    rows.take(row, record, now_ms=now_ms)
+    rows.note_record(row, record, now_ms=now_ms)
 
     change, config = Change(), policy.version.config
     change.slate |= backlog.pass_time(row, now_ms=now_ms)
@@ -81,9 +81,9 @@ def step(state: row_pb2.UserRow | None, entry: Entry, policy: ActiveVersion) -> 
     _drop_expired(row, now_ms=now_ms)
     match record.WhichOneof("payload"):
         case "signal":
-            signals.take(row, record, change, config=config)
+            signals.apply(row, record, change, config=config)
         case "reaction":
-            reactions.take(row, record, change, config=config)
+            reactions.apply(row, record, change, config=config)
         case "candidates":
             signals.take_generated(row, record.candidates, change)
         case _:

@@ -105,11 +105,11 @@ async def _until_told(work: Coroutine[Any, Any, None], producer: Producer) -> No
 
 async def _check_partitions(name: Name, settings: Settings) -> None:
     """A user's number has to be the same in every topic: ends the process where the cluster's counts differ."""
-    table = [topic for topic in topics(settings.topic_prefix).values() if not topic.public]
+    internal = [topic for topic in topics(settings.topic_prefix).values() if not topic.public]
     found = await partition_counts(
-        settings.kafka_bootstrap, [topic.name for topic in table], security=settings.security
+        settings.kafka_bootstrap, [topic.name for topic in internal], security=settings.security
     )
-    for topic in table:
+    for topic in internal:
         if found[topic.name] != topic.partitions:
             raise SystemExit(
                 f"{name}: topic {topic.name} has {found[topic.name]} partitions where {topic.partitions} are needed: "

@@ -22,8 +22,8 @@ from typing import NamedTuple
 
 import psutil
 
-from agents.fold import Partition
-from agents.rows import Rows, head, order_in, wake_of
+from agents.fold import PartitionState
+from agents.rows import TableRows, head, order_in, wake_of
 from agents.step import Entry
 from agents.timers import Timers
 from bench.population import Population, header, population, user_id
@@ -160,7 +160,7 @@ def _plots(found: dict[tuple[str, int], dict[str, float]]) -> list[Plot]:
 
 
 class _Live(NamedTuple):
-    state: Partition
+    state: PartitionState
     table: Table
     rows: _Timed
     timers: Timers
@@ -192,7 +192,7 @@ def main() -> None:
         store.load(values)
         values = {}
         store.write({}, checkpoint=0)
-        while store.settle(LOADED_AT_ONCE):
+        while store.move_loaded(LOADED_AT_ONCE):
             pass
         _look_over(lives[number], until_ms=people.now_ms + AHEAD_MS)
     chance = random.Random(1)
@@ -210,7 +210,7 @@ def main() -> None:
     os.write(1, json.dumps(found).encode())
 
 
-class _Timed(Rows):
+class _Timed(TableRows):
     """Counts this thread's time in the store."""
 
     store_s = 0.0
@@ -225,7 +225,7 @@ class _Timed(Rows):
 def _live(store: Store) -> _Live:
     table = Table(store, head=head, order=order_in(JOURNAL_ID), produce=nowhere)
     rows = _Timed(table, header=header())
-    return _Live(Partition(partition=0, versions={"": active()}, rows=rows), table, rows, Timers())
+    return _Live(PartitionState(partition=0, versions={"": active()}, rows=rows), table, rows, Timers())
 
 
 def _look_over(live: _Live, *, until_ms: int) -> None:
@@ -249,7 +249,7 @@ def _fold(
         for one in entries:
             live.state.apply(one)
         changed = live.state.changed()
-        live.state.settle()
+        live.state.acknowledge()
         committing_s = time.thread_time()
         live.table.commit()
         store_s += time.thread_time() - committing_s + live.rows.store_s

@@ -18,7 +18,7 @@ from signal import SIG_IGN, SIGINT, signal
 from google.protobuf.message import Message
 
 from agents.active_version import ActiveVersion
-from agents.fold import Partition, entry_of
+from agents.fold import PartitionState, entry_of
 from agents.rows import read_rows
 from agents.step import Entry, Outputs
 from oo.v1 import journal_pb2
@@ -74,7 +74,7 @@ class Part:
     tips: dict[str, tuple[int, bytes]] = field(default_factory=dict)
     """Journal offset and digest by user."""
 
-    def take(self, outputs: Outputs) -> None:
+    def collect(self, outputs: Outputs) -> None:
         """Notes what followed from one record."""
         decision, tip = outputs.decision, outputs.tip
         if decision is not None and tip is not None:
@@ -117,11 +117,11 @@ async def fold_part(
 ) -> tuple[Part, dict[str, bytes]]:
     """Folds one partition up to an offset; `progress` is told how many records were read since it was last called."""
     schemas, part, rows = Schemas.offline(journal.prefix), Part(), dict[str, bytes]()
-    state = Partition(partition=number, versions=journal.versions, rows=rows)
+    state = PartitionState(partition=number, versions=journal.versions, rows=rows)
     async for records in _read(journal, "journal", number, end=end):
         for entry in entries_of(records, schemas=schemas, topic_id=journal.topic_id):
-            part.take(state.apply(entry))
-        state.settle()
+            part.collect(state.apply(entry))
+        state.acknowledge()
         progress(len(records))
     part.rows = len(rows)
     return part, rows

@@ -149,7 +149,7 @@ class Consumer(driver.Consumer):
         """Mends acknowledgements forgotten before the last commit, and a wait without end for a slow agent."""
         self._run_state.rebalancing_since = time.monotonic()
         self.stop_flow()
-        await self._settle()
+        await self._drain()
         await super().on_partitions_revoked(revoked)
         self.ledger.forget()
         self._held.clear()
@@ -167,12 +167,12 @@ class Consumer(driver.Consumer):
 
     async def wait_empty(self) -> None:
         """Mends a wait for acknowledgements that polls once a second."""
-        await self._settle()
+        await self._drain()
 
     async def end(self, *, leave: bool = False) -> None:
         """Take no more, finish what runs, commit it: what a clean stop does first; `leave` gives the place up."""
         self.stop_flow()
-        await self._settle()
+        await self._drain()
         if leave and not self._run_state.failed:
             await self._thread.call_thread(self._thread.leave)
 
@@ -181,7 +181,7 @@ class Consumer(driver.Consumer):
         if (wrong := self._thread.check_membership()) is not None:
             self._run_state.fail(RuntimeError(wrong))
 
-    async def _settle(self) -> None:
+    async def _drain(self) -> None:
         """Wait for handlers that run, within their bound, then commit what has been handled."""
         drains = [partitions.drain() for partitions in self._run_state.partitions.values()]
         if drains:

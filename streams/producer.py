@@ -169,7 +169,7 @@ class Producer:
                 headers=list(headers) or None,
             )
         except confluent_kafka.KafkaException as refused:  # too large for the client, an unknown partition
-            self._settle(future, epoch, size)
+            self._complete(future, epoch, size)
             self._fail(future, DeliveryFailed(f"{topic}: {refused.args[0]}"))
         if not self._busy.is_set():
             self._busy.set()
@@ -184,8 +184,8 @@ class Producer:
         """Wait until all that was produced before this call is acknowledged; raises DeliveryFailed once any has failed."""
         epoch = self._epoch
         self._epoch += 1
-        if not self._settled(epoch):
-            await self._wait_until(bind(self._settled, epoch))
+        if not self._completed(epoch):
+            await self._wait_until(bind(self._completed, epoch))
         if self.failure is not None:
             raise self.failure
 
@@ -214,10 +214,10 @@ class Producer:
             self._pending < self._pending_max and self._pending_bytes < self._pending_bytes_max
         )
 
-    def _settled(self, epoch: int) -> bool:
+    def _completed(self, epoch: int) -> bool:
         return self.failure is not None or not any(pending <= epoch for pending in self._pending_by_epoch)
 
-    def _settle(self, future: asyncio.Future[Delivered], epoch: int, size: int) -> None:
+    def _complete(self, future: asyncio.Future[Delivered], epoch: int, size: int) -> None:
         del self._since_s[future]
         self._pending -= 1
         self._pending_bytes -= size
@@ -253,7 +253,7 @@ class Producer:
         self._told = False
         while self._reports:
             future, epoch, size, delivered = self._reports.popleft()
-            self._settle(future, epoch, size)
+            self._complete(future, epoch, size)
             if isinstance(delivered, DeliveryFailed):
                 self._fail(future, delivered)
             elif not future.done():

@@ -96,7 +96,7 @@ class RecoveryBuffer:
             self.heads.pop(key, None)
             self._places.pop(key, None)
 
-    def take(self, most: int) -> dict[bytes, bytes]:
+    def pop(self, most: int) -> dict[bytes, bytes]:
         """At most so many of the values, which are here no more."""
         taken = {}
         for _ in range(min(most, len(self._places))):

@@ -50,7 +50,7 @@ FILES_OPEN_MAX = 64
 STAGED_MAX = 250_000
 """Rows of one partition that are loaded before they are settled; beyond it each load settles as many as it brings. Keys
 and heads of these stand in memory, some 350 bytes a row."""
-SETTLED_AT_CLOSE_MAX = 20_000
+MOVED_AT_CLOSE_MAX = 20_000
 """Some tenths of a second; with more than that a disk that is closed too early is rebuilt at its next start."""
 
 _HEADS, _SIDE = "heads", "side"
@@ -214,16 +214,16 @@ class RocksStore:
                 self._db.write(self._batch(gone), self._unlogged)
             self._buffer.add(values)
             if len(self._buffer) > STAGED_MAX:
-                self._settle(self._buffer, len(values))
+                self._move(self._buffer, len(values))
         except Exception as error:  # noqa: BLE001
             self._fail(error)
 
-    def settle(self, most: int) -> bool:
+    def move_loaded(self, most: int) -> bool:
         buffer = self._buffer
         if buffer is None:
             return False
         try:
-            self._settle(buffer, most)
+            self._move(buffer, most)
             if len(buffer):
                 return True
             # All of it is in files before anything says that the disk is complete.
@@ -245,10 +245,10 @@ class RocksStore:
         self._open()
 
     def close(self) -> None:
-        if self._buffer is not None and self._pending is not None and len(self._buffer) <= SETTLED_AT_CLOSE_MAX:
+        if self._buffer is not None and self._pending is not None and len(self._buffer) <= MOVED_AT_CLOSE_MAX:
             # A disk that is full is rebuilt at its next start.
             with contextlib.suppress(StoreFailed):
-                self.settle(SETTLED_AT_CLOSE_MAX)
+                self.move_loaded(MOVED_AT_CLOSE_MAX)
         self._buffer = self._pending = None
         # Each of them holds the lock, and so does an iterator that somebody left halfway.
         for walk in list(self._walks):
@@ -277,8 +277,8 @@ class RocksStore:
         batch.put(_SAVED, clock_ms().to_bytes(8, "big"), self._side_handle)
         batch.put(_IDENTITY, self._identity, self._side_handle)
 
-    def _settle(self, buffer: RecoveryBuffer, most: int) -> None:
-        self._db.write(self._batch(buffer.take(most)), self._unlogged)
+    def _move(self, buffer: RecoveryBuffer, most: int) -> None:
+        self._db.write(self._batch(buffer.pop(most)), self._unlogged)
 
     def _compact_by_itself(self, yes: bool) -> None:
         # Not while a new disk is filled: each row would be moved once more meanwhile.

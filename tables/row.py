@@ -60,8 +60,8 @@ def has_taken(row: row_pb2.UserRow, record: journal_pb2.JournalRecord, *, now_ms
     return any(one.day >= first_day and record.event_key in one.keys for one in row.event_keys)
 
 
-def take(row: row_pb2.UserRow, record: journal_pb2.JournalRecord, *, now_ms: int) -> None:
-    """Notes in the row that this record is taken."""
+def note_record(row: row_pb2.UserRow, record: journal_pb2.JournalRecord, *, now_ms: int) -> None:
+    """Note in the row that this record was taken in."""
     if record.source.topic_id:
         for position in row.sources:
             if position.topic_id == record.source.topic_id and position.partition == record.source.partition:

@@ -55,7 +55,7 @@ class Store(Protocol):
         """As `write`, for a store that has no checkpoint: it has to outlive this process only once it gets one, and was
         settled or closed after that."""
 
-    def settle(self, most: int) -> bool:
+    def move_loaded(self, most: int) -> bool:
         """Bring at most so many of the loaded values to where they stay; whether there are more."""
 
     def reset(self) -> None:
@@ -122,7 +122,7 @@ class MemoryStore:
             else:
                 self._values[key] = value
 
-    def settle(self, most: int) -> bool:
+    def move_loaded(self, most: int) -> bool:
         return False
 
     def reset(self) -> None:

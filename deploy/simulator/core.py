@@ -8,7 +8,7 @@ from __future__ import annotations
 import hashlib
 
 from agents.active_version import ActiveVersion
-from agents.fold import Partition
+from agents.fold import PartitionState
 from agents.learn import GROWTH_PERCENT, SIZE
 from agents.prior import fit, prior
 from agents.reward import config_hash
@@ -36,7 +36,7 @@ class Core:
         self._totals = Totals(epochs=self._epochs)
         self._latest = prior(policy, config=config)
         self._knows(self._latest, under="")
-        self._partition = Partition(partition=0, versions=self._known, totals=self._totals)
+        self._partition = PartitionState(partition=0, versions=self._known, totals=self._totals)
         self._unsettled = 0
         self._waits: dict[str, int] = {}
         self._new_wakes: list[tuple[str, int]] = []
@@ -48,7 +48,7 @@ class Core:
         self.standing: dict[str, decision_pb2.Decision] = {}
         """The decision that each person is served."""
 
-    def take(
+    def feed(
         self,
         user_id: str,
         payload: signal_pb2.Signal | reaction_pb2.Reaction | journal_pb2.Tick,
@@ -78,7 +78,7 @@ class Core:
 
     def refit(self, *, now_ms: int) -> None:
         """A new version from everybody's sums, marked in the journal, if there is enough new to matter."""
-        self._settle()
+        self._acknowledge()
         totals = merged(self._totals.all(), size=SIZE)
         if abs(sum(one.n for one in totals) - self._latest.n) * 100 < GROWTH_PERCENT * max(self._latest.n, 1):
             return
@@ -113,11 +113,11 @@ class Core:
             self.faults.append(outputs.fault)
         self._unsettled += 1
         if self._unsettled >= SETTLE_EVERY:
-            self._settle()
+            self._acknowledge()
         return outputs
 
-    def _settle(self) -> None:
-        self._partition.settle()
+    def _acknowledge(self) -> None:
+        self._partition.acknowledge()
         self._partition.committed, self._unsettled = self.offset, 0
 
     def _hear(self, user_id: str, outputs: Outputs) -> None:

@@ -71,7 +71,7 @@ class Heard:
     positions: dict[str, tuple[int, int]] = field(default_factory=dict)
     """Partition and offset in the journal of the tip that is served."""
 
-    def take(self, message: Message) -> None:
+    def hear(self, message: Message) -> None:
         """Keeps the greatest of each."""
         if isinstance(message, decision_pb2.Decision):
             known = self.decisions.get(message.user_id)
@@ -224,4 +224,4 @@ class Crowd:
         async for records in follower:
             for record in records:
                 if record.value is not None and (record.key or b"").decode() in self._lives:
-                    self.heard.take(self._schemas.unframe(name, record.value))
+                    self.heard.hear(self._schemas.unframe(name, record.value))

@@ -1,5 +1,5 @@
 """Simulated people against the real pure core, in memory and in virtual time: signals, ticks and reactions through
-`agents.fold.Partition`, versions fitted from its sums as `learn` does.
+`agents.fold.PartitionState`, versions fitted from its sums as `learn` does.
 
 It never opens a connection and reads no clock: the same arguments give the same journal, to the byte.
 """
@@ -77,7 +77,7 @@ def simulate(
             decision = core.standing.get(user_id)
             visit = decision and look(lives[user_id], decision, tally, start_ms=START_MS, now_ms=time_ms)
             if visit:
-                core.take(user_id, visit.seen, time_ms=time_ms)
+                core.feed(user_id, visit.seen, time_ms=time_ms)
                 if visit.reaction is not None:
                     agenda.add(time_ms + visit.delay_ms, user_id, visit.reaction)
                 if visit.later is not None:
@@ -85,10 +85,10 @@ def simulate(
         elif isinstance(what, Act):
             signal = lives[user_id].signal(what, event_id=f"{what.kind}{what.index}")
             if signal is not None:
-                core.take(user_id, signal, time_ms=time_ms)
+                core.feed(user_id, signal, time_ms=time_ms)
                 tally.signals += 1
         else:
-            core.take(user_id, what, time_ms=time_ms)
+            core.feed(user_id, what, time_ms=time_ms)
             if isinstance(what, reaction_pb2.Reaction):
                 tally.reactions += 1
                 since_fit += 1

@@ -45,7 +45,7 @@ def ensure_topics(
             # Another start was faster, or the broker had not heard of it yet; it is checked like any other below.
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:
                 raise
-    _settle(client, [topic for topic in wanted if topic.name in existing])
+    _align(client, [topic for topic in wanted if topic.name in existing])
     _wait_until_led(client, {topic.name for topic in wanted})
     _check(wanted, _partitions(client))
     return [topic.name for topic in missing]
@@ -72,7 +72,7 @@ def _partitions(client: AdminClient) -> dict[str, int]:
     return {name: len(topic.partitions) for name, topic in metadata.topics.items()}
 
 
-def _settle(client: AdminClient, existing: list[Topic]) -> None:
+def _align(client: AdminClient, existing: list[Topic]) -> None:
     """Sets what was changed on the broker, or in the table since, back to what the table says."""
     from confluent_kafka.admin import (
         AlterConfigOpType,

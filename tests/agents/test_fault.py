@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from agents.fold import Partition
+from agents.fold import PartitionState
 from agents.step import Entry
 from oo.v1 import journal_pb2, reaction_pb2, signal_pb2
 from tests.agents.build import PRIOR
@@ -27,7 +27,7 @@ def reaction_of_no_kind() -> journal_pb2.JournalRecord:
 
 
 def test_a_failing_record_changes_nothing_and_names_the_place_but_no_text() -> None:
-    partition = Partition(partition=0, versions={"": PRIOR})
+    partition = PartitionState(partition=0, versions={"": PRIOR})
     partition.apply(entry(1, task("1", "My secret")))
     before = partition.row("ada")
 
@@ -40,7 +40,7 @@ def test_a_failing_record_changes_nothing_and_names_the_place_but_no_text() -> N
 
 
 def test_the_record_behind_a_failing_one_is_folded() -> None:
-    partition = Partition(partition=0, versions={"": PRIOR})
+    partition = PartitionState(partition=0, versions={"": PRIOR})
     partition.apply(entry(1, reaction_of_no_kind()))
 
     outputs = partition.apply(entry(2, task("1", "Call the dentist")))

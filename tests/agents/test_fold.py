@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agents.active_version import ActiveVersion
-from agents.fold import Partition, VersionMissing, fold, taught
+from agents.fold import PartitionState, VersionMissing, fold, taught
 from agents.step import NOTHING, Entry
 from oo.v1 import journal_pb2, row_pb2
 from tables.totals import Totals
@@ -40,7 +40,7 @@ def known() -> dict[str, ActiveVersion]:
 def partition(**rest: object) -> Any:
     """With its rows in a dict."""
     totals = Totals(epochs=EPOCHS)
-    return Partition(partition=0, versions=known(), totals=totals, **rest)  # type: ignore[arg-type]
+    return PartitionState(partition=0, versions=known(), totals=totals, **rest)  # type: ignore[arg-type]
 
 
 def mark(offset: int, *, sequence: int, version_id: str) -> Entry:
@@ -66,7 +66,7 @@ def journal(n: int = 30, *, marks: Iterable[Entry] = ()) -> list[Entry]:
     ]
 
 
-def decided_with(entries: Iterable[Entry], *, by: Partition | None = None) -> dict[int, str]:
+def decided_with(entries: Iterable[Entry], *, by: PartitionState | None = None) -> dict[int, str]:
     """Version id by journal offset of each decision."""
     return {
         one.offset: outputs.decision.policy_version
@@ -117,7 +117,9 @@ def test_reading_from_before_a_mark_again_decides_as_the_first_time(crash_at: in
     assert (again.rows, again.marks) == (whole.rows, whole.marks)
 
 
-def fold_bytes(by: Partition, entries: Iterable[Entry]) -> Iterable[tuple[int, tuple[bytes, bytes, tuple[bytes, ...]]]]:
+def fold_bytes(
+    by: PartitionState, entries: Iterable[Entry]
+) -> Iterable[tuple[int, tuple[bytes, bytes, tuple[bytes, ...]]]]:
     """Outputs by offset, as bytes."""
     for one, outputs in fold(by, entries):
         yield (
@@ -147,7 +149,7 @@ def test_a_mark_is_written_once_and_carries_its_place() -> None:
     written = by.changed_marks()
     assert written is not None
     assert (written.topic_id, written.journal_offset) == (JOURNAL_ID, 4)
-    by.settle()
+    by.acknowledge()
     by.apply(one)
     assert by.changed_marks() is None
 
@@ -168,7 +170,7 @@ def test_a_record_that_step_fails_on_changes_nothing_and_the_next_one_goes_throu
     # No door lets this in; a row cannot hold it.
     bad.task_upserted.due.seconds = 1 << 60
     outputs = by.apply(entry(bad, offset=0, time_ms=MONDAY_MS))
-    by.settle()
+    by.acknowledge()
     assert outputs.fault
     assert "Xylophone" not in outputs.fault
     assert (outputs.decision, by.rows) == (None, {})
@@ -197,8 +199,8 @@ def test_nothing_depends_on_where_a_batch_ends(ends: set[int]) -> None:
             one.offset
         ][0]
         if one.offset in ends:
-            batched.settle()
-    batched.settle()
+            batched.acknowledge()
+    batched.acknowledge()
     assert batched.rows == one_by_one.rows
     assert batched.totals.to_bytes() == one_by_one.totals.to_bytes()
 
@@ -229,7 +231,7 @@ def busy_journal() -> list[Entry]:
         else:
             one = entry(task(f"t{offset}", user=user), offset=offset, time_ms=time_ms, user=user)
         by.apply(one)
-        by.settle()
+        by.acknowledge()
         entries.append(one)
     return entries
 
@@ -260,6 +262,6 @@ def test_a_row_is_settled_only_when_the_batch_is() -> None:
     by = partition()
     by.apply(entry(activity(), offset=0, time_ms=MONDAY_MS))
     assert by.rows == {}
-    by.settle()
+    by.acknowledge()
     assert list(by.rows) == ["ada"]
     assert not list(by.changed())

@@ -7,7 +7,7 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from agents.rows import MARKS_KEY, Rows, head, order_in, read_rows
+from agents.rows import MARKS_KEY, TableRows, head, order_in, read_rows
 from oo.v1 import row_pb2
 from streams.frames import Schemas
 from streams.record import Record
@@ -86,7 +86,7 @@ def test_the_marks_are_nobodys_row() -> None:
 
 def test_rows_go_into_the_table_framed_and_come_out_without_their_frame() -> None:
     table = Table(MemoryStore(head=head), head=head, order=order_in(NOW), produce=lambda *_: asyncio.Future())
-    rows = Rows(table, header=SCHEMAS.header("rows", row_pb2.UserRow))
+    rows = TableRows(table, header=SCHEMAS.header("rows", row_pb2.UserRow))
     message = row_pb2.UserRow.FromString(row(9)[6:]).SerializeToString()
     rows.update({"ada": message})
     assert table.get(b"ada") == row(9)

@@ -57,7 +57,7 @@ def follow(by: Shadows, ada: Person) -> list[decision_pb2.Decision]:
     decisions = []
     for _, outputs in ada.log:
         for outcome in outputs.outcomes:
-            by.settle(outcome)
+            by.resolve(outcome)
         if outputs.decision is not None:
             list(by.decide(outputs.decision))
             by.pass_time(outputs.decision.decided_ms)
@@ -88,7 +88,7 @@ def test_the_same_log_gives_the_same_shadows() -> None:
         by, one = shadows(), []
         for _, outputs in busy().log:
             for outcome in outputs.outcomes:
-                by.settle(outcome)
+                by.resolve(outcome)
             if outputs.decision is not None:
                 one += [shadow.SerializeToString(deterministic=True) for shadow in by.decide(outputs.decision)]
         said.append(one)
@@ -106,13 +106,13 @@ def test_an_outcome_that_comes_before_its_decision_is_kept_for_it() -> None:
     by, ada = shadows(), busy(n=3)
     outcomes = [one for _, o in ada.log for one in o.outcomes]
     for outcome in outcomes:
-        by.settle(outcome)
+        by.resolve(outcome)
     assert n_of(by, "mixed") == 0
     for _, outputs in ada.log:
         if outputs.decision is not None:
             list(by.decide(outputs.decision))
             for outcome in by.early(outputs.decision.decision_id):
-                by.settle(outcome)
+                by.resolve(outcome)
     assert n_of(by, "mixed") == len({one.decision_id for one in outcomes})
 
 
@@ -122,7 +122,7 @@ def test_a_decision_counts_once_its_reward_is_known() -> None:
     follow(by, ada)
     assert n_of(by, "mixed") == 0
     ada.react("DONE")
-    by.settle(ada.log[-1][1].outcomes[-1])
+    by.resolve(ada.log[-1][1].outcomes[-1])
     assert n_of(by, "mixed") == n_of(by, "lin_ts") == 1
 
 
@@ -137,7 +137,7 @@ def test_what_nobody_saw_counts_nothing_an_hour_after_it_was_replaced() -> None:
     by.pass_time(replaced_ms + WAITS.unseen_ms)
     assert n_of(by, "mixed") == 1
     late = outcome_pb2.Outcome(decision_id=first.decision_id, kind=outcome_pb2.Outcome.DONE, learned=True, reward=1.0)
-    by.settle(late)
+    by.resolve(late)
     assert n_of(by, "mixed") == 1
 
 
@@ -287,7 +287,7 @@ def test_a_planted_better_policy_is_promoted_and_rolled_back_when_the_world_turn
         one = by._open[str(n)]
         one.pmfs = {"mixed": np.array([0.5, 0.5, 0.0]), "lin_ts": np.array([0.9, 0.1, 0.0]), "random": one.logging}
         kind = outcome_pb2.Outcome.DONE if decision.chosen == pays else outcome_pb2.Outcome.DISMISS
-        by.settle(outcome_pb2.Outcome(decision_id=str(n), kind=kind))
+        by.resolve(outcome_pb2.Outcome(decision_id=str(n), kind=kind))
         for verdict in by.verdicts():
             verdicts.append((verdict.kind, verdict.policy))
             assert verdict.evidence is not None
@@ -327,7 +327,7 @@ def test_the_gate_hears_of_decisions_in_the_order_in_which_they_were_made() -> N
     assert (n_of(by, "mixed"), heard(by)) == (1, 0)
     slow.react("DISMISS")
     for outcome in slow.log[-1][1].outcomes:
-        by.settle(outcome)
+        by.resolve(outcome)
     assert (n_of(by, "mixed"), heard(by)) == (2, 2)
 
 

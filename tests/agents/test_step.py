@@ -9,7 +9,7 @@ from functools import cache
 import pytest
 
 from agents import candidates
-from agents.fold import Partition
+from agents.fold import PartitionState
 from agents.step import NOTHING, step
 from oo.v1 import journal_pb2, signal_pb2
 from tables import backlog
@@ -387,20 +387,20 @@ def test_source_partitions_are_remembered_up_to_64() -> None:
 
 
 def test_a_partition_puts_the_row_at_the_fence_again() -> None:
-    partition = Partition(partition=0, versions=versions())
+    partition = PartitionState(partition=0, versions=versions())
     one = entry(task("a"), offset=5, time_ms=MONDAY_MS)
     partition.apply(one)
     written = dict(partition.changed())
-    partition.settle()
+    partition.acknowledge()
     assert partition.apply(one) == NOTHING
     assert dict(partition.changed()) == written
 
 
 def test_a_partition_does_not_put_a_row_that_a_record_below_the_fence_left_alone() -> None:
-    partition = Partition(partition=0, versions=versions())
+    partition = PartitionState(partition=0, versions=versions())
     for offset in (5, 6):
         partition.apply(entry(activity(), offset=offset, time_ms=MONDAY_MS))
-    partition.settle()
+    partition.acknowledge()
     partition.apply(entry(activity(), offset=5, time_ms=MONDAY_MS))
     assert dict(partition.changed()) == {}
 

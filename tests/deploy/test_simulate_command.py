@@ -70,17 +70,17 @@ def test_the_list_names_every_scenario():
 
 def test_a_person_sees_a_decision_once_its_own_tip_is_served_and_no_older_one_comes_back():
     heard = Heard()
-    heard.take(decision(5))
+    heard.hear(decision(5))
     assert heard.standing("sim-x-0") is None
-    heard.take(tip(5))
+    heard.hear(tip(5))
     standing = heard.standing("sim-x-0")
     assert standing is not None
     assert standing.decision_id == "d5"
-    heard.take(tip(7))
+    heard.hear(tip(7))
     assert heard.standing("sim-x-0") is None
-    heard.take(decision(7))
+    heard.hear(decision(7))
     for old in (tip(5), decision(5)):
-        heard.take(old)
+        heard.hear(old)
     standing = heard.standing("sim-x-0")
     assert standing is not None
     assert standing.decision_id == "d7"

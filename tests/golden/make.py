@@ -18,7 +18,7 @@ from typing import Any
 from google.protobuf.json_format import MessageToDict
 
 from agents.active_version import ActiveVersion
-from agents.fold import Partition
+from agents.fold import PartitionState
 from agents.learn import SIZE
 from agents.prior import fit
 from agents.step import Entry
@@ -99,14 +99,16 @@ def journal() -> tuple[list[Entry], list[policy_pb2.PolicyVersion]]:
     chance = random.Random(SEED)
     known: dict[str, ActiveVersion] = {"": active()}
     epochs = epochs_of(known)
-    partitions = {n: Partition(partition=n, versions=known, totals=Totals(epochs=epochs)) for n in range(PARTITIONS)}
+    partitions = {
+        n: PartitionState(partition=n, versions=known, totals=Totals(epochs=epochs)) for n in range(PARTITIONS)
+    }
     offsets = dict.fromkeys(range(PARTITIONS), 0)
     entries: list[Entry] = []
     made: list[policy_pb2.PolicyVersion] = []
 
     def add(one: Entry) -> None:
         partitions[one.partition].apply(one)
-        partitions[one.partition].settle()
+        partitions[one.partition].acknowledge()
         entries.append(one)
 
     def put(user: str, payload: Payload, *, time_ms: int, partition: int, **rest: int | str) -> None:

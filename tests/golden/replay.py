@@ -17,7 +17,7 @@ from google.protobuf.message import Message
 
 from agents.active_version import ActiveVersion
 from agents.features import VERSION
-from agents.fold import Partition, taught
+from agents.fold import PartitionState, taught
 from agents.step import Entry, Outputs
 from oo.v1 import decision_pb2, journal_pb2, outcome_pb2, policy_pb2, row_pb2
 from tables.marginal import Epoch
@@ -78,7 +78,8 @@ def replay(entries: list[Entry], *, known: dict[str, ActiveVersion], batch_seed:
     rows: list[dict[str, bytes]] = [{} for _ in range(PARTITIONS)]
     epochs = epochs_of(known)
     partitions = {
-        n: Partition(partition=n, versions=known, rows=rows[n], totals=Totals(epochs=epochs)) for n in range(PARTITIONS)
+        n: PartitionState(partition=n, versions=known, rows=rows[n], totals=Totals(epochs=epochs))
+        for n in range(PARTITIONS)
     }
     for one in entries:
         partition = partitions[one.partition]
@@ -88,9 +89,9 @@ def replay(entries: list[Entry], *, known: dict[str, ActiveVersion], batch_seed:
         if said:
             yield json.dumps(said, ensure_ascii=False)
         if batch_seed is None or ends.random() < 0.2:
-            partition.settle()
+            partition.acknowledge()
     for number, partition in partitions.items():
-        partition.settle()
+        partition.acknowledge()
         for user, message in sorted(rows[number].items()):
             row = partition.row(user)
             assert row is not None

@@ -129,7 +129,7 @@ def test_what_was_loaded_is_there_before_and_after_it_is_settled(store: Store) -
         assert dict(store.scan()) == {key: value[:2] for key, value in expected.items()}
         assert store.heads([b"u007", b"u008", b"u009"]) == [b"77", None, b"09"]
         assert store.checkpoint == 7
-        more = store.settle(100)
+        more = store.move_loaded(100)
     assert dict(store.values()) == expected
     assert store.checkpoint == 7
 
@@ -140,7 +140,7 @@ def test_values_stand_as_they_were_though_they_are_settled_and_changed_meanwhile
     walk = store.values()
     first = next(walk)
     store.write({b"u000": b"later", b"u299": None}, checkpoint=7)
-    while store.settle(50):
+    while store.move_loaded(50):
         pass
     assert dict([first, *walk]) == loaded
 
@@ -181,7 +181,7 @@ def test_a_disk_that_is_closed_while_it_is_filled_has_all_of_it(tmp_path: Path) 
 
 
 def test_a_disk_that_is_closed_with_much_to_settle_is_rebuilt(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(rocks, "SETTLED_AT_CLOSE_MAX", 298)
+    monkeypatch.setattr(rocks, "MOVED_AT_CLOSE_MAX", 298)
     being_filled(tmp_path).close()
     again = disks(tmp_path).open(3)
     assert (again.checkpoint, dict(again.values())) == (None, {})
@@ -335,7 +335,7 @@ from tables.rocks import Rocks
 store = Rocks(Path(sys.argv[1]) / "rows", identity=b"journal rows", head=lambda value: value[:2]).open(3)
 store.load({b"u%03d" % n: b"07" + bytes(3000) for n in range(300)})
 store.write({b"ada": b"08"}, side={b"sums": b"15"}, checkpoint=4)
-assert store.settle(100)
+assert store.move_loaded(100)
 os.kill(os.getpid(), signal.SIGKILL)
 """
 
