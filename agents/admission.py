@@ -1,6 +1,7 @@
-"""What the door lets in: one source record -> a journal record, or why not. Pure but for the schema look-up.
+"""What the door lets in: one source record -> a journal record, or why not.
 
-It never changes what a producer said; it only adds the envelope.
+It never changes what a producer said, and neither sends nor waits. It is no part of the pure core: protovalidate compiles each
+message's rules at its first use and keeps them.
 """
 
 from __future__ import annotations

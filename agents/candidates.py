@@ -10,15 +10,15 @@ from operator import attrgetter
 from typing import NamedTuple
 
 from oo.v1 import decision_pb2, row_pb2
-from streams.units import MINUTE_MS
+from streams.units import HOUR_MS, MINUTE_MS
 from tables import backlog
 
 TASKS_MAX = 40
-"""Tasks on one slate; past it those that rank lowest are left out, and the decision says how many."""
+"""Tasks on one slate; past it those that rank lowest are left out."""
 GENERATED_MAX = 16
 TITLE_CHARS_MAX = 500
 DETAIL_CHARS_MAX = 280
-GENERATED_KEPT_MS = 3600 * 1000
+GENERATED_KEPT_MS = HOUR_MS
 """How long a tip that a language model wrote stays in the row after its end: until then the slate says that it ran out."""
 ID_CHARS_MAX = 256
 """Of a tip that a language model wrote: longer texts are cut, one with a longer id is left out."""
