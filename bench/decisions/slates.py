@@ -14,19 +14,10 @@ import numpy.typing as npt
 
 from deploy.simulator import world
 from deploy.simulator.facts import NONE, Facts, facts
-from deploy.simulator.people import (
-    AWAKE_HOURS,
-    DAY_MS,
-    LATELY_MS,
-    START_MS,
-    TOPICS,
-    Person,
-    first_day,
-    moment_ms,
-    people,
-)
+from deploy.simulator.people import AWAKE_HOURS, LATELY_MS, START_MS, TOPICS, Person, first_day, moment_ms, people
 from deploy.simulator.scenario import Scenario
 from deploy.simulator.world import Moments
+from streams.units import DAY_MS
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]

@@ -7,11 +7,9 @@ import pytest
 from agents import candidates
 from agents.eligibility import REASONS
 from oo.v1 import decision_pb2, signal_pb2
+from streams.units import DAY_MS, HOUR_MS, MINUTE_MS
 from tests.agents.build import (
     BLUNT,
-    DAY_MS,
-    HOUR_MS,
-    MINUTE_MS,
     MONDAY_MS,
     Person,
     active,

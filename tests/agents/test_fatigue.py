@@ -11,20 +11,9 @@ from agents.reward import DEFAULT
 from agents.step import ActiveVersion
 from oo.v1 import decision_pb2
 from oo.v1.outcome_pb2 import Outcome
+from streams.units import DAY_MS, HOUR_MS, MINUTE_MS
 from tables import windows
-from tests.agents.build import (
-    DAY_MS,
-    HOUR_MS,
-    MINUTE_MS,
-    MONDAY_MS,
-    Person,
-    active,
-    activity,
-    chosen,
-    profile,
-    task,
-    trigger,
-)
+from tests.agents.build import MONDAY_MS, Person, active, activity, chosen, profile, task, trigger
 
 TASK = decision_pb2.Decision.TASK
 

@@ -9,19 +9,8 @@ from hypothesis import strategies as st
 
 from agents.features import NAMES, D, Q, feature_set
 from oo.v1 import decision_pb2
-from tests.agents.build import (
-    BLUNT,
-    DAY_MS,
-    HOUR_MS,
-    MINUTE_MS,
-    MONDAY_MS,
-    Person,
-    activity,
-    candidates,
-    event,
-    profile,
-    task,
-)
+from streams.units import DAY_MS, HOUR_MS, MINUTE_MS
+from tests.agents.build import BLUNT, MONDAY_MS, Person, activity, candidates, event, profile, task
 
 PLACE = {name: place for place, name in enumerate(NAMES)}
 

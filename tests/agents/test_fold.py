@@ -13,10 +13,10 @@ from agents.active_version import ActiveVersion
 from agents.fold import PartitionState, VersionMissing, fold, taught
 from agents.step import NOTHING, Entry
 from oo.v1 import journal_pb2, row_pb2
+from streams.units import MINUTE_MS
 from tables.totals import Totals
 from tests.agents.build import (
     JOURNAL_ID,
-    MINUTE_MS,
     MONDAY_MS,
     PRIOR,
     active,

@@ -10,22 +10,9 @@ from hypothesis import strategies as st
 
 from agents.eligibility import REASONS
 from oo.v1 import decision_pb2
+from streams.units import DAY_MS, HOUR_MS, MINUTE_MS
 from tables import zones
-from tests.agents.build import (
-    BLUNT,
-    DAY_MS,
-    HOUR_MS,
-    MINUTE_MS,
-    MONDAY_MS,
-    Person,
-    activity,
-    chosen,
-    event,
-    profile,
-    slate,
-    task,
-    trigger,
-)
+from tests.agents.build import BLUNT, MONDAY_MS, Person, activity, chosen, event, profile, slate, task, trigger
 from tests.agents.build import candidates as written
 
 # Consent

@@ -8,23 +8,9 @@ from agents import features
 from agents.outcomes import PENDING_MS
 from agents.step import NOTHING
 from oo.v1 import outcome_pb2, row_pb2
+from streams.units import DAY_MS, HOUR_MS, MINUTE_MS
 from tables import ids, sums, windows
-from tests.agents.build import (
-    BLUNT,
-    DAY_MS,
-    HOUR_MS,
-    MINUTE_MS,
-    Person,
-    active,
-    activity,
-    chosen,
-    completed,
-    frozen,
-    removed,
-    task,
-    told,
-    trigger,
-)
+from tests.agents.build import BLUNT, Person, active, activity, chosen, completed, frozen, removed, task, told, trigger
 
 
 def with_tip() -> Person:

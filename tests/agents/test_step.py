@@ -12,13 +12,11 @@ from agents import candidates
 from agents.fold import PartitionState
 from agents.step import NOTHING, step
 from oo.v1 import journal_pb2, signal_pb2
+from streams.units import DAY_MS, HOUR_MS, MINUTE_MS
 from tables import backlog
 from tables.row import EVENT_KEY_MS, EVENT_KEYS_MAX, SOURCES_MAX
 from tests.agents.build import (
     BLUNT,
-    DAY_MS,
-    HOUR_MS,
-    MINUTE_MS,
     MONDAY_MS,
     PRIOR,
     REACTIONS_ID,

@@ -23,12 +23,10 @@ from agents.learn import SIZE
 from agents.prior import fit
 from agents.step import Entry
 from oo.v1 import decision_pb2, journal_pb2, policy_pb2, row_pb2
+from streams.units import DAY_MS, HOUR_MS, MINUTE_MS
 from tables import ids
 from tables.totals import Totals, merged
 from tests.agents.build import (
-    DAY_MS,
-    HOUR_MS,
-    MINUTE_MS,
     Payload,
     active,
     activity,
