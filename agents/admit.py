@@ -14,7 +14,9 @@ from typing import Any
 import faust
 from faust.types import StreamT
 
+from agents import set_aside
 from agents.admission import Door, Refused
+from agents.in_hand import InHand
 from agents.refuse import DeadLetters, Refusal
 from oo.v1 import reaction_pb2, signal_pb2
 from streams.clock import clock_ms
@@ -39,6 +41,7 @@ class Admit:
     schemas: Schemas
     producer: Producer
     dead_letters: DeadLetters
+    in_hand: InHand
 
     async def handle(self, batch: Batch) -> None:
         """Return once every record of the batch stands in the journal or in the dead letters."""
@@ -47,11 +50,17 @@ class Admit:
         refusals: list[Refusal] = []
         now_ms, turn_s = clock_ms(), loop.time()
         for record in batch.records:
-            try:
-                key, value = await self._admit(record, now_ms=now_ms)
-            except (BadFrame, Refused) as refused:
-                refusals.append(Refusal(record, refused.reason, refused.detail))
-            else:
+            if ends := self.in_hand.ends(self.topic_id, record):
+                refusals.append(Refusal(record, "set-aside", set_aside.detail(ends)))
+                continue
+            admitted = None
+            with self.in_hand.holding(self.topic_id, record):
+                try:
+                    admitted = await self._admit(record, now_ms=now_ms)
+                except (BadFrame, Refused) as refused:
+                    refusals.append(Refusal(record, refused.reason, refused.detail))
+            if admitted is not None:
+                key, value = admitted
                 await self.producer.room()
                 journaled.append(self.producer.produce(self.journal, key=key, value=value))
             if loop.time() - turn_s > YIELD_S:
@@ -61,7 +70,9 @@ class Admit:
         await asyncio.gather(*journaled)
 
     async def _admit(self, record: Record, *, now_ms: int) -> tuple[bytes, bytes]:
-        message = await self.schemas.unframe_public(self.short_name, record.value, headers=record.headers)
+        message = await self.schemas.unframe_public(
+            self.short_name, record.value, headers=record.headers, asking=self.in_hand.lay_down
+        )
         assert isinstance(message, signal_pb2.Signal | reaction_pb2.Reaction)
         journal = self.door.admit(message, record, topic_id=self.topic_id, now_ms=now_ms)
         return message.user_id.encode(), self.schemas.frame("journal", journal)

@@ -7,7 +7,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine
+from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
@@ -31,7 +31,7 @@ async def core(process: Process, stack: AsyncExitStack) -> list[Partitions]:
     """Admit, recommend and learn, once the versions and the champion are known."""
     import protovalidate
 
-    from agents import admit, learn, recommend
+    from agents import admit, learn, recommend, set_aside
     from agents.admission import Door
     from agents.champion import Champion
     from agents.recovery import Recovery
@@ -59,6 +59,7 @@ async def core(process: Process, stack: AsyncExitStack) -> list[Partitions]:
             schemas=process.schemas,
             producer=process.producer,
             dead_letters=process.dead_letters,
+            in_hand=process.in_hand,
         )
         for name in ("signals", "reactions")
     }
@@ -75,6 +76,10 @@ async def core(process: Process, stack: AsyncExitStack) -> list[Partitions]:
     def read_rows(number: int, start: int, end: int) -> AsyncIterator[Pairs]:
         where, rows = settings.kafka_bootstrap, topics["rows"].name
         return read_values(where, rows, number, start=start, end=end, security=settings.security)
+
+    async def aside() -> Mapping[int, set_aside.Aside]:
+        words = process.read(topics["set-aside"], 0)
+        return await set_aside.read(words, schemas=process.schemas, journal_id=process.id_of("journal"))
 
     folding = recommend.Recommend(
         topics=topics,
@@ -93,8 +98,11 @@ async def core(process: Process, stack: AsyncExitStack) -> list[Partitions]:
             bounds=rows_bounds,
             read=read_rows,
             committed=committed_at,
+            aside=aside,
         ),
         rows_follower=Follower(settings.kafka_bootstrap, topics["rows"].name, security=settings.security),
+        in_hand=process.in_hand,
+        worker_id=settings.worker_id,
     )
     champion = Champion(schemas=process.schemas)
     promotions = process.tail("promotions")

@@ -13,10 +13,12 @@ from itertools import islice
 from agents.features import VERSION
 from agents.fold import PartitionState, taught
 from agents.rows import MARKS_KEY, order_in, wake_of
+from agents.set_aside import Aside
 from agents.timers import Timers
 from oo.v1 import journal_pb2, policy_pb2, row_pb2
 from streams.clock import clock_ms
 from streams.frames import Schemas
+from streams.record import Record
 from streams.wire import payload
 from tables.sums import Taught
 from tables.table import Table
@@ -40,6 +42,8 @@ class Assigned:
     totals: Totals
     """Of `state`: kept up with every batch."""
     journal_id: bytes
+    aside: Aside
+    """What the fold passes over."""
     timers: Timers = field(default_factory=Timers)
     withheld_until: int = -1
     """Sums are not published before the fold has passed this journal offset: rows may be ahead of the commit."""
@@ -57,6 +61,11 @@ class Assigned:
         if self.counting is not None:
             self.counting.cancel()
         self.table.close()
+
+    def holds(self, record: Record) -> bool:
+        """Whether this person's row on disk has the record's effect already; the row itself is not parsed."""
+        (front,) = self.table.store.heads([record.key or b""])
+        return front is not None and order_in(self.journal_id)(front) >= record.offset
 
     async def write(self, schemas: Schemas) -> None:
         """Write changed rows to the changelog; once acknowledged, to the disk, with what belongs to them, at once."""

@@ -7,6 +7,7 @@ from functools import cached_property
 
 import faust
 
+from agents.in_hand import InHand
 from agents.refuse import DeadLetters
 from agents.settings import Name, Settings
 from streams.app import create_app
@@ -49,6 +50,11 @@ class Process:
             security=self.settings.security,
             **fetching,
         )
+
+    @cached_property
+    def in_hand(self) -> InHand:
+        """Counts an end of the process before this one, where it is asked for."""
+        return InHand(self.settings.data_dir, ends_max=self.settings.set_aside_after)
 
     def id_of(self, name: str) -> bytes:
         return self.ids[self.topics[name].name]

@@ -14,9 +14,11 @@ from typing import Any
 import faust
 from faust.types import StreamT
 
+from agents import set_aside
 from agents.admit import YIELD_S
 from agents.assigned import AHEAD_MS, Assigned
 from agents.fold import entry_of
+from agents.in_hand import InHand
 from agents.recovery import Recovery
 from agents.refuse import DeadLetters, Refusal
 from agents.step import STEP_VERSION, Entry, Outputs
@@ -58,6 +60,8 @@ class Recommend:
         versions: Versions,
         recovery: Recovery,
         rows_follower: Follower,
+        in_hand: InHand,
+        worker_id: str,
     ) -> None:
         self._topics = topics
         self._journal_id = journal_id
@@ -67,6 +71,8 @@ class Recommend:
         self._versions = versions
         self._recovery = recovery
         self._rows_follower = rows_follower
+        self._in_hand = in_hand
+        self._worker_id = worker_id
         self._assigned: dict[int, Assigned] = {}
 
     async def assign(self, partitions: set[int]) -> None:
@@ -92,15 +98,23 @@ class Recommend:
         sent: list[asyncio.Future[Delivered]] = []
         refusals: list[Refusal] = []
         for record in batch.records:
-            try:
-                entry = self._entry(record)
-            except (BadFrame, UnicodeDecodeError) as bad:
-                # Only a stranger's hand writes such a thing into the journal; it must not stop the others.
-                refusals.append(Refusal(record, "not-journal", type(bad).__name__))
+            if assigned.aside.passes(record):
                 continue
-            if entry.record.HasField("mark"):
-                await self._versions.wait_for(entry.record.mark.version_id)
-            outputs = state.apply(entry)
+            # A mark is nobody's record: without it the partition would go on with another version than it was told.
+            if record.key and (ends := self._in_hand.ends(self._journal_id, record)):
+                await self._set_aside(assigned, record, ends)
+                continue
+            with self._in_hand.holding(self._journal_id, record):
+                try:
+                    entry = self._entry(record)
+                except (BadFrame, UnicodeDecodeError) as bad:
+                    # Only a stranger's hand writes such a thing into the journal; it must not stop the others.
+                    refusals.append(Refusal(record, "not-journal", type(bad).__name__))
+                    continue
+                if entry.record.HasField("mark"):
+                    self._in_hand.lay_down()
+                    await self._versions.wait_for(entry.record.mark.version_id)
+                outputs = state.apply(entry)
             if outputs.decision or outputs.outcomes or outputs.overflows:
                 await self._producer.room()
                 sent += self._send(outputs, user_id=entry.user_id)
@@ -170,6 +184,23 @@ class Recommend:
                 value=self._schemas.frame("policy-sums", message),
             )
             assigned.published(message)
+
+    async def _set_aside(self, assigned: Assigned, record: Record, ends: int) -> None:
+        """Say in a log that every fold passes over this record, then do so. Its bytes are not looked at again here."""
+        if assigned.holds(record):
+            return  # A row has it already: it would only have been skipped.
+        logger.error("record.set_aside partition=%d offset=%d ends=%d", record.partition, record.offset, ends)
+        # The letter first: what is read again after the word is passed over.
+        await self._dead_letters.refuse([Refusal(record, "set-aside", set_aside.detail(ends))])
+        place = journal_pb2.Position(topic_id=self._journal_id, partition=record.partition, offset=record.offset)
+        digest = set_aside.digest(record)
+        word = journal_pb2.SetAside(place=place, worker=self._worker_id, ends=ends, at_ms=clock_ms(), digest=digest)
+        await self._producer.produce(
+            self._topics["set-aside"].name,
+            key=f"{record.topic}/{record.partition}/{record.offset}".encode(),
+            value=self._schemas.frame("set-aside", word),
+        )
+        assigned.aside.add(digest, offset=record.offset)
 
     def _entry(self, record: Record) -> Entry:
         journal = self._schemas.unframe("journal", record.value)

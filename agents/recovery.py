@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from agents.assigned import TOTALS, Assigned, taught_by
 from agents.fold import PartitionState
 from agents.rows import MARKS_KEY, TableRows, head, order_in
+from agents.set_aside import Aside
 from agents.versions import Versions
 from oo.v1 import row_pb2
 from streams.frames import Schemas
@@ -42,6 +43,8 @@ class Recovery:
     """Reads a partition of the changelog from an offset up to another."""
     committed: Callable[[int], Awaitable[int | None]]
     """Offset up to which a partition of the journal is committed."""
+    aside: Callable[[], Awaitable[Mapping[int, Aside]]]
+    """What every fold passes over, by partition of the journal, as it is now."""
 
     async def recover(self, number: int) -> tuple[Assigned, int]:
         """Return the partition, ready to be folded on, and the changelog offset up to which it was read."""
@@ -88,7 +91,12 @@ class Recovery:
             committed=await self.committed(number) or 0,
         )
         assigned = Assigned(
-            state=state, table=table, totals=totals, journal_id=self.journal_id, stored_changes=totals.changes
+            state=state,
+            table=table,
+            totals=totals,
+            journal_id=self.journal_id,
+            aside=(await self.aside()).get(number) or Aside(),
+            stored_changes=totals.changes,
         )
         rows, assigned.withheld_until = await assigned.look_over(folding=False)
         if not counted:

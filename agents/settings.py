@@ -28,6 +28,8 @@ class Settings(KafkaSettings, BaseSettings):
     store: Literal["memory", "rocksdb"] = "rocksdb"
     """Where rows are kept: on disk under `data_dir`, or in this process's memory, read anew at each start."""
     worker_id: str
+    set_aside_after: int = 3
+    """Processes that ended one after the other over one record, before it is set aside; 0 for never."""
     health_port: int | None = None
     sums_every_s: float = 1.0
     """How often a partition's sums are published where they changed."""

@@ -19,12 +19,14 @@ import signal
 import sys
 from collections.abc import Coroutine
 from contextlib import AsyncExitStack
+from functools import partial
 from typing import Any
 
 from agents import assemble, health
+from agents.attention import Attention
 from agents.process import Process
 from agents.settings import NAMES, Name, Settings
-from streams.app import run, serve
+from streams.app import fail, run, serve
 from streams.frames import RegistryError
 from streams.producer import DeliveryFailed, Producer
 from streams.reader import partition_counts, topic_ids
@@ -78,10 +80,15 @@ async def _run(name: Name, settings: Settings) -> None:
         else:
             build = {"core": assemble.core, "publish": assemble.publish, "record": assemble.record}[name]
             streams, serving = await build(process, stack), serve(process.app)
+        attention = Attention(process, streams)
+        if streams:
+            looking = asyncio.create_task(attention.follow(partial(fail, process.app)), name="attention")
+            stack.callback(looking.cancel)
         if settings.health_port is not None:
-            await stack.enter_async_context(
-                health.serving(settings.health_port, worker=settings.worker_id, streams=streams)
+            page = health.serving(
+                settings.health_port, worker=settings.worker_id, streams=streams, stalled=attention.stalled
             )
+            await stack.enter_async_context(page)
         logger.info("process.started process=%s worker=%s", name, settings.worker_id)
         await serving
 

@@ -19,6 +19,7 @@ from confluent_kafka import Consumer, KafkaError, Producer, TopicPartition
 
 from agents.recovery import Recovery
 from agents.rows import head
+from agents.set_aside import Aside
 from agents.versions import Versions
 from bench.population import header, population
 from bench.result import Bench, Result, Row, compared
@@ -140,6 +141,9 @@ async def ours(bootstrap: str, open_store: Callable[[int], Store], *, rows: int)
     async def no_versions() -> int:
         return 0
 
+    async def nothing_aside() -> dict[int, Aside]:
+        return {}
+
     recovery = Recovery(
         changelog=table["rows"].name,
         journal_id=b"J" * 16,
@@ -150,6 +154,7 @@ async def ours(bootstrap: str, open_store: Callable[[int], Store], *, rows: int)
         bounds=lambda number: bounds(bootstrap, table["rows"].name, number),
         read=lambda number, start, end: read_values(bootstrap, table["rows"].name, number, start=start, end=end),
         committed=committed,
+        aside=nothing_aside,
     )
     began_s, began_cpu_s = time.perf_counter(), time.process_time()
     assigned, _ = await recovery.recover(NUMBER)

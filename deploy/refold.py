@@ -20,6 +20,7 @@ from google.protobuf.message import Message
 from agents.active_version import ActiveVersion
 from agents.fold import PartitionState, entry_of
 from agents.rows import read_rows
+from agents.set_aside import NOTHING, Aside
 from agents.step import Entry, Outputs
 from oo.v1 import journal_pb2
 from streams.frames import BadFrame, Schemas
@@ -44,6 +45,8 @@ class Journal:
     security: Security
     topic_id: bytes
     versions: Mapping[str, ActiveVersion]
+    aside: Mapping[int, Aside] = field(default_factory=dict)
+    """What every fold passes over, by partition."""
 
 
 @dataclass(slots=True)
@@ -100,9 +103,11 @@ def digest(message: Message) -> bytes:
     return hashlib.blake2b(message.SerializeToString(deterministic=True), digest_size=16).digest()
 
 
-def entries_of(records: list[Record], *, schemas: Schemas, topic_id: bytes) -> Iterator[Entry]:
-    """The journal records; what is none is passed over, as the worker does with a dead letter."""
+def entries_of(records: list[Record], *, schemas: Schemas, topic_id: bytes, aside: Aside = NOTHING) -> Iterator[Entry]:
+    """The journal records; what is none, or is set aside, is passed over, as the worker does with a dead letter."""
     for record in records:
+        if aside.passes(record):
+            continue
         try:
             journal = schemas.unframe("journal", record.value)
             assert isinstance(journal, journal_pb2.JournalRecord)
@@ -118,8 +123,9 @@ async def fold_part(
     """Folds one partition up to an offset; `progress` is told how many records were read since it was last called."""
     schemas, part, rows = Schemas.offline(journal.prefix), Part(), dict[str, bytes]()
     state = PartitionState(partition=number, versions=journal.versions, rows=rows)
+    aside = journal.aside.get(number, NOTHING)
     async for records in _read(journal, "journal", number, end=end):
-        for entry in entries_of(records, schemas=schemas, topic_id=journal.topic_id):
+        for entry in entries_of(records, schemas=schemas, topic_id=journal.topic_id, aside=aside):
             part.collect(state.apply(entry))
         state.acknowledge()
         progress(len(records))

@@ -16,6 +16,7 @@ import psycopg
 from google.protobuf.message import Message
 from psycopg import sql
 
+from agents import set_aside
 from agents.active_version import ActiveVersion
 from agents.prior import prior
 from connectors.valkey import TipStore
@@ -101,12 +102,16 @@ async def _compare(
 ) -> Report:
     report, expected = Report(), Part()
     name = table["journal"].name
+    topic_id = (await topic_ids(live.bootstrap, [name], security=live.security))[name]
+    words = read_partition(live.bootstrap, table["set-aside"].name, 0, security=live.security)
     journal = Journal(
         bootstrap=live.bootstrap,
         prefix=live.prefix,
         security=live.security,
-        topic_id=(await topic_ids(live.bootstrap, [name], security=live.security))[name],
+        topic_id=topic_id,
         versions=await _versions(live, table),
+        # After the ends were: a word stands there before any fold goes past its record.
+        aside=await set_aside.read(words, schemas=Schemas.offline(live.prefix), journal_id=topic_id),
     )
     total = sum(ends.values())
 

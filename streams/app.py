@@ -45,6 +45,8 @@ log = logging.getLogger(__name__)
 REBALANCE_TIMEOUT_S = 20.0
 _HANGING_AFTER_S = 60.0
 """A rebalance that takes longer has hung."""
+_METADATA_MAX_AGE_MS = 5_000
+"""How soon a partition that was added, or a topic that came back, is assigned; the client's own 5 minutes are long."""
 _EXIT_TIMEOUT_S = 5.0
 _LEAVE = signal.SIGUSR1
 _SWITCH_INTERVAL_S = 0.0005
@@ -87,6 +89,7 @@ def create_app(
         consumer_group_instance_id=worker_id,
         consumer_auto_offset_reset="earliest",
         consumer_max_fetch_size=1024 * 1024,
+        consumer_metadata_max_age_ms=_METADATA_MAX_AGE_MS,
         processing_guarantee="at_least_once",
         agent_supervisor=CrashingSupervisor,
         stream_buffer_maxsize=4,

@@ -182,6 +182,11 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
             return None
         return state.position, state.lso, state.timestamp
 
+    def partitions_known(self, topic: str) -> int:
+        """How many partitions of the topic this client knows of: what is beyond is assigned to nobody yet."""
+        consumer = self._consumer
+        return 0 if consumer is None else len(consumer._client.cluster.partitions_for_topic(topic) or ())
+
     def verify_event_path(self, now: float, tp: TP) -> None:
         """Mends false alarms: it compares a wall clock with a monotonic one. Partitions has a watchdog that acts."""
 

@@ -128,6 +128,10 @@ class Consumer(driver.Consumer):
         """See ConsumerThread.progress."""
         return self._thread.progress(tp)
 
+    def partitions_known(self, topic: str) -> int:
+        """See ConsumerThread.partitions_known."""
+        return self._thread.partitions_known(topic)
+
     # -- committing
 
     def finished(self, batch: Batch) -> None:

@@ -36,6 +36,7 @@ MESSAGES: Final[dict[str, tuple[type[Message], ...]]] = {
     "signals": (signal_pb2.Signal,),
     "reactions": (reaction_pb2.Reaction,),
     "journal": (journal_pb2.JournalRecord,),
+    "set-aside": (journal_pb2.SetAside,),
     # Both stand in row.proto, so under one schema; the message index in each frame tells them apart.
     "rows": (row_pb2.UserRow, row_pb2.PartitionRow),
     "decisions": (decision_pb2.Decision,),
@@ -134,12 +135,18 @@ class Schemas:
         return self._unframe_slowly(name, value)
 
     async def unframe_public(
-        self, name: str, value: bytes | None, *, headers: Iterable[tuple[str, bytes | None]] = ()
+        self,
+        name: str,
+        value: bytes | None,
+        *,
+        headers: Iterable[tuple[str, bytes | None]] = (),
+        asking: Callable[[], None] = lambda: None,
     ) -> Message:
         """As `unframe`, for values of foreign producers: JSON by its content-type, and schema ids newer than our start.
 
         An id that is not known is looked up once, then remembered as unknown for 30 s. With the registry down the
-        reason is `registry-unavailable` (worth a redrive), and the next look-up is after 5 s.
+        reason is `registry-unavailable` (worth a redrive), and the next look-up is after 5 s. `asking` is called before
+        anything is waited for.
         """
         bytes_max = self._topics[name].message_bytes_max
         if is_json(headers):
@@ -152,6 +159,7 @@ class Schemas:
         except BadFrame as bad:
             if bad.reason != "unknown-schema" or value is None or self._look_up_registry is None:
                 raise
+            asking()
             await self._look_up(self._look_up_registry, name, read_header(value)[0])
         return self.unframe(name, value)
 

@@ -19,6 +19,7 @@ from faust.types import TP, StreamT
 
 from streams.record import Batch
 from streams.run_state import Flow, run_state_of
+from streams.stall import Stall
 
 log = logging.getLogger(__name__)
 
@@ -26,6 +27,8 @@ Handler = Callable[[Batch], Awaitable[None]]
 Hook = Callable[[set[int]], Awaitable[None]]
 
 _WATCH_EVERY_S = 1.0
+_STALL_TOLD_AFTER_S = 10.0
+"""Long before it ends the process."""
 
 
 class Stalled(Exception):
@@ -43,6 +46,7 @@ class _Lane:
         self.idle.set()
         self.loaded = False
         self.progressed_s = time.monotonic()
+        self.doing = "its state has been loading"
         self.task: asyncio.Task[None] | None = None
 
 
@@ -109,6 +113,21 @@ class Partitions:
         """Offset after the last handled record; None before the first."""
         return self._flow.ledger.handled(TP(self.topic, partition))
 
+    def stalled(self) -> list[Stall]:
+        """Partitions here that have not moved for ten seconds although records wait, or that are not loaded."""
+        now_s = time.monotonic()
+        return [
+            Stall(self.topic, lane.partition, self._waits_at(lane.partition), f"{lane.doing} for {waited_s:.0f} s")
+            for lane in self._lanes.values()
+            if (waited_s := now_s - lane.progressed_s) > _STALL_TOLD_AFTER_S
+            and not (lane.loaded and self.lag(lane.partition) == 0)
+        ]
+
+    def partitions_known(self) -> int:
+        """How many partitions of the topic this process knows of, here or elsewhere."""
+        flow = self._run_state.flow
+        return 0 if flow is None else flow.partitions_known(self.topic)
+
     # -- called by the consumer
 
     async def assign(self, partitions: set[int], *, generation: int) -> None:
@@ -151,6 +170,11 @@ class Partitions:
         assert self._run_state.flow is not None, "batches come from a consumer"
         return self._run_state.flow
 
+    def _waits_at(self, partition: int) -> int | None:
+        tp = TP(self.topic, partition)
+        oldest, progress = self._flow.ledger.in_flight_from(tp), self._flow.progress(tp)
+        return oldest if oldest is not None or progress is None else progress[0]
+
     async def _drop(self, partitions: set[int]) -> None:
         gone = [self._lanes.pop(partition) for partition in sorted(partitions)]
         for lane in gone:
@@ -176,6 +200,7 @@ class Partitions:
             if self._on_assigned is not None:
                 await self._on_assigned({lane.partition})
             lane.loaded = True
+            lane.doing = "nothing has come from Kafka"
             lane.progressed_s = time.monotonic()
             while True:
                 while not lane.queue:
@@ -185,11 +210,13 @@ class Partitions:
                 if len(lane.queue) <= self._queue_batches_max // 2:
                     self._flow.release(TP(self.topic, lane.partition))
                 lane.idle.clear()
+                lane.doing = f"records {batch.first} to {batch.last} have been in work"
                 try:
                     await self._handle(batch)
                     self._flow.finished(batch)
                 finally:
                     lane.idle.set()
+                lane.doing = "nothing has come from Kafka"
                 lane.progressed_s = time.monotonic()
                 # A handler that never suspends must not keep the loop from heartbeats and other partitions.
                 await asyncio.sleep(0)

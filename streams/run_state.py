@@ -32,6 +32,9 @@ class Flow(Protocol):
     def release(self, tp: TP) -> None:
         """Fetch it again."""
 
+    def partitions_known(self, topic: str) -> int:
+        """How many partitions of the topic the client knows of: what is beyond is assigned to nobody yet."""
+
     def finished(self, batch: Batch) -> None:
         """Note that the handler of this batch returned."""
 

@@ -53,6 +53,8 @@ _TABLE = (
     Topic("reactions", "oo.v1.Reaction", "user", PARTITIONS, "delete", 7 * DAY_MS, MIB, public=True),
     # Infinite until row snapshots exist: the journal is the truth.
     Topic("journal", "oo.v1.JournalRecord", "user", PARTITIONS, "delete", FOREVER, 2 * MIB, "LogAppendTime"),
+    # What every fold passes over; kept as long as the journal.
+    Topic("set-aside", "oo.v1.SetAside", "source", 1, "delete", FOREVER, MIB),
     Topic("rows", "oo.v1.UserRow", "user", PARTITIONS, "compact", FOREVER, 4 * MIB),
     Topic("decisions", "oo.v1.Decision", "user", PARTITIONS, "delete", 90 * DAY_MS, 4 * MIB),
     Topic("outcomes", "oo.v1.Outcome", "user", PARTITIONS, "delete", 90 * DAY_MS, 4 * MIB),

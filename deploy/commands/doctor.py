@@ -70,6 +70,7 @@ def examine(folder: StateFolder, cache: Cache) -> Iterator[Finding]:
         _loopback,
         lambda: _state(folder),
         lambda: _processes(folder),
+        lambda: _partitions(folder),
     )
     for check in checks:
         yield from check()
@@ -187,3 +188,20 @@ def _processes(folder: StateFolder) -> Iterator[Finding]:
     down = [name for name, part in state["parts"].items() if not part["ready"]]
     mend = f"see {folder.logs}: {', '.join(f'{name}.log' for name in down)}" if down else ""
     yield Finding("processes", f"not ready: {', '.join(down)}" if down else "all parts are ready", mend)
+
+
+def _partitions(folder: StateFolder) -> Iterator[Finding]:
+    if not folder.locked():
+        return
+    from deploy.commands.status import snapshot
+    from deploy.stack.running import NotRunning, open_stack
+
+    try:
+        stalled = snapshot(open_stack(folder.root, ready=False))["stalled"]
+    except NotRunning:
+        return
+    if not stalled:
+        yield Finding("partitions", "all are read, and none stands")
+    for stall in stalled:
+        seen = f"{stall['topic']}-{stall['partition']} stands at offset {stall['offset']}: {stall['cause']}"
+        yield Finding("partitions", seen, f"see {folder.logs}; a worker that starts again takes up what nobody reads")

@@ -5,6 +5,7 @@ It never changes anything, and never prints a password.
 
 from __future__ import annotations
 
+import asyncio
 import json
 from collections import defaultdict
 from pathlib import Path
@@ -17,8 +18,11 @@ from deploy.commands.session import DEFAULT_STATE, JsonOption, StateOption, open
 from deploy.stack.groups import View, view
 from deploy.stack.processes import Identity, alive
 from deploy.stack.running import RunningStack
-from deploy.stack.state import StateFolder
+from deploy.stack.stalls import stalls
+from deploy.stack.state import LOOPBACK, StateFolder
+from streams.reader import topic_ids
 from streams.topics import group
+from streams.topics import topics as every_topic
 
 SERVERS = {"kafka": "bootstrap", "registry": "url", "postgres": "dsn", "valkey": "url", "edge": "url"}
 """The parts that a client connects to, and what their address is called."""
@@ -54,7 +58,8 @@ def topics(state: StateOption = DEFAULT_STATE, as_json: JsonOption = False) -> N
 def snapshot(stack: RunningStack) -> dict[str, Any]:
     """What INTERFACES calls the status: each part's address and pid, the workers with their lag, and whether all serve.
 
-    A pid is null while its part does not run; a lag is null while Kafka does not answer.
+    A pid is null while its part does not run; a lag is null while Kafka does not answer. `stalled` names partitions that stand
+    or that nobody reads: `{topic, partition, offset, cause}`.
     """
     state: dict[str, Any] = stack.folder.read() or {}
     parts: dict[str, dict[str, Any]] = state.get("parts", {})
@@ -76,7 +81,9 @@ def snapshot(stack: RunningStack) -> dict[str, Any]:
         if name not in SERVERS and name != "demo"
     ]
     running = all(part["pid"] is not None for part in shown.values() if isinstance(part, dict))
-    shown["ready"] = bool(state.get("ready")) and running and all(worker["pid"] for worker in shown["workers"])
+    shown["stalled"] = [] if seen is None else _stalls(stack, shown["workers"], seen)
+    serving = bool(state.get("ready")) and running and all(worker["pid"] for worker in shown["workers"])
+    shown["ready"] = serving and not shown["stalled"]
     shown["phase"] = state.get("phase")
     return shown
 
@@ -99,6 +106,17 @@ def _view(stack: RunningStack) -> View | None:
         return view(stack.bootstrap, stack.prefix)
     except KafkaException:
         return None
+
+
+def _stalls(stack: RunningStack, workers: list[dict[str, Any]], seen: View) -> list[dict[str, Any]]:
+    names = [topic.name for topic in every_topic(stack.prefix).values() if (topic.name, 0) in seen.offsets]
+    return stalls(
+        seen,
+        prefix=stack.prefix,
+        pages=[f"http://{LOOPBACK}:{stack.ports[worker['id']]}/readyz" for worker in workers if worker["pid"]],
+        folders=[stack.folder.data(worker["id"]) for worker in workers],
+        topic_ids={found.hex(): name for name, found in asyncio.run(topic_ids(stack.bootstrap, names)).items()},
+    )
 
 
 def _reading(app: str, worker: str, seen: View | None) -> dict[str, Any]:
@@ -160,9 +178,17 @@ def show(shown: dict[str, Any], state: Path) -> None:
     if shown["ready"]:
         console.print("Ready.")
         return
+    for stall in shown["stalled"]:
+        where = f"{stall['topic']}-{stall['partition']}"
+        at = "" if stall["offset"] is None else f" at offset {stall['offset']}"
+        console.print(f"stands: {where}{at}: {stall['cause']}")
     waiting = [name for name, part, _ in lines if not part["ready"]]
     logs = StateFolder(state.resolve()).logs
-    console.print(f"Not ready ({shown['phase']}): waits for {', '.join(waiting) or 'the last steps'}; see {logs}.")
+    console.print(f"Not ready ({shown['phase']}): waits for {', '.join(waiting) or _last(shown)}; see {logs}.")
+
+
+def _last(shown: dict[str, Any]) -> str:
+    return "what stands" if shown["stalled"] else "the last steps"
 
 
 def _life_in_words(part: dict[str, Any]) -> str:

@@ -42,6 +42,8 @@ class View:
     committed: dict[str, dict[tuple[str, int], int]]
     """By group: what it would read next in each partition where it ever committed."""
     members: tuple[Member, ...]
+    settled: frozenset[str]
+    """Groups whose members hold what they are to hold: none joins or leaves at this moment."""
 
     def lag(self, group: str, partitions: tuple[tuple[str, int], ...]) -> int:
         """Records in these partitions that the group has yet to commit; all of a partition where it never did."""
@@ -66,7 +68,7 @@ def view(bootstrap: str, prefix: str) -> View:
     return View(
         offsets={place: Offsets(starts[place], ends[place]) for place in places},
         committed={group: _committed(bootstrap, group, places) for group in groups},
-        members=_members(client, groups),
+        **_members(client, groups),
     )
 
 
@@ -104,17 +106,21 @@ def _committed(bootstrap: str, group: str, places: list[tuple[str, int]]) -> dic
     return {(place.topic, place.partition): place.offset for place in answer if place.offset >= 0}
 
 
-def _members(client: AdminClient, groups: list[str]) -> tuple[Member, ...]:
-    if not groups:
-        return ()
-    described = client.describe_consumer_groups(groups, request_timeout=TIMEOUT_S)
-    return tuple(
+def _members(client: AdminClient, groups: list[str]) -> dict[str, Any]:
+    """The view's `members` and `settled`."""
+    from confluent_kafka import ConsumerGroupState
+
+    described = client.describe_consumer_groups(groups, request_timeout=TIMEOUT_S) if groups else {}
+    found = {group: future.result() for group, future in described.items()}
+    members = tuple(
         Member(
             group,
             member.client_id,
             member.group_instance_id,
             tuple(sorted((place.topic, place.partition) for place in member.assignment.topic_partitions)),
         )
-        for group, future in described.items()
-        for member in future.result().members
+        for group, answer in found.items()
+        for member in answer.members
     )
+    settled = frozenset(group for group, answer in found.items() if answer.state == ConsumerGroupState.STABLE)
+    return {"members": members, "settled": settled}

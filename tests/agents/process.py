@@ -48,6 +48,10 @@ class Topics:
         self._names = {short: topic.name for short, topic in topics(self.prefix).items()}
         self._schemas = Schemas(servers.registry_url, self.prefix)
         asyncio.run(self._schemas.register())
+        self.look_anew()
+
+    def look_anew(self) -> None:
+        """Write as a client that has just come, and knows of partitions that were added since."""
         self._producer = PlainProducer({"bootstrap.servers": self.bootstrap, "partitioner": "murmur2_random"})
 
     def close(self) -> None:
@@ -95,8 +99,18 @@ class Topics:
 class AgentProcess:
     """`python -m agents NAME` as the supervisor starts it."""
 
-    def __init__(self, name: str, servers: RunningStack, under: Topics, folder: Path, more: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        name: str,
+        servers: RunningStack,
+        under: Topics,
+        folder: Path,
+        more: Mapping[str, str],
+        *,
+        module: str = "agents",
+    ) -> None:
         self.name = name
+        self._module = module
         self._log = folder / f"{name}.log"
         self._environment = {
             **servers.environment(name),
@@ -113,7 +127,7 @@ class AgentProcess:
     def start(self) -> Self:
         with self._log.open("ab") as log:
             self._process = subprocess.Popen(
-                (sys.executable, "-m", "agents", self.name), env=self._environment, cwd=self._log.parent, stderr=log
+                (sys.executable, "-m", self._module, self.name), env=self._environment, cwd=self._log.parent, stderr=log
             )
         return self
 

@@ -7,9 +7,10 @@ from pathlib import Path
 
 import pytest
 from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient, NewTopic
+from confluent_kafka.admin import AdminClient, NewPartitions, NewTopic
 
 from deploy.stack.running import RunningStack
+from oo.v1.journal_pb2 import JournalRecord
 from streams.topics import PARTITIONS
 from tests.agents.build import task
 from tests.agents.process import AgentProcess, Topics, until
@@ -73,3 +74,41 @@ def test_public_topics_of_any_count_give_tips(servers: RunningStack, under: Topi
         until(lambda: any(under.read("tips", partition=number) for number in range(PARTITIONS)), alive=worker)
     finally:
         assert worker.stop() == 0
+
+
+def test_a_partition_that_is_added_and_a_topic_made_anew_are_read_without_a_hand(
+    servers: RunningStack, under: Topics, tmp_path: Path
+) -> None:
+    admin, name = AdminClient({"bootstrap.servers": under.bootstrap}), f"{under.prefix}signals"
+    worker = AgentProcess("core", servers, under, tmp_path, {}).start()
+    try:
+        under.produce("signals", [task("1")], partition=0)
+        until(lambda: journaled(under) == 1, alive=worker)
+        admin.create_partitions([NewPartitions(name, PARTITIONS + 1)])[name].result(30)
+        until(lambda: len(admin.list_topics(timeout=30).topics[name].partitions) == PARTITIONS + 1)
+        under.look_anew()
+        under.produce("signals", [task("2")], partition=PARTITIONS)
+        until(lambda: journaled(under) == 2, alive=worker)
+        before = under.topic_id("signals")
+        recreate(under, "signals", partitions=PARTITIONS)
+        under.look_anew()
+        # The second one to a place that the topic of before had used.
+        under.produce("signals", [task("3"), task("4")], partition=0)
+        # It ends itself, and a supervisor starts it again.
+        until(lambda: not worker.running(), alive=worker)
+        assert "was made anew" in worker.log()
+        worker.start()
+        until(lambda: journaled(under, topic_id=under.topic_id("signals")) == 2, alive=worker)
+        assert before != under.topic_id("signals")
+    finally:
+        worker.kill()
+
+
+def journaled(under: Topics, *, topic_id: bytes | None = None) -> int:
+    """Signals in the journal, of the topic with this id."""
+    found = 0
+    for partition in range(PARTITIONS):
+        for record in under.messages("journal", partition=partition):
+            assert isinstance(record, JournalRecord)
+            found += record.HasField("signal") and topic_id in (None, record.source.topic_id)
+    return found

@@ -82,7 +82,7 @@ class Pen:
         """Write one that has to pass, behind all that was refused; the ms until Kafka had it in the journal."""
         user, oracle = self._scene.traffic.users[0], self._scene.oracle
         written_ms = time.time_ns() // 1_000_000
-        place = self.write(json.dumps(_task(user)).encode(), user=user, headers=JSON)
+        place = self.write(json.dumps(task(user)).encode(), user=user, headers=JSON)
         assert isinstance(place, tuple)
 
         def there() -> bool:
@@ -102,7 +102,7 @@ def write_other_schemas(scene: Scene) -> None:
         scene.problems.append(f"the registry answered {status} to an incompatible schema")
     _, foreign = _post(f"{registry}/subjects/faults.foreign-value/versions", INCOMPATIBLE)
     ours, tips = (_latest(registry, f"{prefix}{name}-value") for name in ("signals", "tips"))
-    good = Parse(json.dumps(_task(user)), Signal()).SerializeToString()
+    good = Parse(json.dumps(task(user)), Signal()).SerializeToString()
     bads = [
         # A field of another type under our own id: the user is gone.
         ("invalid", _frame(ours, b"\x10\x07" + good[good.index(b"\x1a") :])),
@@ -132,14 +132,14 @@ def write_other_sizes_and_times(scene: Scene) -> None:
     """As large as Kafka takes and larger, in every part of a record; times that no event can have."""
     pen, user = Pen(scene), scene.traffic.users[0]
     ours = _latest(scene.stack.running.registry_url, f"{scene.stack.running.prefix}signals-value")
-    good = Parse(json.dumps(_task(user)), Signal()).SerializeToString()
+    good = Parse(json.dumps(task(user)), Signal()).SerializeToString()
     large, now_ms = MIB - 2_000, time.time_ns() // 1_000_000
     # An unknown field, as a newer producer writes it: kept or not, it must not stop anybody.
     padding = b"\xfa\x3f" + _varint(large - len(good) - 20)
     for number in range(3):
         pen.write(_frame(ours, good + padding + b"x" * (large - len(good) - 20)), user=user, key=user.encode())
         pen.write(b'{"title": "' + b"x" * large, reason="bad-json", headers=JSON)
-        pen.write(json.dumps(_task(user, title="x" * (large - 400))).encode(), reason="invalid", headers=JSON)
+        pen.write(json.dumps(task(user, title="x" * (large - 400))).encode(), reason="invalid", headers=JSON)
         pen.write(b"\x01", reason="no-frame", key=b"k" * large)
         pen.write(b"\x01", reason="no-frame", headers=[("h", b"v" * large)])
         pen.write(b"\x01", reason="no-frame", headers=[(f"h{at}", b"v") for at in range(1000)])
@@ -148,22 +148,22 @@ def write_other_sizes_and_times(scene: Scene) -> None:
         for hours, reason in ((23, ""), (25, "time-ahead"), (24 * 365 * 8000, "invalid")):
             event_ms = now_ms + hours * 3_600_000
             if reason == "invalid":
-                body = _task(user, due="12000-01-01T00:00:00Z")
+                body = task(user, due="12000-01-01T00:00:00Z")
                 pen.write(json.dumps(body).encode(), reason="bad-json", headers=JSON)
             else:
-                body = _task(user, event_time=stamp(event_ms))
+                body = task(user, event_time=stamp(event_ms))
                 pen.write(json.dumps(body).encode(), user=user, reason=reason, headers=JSON)
         # Without a time of its own an event has the record's.
-        pen.write(json.dumps(_task(user)).encode(), user=user, headers=JSON, time_ms=now_ms - 86_400_000)
-        pen.write(json.dumps(_task(user)).encode(), reason="time-behind", headers=JSON, time_ms=1)
+        pen.write(json.dumps(task(user)).encode(), user=user, headers=JSON, time_ms=now_ms - 86_400_000)
+        pen.write(json.dumps(task(user)).encode(), reason="time-behind", headers=JSON, time_ms=1)
         scene.notes += [] if number else _refused_by_kafka(scene, pen, user, now_ms)
     # Kafka's bound holds for what is compressed: what comes out of it may be larger.
     padding = b"\xfa\x3f" + _varint(3 * MIB)
     for name in ("gzip", "snappy", "lz4", "zstd"):
         packed = Pen(scene, compression=name)
-        packed.write(json.dumps(_task(user)).encode(), user=user, headers=JSON)
+        packed.write(json.dumps(task(user)).encode(), user=user, headers=JSON)
         packed.write(_frame(ours, good + padding + b"x" * 3 * MIB), reason="too-large")
-        packed.write(json.dumps(_task(user, title="x" * 3 * MIB)).encode(), reason="too-large", headers=JSON)
+        packed.write(json.dumps(task(user, title="x" * 3 * MIB)).encode(), reason="too-large", headers=JSON)
     _strange_header(scene, user)
     scene.notes.append(f"a good event behind them was journaled after {pen.good()} ms")
 
@@ -229,12 +229,12 @@ def _strange_header(scene: Scene, user: str) -> None:
     """A header whose name is not UTF-8: Kafka takes it, and nobody asked for it."""
     running = scene.stack.running
     command = (sys.executable, "-m", "tests.faults.strange", running.bootstrap, f"{running.prefix}signals")
-    done = subprocess.run((*command, json.dumps(_task(user))), cwd=ROOT, check=True, capture_output=True, text=True)
+    done = subprocess.run((*command, json.dumps(task(user))), cwd=ROOT, check=True, capture_output=True, text=True)
     partition, offset = (int(number) for number in done.stdout.split())
     scene.traffic.ledger.acknowledged["signals", partition, offset] = Sent("strange", user, "pen")
 
 
-def _task(user: str, **fields: str) -> dict[str, object]:
+def task(user: str, **fields: str) -> dict[str, object]:
     own = {name: value for name, value in fields.items() if name == "event_time"}
     task = {"external_id": "pen", "title": "Written by hand", **{k: v for k, v in fields.items() if k not in own}}
     return {"user_id": user, "source": "pen", "task_upserted": task, **own}

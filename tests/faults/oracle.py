@@ -11,6 +11,7 @@ changelog, PostgreSQL and Valkey are its own. Where it can, it counts beside `st
 
 from __future__ import annotations
 
+import hashlib
 import time
 import uuid
 from bisect import bisect_left
@@ -30,7 +31,7 @@ from agents.step import Entry, step
 from deploy.stack.running import RunningStack
 from oo.v1.dead_letter_pb2 import DeadLetter
 from oo.v1.decision_pb2 import Decision, Tip
-from oo.v1.journal_pb2 import JournalRecord
+from oo.v1.journal_pb2 import JournalRecord, SetAside
 from oo.v1.outcome_pb2 import Outcome
 from oo.v1.policy_pb2 import PolicyVersion
 from oo.v1.row_pb2 import PartitionRow, UserRow
@@ -97,6 +98,10 @@ class Oracle:
     _journal_id: bytes = b""
     _mac_key: bytes = b""
     _checked: Counter[str] = field(default_factory=Counter)
+    _written: dict[tuple[str, int], list[int]] = field(default_factory=lambda: defaultdict(list))
+    """By topic and partition: offsets at which a record stands."""
+    _aside: dict[tuple[int, bytes], int] = field(default_factory=dict)
+    """By journal partition and digest of a record: from which offset on it and its copies are passed over."""
     _fresh: dict[str, dict[str, bytes]] = field(default_factory=lambda: {"decisions": {}, "outcomes": {}})
     _told: set[str] = field(default_factory=set)
 
@@ -119,6 +124,16 @@ class Oracle:
         """Read on in all topics, and fold what the journal has new."""
         # A version stands in its topic before its marks stand in the journal.
         journal = list(self.log.news("journal"))
+        # So does the word that a record of it is passed over: no fault looks while such a one is still being tried.
+        for line in self.log.news("set-aside"):
+            assert line.value is not None
+            word = SetAside.FromString(unframed(line.value))
+            if word.place.topic_id == self._journal_id:
+                self._aside[word.place.partition, word.digest] = word.place.offset
+        for topic in ("signals", "reactions"):
+            # What is aborted, and the marks of transactions, are no records: offsets alone do not tell.
+            for line in self.log.news(topic):
+                self._written[topic, line.partition].append(line.offset)
         for line in self.log.news("policies"):
             if line.value is not None:
                 version = PolicyVersion.FromString(unframed(line.value))
@@ -151,11 +166,13 @@ class Oracle:
         self.take()
         for topic in ("signals", "reactions"):
             for number, end in commits[topic].items():
+                written, checked = self._written[topic, number], self._checked[f"{topic}/{number}"]
+                upto = bisect_left(written, end)
                 missing = sum(
                     (topic, number, offset) not in self.sources and (topic, number, offset) not in self.letters
-                    for offset in range(self._checked[f"{topic}/{number}"], end)
+                    for offset in written[checked:upto]
                 )
-                self._checked[f"{topic}/{number}"] = max(end, self._checked[f"{topic}/{number}"])
+                self._checked[f"{topic}/{number}"] = max(upto, checked)
                 if missing:
                     found.add("I6", f"{topic}-{number}: {missing} committed and nowhere", lost=missing)
         for user, offsets in self.changes.items():
@@ -192,6 +209,9 @@ class Oracle:
         self.home[user] = line.partition
         if record.source.topic_id:
             self._source(user, record, line.time_ms)
+        digest = hashlib.blake2b(line.value, digest_size=16).digest()
+        if self._aside.get((line.partition, digest), line.offset + 1) <= line.offset:
+            return
         entry = Entry(user, self._journal_id, line.partition, line.offset, line.time_ms, record)
         before = self.rows.get(user)
         try:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from functools import partial
 
-from tests.faults import disk_faults, input_faults, network_faults, server_faults, worker_faults
+from tests.faults import disk_faults, input_faults, network_faults, record_faults, server_faults, worker_faults
 from tests.faults.scene import Row
 from tests.faults.traffic import Mix
 
@@ -35,6 +35,8 @@ ROWS = (
     Row("bad-500", "500 bad in 2,000, and a kill every second", worker_faults.kill_ten_times, Mix(bad_share=0.25), rate=110),
     Row("other-schemas", "an incompatible producer: other schemas, other messages, cut and garbled ones", input_faults.write_other_schemas),
     Row("other-sizes", "records as large as Kafka takes and larger, and times that no event can have", input_faults.write_other_sizes_and_times),
+    Row("poison", "a record that ends every process at the door, and one in every fold: each set aside", record_faults.poison),
+    Row("aborted", "transactions aborted, committed and left open, between plain records", record_faults.take_back),
     Row("late-doubled", "a fifth sent twice, a fifth late by up to 10 min, with ten kills", worker_faults.kill_ten_times, Mix(duplicate_share=0.2, late_share=0.2)),
     Row("clocks-off", "producers' clocks an hour off, both ways, with ten kills", worker_faults.kill_ten_times, Mix(skew_s=3600)),
     Row("hot-user", "one user with 90 % of the events", worker_faults.nothing(12), Mix(hot_share=0.9)),

@@ -43,6 +43,8 @@ class Worker:
     def __init__(self, name: str, stack: RunningStack) -> None:
         self.name = name
         self.wanted = False
+        self.module = "agents"
+        """What the next start runs."""
         self.exits: list[int] = []
         self.data = stack.folder.data(name)
         self.port = free_port()
@@ -65,7 +67,7 @@ class Worker:
         if self.running():
             return
         self.data.mkdir(parents=True, exist_ok=True)
-        argv = (sys.executable, "-m", "agents", self.name.split("-", maxsplit=1)[0])
+        argv = (sys.executable, "-m", self.module, self.name.split("-", maxsplit=1)[0])
         self._process = child(argv, signal.SIGKILL, env=self.environment, cwd=self.data, log=self.log_file)
 
     def keep(self) -> None:

@@ -241,3 +241,44 @@ class GeneratedTip(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GeneratedTip: _TypeAlias = GeneratedTip  # noqa: Y015
+
+@_typing.final
+class SetAside(_message.Message):
+    """A journal record that every fold passes over: process after process ended while it was in work. Stands in a topic of
+    its own, before any fold goes past the record.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PLACE_FIELD_NUMBER: _builtins.int
+    WORKER_FIELD_NUMBER: _builtins.int
+    ENDS_FIELD_NUMBER: _builtins.int
+    AT_MS_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
+    worker: _builtins.str
+    """The worker that set it aside."""
+    ends: _builtins.int
+    """How many processes had ended over it."""
+    at_ms: _builtins.int
+    digest: _builtins.bytes
+    """16 bytes of hash over the record's value. The door journals a record again when a process ends before it has
+    committed: copies at later offsets are passed over too.
+    """
+    @_builtins.property
+    def place(self) -> Global___Position: ...
+    def __init__(
+        self,
+        *,
+        place: Global___Position | None = ...,
+        worker: _builtins.str = ...,
+        ends: _builtins.int = ...,
+        at_ms: _builtins.int = ...,
+        digest: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["place", b"place"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_ms", b"at_ms", "digest", b"digest", "ends", b"ends", "place", b"place", "worker", b"worker"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetAside: _TypeAlias = SetAside  # noqa: Y015

@@ -1,0 +1,80 @@
+"""What a process does not get on with: partitions that stand, and such as nobody reads yet. For its /readyz.
+
+It mends nothing but one thing: a topic that was made anew under the name of one that is read ends the process, which
+then starts with the new one. Its offsets begin again, so under the old id a person's row would take them for copies.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Sequence
+
+from confluent_kafka import KafkaException
+
+from agents.process import Process
+from streams.partitions import Partitions
+from streams.reader import partition_counts, topic_ids
+from streams.stall import Stall
+
+LOOK_EVERY_S = 5.0
+
+logger = logging.getLogger(__name__)
+
+
+class MadeAnew(Exception):
+    """A topic that this process reads is another one than at its start."""
+
+
+class Attention:
+    """What stands, of one process's partitions."""
+
+    def __init__(self, process: Process, streams: Sequence[Partitions]) -> None:
+        self._process = process
+        self._streams = streams
+        self._unread: list[Stall] = []
+
+    def stalled(self) -> list[Stall]:
+        """All that stands now; empty where everything moves."""
+        moving = (stall for stream in self._streams for stall in stream.stalled())
+        return [*self._suspects(), *self._unread, *moving]
+
+    def _suspects(self) -> list[Stall]:
+        names = {topic_id: name for name, topic_id in self._process.ids.items()}
+        after = self._process.settings.set_aside_after
+        then = f"it is set aside after {after}" if after else "OO_SET_ASIDE_AFTER is 0, so it is tried for ever"
+        return [
+            Stall(names[place.topic_id], place.partition, place.offset, f"{ends} processes ended over it; {then}")
+            for place, ends in self._process.in_hand.suspects()
+            if place.topic_id in names
+        ]
+
+    async def follow(self, fail: Callable[[MadeAnew], None]) -> None:
+        """Look at Kafka's topics until cancelled; `fail` hears of one that was made anew."""
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            unread: list[Stall] = []
+            for stream in self._streams:
+                try:
+                    unread += await self._look(stream, fail)
+                except KafkaException as error:
+                    # That Kafka is away shows elsewhere; what was unread still is.
+                    logger.info("topics.unseen error=%s", error)
+                    unread = self._unread
+                    break
+            for stall in unread:
+                if stall not in self._unread:
+                    logger.warning("partition.unread topic=%s partition=%d", stall.topic, stall.partition)
+            self._unread = unread
+
+    async def _look(self, stream: Partitions, fail: Callable[[MadeAnew], None]) -> list[Stall]:
+        settings, name = self._process.settings, stream.topic
+        try:
+            ids = await topic_ids(settings.kafka_bootstrap, [name], security=settings.security)
+            counts = await partition_counts(settings.kafka_bootstrap, [name], security=settings.security)
+        except KeyError:
+            return [Stall(name, 0, None, "the topic is gone: make it again, or 'oo up' does")]
+        if ids[name] != self._process.ids[name]:
+            fail(MadeAnew(f"topic {name} was made anew: starting again with it"))
+        known = stream.partitions_known()
+        return [Stall(name, number, 0, "no worker reads it yet") for number in range(known, counts[name])]

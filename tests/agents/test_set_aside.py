@@ -1,0 +1,103 @@
+"""A record that ends its worker again and again: it is set aside, said, and the next one is taken."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from agents import set_aside
+from agents.active_version import ActiveVersion
+from agents.prior import prior
+from deploy.refold import Journal, compare_part
+from deploy.stack.running import RunningStack
+from oo.v1.journal_pb2 import JournalRecord
+from oo.v1.policy_pb2 import PolicyVersion
+from streams.frames import Schemas
+from streams.reader import end_offsets, read_partition
+from streams.security import PLAINTEXT
+from streams.topics import PARTITIONS
+from tests.agents.build import task
+from tests.agents.process import AgentProcess, Topics, until
+from tests.faults.poisoned import END_THE_DOOR, END_THE_FOLD
+
+
+@pytest.fixture
+def under(servers: RunningStack) -> Iterator[Topics]:
+    topics = Topics(servers)
+    yield topics
+    topics.close()
+
+
+def test_a_record_that_ends_every_worker_is_set_aside_at_the_door_and_in_every_fold(
+    servers: RunningStack, under: Topics, tmp_path: Path
+) -> None:
+    worker = AgentProcess("core", servers, under, tmp_path, {}, module="tests.faults.poisoned").start()
+    under.produce(
+        "signals",
+        [
+            task("1", title="Before"),
+            task("2", title=f"{END_THE_DOOR}, if you can"),
+            task("3", title=f"{END_THE_FOLD}, if you can"),
+            task("4", title="Behind"),
+        ],
+        partition=2,
+    )
+    starts = 1
+
+    def done() -> bool:
+        nonlocal starts
+        if not worker.running():
+            starts += 1
+            assert starts <= 8, worker.log()
+            worker.start()
+        return {letter.topic.removeprefix(under.prefix) for letter in under.dead_letters()} == {"signals", "journal"}
+
+    until(done, alive=worker)
+    until(lambda: under.committed("core", "signals", partition=2) == 4, alive=worker)
+    until(lambda: all(taken(under, number) for number in range(PARTITIONS)), alive=worker)
+    # Three ends over each, and that is all, though the door has journaled copies at each of them.
+    assert starts == 7
+    assert worker.stop() == 0
+    assert {letter.reason for letter in under.dead_letters()} == {"set-aside"}
+    letters = {letter.topic.removeprefix(under.prefix): letter for letter in under.dead_letters()}
+    assert letters["signals"].offset == 1
+    home = letters["journal"].partition
+    titles = {
+        record.signal.task_upserted.title
+        for record in under.messages("journal", partition=home)
+        if isinstance(record, JournalRecord) and record.HasField("signal")
+    }
+    assert titles == {"Before", f"{END_THE_FOLD}, if you can", "Behind"}
+    journal_id, mac_key = under.topic_id("journal"), servers.mac_key_file.read_bytes()
+    versions = {"": ActiveVersion.of(prior(), mac_key=mac_key)}
+    for version in under.messages("policies"):
+        assert isinstance(version, PolicyVersion)
+        versions[version.version_id] = ActiveVersion.of(version, mac_key=mac_key)
+
+    async def differences(*, with_words: bool) -> int:
+        schemas = Schemas.offline(under.prefix)
+        words = read_partition(under.bootstrap, f"{under.prefix}set-aside", 0)
+        aside = await set_aside.read(words, schemas=schemas, journal_id=journal_id)
+        assert list(aside) == [home]
+        journal = Journal(
+            bootstrap=under.bootstrap,
+            prefix=under.prefix,
+            security=PLAINTEXT,
+            topic_id=journal_id,
+            versions=versions,
+            aside=aside if with_words else {},
+        )
+        end = (await end_offsets(under.bootstrap, f"{under.prefix}journal"))[home]
+        return (await compare_part(journal, home, end=end, progress=lambda _: None)).differences.n
+
+    assert asyncio.run(differences(with_words=True)) == 0
+    # What the word is for: a fold that did not read it has another row.
+    assert asyncio.run(differences(with_words=False)) == 1
+
+
+def taken(under: Topics, partition: int) -> bool:
+    """Whether all that stands in this partition of the journal is committed."""
+    return under.committed("core", "journal", partition=partition) == under.end("journal", partition=partition)
