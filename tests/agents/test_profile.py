@@ -17,9 +17,9 @@ TASK, GENERATED = decision_pb2.Decision.TASK, decision_pb2.Decision.GENERATED
 
 def test_a_setting_that_is_not_named_stays_as_it_was() -> None:
     ada = Person()
-    ada.apply(profile("Europe/Berlin", quiet=(1320, 420), generated_tips=False, tips_per_day=9))
-    ada.apply(profile(tips_per_hour=3))
-    ada.apply(profile("Asia/Tokyo"))
+    ada.take(profile("Europe/Berlin", quiet=(1320, 420), generated_tips=False, tips_per_day=9))
+    ada.take(profile(tips_per_hour=3))
+    ada.take(profile("Asia/Tokyo"))
     stands = ada.now.profile
     assert (stands.quiet_hours.start_minute, stands.generated_tips) == (1320, False)
     assert (stands.tips_per_hour, stands.tips_per_day, ada.now.time_zone) == (3, 9, "Asia/Tokyo")
@@ -27,54 +27,54 @@ def test_a_setting_that_is_not_named_stays_as_it_was() -> None:
 
 def test_a_profile_without_a_time_zone_leaves_the_clock_alone() -> None:
     ada = Person()
-    ada.apply(profile("Europe/Berlin"))
-    ada.apply(profile(task_tips=False))
+    ada.take(profile("Europe/Berlin"))
+    ada.take(profile(task_tips=False))
     assert ada.now.time_zone == "Europe/Berlin"
 
 
 def test_an_older_word_changes_nothing_for_its_setting_and_counts_for_others() -> None:
     ada = Person()
-    ada.apply(profile(tips_per_day=5), event_ms=MONDAY_MS)
-    ada.apply(profile(tips_per_day=50, tips_per_hour=2), event_ms=MONDAY_MS - HOUR_MS)
+    ada.take(profile(tips_per_day=5), event_ms=MONDAY_MS)
+    ada.take(profile(tips_per_day=50, tips_per_hour=2), event_ms=MONDAY_MS - HOUR_MS)
     assert (ada.now.profile.tips_per_day, ada.now.profile.tips_per_hour) == (5, 2)
 
 
 def test_of_two_words_of_the_same_time_the_greater_source_offset_stands() -> None:
     ada = Person()
-    ada.apply(profile(tips_per_day=5), event_ms=MONDAY_MS, source_offset=9, partition=0)
-    ada.apply(profile(tips_per_day=6), event_ms=MONDAY_MS, source_offset=8, partition=1)
+    ada.take(profile(tips_per_day=5), event_ms=MONDAY_MS, source_offset=9, partition=0)
+    ada.take(profile(tips_per_day=6), event_ms=MONDAY_MS, source_offset=8, partition=1)
     assert ada.now.profile.tips_per_day == 5
 
 
 def test_a_consent_of_a_clock_that_is_ahead_does_not_outlive_a_withdrawal() -> None:
     ada = Person()
-    ada.apply(profile(generated_tips=True), event_ms=MONDAY_MS + 20 * HOUR_MS)
-    ada.apply(profile(generated_tips=False))
+    ada.take(profile(generated_tips=True), event_ms=MONDAY_MS + 20 * HOUR_MS)
+    ada.take(profile(generated_tips=False))
     assert not consents(ada.now, GENERATED)
 
 
 def test_consent_stands_until_it_is_withdrawn_and_again_once_it_is_given() -> None:
     ada = Person()
-    ada.apply(profile("UTC"))
+    ada.take(profile("UTC"))
     assert consents(ada.now, GENERATED)
-    ada.apply(profile(generated_tips=False))
+    ada.take(profile(generated_tips=False))
     assert (consents(ada.now, GENERATED), consents(ada.now, TASK)) == (False, True)
-    ada.apply(profile(generated_tips=True))
+    ada.take(profile(generated_tips=True))
     assert consents(ada.now, GENERATED)
 
 
 def test_a_person_who_set_nothing_has_nothing_of_it_in_their_row() -> None:
     ada = Person()
-    ada.apply(profile("Europe/Berlin"))
+    ada.take(profile("Europe/Berlin"))
     assert not ada.now.HasField("profile")
     assert not ada.now.profile_stamps
 
 
 def test_saying_the_same_again_is_no_change_of_the_slate() -> None:
     ada = Person(policy=BLUNT)
-    ada.apply(profile(tips_per_day=5))
-    assert ada.apply(profile(tips_per_day=5)).decision is None
-    assert ada.apply(profile(tips_per_day=6)).decision is not None
+    ada.take(profile(tips_per_day=5))
+    assert ada.take(profile(tips_per_day=5)).decision is None
+    assert ada.take(profile(tips_per_day=6)).decision is not None
 
 
 words = st.fixed_dictionaries(
