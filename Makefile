@@ -35,7 +35,7 @@ $(eval $(call from_pip,PIP_FIND_LINKS,UV_FIND_LINKS))
 RUN := .venv/bin
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help setup up check test bench bench-decisions faults proto proto-check proto-release fmt
+.PHONY: help setup up check test library bench bench-decisions faults proto proto-check proto-release fmt
 
 help:
 	@sed -n '3,10s/^# \{0,1\}//p' Makefile
@@ -63,11 +63,17 @@ up: setup
 test: setup
 	$(RUN)/pytest $(ARGS)
 
+# What shows the faults of pinned libraries, whatever has changed; then it is known with which it was passed.
+library: setup
+	$(RUN)/pytest -m library $(ARGS)
+	$(RUN)/python -m tests.proven
+
 check: setup proto-check
 	$(RUN)/ruff format --check .
 	$(RUN)/ruff check .
 	$(RUN)/mypy
 	$(RUN)/lint-imports
+	$(RUN)/deptry .
 
 proto-check: setup
 	$(RUN)/python -m contracts.check

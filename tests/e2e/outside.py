@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import subprocess
 import time
@@ -10,10 +11,12 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
-from command import oo
+from command import called
 from confluent_kafka import Producer
 
 from deploy.stack.running import RunningStack
+from deploy.verify import Live, _settled
+from streams.topics import topics
 
 T = TypeVar("T")
 
@@ -22,21 +25,40 @@ def state_of(stack: RunningStack) -> str:
     return f"--state={stack.folder.root}"
 
 
-def send(stack: RunningStack, topic: str, *values: Any, headers: list[tuple[str, bytes]] | None = None) -> None:
-    """Writes values to a topic as `kcat -H content-type=application/json` would: librdkafka's own partitioner, no key."""
+def send(
+    stack: RunningStack,
+    topic: str,
+    *values: Any,
+    headers: list[tuple[str, bytes]] | None = None,
+    partition: int = -1,
+) -> list[tuple[int, int]]:
+    """Write values to a topic as `kcat -H content-type=application/json` would: librdkafka's own partitioner, no key.
+
+    Returns where they stand: partition and offset.
+    """
     producer = Producer({"bootstrap.servers": stack.bootstrap, "message.max.bytes": 8 * 1024 * 1024})
     failed: list[str] = []
+    places: list[tuple[int, int]] = []
+
+    def delivered(error: Any, message: Any) -> None:
+        if error:
+            failed.append(str(error))
+        else:
+            places.append((message.partition(), message.offset()))
+
     for value in values:
         body = value if isinstance(value, bytes) else json.dumps(value).encode()
         producer.produce(
             f"{stack.prefix}{topic}",
             body,
             headers=[("content-type", b"application/json")] if headers is None else headers,
-            on_delivery=lambda error, _: failed.append(str(error)) if error else None,
+            partition=partition,
+            on_delivery=delivered,
         )
         producer.poll(0)
     assert producer.flush(30) == 0
     assert not failed, failed
+    return places
 
 
 def task(user: str, external_id: str, title: str, **fields: Any) -> dict[str, Any]:
@@ -47,7 +69,7 @@ def task(user: str, external_id: str, title: str, **fields: Any) -> dict[str, An
 
 def client(stack: RunningStack, user: str) -> httpx.Client:
     """An HTTP client with this user's token."""
-    token = oo("token", "--user", user, state_of(stack)).stdout.strip()
+    token = called("token", "--user", user, state_of(stack)).stdout.strip()
     return httpx.Client(base_url=stack.edge_url, headers={"authorization": f"Bearer {token}"}, timeout=10)
 
 
@@ -67,22 +89,38 @@ def eventually(read: Callable[[], T], accept: Callable[[T], bool] = bool, *, wit
             return value
         if time.monotonic() > until_s:
             raise AssertionError(f"not within {within_s} s; the last was {value!r}")
-        time.sleep(0.05)
+        time.sleep(0.1)
 
 
 def verify(stack: RunningStack) -> dict[str, Any]:
     """What `oo verify` finds; its differences are in the message of a failing assert."""
-    done: subprocess.CompletedProcess[str] = oo("verify", "--json", state_of(stack), check=False)
+    done: subprocess.CompletedProcess[str] = called("verify", "--json", state_of(stack), check=False)
     assert done.stdout, done.stderr
     found: dict[str, Any] = json.loads(done.stdout)
     assert (done.returncode == 0) == (found["differences"] == 0)
     return found
 
 
+def settled(stack: RunningStack) -> int:
+    """Wait until every process has taken all that stands in its topics, as `oo verify` does before it compares.
+
+    Returns how many records the journal then has. What is live is held against the fold once, when all tests of this
+    folder have left their marks: test_what_is_live_equals_the_fold.
+    """
+    live = Live(
+        bootstrap=stack.bootstrap,
+        recommender_dsn=stack.recommender_dsn,
+        valkey_url=stack.valkey_url,
+        mac_key=stack.mac_key_file.read_bytes(),
+        prefix=stack.prefix,
+    )
+    return sum(asyncio.run(_settled(live, topics(stack.prefix))).values())
+
+
 def settled_tip(stack: RunningStack, http: httpx.Client) -> dict[str, Any]:
     """The tip once all that was written is folded: an earlier one may still give way to a task that is on its way."""
     eventually(lambda: tip(http), within_s=60)
-    verify(stack)
+    settled(stack)
     found = tip(http)
     assert found is not None
     return found
@@ -90,14 +128,14 @@ def settled_tip(stack: RunningStack, http: httpx.Client) -> dict[str, Any]:
 
 def letters(stack: RunningStack) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = json.loads(
-        oo("dead-letters", "list", "--json", "--limit=100000", state_of(stack)).stdout
+        called("dead-letters", "list", "--json", "--limit=100000", state_of(stack)).stdout
     )
     return found
 
 
 def core_pid(stack: RunningStack) -> int:
     """The worker that admits and recommends; 0 while none runs."""
-    status = json.loads(oo("status", "--json", state_of(stack), check=False).stdout)
+    status = json.loads(called("status", "--json", state_of(stack), check=False).stdout)
     return next((worker["pid"] or 0 for worker in status["workers"] if worker["id"].startswith("core")), 0)
 
 

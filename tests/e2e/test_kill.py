@@ -7,7 +7,7 @@ import random
 import time
 import uuid
 
-from command import kill, oo
+from command import called, kill
 from outside import client, core_pid, eventually, letters, send, state_of, task, tip, verify
 
 from deploy.stack.running import RunningStack
@@ -36,7 +36,7 @@ def test_a_worker_killed_three_times_in_5000_signals_loses_and_doubles_nothing(s
     assert found["differences"] == 0, found["shown"]
     assert not [one for one in letters(stack) if run in json.dumps(one)]
     for user in chance.sample(users, 5):
-        known = json.loads(oo("state", "--user", user, "--json", state_of(stack)).stdout)
+        known = json.loads(called("state", "--user", user, "--json", state_of(stack)).stdout)
         last = {int(one["external_id"]): one["title"] for one in known["tasks"]}
         number = users.index(user)
         assert last == {

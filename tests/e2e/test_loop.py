@@ -3,8 +3,9 @@ from __future__ import annotations
 import json
 import uuid
 
-from command import oo
-from outside import client, eventually, samples, send, settled_tip, state_of, task, tip, verify
+import pytest
+from command import called, oo
+from outside import client, eventually, samples, send, settled, settled_tip, state_of, task, tip, verify
 
 from deploy.stack.running import RunningStack
 
@@ -46,13 +47,13 @@ def test_import_tip_react_and_a_different_tip_on_the_command_line(stack: Running
     files = [str(samples() / "todo.txt"), str(samples() / "google.ics")]
     imported = oo("import", *files, "--user", user, state).stdout
     assert "tasks" in imported
-    verify(stack)
+    settled(stack)
     first = json.loads(oo("tip", "--user", user, "--json", "--wait", "20", state).stdout)
     assert first["title"] and first["why"]
     oo("react", "done", "--user", user, "--tip", first["decision_id"], state)
     second = json.loads(oo("tip", "--user", user, "--json", "--wait", "20", state).stdout)
     assert second["title"] != first["title"]
-    verify(stack)  # A row is written after its tip.
+    settled(stack)  # A row is written after its tip.
     known = json.loads(oo("state", "--user", user, "--json", state).stdout)
     assert first["title"] not in [one["title"] for one in known["tasks"]]
     assert known["reactions"]["1h"]["done"] == 1
@@ -61,17 +62,19 @@ def test_import_tip_react_and_a_different_tip_on_the_command_line(stack: Running
 
 def test_importing_again_changes_nothing(stack: RunningStack) -> None:
     user, state = someone("dan"), state_of(stack)
-    oo("import", str(samples() / "todo.txt"), "--user", user, state)
-    verify(stack)
-    before = json.loads(oo("state", "--user", user, "--json", state).stdout)
-    oo("import", str(samples() / "todo.txt"), "--user", user, state)
-    verify(stack)
-    after = json.loads(oo("state", "--user", user, "--json", state).stdout)
+    called("import", str(samples() / "todo.txt"), "--user", user, state)
+    settled(stack)
+    before = json.loads(called("state", "--user", user, "--json", state).stdout)
+    called("import", str(samples() / "todo.txt"), "--user", user, state)
+    settled(stack)
+    after = json.loads(called("state", "--user", user, "--json", state).stdout)
     assert [t["external_id"] for t in before["tasks"]] == [t["external_id"] for t in after["tasks"]]
     assert before["current_decision_id"] == after["current_decision_id"]
 
 
+@pytest.mark.last
 def test_what_is_live_equals_the_fold(stack: RunningStack) -> None:
+    """After all that the other tests did to this stack."""
     found = verify(stack)
     assert found["differences"] == 0, found["shown"]
     assert found["decisions"] > 0

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import uuid
 
-from command import oo
-from outside import client, eventually, send, settled_tip, state_of, task, tip, verify
+from command import called, oo
+from outside import client, eventually, send, settled, settled_tip, state_of, task, tip
 
 from deploy.stack.running import RunningStack
 
@@ -29,11 +29,10 @@ def test_quiet_hours_told_through_kafka_take_the_tip_away_and_lifting_them_bring
         eventually(lambda: http.get("/v1/tip").status_code, lambda status: status == 204)
         # What arrives meanwhile is not said either.
         send(stack, "signals", task(user, "2", "Water the plants", priority=1))
-        assert verify(stack)["differences"] == 0
+        settled(stack)
         assert http.get("/v1/tip").status_code == 204
         send(stack, "signals", quiet(0, 0))
         eventually(lambda: tip(http))
-    assert verify(stack)["differences"] == 0
 
 
 def test_a_person_sets_their_own_rails_on_the_command_line_and_sees_what_stands(stack: RunningStack) -> None:
@@ -47,7 +46,7 @@ def test_a_person_sets_their_own_rails_on_the_command_line_and_sees_what_stands(
     assert first["time_zone"] == "Asia/Tokyo"
     assert first["quiet_hours"] == {"start": "22:00", "end": "07:00", "days": ["fri", "sat"]}
     second = json.loads(
-        oo(
+        called(
             "profile",
             "--user",
             user,
@@ -66,6 +65,6 @@ def test_a_person_sets_their_own_rails_on_the_command_line_and_sees_what_stands(
     assert (second["tips_per_hour"], second["tips_per_day"]) == (None, 5)
     with client(stack, user) as http:
         eventually(lambda: http.get("/v1/tip").status_code, lambda status: status == 204)
-    shown = oo("profile", "--user", user, state).stdout
+    shown = called("profile", "--user", user, state).stdout
     assert "all but task, starter" in shown
     assert "22:00 to 07:00, beginning fri, sat" in shown

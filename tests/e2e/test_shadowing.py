@@ -8,8 +8,8 @@ import uuid
 from typing import Any
 
 import psycopg
-from command import oo
-from outside import client, eventually, send, settled_tip, state_of, task, tip, verify
+from command import called, oo
+from outside import client, eventually, send, settled_tip, state_of, task, tip
 
 from deploy.stack.running import RunningStack
 from oo.v1 import evaluation_pb2
@@ -18,7 +18,7 @@ from streams.reader import end_offsets, read_partition
 
 
 def policies(stack: RunningStack) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(oo("policies", "--json", state_of(stack)).stdout)
+    found: dict[str, Any] = json.loads(called("policies", "--json", state_of(stack)).stdout)
     return found
 
 
@@ -74,17 +74,16 @@ def test_a_policy_promoted_by_hand_decides_and_can_be_rolled_back(stack: Running
             eventually(lambda: tip(http))
         eventually(lambda: served_by(stack, user), lambda name: name == "lin_ts")
     finally:
-        oo("policies", "promote", "mixed", "--why=the test is over", state_of(stack))
+        called("policies", "promote", "mixed", "--why=the test is over", state_of(stack))
     eventually(lambda: policies(stack)["version"], lambda version: version.startswith("mixed-"))
     assert [(one["policy"], one["cause"]) for one in policies(stack)["promotions"][-2:]] == [
         ("lin_ts", "BY_HAND"),
         ("mixed", "BY_HAND"),
     ]
     assert "mixed promoted by hand after lin_ts: the test is over" in oo("policies", state_of(stack)).stdout
-    assert verify(stack)["differences"] == 0
 
 
 def test_what_cannot_be_served_cannot_be_promoted(stack: RunningStack) -> None:
-    refused = oo("policies", "promote", "mixed_rff", "--why=no", state_of(stack), check=False)
+    refused = called("policies", "promote", "mixed_rff", "--why=no", state_of(stack), check=False)
     assert refused.returncode == 1
     assert "cannot be served" in refused.stderr

@@ -7,26 +7,27 @@ import uuid
 from pathlib import Path
 from typing import Any
 
-from command import oo
-from outside import eventually, letters, state_of, verify
+from command import called, oo
+from outside import eventually, letters, settled, state_of
 
 from deploy.stack.running import RunningStack
 
 
 def simulate(stack: RunningStack, *arguments: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(oo("simulate", "--json", "--users=12", state_of(stack), *arguments).stdout)
+    found: dict[str, Any] = json.loads(called("simulate", "--json", "--users=12", state_of(stack), *arguments).stdout)
     return found
 
 
 def test_people_get_tips_react_to_them_and_leave_no_difference_and_no_letter(stack: RunningStack) -> None:
     # Twenty-four seconds are a day.
-    found = simulate(stack, "--minutes=0.4", "--speed=3600", f"--run={uuid.uuid4().hex[:8]}")
+    day = ("--minutes=0.4", "--speed=3600", f"--run={uuid.uuid4().hex[:8]}")
+    found = json.loads(oo("simulate", "--json", "--users=12", state_of(stack), *day).stdout)
     assert found["signals"] >= 12 * 6  # each tells of a time zone and five tasks at least
     assert found["tips"] >= 12
     assert found["seen"] > 0
     assert found["reactions"] > 0
     assert found["curve"]
-    assert verify(stack)["differences"] == 0
+    settled(stack)
     assert not [one for one in letters(stack) if "sim-" in json.dumps(one)]
 
 
@@ -38,21 +39,20 @@ def test_a_run_of_the_same_name_and_seed_sends_duplicates_that_change_nothing(
     run = uuid.uuid4().hex[:8]
 
     def rows() -> set[str]:
-        state = json.loads(oo("state", f"--user=sim-{run}-0", "--json", state_of(stack)).stdout)
+        state = json.loads(called("state", f"--user=sim-{run}-0", "--json", state_of(stack)).stdout)
         return {f"{one['external_id']} {one['updated_ms']}" for one in state["tasks"]}
 
     again = (f"--run={run}", f"--scenario={idle}", "--minutes=0.1", "--speed=1")
     simulate(stack, *again)
     before = eventually(rows, lambda found: len(found) > 5)
     assert simulate(stack, *again)["signals"] >= 12 * 9
-    assert verify(stack)["differences"] == 0
+    settled(stack)
     assert rows() <= before
     # Under another name they are other people, of whom nobody has heard.
     simulate(stack, f"--run={run}b", *again[1:])
-    assert verify(stack)["differences"] == 0
     assert (
         eventually(
-            lambda: len(json.loads(oo("state", f"--user=sim-{run}b-0", "--json", state_of(stack)).stdout)["tasks"])
+            lambda: len(json.loads(called("state", f"--user=sim-{run}b-0", "--json", state_of(stack)).stdout)["tasks"])
         )
         > 5
     )

@@ -12,32 +12,15 @@ from pathlib import Path
 
 import pytest
 
+from tests import proven
+
 ROOT = Path(__file__).resolve().parent.parent.parent
 ROOMS = ("streams", "tables", "connectors", "agents", "serving", "contracts", "deploy")
 TOOLS = Path(sys.executable).parent
-CONTRACTS = [
-    one["id"] for one in tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
-]
-
-
-@pytest.fixture
-def tree(tmp_path) -> Path:
-    """A copy of the source, to be broken."""
-    for name in (*ROOMS, "bench", "proto/gen"):
-        shutil.copytree(ROOT / name, tmp_path / name, ignore=shutil.ignore_patterns("__pycache__"))
-    shutil.copy(ROOT / "pyproject.toml", tmp_path)
-    return tmp_path
-
-
-def lint_imports(tree: Path, contract: str) -> subprocess.CompletedProcess[str]:
-    command = [TOOLS / "lint-imports", "--no-cache", "--contract", contract]
-    environment = {**os.environ, "PYTHONPATH": f"{tree}:{tree / 'proto' / 'gen'}", "COLUMNS": "200"}
-    return subprocess.run(command, cwd=tree, env=environment, capture_output=True, text=True, check=False, timeout=120)
-
-
-def plant(tree: Path, path: str, line: str) -> None:
-    with (tree / path).open("a") as file:
-        file.write(f"\n{line}\n")
+CONTRACTS = {
+    one["id"]: one["name"]
+    for one in tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+}
 
 
 PLANTED = [
@@ -60,46 +43,80 @@ PLANTED = [
     ("plug-ins", "connectors/todo_txt.py", "import connectors.ical"),
 ]
 
+CORE = ("tables", "agents/bandit", "agents/policies", "agents/evaluation", "agents")
+FORBIDDEN = (
+    ("import datetime\n\nNOW = datetime.datetime.now(datetime.UTC)\n", "TID251"),
+    ("import datetime\n\nNOW = datetime.datetime(2026, 1, 1)\n", "DTZ001"),
+    ("import time\n\nNOW = time.time()\n", "TID251"),
+    ("import random\n\nDRAW = random.random()\n", "TID251"),
+    ("import numpy as np\n\nRNG = np.random.default_rng(1)\n", "TID251"),
+    ("import numpy as np\n\nSCORE = np.dot([1], [2])\n", "TID251"),
+    ("import os\n\nHOME = os.environ['HOME']\n", "TID251"),
+)
 
-@pytest.mark.parametrize("contract", CONTRACTS)
-def test_the_imports_keep_the_contract(contract):
-    said = lint_imports(ROOT, contract)
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory) -> Path:
+    """A copy of the source in which every rule is broken, each break in a place of its own."""
+    root = tmp_path_factory.mktemp("tree")
+    for name in (*ROOMS, "bench", "proto/gen"):
+        shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
+    shutil.copy(ROOT / "pyproject.toml", root)
+    for _, path, line in PLANTED:
+        with (root / path).open("a") as file:
+            file.write(f"\n{line}\n")
+    for folder in CORE:
+        for number, (code, _) in enumerate(FORBIDDEN):
+            (root / folder / f"draws_{number}.py").write_text(code)
+    return root
+
+
+def lint_imports(root: Path) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": f"{root}:{root / 'proto' / 'gen'}", "COLUMNS": "200"}
+    command = [TOOLS / "lint-imports", "--no-cache"]
+    return subprocess.run(command, cwd=root, env=environment, capture_output=True, text=True, check=False, timeout=120)
+
+
+@pytest.fixture(scope="module")
+def broken(tree) -> dict[str, str]:
+    """What is said of each contract that the tree breaks, by its id."""
+    said = lint_imports(tree)
+    assert said.returncode == 1, said.stdout + said.stderr
+    _, _, details = said.stdout.partition("Broken contracts")
+    starts = sorted((details.index(f"\n{name}\n"), one) for one, name in CONTRACTS.items() if f"\n{name}\n" in details)
+    ends = [start for start, _ in starts[1:]] + [len(details)]
+    return {one: details[start:end] for (start, one), end in zip(starts, ends, strict=True)}
+
+
+def test_the_imports_keep_the_contracts():
+    said = lint_imports(ROOT)
     assert said.returncode == 0, said.stdout + said.stderr
 
 
 @pytest.mark.parametrize(("contract", "path", "line"), PLANTED)
-def test_a_planted_import_breaks_its_contract(tree, contract, path, line):
-    plant(tree, path, line)
-    said = lint_imports(tree, contract)
-    assert said.returncode == 1, said.stdout + said.stderr
-    assert "BROKEN" in said.stdout
+def test_a_planted_import_breaks_its_contract(broken, contract, path, line):
+    importer = path.removesuffix(".py").replace("/", ".")
     # Of a circle the linter names the room, and the edges without which there would be none.
-    where = "allowed in streams" if contract == "circles" else path.removesuffix(".py").replace("/", ".")
-    assert where in said.stdout
+    said = "allowed in streams" if contract == "circles" else f"{importer} -> {line.removeprefix('import ')} (l."
+    assert said in broken[contract]
 
 
 def test_every_contract_has_a_planted_violation():
     assert {contract for contract, _, _ in PLANTED} == set(CONTRACTS)
 
 
-@pytest.mark.parametrize("folder", ["tables", "agents/bandit", "agents/policies", "agents/evaluation", "agents"])
-@pytest.mark.parametrize(
-    ("code", "rule"),
-    [
-        ("import datetime\n\nNOW = datetime.datetime.now(datetime.UTC)\n", "TID251"),
-        ("import datetime\n\nNOW = datetime.datetime(2026, 1, 1)\n", "DTZ001"),
-        ("import time\n\nNOW = time.time()\n", "TID251"),
-        ("import random\n\nDRAW = random.random()\n", "TID251"),
-        ("import numpy as np\n\nRNG = np.random.default_rng(1)\n", "TID251"),
-        ("import numpy as np\n\nSCORE = np.dot([1], [2])\n", "TID251"),
-        ("import os\n\nHOME = os.environ['HOME']\n", "TID251"),
-    ],
-)
-def test_a_planted_clock_or_draw_in_the_core_is_seen(tree, folder, code, rule):
-    (tree / folder / "planted.py").write_text(code)
-    command = [TOOLS / "ruff", "check", "--no-cache", "--output-format", "concise", "planted.py"]
-    said = subprocess.run(command, cwd=tree / folder, capture_output=True, text=True, check=False, timeout=60)
-    assert rule in said.stdout
+@pytest.fixture(scope="module")
+def drawn(tree) -> list[str]:
+    """What ruff says of the planted clocks and draws."""
+    command = [TOOLS / "ruff", "check", "--no-cache", "--output-format", "concise", *CORE]
+    said = subprocess.run(command, cwd=tree, capture_output=True, text=True, check=False, timeout=60)
+    return said.stdout.splitlines()
+
+
+@pytest.mark.parametrize("folder", CORE)
+@pytest.mark.parametrize(("number", "rule"), [(number, rule) for number, (_, rule) in enumerate(FORBIDDEN)])
+def test_a_planted_clock_or_draw_in_the_core_is_seen(drawn, folder, number, rule):
+    assert [line for line in drawn if line.startswith(f"{folder}/draws_{number}.py:") and f" {rule} " in line]
 
 
 def environment_readers(root: Path) -> set[str]:
@@ -122,8 +139,7 @@ def test_only_composition_roots_and_deploy_read_the_environment():
 
 
 def test_a_planted_reader_of_the_environment_is_found(tree):
-    plant(tree, "connectors/planted.py", "import os\nX = os.environ['X']")
-    assert "connectors/planted.py" in environment_readers(tree)
+    assert "agents/draws_6.py" in environment_readers(tree)
 
 
 def test_no_module_has_a_name_that_says_nothing():
@@ -147,3 +163,30 @@ def test_no_two_test_modules_have_one_name():
     """They are imported by their bare names, so that those beside them can be imported too."""
     names = [path.name for path in (ROOT / "tests").rglob("*.py") if path.name not in {"conftest.py", "__main__.py"}]
     assert sorted(names) == sorted(set(names))
+
+
+def test_folders_of_tests_that_have_a_conftest_each_can_be_run_in_one_call():
+    folders = sorted(path.parent for path in (ROOT / "tests").glob("*/conftest.py"))
+    command = [TOOLS / "pytest", "--collect-only", "-qq", *folders]
+    said = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False, timeout=300)
+    assert said.returncode == 0, said.stdout[-2000:] + said.stderr
+
+
+def test_what_shows_a_librarys_fault_is_run_again_when_a_version_or_our_driver_changes(tmp_path):
+    for name in ("uv.lock", "deploy/stack/kafka.lock.toml", "streams/app.py", "tests/streams/line.py"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(ROOT / name, tmp_path / name)
+    assert not proven.stands(tmp_path)
+    (tmp_path / "tests" / "proven.txt").write_text(proven.digest(tmp_path))
+    assert proven.stands(tmp_path)
+    lock = tmp_path / "uv.lock"
+    said = lock.read_text()
+    version = next(one["version"] for one in tomllib.loads(said)["package"] if one["name"] == "faust-streaming")
+    lock.write_text(
+        said.replace(f'name = "faust-streaming"\nversion = "{version}"', 'name = "faust-streaming"\nversion = "99"')
+    )
+    assert not proven.stands(tmp_path)
+    lock.write_text(said)
+    with (tmp_path / "streams" / "app.py").open("a") as driver:
+        driver.write("# changed\n")
+    assert not proven.stands(tmp_path)

@@ -12,6 +12,7 @@ import uuid
 from pathlib import Path
 
 import faust
+import pytest
 from aiokafka import AIOKafkaConsumer, TopicPartition
 from confluent_kafka import ConsumerGroupTopicPartitions
 from confluent_kafka import Producer as PlainProducer
@@ -22,6 +23,8 @@ from streams.app import create_app
 from streams.producer import Producer
 from streams.reader import end_offsets, read_partition
 from tests.streams.line import Line, create_topic
+
+pytestmark = pytest.mark.library
 
 
 def test_a_commit_passes_a_message_in_flight(line: Line) -> None:
