@@ -21,11 +21,6 @@ TOKEN_LIFETIME_S = 12 * 3600
 _ALGORITHMS = {"EC": "ES256", "OKP": "Ed25519", "RSA": "PS256"}
 
 
-def new_signing_key() -> bytes:
-    """A fresh private key as PEM, for a file that only its owner can read."""
-    return ECKey.generate_key("P-256").as_pem(private=True)
-
-
 class LocalIssuer:
     """Mints what `serving.tokens` accepts."""
 

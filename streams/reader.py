@@ -199,10 +199,6 @@ class Follower:
         self._next.pop(partition, None)
         self._changed.set()
 
-    def next_offset(self, partition: int) -> int:
-        """The offset up to which this partition has been yielded; 0 for one that is not followed."""
-        return self._next.get(partition, 0)
-
     async def __aiter__(self) -> AsyncIterator[list[Record]]:
         async with _open(self._bootstrap, self._security, ours=True) as (client, call):
             while True:

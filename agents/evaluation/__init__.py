@@ -14,8 +14,8 @@ How to feed it, or its numbers mean nothing:
   before the decision.
 - One state per stream (policy, kind, prompt version) and partition: `gate.noted` for each event, and where a verdict is
   due, `gate.merged` over partitions in the order of their numbers, `decide`, and `changed` on each partition's own. What a
-  state holds is small (`codec`) and depends on its partition's events and their order alone, not on how partitions took
-  turns; so it can be put away with the offset it stands for, and rebuilt from the log to the same bytes on the same machine.
+  state holds is small and depends on its partition's events and their order alone, not on how partitions took turns; so it
+  is rebuilt from the log to the same numbers on the same machine.
 
 Assumed, not checked: a later draw does not move the outcome of an earlier decision.
 """

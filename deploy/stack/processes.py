@@ -147,12 +147,3 @@ async def pump(stream: asyncio.StreamReader, log: Log) -> None:
     """Copies a part's output into its log until it ends; a line past the limit is cut into pieces."""
     while chunk := await stream.read(LINE_BYTES_MAX):
         log.write(chunk)
-
-
-def pss_bytes(pid: int) -> int:
-    """Memory of one process with shared pages split among those who share them; resident size where unknown."""
-    try:
-        info = psutil.Process(pid).memory_full_info()
-    except (psutil.NoSuchProcess, psutil.AccessDenied):
-        return 0
-    return int(getattr(info, "pss", info.rss))

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import httpx
+from joserfc.jwk import ECKey
 
 from connectors.valkey import TipStore
 from deploy.stack.running import RunningStack
@@ -22,13 +23,18 @@ from oo.v1 import decision_pb2, journal_pb2
 from serving.__main__ import server
 from serving.app import create_app
 from serving.edge import Edge
-from serving.issuer import LocalIssuer, new_signing_key
+from serving.issuer import LocalIssuer
 from serving.settings import Settings
 from tables.ids import decision_id
 
 ISSUER, AUDIENCE = "https://oo.local", "oo"
 NOBODY = "127.0.0.1:1"
 """No server listens there."""
+
+
+def new_signing_key() -> bytes:
+    """A fresh private key as PEM."""
+    return ECKey.generate_key("P-256").as_pem(private=True)
 
 
 class LiveEdge:

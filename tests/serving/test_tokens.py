@@ -16,10 +16,10 @@ import pytest
 from joserfc import jws, jwt
 from joserfc.jwk import ECKey, OKPKey, RSAKey
 
-from serving.issuer import LocalIssuer, new_signing_key
+from serving.issuer import LocalIssuer
 from serving.keys import Keys, KeysUnavailable, from_file, parse_jwks
 from serving.tokens import REFUSALS, TokenRefused, Verifier
-from tests.serving.edges import AUDIENCE, ISSUER, LiveEdge, problem
+from tests.serving.edges import AUDIENCE, ISSUER, LiveEdge, new_signing_key, problem
 
 NOW_S = 1_800_000_000
 KEY = ECKey.generate_key("P-256", {"kid": "k1"})
