@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from command import oo
+from command import called, oo
 
 from deploy.cli import COMMANDS
 
@@ -32,7 +32,7 @@ def test_the_traceback_comes_with_debug_only(tmp_path: Path) -> None:
 @pytest.mark.parametrize("command", ["up --workers=0", "up --port=kafka", "nonsense", "status --nonsense"])
 def test_wrong_usage_ends_with_status_2(tmp_path: Path, command: str) -> None:
     where = [] if command == "nonsense" else [f"--state={tmp_path}"]
-    assert oo(*command.split(), *where, check=False).returncode == 2
+    assert called(*command.split(), *where, check=False).returncode == 2
 
 
 def test_down_where_nothing_runs_says_so(tmp_path: Path) -> None:

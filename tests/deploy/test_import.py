@@ -18,7 +18,7 @@ from zoneinfo import ZoneInfo
 
 import protovalidate
 import pytest
-from command import ROOT, oo
+from command import ROOT, called
 from confluent_kafka import Consumer, TopicPartition
 from hypothesis import given
 from hypothesis import strategies as st
@@ -89,7 +89,7 @@ def kinds(found: list[Arrived]) -> list[str]:
 
 def run_import(stack: RunningStack, user: str, *files: Path, check: bool = True) -> subprocess.CompletedProcess[str]:
     options = ("--user", user, "--time-zone", "Europe/Berlin", f"--state={stack.folder.root}")
-    return oo("import", *map(str, files), *options, check=check)
+    return called("import", *map(str, files), *options, check=check)
 
 
 @contextmanager
@@ -212,7 +212,7 @@ def test_ten_thousand_tasks_arrive(servers: RunningStack, schemas: Schemas, user
 
 @pytest.mark.parametrize("options", [("--user", ""), ("--user", "a\nb"), ("--user", "ann", "--time-zone", "Mars/Base")])
 def test_wrong_usage_is_status_2(options: tuple[str, ...]) -> None:
-    assert oo("import", str(DATA / "todo.txt"), *options, check=False).returncode == 2
+    assert called("import", str(DATA / "todo.txt"), *options, check=False).returncode == 2
 
 
 def test_a_watched_file_sends_what_is_ticked_off_deleted_and_written(

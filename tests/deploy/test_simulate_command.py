@@ -6,7 +6,7 @@ import json
 from dataclasses import replace
 
 import pytest
-from command import oo
+from command import called, oo
 
 from deploy.simulator.curve import CannotPlot, Point, check, curve, sparkline, write
 from deploy.simulator.live import Heard, Plan
@@ -35,7 +35,7 @@ def test_a_pure_run_tells_what_came_of_it_the_same_twice_and_writes_it(tmp_path)
     assert "2 people" in told.stdout
     assert "captured gain" in told.stdout
     written = json.loads(out.read_text())
-    printed = json.loads(oo(*PURE, "--json").stdout)
+    printed = json.loads(called(*PURE, "--json").stdout)
     assert written == printed
     assert printed["scenario"] == "base"
     assert printed["seen"] > 0
@@ -57,14 +57,14 @@ def test_a_pure_run_tells_what_came_of_it_the_same_twice_and_writes_it(tmp_path)
     ids=lambda value: " ".join(value) if isinstance(value, tuple) else None,
 )
 def test_what_cannot_be_simulated_is_said_in_a_line(arguments, status, said):
-    done = oo("simulate", *arguments, check=False)
+    done = called("simulate", *arguments, check=False)
     assert done.returncode == status
     assert said in " ".join(done.stderr.split())
     assert "Traceback" not in done.stderr
 
 
 def test_the_list_names_every_scenario():
-    told = oo("simulate", "--list").stdout
+    told = called("simulate", "--list").stdout
     assert "costly_interruptions" in told
 
 

@@ -11,11 +11,11 @@ from subprocess import CompletedProcess
 
 import httpx
 import pytest
+from command import called, oo
 
 from deploy.stack.running import RunningStack
 from deploy.stack.state import StateFolder
 from oo.v1 import reaction_pb2
-from tests.conftest import oo
 from tests.serving.edges import LiveEdge
 from tests.serving.topic import messages
 from tests.serving.valkeys import ValkeyServer
@@ -46,7 +46,7 @@ def local_edge(folder: StateFolder, valkey: ValkeyServer, servers: RunningStack)
 @pytest.fixture(scope="module")
 def run(folder: StateFolder, local_edge: LiveEdge) -> Run:
     def call(*arguments: str, check: bool = True) -> CompletedProcess[str]:
-        return oo(*arguments, f"--state={folder.root}", check=check)
+        return called(*arguments, f"--state={folder.root}", check=check)
 
     return call
 
