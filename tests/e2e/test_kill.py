@@ -8,7 +8,7 @@ import time
 import uuid
 
 from command import called, kill
-from outside import client, core_pid, eventually, letters, send, state_of, task, tip, verify
+from outside import client, core_pid, eventually, letters, send, settled, state_of, task, tip
 
 from deploy.stack.running import RunningStack
 
@@ -31,9 +31,7 @@ def test_a_worker_killed_three_times_in_5000_signals_loses_and_doubles_nothing(s
             kill(pid)
             killed.append(pid)
     assert len(killed) == 3
-    found = verify(stack)
-
-    assert found["differences"] == 0, found["shown"]
+    settled(stack)
     assert not [one for one in letters(stack) if run in json.dumps(one)]
     for user in chance.sample(users, 5):
         known = json.loads(called("state", "--user", user, "--json", state_of(stack)).stdout)
