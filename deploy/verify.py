@@ -87,7 +87,7 @@ async def verify(
     """
     table = topics(live.prefix)
     for _ in range(TRIES):
-        ends = await _caught_up(live, table)
+        ends = await caught_up(live, table)
         report = await _compare(live, table, ends, processes, progress)
         if (
             report.differences == 0
@@ -174,7 +174,7 @@ async def _compare_valkey(live: Live, expected: Part, found: Differences) -> Non
         await store.close()
 
 
-async def _caught_up(live: Live, table: dict[str, Topic]) -> dict[int, int]:
+async def caught_up(live: Live, table: dict[str, Topic]) -> dict[int, int]:
     """The journal's ends, once every group has taken all that stands in its topics."""
     loop = asyncio.get_running_loop()
     until_s = loop.time() + SETTLE_S

@@ -15,7 +15,7 @@ from command import called
 from confluent_kafka import Producer
 
 from deploy.stack.running import RunningStack
-from deploy.verify import Live, _settled
+from deploy.verify import Live, caught_up
 from streams.topics import topics
 
 T = TypeVar("T")
@@ -114,7 +114,7 @@ def settled(stack: RunningStack) -> int:
         mac_key=stack.mac_key_file.read_bytes(),
         prefix=stack.prefix,
     )
-    return sum(asyncio.run(_settled(live, topics(stack.prefix))).values())
+    return sum(asyncio.run(caught_up(live, topics(stack.prefix))).values())
 
 
 def settled_tip(stack: RunningStack, http: httpx.Client) -> dict[str, Any]:
