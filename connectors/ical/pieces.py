@@ -1,10 +1,12 @@
 """An iCalendar file cut into its components, each with its line number, so that a broken one does not spoil the rest.
 
-It never interprets a property: names and raw lines only; reading them is the work of connectors/ical/reader.py.
+It never interprets a property: names and unfolded lines only; reading them is the work of
+connectors/ical/component.py.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -12,21 +14,20 @@ from connectors.source_file import Problem, UnreadableFile
 
 KEPT = ("VEVENT", "VTODO", "VTIMEZONE")
 DEPTH_MAX = 8
+_FOLD_IN_CHARACTER = re.compile(rb"(?<=[\x80-\xff])(\r?\n[ \t])([\x80-\xbf]+)")
 
 
 @dataclass(slots=True)
 class Piece:
-    """One component directly under VCALENDAR: its lines as they stand, sub-components included."""
+    """One component directly under VCALENDAR: its own unfolded lines by number; of a time zone also those inside it.
+
+    Alarms and what else stands inside events and tasks is left out: nothing needs it.
+    """
 
     name: str
     line: int
-    lines: list[str]
+    lines: list[tuple[int, str]]
     calendar: CalendarHead
-
-    @property
-    def text(self) -> str:
-        """As the parser wants it."""
-        return "\r\n".join(self.lines) + "\r\n"
 
 
 @dataclass(slots=True)
@@ -70,8 +71,8 @@ def pieces(text: str) -> tuple[list[Piece], list[Problem]]:
                     problems.append(_cut_short(piece))
                 piece, stack = Piece(name=value, line=number, lines=[], calendar=calendar), []
             stack.append(value)
-            if len(stack) <= DEPTH_MAX:
-                piece.lines.append(line)
+            if len(stack) > 1 and _holds(piece, stack):
+                piece.lines.append((number, line))
             continue
         if calendar is None:
             continue
@@ -81,24 +82,22 @@ def pieces(text: str) -> tuple[list[Piece], list[Problem]]:
             piece, stack, calendar = None, [], None
             continue
         if piece is None:
-            if not line.startswith((" ", "\t")):
-                calendar.properties[key.partition(";")[0]] = line.partition(":")[2].strip()
+            calendar.properties[key.partition(";")[0]] = line.partition(":")[2].strip()
             continue
         if key == "END":
-            if not stack or stack[-1] != value:
-                problems.append(Problem(number, f"END:{value} without its BEGIN; {piece.name} left out", skipped=True))
-                piece, stack = None, []
-                continue
-            if len(stack) <= DEPTH_MAX:
-                piece.lines.append(line)
-            stack.pop()
+            # An alarm that lost its END ends with what holds it; an END of nothing is passed over.
+            while value in stack:
+                if len(stack) > 1 and _holds(piece, stack):
+                    piece.lines.append((number, f"END:{stack[-1]}"))
+                if stack.pop() == value:
+                    break
             if not stack:
                 if piece.name in KEPT:
                     found.append(piece)
                 piece = None
             continue
-        if len(stack) <= DEPTH_MAX:
-            piece.lines.append(line)
+        if _holds(piece, stack):
+            piece.lines.append((number, line))
     if not calendars:
         raise UnreadableFile("it is no iCalendar file (no BEGIN:VCALENDAR); export it again as .ics")
     if piece:
@@ -109,10 +108,33 @@ def pieces(text: str) -> tuple[list[Piece], list[Problem]]:
     return found, problems
 
 
+def whole_characters(data: bytes) -> bytes:
+    """The file with folds that part a UTF-8 character moved behind it: lines are unfolded before they are decoded.
+
+    >>> whole_characters('Zoë'.encode().replace(b'\\xab', b'\\r\\n \\xab')).decode()
+    'Zoë\\r\\n '
+    """
+    for _ in range(3):
+        data = _FOLD_IN_CHARACTER.sub(rb"\2\1", data)
+    return data
+
+
+def _holds(piece: Piece, stack: list[str]) -> bool:
+    return len(stack) <= (DEPTH_MAX if piece.name == "VTIMEZONE" else 1)
+
+
 def _lines(text: str) -> Iterator[tuple[int, str]]:
+    """Unfolded lines, each with the number of the first that it was made of; empty ones are left out."""
+    begun, parts = 0, list[str]()
     for number, line in enumerate(text.replace("\r\n", "\n").replace("\r", "\n").split("\n"), start=1):
-        if line.strip():
-            yield number, line
+        if line[:1] in (" ", "\t") and parts and not parts[0].upper().startswith(("BEGIN:", "END:")):
+            parts.append(line[1:])
+        elif line.strip():
+            if parts:
+                yield begun, "".join(parts)
+            begun, parts = number, [line]
+    if parts:
+        yield begun, "".join(parts)
 
 
 def _cut_short(piece: Piece) -> Problem:

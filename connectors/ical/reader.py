@@ -1,27 +1,25 @@
 """iCalendar: the events of a window of days and every task of a calendar file as signals.
 
-It never opens a file and never asks the clock. Events are expanded by recurring-ical-events; what the format leaves
-open (all-day events, floating times, cancelled instances) is decided in docs/adr (icalendar).
+It never opens a file and never asks the clock. What the format leaves open (all-day events, floating times, cancelled
+instances, revisions) is decided in docs/adr (0012, 0029).
 """
 
 from __future__ import annotations
 
-import warnings
 from collections import defaultdict
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import date, datetime, time, timedelta
+from datetime import datetime, timedelta
 from zoneinfo import ZoneInfo
 
 from google.protobuf.timestamp_pb2 import Timestamp
-from icalendar import Component, Timezone
-from icalendar.prop import vDDDTypes
-from icalendar.timezone import tzp
+from icalendar import Component
 
-from connectors.ical.pieces import Piece, pieces
-from connectors.ical.recurrence import RepeatsTooOften, instances
-from connectors.ical.task import task
-from connectors.ical.value import first, instant, moment_id, named_zone, text_of
+from connectors.ical.component import Read, read
+from connectors.ical.pieces import pieces, whole_characters
+from connectors.ical.recurrence import RepeatsTooOften, Series, instances
+from connectors.ical.task import Waiting, task
+from connectors.ical.value import first, instant, moment_id, text_of
 from connectors.source_file import (
     SECONDS_MAX,
     TITLE_MAX,
@@ -41,7 +39,8 @@ DAYS_AHEAD = 28
 INSTANCES_MAX = 500
 """Of events in the window; later ones are left out, and said. As many removals."""
 TASKS_MAX = 20_000
-_MUST_READ = ("DTSTART", "DTEND", "DURATION", "DUE", "RRULE", "RDATE", "EXDATE", "RECURRENCE-ID", "UID", "STATUS")
+YEAR_MIN = 2000
+"""The door refuses what is said to be older (agents/admission.py); a stamp like that is passed over."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,42 +60,35 @@ class Window:
         return cls(start=now - timedelta(days=DAYS_BACK), end=now + timedelta(days=DAYS_AHEAD))
 
 
-@dataclass(frozen=True, slots=True)
-class Read:
-    """A component that could be parsed, and where it stands."""
-
-    component: Component
-    piece: Piece
-    zone: ZoneInfo
-    """Of floating times: the calendar's (X-WR-TIMEZONE), else the person's."""
-    cancelled: bool
-
-
 def parse(data: bytes, *, user_id: str, zone: ZoneInfo, now: datetime, modified: datetime) -> Parsed:
-    """Every event instance around `now` and every task as a signal, and what could not be taken as it stands.
+    """Every event instance around `now` and every open task as a signal, and what could not be taken as it stands.
 
-    Signals of events are in order of start. Event time is a component's own LAST-MODIFIED or DTSTAMP where that lies
-    between 1990 and `now`, else `modified`. Raises UnreadableFile.
+    `zone` is where the person lives. Signals of events are in order of start. Event time is a component's own
+    LAST-MODIFIED or DTSTAMP where that lies between 2000 and `now`, else `modified`. Raises UnreadableFile.
     """
-    text, encoding_problem = decode(data)
+    text, encoding_problem = decode(whole_characters(data))
     found, problems = pieces(text)
     if encoding_problem:
         problems.insert(0, encoding_problem)
-    read = _read(found, zone=zone, problems=problems)
-    window = Window.around(now)
+    unread: set[tuple[str, str]] = set()
+    items = read(found, home=zone, problems=problems, unread=unread)
 
     def signal(component: Component) -> Signal:
         return Signal(user_id=user_id, source=SOURCE, event_time=_event_time(component, now=now, modified=modified))
 
-    signals: list[Signal] = []
-    tasks = [item for item in read if item.piece.name == "VTODO"]
+    signals, waiting = [], 0
+    tasks = list(_current(item for item in items if item.piece.name == "VTODO"))
     if len(tasks) > TASKS_MAX:
         what = f"{len(tasks):,} tasks; {TASKS_MAX:,} taken"
-        problems.append(Problem(tasks[TASKS_MAX].piece.line, what, skipped=True, hides=True))
-    for item in tasks[:TASKS_MAX]:
-        said = task(item.component, line=item.piece.line, zone=item.zone, cancelled=item.cancelled, problems=problems)
-        if said is None:
+        problems.append(Problem(tasks[TASKS_MAX][1].piece.line, what, skipped=True, hides=True))
+    for other, item in tasks[:TASKS_MAX]:
+        said = task(item, now=now, problems=problems)
+        if isinstance(said, Waiting):
+            waiting += 1
+        if said is None or isinstance(said, Waiting):
             continue
+        if other:
+            said.external_id = external_id(f"{said.external_id}/{text_of(item.component, 'SUMMARY')}")
         carrier = signal(item.component)
         if isinstance(said, TaskCompleted):
             carrier.task_completed.CopyFrom(said)
@@ -106,26 +98,12 @@ def parse(data: bytes, *, user_id: str, zone: ZoneInfo, now: datetime, modified:
             carrier.task_upserted.CopyFrom(said)
         signals.append(carrier)
 
-    series: dict[str, list[Read]] = defaultdict(list)
-    for item in read:
-        if item.piece.name == "VEVENT":
-            series[_uid(item)].append(item)
-    upserted: list[tuple[Component, CalendarEventUpserted]] = []
-    removed: dict[str, Component] = {}
-    for uid, items in series.items():
-        try:
-            for component, said_of_event in _events(uid, items, window=window):
-                if isinstance(said_of_event, CalendarEventUpserted):
-                    upserted.append((component, said_of_event))
-                else:
-                    removed[said_of_event.external_id] = component
-        except RepeatsTooOften as error:
-            problems.append(Problem(items[0].piece.line, f"{error}; left out", skipped=True))
-        # The library reaches deep into dateutil: what a strange rule raises there is not a closed set.
-        except Exception as error:  # noqa: BLE001
-            what = f"this event cannot be expanded ({type(error).__name__}: {cut(one_line(str(error)), 80)}); left out"
-            problems.append(Problem(items[0].piece.line, what, skipped=True))
-
+    upserted, removed = _events(
+        [item for item in items if item.piece.name == "VEVENT"],
+        window=Window.around(now),
+        problems=problems,
+        unread=unread,
+    )
     upserted.sort(key=lambda pair: (pair[1].start.seconds, pair[1].external_id))
     for kind, number in (("events", len(upserted)), ("cancelled events", len(removed))):
         if number > INSTANCES_MAX:
@@ -144,140 +122,142 @@ def parse(data: bytes, *, user_id: str, zone: ZoneInfo, now: datetime, modified:
     return Parsed(
         signals=tuple(signals),
         problems=tuple(sorted(problems, key=lambda problem: problem.line)),
+        waiting=waiting,
+        unread=tuple(sorted(f"{'task' if name == 'VTODO' else 'event'}:{external_id(uid)}" for name, uid in unread)),
     )
 
 
-def _read(found: Sequence[Piece], *, zone: ZoneInfo, problems: list[Problem]) -> list[Read]:
-    """Components from their text. A calendar's own VTIMEZONEs count before its events wherever they stand."""
-    # The library keeps the zones that files define under their names for the whole process: begin with none.
-    tzp.use_zoneinfo()
-    read: list[Read] = []
-    zones_unknown: set[str] = set()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        for piece in sorted(found, key=lambda piece: piece.name != "VTIMEZONE"):
-            try:
-                component = Component.from_ical(piece.text)
-            except Exception as error:  # noqa: BLE001 - the library's parsers raise whatever Python raises on odd values
-                what = f"{piece.name} cannot be read ({cut(one_line(str(error)), 100)}); left out"
-                problems.append(Problem(piece.line, what, skipped=True))
+def _current(items: Iterable[Read]) -> Iterator[tuple[bool, Read]]:
+    """The latest revision of each component, in the file's order; True for another one under a UID that is taken.
+
+    Revisions are told by SEQUENCE, then DTSTAMP, then their place. Two of equal revision that differ in begin (or due
+    date) and title are no revisions of one another: some exporters give one UID to all.
+    """
+    groups: dict[tuple[str, object], list[Read]] = defaultdict(list)
+    for item in items:
+        groups[item.uid, first(item.component, "RECURRENCE-ID")].append(item)
+    for group in groups.values():
+        latest = max(item.revision for item in group)
+        distinct: dict[tuple[str, str], Read] = {}
+        for item in group:
+            if item.revision != latest:
                 continue
-            if isinstance(component, Timezone):
-                continue
-            broken = [name for name, _ in component.errors if name is None or name in _MUST_READ]
-            if broken:
-                what = f"{piece.name} has a broken {broken[0] or 'line'}; left out"
-                problems.append(Problem(piece.line, what, skipped=True))
-                continue
-            for unknown in _unknown_zones(component) - zones_unknown:
-                zones_unknown.add(unknown)
-                what = f"the time zone {cut(one_line(unknown), 60)!r} is not known; read in {zone.key}"
-                problems.append(Problem(piece.line, what))
-            read.append(
-                Read(
-                    component=component,
-                    piece=piece,
-                    zone=named_zone(piece.calendar.properties.get("X-WR-TIMEZONE", "")) or zone,
-                    cancelled=text_of(component, "STATUS").upper() == "CANCELLED"
-                    or piece.calendar.properties.get("METHOD", "").upper() == "CANCEL",
-                )
-            )
-    return read
+            title, when = text_of(item.component, "SUMMARY"), str(first(item.component, "DTSTART"))
+            if item.piece.name == "VTODO":
+                when = title
+            for known in distinct:
+                if title == known[0] or when == known[1]:
+                    distinct[known] = item
+                    break
+            else:
+                distinct[title, when] = item
+        for number, item in enumerate(distinct.values()):
+            yield number > 0, item
 
 
 def _events(
+    items: Sequence[Read], *, window: Window, problems: list[Problem], unread: set[tuple[str, str]]
+) -> tuple[list[tuple[Component, CalendarEventUpserted]], dict[str, Component]]:
+    """What all series say about the window: instances with what they come from, and ids that were taken out."""
+    series: dict[str, list[Read]] = defaultdict(list)
+    for other, item in _current(items):
+        begins = first(item.component, "DTSTART")
+        name = f"{item.uid}/{moment_id(begins, zone=item.zone)}" if other and begins is not None else item.uid
+        series[name].append(item)
+    upserted: list[tuple[Component, CalendarEventUpserted]] = []
+    removed: dict[str, Component] = {}
+    for uid, members in series.items():
+        try:
+            for component, said in list(_series(uid, members, window=window)):
+                if isinstance(said, CalendarEventUpserted):
+                    upserted.append((component, said))
+                else:
+                    removed[said.external_id] = component
+            continue
+        except RepeatsTooOften as error:
+            what = f"{error}; left out"
+        # dateutil raises whatever a strange rule makes it trip over: that is not a closed set.
+        except Exception as error:  # noqa: BLE001
+            what = f"this event cannot be expanded ({type(error).__name__}: {cut(one_line(str(error)), 80)}); left out"
+        problems.append(Problem(members[0].piece.line, what, skipped=True))
+        unread.add(("VEVENT", uid))
+    return upserted, removed
+
+
+def _series(
     uid: str, items: Sequence[Read], *, window: Window
 ) -> Iterator[tuple[Component, CalendarEventUpserted | CalendarEventRemoved]]:
     """What one series says about the window: its instances, and those that were taken out of it."""
-    cancelled = {id(item.component) for item in items if item.cancelled}
-    zone = items[0].zone
-    repeats = len(items) > 1 or any(
-        name in items[0].component for name in ("RRULE", "RDATE", "EXDATE", "RECURRENCE-ID")
+    repeats = (
+        len(items) > 1
+        or items[0].rules
+        or any(name in items[0].component for name in ("RDATE", "EXDATE", "RECURRENCE-ID"))
     )
-    components = [item.component for item in items]
-    declared = named_zone(items[0].piece.calendar.properties.get("X-WR-TIMEZONE", "")) is not None
-    for instance in instances(components, zone=zone, declared=declared, start=window.start, end=window.end):
-        component = instance.component
+    for instance in instances(items, start=window.start, end=window.end):
+        item = instance.origin
         instance_id = external_id(f"{uid}/{instance.moment}" if repeats else uid)
+        all_day = not isinstance(instance.start, datetime)
+        zone = item.home if all_day else item.zone
         start, end = instant(instance.start, zone=zone), instant(instance.end, zone=zone)
-        # The window is the library's search; here it is exact. An instant counts on its edge, as a meeting does not.
+        # An instant counts on the window's edge, as a meeting does not.
         if not (start < window.end and (end > window.start or start == end >= window.start)):
             continue
-        if id(instance.origin) in cancelled or text_of(component, "STATUS").upper() == "CANCELLED":
-            yield component, CalendarEventRemoved(external_id=instance_id)
+        if item.cancelled:
+            yield item.component, CalendarEventRemoved(external_id=instance_id)
             continue
         yield (
-            component,
+            item.component,
             CalendarEventUpserted(
                 external_id=instance_id,
-                title=cut(one_line(text_of(component, "SUMMARY")), TITLE_MAX) or "(no title)",
+                title=cut(one_line(text_of(item.component, "SUMMARY")), TITLE_MAX) or "(no title)",
                 start=_timestamp(start),
                 end=_timestamp(end),
-                busy=_busy(component, all_day=not isinstance(instance.start, datetime)),
+                busy=_busy(item, all_day=all_day),
             ),
         )
     for item in items:
-        if first(item.component, "RECURRENCE-ID") is None:
-            for taken_out in _taken_out(item):
-                if window.start <= instant(taken_out, zone=zone) < window.end:
-                    gone = external_id(f"{uid}/{moment_id(taken_out, zone=zone)}")
+        begins = first(item.component, "DTSTART")
+        if first(item.component, "RECURRENCE-ID") is None and begins is not None:
+            series = Series.of(item, begins)
+            for taken_out in series.taken_out():
+                if window.start <= instant(taken_out, zone=series.zone) < window.end:
+                    gone = external_id(f"{uid}/{moment_id(taken_out, zone=series.zone)}")
                     yield item.component, CalendarEventRemoved(external_id=gone)
 
 
-def _taken_out(item: Read) -> Iterator[date | datetime]:
-    """The instances that EXDATE names; a bare day takes out that day's instance of a timed event."""
-    begins = first(item.component, "DTSTART")
-    values = item.component.get("EXDATE", [])
-    for value in values if isinstance(values, list) else [values]:
-        for entry in value.dts:
-            out = entry.dt
-            if isinstance(begins, datetime) and not isinstance(out, datetime):
-                out = datetime.combine(out, time(begins.hour, begins.minute, begins.second), tzinfo=begins.tzinfo)
-            yield out
+def _busy(item: Read, *, all_day: bool) -> bool:
+    """Whether the person is taken: not by what they declined; by Outlook's own word where there is one, then TRANSP.
 
-
-def _busy(component: Component, *, all_day: bool) -> bool:
-    """Whether the person is taken: Outlook's own word where there is one, then TRANSP.
-
-    A day-long entry (a birthday, a holiday, a fair) takes nobody's time unless it says OPAQUE.
+    A day-long entry (a birthday, a holiday, a fair) takes nobody's time unless it says OPAQUE, which Outlook always does.
     """
-    status = text_of(component, "X-MICROSOFT-CDO-BUSYSTATUS").upper()
+    if _declined(item):
+        return False
+    status = text_of(item.component, "X-MICROSOFT-CDO-BUSYSTATUS").upper()
     if status in ("FREE", "WORKINGELSEWHERE"):
         return False
-    transparency = text_of(component, "TRANSP").upper()
+    transparency = text_of(item.component, "TRANSP").upper()
     if all_day:
-        return transparency == "OPAQUE" or status in ("BUSY", "OOF")
+        return (transparency == "OPAQUE" and not item.all_day_mark) or status in ("BUSY", "OOF")
     return transparency != "TRANSPARENT"
 
 
-def _uid(item: Read) -> str:
-    """The UID; without one, which the format forbids but exporters do, what makes the event this one."""
-    uid = text_of(item.component, "UID").strip()
-    if uid:
-        return uid
-    begins = first(item.component, "DTSTART")
-    return f"no-uid:{text_of(item.component, 'SUMMARY')}:{begins}"
-
-
-def _unknown_zones(component: Component) -> set[str]:
-    """TZIDs that neither the file nor the time zone database knows; their times come out floating."""
-    values = [component.get(name) for name in ("DTSTART", "DTEND", "DUE", "RECURRENCE-ID")]
-    return {
-        str(value.params["TZID"])
-        for value in values
-        if isinstance(value, vDDDTypes)
-        and "TZID" in value.params
-        and isinstance(value.dt, datetime)
-        and value.dt.tzinfo is None
-    }
+def _declined(item: Read) -> bool:
+    """Whether the calendar's owner declined; who that is, is known where the calendar bears their address as its name."""
+    owner = item.piece.calendar.properties.get("X-WR-CALNAME", "").strip().lower()
+    if "@" not in owner:
+        return False
+    return any(
+        line.lower().rpartition("mailto:")[2].strip() == owner and "PARTSTAT=DECLINED" in line.upper()
+        for line in item.attendees
+    )
 
 
 def _event_time(component: Component, *, now: datetime, modified: datetime) -> Timestamp:
     for name in ("LAST-MODIFIED", "DTSTAMP"):
         value = first(component, name)
-        if isinstance(value, datetime) and value.tzinfo is not None and value.year >= 1990 and value <= now:
+        if isinstance(value, datetime) and value.tzinfo is not None and value.year >= YEAR_MIN and value <= now:
             return _timestamp(value)
-    return _timestamp(modified)
+    return _timestamp(modified if modified.year >= YEAR_MIN else now)
 
 
 def _timestamp(moment: datetime) -> Timestamp:
