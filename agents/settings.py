@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from pydantic import SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -11,7 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from streams.security import KafkaSettings
 
 Name = Literal["core", "publish", "record", "shadow"]
-NAMES: tuple[Name, ...] = ("core", "publish", "record", "shadow")
+NAMES: tuple[Name, ...] = get_args(Name)
 
 
 class Settings(KafkaSettings, BaseSettings):

@@ -48,14 +48,6 @@ class Policy:
 DEFAULT = mixed.NAME
 
 POLICIES: Mapping[str, Policy] = {
-    policy.name: policy
-    for policy in (
-        Policy(mixed.NAME, mixed.pmf),
-        Policy(lin_ts.NAME, lin_ts.pmf),
-        Policy(linucb.NAME, linucb.pmf),
-        Policy(squarecb.NAME, squarecb.pmf),
-        Policy(epsilon_greedy.NAME, epsilon_greedy.pmf),
-        Policy(uniform.NAME, uniform.pmf),
-        Policy(mixed_rff.NAME, mixed_rff.pmf, expand=mixed_rff.expand),
-    )
+    module.NAME: Policy(module.NAME, module.pmf, getattr(module, "expand", None))
+    for module in (mixed, lin_ts, linucb, squarecb, epsilon_greedy, uniform, mixed_rff)
 }

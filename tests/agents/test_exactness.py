@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import tomllib
 from pathlib import Path
 
 import numba
@@ -15,20 +16,19 @@ from tables import linear, marginal, sums
 from tables.compiled import OPTIONS
 
 ROOT = Path(__file__).parents[2]
-OUTSIDE = {"fitting", "mixed_rff", "vw"}
-"""What runs in `learn` alone, and what is never served."""
+OUTSIDE = {"drift", "evaluation", "fitting", "in_memory", "mixed_rff", "shadows", "vw"}
+"""What is pure and does not run in `step`: in `learn` and `shadow` alone, or never served."""
+PURE = next(
+    one["source_modules"]
+    for one in tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+    if one["id"] == "pure-core"
+)
 CORE = [
-    *sorted((ROOT / "tables").glob("*.py")),
-    *(
-        ROOT / "agents" / f"{name}.py"
-        for name in (
-            "step", "change", "signals", "reactions", "outcomes", "decide", "candidates", "eligibility", "features", "why", "reward", "fold",
-            "active_version", "prior",
-            "duplicates", "fatigue", "profile", "quiet_hours",
-        )
-    ),
-    *sorted(p for room in ("bandit", "policies") for p in (ROOT / "agents" / room).glob("*.py") if p.stem not in OUTSIDE),
-]  # fmt: skip
+    path
+    for name in PURE
+    for path in (sorted((ROOT / name.replace(".", "/")).glob("*.py")) or [ROOT / f"{name.replace('.', '/')}.py"])
+    if not OUTSIDE & {path.stem, path.parent.name}
+]
 LIBRARY = frozenset(
     [
         "dot",
