@@ -5,6 +5,7 @@
 #   make bench   the benchmarks                make fmt     formats what the formatter owns
 #   make bench-decisions   the policies beside the field's best, on public sets, logs and simulations
 #   make faults  kills, bad networks, full disks, and an oracle that looks for what was lost (under half an hour)
+#   make fuzz    strange records by the thousand over the whole way to the dead letter
 #   make proto   generated code from proto/    make proto-release   what is released from now on
 #
 # `make up ARGS="--workers 2"` and `make test ARGS="-k frames"` pass options on.
@@ -35,10 +36,10 @@ $(eval $(call from_pip,PIP_FIND_LINKS,UV_FIND_LINKS))
 RUN := .venv/bin
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help setup up check test library bench bench-decisions faults proto proto-check proto-release fmt
+.PHONY: help setup up check test library bench bench-decisions faults fuzz proto proto-check proto-release fmt
 
 help:
-	@sed -n '3,10s/^# \{0,1\}//p' Makefile
+	@sed -n '3,11s/^# \{0,1\}//p' Makefile
 
 setup: .venv/.compiled
 
@@ -95,6 +96,9 @@ bench-decisions: setup
 
 faults: setup
 	$(RUN)/python -m tests.faults $(ARGS)
+
+fuzz: setup
+	$(RUN)/python -m tests.fuzz $(ARGS)
 
 fmt: setup
 	$(RUN)/ruff check --fix-only --fixable I,F401,UP,RUF100 .

@@ -13,6 +13,7 @@ import protovalidate
 
 from agents.step import STEP_VERSION
 from oo.v1 import journal_pb2, reaction_pb2, signal_pb2
+from streams.dead_letters import REDRIVEN
 from streams.record import Record
 from streams.units import DAY_MS
 from tables import ids
@@ -116,21 +117,24 @@ def _event_time_ms(message: signal_pb2.Signal | reaction_pb2.Reaction, record: R
         stamp = signal_pb2.Signal().event_time
         try:
             stamp.FromJsonString(ce_time)
-        except ValueError as error:
+        except (ValueError, OverflowError) as error:  # 1e999 is a fraction of a second to its parser
             raise Refused("invalid", "header ce_time is not an RFC 3339 time") from error
         return to_ms(stamp)
     return record.timestamp_ms
 
 
 def _event_key(message: signal_pb2.Signal | reaction_pb2.Reaction, record: Record) -> int:
-    """CloudEvents' (ce_source, ce_id), else (source, event_id), else 0: then only its position names the event."""
+    """CloudEvents' (ce_source, ce_id), else (source, event_id), else the letter that it was redriven from, else 0: then
+    only its position names the event."""
     ce_id = _header(record.headers, "ce_id")
     if ce_id:
         return ids.event_key(f"ce:{_header(record.headers, 'ce_source')}", ce_id)
     if message.event_id:
         # A signal and a reaction of the same id are two events.
         return ids.event_key(f"{type(message).__name__}:{message.source}", message.event_id)
-    return 0
+    redriven = _header(record.headers, REDRIVEN)
+    # Sent again by an operator: the same letter twice is one event.
+    return ids.event_key("redriven", redriven) if redriven else 0
 
 
 def _header(headers: Sequence[tuple[str, bytes | None]], name: str) -> str:

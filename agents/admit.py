@@ -17,14 +17,15 @@ from faust.types import StreamT
 from agents import set_aside
 from agents.admission import Door, Refused
 from agents.in_hand import InHand
-from agents.refuse import DeadLetters, Refusal
+from agents.refuse import DeadLetters, Refusal, failed
 from oo.v1 import reaction_pb2, signal_pb2
+from streams import cloudevents
 from streams.clock import clock_ms
 from streams.frames import BadFrame, Schemas
 from streams.partitions import Partitions
 from streams.producer import Delivered, Producer
 from streams.record import Batch, Record
-from streams.topics import Topic
+from streams.topics import MIB, Topic
 
 YIELD_S = 0.010
 """The longest that a batch holds the event loop before others get a turn."""
@@ -59,6 +60,10 @@ class Admit:
                     admitted = await self._admit(record, now_ms=now_ms)
                 except (BadFrame, Refused) as refused:
                     refusals.append(Refusal(record, refused.reason, refused.detail))
+                except MemoryError:
+                    raise  # the machine's, not the record's
+                except Exception as error:  # noqa: BLE001 - a fault of ours on one record must not stop those behind it
+                    refusals.append(failed(record, error, by="door"))
             if admitted is not None:
                 key, value = admitted
                 await self.producer.room()
@@ -70,6 +75,7 @@ class Admit:
         await asyncio.gather(*journaled)
 
     async def _admit(self, record: Record, *, now_ms: int) -> tuple[bytes, bytes]:
+        record = cloudevents.binary(record, bytes_max=MIB)
         message = await self.schemas.unframe_public(
             self.short_name, record.value, headers=record.headers, asking=self.in_hand.lay_down
         )

@@ -5,13 +5,12 @@ It never reads or writes a topic; the caller brings the records in offset order 
 
 from __future__ import annotations
 
-import traceback
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import PurePath
 from typing import Protocol
 
 from agents.active_version import ActiveVersion
+from agents.fault import where
 from agents.features import VERSION, D
 from agents.step import NOTHING, Entry, Outputs, step
 from oo.v1 import journal_pb2, row_pb2
@@ -88,7 +87,7 @@ class PartitionState:
         except MemoryError:
             raise  # the machine's, not the record's: another fold of it must not come out otherwise
         except Exception as error:  # noqa: BLE001 - our own mistake on one record must not stop all that follow it
-            return Outputs(fault=_where(error))
+            return Outputs(fault=where(error))
         if after is not None and after is not before:
             self._changed = None
             self._touched[entry.user_id] = after
@@ -148,12 +147,6 @@ class PartitionState:
 def taught(row: row_pb2.UserRow) -> Taught:
     """What a row says that its person taught."""
     return sums.read(row.sums, d=D, feature_version=VERSION)
-
-
-def _where(error: Exception) -> str:
-    """The kind of a failure and the line it came from; never its text, which may quote a person."""
-    frame = traceback.extract_tb(error.__traceback__)[-1]
-    return f"{type(error).__name__} in {frame.name} ({PurePath(frame.filename).name}:{frame.lineno})"
 
 
 def fold(partition: PartitionState, entries: Iterable[Entry]) -> Iterator[tuple[Entry, Outputs]]:

@@ -8,6 +8,7 @@ from contextlib import asynccontextmanager
 from aiohttp import web
 from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
 
+from streams.metrics import REGISTRY
 from streams.partitions import Partitions
 from streams.stall import Stall
 
@@ -36,7 +37,9 @@ async def serving(
         for stream in streams:
             for number in stream.assigned():
                 lag.labels(stream.topic, str(number)).set(stream.lag(number))
-        return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+        return web.Response(
+            body=generate_latest(registry) + generate_latest(REGISTRY), headers={"Content-Type": CONTENT_TYPE_LATEST}
+        )
 
     app = web.Application()
     app.router.add_get("/healthz", healthz)

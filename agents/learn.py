@@ -16,6 +16,7 @@ from typing import Any
 import faust
 from faust.types import StreamT
 
+from agents import messages
 from agents.features import VERSION
 from agents.policies import DEFAULT as DEFAULT_POLICY
 from agents.prior import SHAPE, fit
@@ -82,9 +83,9 @@ class Learn:
             self._receive(records)
         async for records in self._read("policies"):
             for record in records:
-                if record.value is None:
+                version = messages.read(self._schemas, "policies", record)
+                if version is None:
                     continue
-                version = self._schemas.unframe("policies", record.value)
                 assert isinstance(version, policy_pb2.PolicyVersion)
                 if self._latest is None or version.sequence > self._latest.sequence:
                     self._latest = version
@@ -166,10 +167,13 @@ class Learn:
 
     def _receive(self, records: list[Record]) -> None:
         for record in records:
-            if record.value is None:
+            part = messages.read(self._schemas, "policy-sums", record)
+            if part is None:
                 continue
-            part = self._schemas.unframe("policy-sums", record.value)
             assert isinstance(part, policy_pb2.PartitionSums)
+            if any(len(one.contribution) != SIZE for one in part.totals if one.feature_version == VERSION):
+                messages.pass_over(record, "not-sums")
+                continue
             known = self._parts.get(part.journal.partition)
             if (
                 known is None

@@ -1,6 +1,6 @@
-"""The messages of a topic that is followed without a group; what does not unframe is told of and passed over.
+"""The messages of our own topics, on which anybody with the right to write may put anything.
 
-It sends no dead letter: only our own processes write to such topics.
+What does not unframe is said and passed over: it ends nothing. It sends no dead letter, and is not for public topics.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from google.protobuf.message import Message
 
 from streams.frames import BadFrame, Schemas
+from streams.metrics import SKIPPED
 from streams.reader import Tail
 from streams.record import Record
 
@@ -18,12 +19,32 @@ logger = logging.getLogger(__name__)
 
 
 async def messages(schemas: Schemas, name: str, tail: Tail) -> AsyncIterator[tuple[Record, Message]]:
-    """Each record with its message, for ever. `name`: the topic's short one."""
+    """Yield each record with its message, for ever. `name`: the topic's short one."""
     async for records in tail:
         for record in records:
-            try:
-                message = schemas.unframe(name, record.value)
-            except BadFrame as bad:
-                logger.warning("record.skipped topic=%s offset=%d reason=%s", name, record.offset, bad.reason)
-                continue
-            yield record, message
+            message = read(schemas, name, record)
+            if message is not None:
+                yield record, message
+
+
+def read(schemas: Schemas, name: str, record: Record) -> Message | None:
+    """Return the record's message; None for a tombstone, and for what is no message, which is said."""
+    if record.value is None:
+        return None
+    try:
+        return schemas.unframe(name, record.value)
+    except BadFrame as bad:
+        pass_over(record, bad.reason)
+        return None
+
+
+def pass_over(record: Record, reason: str) -> None:
+    """Count and log a record that nobody of ours wrote."""
+    SKIPPED.labels(record.topic).inc()
+    logger.warning(
+        "record.skipped topic=%s partition=%d offset=%d reason=%s",
+        record.topic,
+        record.partition,
+        record.offset,
+        reason,
+    )

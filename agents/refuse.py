@@ -10,9 +10,11 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from agents.fault import where
 from streams.clock import clock_ms
 from streams.dead_letters import dead_letter
 from streams.frames import Schemas
+from streams.metrics import REFUSED
 from streams.producer import Producer
 from streams.record import Record
 
@@ -26,6 +28,11 @@ class Refusal:
     record: Record
     reason: str
     detail: str
+
+
+def failed(record: Record, error: Exception, *, by: str) -> Refusal:
+    """Refuse a record on which our own code failed: `by`-failed, and where."""
+    return Refusal(record, f"{by}-failed", f"a fault of oO's own, on our side to mend: {where(error)}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +64,7 @@ class DeadLetters:
                 record.offset,
                 refusal.reason,
             )
+            REFUSED.labels(record.topic, refusal.reason).inc()
             await self.producer.room()
             key = f"{record.topic}/{record.partition}/{record.offset}".encode()
             value = self.schemas.frame("dead-letters", letter)

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping
 
 from streams.record import Record
-from streams.wire import payload
+from streams.wire import BadFrame, payload
 from tables.row import FENCE_BYTES
 from tables.store import MemoryStore
 from tables.table import Table, merge
@@ -26,7 +26,13 @@ def head(value: bytes) -> bytes:
     '09000000000000000011'
     """
     # The first message of its file, as rows are, has a header of six bytes.
-    found = value[6:_FRONT_BYTES] if len(value) >= _FRONT_BYTES and not value[5] else payload(value)[:FENCE_BYTES]
+    if len(value) >= _FRONT_BYTES and not value[5]:
+        found = value[6:_FRONT_BYTES]
+    else:
+        try:
+            found = payload(value)[:FENCE_BYTES]
+        except BadFrame as bad:
+            raise ValueError(bad.reason) from bad
     if len(found) < FENCE_BYTES or found[0] != 0x09 or found[9] != 0x11 or found[18:20] != b"\x1a\x10":
         raise ValueError("not a row: its fence is missing")
     return found

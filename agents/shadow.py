@@ -12,8 +12,10 @@ import logging
 from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable
 
+from google.protobuf.message import Message
+
 from agents.evaluation.gate import Kind, Verdict
-from agents.messages import messages
+from agents.messages import messages, read
 from agents.policies import DEFAULT
 from agents.shadows import Shadows, evidence_of
 from oo.v1 import decision_pb2, evaluation_pb2, outcome_pb2
@@ -81,15 +83,20 @@ class Shadow:
             group.create_task(self._publish(list(tails.values())), name="shadow-estimates")
 
     async def _recall(self) -> None:
-        """How far shadows have spoken: the last record of each partition says."""
+        """Learn how far shadows have spoken: the last message of each partition says."""
         for number, end in (await self._ends("shadows")).items():
-            if end == 0:
-                continue
-            async for records in self._read("shadows", number, end - 1):
-                for record in records:
-                    said = self._schemas.unframe("shadows", record.value)
-                    assert isinstance(said, evaluation_pb2.ShadowDecision)
-                    self._said[said.journal.partition] = said.journal.offset
+            said: Message | None = None
+            # Mostly the very last record; farther back where somebody else wrote there.
+            for back in (1, 64, end):
+                if said is not None or end == 0:
+                    break
+                async for records in self._read("shadows", number, max(0, end - back)):
+                    said = next(
+                        (one for record in records[::-1] if (one := read(self._schemas, "shadows", record))), said
+                    )
+            if said is not None:
+                assert isinstance(said, evaluation_pb2.ShadowDecision)
+                self._said[said.journal.partition] = said.journal.offset
 
     async def _follow(self, name: str, tail: Tail) -> None:
         async for record, message in messages(self._schemas, name, tail):

@@ -9,6 +9,8 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 
 from agents.active_version import ActiveVersion
+from agents.fault import where
+from agents.messages import pass_over, read
 from agents.prior import prior
 from oo.v1 import policy_pb2
 from streams.frames import Schemas
@@ -41,8 +43,12 @@ class Versions(Mapping[str, ActiveVersion]):
         """Take versions in for ever."""
         async for records in tail:
             for record in records:
-                if record.value is not None:
-                    self.learn_of(self._schemas.unframe("policies", record.value))
+                version = read(self._schemas, "policies", record)
+                if version is not None:
+                    try:
+                        self.learn_of(version)
+                    except Exception as error:  # noqa: BLE001 - no policy: a mark that names it waits for it in vain
+                        pass_over(record, where(error))
                 self._taken = record.offset + 1
             async with self._arrived:
                 self._arrived.notify_all()

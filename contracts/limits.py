@@ -14,10 +14,10 @@ PAGE = Path(__file__).resolve().parent.parent / "docs" / "bad-input.md"
 BEGIN, END = "<!-- fields: written by `make proto` -->\n", "<!-- end of fields -->\n"
 PUBLIC = (signal_pb2.Signal.DESCRIPTOR, reaction_pb2.Reaction.DESCRIPTOR)
 CONTROLS = {
-    r"^[^\x00-\x1f\x7f]*$": "no control characters",
-    r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f]*$": "no control characters but tab and line breaks",
+    r"^[^\x00-\x1f\x7f-\x9f]*$": "no control characters",
+    r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*$": "no control characters but tab and line breaks",
     r"^[A-Za-z0-9._:-]*$": "letters, digits and `._:-`",
-    r"^(https?://[^\s]+)?$": "http or https",
+    r"^(https?://[^\s\x00-\x1f\x7f-\x9f]+)?$": "http or https",
 }
 
 

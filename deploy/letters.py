@@ -5,7 +5,7 @@ It never changes or removes a letter: sending one again writes a new record to t
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterable
 from dataclasses import dataclass
 
 from google.protobuf.json_format import MessageToJson
@@ -13,9 +13,11 @@ from google.protobuf.message import Message
 
 from agents import set_aside
 from oo.v1 import dead_letter_pb2, journal_pb2
+from streams.dead_letters import REDRIVEN, dead_letter
 from streams.frames import BadFrame, Schemas
 from streams.producer import Delivered, Producer
 from streams.reader import read_partition
+from streams.record import Record
 from streams.security import PLAINTEXT, Security
 from streams.topics import topics
 
@@ -45,10 +47,19 @@ async def letters(
     topic = topics(prefix)["dead-letters"].name
     async for records in read_partition(bootstrap, topic, 0, security=security):
         for record in records:
-            message = schemas.unframe("dead-letters", record.value)
-            assert isinstance(message, dead_letter_pb2.DeadLetter)
+            message = _message(schemas, record)
             if reason is None or message.reason == reason:
                 yield Letter(record.offset, message)
+
+
+def _message(schemas: Schemas, record: Record) -> dead_letter_pb2.DeadLetter:
+    """Read a letter. What is none is shown as the letter that it would have got itself."""
+    try:
+        message = schemas.unframe("dead-letters", record.value)
+        assert isinstance(message, dead_letter_pb2.DeadLetter)
+        return message
+    except BadFrame as bad:
+        return dead_letter(record, topic_id=b"", reason=bad.reason, detail=bad.detail, refused_ms=record.timestamp_ms)
 
 
 def target(message: dead_letter_pb2.DeadLetter, *, prefix: str) -> str:
@@ -69,22 +80,34 @@ def target(message: dead_letter_pb2.DeadLetter, *, prefix: str) -> str:
     return topic
 
 
+def once(found: Iterable[Letter]) -> list[Letter]:
+    """Keep one letter of each refused record: a door that was killed before its commit wrote another."""
+    return list({(one.message.topic_id, one.message.partition, one.message.offset): one for one in found}.values())
+
+
 async def redrive(letter: Letter, producer: Producer, *, prefix: str) -> Delivered:
-    """Send the original bytes, key and headers again; returns where they stand now. Raises CannotRedrive."""
+    """Send the original bytes, key and headers again; returns where they stand now. Raises CannotRedrive.
+
+    The same letter sent twice counts once, within the bounds in which a producer's own duplicate does.
+    """
     message = letter.message
+    name = f"{message.topic_id.hex()}/{message.partition}/{message.offset}".encode()
     if (journaled := _journaled(message, prefix=prefix)) is not None:
         return await producer.produce(
             topics(prefix)[journaled[0]].name,
             key=message.original_key or None,
             value=MessageToJson(journaled[1]).encode(),
-            headers=[("content-type", b"application/json"), ("oo_redriven", letter.id.encode())],
+            headers=[("content-type", b"application/json"), (REDRIVEN, name)],
         )
     headers = [(header.key, header.value) for header in message.original_headers if header.key != "oo_topic"]
+    if len(headers) < len(message.original_headers):
+        # Refused behind the door: the row may have noted the producer's own id as taken.
+        headers += [("ce_source", b"oo.redrive"), ("ce_id", name)]
     return await producer.produce(
         target(message, prefix=prefix),
         key=message.original_key or None,
         value=message.original,
-        headers=[*headers, ("oo_redriven", letter.id.encode())],
+        headers=[*headers, (REDRIVEN, name)],
     )
 
 

@@ -18,6 +18,7 @@ from psycopg import sql
 
 from agents import set_aside
 from agents.active_version import ActiveVersion
+from agents.messages import read
 from agents.prior import prior
 from connectors.valkey import TipStore
 from deploy.refold import Differences, Journal, Part, compare_parts, digest
@@ -201,9 +202,8 @@ async def _versions(live: Live, table: dict[str, Topic]) -> dict[str, ActiveVers
     schemas, versions = Schemas.offline(live.prefix), {"": ActiveVersion.of(prior(), mac_key=live.mac_key)}
     async for records in read_partition(live.bootstrap, table["policies"].name, 0, security=live.security):
         for record in records:
-            if record.value is None:
-                continue
-            version = schemas.unframe("policies", record.value)
-            assert isinstance(version, policy_pb2.PolicyVersion)
-            versions[version.version_id] = ActiveVersion.of(version, mac_key=live.mac_key)
+            version = read(schemas, "policies", record)
+            if version is not None:
+                assert isinstance(version, policy_pb2.PolicyVersion)
+                versions[version.version_id] = ActiveVersion.of(version, mac_key=live.mac_key)
     return versions

@@ -18,10 +18,12 @@ HEADERS_BYTES_MAX: Final = 64 * 1024
 """Of all headers together, names included; those past it are left out."""
 HEADERS_MAX: Final = 128
 DETAIL_LENGTH_MAX: Final = 500
+REDRIVEN: Final = "oo_redriven"
+"""Header of a record that is sent again: the letter it comes from. It names the event where the producer did not."""
 
 
 def dead_letter(record: Record, *, topic_id: bytes, reason: str, detail: str, refused_ms: int) -> DeadLetter:
-    """The letter for one refused record; with every bound at its greatest it stays far under its topic's 4 MiB.
+    """Build the letter for one refused record: it cannot fail, whatever the record holds. With every bound at its greatest it stays far under its topic's 4 MiB.
 
     `reason` is a short fixed word of docs/bad-input.md, `detail` a sentence that says what to mend.
     """
@@ -32,7 +34,7 @@ def dead_letter(record: Record, *, topic_id: bytes, reason: str, detail: str, re
         partition=record.partition,
         offset=record.offset,
         reason=reason,
-        detail=detail[:DETAIL_LENGTH_MAX],
+        detail=_storable(detail[:DETAIL_LENGTH_MAX]),
         original=value[:ORIGINAL_BYTES_MAX],
         original_key=(record.key or b"")[:KEY_BYTES_MAX],
         original_length=len(value),
@@ -41,10 +43,20 @@ def dead_letter(record: Record, *, topic_id: bytes, reason: str, detail: str, re
         refused_ms=refused_ms,
     )
     room = HEADERS_BYTES_MAX
-    for name, stated in record.headers:
+    for stated_name, stated in record.headers:
+        name = _storable(stated_name)
         content = stated or b""  # Kafka lets a header have no value.
         room -= len(name.encode()) + len(content)
         if room < 0 or len(letter.original_headers) == HEADERS_MAX:
             break
         letter.original_headers.add(key=name, value=content)
     return letter
+
+
+def _storable(text: str) -> str:
+    """Spell out what no protobuf text may hold: half of a surrogate pair, which JSON can name.
+
+    >>> _storable("caf\u00e9 \ud800")
+    'caf\xe9 \\\\ud800'
+    """
+    return text.encode("utf-8", "backslashreplace").decode()

@@ -146,10 +146,15 @@ def is_json(headers: Iterable[tuple[str, bytes | None]]) -> bool:
     >>> is_json([("Content-Type", b"application/json; charset=utf-8")]), is_json([])
     (True, False)
     """
+    return content_type(headers) == b"application/json"
+
+
+def content_type(headers: Iterable[tuple[str, bytes | None]]) -> bytes:
+    """What a record's headers call its value, without parameters and in small letters; empty where they do not."""
     for key, value in headers:
         if key.lower() == "content-type" and value is not None:
-            return value.split(b";")[0].strip().lower() == b"application/json"
-    return False
+            return value.split(b";")[0].strip().lower()
+    return b""
 
 
 def _varint(number: int) -> bytes:

@@ -6,7 +6,8 @@ when: `publish` returns once the changelog has acknowledged the values, and only
 all of a batch at once, with the place up to which the store has the changelog.
 
 What makes one value greater than another is the caller's to say (`order`, read from the value's head). It never looks
-into a value otherwise.
+into a value otherwise. What a stranger wrote into the changelog (no key, a key that is not UTF-8, a value without a head)
+is smaller than anything: it is passed over, and where it stands last, the greatest value is put again behind it.
 
     table = Table(store, order=order, produce=produce)
     await table.recover(low=low, end=end, read=read)
@@ -23,12 +24,15 @@ import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from streams.metrics import SKIPPED
 from streams.producer import Delivered
 from streams.record import Record
 from tables.store import NOTHING, Head, Store, StoreFailed
 
 log = logging.getLogger(__name__)
 
+LEAST = -(1 << 64)
+"""Below every order."""
 MERGED_AT_ONCE = 500
 """Records of the changelog taken at a time: less than 10 ms of work between two looks at anything else."""
 AGAIN_AT_ONCE = 500
@@ -124,9 +128,11 @@ class Table:
 
         A worker that was stopped and woke up may still write such a value, and compaction keeps the last one.
         """
-        assert record.key is not None, "a changelog is keyed"
-        key = record.key
         self._followed = record.offset + 1
+        key = record.key
+        if key is None:
+            _pass_over(self._name, key)
+            return
         ours = self._ours.get(key)
         if ours is not None and record.offset == ours[0]:
             del self._ours[key]
@@ -134,11 +140,16 @@ class Table:
         if record.value is None:
             self._hold(record.offset)
             return
-        order = self._order(self._head(record.value))
+        order = _order_of(key, record.value, head=self._head, order=self._order)
+        if order is None:
+            _pass_over(self._name, key)
+            order = LEAST
         if ours is not None and record.offset < ours[0] and order <= ours[1]:
             return  # Our own write stands behind it.
         [head] = self.store.heads([key])
         own = None if head is None else self._order(head)
+        if own is None and order == LEAST:
+            return
         if own is None or order > own:
             self._hold(record.offset, key, order)
         elif order < own:
@@ -230,14 +241,21 @@ def _greatest(
     """What these records change where orders are as `known`, which is kept up; `behind` as `merge` returns it."""
     changes: dict[bytes, bytes | None] = {}
     for key, value in records:
-        assert key is not None, "a changelog is keyed"
+        if key is None:
+            _pass_over("", key)
+            continue
         if value is None:
             changes[key] = None
             known.pop(key, None)
             behind.discard(key)
             continue
-        its = order(head(value))
+        its = _order_of(key, value, head=head, order=order)
         standing = known.get(key)
+        if its is None:
+            _pass_over("", key)
+            if standing is not None:
+                behind.add(key)
+            continue
         if standing is not None and its < standing:
             behind.add(key)
             continue
@@ -246,6 +264,20 @@ def _greatest(
         if its != standing:
             changes[key], known[key] = value, its
     return changes
+
+
+def _order_of(key: bytes, value: bytes, *, head: Head, order: Callable[[bytes], int]) -> int | None:
+    """Read the order of a value; None for what only a stranger writes."""
+    try:
+        key.decode()
+        return order(head(value))
+    except ValueError:
+        return None
+
+
+def _pass_over(name: str, key: bytes | None) -> None:
+    SKIPPED.labels("rows").inc()
+    log.warning("record.skipped table=%s reason=%s", name, "no-key" if key is None else "not-ours")
 
 
 def _acknowledged(answer: asyncio.Future[Delivered]) -> bool:

@@ -18,7 +18,7 @@ from rich.table import Table
 
 from agents.rows import read_rows
 from deploy.commands.session import DEFAULT_STATE, CommandError, JsonOption, StateOption, UserOption, open_state
-from deploy.letters import CannotRedrive, Letter, letters, target
+from deploy.letters import CannotRedrive, Letter, letters, once, target
 from deploy.letters import redrive as send_again
 from deploy.stack.running import RunningStack
 from deploy.verify import Live, NotSettled, Report
@@ -186,7 +186,7 @@ async def _letters(stack: RunningStack, reason: str | None) -> list[Letter]:
 async def _redrive(stack: RunningStack, found: list[Letter]) -> tuple[int, list[str]]:
     producer, kept, sent = Producer(stack.bootstrap, client_id="oo-redrive"), [], 0
     try:
-        for one in found:
+        for one in once(found):
             try:
                 target(one.message, prefix=stack.prefix)
             except CannotRedrive as error:

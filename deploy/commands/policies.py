@@ -18,6 +18,7 @@ from google.protobuf.message import Message
 from rich.console import Console
 from rich.table import Table
 
+from agents.messages import read
 from deploy.commands.session import DEFAULT_STATE, CommandError, JsonOption, StateOption, open_state
 from deploy.stack.running import RunningStack
 from oo.v1 import decision_pb2, evaluation_pb2, policy_pb2
@@ -143,8 +144,9 @@ async def _messages(stack: RunningStack, name: str) -> AsyncIterator[Any]:
     schemas = Schemas.offline(stack.prefix)
     async for records in read_partition(stack.bootstrap, topics(stack.prefix)[name].name, 0):
         for record in records:
-            if record.value is not None:
-                yield schemas.unframe(name, record.value)
+            message = read(schemas, name, record)
+            if message is not None:
+                yield message
 
 
 async def _promote(stack: RunningStack, policy: str, why: str) -> str:

@@ -26,7 +26,7 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x12oo/v1/signal.proto\x12\x05oo.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa6\x04\n\x06Signal\x12\x1a\n\x08\x65vent_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\x12\x30\n\x07user_id\x18\x02 \x01(\tB\x1f\xbaH\x1cr\x1a\x10\x01\x18\x80\x01\x32\x13^[^\\x00-\\x1f\\x7f]*$\x12+\n\x06source\x18\x03 \x01(\tB\x1b\xbaH\x18r\x16\x18@2\x12^[A-Za-z0-9._:-]*$\x12.\n\nevent_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\rtask_upserted\x18\n \x01(\x0b\x32\x13.oo.v1.TaskUpsertedH\x00\x12.\n\x0etask_completed\x18\x0b \x01(\x0b\x32\x14.oo.v1.TaskCompletedH\x00\x12*\n\x0ctask_removed\x18\x0c \x01(\x0b\x32\x12.oo.v1.TaskRemovedH\x00\x12?\n\x17\x63\x61lendar_event_upserted\x18\r \x01(\x0b\x32\x1c.oo.v1.CalendarEventUpsertedH\x00\x12=\n\x16\x63\x61lendar_event_removed\x18\x0e \x01(\x0b\x32\x1b.oo.v1.CalendarEventRemovedH\x00\x12#\n\x08\x61\x63tivity\x18\x0f \x01(\x0b\x32\x0f.oo.v1.ActivityH\x00\x12\x30\n\x0fprofile_changed\x18\x10 \x01(\x0b\x32\x15.oo.v1.ProfileChangedH\x00\x42\x10\n\x07payload\x12\x05\xbaH\x02\x08\x01\"\xc1\x02\n\x0cTaskUpserted\x12\x1f\n\x0b\x65xternal_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x02\x12?\n\x05title\x18\x02 \x01(\tB0\xbaH-r+\x10\x01\x18\xf4\x03\x32$^[^\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f]*$\x12\x17\n\x05notes\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\xa0\x1f\x12\x19\n\x08priority\x18\x04 \x01(\rB\x07\xbaH\x04*\x02\x18\x04\x12\'\n\x03\x64ue\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12#\n\x11\x65stimated_minutes\x18\x06 \x01(\rB\x08\xbaH\x05*\x03\x18\xe0N\x12 \n\x06labels\x18\x07 \x03(\tB\x10\xbaH\r\x92\x01\n\x10 \"\x06r\x04\x10\x01\x18@\x12+\n\x03url\x18\x08 \x01(\tB\x1e\xbaH\x1br\x19(\xd0\x0f\x32\x14^(https?://[^\\s]+)?$\"0\n\rTaskCompleted\x12\x1f\n\x0b\x65xternal_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x02\".\n\x0bTaskRemoved\x12\x1f\n\x0b\x65xternal_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x02\"\xfd\x02\n\x15\x43\x61lendarEventUpserted\x12\x1f\n\x0b\x65xternal_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x02\x12?\n\x05title\x18\x02 \x01(\tB0\xbaH-r+\x10\x01\x18\xf4\x03\x32$^[^\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f]*$\x12\x31\n\x05start\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01\x12/\n\x03\x65nd\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01\x12\x11\n\x04\x62usy\x18\x05 \x01(\x08H\x00\x88\x01\x01:\x81\x01\xbaH~\x1a|\n\x1e\x63\x61lendar_event.end_after_start\x12\x1c\x65nd must not be before start\x1a<!has(this.start) || !has(this.end) || this.end >= this.startB\x07\n\x05_busy\"7\n\x14\x43\x61lendarEventRemoved\x12\x1f\n\x0b\x65xternal_id\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x02\";\n\x08\x41\x63tivity\x12\x17\n\x04kind\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12\x16\n\x05value\x18\x02 \x01(\x01\x42\x07\xbaH\x04\x12\x02@\x01\"\xa9\x04\n\x0eProfileChanged\x12\x1a\n\ttime_zone\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12&\n\x0bquiet_hours\x18\x02 \x01(\x0b\x32\x11.oo.v1.QuietHours\x12\x16\n\ttask_tips\x18\x03 \x01(\x08H\x00\x88\x01\x01\x12\x19\n\x0cstarter_tips\x18\x04 \x01(\x08H\x01\x88\x01\x01\x12\x1b\n\x0egenerated_tips\x18\x05 \x01(\x08H\x02\x88\x01\x01\x12#\n\rtips_per_hour\x18\x06 \x01(\rB\x07\xbaH\x04*\x02\x18<H\x03\x88\x01\x01\x12#\n\x0ctips_per_day\x18\x07 \x01(\rB\x08\xbaH\x05*\x03\x18\xf4\x03H\x04\x88\x01\x01:\xe3\x01\xbaH\xdf\x01\x1a\xdc\x01\n\x16profile.says_something\x12\x10names no setting\x1a\xaf\x01this.time_zone != \'\' || has(this.quiet_hours) || has(this.task_tips) || has(this.starter_tips) || has(this.generated_tips) || has(this.tips_per_hour) || has(this.tips_per_day)B\x0c\n\n_task_tipsB\x0f\n\r_starter_tipsB\x11\n\x0f_generated_tipsB\x10\n\x0e_tips_per_hourB\x0f\n\r_tips_per_day\"e\n\nQuietHours\x12\x1e\n\x0cstart_minute\x18\x01 \x01(\rB\x08\xbaH\x05*\x03\x18\x9f\x0b\x12\x1c\n\nend_minute\x18\x02 \x01(\rB\x08\xbaH\x05*\x03\x18\xa0\x0b\x12\x19\n\x08weekdays\x18\x03 \x01(\rB\x07\xbaH\x04*\x02\x18\x7f\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x12oo/v1/signal.proto\x12\x05oo.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xc5\x04\n\x06Signal\x12\x34\n\x08\x65vent_id\x18\x01 \x01(\tB\"\xbaH\x1fr\x1d\x18\x80\x02\x32\x18^[^\\x00-\\x1f\\x7f-\\x9f]*$\x12\x35\n\x07user_id\x18\x02 \x01(\tB$\xbaH!r\x1f\x10\x01\x18\x80\x01\x32\x18^[^\\x00-\\x1f\\x7f-\\x9f]*$\x12+\n\x06source\x18\x03 \x01(\tB\x1b\xbaH\x18r\x16\x18@2\x12^[A-Za-z0-9._:-]*$\x12.\n\nevent_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12,\n\rtask_upserted\x18\n \x01(\x0b\x32\x13.oo.v1.TaskUpsertedH\x00\x12.\n\x0etask_completed\x18\x0b \x01(\x0b\x32\x14.oo.v1.TaskCompletedH\x00\x12*\n\x0ctask_removed\x18\x0c \x01(\x0b\x32\x12.oo.v1.TaskRemovedH\x00\x12?\n\x17\x63\x61lendar_event_upserted\x18\r \x01(\x0b\x32\x1c.oo.v1.CalendarEventUpsertedH\x00\x12=\n\x16\x63\x61lendar_event_removed\x18\x0e \x01(\x0b\x32\x1b.oo.v1.CalendarEventRemovedH\x00\x12#\n\x08\x61\x63tivity\x18\x0f \x01(\x0b\x32\x0f.oo.v1.ActivityH\x00\x12\x30\n\x0fprofile_changed\x18\x10 \x01(\x0b\x32\x15.oo.v1.ProfileChangedH\x00\x42\x10\n\x07payload\x12\x05\xbaH\x02\x08\x01\"\xb7\x03\n\x0cTaskUpserted\x12\x39\n\x0b\x65xternal_id\x18\x01 \x01(\tB$\xbaH!r\x1f\x10\x01\x18\x80\x02\x32\x18^[^\\x00-\\x1f\\x7f-\\x9f]*$\x12\x44\n\x05title\x18\x02 \x01(\tB5\xbaH2r0\x10\x01\x18\xf4\x03\x32)^[^\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x9f]*$\x12\x42\n\x05notes\x18\x03 \x01(\tB3\xbaH0r.\x18\xa0\x1f\x32)^[^\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x9f]*$\x12\x19\n\x08priority\x18\x04 \x01(\rB\x07\xbaH\x04*\x02\x18\x04\x12\'\n\x03\x64ue\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12#\n\x11\x65stimated_minutes\x18\x06 \x01(\rB\x08\xbaH\x05*\x03\x18\xe0N\x12:\n\x06labels\x18\x07 \x03(\tB*\xbaH\'\x92\x01$\x10 \" r\x1e\x10\x01\x18@2\x18^[^\\x00-\\x1f\\x7f-\\x9f]*$\x12=\n\x03url\x18\x08 \x01(\tB0\xbaH-r+(\xd0\x0f\x32&^(https?://[^\\s\\x00-\\x1f\\x7f-\\x9f]+)?$\"J\n\rTaskCompleted\x12\x39\n\x0b\x65xternal_id\x18\x01 \x01(\tB$\xbaH!r\x1f\x10\x01\x18\x80\x02\x32\x18^[^\\x00-\\x1f\\x7f-\\x9f]*$\"H\n\x0bTaskRemoved\x12\x39\n\x0b\x65xternal_id\x18\x01 \x01(\tB$\xbaH!r\x1f\x10\x01\x18\x80\x02\x32\x18^[^\\x00-\\x1f\\x7f-\\x9f]*$\"\x9c\x03\n\x15\x43\x61lendarEventUpserted\x12\x39\n\x0b\x65xternal_id\x18\x01 \x01(\tB$\xbaH!r\x1f\x10\x01\x18\x80\x02\x32\x18^[^\\x00-\\x1f\\x7f-\\x9f]*$\x12\x44\n\x05title\x18\x02 \x01(\tB5\xbaH2r0\x10\x01\x18\xf4\x03\x32)^[^\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x9f]*$\x12\x31\n\x05start\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01\x12/\n\x03\x65nd\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x06\xbaH\x03\xc8\x01\x01\x12\x11\n\x04\x62usy\x18\x05 \x01(\x08H\x00\x88\x01\x01:\x81\x01\xbaH~\x1a|\n\x1e\x63\x61lendar_event.end_after_start\x12\x1c\x65nd must not be before start\x1a<!has(this.start) || !has(this.end) || this.end >= this.startB\x07\n\x05_busy\"Q\n\x14\x43\x61lendarEventRemoved\x12\x39\n\x0b\x65xternal_id\x18\x01 \x01(\tB$\xbaH!r\x1f\x10\x01\x18\x80\x02\x32\x18^[^\\x00-\\x1f\\x7f-\\x9f]*$\"U\n\x08\x41\x63tivity\x12\x31\n\x04kind\x18\x01 \x01(\tB#\xbaH r\x1e\x10\x01\x18@2\x18^[^\\x00-\\x1f\\x7f-\\x9f]*$\x12\x16\n\x05value\x18\x02 \x01(\x01\x42\x07\xbaH\x04\x12\x02@\x01\"\xa9\x04\n\x0eProfileChanged\x12\x1a\n\ttime_zone\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12&\n\x0bquiet_hours\x18\x02 \x01(\x0b\x32\x11.oo.v1.QuietHours\x12\x16\n\ttask_tips\x18\x03 \x01(\x08H\x00\x88\x01\x01\x12\x19\n\x0cstarter_tips\x18\x04 \x01(\x08H\x01\x88\x01\x01\x12\x1b\n\x0egenerated_tips\x18\x05 \x01(\x08H\x02\x88\x01\x01\x12#\n\rtips_per_hour\x18\x06 \x01(\rB\x07\xbaH\x04*\x02\x18<H\x03\x88\x01\x01\x12#\n\x0ctips_per_day\x18\x07 \x01(\rB\x08\xbaH\x05*\x03\x18\xf4\x03H\x04\x88\x01\x01:\xe3\x01\xbaH\xdf\x01\x1a\xdc\x01\n\x16profile.says_something\x12\x10names no setting\x1a\xaf\x01this.time_zone != \'\' || has(this.quiet_hours) || has(this.task_tips) || has(this.starter_tips) || has(this.generated_tips) || has(this.tips_per_hour) || has(this.tips_per_day)B\x0c\n\n_task_tipsB\x0f\n\r_starter_tipsB\x11\n\x0f_generated_tipsB\x10\n\x0e_tips_per_hourB\x0f\n\r_tips_per_day\"e\n\nQuietHours\x12\x1e\n\x0cstart_minute\x18\x01 \x01(\rB\x08\xbaH\x05*\x03\x18\x9f\x0b\x12\x1c\n\nend_minute\x18\x02 \x01(\rB\x08\xbaH\x05*\x03\x18\xa0\x0b\x12\x19\n\x08weekdays\x18\x03 \x01(\rB\x07\xbaH\x04*\x02\x18\x7f\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,33 +36,33 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SIGNAL'].oneofs_by_name['payload']._loaded_options = None
   _globals['_SIGNAL'].oneofs_by_name['payload']._serialized_options = b'\272H\002\010\001'
   _globals['_SIGNAL'].fields_by_name['event_id']._loaded_options = None
-  _globals['_SIGNAL'].fields_by_name['event_id']._serialized_options = b'\272H\005r\003\030\200\002'
+  _globals['_SIGNAL'].fields_by_name['event_id']._serialized_options = b'\272H\037r\035\030\200\0022\030^[^\\x00-\\x1f\\x7f-\\x9f]*$'
   _globals['_SIGNAL'].fields_by_name['user_id']._loaded_options = None
-  _globals['_SIGNAL'].fields_by_name['user_id']._serialized_options = b'\272H\034r\032\020\001\030\200\0012\023^[^\\x00-\\x1f\\x7f]*$'
+  _globals['_SIGNAL'].fields_by_name['user_id']._serialized_options = b'\272H!r\037\020\001\030\200\0012\030^[^\\x00-\\x1f\\x7f-\\x9f]*$'
   _globals['_SIGNAL'].fields_by_name['source']._loaded_options = None
   _globals['_SIGNAL'].fields_by_name['source']._serialized_options = b'\272H\030r\026\030@2\022^[A-Za-z0-9._:-]*$'
   _globals['_TASKUPSERTED'].fields_by_name['external_id']._loaded_options = None
-  _globals['_TASKUPSERTED'].fields_by_name['external_id']._serialized_options = b'\272H\007r\005\020\001\030\200\002'
+  _globals['_TASKUPSERTED'].fields_by_name['external_id']._serialized_options = b'\272H!r\037\020\001\030\200\0022\030^[^\\x00-\\x1f\\x7f-\\x9f]*$'
   _globals['_TASKUPSERTED'].fields_by_name['title']._loaded_options = None
-  _globals['_TASKUPSERTED'].fields_by_name['title']._serialized_options = b'\272H-r+\020\001\030\364\0032$^[^\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f]*$'
+  _globals['_TASKUPSERTED'].fields_by_name['title']._serialized_options = b'\272H2r0\020\001\030\364\0032)^[^\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x9f]*$'
   _globals['_TASKUPSERTED'].fields_by_name['notes']._loaded_options = None
-  _globals['_TASKUPSERTED'].fields_by_name['notes']._serialized_options = b'\272H\005r\003\030\240\037'
+  _globals['_TASKUPSERTED'].fields_by_name['notes']._serialized_options = b'\272H0r.\030\240\0372)^[^\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x9f]*$'
   _globals['_TASKUPSERTED'].fields_by_name['priority']._loaded_options = None
   _globals['_TASKUPSERTED'].fields_by_name['priority']._serialized_options = b'\272H\004*\002\030\004'
   _globals['_TASKUPSERTED'].fields_by_name['estimated_minutes']._loaded_options = None
   _globals['_TASKUPSERTED'].fields_by_name['estimated_minutes']._serialized_options = b'\272H\005*\003\030\340N'
   _globals['_TASKUPSERTED'].fields_by_name['labels']._loaded_options = None
-  _globals['_TASKUPSERTED'].fields_by_name['labels']._serialized_options = b'\272H\r\222\001\n\020 \"\006r\004\020\001\030@'
+  _globals['_TASKUPSERTED'].fields_by_name['labels']._serialized_options = b'\272H\'\222\001$\020 \" r\036\020\001\030@2\030^[^\\x00-\\x1f\\x7f-\\x9f]*$'
   _globals['_TASKUPSERTED'].fields_by_name['url']._loaded_options = None
-  _globals['_TASKUPSERTED'].fields_by_name['url']._serialized_options = b'\272H\033r\031(\320\0172\024^(https?://[^\\s]+)?$'
+  _globals['_TASKUPSERTED'].fields_by_name['url']._serialized_options = b'\272H-r+(\320\0172&^(https?://[^\\s\\x00-\\x1f\\x7f-\\x9f]+)?$'
   _globals['_TASKCOMPLETED'].fields_by_name['external_id']._loaded_options = None
-  _globals['_TASKCOMPLETED'].fields_by_name['external_id']._serialized_options = b'\272H\007r\005\020\001\030\200\002'
+  _globals['_TASKCOMPLETED'].fields_by_name['external_id']._serialized_options = b'\272H!r\037\020\001\030\200\0022\030^[^\\x00-\\x1f\\x7f-\\x9f]*$'
   _globals['_TASKREMOVED'].fields_by_name['external_id']._loaded_options = None
-  _globals['_TASKREMOVED'].fields_by_name['external_id']._serialized_options = b'\272H\007r\005\020\001\030\200\002'
+  _globals['_TASKREMOVED'].fields_by_name['external_id']._serialized_options = b'\272H!r\037\020\001\030\200\0022\030^[^\\x00-\\x1f\\x7f-\\x9f]*$'
   _globals['_CALENDAREVENTUPSERTED'].fields_by_name['external_id']._loaded_options = None
-  _globals['_CALENDAREVENTUPSERTED'].fields_by_name['external_id']._serialized_options = b'\272H\007r\005\020\001\030\200\002'
+  _globals['_CALENDAREVENTUPSERTED'].fields_by_name['external_id']._serialized_options = b'\272H!r\037\020\001\030\200\0022\030^[^\\x00-\\x1f\\x7f-\\x9f]*$'
   _globals['_CALENDAREVENTUPSERTED'].fields_by_name['title']._loaded_options = None
-  _globals['_CALENDAREVENTUPSERTED'].fields_by_name['title']._serialized_options = b'\272H-r+\020\001\030\364\0032$^[^\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f]*$'
+  _globals['_CALENDAREVENTUPSERTED'].fields_by_name['title']._serialized_options = b'\272H2r0\020\001\030\364\0032)^[^\\x00-\\x08\\x0b\\x0c\\x0e-\\x1f\\x7f-\\x9f]*$'
   _globals['_CALENDAREVENTUPSERTED'].fields_by_name['start']._loaded_options = None
   _globals['_CALENDAREVENTUPSERTED'].fields_by_name['start']._serialized_options = b'\272H\003\310\001\001'
   _globals['_CALENDAREVENTUPSERTED'].fields_by_name['end']._loaded_options = None
@@ -70,9 +70,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CALENDAREVENTUPSERTED']._loaded_options = None
   _globals['_CALENDAREVENTUPSERTED']._serialized_options = b'\272H~\032|\n\036calendar_event.end_after_start\022\034end must not be before start\032<!has(this.start) || !has(this.end) || this.end >= this.start'
   _globals['_CALENDAREVENTREMOVED'].fields_by_name['external_id']._loaded_options = None
-  _globals['_CALENDAREVENTREMOVED'].fields_by_name['external_id']._serialized_options = b'\272H\007r\005\020\001\030\200\002'
+  _globals['_CALENDAREVENTREMOVED'].fields_by_name['external_id']._serialized_options = b'\272H!r\037\020\001\030\200\0022\030^[^\\x00-\\x1f\\x7f-\\x9f]*$'
   _globals['_ACTIVITY'].fields_by_name['kind']._loaded_options = None
-  _globals['_ACTIVITY'].fields_by_name['kind']._serialized_options = b'\272H\006r\004\020\001\030@'
+  _globals['_ACTIVITY'].fields_by_name['kind']._serialized_options = b'\272H r\036\020\001\030@2\030^[^\\x00-\\x1f\\x7f-\\x9f]*$'
   _globals['_ACTIVITY'].fields_by_name['value']._loaded_options = None
   _globals['_ACTIVITY'].fields_by_name['value']._serialized_options = b'\272H\004\022\002@\001'
   _globals['_PROFILECHANGED'].fields_by_name['time_zone']._loaded_options = None
@@ -90,21 +90,21 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_QUIETHOURS'].fields_by_name['weekdays']._loaded_options = None
   _globals['_QUIETHOURS'].fields_by_name['weekdays']._serialized_options = b'\272H\004*\002\030\177'
   _globals['_SIGNAL']._serialized_start=92
-  _globals['_SIGNAL']._serialized_end=642
-  _globals['_TASKUPSERTED']._serialized_start=645
-  _globals['_TASKUPSERTED']._serialized_end=966
-  _globals['_TASKCOMPLETED']._serialized_start=968
-  _globals['_TASKCOMPLETED']._serialized_end=1016
-  _globals['_TASKREMOVED']._serialized_start=1018
-  _globals['_TASKREMOVED']._serialized_end=1064
-  _globals['_CALENDAREVENTUPSERTED']._serialized_start=1067
-  _globals['_CALENDAREVENTUPSERTED']._serialized_end=1448
-  _globals['_CALENDAREVENTREMOVED']._serialized_start=1450
-  _globals['_CALENDAREVENTREMOVED']._serialized_end=1505
-  _globals['_ACTIVITY']._serialized_start=1507
-  _globals['_ACTIVITY']._serialized_end=1566
-  _globals['_PROFILECHANGED']._serialized_start=1569
-  _globals['_PROFILECHANGED']._serialized_end=2122
-  _globals['_QUIETHOURS']._serialized_start=2124
-  _globals['_QUIETHOURS']._serialized_end=2225
+  _globals['_SIGNAL']._serialized_end=673
+  _globals['_TASKUPSERTED']._serialized_start=676
+  _globals['_TASKUPSERTED']._serialized_end=1115
+  _globals['_TASKCOMPLETED']._serialized_start=1117
+  _globals['_TASKCOMPLETED']._serialized_end=1191
+  _globals['_TASKREMOVED']._serialized_start=1193
+  _globals['_TASKREMOVED']._serialized_end=1265
+  _globals['_CALENDAREVENTUPSERTED']._serialized_start=1268
+  _globals['_CALENDAREVENTUPSERTED']._serialized_end=1680
+  _globals['_CALENDAREVENTREMOVED']._serialized_start=1682
+  _globals['_CALENDAREVENTREMOVED']._serialized_end=1763
+  _globals['_ACTIVITY']._serialized_start=1765
+  _globals['_ACTIVITY']._serialized_end=1850
+  _globals['_PROFILECHANGED']._serialized_start=1853
+  _globals['_PROFILECHANGED']._serialized_end=2406
+  _globals['_QUIETHOURS']._serialized_start=2408
+  _globals['_QUIETHOURS']._serialized_end=2509
 # @@protoc_insertion_point(module_scope)
