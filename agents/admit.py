@@ -14,10 +14,10 @@ from typing import Any
 import faust
 from faust.types import StreamT
 
-from agents import set_aside
+from agents import fault, set_aside
 from agents.admission import Door, Refused
 from agents.in_hand import InHand
-from agents.refuse import DeadLetters, Refusal, failed
+from agents.refuse import DeadLetters, Refusal
 from oo.v1 import reaction_pb2, signal_pb2
 from streams import cloudevents
 from streams.clock import clock_ms
@@ -63,7 +63,7 @@ class Admit:
                 except MemoryError:
                     raise  # the machine's, not the record's
                 except Exception as error:  # noqa: BLE001 - a fault of ours on one record must not stop those behind it
-                    refusals.append(failed(record, error, by="door"))
+                    refusals.append(Refusal(record, "door-failed", fault.ours(fault.where(error))))
             if admitted is not None:
                 key, value = admitted
                 await self.producer.room()

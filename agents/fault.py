@@ -1,4 +1,4 @@
-"""Says where a fault of our own happened. Pure; never quotes an error's text, which may hold a person's words."""
+"""Says that a fault of our own happened, and where. Pure; never quotes an error's text, which may hold a person's words."""
 
 from __future__ import annotations
 
@@ -19,3 +19,8 @@ def where(error: BaseException) -> str:
     if not frames:
         return type(error).__name__
     return f"{type(error).__name__} in {frames[-1].name} ({PurePath(frames[-1].filename).name}:{frames[-1].lineno})"
+
+
+def ours(place: str) -> str:
+    """Say of a record that the fault is not its producer's; `place` as `where` names it."""
+    return f"a fault of oO's own, on our side to mend: {place}"

@@ -17,6 +17,7 @@ from faust.types import StreamT
 from agents import set_aside
 from agents.admit import YIELD_S
 from agents.assigned import AHEAD_MS, Assigned
+from agents.fault import ours
 from agents.fold import entry_of
 from agents.in_hand import InHand
 from agents.recovery import Recovery
@@ -242,7 +243,7 @@ class Recommend:
             topic, message = said
             value = self._schemas.frame(topic, message)
             record = record._replace(value=value, headers=(("oo_topic", topic.encode()),))
-        return Refusal(record, "step-failed", f"a fault of oO's own, on our side to mend: {fault}")
+        return Refusal(record, "step-failed", ours(fault))
 
 
 def build(app: faust.App, recommend: Recommend, *, topics: dict[str, Topic], sums_every_s: float) -> Partitions:

@@ -10,7 +10,6 @@ import logging
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
-from agents.fault import where
 from streams.clock import clock_ms
 from streams.dead_letters import dead_letter
 from streams.frames import Schemas
@@ -28,11 +27,6 @@ class Refusal:
     record: Record
     reason: str
     detail: str
-
-
-def failed(record: Record, error: Exception, *, by: str) -> Refusal:
-    """Refuse a record on which our own code failed: `by`-failed, and where."""
-    return Refusal(record, f"{by}-failed", f"a fault of oO's own, on our side to mend: {where(error)}")
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,8 +15,8 @@ from outside import client, core_pid, eventually, letters, send, settled_tip, st
 from deploy.stack.running import RunningStack
 from streams.frames import Schemas
 from streams.topics import topics
+from tests.fuzz.outsiders import records
 from tests.fuzz.path import Outcome, look, write
-from tests.fuzz.strange import records
 
 JUNK = (b"junk", b"\x00\x00\x00\x00\x01\x00junk", b"", None, b"{}", b"\x00" * 60)
 JSON = ("content-type", b"application/json")

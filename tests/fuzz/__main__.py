@@ -11,8 +11,8 @@ from pathlib import Path
 from deploy.stack.running import open_stack
 from streams.frames import Schemas
 from tests.command import oo
+from tests.fuzz.outsiders import records
 from tests.fuzz.path import Outcome, look, write
-from tests.fuzz.strange import records
 
 
 def main() -> None:

@@ -19,7 +19,7 @@ from oo.v1 import dead_letter_pb2, journal_pb2
 from streams.frames import BadFrame, Schemas
 from streams.reader import end_offsets, read_partition, topic_ids
 from streams.topics import topics
-from tests.fuzz.strange import Strange
+from tests.fuzz.outsiders import Strange
 
 Place = tuple[str, int, int]
 """Short topic, partition, offset."""
