@@ -80,7 +80,7 @@ def tip(http: httpx.Client) -> dict[str, Any] | None:
     return answer.json() if answer.status_code == 200 else None
 
 
-def eventually(read: Callable[[], T], accept: Callable[[T], bool] = bool, *, within_s: float = 20.0) -> T:
+def eventually(read: Callable[[], T], accept: Callable[[T], bool] = bool, *, within_s: float = 60.0) -> T:
     """What `read` gives once it is acceptable; fails with its last word."""
     until_s = time.monotonic() + within_s
     while True:
