@@ -11,11 +11,13 @@ import pytest
 from agents import set_aside
 from agents.active_version import ActiveVersion
 from agents.prior import prior
+from deploy.letters import Letter, redrive
 from deploy.refold import Journal, compare_part
 from deploy.stack.running import RunningStack
 from oo.v1.journal_pb2 import JournalRecord
 from oo.v1.policy_pb2 import PolicyVersion
 from streams.frames import Schemas
+from streams.producer import Producer
 from streams.reader import end_offsets, read_partition
 from streams.security import PLAINTEXT
 from streams.topics import PARTITIONS
@@ -96,6 +98,31 @@ def test_a_record_that_ends_every_worker_is_set_aside_at_the_door_and_in_every_f
     assert asyncio.run(differences(with_words=True)) == 0
     # What the word is for: a fold that did not read it has another row.
     assert asyncio.run(differences(with_words=False)) == 1
+
+    async def send_again() -> str:
+        producer = Producer(under.bootstrap)
+        delivered = await redrive(Letter(0, letters["journal"]), producer, prefix=under.prefix)
+        await producer.close()
+        return delivered.topic
+
+    # Mended: the same words go through as a new record.
+    assert asyncio.run(send_again()) == f"{under.prefix}signals"
+    mended = AgentProcess("core", servers, under, tmp_path, {}).start()
+    try:
+        number = next(
+            n
+            for n in range(PARTITIONS)
+            if under.committed("core", "signals", partition=n) < under.end("signals", partition=n)
+        )
+        until(
+            lambda: under.committed("core", "signals", partition=number) == under.end("signals", partition=number),
+            alive=mended,
+        )
+        until(lambda: taken(under, home), alive=mended)
+        assert {letter.reason for letter in under.dead_letters()} == {"set-aside"}
+    finally:
+        assert mended.stop() == 0
+    assert asyncio.run(differences(with_words=True)) == 0
 
 
 def taken(under: Topics, partition: int) -> bool:
