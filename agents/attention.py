@@ -53,28 +53,35 @@ class Attention:
         """Look at Kafka's topics until cancelled; `fail` hears of one that was made anew."""
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
-            unread: list[Stall] = []
-            for stream in self._streams:
-                try:
-                    unread += await self._look(stream, fail)
-                except KafkaException as error:
-                    # That Kafka is away shows elsewhere; what was unread still is.
-                    logger.info("topics.unseen error=%s", error)
-                    unread = self._unread
-                    break
+            try:
+                unread = await self._look(fail)
+            except KafkaException as error:
+                # That Kafka is away shows elsewhere; what was unread still is.
+                logger.info("topics.unseen error=%s", error)
+                continue
             for stall in unread:
                 if stall not in self._unread:
                     logger.warning("partition.unread topic=%s partition=%d", stall.topic, stall.partition)
             self._unread = unread
 
-    async def _look(self, stream: Partitions, fail: Callable[[MadeAnew], None]) -> list[Stall]:
-        settings, name = self._process.settings, stream.topic
-        try:
-            ids = await topic_ids(settings.kafka_bootstrap, [name], security=settings.security)
-            counts = await partition_counts(settings.kafka_bootstrap, [name], security=settings.security)
-        except KeyError:
-            return [Stall(name, 0, None, "the topic is gone: make it again, or 'oo up' does")]
-        if ids[name] != self._process.ids[name]:
-            fail(MadeAnew(f"topic {name} was made anew: starting again with it"))
-        known = stream.partitions_known()
-        return [Stall(name, number, 0, "no worker reads it yet") for number in range(known, counts[name])]
+    async def _look(self, fail: Callable[[MadeAnew], None]) -> list[Stall]:
+        settings = self._process.settings
+        streams = {stream.topic: stream for stream in self._streams}
+        unread: list[Stall] = []
+        ids: dict[str, bytes] = {}
+        counts: dict[str, int] = {}
+        while streams:
+            try:
+                ids = await topic_ids(settings.kafka_bootstrap, list(streams), security=settings.security)
+                counts = await partition_counts(settings.kafka_bootstrap, list(streams), security=settings.security)
+                break
+            except KeyError as gone:
+                name = gone.args[0]
+                del streams[name]
+                unread.append(Stall(name, 0, None, "the topic is gone: make it again, or 'oo up' does"))
+        for name, stream in streams.items():
+            if ids[name] != self._process.ids[name]:
+                fail(MadeAnew(f"topic {name} was made anew: starting again with it"))
+            known = stream.partitions_known()
+            unread += [Stall(name, number, 0, "no worker reads it yet") for number in range(known, counts[name])]
+        return unread

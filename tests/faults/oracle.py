@@ -18,11 +18,12 @@ from bisect import bisect_left
 from collections import Counter, defaultdict
 from collections.abc import Iterable
 from dataclasses import dataclass, field
+from typing import TypeVar
 
 import psycopg
 from confluent_kafka import TopicCollection
 from confluent_kafka.admin import AdminClient
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 from valkey import Valkey
 
 from agents.active_version import ActiveVersion
@@ -38,6 +39,7 @@ from oo.v1.row_pb2 import PartitionRow, UserRow
 from tests.faults.log import Line, Log
 from tests.faults.traffic import Ledger, unframed
 
+M = TypeVar("M", bound=Message)
 MARKS_KEY = b"\x00marks"
 EXPLICIT = frozenset((Outcome.DONE, Outcome.SNOOZE, Outcome.DISMISS))
 LAGS = {
@@ -126,25 +128,24 @@ class Oracle:
         journal = list(self.log.news("journal"))
         # So does the word that a record of it is passed over: no fault looks while such a one is still being tried.
         for line in self.log.news("set-aside"):
-            assert line.value is not None
-            word = SetAside.FromString(unframed(line.value))
-            if word.place.topic_id == self._journal_id:
+            word = parsed(SetAside, line)
+            if word is not None and word.place.topic_id == self._journal_id:
                 self._aside[word.place.partition, word.digest] = word.place.offset
         for topic in ("signals", "reactions"):
             # What is aborted, and the marks of transactions, are no records: offsets alone do not tell.
             for line in self.log.news(topic):
                 self._written[topic, line.partition].append(line.offset)
         for line in self.log.news("policies"):
-            if line.value is not None:
-                version = PolicyVersion.FromString(unframed(line.value))
+            if (version := parsed(PolicyVersion, line)) is not None:
                 self._version(version.version_id, version)
         for line in journal:
             self._fold(line)
         for line in self.log.news("rows"):
             self._row(line)
         for line in self.log.news("dead-letters"):
-            assert line.value is not None
-            letter = DeadLetter.FromString(unframed(line.value))
+            letter = parsed(DeadLetter, line)
+            if letter is None:
+                continue
             place = (letter.topic.removeprefix(self.stack.prefix), letter.partition, letter.offset)
             self.letters[place].append(letter)
 
@@ -198,9 +199,10 @@ class Oracle:
         self._versions[version_id] = ActiveVersion.of(version, mac_key=self._mac_key)
 
     def _fold(self, line: Line) -> None:
-        assert line.value is not None
+        record = parsed(JournalRecord, line)
+        if record is None or line.value is None:
+            return
         self.records += 1
-        record = JournalRecord.FromString(unframed(line.value))
         if record.HasField("mark"):
             if record.mark.sequence > self._force.get(line.partition, (0, ""))[0]:
                 self._force[line.partition] = (record.mark.sequence, record.mark.version_id)
@@ -246,13 +248,10 @@ class Oracle:
         self._seen[user, topic, record.source.partition] = max(newest, record.source.offset)
 
     def _row(self, line: Line) -> None:
-        assert line.value is not None
-        key, message = (line.partition, line.key), unframed(line.value)
-        offset = (
-            PartitionRow.FromString(message).journal_offset
-            if line.key == MARKS_KEY
-            else UserRow.FromString(message).journal_offset
-        )
+        row = parsed(PartitionRow, line) if line.key == MARKS_KEY else parsed(UserRow, line)
+        if row is None or line.value is None:
+            return
+        key, message, offset = (line.partition, line.key), unframed(line.value), row.journal_offset
         self.last[key] = message
         if key not in self.greatest or offset >= self.greatest[key][0]:
             self.greatest[key] = (offset, message)
@@ -406,3 +405,11 @@ def _weights(now_s: float) -> tuple[int, int]:
     steps = [int(at % days * 32 / days) for at in (now_s - 7200, now_s + 7200)]
     found = sorted(round(64 * 2 ** (step / 32)) for step in steps)
     return found[0], found[1]
+
+
+def parsed(kind: type[M], line: Line) -> M | None:
+    """The message in a value; None for junk, which a stranger may write anywhere."""
+    try:
+        return kind.FromString(unframed(line.value or b""))
+    except (AssertionError, IndexError, DecodeError):
+        return None

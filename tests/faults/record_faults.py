@@ -6,17 +6,22 @@ Each does its fault to a running stack while events are written, and returns whe
 from __future__ import annotations
 
 import json
+import shutil
 import time
 import uuid
 
 from confluent_kafka import KafkaError, Message, Producer
 
+from streams.topics import topics
 from tests.faults.input_faults import Pen, task
 from tests.faults.log import Log
 from tests.faults.poisoned import END_THE_DOOR, END_THE_FOLD
-from tests.faults.scene import CORES, TERM, Scene
+from tests.faults.scene import CORES, KILL, TERM, Scene
+from tests.faults.stack import oo
 from tests.faults.traffic import JSON, Sent
 
+JUNK = (b"junk", b"", b"\x00\x00\x00\x00\x01\x00\xff\xff", b"\x00" * 40)
+"""No frame, nothing, garbage behind a frame, and the header of nothing we know."""
 Place = tuple[str, int, int]
 
 
@@ -74,6 +79,35 @@ def take_back(scene: Scene) -> None:
     if taken := [place for place in gone if place in scene.oracle.sources or place in scene.oracle.letters]:
         scene.problems.append(f"{len(taken)} aborted records were taken")
     scene.notes.append(f"{len(gone)} records aborted, {len(kept)} held back until their transaction was committed")
+    scene.probe()
+
+
+def litter(scene: Scene) -> None:
+    """What is no message of ours, in every topic that only we write; then every process reads them all from its start."""
+    stack, prefix = scene.stack, scene.stack.running.prefix
+    client = Producer({"bootstrap.servers": stack.running.bootstrap, "enable.idempotence": True, "log_level": 0})
+    told: list[Message] = []
+    ours = [name for name, topic in topics(prefix).items() if not topic.public]
+    for name in ours:
+        for value in JUNK:
+            client.produce(prefix + name, value, b"junk", 0, lambda _, message: told.append(message))
+    assert client.flush(60) == 0 and len(told) == len(ours) * len(JUNK)
+    for message in told:
+        if message.topic() == f"{prefix}journal":
+            partition, offset = message.partition(), message.offset()
+            assert partition is not None and offset is not None
+            scene.traffic.ledger.acknowledged["journal", partition, offset] = Sent("junk", "", "", reason="not-journal")
+    stack.wait(2)
+    for name in (*CORES, "publish", "record"):
+        stack.workers[name].end(KILL)
+        shutil.rmtree(stack.workers[name].data)
+    stack.start(*CORES, "publish", "record")
+    try:
+        oo("dead-letters", "list", f"--state={stack.running.folder.root}")
+    except RuntimeError as failed:
+        scene.problems.append(str(failed)[:500])
+    scene.goes_on("signals", "journal")
+    scene.notes.append(f"{len(told)} records of junk in {len(ours)} topics")
     scene.probe()
 
 
