@@ -91,7 +91,7 @@ class Series:
         """
         begin = self.wall(self.begins)
         found = {begin}
-        for text in self.origin.rules:
+        for text in filter(None, self.origin.rules):
             rule, last = self._rule(text, begin=begin, end=until)
             if last is not None and last < begin:
                 found.discard(begin)
@@ -176,6 +176,10 @@ def instances(items: Sequence[Read], *, start: datetime, end: datetime) -> Itera
         assert recurrence is not None
         named = of.at(of.wall(recurrence))
         replaced.add(of.point(named))
+        wall_named = of.wall(recurrence)
+        # A later revision of the series that has no such instance any more took the change back with it.
+        if override.origin.revision[0] < of.origin.revision[0] and not of.starts(wall_named, wall_named):
+            continue
         value = override.origin.component["RECURRENCE-ID"]
         if str(value.params.get("RANGE", "")).upper() == "THISANDFUTURE":
             changes.append((of.wall(recurrence), of, override))

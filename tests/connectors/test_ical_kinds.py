@@ -112,6 +112,7 @@ def test_outlooks_two_midnights_are_a_day_and_its_opaque_is_not_the_persons_word
         ("DURATION:long",),
         ("CATEGORIES;X=\x07:a",),
         ("TRANSP",),
+        ("RRULE:",),
     ],
 )
 def test_what_nothing_needs_never_costs_the_event(lines: tuple[str, ...]) -> None:
@@ -219,6 +220,16 @@ def test_revisions_of_one_instance_likewise() -> None:
     )
     for lines in ((*newer, *series, *older), (*older, *newer, *series)):
         assert starts(read(*lines)) == ["2026-12-01T09:00:00Z", "2026-12-02T15:00:00Z"]
+
+
+@pytest.mark.parametrize("without", ["EXDATE:20261202T090000Z", "RRULE:FREQ=DAILY;UNTIL=20261201"])
+def test_a_later_revision_of_the_series_takes_a_change_of_its_instance_back(without: str) -> None:
+    rule = () if without.startswith("RRULE") else ("RRULE:FREQ=DAILY;COUNT=2",)
+    series = event("DTSTART:20261201T090000Z", "SEQUENCE:2", *rule, without)
+    moved = event("RECURRENCE-ID:20261202T090000Z", "DTSTART:20261202T150000Z", "SEQUENCE:1")
+    assert starts(read(*series, *moved)) == ["2026-12-01T09:00:00Z"]
+    kept = [line.replace("SEQUENCE:1", "SEQUENCE:2") for line in moved]
+    assert starts(read(*series, *kept)) == ["2026-12-01T09:00:00Z", "2026-12-02T15:00:00Z"]
 
 
 def test_two_events_that_share_a_uid_by_mistake_are_both_there() -> None:
