@@ -84,6 +84,7 @@ proto: setup
 	$(RUN)/buf format --write proto --exclude-path proto/buf
 	$(RUN)/python -m contracts.generate
 	$(RUN)/python -m contracts.limits
+	$(RUN)/python -m contracts.configuration
 
 proto-release: setup
 	$(RUN)/python -m contracts.check --release

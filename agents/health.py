@@ -15,9 +15,9 @@ from streams.stall import Stall
 
 @asynccontextmanager
 async def serving(
-    port: int, *, worker: str, streams: Sequence[Partitions], stalled: Callable[[], list[Stall]]
+    host: str, port: int, *, worker: str, streams: Sequence[Partitions], stalled: Callable[[], list[Stall]]
 ) -> AsyncIterator[None]:
-    """Answer on loopback until the block ends. `stalled`: what stands now, named by /readyz."""
+    """Answer on this address until the block ends. `stalled`: what stands now, named by /readyz."""
     registry = CollectorRegistry()
     lag = Gauge("oo_lag_records", "Records fetched and not yet handled", ["topic", "partition"], registry=registry)
     stands = Gauge("oo_stalled_partitions", "Partitions that stand, or that nobody reads", registry=registry)
@@ -48,7 +48,7 @@ async def serving(
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:
-        await web.TCPSite(runner, "127.0.0.1", port).start()
+        await web.TCPSite(runner, host, port).start()
         yield
     finally:
         await runner.cleanup()

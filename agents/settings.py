@@ -20,17 +20,27 @@ class Settings(KafkaSettings, BaseSettings):
     model_config = SettingsConfigDict(env_prefix="OO_", extra="ignore")
 
     registry_url: str
+    """The schema registry's Confluent API, with its path."""
     topic_prefix: str = "oo."
+    """Before each topic's and group's name."""
     valkey_url: str | None = None
+    """Needed by publish; with a password in it, it belongs into a secret."""
     recommender_dsn: SecretStr | None = None
+    """PostgreSQL as the role that writes decisions. Needed by record."""
     mac_key_file: Path | None = None
+    """The key of decision ids, the same for core and edge. Needed by core."""
     data_dir: Path
+    """This process's own folder: rows on disk, and what it remembers between two starts."""
     store: Literal["memory", "rocksdb"] = "rocksdb"
     """Where rows are kept: on disk under `data_dir`, or in this process's memory, read anew at each start."""
     worker_id: str
+    """The process's fixed name in its group: a restart under it takes its partitions back at once."""
     set_aside_after: int = 3
     """Processes that ended one after the other over one record, before it is set aside; 0 for never."""
+    health_host: str = "127.0.0.1"
+    """Where probes and Prometheus reach this worker: 0.0.0.0 in a container."""
     health_port: int | None = None
+    """Absent: no health page."""
     sums_every_s: float = 1.0
     """How often a partition's sums are published where they changed."""
     versions_every_s: float = 10.0
@@ -44,3 +54,4 @@ class Settings(KafkaSettings, BaseSettings):
     stale_s: float = 24 * 3600.0
     """How long the gate waits for the reward of one decision."""
     estimates_every_s: float = 2.0
+    """How often the shadow publishes what policies would have earned."""

@@ -86,7 +86,11 @@ async def _run(name: Name, settings: Settings) -> None:
             stack.callback(looking.cancel)
         if settings.health_port is not None:
             page = health.serving(
-                settings.health_port, worker=settings.worker_id, streams=streams, stalled=attention.stalled
+                settings.health_host,
+                settings.health_port,
+                worker=settings.worker_id,
+                streams=streams,
+                stalled=attention.stalled,
             )
             await stack.enter_async_context(page)
         logger.info("process.started process=%s worker=%s", name, settings.worker_id)

@@ -19,30 +19,45 @@ class Settings(KafkaSettings, BaseSettings):
     model_config = SettingsConfigDict(env_prefix="OO_", extra="ignore")
 
     edge_host: str = "127.0.0.1"
+    """The address to listen on."""
     edge_port: int = 8080
+    """The port to listen on."""
 
     registry_url: str
+    """The schema registry's Confluent API, with its path."""
     topic_prefix: str = "oo."
+    """Before each topic's and group's name."""
     valkey_url: str
+    """Needed by publish; with a password in it, it belongs into a secret."""
     history_dsn: SecretStr | None = None
     """Absent: GET /v1/tips answers 503, all else works."""
     mac_key_file: Path
+    """The key of decision ids, the same for core and edge. Needed by core."""
 
     jwt_issuer: str
+    """Whose access tokens are taken: their `iss`."""
     jwt_audience: str
+    """For whom they have to be: their `aud`."""
     jwks_url: str | None = None
+    """Where the issuer's keys are read, again and again; this or a file."""
     jwks_file: Path | None = None
+    """The issuer's keys as a file."""
 
     local: bool = False
     """One machine, one trusted person: an issuer of its own, and a page that signs in by itself."""
     local_signing_key_file: Path | None = None
+    """The key of the local issuer. Needed in local mode."""
     local_user: str = "demo"
+    """Whom the page signs in in local mode."""
     local_any_host: bool = False
     """Local mode on an address that others can reach: anybody there is then the local user. For containers."""
 
     streams_max: int = 2_000
+    """Open streams of one edge; past it 503."""
     streams_per_user_max: int = 8
+    """Open streams of one person; past it 429."""
     heartbeat_s: float = 15.0
+    """How often a silent stream says that it is alive."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

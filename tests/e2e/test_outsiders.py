@@ -8,9 +8,9 @@ import os
 import signal
 import uuid
 
-from command import oo
+from command import called
 from confluent_kafka import Producer
-from outside import client, core_pid, eventually, letters, send, settled_tip, state_of, task, tip, verify
+from outside import client, core_pid, eventually, letters, send, settled, settled_tip, state_of, task, tip, verify
 
 from deploy.stack.running import RunningStack
 from streams.frames import Schemas
@@ -53,16 +53,15 @@ def test_a_cloud_event_in_structured_mode_is_taken_and_counts_once(stack: Runnin
 def test_a_letter_that_is_redriven_twice_counts_once(stack: RunningStack) -> None:
     user = f"twice-{uuid.uuid4().hex[:8]}"
     send(stack, "signals", *(task(user, str(n), f"Task {n}", priority=1) for n in range(257)))
-    mine = eventually(lambda: [one for one in letters(stack) if one["reason"] == "backlog-full"])[-1]["id"]
-    for number in range(256):
-        send(stack, "signals", {"user_id": user, "source": "test", "task_removed": {"external_id": str(number)}})
-        if number == 1:
-            break
-    verify(stack)
+    settled(stack)
+    mine = [one for one in letters(stack) if one["reason"] == "backlog-full"][-1]["id"]
+    gone = ({"user_id": user, "source": "test", "task_removed": {"external_id": str(number)}} for number in range(2))
+    send(stack, "signals", *gone)
+    settled(stack)
     for _ in range(2):
-        oo("dead-letters", "redrive", mine, state_of(stack))
-    verify(stack)
-    state = json.loads(oo("state", "--user", user, "--json", state_of(stack)).stdout)
+        called("dead-letters", "redrive", mine, state_of(stack))
+    settled(stack)
+    state = json.loads(called("state", "--user", user, "--json", state_of(stack)).stdout)
     assert len(state["tasks"]) == 255
     assert [one for one in state["tasks"] if one["external_id"] == "256"]
 
@@ -100,4 +99,4 @@ def test_junk_on_our_own_topics_ends_nothing_also_after_a_restart(stack: Running
     assert verify(stack)["differences"] == 0
     assert "no-frame" in {one["reason"] for one in letters(stack)}
     for command in (("status",), ("topics",), ("policies",), ("state", "--user", user), ("dead-letters", "list")):
-        oo(*command, state_of(stack))
+        called(*command, state_of(stack))

@@ -1,0 +1,76 @@
+"""Writes docs/configuration.md: every `OO_*` setting of workers and edge, from the classes that read them."""
+
+from __future__ import annotations
+
+import ast
+import inspect
+from pathlib import Path
+from typing import Any, get_args
+
+from pydantic_core import PydanticUndefined
+
+from agents import settings as agents_settings
+from serving import settings as serving_settings
+from streams import security
+
+PAGE = Path(__file__).resolve().parent.parent / "docs" / "configuration.md"
+BEGIN, END = "<!-- settings: written by `make proto` -->\n", "<!-- end of settings -->\n"
+
+
+def table() -> str:
+    """The settings in Markdown: name, who reads it, what it is without being told, what it means."""
+    readers: dict[str, list[str]] = {}
+    rows: dict[str, tuple[str, str]] = {}
+    for who, kind in (("workers", agents_settings.Settings), ("edge", serving_settings.Settings)):
+        said = _docs(kind)
+        for name, field in kind.model_fields.items():
+            readers.setdefault(name, []).append(who)
+            default = "required" if field.default is PydanticUndefined else _shown(field.default)
+            rows[name] = (default, " ".join(filter(None, (said.get(name, ""), _choices(field.annotation)))))
+    lines = [
+        f"| `OO_{name.upper()}` | {', '.join(readers[name])} | {default} | {meaning} |"
+        for name, (default, meaning) in sorted(rows.items())
+    ]
+    return "\n".join(["| setting | read by | without it | what it says |", "|---|---|---|---|", *lines]) + "\n"
+
+
+def undocumented() -> list[str]:
+    """Names of settings whose meaning is written nowhere beside them."""
+    kinds = (agents_settings.Settings, serving_settings.Settings)
+    return sorted({name for kind in kinds for name in kind.model_fields if name not in _docs(kind)})
+
+
+def _docs(kind: type) -> dict[str, str]:
+    """The text that stands under each field of a class and of those that it is made of."""
+    found: dict[str, str] = {}
+    for one in (security.KafkaSettings, kind):
+        body = ast.parse(inspect.getsource(one)).body[0]
+        assert isinstance(body, ast.ClassDef)
+        for field, text in zip(body.body, body.body[1:], strict=False):
+            match field, text:
+                case ast.AnnAssign(target=ast.Name(id=name)), ast.Expr(value=ast.Constant(value=str(said))):
+                    found[name] = " ".join(said.split())
+    return found
+
+
+def _shown(default: object) -> str:
+    if default is None or default == "":
+        return ""
+    if default.__class__.__name__ == "SecretStr":
+        return ""
+    return f"`{default}`"
+
+
+def _choices(annotation: Any) -> str:
+    options = [one for one in get_args(annotation) if isinstance(one, str)]
+    return "One of " + ", ".join(f"`{one}`" for one in options) + "." if options else ""
+
+
+def main() -> None:
+    """Put the table between its two marks."""
+    before, rest = PAGE.read_text(encoding="utf-8").split(BEGIN)
+    PAGE.write_text(f"{before}{BEGIN}{table()}{END}{rest.split(END)[1]}", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
