@@ -6,6 +6,7 @@ message's rules at its first use and keeps them.
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -139,7 +140,16 @@ def _event_key(message: signal_pb2.Signal | reaction_pb2.Reaction, record: Recor
 
 def _header(headers: Sequence[tuple[str, bytes | None]], name: str) -> str:
     value = next((value for key, value in headers if key.lower() == name), None)
-    return value.decode("utf-8", "replace") if value else ""
+    if not value:
+        return ""
+    try:
+        text = value.decode()
+    except UnicodeDecodeError as error:
+        # Not replaced: two ids would be taken for one, and the second event for a copy.
+        raise Refused("invalid", f"header {name} is not UTF-8") from error
+    if any(unicodedata.category(char) == "Cc" for char in text):
+        raise Refused("invalid", f"header {name} holds control characters")
+    return text
 
 
 def _say(violations: Sequence[protovalidate.Violation]) -> str:

@@ -17,6 +17,7 @@ import faust
 from faust.types import StreamT
 
 from agents import messages
+from agents.bandit.belief import is_named
 from agents.features import VERSION
 from agents.policies import DEFAULT as DEFAULT_POLICY
 from agents.prior import SHAPE, fit
@@ -44,6 +45,7 @@ GROWTH_PERCENT = 2
 """A new version is worth making once the weight of what was learned has grown by this much."""
 
 
+TOPIC_ID_BYTES = 16
 SIZE = marginal.size(d=SHAPE.d, q=SHAPE.q)
 
 
@@ -84,9 +86,8 @@ class Learn:
         async for records in self._read("policies"):
             for record in records:
                 version = messages.read(self._schemas, "policies", record)
-                if version is None:
+                if not isinstance(version, policy_pb2.PolicyVersion) or not is_named(version):
                     continue
-                assert isinstance(version, policy_pb2.PolicyVersion)
                 if self._latest is None or version.sequence > self._latest.sequence:
                     self._latest = version
         self._owner = True
@@ -171,6 +172,10 @@ class Learn:
             if part is None:
                 continue
             assert isinstance(part, policy_pb2.PartitionSums)
+            journal, partitions = part.journal, range(self._topics["journal"].partitions)
+            if len(journal.topic_id) != TOPIC_ID_BYTES or journal.partition not in partitions:
+                messages.pass_over(record, "not-sums")
+                continue
             if any(len(one.contribution) != SIZE for one in part.totals if one.feature_version == VERSION):
                 messages.pass_over(record, "not-sums")
                 continue

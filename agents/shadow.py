@@ -15,7 +15,8 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from google.protobuf.message import Message
 
 from agents.evaluation.gate import Kind, Verdict
-from agents.messages import messages, read
+from agents.features import VERSION, D
+from agents.messages import messages, pass_over, read
 from agents.policies import DEFAULT
 from agents.shadows import Shadows, evidence_of
 from oo.v1 import decision_pb2, evaluation_pb2, outcome_pb2
@@ -27,6 +28,7 @@ from streams.topics import Topic
 
 logger = logging.getLogger(__name__)
 
+TOPIC_ID_BYTES = 16
 YIELD_EVERY = 20
 """Records between two looks at anything else."""
 CAUSES = {
@@ -101,6 +103,10 @@ class Shadow:
     async def _follow(self, name: str, tail: Tail) -> None:
         async for record, message in messages(self._schemas, name, tail):
             match message:
+                case decision_pb2.Decision() if not is_decision(message):
+                    pass_over(record, "not-decision")
+                case evaluation_pb2.Promotion() if not message.policy:
+                    pass_over(record, "not-promotion")
                 case decision_pb2.Decision():
                     await self._decide(message, key=record.key)
                 case outcome_pb2.Outcome():
@@ -188,3 +194,15 @@ class Shadow:
                 )
                 await asyncio.sleep(0)
             await asyncio.sleep(self._every_s)
+
+
+def is_decision(decision: decision_pb2.Decision) -> bool:
+    """Tell whether it is whole enough to be decided again: a stranger's message on the topic of decisions is not."""
+    eligible = [one for one in decision.slate if not one.ineligible]
+    return (
+        bool(decision.decision_id)
+        and len(decision.journal.topic_id) == TOPIC_ID_BYTES
+        and decision.chosen < len(decision.slate)
+        and any(one.kind == decision_pb2.Decision.NONE for one in eligible)
+        and (decision.feature_version != VERSION or all(len(one.x) == D for one in eligible))
+    )

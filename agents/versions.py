@@ -9,6 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Iterator, Mapping
 
 from agents.active_version import ActiveVersion
+from agents.bandit.belief import is_named
 from agents.fault import where
 from agents.messages import pass_over, read
 from agents.prior import prior
@@ -56,6 +57,8 @@ class Versions(Mapping[str, ActiveVersion]):
     def learn_of(self, version: object) -> None:
         """Take one version in."""
         assert isinstance(version, policy_pb2.PolicyVersion)
+        if not is_named(version):
+            raise ValueError("no version of ours: its id does not name it")
         known = ActiveVersion.of(version, mac_key=self._mac_key)
         self._known[version.version_id] = known
         self.epochs[version.epoch] = known.belief.epoch

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Callable
-from contextlib import aclosing
+from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 
 import psycopg
@@ -18,6 +18,7 @@ from psycopg import sql
 
 from agents import set_aside
 from agents.active_version import ActiveVersion
+from agents.bandit.belief import is_named
 from agents.messages import read
 from agents.prior import prior
 from connectors.valkey import TipStore
@@ -203,7 +204,8 @@ async def _versions(live: Live, table: dict[str, Topic]) -> dict[str, ActiveVers
     async for records in read_partition(live.bootstrap, table["policies"].name, 0, security=live.security):
         for record in records:
             version = read(schemas, "policies", record)
-            if version is not None:
-                assert isinstance(version, policy_pb2.PolicyVersion)
-                versions[version.version_id] = ActiveVersion.of(version, mac_key=live.mac_key)
+            if isinstance(version, policy_pb2.PolicyVersion) and is_named(version):
+                # One that this build cannot serve is missed where a mark names it.
+                with suppress(ValueError):
+                    versions[version.version_id] = ActiveVersion.of(version, mac_key=live.mac_key)
     return versions

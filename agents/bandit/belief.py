@@ -96,3 +96,8 @@ def named(version: policy_pb2.PolicyVersion) -> policy_pb2.PolicyVersion:
     content = hashlib.blake2b(version.SerializeToString(deterministic=True), digest_size=8).hexdigest()
     version.version_id = f"{version.policy}-{version.sequence}-{content}"
     return version
+
+
+def is_named(version: policy_pb2.PolicyVersion) -> bool:
+    """Tell whether its id is one that `named` gives; an empty message's would take the place of the prior."""
+    return bool(version.policy) and version.version_id.startswith(f"{version.policy}-{version.sequence}-")

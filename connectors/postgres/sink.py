@@ -250,8 +250,17 @@ async def _insert(
         sql.SQL(", ").join(sql.Identifier(name) for name, _ in columns),
         sql.SQL(", ").join(sql.SQL("%b::{}[]").format(sql.SQL(kind)) for _, kind in columns),
     )
-    cursor = await connection.execute(statement, [list(column) for column in zip(*rows, strict=True)])
+    held = [
+        [_text(value) for value in column] if kind == "text" else list(column)
+        for (_, kind), column in zip(columns, zip(*rows, strict=True), strict=True)
+    ]
+    cursor = await connection.execute(statement, held)
     return cursor.rowcount
+
+
+def _text(value: object) -> object:
+    """A text as PostgreSQL can hold it: it has no NUL, which old journals may bring; the message beside has all of it."""
+    return value.replace("\x00", "\\x00") if isinstance(value, str) else value
 
 
 def _kind(decision: Decision) -> str:

@@ -267,3 +267,11 @@ def test_a_signal_and_a_reaction_of_the_same_id_are_two_events() -> None:
 
 def test_a_cloud_events_id_is_not_a_messages_own_id() -> None:
     assert key_of(activity(), ("ce_id", b"1"), ("ce_source", b"todo.txt")) != key_of(named("1"))
+
+
+@pytest.mark.parametrize("name", ["ce_id", "ce_source"])
+@pytest.mark.parametrize("said", [b"\xff\xfe", b"a\x00b", "a\u0085".encode()])
+def test_a_cloud_events_header_keeps_the_rule_for_texts(name: str, said: bytes) -> None:
+    """Else two ids that are not UTF-8 would be one, and the second event a copy of the first."""
+    told = {"ce_id": b"1", name: said}
+    assert refused(named(""), headers=tuple(told.items())).reason == "invalid"

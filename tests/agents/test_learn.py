@@ -39,7 +39,7 @@ def sums(n: int, *, offset: int) -> Record:
         feature_version=VERSION, landmark=740, n=n, users=1, epoch=prior().epoch, contribution=[0] * SIZE
     )
     part = policy_pb2.PartitionSums(totals=[total])
-    part.journal.offset = offset
+    part.journal.topic_id, part.journal.offset = bytes(16), offset
     return Record("oo.policy-sums", 0, offset, MONDAY_MS, b"0", SCHEMAS.frame("policy-sums", part), ())
 
 
@@ -65,7 +65,7 @@ def versions(*told: Record, champion: list[str] | None = None, drifts: list[int]
         for number, record in enumerate(told):
             now["champion"] = champion[number] if champion else "mixed"
             now["drift"] = drifts[number] if drifts else 0
-            learn._take([record])
+            learn._receive([record])
             await learn.publish_version()
 
     asyncio.run(run())

@@ -69,7 +69,7 @@ class World:
             policy=policy,
             chosen=int(self.chance.choice(3, p=propensities)),
         )
-        made.journal.offset = self.decided
+        made.journal.topic_id, made.journal.offset = bytes(16), self.decided
         for at, propensity in enumerate(propensities):
             kind = Decision.TASK if at < 2 else Decision.NONE
             made.slate.add(id=str(at), kind=kind, propensity=propensity, x=[64 * (at == i) for i in range(D)])
