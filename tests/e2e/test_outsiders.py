@@ -13,10 +13,8 @@ from confluent_kafka import Producer
 from outside import client, core_pid, eventually, letters, send, settled, settled_tip, state_of, task, tip, verify
 
 from deploy.stack.running import RunningStack
-from streams.frames import Schemas
 from streams.topics import topics
-from tests.fuzz.outsiders import records
-from tests.fuzz.path import Outcome, look, write
+from tests.fuzz.run import Fuzz
 
 JUNK = (b"junk", b"\x00\x00\x00\x00\x01\x00junk", b"", None, b"{}", b"\x00" * 60)
 JSON = ("content-type", b"application/json")
@@ -27,15 +25,10 @@ def pids(stack: RunningStack) -> dict[str, int]:
     return {name: part.get("pid") for name, part in parts.items() if name != "demo"}
 
 
-def test_every_strange_record_is_journaled_or_a_letter_exactly_once_and_no_process_ends(stack: RunningStack) -> None:
-    schemas, outcome, before = Schemas(stack.registry_url, stack.prefix), Outcome(), pids(stack)
-    asyncio.run(schemas.register())
-    write(stack, records(seed=1, count=900, schemas=schemas), outcome)
-    schemas.close()
-    asyncio.run(look(stack, outcome))
-    assert outcome.wrong() == []
-    assert len({name for name, *_ in outcome.table()}) == 13, "each kind was written"
-    assert pids(stack) == before
+def test_whatever_is_written_at_any_door_comes_out_exactly_once_and_no_process_ends(stack: RunningStack) -> None:
+    fuzz = Fuzz(stack, seed=9)
+    asyncio.run(fuzz.run(kafka=300, http=100, files=60, internal=65))
+    assert fuzz.faults == []
 
 
 def test_a_cloud_event_in_structured_mode_is_taken_and_counts_once(stack: RunningStack) -> None:

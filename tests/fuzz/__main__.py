@@ -1,58 +1,54 @@
-"""The long run: `make fuzz`, or `make fuzz ARGS="--count 50000 --seed 7"`. Starts a stack of its own, prints the table."""
+"""`make fuzz`: writes thousands of good and spoiled records at every door of a stack, and prints what became of them.
+
+    python -m tests.fuzz [--state DIR] [--seed N] [--kafka N] [--http N] [--files N] [--internal N]
+
+It starts a stack of its own, unless it is given one of `oo up --detach --state DIR`, whose topics are full of junk afterwards.
+Status 1 where a record was lost or doubled, a good one refused, or a process ended.
+"""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
-import sys
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from deploy.stack.running import open_stack
-from streams.frames import Schemas
 from tests.command import oo
-from tests.fuzz.outsiders import records
-from tests.fuzz.path import Outcome, look, write
+from tests.fuzz.run import Fuzz, shown
 
 
-def main() -> None:
-    """Exit status 1 where a record was lost, doubled or out of order, a good one was refused, or a process ended."""
-    asked = argparse.ArgumentParser(description=__doc__)
-    asked.add_argument("--count", type=int, default=12_000)
-    asked.add_argument("--seed", type=int, default=0)
-    args = asked.parse_args()
-    outcome = Outcome()
+@contextmanager
+def _stack_in(given: Path | None) -> Iterator[Path]:
+    if given is not None:
+        yield given
+        return
     with tempfile.TemporaryDirectory(prefix="oo-fuzz-") as folder:
         state = Path(folder) / "state"
         print("starting a stack ...", flush=True)
         oo("up", "--detach", "--no-demo", f"--state={state}")
         try:
-            stack = open_stack(state)
-            before = _pids(state)
-            schemas = Schemas(stack.registry_url, stack.prefix)
-            asyncio.run(schemas.register())
-            write(stack, records(seed=args.seed, count=args.count, schemas=schemas), outcome)
-            schemas.close()
-            print(f"{len(outcome.sent)} records written; looking where they come out ...", flush=True)
-            asyncio.run(look(stack, outcome, within_s=300))
-            ended = before != _pids(state)
+            yield state
         finally:
             oo("down", f"--state={state}")
-    wrong = outcome.wrong()
-    print(
-        f"seed {args.seed}, {len(outcome.sent)} records, {len(wrong)} wrong, processes ended: {'yes' if ended else 'no'}"
-    )
-    print("| what was written | records | in the journal | refused |\n|---|---|---|---|")
-    for name, count, journaled, said in outcome.table():
-        print(f"| {name} | {count} | {journaled} | {said} |")
-    print("\n".join(wrong[:50]))
-    sys.exit(bool(wrong) or ended)
-
-
-def _pids(state: Path) -> list[str]:
-    said = open_stack(state).folder.read() or {}
-    return sorted(f"{name} {part.get('pid')}" for name, part in said.get("parts", {}).items() if name != "demo")
 
 
 if __name__ == "__main__":
-    main()
+    parser = argparse.ArgumentParser(prog="python -m tests.fuzz")
+    parser.add_argument("--state", type=Path)
+    parser.add_argument("--seed", type=int, default=9)
+    parser.add_argument("--kafka", type=int, default=4000, help="a topic")
+    parser.add_argument("--http", type=int, default=2000)
+    parser.add_argument("--files", type=int, default=2000)
+    parser.add_argument("--internal", type=int, default=500)
+    told = parser.parse_args()
+    with _stack_in(told.state) as state:
+        fuzz = Fuzz(open_stack(state), seed=told.seed)
+        asyncio.run(fuzz.run(kafka=told.kafka, http=told.http, files=told.files, internal=told.internal))
+    print(shown(fuzz.table))
+    for fault in fuzz.faults[:50]:
+        print("FAULT", fault)
+    print(f"{sum(fuzz.table.values())} inputs, {len(fuzz.faults)} faults, seed {told.seed}")
+    raise SystemExit(bool(fuzz.faults))
