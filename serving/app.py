@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 from collections.abc import AsyncIterator
 from importlib.metadata import version
-from typing import Any
 
 from fastapi import FastAPI
-from fastapi.openapi.utils import get_openapi
 
 from connectors.jwks import jwks_at
 from connectors.postgres.history import History
 from connectors.valkey import TipStore
-from serving import problems
+from serving import openapi, problems
 from serving.current import CurrentTips
 from serving.edge import Edge
 from serving.express import Express, Lane
@@ -26,7 +25,6 @@ from serving.keys import Fetch, Keys, from_file
 from serving.log import Log
 from serving.metrics import Metrics
 from serving.middleware import Middleware
-from serving.problems import ProblemBody
 from serving.recent import Recent
 from serving.routes import feedback, health, history, page, signals, stream, tip
 from serving.settings import LOOPBACK, Settings
@@ -45,6 +43,8 @@ def create_app(settings: Settings) -> FastAPI:
     if len(mac_key) < MAC_KEY_BYTES_MIN:
         raise ValueError(f"{settings.mac_key_file} holds {len(mac_key)} bytes; {MAC_KEY_BYTES_MIN} are needed")
     local = _local_issuer(settings)
+    # Browsers share cookies between ports: two local stacks must not sign each other out.
+    cookie = f"oo_session_{settings.edge_port}" if settings.local else "oo_session"
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -78,8 +78,8 @@ def create_app(settings: Settings) -> FastAPI:
             mac_key=mac_key,
             now_ms=clock_ms,
             heartbeat_s=settings.heartbeat_s,
-            # Browsers share cookies between ports: two local stacks must not sign each other out.
-            cookie=f"oo_session_{settings.edge_port}" if settings.local else "oo_session",
+            stream_s_max=settings.stream_s_max,
+            cookie=cookie,
             local=local,
             local_user=settings.local_user,
         )
@@ -121,7 +121,8 @@ def create_app(settings: Settings) -> FastAPI:
         app.include_router(module.router)
     if local is not None:
         app.include_router(page.router)
-    app.openapi = lambda: _openapi(app)  # type: ignore[method-assign]
+    described = functools.cache(lambda: openapi.document(app, cookie=cookie))
+    app.openapi = described  # type: ignore[method-assign]
     return app
 
 
@@ -144,25 +145,3 @@ def _fetch_keys(settings: Settings, local: LocalIssuer | None) -> Fetch:
         return jwks_at(settings.jwks_url)
     assert settings.jwks_file is not None
     return from_file(settings.jwks_file)
-
-
-def _openapi(app: FastAPI) -> dict[str, Any]:
-    """The routes' own document, with what FastAPI cannot see: problems, and how to say who one is."""
-    if app.openapi_schema is None:
-        document = get_openapi(title=app.title, version=app.version, summary=app.summary, routes=app.routes)
-        components = document.setdefault("components", {})
-        schema = ProblemBody.model_json_schema(ref_template="#/components/schemas/{model}")
-        parts = schema.pop("$defs", {})
-        components.setdefault("schemas", {}).update({ProblemBody.__name__: schema, **parts})
-        for name in ("HTTPValidationError", "ValidationError"):
-            components["schemas"].pop(name, None)
-        components["securitySchemes"] = {
-            "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
-            "session": {"type": "apiKey", "in": "cookie", "name": "oo_session"},
-        }
-        for path, methods in document["paths"].items():
-            if path.startswith("/v1/"):
-                for operation in methods.values():
-                    operation["security"] = [{"bearer": []}, {"session": []}]
-        app.openapi_schema = document
-    return app.openapi_schema

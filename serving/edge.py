@@ -41,6 +41,7 @@ class Edge:
     mac_key: bytes
     now_ms: Callable[[], int]
     heartbeat_s: float
+    stream_s_max: float
     cookie: str
     """Name of the session cookie."""
     local: LocalIssuer | None

@@ -21,7 +21,7 @@ IdempotencyKey = Annotated[
     Header(
         min_length=1,
         max_length=255,
-        pattern=r"^[ -~]+$",
+        pattern=r"^[!-~]([ -~]*[!-~])?$",
         description="The same key with the same request counts once; with another one it is refused",
     ),
 ]

@@ -9,6 +9,7 @@ import json
 import re
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
+from typing import Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator
 
@@ -103,6 +104,10 @@ class PastTip(BaseModel):
 class History(BaseModel):
     items: list[PastTip]
     next: str | None = Field(description="Give it as `before` for the next page; null at the end")
+
+
+class Liveness(BaseModel):
+    status: Literal["ok"]
 
 
 class Readiness(BaseModel):

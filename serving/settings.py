@@ -58,6 +58,8 @@ class Settings(KafkaSettings, BaseSettings):
     """Open streams of one person; past it 429."""
     heartbeat_s: float = 15.0
     """How often a silent stream says that it is alive."""
+    stream_s_max: float = 3600.0
+    """An open stream ends after this long; its client opens the next and goes on where it was."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:

@@ -32,7 +32,18 @@ BODY_BYTES_MAX = 4096
     summary="React to a tip",
     status_code=202,
     response_model=FeedbackAccepted,
-    responses=problems(400, 401, 403, 404, 422, 503),
+    responses=problems(401, 403, 404, 415, 422),
+    openapi_extra={
+        "requestBody": {
+            "required": True,
+            "content": {
+                "application/json": {
+                    "schema": {"$ref": f"#/components/schemas/{FeedbackBody.__name__}"},
+                    "example": {"decision_id": "0d0f3c1e5a6b7c8d9e0f1a2b3c4d5e6f", "reaction": "done"},
+                }
+            },
+        }
+    },
 )
 async def react(request: Request, who: Who, edge: TheEdge, idempotency_key: IdempotencyKey = None) -> Response:
     """`seen` is for the client that has really displayed the tip; the other three imply it.

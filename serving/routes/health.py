@@ -9,14 +9,14 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 
 from connectors.valkey import Unreachable
 from serving.edge import Edge, TheEdge
-from serving.schemas import Readiness
+from serving.schemas import Liveness, Readiness
 
 router = APIRouter(tags=["operations"])
 
 
 @router.get("/healthz", summary="The process answers")
-async def alive() -> dict[str, str]:
-    return {"status": "ok"}
+async def alive() -> Liveness:
+    return Liveness(status="ok")
 
 
 @router.get(
@@ -31,7 +31,12 @@ async def ready(edge: TheEdge) -> Response:
     return Response(body.model_dump_json(), status_code=503 if missing else 200, media_type="application/json")
 
 
-@router.get("/metrics", summary="Prometheus", response_class=Response)
+@router.get(
+    "/metrics",
+    summary="Prometheus",
+    response_class=Response,
+    responses={200: {"content": {CONTENT_TYPE_LATEST: {"schema": {"type": "string"}}}}},
+)
 async def metrics(edge: TheEdge) -> Response:
     edge.metrics.spent_pending.set(edge.spent.pending)
     return Response(generate_latest(edge.metrics.registry), media_type=CONTENT_TYPE_LATEST)

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import base64
-import binascii
 import logging
-import re
 from typing import Annotated
 
 from fastapi import APIRouter, Query, Response
@@ -14,7 +11,7 @@ from connectors.postgres.history import PAGE_MAX, Cursor
 from connectors.postgres.sink import Unreachable
 from serving.edge import TheEdge
 from serving.identity import Who
-from serving.problems import Fault, Problem, unavailable
+from serving.problems import unavailable
 from serving.routes.answers import problems
 from serving.schemas import History, PastTip, iso
 
@@ -22,12 +19,27 @@ log = logging.getLogger(__name__)
 router = APIRouter(tags=["tips"])
 
 
-@router.get("/v1/tips", summary="Past tips, newest first", response_model=History, responses=problems(401, 422, 503))
+_CURSOR = r"^[0-9]{1,18}\.[A-Za-z0-9._~-]{1,64}$"
+_OLDER = {
+    "operationId": "page_v1_tips_get",
+    "parameters": {"before": "$response.body#/next"},
+    "description": "The page behind this one, where `next` is not null",
+}
+
+
+@router.get(
+    "/v1/tips",
+    summary="Past tips, newest first",
+    response_model=History,
+    responses={200: {"links": {"Older": _OLDER}}, **problems(401, 422)},
+)
 async def page(
     who: Who,
     edge: TheEdge,
-    limit: Annotated[int, Query(ge=1, le=PAGE_MAX)] = 20,
-    before: Annotated[str | None, Query(max_length=128, description="`next` of the page before")] = None,
+    limit: Annotated[int, Query(ge=1, le=PAGE_MAX, examples=[20])] = 20,
+    before: Annotated[
+        str | None, Query(pattern=_CURSOR, description="`next` of the page before", examples=["1764300000000.d1"])
+    ] = None,
 ) -> Response:
     cursor = None if before is None else _cursor(before)
     if edge.history is None:
@@ -56,17 +68,9 @@ def _text(cursor: Cursor) -> str:
     >>> _cursor(_text(Cursor(17, "d1")))
     Cursor(decided_ms=17, decision_id='d1')
     """
-    return base64.urlsafe_b64encode(f"{cursor.decided_ms}:{cursor.decision_id}".encode()).decode().rstrip("=")
+    return f"{cursor.decided_ms}.{cursor.decision_id}"
 
 
 def _cursor(text: str) -> Cursor:
-    try:
-        raw = base64.urlsafe_b64decode(text + "=" * (-len(text) % 4)).decode("ascii")
-        decided_ms, _, decision_id = raw.partition(":")
-        number = int(decided_ms)
-        if not 0 <= number < 2**63 or re.fullmatch(r"[!-~]{1,64}", decision_id) is None:
-            raise ValueError(text)
-        return Cursor(number, decision_id)
-    except (ValueError, binascii.Error) as error:
-        fault = Fault(pointer="before", detail="must be the `next` of an earlier page")
-        raise Problem(422, "invalid-request", detail="This page does not exist.", errors=[fault]) from error
+    decided_ms, _, decision_id = text.partition(".")
+    return Cursor(int(decided_ms), decision_id)

@@ -39,6 +39,7 @@ TURN_S = 0.005
 _HALF = re.compile("[\ud800-\udfff]")
 
 _VALIDATOR = protovalidate.Validator()
+_SIGNAL = {"$ref": "#/components/schemas/Signal"}
 _EXAMPLE = {
     "source": "todo.txt",
     "event_id": "7",
@@ -51,13 +52,18 @@ _EXAMPLE = {
     summary="Tell what changed",
     status_code=202,
     response_model=SignalsAccepted,
-    responses=problems(400, 401, 403, 413, 422, 503),
+    responses=problems(401, 403, 415, 422),
     openapi_extra={
         "requestBody": {
             "required": True,
             "description": f"One oo.v1.Signal as JSON, or a list of at most {SIGNALS_MAX}; `user_id` may be left out.",
             "content": {
-                "application/json": {"schema": {"oneOf": [{"type": "object"}, {"type": "array"}]}, "example": _EXAMPLE}
+                "application/json": {
+                    "schema": {
+                        "oneOf": [_SIGNAL, {"type": "array", "items": _SIGNAL, "minItems": 1, "maxItems": SIGNALS_MAX}]
+                    },
+                    "examples": {"one": {"value": _EXAMPLE}, "many": {"value": [_EXAMPLE]}},
+                }
             },
         }
     },

@@ -40,13 +40,36 @@ class EventStream(StreamingResponse):
     responses={
         200: {
             "description": "`event: tip` with the JSON of GET /v1/tip, or `event: none`; `id:` resumes",
-            "content": {"text/event-stream": {}},
+            "content": {
+                "text/event-stream": {
+                    # Of one event: so does OpenAPI 3.2 have it, and who reads 3.1 has no other way to say it.
+                    "schema": {
+                        "type": "object",
+                        "description": "One event. Events are divided by an empty line; lines that begin with a colon"
+                        " are signs of life. After an hour the stream ends, and is to be opened again.",
+                        "properties": {
+                            "event": {"type": "string", "enum": ["tip", "none"]},
+                            "id": {"type": "string", "description": "Names the state; as `Last-Event-ID` it resumes"},
+                            "data": {
+                                "type": "string",
+                                "description": "The body of GET /v1/tip on one line, or {}",
+                                "contentMediaType": "application/json",
+                                "contentSchema": {
+                                    "anyOf": [{"$ref": "#/components/schemas/TipBody"}, {"maxProperties": 0}]
+                                },
+                            },
+                        },
+                        "required": ["event", "id", "data"],
+                    },
+                    "example": "retry: 1000\n\nid: 0-1\nevent: none\ndata: {}\n\n",
+                }
+            },
         },
         **problems(401, 422, 429, 503),
     },
 )
 async def stream(
-    who: Who, edge: TheEdge, last_event_id: Annotated[str | None, Header(max_length=256)] = None
+    who: Who, edge: TheEdge, last_event_id: Annotated[str | None, Header(max_length=256, examples=["0-1"])] = None
 ) -> EventStream:
     """The current state comes at once, unless `Last-Event-ID` names it."""
     subscribed = contextlib.ExitStack()
@@ -68,6 +91,7 @@ async def stream(
 
     async def events() -> AsyncIterator[bytes]:
         sent = last_event_id
+        ends_ms = min(who.expires_s * 1000, edge.now_ms() + edge.stream_s_max * 1000)
         edge.metrics.streams.inc()
         try:
             yield f"retry: {RECONNECT_MS}\n\n".encode()
@@ -82,8 +106,8 @@ async def stream(
                         edge.metrics.pushed.inc()
                 else:
                     yield b": still here\n\n"
-                await subscription.wait(_patience_s(edge, who, now))
-                if edge.subscriptions.closing or who.expires_s * 1000 <= edge.now_ms():
+                await subscription.wait(_patience_s(edge, ends_ms, now))
+                if edge.subscriptions.closing or ends_ms <= edge.now_ms():
                     return
                 now = await _look(edge, who)
         finally:
@@ -100,14 +124,13 @@ async def _look(edge: Edge, who: Identity) -> Current | None:
         return None
 
 
-def _patience_s(edge: Edge, who: Identity, now: Current | None) -> float:
-    """Until the next look without a push: the tip runs out, the token does, or it is time for a sign of life."""
+def _patience_s(edge: Edge, ends_ms: float, now: Current | None) -> float:
+    """Until the next look without a push: the tip runs out, the stream ends, or it is time for a sign of life."""
     if now is None:
         return LOST_STORE_RETRY_S
-    ends_ms = [who.expires_s * 1000]
     if now.body is not None:
-        ends_ms.append(now.valid_until_ms)
-    return max(0.01, min(edge.heartbeat_s, (min(ends_ms) - edge.now_ms()) / 1000 + 0.005))
+        ends_ms = min(ends_ms, now.valid_until_ms)
+    return max(0.01, min(edge.heartbeat_s, (ends_ms - edge.now_ms()) / 1000 + 0.005))
 
 
 def _event(now: Current) -> bytes:

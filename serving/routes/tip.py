@@ -21,15 +21,26 @@ PATH = "/v1/tip"
 # Personal; a browser may keep it to ask whether it still holds, never to show it unasked.
 _HEADERS: Headers = [(b"cache-control", b"private, no-cache"), (b"vary", b"Authorization, Cookie")]
 _JSON = (b"content-type", b"application/json")
+_REACT = {
+    "operationId": "react_v1_feedback_post",
+    "requestBody": {"decision_id": "$response.body#/decision_id", "reaction": "seen"},
+    "description": "That it was seen, or what the person did with it",
+}
 
 
 @router.get(
     PATH,
     summary="The current tip",
     response_model=TipBody,
-    responses={204: {"description": "Nothing worth saying now"}, **problems(304, 401, 422, 503)},
+    responses={
+        200: {"links": {"React": _REACT}},
+        204: {"description": "Nothing worth saying now"},
+        **problems(304, 401, 422),
+    },
 )
-async def read(who: Who, edge: TheEdge, if_none_match: Annotated[str | None, Header()] = None) -> Response:
+async def read(
+    who: Who, edge: TheEdge, if_none_match: Annotated[str | None, Header(examples=['"0-1"'])] = None
+) -> Response:
     now = await edge.current.of(who.user_id)
     answer = _answer(now)
     if now.body is not None and if_none_match is not None and _matches(if_none_match, f'"{now.event_id}"'):

@@ -94,7 +94,10 @@ def test_other_peoples_past_is_not_shown(whole_edge: LiveEdge, servers: RunningS
         {"limit": "x"},
         {"before": "!"},
         {"before": "aGVsbG8"},
-        {"before": "LTE6YQ"},
+        {"before": "-1.d1"},
+        {"before": "1" * 19 + ".d1"},
+        {"before": "1.d\ud7ff"},
+        {"before": "1."},
         {"before": "a" * 129},
     ],
 )

@@ -1,0 +1,134 @@
+"""/openapi.json says what the edge does: schemathesis calls a whole edge by it, and looks for an answer that it does not say."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+from deploy.stack.running import RunningStack
+from tests.serving.edges import LiveEdge
+from tests.serving.valkeys import ValkeyServer
+
+ROOT = Path(__file__).resolve().parents[2]
+HERE = Path(__file__).resolve().parent / "schemathesis"
+METHODS = ("get", "head", "post")
+
+
+def schemathesis() -> Path:
+    """The program, in an environment of its own made from its lock at the first use: it does not fit into ours."""
+    lock = HERE / "requirements.txt"
+    name = f"schemathesis-{hashlib.sha256(lock.read_bytes() + sys.version.encode()).hexdigest()[:16]}"
+    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "oo" / name
+    uv = shutil.which("uv") or str(ROOT / ".uv" / "bin" / "uv")
+    if not (cache / "whole").exists():
+        subprocess.run((uv, "venv", "--quiet", "--clear", f"--python={sys.executable}", str(cache)), check=True)
+        install = (uv, "pip", "install", "--quiet", "--require-hashes", f"--requirements={lock}")
+        subprocess.run((*install, f"--python={cache / 'bin' / 'python'}"), check=True)
+        (cache / "whole").touch()
+    return cache / "bin" / "st"
+
+
+@contextmanager
+def a_new_tip_every_moment(edge: LiveEdge, user_id: str) -> Iterator[None]:
+    """What the core would do: feedback takes the tip away, and the calls that follow from one need another."""
+    ended = threading.Event()
+
+    def put() -> None:
+        number = 1
+        while not ended.wait(0.2):
+            edge.put_tip(user_id, number)
+            number += 1
+
+    thread = threading.Thread(target=put)
+    thread.start()
+    try:
+        yield
+    finally:
+        ended.set()
+        thread.join()
+
+
+def scenarios(report: Path) -> Iterator[dict[str, Any]]:
+    for line in report.read_text().splitlines():
+        entry = json.loads(line)
+        if "ScenarioFinished" in entry:
+            yield entry["ScenarioFinished"]
+
+
+def test_no_call_that_the_document_allows_or_forbids_is_answered_in_another_way_than_it_says(
+    servers: RunningStack, valkey: ValkeyServer, tmp_path: Path
+) -> None:
+    report = tmp_path / "report.ndjson"
+    with (
+        LiveEdge(tmp_path / "edge", valkey_url=valkey.url, stack=servers, stream_s_max=0.1) as edge,
+        a_new_tip_every_moment(edge, "oa-tried"),
+    ):
+        edge.until_ready()
+        command = (schemathesis(), f"--config-file={HERE / 'schemathesis.toml'}", "run", f"{edge.url}/openapi.json")
+        done = subprocess.run(
+            (*command, "--report=ndjson", f"--report-ndjson-path={report}"),
+            env={**os.environ, "OO_TOKEN": edge.token("oa-tried")},
+            cwd=tmp_path,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=400,
+        )
+        document = edge.app.openapi()
+    print(done.stdout[-3000:])
+    assert done.returncode == 0, done.stdout + done.stderr
+    operations = {f"{method.upper()} {path}" for path, one in document["paths"].items() for method in one}
+    assert f"Selected: {len(operations)}/{len(operations)}" in done.stdout
+    assert f"Tested: {len(operations)}" in done.stdout
+    ran, followed = set(), set()
+    for scenario in scenarios(report):
+        label = scenario["recorder"]["label"]
+        if scenario["status"] == "skip":
+            # Two reasons: nothing to give an example of, and a draw of a sequence that came to nothing.
+            assert (scenario["phase"], scenario["skip_reason"]) in {
+                ("examples", "No examples in schema"),
+                ("stateful", None),
+            }
+        else:
+            ran.add((scenario["phase"], label))
+        for case in scenario["recorder"].get("cases", {}).values():
+            if case.get("transition"):
+                followed.add(f"{case['value']['method']} {case['value']['path']}")
+    assert {label for phase, label in ran if phase == "coverage"} == operations
+    assert {label for phase, label in ran if phase == "fuzzing"} == operations
+    assert followed >= {"POST /v1/feedback", "GET /v1/tips"}
+
+
+def test_every_call_says_what_any_call_may_be_answered(edge: LiveEdge) -> None:
+    for path, operations in edge.app.openapi()["paths"].items():
+        assert ("head" in operations) == ("get" in operations), path
+        for method, operation in operations.items():
+            assert method in METHODS
+            assert operation["responses"].keys() >= {"400", "408", "413", "431", "500", "503"}, (method, path)
+            if "requestBody" in operation:
+                assert "415" in operation["responses"]
+                content = operation["requestBody"]["content"]["application/json"]
+                assert content["schema"]
+                assert content.get("example") or content.get("examples")
+
+
+def test_the_session_cookie_has_its_own_name(edge: LiveEdge) -> None:
+    with edge.client() as client:
+        (name,) = client.get("/").cookies.keys()
+    assert edge.app.openapi()["components"]["securitySchemes"]["session"]["name"] == name
+
+
+def test_the_documents_examples_of_signals_are_taken(whole_edge: LiveEdge) -> None:
+    body = whole_edge.app.openapi()["paths"]["/v1/signals"]["post"]["requestBody"]["content"]["application/json"]
+    with whole_edge.client("oa-examples") as client:
+        for example in body["examples"].values():
+            assert client.post("/v1/signals", json=example["value"]).status_code == 202
