@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import hashlib
 import unicodedata
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -24,6 +25,8 @@ MINUTES_MAX = 7 * 24 * 60
 EXTERNAL_ID_MAX = 200
 """Shorter than the contract's 256, so that an event id has room for it and a revision."""
 NAME_MAX = 64
+EVENT_MS_MIN = 946_684_800_000
+"""2000-01-01, before which the door takes no event's time: a file that claims to be older was written now."""
 SECONDS_MAX = 253_402_300_799
 """The last second of the year 9999, the end of protobuf's Timestamp."""
 
@@ -61,6 +64,10 @@ class Parsed:
     """Tasks that are there but not yet to be done: a start date ahead, or hidden."""
     unread: tuple[str, ...] = ()
     """Keys (kind and id) of what is there and cannot be read, all instances of a series included: it is not absent."""
+    texts: Mapping[str, str] = field(default_factory=dict)
+    """By external id what a person wrote of a task, without what tools add: by it a changed line is known again."""
+    archived: Mapping[str, int] = field(default_factory=dict)
+    """By text, when such a task was last completed in the archive beside the file, in ms since 1970 (end of its day)."""
 
     @property
     def complete(self) -> bool:

@@ -133,7 +133,7 @@ def parse(data: bytes, *, name: str, user_id: str, zone: ZoneInfo, now: datetime
     taken = [(number, take_apart(line)) for number, line in lines[:TASKS_MAX]]
     ids = _identities(taken, name=name, problems=problems)
 
-    signals, waiting = [], 0
+    signals, waiting, texts = [], 0, {}
     today = now.astimezone(zone).date()
     for (number, line), task_id in zip(taken, ids, strict=True):
         if not line.words:
@@ -148,11 +148,37 @@ def parse(data: bytes, *, name: str, user_id: str, zone: ZoneInfo, now: datetime
         else:
             signal.task_upserted.CopyFrom(_task(number, line, task_id=task_id, zone=zone, problems=problems))
         signals.append(signal)
+        texts[task_id] = _written(line.words)
     return Parsed(
         signals=tuple(signals),
+        texts=texts,
         problems=tuple(sorted(problems, key=lambda problem: problem.line)),
         waiting=waiting,
     )
+
+
+def completions(data: bytes, *, zone: ZoneInfo) -> dict[str, int]:
+    """What an archive (done.txt) says was completed: by text, the end of the last day on which it was, in ms.
+
+    Lines without a day are passed over: nobody knows whether they are of today or of a year ago.
+
+    >>> list(completions(b"x 2026-11-20 Pay rent +home", zone=ZoneInfo("UTC")))
+    ['pay rent']
+    """
+    found: dict[str, int] = {}
+    for text in decode(data)[0].splitlines():
+        line = take_apart(text)
+        if line.completed and line.completed_on is not None and line.words:
+            ended = datetime.combine(line.completed_on, time(23, 59, 59), tzinfo=zone)
+            written = _written(line.words)
+            found[written] = max(found.get(written, 0), int(ended.timestamp() * 1000))
+    return found
+
+
+def _written(words: tuple[str, ...]) -> str:
+    """The text without labels and without any key:value: what a person wrote, whatever tools keep beside it."""
+    bare = [word for word in words if word[0] not in "@+" and (not _TAG.fullmatch(word) or _URL.match(word))]
+    return unicodedata.normalize("NFC", " ".join(bare)).casefold()
 
 
 def _identities(taken: list[tuple[int, Line]], *, name: str, problems: list[Problem]) -> list[str]:

@@ -7,7 +7,8 @@ looks again. What it sends to, parses with and remembers in is passed in.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, Awaitable, Callable, Collection, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import Set as AbstractSet
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -15,7 +16,7 @@ from pathlib import Path
 
 from watchfiles import awatch
 
-from connectors.differences import Memory, differences, settled, without_removals
+from connectors.differences import Memory, Patience, differences, settled, waiting
 from connectors.source_file import BYTES_MAX, Parsed, UnreadableFile
 from oo.v1.signal_pb2 import Signal
 
@@ -35,6 +36,10 @@ class Pace:
     """A file counts as written once it stood still this long."""
     empty_s: float = 2.0
     """An emptied file counts as meant after this long: some editors empty it before they write."""
+    absent_s: float = 10.0
+    """A line or event counts as deleted once it was absent this long: others may still be writing."""
+    emptied_s: float = 600.0
+    """The same where nothing is left in the file at all: tools that synchronise empty it for a while."""
     poll_s: float = 5.0
     """Looks without being told, for file systems that do not tell; and after a failure."""
     reread_s: float = 900.0
@@ -55,6 +60,8 @@ class Report:
 
     sent: Sequence[Signal] = ()
     parsed: Parsed | None = None
+    no_room: int = 0
+    """Open tasks and events that wait until others of this file are done."""
     trouble: str = ""
     """Why nothing could be read or sent, or empty."""
 
@@ -87,7 +94,7 @@ class Watch:
     """Called before `send`, with what may be out then, and after it."""
     now: Callable[[], datetime]
     pace: Pace = Pace()
-    held_elsewhere: Callable[[], Collection[str]] = tuple
+    held_elsewhere: Callable[[], AbstractSet[str]] = frozenset
     """The keys that this person's other watched files hold: two calendars may have one meeting."""
 
     async def follow(self, stop: asyncio.Event) -> AsyncGenerator[Report]:
@@ -99,7 +106,8 @@ class Watch:
         async with aclosing(self._nudges(stop)) as nudges:
             async for _ in nudges:
                 changed = read_at == float("-inf") or _signature(self.path) != seen
-                if not changed and not trouble and clock() - read_at < self.pace.reread_s:
+                due = self.memory.doubtful or clock() - read_at >= self.pace.reread_s
+                if not changed and not trouble and not due:
                     continue
                 seen = await self._settled(stop)
                 if stop.is_set():
@@ -128,17 +136,17 @@ class Watch:
             modified_ms=int(snapshot.modified.timestamp() * 1000),
             now_ms=int(now.timestamp() * 1000),
             removals=True,
+            patience=Patience(int(self.pace.absent_s * 1000), int(self.pace.emptied_s * 1000)),
+            elsewhere=self.held_elsewhere(),
         )
-        # Kept before the others' are asked: of two files that drop a meeting at once, one at least sees it gone in both.
         self._keep(memory)
-        signals = without_removals(signals, parsed, held=self.held_elsewhere())
         if signals:
             try:
                 await self.send(signals)
             except NotDelivered as error:
                 return Report(parsed=parsed, trouble=f"{error}; trying again")
-        self._keep(settled(memory))
-        return Report(sent=signals, parsed=parsed)
+            self._keep(settled(memory))
+        return Report(sent=signals, parsed=parsed, no_room=waiting(parsed, memory))
 
     def _keep(self, memory: Memory) -> None:
         if memory != self.memory:

@@ -9,7 +9,8 @@ import hashlib
 import json
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Set as AbstractSet
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Self
@@ -17,8 +18,8 @@ from zoneinfo import ZoneInfo
 
 from connectors import ical, todo_txt
 from connectors.delivery import deliver
-from connectors.differences import Memory, Sent, differences, settled
-from connectors.source_file import Parsed, Problem, UnreadableFile, file_name, timestamp
+from connectors.differences import Memory, Sent, differences, settled, waiting
+from connectors.source_file import EVENT_MS_MIN, Parsed, Problem, UnreadableFile, file_name, timestamp
 from connectors.watch import Snapshot, read_file
 from deploy.stack.running import RunningStack
 from oo.v1.signal_pb2 import ProfileChanged, Signal
@@ -30,6 +31,8 @@ from streams.topics import topics
 
 CALENDAR_ENDINGS = (".ics", ".ical", ".icalendar", ".ifb")
 TASK_ENDINGS = (".txt", ".todo", "")
+ARCHIVE = "done.txt"
+"""Where todo.txt programs move what is completed, in the file's own folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,6 +61,8 @@ class Imported:
     unchanged: int
     """Tasks and events that stand there as they did the last time."""
     waiting: int
+    no_room: int
+    """Open tasks and events that were not sent, since a person's row is full of others of this file."""
     problems: tuple[Problem, ...]
 
 
@@ -84,7 +89,8 @@ class MemoryFile:
         """What is known; nothing if there is no such file or it is broken."""
         try:
             kept = json.loads(self.path.read_text())
-            return Memory(kept["event_ms"], {key: Sent(**sent) for key, sent in kept["items"].items()})
+            items = {key: Sent(**sent) for key, sent in kept["items"].items()}
+            return Memory(kept["event_ms"], items)
         except (OSError, ValueError, KeyError, TypeError, AttributeError):
             # Everything is sent once more then, under the ids it had at first.
             return Memory()
@@ -96,25 +102,22 @@ class MemoryFile:
         mark.touch(mode=0o600)
         mark.write_text(str(watched.resolve()))
 
-    def held_elsewhere(self) -> set[str]:
+    def held_elsewhere(self) -> AbstractSet[str]:
         """Keys of what stands in this person's other files that are or were watched, as long as they are there."""
         held: set[str] = set()
         for mark in self.path.parent.glob(f"*.{self.person}.watched"):
             other = MemoryFile(mark.with_name(mark.name.partition(".")[0] + ".json"))
             if other.path != self.path and Path(mark.read_text()).exists():
-                held.update(key for key, said in other.load().items.items() if not said.gone)
+                held.update(key for key, said in other.load().items.items() if not (said.gone or said.absent_ms))
         return held
 
     def save(self, memory: Memory) -> None:
-        """Replaces it at once, readable by its owner only: it holds calendar ids, no texts."""
+        """Replaces it at once, readable by its owner only: it holds calendar ids and the texts of tasks."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = self.path.with_suffix(".new")
         unfinished.touch(mode=0o600)
-        unfinished.write_text(
-            json.dumps(
-                {"event_ms": memory.event_ms, "items": {key: asdict(sent) for key, sent in memory.items.items()}}
-            )
-        )
+        items = {key: asdict(sent) for key, sent in memory.items.items()}
+        unfinished.write_text(json.dumps({"event_ms": memory.event_ms, "items": items}))
         unfinished.replace(self.path)
 
 
@@ -124,16 +127,29 @@ def _hash(*parts: bytes) -> str:
 
 def parse_file(snapshot: Snapshot, *, path: Path, user_id: str, zone: ZoneInfo, now: datetime) -> Parsed:
     """The file's content by the format that its name or its first line tells; raises UnreadableFile."""
-    modified = min(snapshot.modified, now)
+    modified = snapshot.modified if snapshot.modified.timestamp() * 1000 >= EVENT_MS_MIN else now
+    modified = min(modified, now)
     if path.suffix.lower() in CALENDAR_ENDINGS or snapshot.data[:64].lstrip(b"\xef\xbb\xbf \r\n").upper().startswith(
         b"BEGIN:VCALENDAR"
     ):
         return ical.parse(snapshot.data, user_id=user_id, zone=zone, now=now, modified=modified)
     if path.suffix.lower() not in TASK_ENDINGS:
         raise UnreadableFile("only todo.txt (.txt) and iCalendar (.ics) files can be read")
-    return todo_txt.parse(
+    parsed = todo_txt.parse(
         snapshot.data, name=file_name(path.name), user_id=user_id, zone=zone, now=now, modified=modified
     )
+    return replace(parsed, archived=_archived(path, zone=zone))
+
+
+def _archived(path: Path, *, zone: ZoneInfo) -> dict[str, int]:
+    """What the archive beside a todo.txt says was completed; nothing where there is none that can be read."""
+    archive = path.with_name(ARCHIVE)
+    if path.name == ARCHIVE:
+        return {}
+    try:
+        return todo_txt.completions(read_file(archive).data, zone=zone)
+    except (OSError, UnreadableFile):
+        return {}
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,12 +218,14 @@ async def import_files(
             removals=False,
         )
         plan.append((file_name(path.name), signals, file, memory))
+        no_room = waiting(parsed, memory)
         results.append(
             Imported(
                 path=path,
                 sent=Counter[str](signal.WhichOneof("payload") or "" for signal in signals),
-                unchanged=len(parsed.signals) - len(signals),
+                unchanged=max(len(parsed.signals) - len(signals) - no_room, 0),
                 waiting=parsed.waiting,
+                no_room=no_room,
                 problems=parsed.problems,
             )
         )

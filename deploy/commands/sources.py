@@ -160,13 +160,14 @@ def told(report: Report) -> str:
     if report.trouble:
         return report.trouble
     sent = Counter[str](signal.WhichOneof("payload") or "" for signal in report.sent)
-    return f"sent {counted(sent)}" if sent else "nothing new"
+    said = f"sent {counted(sent)}" if sent else "nothing new"
+    return f"{said}; {report.no_room} wait for room" if report.no_room else said
 
 
 def summary(result: Imported) -> str:
     """What an import of one file came to, in a line.
 
-    >>> summary(Imported(Path('todo.txt'), Counter(task_upserted=12, task_completed=1), 2, 0, ()))
+    >>> summary(Imported(Path('todo.txt'), Counter(task_upserted=12, task_completed=1), 2, 0, 0, ()))
     '12 tasks, 1 completed task; 2 as before'
     """
     parts = [counted(result.sent) or "nothing new"]
@@ -174,6 +175,8 @@ def summary(result: Imported) -> str:
         parts.append(f"{result.unchanged} as before")
     if result.waiting:
         parts.append(f"{result.waiting} not yet to be done (t: ahead, or h:1)")
+    if result.no_room:
+        parts.append(f"{result.no_room} wait for room: 'oo watch', or another import later, sends them")
     skipped = sum(problem.skipped for problem in result.problems)
     if skipped:
         parts.append(f"{skipped} skipped")

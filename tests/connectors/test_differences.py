@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from zoneinfo import ZoneInfo
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from agents import admission
 from connectors import ical, todo_txt
-from connectors.differences import Memory, differences, settled
-from connectors.source_file import Parsed, Problem
+from connectors.differences import Memory, Patience, differences, settled, waiting
+from connectors.source_file import EVENT_MS_MIN, Parsed, Problem
 from oo.v1.signal_pb2 import Signal
 from streams.units import MINUTE_MS
 
@@ -265,3 +269,147 @@ def test_whatever_is_edited_and_whenever_it_crashes_the_receiver_ends_with_what_
         if signal.HasField("task_upserted")
     }
     assert {key: content for key, (_, content) in tasks.items() if content is not None} == expected
+
+
+# The same task under another line
+
+
+DATA = Path(__file__).parents[1] / "data"
+LATE = {"patience": Patience(line_ms=10_000, emptied_ms=600_000)}
+
+
+def look(
+    memory: Memory, text: str | Parsed, *, at_ms: int, elsewhere: frozenset[str] = frozenset()
+) -> tuple[list[Signal], Memory]:
+    """As `oo watch` looks: at the moment at which the file was written, believing in absence late."""
+    parsed = text if isinstance(text, Parsed) else read(text, modified_ms=at_ms)
+    signals, memory = differences(
+        memory, parsed, user_id="ann", modified_ms=at_ms, now_ms=at_ms, removals=True, elsewhere=elsewhere, **LATE
+    )
+    return signals, settled(memory)
+
+
+def test_tags_that_tools_write_and_a_context_more_are_no_other_tasks() -> None:
+    first, memory = look(Memory(), (DATA / "tools-before.txt").read_text(), at_ms=NOW_MS)
+    second, memory = look(memory, (DATA / "tools-after.txt").read_text(), at_ms=NOW_MS + MINUTE_MS)
+    # The third is told under its own id too, and says nothing new.
+    assert said(second) == ["task_upserted"] * 3
+    ids = [signal.task_upserted.external_id for signal in first]
+    assert [signal.task_upserted.external_id for signal in second] == [ids[0], ids[1], ids[3]]
+    # And they stay known under what their lines say by now.
+    assert look(memory, (DATA / "tools-after.txt").read_text(), at_ms=NOW_MS + 30 * MINUTE_MS)[0] == []
+
+
+def test_what_only_tools_changed_does_not_outrank_what_the_person_said_since() -> None:
+    first, memory = look(Memory(), "Write report pm:1", at_ms=NOW_MS)
+    second, memory = look(memory, "Write report pm:2", at_ms=NOW_MS + MINUTE_MS)
+    assert second[0].event_time == first[0].event_time
+    third, _ = look(memory, "(A) Write report pm:2", at_ms=NOW_MS + 2 * MINUTE_MS)
+    assert third[0].event_time.ToMilliseconds() == NOW_MS + 2 * MINUTE_MS
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "same"),
+    [
+        ("Draft talk", "Draft a talk", True),
+        ("Call mum", "x 2026-11-23 Call mom @phone", True),
+        ("Call mum", "Call Mum +family p:2 tmr:on", True),
+        ("Read chapter 3", "Read chapter 4", False),
+        ("Call Bob", "Call Tom", False),
+        ("Pay rent", "Water the plants", False),
+    ],
+)
+def test_a_small_edit_is_the_same_task_and_another_text_another(before: str, after: str, *, same: bool) -> None:
+    first, memory = look(Memory(), before, at_ms=NOW_MS)
+    second, _ = look(memory, after, at_ms=NOW_MS + MINUTE_MS)
+    payload = second[0].WhichOneof("payload") or ""
+    assert (getattr(second[0], payload).external_id == first[0].task_upserted.external_id) == same
+
+
+def test_of_many_like_lines_each_stays_its_own_task() -> None:
+    names = [f"Read book number {number}" for number in range(60)]
+    first, memory = look(Memory(), "\n".join(names), at_ms=NOW_MS)
+    second, _ = look(memory, "\n".join(f"{name} pm:1" for name in names[1:]), at_ms=NOW_MS + MINUTE_MS)
+    assert [s.task_upserted.external_id for s in second] == [s.task_upserted.external_id for s in first[1:]]
+
+
+def test_a_line_that_went_to_the_archive_since_is_completed_and_one_that_was_deleted_is_not() -> None:
+    _, memory = look(Memory(), "Call Mom pm:1\nPay rent\nRun", at_ms=NOW_MS)
+    archived = todo_txt.completions(b"x 2026-11-23 Call Mom pm:4 @phone\nx 2025-01-01 Pay rent", zone=ZoneInfo("UTC"))
+    parsed = replace(read("Run"), archived=archived)
+    done, memory = look(memory, parsed, at_ms=NOW_MS + MINUTE_MS)
+    assert said(done) == ["task_completed"]
+    removed, _ = look(memory, parsed, at_ms=NOW_MS + 2 * MINUTE_MS)
+    assert said(removed) == ["task_removed"]
+
+
+def test_absence_is_believed_late_and_later_still_where_nothing_is_left() -> None:
+    _, memory = look(Memory(), "Call Mom\nPay rent", at_ms=NOW_MS)
+    for text, believed_ms in (("Call Mom", 10_000), ("", 600_000)):
+        signals, doubted = look(memory, text, at_ms=NOW_MS + MINUTE_MS)
+        assert (signals, doubted.doubtful) == ([], True)
+        assert look(doubted, text, at_ms=NOW_MS + MINUTE_MS + believed_ms - 1)[0] == []
+        assert "task_removed" in said(look(doubted, text, at_ms=NOW_MS + MINUTE_MS + believed_ms)[0])
+        back, memory = look(doubted, "Call Mom\nPay rent", at_ms=NOW_MS + 2 * MINUTE_MS)
+        assert (back, memory.doubtful) == ([], False)
+
+
+@pytest.mark.parametrize("calendar", [True, False])
+def test_what_was_away_and_comes_back_has_the_time_of_its_first_word(*, calendar: bool) -> None:
+    first_text: str | Parsed = ics(event("1", "20261124T090000Z")) if calendar else "Call Mom"
+    nothing: str | Parsed = ics() if calendar else ""
+    first, memory = look(Memory(), first_text, at_ms=NOW_MS)
+    _, memory = look(memory, nothing, at_ms=NOW_MS + MINUTE_MS)
+    away, memory = look(memory, nothing, at_ms=NOW_MS + 30 * MINUTE_MS)
+    back, _ = look(memory, first_text, at_ms=NOW_MS + 40 * MINUTE_MS)
+    assert [s.event_time for s in (*away, *back)] == [first[0].event_time] * 2
+    assert len({s.event_id for s in (*first, *away, *back)}) == 3
+
+
+def test_what_stands_in_another_file_is_not_taken_away_until_it_leaves_that_too() -> None:
+    both = ics(event("meet", "20261124T090000Z"), event("home", "20261124T110000Z"))
+    _, memory = look(Memory(), both, at_ms=NOW_MS)
+    alone = ics(event("home", "20261124T110000Z"))
+    _, memory = look(memory, alone, at_ms=NOW_MS + MINUTE_MS)
+    there = frozenset({"event:meet"})
+    signals, memory = look(memory, alone, at_ms=NOW_MS + 30 * MINUTE_MS, elsewhere=there)
+    assert (signals, memory.doubtful) == ([], True)
+    assert said(look(memory, alone, at_ms=NOW_MS + 31 * MINUTE_MS)[0]) == ["calendar_event_removed"]
+
+
+def test_a_file_from_before_2000_speaks_now() -> None:
+    signals, _ = look(Memory(), read("(A) Buy milk", modified_ms=0), at_ms=NOW_MS)
+    assert signals[0].event_time.ToMilliseconds() == NOW_MS
+
+
+def test_the_oldest_time_that_is_sent_is_the_oldest_that_the_door_takes() -> None:
+    assert EVENT_MS_MIN == admission.EVENT_MS_MIN
+
+
+def test_what_did_not_fit_at_first_is_sent_once_there_is_room() -> None:
+    names = [f"Read book number {number}" for number in range(299)] + ["(A) Call the dentist"]
+    first, memory = look(Memory(), "\n".join(names), at_ms=NOW_MS)
+    assert (len(first), waiting(read("\n".join(names)), memory)) == (256, 44)
+    assert "Call the dentist" in [signal.task_upserted.title for signal in first]
+    ticked = [f"x {name}" for name in names[:100]] + names[100:]
+    second, memory = look(memory, "\n".join(ticked), at_ms=NOW_MS + MINUTE_MS)
+    assert sum(not item.gone for item in memory.items.values()) == 200
+    # First what makes room, then what needs it.
+    assert said(second) == sorted(said(second), key=["task_completed", "task_upserted"].index)
+
+
+def test_events_that_do_not_fit_are_sent_once_others_have_gone() -> None:
+    signals = tuple(_numbered(ics(event("1", "20261124T090000Z")).signals[0], f"{n}") for n in range(300))
+    first, memory = look(Memory(), Parsed(signals=signals), at_ms=NOW_MS)
+    assert len(first) == 256
+    left = Parsed(signals=signals[100:])
+    _, memory = look(memory, left, at_ms=NOW_MS + MINUTE_MS)
+    _, memory = look(memory, left, at_ms=NOW_MS + 2 * MINUTE_MS)
+    assert sum(not item.gone for item in memory.items.values()) == 200
+
+
+def _numbered(signal: Signal, name: str) -> Signal:
+    numbered = Signal()
+    numbered.CopyFrom(signal)
+    numbered.calendar_event_upserted.external_id = name
+    return numbered

@@ -16,7 +16,7 @@ from connectors.source_file import Parsed
 from connectors.watch import NotDelivered, Pace, Report, Snapshot, Watch
 from oo.v1.signal_pb2 import Signal
 
-PACE = Pace(settle_s=0.05, empty_s=0.4, poll_s=0.2, reread_s=3600)
+PACE = Pace(settle_s=0.05, empty_s=0.4, absent_s=0, emptied_s=0, poll_s=0.2, reread_s=3600)
 PATIENCE_S = 20.0
 """How long a test waits for what must come; none depends on how soon it does."""
 
@@ -142,7 +142,7 @@ def test_a_file_that_is_emptied_before_it_is_written_loses_nothing(tmp_path: Pat
     async def scene() -> None:
         path, receiver = tmp_path / "todo.txt", Receiver()
         path.write_text("Call Mom\nPay rent\n")
-        async with following(watcher(path, receiver, pace=Pace(0.05, 5.0, 0.2))) as reports:
+        async with following(watcher(path, receiver, pace=Pace(settle_s=0.05, empty_s=5.0, poll_s=0.2))) as reports:
             await the_next(reports)
             path.write_text("")
             # Longer than it takes to settle, shorter than it takes to be meant.
@@ -265,7 +265,10 @@ def test_a_task_comes_in_on_its_start_date_without_an_edit(tmp_path: Path) -> No
         path, receiver = tmp_path / "todo.txt", Receiver()
         path.write_text("Renew passport t:2026-11-24\n")
         watch = watcher(
-            path, receiver, pace=Pace(0.05, 0.4, 0.1, 0.1), now=lambda: days[0] if len(days) > 1 else days[-1]
+            path,
+            receiver,
+            pace=Pace(settle_s=0.05, empty_s=0.4, poll_s=0.1, reread_s=0.1),
+            now=lambda: days[0] if len(days) > 1 else days[-1],
         )
         async with following(watch) as reports:
             await the_next(reports)
