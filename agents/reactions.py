@@ -25,13 +25,18 @@ def apply(
             fatigue.see(row, pending.kind, config=config)
         change.outcomes += seen
         return
+    before = row_pb2.PendingDecision()
+    if pending is not None:
+        before.CopyFrom(pending)
     taken = outcomes.react(
         row, pending, kind=outcomes.KINDS[reaction.kind], event_ms=record.event_time_ms, config=config
     )
     if taken is None:
         return
     kind = pending.kind if pending is not None else decision_pb2.Decision.TIP_KIND_UNSPECIFIED
+    take_back(row, before)
     count(row, outcomes.KINDS[reaction.kind], kind=kind, event_ms=record.event_time_ms)
+    note_counted(row, pending, record)
     change.outcomes += taken
     row.reacted_ms = row.now_ms
     if pending is None:
@@ -41,6 +46,29 @@ def apply(
         until_ms = row.now_ms + config.snooze_default_ms
     change.slate |= _set_aside(row, pending, record, until_ms=until_ms, config=config)
     change.reacted = outcomes.is_current(row, pending)
+
+
+COUNTS_THE_ONE_THAT_STANDS = 3
+"""The step version from which on a reaction that is replaced leaves the windows; records of earlier ones fold as they did."""
+
+
+def note_counted(
+    row: row_pb2.UserRow, pending: row_pb2.PendingDecision | None, record: journal_pb2.JournalRecord
+) -> None:
+    """Notes with the decision where its reaction was counted, so that a correction can take it back."""
+    if pending is not None and record.step_version >= COUNTS_THE_ONE_THAT_STANDS and not pending.corrected:
+        pending.counted_ms = min(record.event_time_ms, row.now_ms)
+        pending.counted_part = part_of_day(pending.counted_ms, time_zone=row.time_zone)
+
+
+def take_back(row: row_pb2.UserRow, before: row_pb2.PendingDecision) -> None:
+    """Takes a reaction that another replaces out of the windows, where it was noted in which bucket it stands."""
+    if not before.counted_ms:
+        return
+    cell = windows.Cell(reaction=before.outcome, kind=before.kind, part=before.counted_part)
+    left = windows.take_back(row.windows, cell, event_ms=before.counted_ms)
+    del row.windows[:]
+    row.windows.extend(left)
 
 
 def count(row: row_pb2.UserRow, reaction: int, *, kind: int, event_ms: int) -> None:

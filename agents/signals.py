@@ -37,6 +37,7 @@ def apply(
                         reactions.count(
                             row, outcome.kind, kind=decision_pb2.Decision.TASK, event_ms=record.event_time_ms
                         )
+                        reactions.note_counted(row, outcomes.find(row, decision_id=outcome.decision_id), record)
                 change.outcomes += found
         case "calendar_event_upserted":
             changed, overflow = backlog.upsert_event(

@@ -16,7 +16,11 @@ from tables import backlog, ids
 from tables import row as rows
 from tables.backlog import Overflow
 
-STEP_VERSION = 2
+STEP_VERSION = 3
+"""Of what is written now. A record folds by the rules of the version that it was written under, so that old journals fold as
+they did: version 3 takes a reaction that another replaces out of the windows (agents.reactions)."""
+OLDEST_VERSION = 2
+"""Records of earlier versions fold by its rules."""
 
 Trigger = decision_pb2.Decision
 
@@ -102,7 +106,7 @@ def step(state: row_pb2.UserRow | None, entry: Entry, policy: ActiveVersion) -> 
             journal=entry.position,
             latency_ms=max(record_ms - record.source_time_ms, 0) if record.source_time_ms else 0,
             policy=policy,
-            step_version=STEP_VERSION,
+            step_version=max(record.step_version, OLDEST_VERSION),
         )
         outputs = replace(outputs, decision=decision, tip=tip)
     row.next_wake_ms = _next_wake(row, config)

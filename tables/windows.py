@@ -67,6 +67,21 @@ def add(windows: Iterable[row_pb2.Window], cell: Cell, *, event_ms: int, now_ms:
     ]
 
 
+def take_back(windows: Iterable[row_pb2.Window], cell: Cell, *, event_ms: int) -> list[row_pb2.Window]:
+    """The windows without one such reaction that `add` counted at `event_ms`; a bucket that has gone stays gone.
+
+    >>> cell = Cell(reaction=1, kind=2, part=0)
+    >>> windows = take_back(add([], cell, event_ms=HOUR_MS, now_ms=HOUR_MS), cell, event_ms=HOUR_MS)
+    >>> count(windows, now_ms=HOUR_MS, span_ms=HOUR_MS, reaction=1)
+    0
+    """
+    found: list[row_pb2.Window] = []
+    for width_s, counts in read(windows).items():
+        key = _key(cell, event_ms // (width_s * 1000))
+        found.append(_window(width_s, [(k, n - (k == key)) for k, n in counts if k != key or n > 1]))
+    return found
+
+
 def last(windows: Iterable[row_pb2.Window], *, now_ms: int, span_ms: int) -> Tally:
     """What the last `span_ms` hold, to the width of a bucket."""
     (tally,) = last_of_each(windows, now_ms=now_ms, spans_ms=(span_ms,))
@@ -171,16 +186,23 @@ def _with(
     kept = counts[bisect_left(counts, (first << _CELL_BITS, 0)) :]
     bucket = event_ms // (width_s * 1000)
     if bucket >= first:
-        key = bucket << _CELL_BITS | cell.reaction << 6 | cell.kind << 2 | cell.part
+        key = _key(cell, bucket)
         index = bisect_left(kept, (key, 0))
         if index < len(kept) and kept[index][0] == key:
             kept[index] = (key, kept[index][1] + 1)
         else:
             kept.insert(index, (key, 1))
-    kept = kept[-KEYS_MAX:]
-    keys = [0, *(key for key, _ in kept)]
+    return _window(width_s, kept[-KEYS_MAX:])
+
+
+def _key(cell: Cell, bucket: int) -> int:
+    return bucket << _CELL_BITS | cell.reaction << 6 | cell.kind << 2 | cell.part
+
+
+def _window(width_s: int, counts: list[tuple[int, int]]) -> row_pb2.Window:
+    keys = [0, *(key for key, _ in counts)]
     return row_pb2.Window(
-        width_s=width_s, key_steps=[key - before for before, key in pairwise(keys)], counts=[n for _, n in kept]
+        width_s=width_s, key_steps=[key - before for before, key in pairwise(keys)], counts=[n for _, n in counts]
     )
 
 

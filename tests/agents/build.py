@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from agents.active_version import ActiveVersion
 from agents.prior import prior
 from agents.reward import DEFAULT
-from agents.step import Entry, Outputs, step
+from agents.step import STEP_VERSION, Entry, Outputs, step
 from oo.v1 import decision_pb2, journal_pb2, policy_pb2, reaction_pb2, row_pb2, signal_pb2
 from tables import ids
 from tables.backlog import from_ms
@@ -165,7 +165,7 @@ def entry(
 ) -> Entry:
     """A journal record where it stands, with the envelope that the door or the timer puts around it."""
     record = journal_pb2.JournalRecord(
-        writer="test/1", step_version=1, event_time_ms=time_ms if event_ms is None else event_ms
+        writer="test/1", step_version=STEP_VERSION, event_time_ms=time_ms if event_ms is None else event_ms
     )
     source_offset = offset if source_offset is None else source_offset
     match payload:

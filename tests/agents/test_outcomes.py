@@ -182,6 +182,28 @@ def test_a_change_of_mind_replaces_the_first_reaction_once() -> None:
     assert ada.react("DISMISS", decision_id=tip).outcomes == ()
 
 
+@pytest.mark.parametrize("first", ["DONE", "SNOOZE"])
+def test_windows_count_the_reaction_that_stands_alone(first: str) -> None:
+    ada = with_tip()
+    tip = ada.current
+    ada.react("SEEN")
+    ada.react(first)
+    ada.take(activity(), after_ms=HOUR_MS // 2)
+    (outcome,) = ada.react("DISMISS", decision_id=tip).outcomes
+    assert outcome.kind == outcome_pb2.Outcome.DISMISS
+    assert (counted(ada, first), counted(ada, "DISMISS")) == (0, 1)
+
+
+def test_a_completion_elsewhere_that_a_reaction_replaces_leaves_the_windows() -> None:
+    ada = with_tip()
+    tip = ada.current
+    ada.react("SEEN")
+    ada.take(completed("a"))
+    assert counted(ada, "DONE") == 1
+    ada.react("DISMISS", decision_id=tip)
+    assert (counted(ada, "DONE"), counted(ada, "DISMISS")) == (0, 1)
+
+
 def test_features_stay_in_the_row_for_as_long_as_they_can_be_learned_from() -> None:
     ada = with_tip()
     tip = ada.current

@@ -416,6 +416,8 @@ class PendingDecision(_message.Message):
     SHARED_PREDICTION_FIELD_NUMBER: _builtins.int
     OWN_PREDICTION_FIELD_NUMBER: _builtins.int
     KNOWN_FIELD_NUMBER: _builtins.int
+    COUNTED_MS_FIELD_NUMBER: _builtins.int
+    COUNTED_PART_FIELD_NUMBER: _builtins.int
     decision_id: _builtins.bytes
     """The 20 bytes that a decision id spells."""
     decided_ms: _builtins.int
@@ -435,6 +437,9 @@ class PendingDecision(_message.Message):
     """Rewards expected when it was made, in units of 1/1024: of anybody, and of this person; and how much was known of them."""
     own_prediction: _builtins.int
     known: _builtins.int
+    counted_ms: _builtins.int
+    """Where the windows count the reaction that stands: its time, and the part of the day; 0 for nowhere, or before step version 3."""
+    counted_part: _builtins.int
     @_builtins.property
     def x(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """Features at the decision, in units of 1/64; none where nothing can be learned of it any more."""
@@ -456,10 +461,12 @@ class PendingDecision(_message.Message):
         shared_prediction: _builtins.int = ...,
         own_prediction: _builtins.int = ...,
         known: _builtins.int = ...,
+        counted_ms: _builtins.int = ...,
+        counted_part: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_learned_reward", b"_learned_reward", "learned_reward", b"learned_reward"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_learned_reward", b"_learned_reward", "candidate_id", b"candidate_id", "corrected", b"corrected", "decided_ms", b"decided_ms", "decision_id", b"decision_id", "feature_version", b"feature_version", "kind", b"kind", "known", b"known", "learned_reward", b"learned_reward", "outcome", b"outcome", "own_prediction", b"own_prediction", "seen_ms", b"seen_ms", "shared_prediction", b"shared_prediction", "task_key", b"task_key", "x", b"x"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_learned_reward", b"_learned_reward", "candidate_id", b"candidate_id", "corrected", b"corrected", "counted_ms", b"counted_ms", "counted_part", b"counted_part", "decided_ms", b"decided_ms", "decision_id", b"decision_id", "feature_version", b"feature_version", "kind", b"kind", "known", b"known", "learned_reward", b"learned_reward", "outcome", b"outcome", "own_prediction", b"own_prediction", "seen_ms", b"seen_ms", "shared_prediction", b"shared_prediction", "task_key", b"task_key", "x", b"x"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__learned_reward: _TypeAlias = _typing.Literal["learned_reward"]  # noqa: Y015
     _WhichOneofArgType__learned_reward: _TypeAlias = _typing.Literal["_learned_reward", b"_learned_reward"]  # noqa: Y015
