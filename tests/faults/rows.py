@@ -36,7 +36,7 @@ ROWS = (
     Row("other-schemas", "an incompatible producer: other schemas, other messages, cut and garbled ones", input_faults.write_other_schemas),
     Row("other-sizes", "records as large as Kafka takes and larger, and times that no event can have", input_faults.write_other_sizes_and_times),
     Row("poison", "a record that ends every process at the door, and one in every fold: each set aside", record_faults.poison, rate=20),
-    Row("aborted", "transactions aborted, committed and left open, between plain records", record_faults.take_back),
+    Row("aborted", "transactions aborted, committed and left open, between plain records", record_faults.take_back, rate=20),
     Row("junk", "junk in every topic of ours, then workers with empty disks", record_faults.litter, rebuilt=True),
     Row("late-doubled", "a fifth sent twice, a fifth late by up to 10 min, with ten kills", worker_faults.kill_ten_times, Mix(duplicate_share=0.2, late_share=0.2)),
     Row("clocks-off", "producers' clocks an hour off, both ways, with ten kills", worker_faults.kill_ten_times, Mix(skew_s=3600)),
