@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from confluent_kafka import OFFSET_END, Consumer, KafkaError, Message, Producer, TopicPartition
+from google.protobuf.message import DecodeError
 
 from oo.v1.decision_pb2 import Decision, Tip
 
@@ -182,7 +183,10 @@ class Traffic:
         """Sometimes: seen, then what the person did. One reaction a decision."""
         value = message.value()
         assert value is not None
-        tip = Tip.FromString(unframed(value))
+        try:
+            tip = Tip.FromString(unframed(value))
+        except (AssertionError, IndexError, DecodeError):
+            return  # a fault writes junk there
         if tip.user_id not in self._mine or tip.kind not in (Decision.TASK, Decision.STARTER):
             return
         # After a kill the same tip stands in its topic again: a person still reacts once.
