@@ -7,8 +7,6 @@ import inspect
 from pathlib import Path
 from typing import Any, get_args
 
-from pydantic_core import PydanticUndefined
-
 from agents import settings as agents_settings
 from serving import settings as serving_settings
 from streams import security
@@ -25,7 +23,7 @@ def table() -> str:
         said = _docs(kind)
         for name, field in kind.model_fields.items():
             readers.setdefault(name, []).append(who)
-            default = "required" if field.default is PydanticUndefined else _shown(field.default)
+            default = "required" if field.is_required() else _shown(field.default)
             rows[name] = (default, " ".join(filter(None, (said.get(name, ""), _choices(field.annotation)))))
     lines = [
         f"| `OO_{name.upper()}` | {', '.join(readers[name])} | {default} | {meaning} |"
