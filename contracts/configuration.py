@@ -1,4 +1,4 @@
-"""Writes docs/configuration.md: every `OO_*` setting of workers and edge, from the classes that read them."""
+"""Writes docs/configuration.md: every `OO_*` setting of the command, workers and edge, from the classes that read them."""
 
 from __future__ import annotations
 
@@ -7,10 +7,18 @@ import inspect
 from pathlib import Path
 from typing import Any, get_args
 
+from pydantic_settings import BaseSettings
+
 from agents import settings as agents_settings
+from deploy import elsewhere
 from serving import settings as serving_settings
 from streams import security
 
+READERS: dict[str, type[BaseSettings]] = {
+    "`oo`": elsewhere.Settings,
+    "workers": agents_settings.Settings,
+    "edge": serving_settings.Settings,
+}
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "configuration.md"
 BEGIN, END = "<!-- settings: written by `make proto` -->\n", "<!-- end of settings -->\n"
 
@@ -19,7 +27,7 @@ def table() -> str:
     """The settings in Markdown: name, who reads it, what it is without being told, what it means."""
     readers: dict[str, list[str]] = {}
     rows: dict[str, tuple[str, str]] = {}
-    for who, kind in (("workers", agents_settings.Settings), ("edge", serving_settings.Settings)):
+    for who, kind in READERS.items():
         said = _docs(kind)
         for name, field in kind.model_fields.items():
             readers.setdefault(name, []).append(who)
@@ -34,8 +42,7 @@ def table() -> str:
 
 def undocumented() -> list[str]:
     """Names of settings whose meaning is written nowhere beside them."""
-    kinds = (agents_settings.Settings, serving_settings.Settings)
-    return sorted({name for kind in kinds for name in kind.model_fields if name not in _docs(kind)})
+    return sorted({name for kind in READERS.values() for name in kind.model_fields if name not in _docs(kind)})
 
 
 def _docs(kind: type) -> dict[str, str]:

@@ -47,8 +47,10 @@ class Target:
 
     @classmethod
     def of(cls, stack: RunningStack) -> Target:
-        """A local stack's."""
-        return cls(stack.bootstrap, stack.registry_url, stack.prefix, stack.folder.root / "sources")
+        """A stack's."""
+        return cls(
+            stack.bootstrap, stack.registry_url, stack.prefix, stack.folder.root / "sources", security=stack.security
+        )
 
 
 @dataclass(frozen=True, slots=True)

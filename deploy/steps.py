@@ -7,6 +7,7 @@ changes nothing.
 from __future__ import annotations
 
 import asyncio
+import os
 import sys
 from pathlib import Path
 
@@ -44,7 +45,8 @@ def topics(stack: RunningStack) -> None:
     """The topics, with exactly the settings of streams/topics.py."""
     from deploy.stack.topics import ensure_topics
 
-    ensure_topics(stack.bootstrap, stack.prefix)
+    replication = int(os.environ.get("OO_TOPIC_REPLICATION", "1"))
+    ensure_topics(stack.bootstrap, stack.prefix, replication=replication, client_settings=stack.security.rdkafka())
 
 
 def schemas(stack: RunningStack) -> None:

@@ -54,6 +54,7 @@ def verify(state: StateOption = DEFAULT_STATE, as_json: JsonOption = False) -> N
         valkey_url=stack.valkey_url,
         mac_key=stack.mac_key_file.read_bytes(),
         prefix=stack.prefix,
+        security=stack.security,
     )
     with Progress(console=Console(stderr=True), transient=True, disable=as_json) as bar:
         task = bar.add_task("folding the journal", total=None)
@@ -173,18 +174,20 @@ async def row_of(stack: RunningStack, user: str) -> row_pb2.UserRow | None:
     table = topics(stack.prefix)
     key = user.encode()
     partition = (murmur2(key) & 0x7FFFFFFF) % table["rows"].partitions
-    journal_id = (await topic_ids(stack.bootstrap, [table["journal"].name]))[table["journal"].name]
-    changelog = read_partition(stack.bootstrap, table["rows"].name, partition, ours=True)
+    journal_id = (await topic_ids(stack.bootstrap, [table["journal"].name], security=stack.security))[
+        table["journal"].name
+    ]
+    changelog = read_partition(stack.bootstrap, table["rows"].name, partition, ours=True, security=stack.security)
     message = (await read_rows(changelog, journal_id=journal_id)).get(user)
     return None if message is None else row_pb2.UserRow.FromString(message)
 
 
 async def _letters(stack: RunningStack, reason: str | None) -> list[Letter]:
-    return [one async for one in letters(stack.bootstrap, prefix=stack.prefix, reason=reason)]
+    return [one async for one in letters(stack.bootstrap, prefix=stack.prefix, reason=reason, security=stack.security)]
 
 
 async def _redrive(stack: RunningStack, found: list[Letter]) -> tuple[int, list[str]]:
-    producer, kept, sent = Producer(stack.bootstrap, client_id="oo-redrive"), [], 0
+    producer, kept, sent = Producer(stack.bootstrap, client_id="oo-redrive", security=stack.security), [], 0
     try:
         for one in once(found):
             try:

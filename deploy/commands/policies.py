@@ -142,7 +142,7 @@ def _champion(promotions: list[evaluation_pb2.Promotion]) -> str:
 
 async def _messages(stack: RunningStack, name: str) -> AsyncIterator[Any]:
     schemas = Schemas.offline(stack.prefix)
-    async for records in read_partition(stack.bootstrap, topics(stack.prefix)[name].name, 0):
+    async for records in read_partition(stack.bootstrap, topics(stack.prefix)[name].name, 0, security=stack.security):
         for record in records:
             message = read(schemas, name, record)
             if message is not None:
@@ -155,7 +155,8 @@ async def _promote(stack: RunningStack, policy: str, why: str) -> str:
     before = _champion(await _promotions(stack))
     if before == policy:
         raise CommandError(f"{policy} decides already")
-    schemas, producer = Schemas(stack.registry_url, stack.prefix), Producer(stack.bootstrap, client_id="oo-policies")
+    schemas = Schemas(stack.registry_url, stack.prefix)
+    producer = Producer(stack.bootstrap, client_id="oo-policies", security=stack.security)
     try:
         await schemas.register()
         promotion = evaluation_pb2.Promotion(

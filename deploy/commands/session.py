@@ -5,6 +5,7 @@ It never prints and never ends the process: a command raises CommandError, and `
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import Annotated
 
@@ -25,8 +26,15 @@ class CommandError(Exception):
 
 
 def open_state(state_dir: Path = DEFAULT_STATE, *, ready: bool = True) -> RunningStack:
-    """The stack that runs in this state folder; raises CommandError when none does, or while it starts or stops."""
+    """The stack that runs in this state folder, or the cluster that `OO_KAFKA_BOOTSTRAP` names where no folder is given.
+
+    Raises CommandError when none runs there, or while it starts or stops.
+    """
     try:
+        if state_dir == DEFAULT_STATE and "OO_KAFKA_BOOTSTRAP" in os.environ:
+            from deploy.elsewhere import elsewhere
+
+            return elsewhere()
         return open_stack(state_dir, ready=ready)
     except NotRunning as error:
         raise CommandError(str(error)) from None

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from deploy.commands.session import DEFAULT_STATE, JsonOption, StateOption, open_state
+from deploy.elsewhere import Elsewhere
 from deploy.stack.groups import View, view
 from deploy.stack.processes import Identity, alive
 from deploy.stack.running import RunningStack
@@ -30,9 +31,12 @@ SERVERS = {"kafka": "bootstrap", "registry": "url", "postgres": "dsn", "valkey":
 
 def status(state: StateOption = DEFAULT_STATE, as_json: JsonOption = False) -> None:
     """What runs, where, and how far each worker has read. Exit status 1 while it is not ready."""
-    shown = snapshot(open_state(state, ready=False))
+    stack = open_state(state, ready=False)
+    shown = from_outside(stack) if isinstance(stack, Elsewhere) else snapshot(stack)
     if as_json:
         print(json.dumps(shown, indent=2))
+    elif isinstance(stack, Elsewhere):
+        _show_outside(shown)
     else:
         show(shown, state)
     if not shown["ready"]:
@@ -42,7 +46,7 @@ def status(state: StateOption = DEFAULT_STATE, as_json: JsonOption = False) -> N
 def topics(state: StateOption = DEFAULT_STATE, as_json: JsonOption = False) -> None:
     """Topics, partitions, offsets, and each group's lag."""
     stack = open_state(state)
-    seen = view(stack.bootstrap, stack.prefix)
+    seen = view(stack.bootstrap, stack.prefix, security=stack.security)
     rows = topic_rows(seen)
     if as_json:
         print(json.dumps(rows, indent=2))
@@ -88,6 +92,23 @@ def snapshot(stack: RunningStack) -> dict[str, Any]:
     return shown
 
 
+def from_outside(stack: Elsewhere) -> dict[str, Any]:
+    """The same of a cluster elsewhere, by what Kafka says of its groups: whose pids they are is its own to know."""
+    seen = _view(stack)
+    workers = [
+        {
+            "id": member.instance_id or member.client_id,
+            "pid": None,
+            **_reading(member.group, member.instance_id or "", seen),
+        }
+        for member in (seen.members if seen is not None else ())
+        if member.group.startswith(stack.prefix.replace(".", "-"))
+    ]
+    stalled = [] if seen is None else _stalls(stack, [], seen)
+    ready = seen is not None and not stalled and bool(workers)
+    return {"kafka": {"bootstrap": stack.bootstrap}, "workers": workers, "stalled": stalled, "ready": ready}
+
+
 def _life(part: dict[str, Any]) -> dict[str, Any]:
     """The pid of a part that runs at this moment, whatever the state file said a moment ago."""
     pid, born = part.get("pid"), part.get("born")
@@ -103,7 +124,7 @@ def _view(stack: RunningStack) -> View | None:
     from confluent_kafka import KafkaException
 
     try:
-        return view(stack.bootstrap, stack.prefix)
+        return view(stack.bootstrap, stack.prefix, security=stack.security)
     except KafkaException:
         return None
 
@@ -178,13 +199,27 @@ def show(shown: dict[str, Any], state: Path) -> None:
     if shown["ready"]:
         console.print("Ready.")
         return
+    _say_stalls(console, shown)
+    waiting = [name for name, part, _ in lines if not part["ready"]]
+    logs = StateFolder(state.resolve()).logs
+    console.print(f"Not ready ({shown['phase']}): waits for {', '.join(waiting) or _last(shown)}; see {logs}.")
+
+
+def _show_outside(shown: dict[str, Any]) -> None:
+    console = Console(highlight=False, soft_wrap=True, markup=False, emoji=False)
+    console.print(f"kafka  {shown['kafka']['bootstrap']}")
+    for worker in shown["workers"]:
+        lag = "?" if worker["lag"] is None else worker["lag"]
+        console.print(f"{worker['id']}  {worker['app']}: lag {lag}")
+    _say_stalls(console, shown)
+    console.print("Ready." if shown["ready"] else "Not ready: no worker reads, or Kafka does not answer.")
+
+
+def _say_stalls(console: Console, shown: dict[str, Any]) -> None:
     for stall in shown["stalled"]:
         where = f"{stall['topic']}-{stall['partition']}"
         at = "" if stall["offset"] is None else f" at offset {stall['offset']}"
         console.print(f"stands: {where}{at}: {stall['cause']}")
-    waiting = [name for name, part, _ in lines if not part["ready"]]
-    logs = StateFolder(state.resolve()).logs
-    console.print(f"Not ready ({shown['phase']}): waits for {', '.join(waiting) or _last(shown)}; see {logs}.")
 
 
 def _last(shown: dict[str, Any]) -> str:

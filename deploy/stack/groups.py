@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from deploy.stack.topics import admin
+from streams.security import PLAINTEXT, Security
 
 if TYPE_CHECKING:
     from confluent_kafka.admin import AdminClient
@@ -55,9 +56,9 @@ class View:
         )
 
 
-def view(bootstrap: str, prefix: str) -> View:
+def view(bootstrap: str, prefix: str, *, security: Security = PLAINTEXT) -> View:
     """Asks the broker; raises KafkaException where it does not answer. Blocks."""
-    client = admin(bootstrap, {"socket.timeout.ms": str(int(TIMEOUT_S * 1000))})
+    client = admin(bootstrap, {"socket.timeout.ms": str(int(TIMEOUT_S * 1000)), **security.rdkafka()})
     topics = client.list_topics(timeout=TIMEOUT_S).topics
     places = [
         (name, number) for name, topic in topics.items() if name.startswith(prefix) for number in topic.partitions
@@ -67,7 +68,7 @@ def view(bootstrap: str, prefix: str) -> View:
     starts, ends = _offsets(client, places, earliest=True), _offsets(client, places, earliest=False)
     return View(
         offsets={place: Offsets(starts[place], ends[place]) for place in places},
-        committed={group: _committed(bootstrap, group, places) for group in groups},
+        committed={group: _committed(bootstrap, group, places, security=security) for group in groups},
         **_members(client, groups),
     )
 
@@ -87,15 +88,16 @@ def _offsets(client: AdminClient, places: list[tuple[str, int]], *, earliest: bo
     return {(place.topic, place.partition): int(future.result().offset) for place, future in asked.items()}
 
 
-def _committed(bootstrap: str, group: str, places: list[tuple[str, int]]) -> dict[tuple[str, int], int]:
+def _committed(
+    bootstrap: str, group: str, places: list[tuple[str, int]], *, security: Security
+) -> dict[tuple[str, int], int]:
     from confluent_kafka import Consumer, KafkaException, TopicPartition
 
     from streams.reader import settings
-    from streams.security import PLAINTEXT
 
     # Not the admin client's question: one to a coordinator that still loads crashes the process in librdkafka
     # (streams/reader.py). This one never subscribes, so it never joins.
-    client = Consumer(settings(bootstrap, PLAINTEXT, group=group))
+    client = Consumer(settings(bootstrap, security, group=group))
     try:
         answer = client.committed([TopicPartition(*place) for place in places], timeout=TIMEOUT_S)
     finally:

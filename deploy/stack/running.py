@@ -12,6 +12,7 @@ from urllib.parse import quote
 
 from deploy.stack.postgres import DATABASE, Postgres
 from deploy.stack.state import LOOPBACK, StateFolder
+from streams.security import PLAINTEXT, Security
 
 ISSUER = "https://oo.local"
 AUDIENCE = "oo"
@@ -36,6 +37,16 @@ class RunningStack:
     @property
     def bootstrap(self) -> str:
         return f"{LOOPBACK}:{self.ports['kafka']}"
+
+    @property
+    def security(self) -> Security:
+        """How a client proves who it is to this Kafka."""
+        return PLAINTEXT
+
+    @property
+    def token(self) -> str | None:
+        """An access token that was given; None where the local issuer makes one."""
+        return None
 
     @property
     def registry_url(self) -> str:

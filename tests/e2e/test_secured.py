@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from command import called
 
 from deploy.stack.running import RunningStack
 from tests.agents.build import task
@@ -73,6 +75,26 @@ def test_what_the_edge_accepts_stands_in_the_log_over_tls_and_sasl(
             assert client.post("/v1/signals", json=body).status_code == 202
     assert sum(len(under.read("signals", partition=number)) for number in range(8)) == 1
     assert broker.password not in caplog.text
+
+
+def test_an_operators_commands_reach_a_broker_over_tls_and_sasl(
+    under: Topics, broker: SecureBroker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    under.produce("signals", [task("1", title="Water the plants", priority=1)])
+    told = {
+        "KAFKA_BOOTSTRAP": broker.sasl_ssl,
+        "KAFKA_SECURITY_PROTOCOL": "SASL_SSL",
+        "KAFKA_SASL_USERNAME": USER,
+        "KAFKA_SASL_PASSWORD": broker.password,
+        "KAFKA_CA_FILE": broker.ca_file,
+        "TOPIC_PREFIX": under.prefix,
+    }
+    for name, value in told.items():
+        monkeypatch.setenv(f"OO_{name}", value)
+    rows = {row["topic"]: row for row in json.loads(called("topics", "--json").stdout)}
+    assert rows[f"{under.prefix}signals"]["records"] == 1
+    assert json.loads(called("dead-letters", "list", "--json").stdout) == []
+    assert json.loads(called("policies", "--json").stdout)["champion"]
 
 
 @pytest.mark.parametrize(

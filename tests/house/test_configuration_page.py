@@ -15,5 +15,5 @@ def test_every_setting_says_what_it_means():
 
 
 def test_a_required_setting_is_called_so_and_a_choice_names_its_options():
-    assert "| `OO_KAFKA_BOOTSTRAP` | workers, edge | required |" in configuration.table()
+    assert "| `OO_KAFKA_BOOTSTRAP` | `oo`, workers, edge | required |" in configuration.table()
     assert "One of `memory`, `rocksdb`." in configuration.table()
