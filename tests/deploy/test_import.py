@@ -282,7 +282,8 @@ def test_a_meeting_that_one_of_two_watched_calendars_drops_stays_until_the_other
             write(home, "home")
             line_with(at_home, "nothing new")
             write(home, "new")
-            line_with(at_home, "sent 1 event, 1 cancelled event")
+            line_with(at_home, "sent 1 event")
+            line_with(at_home, "sent 1 cancelled event")
             write(work, "work")
             line_with(at_work, "sent 1 cancelled event")
     gone = [
@@ -290,7 +291,8 @@ def test_a_meeting_that_one_of_two_watched_calendars_drops_stays_until_the_other
         for found in arrived(servers, schemas, user)
         if found.signal.HasField("calendar_event_removed")
     ]
-    assert gone == ["home", "shared"]
+    # Both may say that it has gone; the second time changes nothing.
+    assert gone[0] == "home" and set(gone[1:]) == {"shared"}
 
 
 # Without servers
