@@ -32,7 +32,7 @@ def head(value: bytes) -> bytes:
         try:
             found = payload(value)[:FENCE_BYTES]
         except BadFrame as bad:
-            raise ValueError(bad.reason) from bad
+            raise ValueError(f"not a row: {bad.detail}") from bad
     if len(found) < FENCE_BYTES or found[0] != 0x09 or found[9] != 0x11 or found[18:20] != b"\x1a\x10":
         raise ValueError("not a row: its fence is missing")
     return found

@@ -69,7 +69,7 @@ def test_the_head_says_what_the_timer_asks_for() -> None:
 
 @pytest.mark.parametrize("value", [b"", b"\x00\x00\x00\x00\x01", b"\x00\x00\x00\x00\x01\x00", row(9)[:40], b"x" * 99])
 def test_what_has_no_fence_is_no_row(value: bytes) -> None:
-    with pytest.raises(Exception, match=r"not a row|magic|frame"):
+    with pytest.raises(ValueError, match="not a row"):
         head(value)
 
 
