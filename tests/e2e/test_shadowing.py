@@ -11,6 +11,7 @@ import psycopg
 from command import called, oo
 from outside import client, eventually, send, settled_tip, state_of, task, tip
 
+from agents.messages import read
 from deploy.stack.running import RunningStack
 from oo.v1 import evaluation_pb2
 from streams.frames import Schemas
@@ -33,9 +34,8 @@ async def shadows_of(stack: RunningStack, decision_id: str) -> list[evaluation_p
     for number in await end_offsets(stack.bootstrap, topic):
         async for records in read_partition(stack.bootstrap, topic, number):
             for record in records:
-                one = schemas.unframe("shadows", record.value)
-                assert isinstance(one, evaluation_pb2.ShadowDecision)
-                if one.decision_id == decision_id:
+                one = read(schemas, "shadows", record)  # other tests put junk there
+                if isinstance(one, evaluation_pb2.ShadowDecision) and one.decision_id == decision_id:
                     found.append(one)
     return found
 
