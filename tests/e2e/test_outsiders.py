@@ -14,7 +14,7 @@ from outside import client, core_pid, eventually, letters, send, settled, settle
 
 from deploy.stack.running import RunningStack
 from streams.topics import topics
-from tests.fuzz.run import Fuzz
+from tests.fuzz.doors import Fuzz
 
 JUNK = (b"junk", b"\x00\x00\x00\x00\x01\x00junk", b"", None, b"{}", b"\x00" * 60)
 JSON = ("content-type", b"application/json")

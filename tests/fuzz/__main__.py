@@ -17,7 +17,7 @@ from pathlib import Path
 
 from deploy.stack.running import open_stack
 from tests.command import oo
-from tests.fuzz.run import Fuzz, shown
+from tests.fuzz.doors import Fuzz, shown
 
 
 @contextmanager
