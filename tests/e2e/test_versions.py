@@ -9,6 +9,7 @@ from command import kill
 from confluent_kafka import Producer
 from outside import client, core_pid, eventually, send, settled, task, tip
 
+from agents.bandit.belief import named
 from agents.prior import prior
 from agents.reward import DEFAULT, config_hash
 from agents.step import STEP_VERSION
@@ -28,7 +29,8 @@ def publish_by_hand(stack: RunningStack) -> str:
     config.CopyFrom(DEFAULT)
     config.tip_valid_ms = 3 * 3600 * 1000
     version = prior(config=config)
-    version.sequence, version.version_id = SEQUENCE, f"by-hand-{SEQUENCE}"
+    version.sequence = SEQUENCE
+    named(version)
     mark = journal_pb2.JournalRecord(
         record_id=uuid.uuid4().bytes,
         writer="test",
