@@ -17,12 +17,12 @@ from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
-import psutil
 from rich.console import Console
 
 from deploy.commands.session import DEFAULT_STATE, JsonOption, StateOption
 from deploy.stack.fetch import KAFKA_LOCK, Cache, default_cache, file_sha256
 from deploy.stack.java import java_path
+from deploy.stack.local import HOW_TO_INSTALL, not_installed
 from deploy.stack.postgres import SYSTEM_USER, installed_binaries
 from deploy.stack.state import LOOPBACK, StateFolder, is_free
 from deploy.stack.supervisor import leftovers
@@ -60,12 +60,18 @@ def doctor(state: StateOption = DEFAULT_STATE, as_json: JsonOption = False) -> N
 
 
 def examine(folder: StateFolder, cache: Cache) -> Iterator[Finding]:
-    """Looks at everything, whatever is found on the way."""
-    checks: tuple[Callable[[], Iterator[Finding]], ...] = (
-        _python,
+    """Looks at everything that is installed, whatever is found on the way."""
+    missing = not_installed()
+    if missing:
+        yield Finding("local stack", f"not installed: {', '.join(missing)}", HOW_TO_INSTALL)
+    local: tuple[Callable[[], Iterator[Finding]], ...] = (
         _programs,
         lambda: _cache(cache),
         lambda: _room(folder, cache),
+    )
+    checks: tuple[Callable[[], Iterator[Finding]], ...] = (
+        _python,
+        *(() if missing else local),
         _limits,
         _loopback,
         lambda: _state(folder),
@@ -126,6 +132,8 @@ def _cache(cache: Cache) -> Iterator[Finding]:
 
 
 def _room(folder: StateFolder, cache: Cache) -> Iterator[Finding]:
+    import psutil  # of the extra `local`
+
     free = psutil.virtual_memory().available
     running = folder.locked()
     short = free < MEMORY_BYTES_MIN and not running

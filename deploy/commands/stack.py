@@ -41,6 +41,8 @@ def up(
     supervise: Annotated[bool, typer.Option(hidden=True)] = False,
 ) -> None:
     """Start everything on this machine: servers, workers, the edge. Ctrl-C stops all of it."""
+    if missing := local.not_installed():
+        raise CommandError(f"the local stack is not installed ({', '.join(missing)}): {local.HOW_TO_INSTALL}")
     folder = StateFolder(state.resolve())
     if folder.locked():
         raise CommandError(already(folder))

