@@ -21,11 +21,12 @@ from agents.refuse import DeadLetters, Refusal
 from oo.v1 import reaction_pb2, signal_pb2
 from streams import cloudevents
 from streams.clock import clock_ms
-from streams.frames import BadFrame, Schemas
 from streams.partitions import Partitions
 from streams.producer import Delivered, Producer
 from streams.record import Batch, Record
+from streams.schemas import Schemas
 from streams.topics import MIB, Topic
+from streams.wire import BadFrame
 
 YIELD_S = 0.010
 """The longest that a batch holds the event loop before others get a turn."""

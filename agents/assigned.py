@@ -17,7 +17,7 @@ from agents.set_aside import Aside
 from agents.timers import Timers
 from oo.v1 import journal_pb2, policy_pb2, row_pb2
 from streams.clock import clock_ms
-from streams.frames import Schemas
+from streams.frames import Frames
 from streams.record import Record
 from streams.wire import payload
 from tables.sums import Taught
@@ -67,7 +67,7 @@ class Assigned:
         (front,) = self.table.store.heads([record.key or b""])
         return front is not None and order_in(self.journal_id)(front) >= record.offset
 
-    async def write(self, schemas: Schemas) -> None:
+    async def write(self, schemas: Frames) -> None:
         """Write changed rows to the changelog; once acknowledged, to the disk, with what belongs to them, at once."""
         changed = self.state.changed()
         header = schemas.header("rows", row_pb2.UserRow)

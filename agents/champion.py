@@ -10,7 +10,7 @@ import logging
 from agents.messages import messages
 from agents.policies import DEFAULT, POLICIES
 from oo.v1 import evaluation_pb2
-from streams.frames import Schemas
+from streams.frames import Frames
 from streams.reader import Tail
 
 logger = logging.getLogger(__name__)
@@ -19,7 +19,7 @@ logger = logging.getLogger(__name__)
 class Champion:
     """Follows the topics of promotions and of estimates."""
 
-    def __init__(self, *, schemas: Schemas) -> None:
+    def __init__(self, *, schemas: Frames) -> None:
         self._schemas = schemas
         self.policy = DEFAULT
         self._drifted_ms: dict[str, int] = {}

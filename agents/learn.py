@@ -24,7 +24,7 @@ from agents.prior import SHAPE, fit
 from agents.reward import DEFAULT, config_hash
 from agents.step import STEP_VERSION
 from oo.v1 import journal_pb2, policy_pb2
-from streams.frames import Schemas
+from streams.frames import Frames
 from streams.partitions import Partitions
 from streams.periodic import every
 from streams.producer import Producer
@@ -56,7 +56,7 @@ class Learn:
         self,
         *,
         topics: dict[str, Topic],
-        schemas: Schemas,
+        schemas: Frames,
         producer: Producer,
         read: Callable[[str], AsyncIterator[list[Record]]],
         every_s: float,

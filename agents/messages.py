@@ -10,15 +10,16 @@ from collections.abc import AsyncIterator
 
 from google.protobuf.message import Message
 
-from streams.frames import BadFrame, Schemas
+from streams.frames import Frames
 from streams.metrics import SKIPPED
 from streams.reader import Tail
 from streams.record import Record
+from streams.wire import BadFrame
 
 logger = logging.getLogger(__name__)
 
 
-async def messages(schemas: Schemas, name: str, tail: Tail) -> AsyncIterator[tuple[Record, Message]]:
+async def messages(schemas: Frames, name: str, tail: Tail) -> AsyncIterator[tuple[Record, Message]]:
     """Yield each record with its message, for ever. `name`: the topic's short one."""
     async for records in tail:
         for record in records:
@@ -27,7 +28,7 @@ async def messages(schemas: Schemas, name: str, tail: Tail) -> AsyncIterator[tup
                 yield record, message
 
 
-def read(schemas: Schemas, name: str, record: Record) -> Message | None:
+def read(schemas: Frames, name: str, record: Record) -> Message | None:
     """Return the record's message; None for a tombstone, and for what is no message, which is said."""
     if record.value is None:
         return None

@@ -11,10 +11,10 @@ from agents.in_hand import InHand
 from agents.refuse import DeadLetters
 from agents.settings import Name, Settings
 from streams.app import create_app
-from streams.frames import Schemas
 from streams.producer import Producer
 from streams.reader import Tail, end_offsets, read_partition
 from streams.record import Record
+from streams.schemas import Schemas
 from streams.topics import Topic, group, topics
 
 HISTORY_WAIT_MS = 200

@@ -24,10 +24,11 @@ from connectors.tip_progress import Mark, TipProgress
 from connectors.valkey import TipStore, Unreachable
 from oo.v1.decision_pb2 import Tip
 from streams.backoff import PATIENT, Backoff
-from streams.frames import BadFrame, Schemas
+from streams.frames import Frames
 from streams.partitions import Partitions
 from streams.periodic import every
 from streams.record import Batch, Record
+from streams.wire import BadFrame
 
 logger = logging.getLogger(__name__)
 
@@ -57,7 +58,7 @@ def build(
     topic: TipsTopic,
     store: TipStore,
     progress: TipProgress,
-    schemas: Schemas,
+    schemas: Frames,
     dead_letters: DeadLetters,
     backoff: Backoff = PATIENT,
     watch_every_s: float = WATCH_EVERY_S,
@@ -98,7 +99,7 @@ class Publisher:
         topic: TipsTopic,
         store: TipStore,
         progress: TipProgress,
-        schemas: Schemas,
+        schemas: Frames,
         dead_letters: DeadLetters,
         backoff: Backoff = PATIENT,
     ) -> None:

@@ -26,7 +26,7 @@ from agents.step import STEP_VERSION, Entry, Outputs
 from agents.versions import Versions
 from oo.v1 import journal_pb2
 from streams.clock import clock_ms
-from streams.frames import BadFrame, Schemas
+from streams.frames import Frames
 from streams.partitions import Partitions
 from streams.periodic import every
 from streams.producer import Delivered, Producer
@@ -34,6 +34,7 @@ from streams.reader import Follower
 from streams.record import Batch, Record
 from streams.topics import Topic
 from streams.units import SECOND_MS
+from streams.wire import BadFrame
 from tables import ids
 
 logger = logging.getLogger(__name__)
@@ -55,7 +56,7 @@ class Recommend:
         *,
         topics: dict[str, Topic],
         journal_id: bytes,
-        schemas: Schemas,
+        schemas: Frames,
         producer: Producer,
         dead_letters: DeadLetters,
         versions: Versions,

@@ -19,9 +19,10 @@ from connectors.postgres.sink import Sink, Unreachable, Written
 from oo.v1.decision_pb2 import Decision
 from oo.v1.outcome_pb2 import Outcome
 from streams.backoff import PATIENT, Backoff
-from streams.frames import BadFrame, Schemas
+from streams.frames import Frames
 from streams.partitions import Partitions
 from streams.record import Batch, Record
+from streams.wire import BadFrame
 
 Message = TypeVar("Message", Decision, Outcome)
 
@@ -41,7 +42,7 @@ def build(
     outcomes_topic: str,
     decisions_sink: Sink,
     outcomes_sink: Sink,
-    schemas: Schemas,
+    schemas: Frames,
     dead_letters: DeadLetters,
     backoff: Backoff = PATIENT,
 ) -> Recording:
@@ -70,7 +71,7 @@ def build(
     return Recording(decisions, outcomes)
 
 
-def _read(schemas: Schemas, name: str, kind: type[Message]) -> Callable[[Record], Message]:
+def _read(schemas: Frames, name: str, kind: type[Message]) -> Callable[[Record], Message]:
     def read(record: Record) -> Message:
         message = schemas.unframe(name, record.value)
         assert isinstance(message, kind), "one message type stands on this topic"

@@ -16,7 +16,7 @@ from agents.rows import MARKS_KEY, TableRows, head, order_in
 from agents.set_aside import Aside
 from agents.versions import Versions
 from oo.v1 import row_pb2
-from streams.frames import Schemas
+from streams.frames import Frames
 from streams.producer import Producer
 from streams.wire import payload
 from tables.row import fence_of
@@ -33,7 +33,7 @@ class Recovery:
 
     changelog: str
     journal_id: bytes
-    schemas: Schemas
+    schemas: Frames
     producer: Producer
     versions: Versions
     open_store: Callable[[int], Store]

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from streams.clock import clock_ms
 from streams.dead_letters import dead_letter
-from streams.frames import Schemas
+from streams.frames import Frames
 from streams.metrics import REFUSED
 from streams.producer import Producer
 from streams.record import Record
@@ -34,7 +34,7 @@ class DeadLetters:
     """The topic of dead letters; `topic_ids` by full name of the topics that records come from."""
 
     producer: Producer
-    schemas: Schemas
+    schemas: Frames
     topic: str
     topic_ids: Mapping[str, bytes]
     now_ms: Callable[[], int] = clock_ms

@@ -12,8 +12,9 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 
 from oo.v1 import journal_pb2
-from streams.frames import BadFrame, Schemas
+from streams.frames import Frames
 from streams.record import Record
+from streams.wire import BadFrame
 
 REASON = "set-aside"
 
@@ -45,7 +46,7 @@ NOTHING = Aside()
 """Never added to."""
 
 
-async def read(words: AsyncIterator[list[Record]], *, schemas: Schemas, journal_id: bytes) -> Mapping[int, Aside]:
+async def read(words: AsyncIterator[list[Record]], *, schemas: Frames, journal_id: bytes) -> Mapping[int, Aside]:
     """What each partition of this journal passes over. What is no word is passed over itself."""
     found: dict[int, Aside] = defaultdict(Aside)
     async for records in words:

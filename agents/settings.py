@@ -8,7 +8,7 @@ from typing import Literal, get_args
 from pydantic import SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from streams.security import KafkaSettings
+from streams.settings import KafkaSettings
 
 Name = Literal["core", "publish", "record", "shadow"]
 NAMES: tuple[Name, ...] = get_args(Name)

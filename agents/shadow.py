@@ -20,7 +20,7 @@ from agents.messages import messages, pass_over, read
 from agents.policies import DEFAULT
 from agents.shadows import Shadows, evidence_of
 from oo.v1 import decision_pb2, evaluation_pb2, outcome_pb2
-from streams.frames import Schemas
+from streams.frames import Frames
 from streams.producer import Producer
 from streams.reader import Tail
 from streams.record import Record
@@ -44,7 +44,7 @@ class Shadow:
         self,
         *,
         topics: dict[str, Topic],
-        schemas: Schemas,
+        schemas: Frames,
         producer: Producer,
         shadows: Shadows,
         tail: Callable[[str], Tail],

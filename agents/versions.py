@@ -14,7 +14,7 @@ from agents.fault import where
 from agents.messages import pass_over, read
 from agents.prior import prior
 from oo.v1 import policy_pb2
-from streams.frames import Schemas
+from streams.frames import Frames
 from streams.reader import Tail
 from tables.marginal import Epoch
 
@@ -28,7 +28,7 @@ class VersionTimeout(Exception):
 class Versions(Mapping[str, ActiveVersion]):
     """Versions by id; the empty id is the prior."""
 
-    def __init__(self, *, schemas: Schemas, mac_key: bytes, end: Callable[[], Awaitable[int]]) -> None:
+    def __init__(self, *, schemas: Frames, mac_key: bytes, end: Callable[[], Awaitable[int]]) -> None:
         """`end()`: the end offset of the topic of versions, as it is now."""
         self._schemas = schemas
         self._end = end

@@ -26,11 +26,11 @@ from agents import assemble, health
 from agents.attention import Attention
 from agents.process import Process
 from agents.settings import NAMES, Name, Settings
+from streams.access import Refused, check
 from streams.app import fail, run, serve
-from streams.frames import RegistryError
 from streams.producer import DeliveryFailed, Producer
 from streams.reader import partition_counts, topic_ids
-from streams.security import Refused, check
+from streams.registry import RegistryError
 from streams.topics import topics
 
 SHADOW_NICENESS = 10

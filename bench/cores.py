@@ -22,7 +22,7 @@ from deploy.stack.local import python_env
 from deploy.stack.running import RunningStack
 from oo.v1 import signal_pb2
 from streams.clock import clock_ms
-from streams.frames import Schemas
+from streams.frames import Frames
 from streams.topics import PARTITIONS, group
 from streams.units import MINUTE_MS
 from tests.agents.build import activity, completed, event, task
@@ -186,7 +186,7 @@ def _event(user: str, number: int, chance: random.Random, now_ms: int) -> Signal
     return event(f"{number}", start_ms=start_ms, end_ms=start_ms + 45 * MINUTE_MS, user=user)
 
 
-def framed(schemas: Schemas, signals: Iterable[Signal], *, run: str) -> list[tuple[bytes, bytes]]:
+def framed(schemas: Frames, signals: Iterable[Signal], *, run: str) -> list[tuple[bytes, bytes]]:
     """(key, value) of each as a producer writes it, with event ids of their own."""
     records = []
     for number, one in enumerate(signals):

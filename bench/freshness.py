@@ -26,7 +26,7 @@ from bench.result import Bench, Plot, Result, Row, compared
 from deploy.stack.running import RunningStack
 from oo.v1 import signal_pb2
 from serving.issuer import LocalIssuer
-from streams.frames import Schemas
+from streams.schemas import Schemas
 from streams.topics import PARTITIONS
 
 PERCENTILES = (50.0, 99.0, 99.9)

@@ -26,8 +26,8 @@ from bench.cores import Cores, backlog, cores, framed, homes, write
 from bench.result import Bench, Result, compared
 from deploy.stack.running import RunningStack
 from oo.v1 import journal_pb2, row_pb2
-from streams.frames import Schemas
 from streams.reader import end_offsets, read_partition, topic_ids
+from streams.schemas import Schemas
 from streams.topics import PARTITIONS
 from tests.agents.build import PRIOR
 

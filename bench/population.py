@@ -13,7 +13,7 @@ from functools import cache
 
 from bench.row_bytes import LIVES, live
 from oo.v1 import row_pb2
-from streams.frames import Schemas
+from streams.frames import Frames
 from streams.units import DAY_MS
 
 MIX = {"light": 90, "typical": 9, "heavy": 1}
@@ -74,4 +74,4 @@ def population() -> Population:
 
 def header() -> bytes:
     """What stands before each row on its topic; the schema id is made up."""
-    return Schemas.offline().header("rows", row_pb2.UserRow)
+    return Frames().header("rows", row_pb2.UserRow)

@@ -25,7 +25,7 @@ from bench.population import header, population
 from bench.result import Bench, Result, Row, compared
 from streams import producer
 from streams.clock import clock_ms
-from streams.frames import Schemas
+from streams.frames import Frames
 from streams.reader import CONSUMED_AT_ONCE, bounds, read_values, settings
 from streams.security import PLAINTEXT
 from streams.topics import topics
@@ -132,7 +132,7 @@ class Took(NamedTuple):
 
 async def ours(bootstrap: str, open_store: Callable[[int], Store], *, rows: int) -> Took:
     """Recovers one partition and gives it back when nothing is left to do for it."""
-    table, schemas = topics(), Schemas.offline()
+    table, schemas = topics(), Frames()
     writes = producer.Producer(bootstrap)
 
     async def committed(_: int) -> int:

@@ -14,7 +14,6 @@ import sys
 import time
 from pathlib import Path
 
-from aiokafka.partitioner import murmur2
 from confluent_kafka import Producer
 
 from agents.step import Entry, step
@@ -22,7 +21,8 @@ from bench.result import Bench, Result, compared
 from bench.row_bytes import LIVES, lived
 from deploy.refold import Journal, compare_parts, entries_of, fold_part
 from oo.v1 import journal_pb2, row_pb2
-from streams.frames import Schemas
+from streams.frames import Frames
+from streams.partitioner import partition_of
 from streams.reader import end_offsets, read_partition, topic_ids
 from streams.security import PLAINTEXT
 from streams.topics import PARTITIONS, topics
@@ -80,7 +80,7 @@ def measure(bench: Bench) -> Result:
 
 def _write(bootstrap: str, people: dict[str, int]) -> None:
     """Everybody's journal, by time, in the partitions that their names fall on."""
-    schemas, logs = Schemas.offline(), []
+    schemas, logs = Frames(), []
     for name, count in people.items():
         for number in range(count):
             somebody = lived(LIVES[name], seed=number, user=f"{number:08x}-0000-4000-8000-{name:0>12}")
@@ -91,7 +91,7 @@ def _write(bootstrap: str, people: dict[str, int]) -> None:
         record, key = journal_pb2.JournalRecord(), entry.user_id.encode()
         record.CopyFrom(entry.record)
         record.now_ms = entry.time_ms  # As a copied journal has it: those days are over in a moment.
-        client.produce(JOURNAL, schemas.frame("journal", record), key, (murmur2(key) & 0x7FFF_FFFF) % PARTITIONS)
+        client.produce(JOURNAL, schemas.frame("journal", record), key, partition_of(key, PARTITIONS))
     assert client.flush(60) == 0
 
 
@@ -117,7 +117,7 @@ async def ours(journal: Journal, ends: dict[int, int]) -> int:
 
 async def parsed(journal: Journal, ends: dict[int, int]) -> list[list[Entry]]:
     """The records in memory."""
-    schemas, partitions = Schemas.offline(), []
+    schemas, partitions = Frames(), []
     for number, end in ends.items():
         entries: list[Entry] = []
         async for records in read_partition(journal.bootstrap, JOURNAL, number, end=end):

@@ -21,8 +21,8 @@ import confluent_kafka
 from bench.cores import Cores, backlog, cores, framed, homes, write
 from bench.result import Bench, Result, Row, compared
 from deploy.stack.running import RunningStack
-from streams.frames import Schemas
 from streams.reader import read_partition
+from streams.schemas import Schemas
 from streams.topics import PARTITIONS
 from tests.agents.build import task
 

@@ -16,7 +16,7 @@ from agents.admission import Door
 from agents.step import Entry, step
 from bench.row_bytes import LIVES, live
 from oo.v1 import decision_pb2, outcome_pb2, row_pb2
-from streams.frames import Schemas
+from streams.frames import Frames
 from streams.record import Record
 from tables import ids
 from tests.agents.build import MAC_KEY, MONDAY_MS, PRIOR, SIGNALS_ID, Payload, activity, entry, reaction, task
@@ -57,7 +57,7 @@ def costs(row: row_pb2.UserRow) -> tuple[float, ...]:
 
 def door_costs() -> dict[str, float]:
     """Of one new task, from its frame to the journal's."""
-    schemas, door = Schemas.offline(), Door(protovalidate.Validator(), MAC_KEY)
+    schemas, door = Frames(), Door(protovalidate.Validator(), MAC_KEY)
     signal = task("1", title="Call the dentist", priority=1, due_ms=MONDAY_MS, minutes=5)
     signal.event_id = "e1"
     value = schemas.frame("signals", signal)

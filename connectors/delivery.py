@@ -11,7 +11,7 @@ from urllib.parse import quote
 
 from connectors.watch import NotDelivered
 from oo.v1.signal_pb2 import Signal
-from streams.frames import Schemas
+from streams.frames import Frames
 from streams.producer import DeliveryFailed, Producer
 from streams.topics import topics
 
@@ -23,7 +23,7 @@ async def deliver(
     signals: Sequence[Signal],
     *,
     producer: Producer,
-    schemas: Schemas,
+    schemas: Frames,
     prefix: str,
     event_source: str,
     on_acknowledged: Callable[[int], None] | None = None,

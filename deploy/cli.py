@@ -41,16 +41,16 @@ COMMANDS = {
     "profile": Entry("deploy.commands.profile", "profile", "What a person has set: quiet hours, consents, time zone."),
     "token": Entry("deploy.commands.tips", "token", "An access token of the local issuer."),
     "simulate": Entry("deploy.commands.simulate", "simulate", "Let simulated people use it, live or in memory."),
-    "verify": Entry("deploy.commands.operate", "verify", "Fold the journal again and compare it with what is live."),
-    "state": Entry("deploy.commands.operate", "state", "What is known of one user."),
+    "verify": Entry("deploy.commands.verify", "verify", "Fold the journal again and compare it with what is live."),
+    "state": Entry("deploy.commands.state", "state", "What is known of one user."),
     "policies": Entry(
         "deploy.commands.policies",
         (("", "listed"), ("promote", "promote")),
         "What each policy earns, and which one decides.",
     ),
     "dead-letters": Entry(
-        "deploy.commands.operate",
-        (("list", "dead_letters_list"), ("show", "dead_letters_show"), ("redrive", "dead_letters_redrive")),
+        "deploy.commands.dead_letters",
+        (("list", "listed"), ("show", "show"), ("redrive", "redrive")),
         "What the door refused, and why; send it again.",
     ),
 }

@@ -12,7 +12,8 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from deploy.stack.running import NotRunning, RunningStack
 from deploy.stack.state import StateFolder
-from streams.security import KafkaSettings, Security
+from streams.security import Security
+from streams.settings import KafkaSettings
 
 
 class Settings(KafkaSettings, BaseSettings):

@@ -23,9 +23,9 @@ from connectors.source_file import EVENT_MS_MIN, Parsed, Problem, UnreadableFile
 from connectors.watch import Snapshot, read_file
 from deploy.stack.running import RunningStack
 from oo.v1.signal_pb2 import ProfileChanged, Signal
-from streams.frames import Schemas
 from streams.producer import Producer
 from streams.reader import topic_ids
+from streams.schemas import Schemas
 from streams.security import PLAINTEXT, Security
 from streams.topics import topics
 

@@ -14,12 +14,13 @@ from google.protobuf.message import Message
 from agents import set_aside
 from oo.v1 import dead_letter_pb2, journal_pb2
 from streams.dead_letters import REDRIVEN, dead_letter
-from streams.frames import BadFrame, Schemas
+from streams.frames import Frames
 from streams.producer import Delivered, Producer
 from streams.reader import read_partition
 from streams.record import Record
 from streams.security import PLAINTEXT, Security
 from streams.topics import topics
+from streams.wire import BadFrame
 
 
 class CannotRedrive(Exception):
@@ -43,7 +44,7 @@ async def letters(
     bootstrap: str, *, prefix: str, reason: str | None = None, security: Security = PLAINTEXT
 ) -> AsyncIterator[Letter]:
     """Every letter that stands in the topic now, oldest first; `reason` keeps those of one reason."""
-    schemas = Schemas.offline(prefix)
+    schemas = Frames()
     topic = topics(prefix)["dead-letters"].name
     async for records in read_partition(bootstrap, topic, 0, security=security):
         for record in records:
@@ -52,7 +53,7 @@ async def letters(
                 yield Letter(record.offset, message)
 
 
-def _message(schemas: Schemas, record: Record) -> dead_letter_pb2.DeadLetter:
+def _message(schemas: Frames, record: Record) -> dead_letter_pb2.DeadLetter:
     """Read a letter. What is none is shown as the letter that it would have got itself."""
     try:
         message = schemas.unframe("dead-letters", record.value)
@@ -119,7 +120,7 @@ def _journaled(message: dead_letter_pb2.DeadLetter, *, prefix: str) -> tuple[str
     if message.reason != set_aside.REASON or message.topic != topics(prefix)["journal"].name:
         return None
     try:
-        record = Schemas.offline(prefix).unframe("journal", message.original)
+        record = Frames().unframe("journal", message.original)
     except BadFrame as bad:
         raise CannotRedrive(f"it is no journal record ({bad.reason})") from bad
     assert isinstance(record, journal_pb2.JournalRecord)

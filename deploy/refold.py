@@ -23,11 +23,12 @@ from agents.rows import read_rows
 from agents.set_aside import NOTHING, Aside
 from agents.step import Entry, Outputs
 from oo.v1 import journal_pb2
-from streams.frames import BadFrame, Schemas
+from streams.frames import Frames
 from streams.reader import read_partition
 from streams.record import Record
 from streams.security import Security
 from streams.topics import topics
+from streams.wire import BadFrame
 
 SHOWN_MAX = 50
 
@@ -103,7 +104,7 @@ def digest(message: Message) -> bytes:
     return hashlib.blake2b(message.SerializeToString(deterministic=True), digest_size=16).digest()
 
 
-def entries_of(records: list[Record], *, schemas: Schemas, topic_id: bytes, aside: Aside = NOTHING) -> Iterator[Entry]:
+def entries_of(records: list[Record], *, schemas: Frames, topic_id: bytes, aside: Aside = NOTHING) -> Iterator[Entry]:
     """The journal records; what is none, or is set aside, is passed over, as the worker does with a dead letter."""
     for record in records:
         if aside.passes(record):
@@ -121,7 +122,7 @@ async def fold_part(
     journal: Journal, number: int, *, end: int, progress: Callable[[int], None]
 ) -> tuple[Part, dict[str, bytes]]:
     """Folds one partition up to an offset; `progress` is told how many records were read since it was last called."""
-    schemas, part, rows = Schemas.offline(journal.prefix), Part(), dict[str, bytes]()
+    schemas, part, rows = Frames(), Part(), dict[str, bytes]()
     state = PartitionState(partition=number, versions=journal.versions, rows=rows)
     aside = journal.aside.get(number, NOTHING)
     async for records in _read(journal, "journal", number, end=end):

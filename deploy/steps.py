@@ -51,7 +51,7 @@ def topics(stack: RunningStack) -> None:
 
 def schemas(stack: RunningStack) -> None:
     """The schemas of all topics; an incompatible one is refused here, before anything runs."""
-    from streams.frames import Schemas
+    from streams.schemas import Schemas
 
     asyncio.run(Schemas(stack.registry_url, stack.prefix).register())
 

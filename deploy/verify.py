@@ -24,7 +24,7 @@ from agents.prior import prior
 from connectors.valkey import TipStore
 from deploy.refold import Differences, Journal, Part, compare_parts, digest
 from oo.v1 import decision_pb2, outcome_pb2, policy_pb2
-from streams.frames import Schemas
+from streams.frames import Frames
 from streams.reader import committed, end_offsets, read_partition, topic_ids
 from streams.security import PLAINTEXT, Security
 from streams.topics import Topic, group, topics
@@ -113,7 +113,7 @@ async def _compare(
         topic_id=topic_id,
         versions=await _versions(live, table),
         # After the ends were: a word stands there before any fold goes past its record.
-        aside=await set_aside.read(words, schemas=Schemas.offline(live.prefix), journal_id=topic_id),
+        aside=await set_aside.read(words, schemas=Frames(), journal_id=topic_id),
     )
     total = sum(ends.values())
 
@@ -200,7 +200,7 @@ async def _lag(live: Live, topic: Topic, reader: str) -> int:
 
 
 async def _versions(live: Live, table: dict[str, Topic]) -> dict[str, ActiveVersion]:
-    schemas, versions = Schemas.offline(live.prefix), {"": ActiveVersion.of(prior(), mac_key=live.mac_key)}
+    schemas, versions = Frames(), {"": ActiveVersion.of(prior(), mac_key=live.mac_key)}
     async for records in read_partition(live.bootstrap, table["policies"].name, 0, security=live.security):
         for record in records:
             version = read(schemas, "policies", record)

@@ -16,8 +16,9 @@ from confluent_kafka.admin import AdminClient
 from google.protobuf.message import Message
 
 from streams.backoff import PATIENT
-from streams.frames import IncompatibleSchema, RegistryError, Schemas
 from streams.producer import DeliveryFailed, Producer
+from streams.registry import IncompatibleSchema, RegistryError
+from streams.schemas import Schemas
 from streams.security import PLAINTEXT, Security
 from streams.topics import topics
 

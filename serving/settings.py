@@ -8,7 +8,7 @@ from typing import Self
 from pydantic import SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from streams.security import KafkaSettings
+from streams.settings import KafkaSettings
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 

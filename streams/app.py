@@ -21,6 +21,7 @@ import gc
 import logging
 import os
 import signal
+import ssl
 import sys
 import threading
 import time
@@ -78,7 +79,7 @@ def create_app(
     app = faust.App(
         group,
         broker=[URL(f"kafka://{server}") for server in bootstrap.split(",")],
-        broker_credentials=security.faust(),
+        broker_credentials=_credentials(security),
         broker_client_id=worker_id,
         broker_session_timeout=session_timeout_s,
         broker_heartbeat_interval=session_timeout_s / 5,
@@ -113,6 +114,18 @@ def create_app(
     producer.on_failure = run_state.fail
     producer.guard = watchdog.check
     return app
+
+
+def _credentials(security: Security) -> faust.auth.Credentials | None:
+    """Faust's; None for plain text."""
+    if security.protocol == "PLAINTEXT":
+        return None
+    context = ssl.create_default_context(cafile=security.ca_file) if security.protocol.endswith("SSL") else None
+    if security.protocol == "SSL":
+        return faust.SSLCredentials(context)
+    return faust.SASLCredentials(
+        username=security.username, password=security.password, mechanism=security.mechanism, ssl_context=context
+    )
 
 
 async def serve(app: faust.App, *, stop_timeout_s: float = 10.0) -> None:

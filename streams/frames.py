@@ -1,18 +1,12 @@
-"""Values on the topics: a protobuf message behind Confluent's header, or protobuf JSON on the public ones.
+"""Values on the topics: a protobuf message behind Confluent's header. Pure: it asks no registry.
 
 It never checks a message's rules (that is the door's work) and never reads or writes a topic.
-Only `register` and the look-up of a foreign producer's schema id speak to the registry; with it down, known ids go on.
 """
 
 from __future__ import annotations
 
-import asyncio
-import time
-from collections import OrderedDict
-from collections.abc import Callable, Iterable
-from typing import Final, Self, cast
+from typing import Final
 
-from google.protobuf.descriptor import FileDescriptor
 from google.protobuf.message import Message
 
 from oo.v1 import (
@@ -26,11 +20,7 @@ from oo.v1 import (
     row_pb2,
     signal_pb2,
 )
-from streams.registry import IncompatibleSchema, Registry, RegistryError
-from streams.topics import NAMES, topics
-from streams.wire import BadFrame, Reason, from_json, header, is_json, parse, payload, read_header
-
-__all__ = ["MESSAGES", "BadFrame", "IncompatibleSchema", "Reason", "RegistryError", "Schemas", "from_json", "payload"]
+from streams.wire import BadFrame, header, parse, read_header
 
 MESSAGES: Final[dict[str, tuple[type[Message], ...]]] = {
     "signals": (signal_pb2.Signal,),
@@ -53,67 +43,25 @@ MESSAGES: Final[dict[str, tuple[type[Message], ...]]] = {
 }
 """What may stand on each topic, by its short name; the first is the one that streams/topics.py names."""
 
-LOOK_UP_TIMEOUT_S: Final = 2.0
-UNKNOWN_KEPT_S: Final = 30.0
-UNKNOWN_KEPT_MAX: Final = 1024
-OUTAGE_KEPT_S: Final = 5.0
 
+class Frames:
+    """Frames and unframes every topic's values without a registry: for those who read what stands in the log, and for tests.
 
-class Schemas:
-    """Frames and unframes every topic's values, once `register` has returned.
+    Topics are given by their short names. Frames carry made-up ids, and a frame is read whatever its id, by its message
+    index; streams/schemas.py knows the ids.
 
-    Topics are given by their short names: `frame("journal", record)`.
+    >>> frames = Frames()
+    >>> frames.unframe("tips", frames.frame("tips", decision_pb2.Tip(title="Rest"))).title
+    'Rest'
     """
 
-    def __init__(
-        self,
-        url: str,
-        prefix: str = "oo.",
-        *,
-        timeout_s: float = 5.0,
-        attempts: int = 5,
-        clock: Callable[[], float] = time.monotonic,
-    ) -> None:
-        self._topics = topics(prefix)
-        self._registry = Registry(url, timeout_s=timeout_s, attempts=attempts) if url else None
-        # Looked up while an agent waits, so: one attempt, and a short one.
-        self._look_up_registry = Registry(url, timeout_s=LOOK_UP_TIMEOUT_S, attempts=1) if url else None
-        self._clock = clock
-        self._headers: dict[tuple[str, type[Message]], bytes] = {}
-        self._types: dict[str, dict[bytes, type[Message]]] = {name: {} for name in NAMES}
-        self._ids: dict[str, set[int]] = {name: set() for name in NAMES}
-        self._unknown: OrderedDict[int, float] = OrderedDict()
-        self._outage_until_s = float("-inf")
-
-    @classmethod
-    def offline(cls, prefix: str = "oo.") -> Self:
-        """Without a registry: frames carry made-up ids, and a frame is read whatever its id, by its message index.
-
-        >>> schemas = Schemas.offline()
-        >>> schemas.unframe("tips", schemas.frame("tips", decision_pb2.Tip(title="Rest"))).title
-        'Rest'
-        """
-        self = cls("", prefix)
+    def __init__(self) -> None:
         files = sorted({kind.DESCRIPTOR.file.name for kinds in MESSAGES.values() for kind in kinds})
-        for name, kinds in MESSAGES.items():
-            for kind in kinds:
-                schema_id = 1 + files.index(kind.DESCRIPTOR.file.name)
-                self._headers[name, kind] = header(schema_id, _index(kind))
-        return self
-
-    def close(self) -> None:
-        """Gives back the connections to the registry. Known frames go on; nothing may be looked up afterwards."""
-        for registry in (self._registry, self._look_up_registry):
-            if registry is not None:
-                registry.close()
-
-    async def register(self) -> None:
-        """Registers every topic's schema, and learns the ids of all versions, so that old records can be read.
-
-        Raises IncompatibleSchema or RegistryError, both of one line; nothing may run after either.
-        """
-        if self._registry is not None:
-            await asyncio.to_thread(self._register, self._registry)
+        self._headers: dict[tuple[str, type[Message]], bytes] = {
+            (name, kind): header(1 + files.index(kind.DESCRIPTOR.file.name), _index(kind))
+            for name, kinds in MESSAGES.items()
+            for kind in kinds
+        }
 
     def frame(self, name: str, message: Message) -> bytes:
         """The value for a record on this topic. The same message gives the same bytes."""
@@ -124,123 +72,34 @@ class Schemas:
         return self._headers[name, kind]
 
     def unframe(self, name: str, value: bytes | None) -> Message:
-        """The message in a framed value; raises BadFrame. Asks nobody: an id that was not there at start is unknown."""
+        """The message in a framed value; raises BadFrame."""
         if not value:
             raise BadFrame("no-frame", "the value is empty")
-        known = self._types[name]
-        for length in (6, 7):
-            kind = known.get(value[:length])
-            if kind is not None:
-                return parse(kind, value[length:])
-        return self._unframe_slowly(name, value)
-
-    async def unframe_public(
-        self,
-        name: str,
-        value: bytes | None,
-        *,
-        headers: Iterable[tuple[str, bytes | None]] = (),
-        asking: Callable[[], None] = lambda: None,
-    ) -> Message:
-        """As `unframe`, for values of foreign producers: JSON by its content-type, and schema ids newer than our start.
-
-        An id that is not known is looked up once, then remembered as unknown for 30 s. With the registry down the
-        reason is `registry-unavailable` (worth a redrive), and the next look-up is after 5 s. `asking` is called before
-        anything is waited for.
-        """
-        bytes_max = self._topics[name].message_bytes_max
-        if is_json(headers):
-            return from_json(MESSAGES[name][0], value, bytes_max=bytes_max)
-        if value is not None and len(value) > bytes_max:
-            # Kafka's own bound holds for the compressed batch; what it held may not fit into the journal.
-            raise BadFrame("too-large", f"{len(value)} bytes; the most is {bytes_max}, before compression")
-        try:
-            return self.unframe(name, value)
-        except BadFrame as bad:
-            if bad.reason != "unknown-schema" or value is None or self._look_up_registry is None:
-                raise
-            asking()
-            await self._look_up(self._look_up_registry, name, read_header(value)[0])
-        return self.unframe(name, value)
-
-    def _register(self, registry: Registry) -> None:
-        for name, topic in self._topics.items():
-            registry.register(_subject(topic.name), _file(MESSAGES[name][0]))
-        for name, topic in self._topics.items():
-            for kind in MESSAGES[name]:
-                self._headers[name, kind] = registry.header(topic.name, kind)
-            for schema_id, names in registry.versions(_subject(topic.name)).items():
-                self._learn(name, schema_id, names)
-
-    def _learn(self, name: str, schema_id: int, names: tuple[str, ...]) -> None:
-        """Makes a schema id readable on a topic. `names` are the writer's, whose order need not be ours."""
-        self._ids[name].add(schema_id)
-        kinds = {kind.DESCRIPTOR.full_name: kind for kind in MESSAGES[name]}
-        for index, full_name in enumerate(names):
-            if full_name in kinds:
-                self._types[name][header(schema_id, index)] = kinds[full_name]
-
-    async def _look_up(self, registry: Registry, name: str, schema_id: int) -> None:
-        """Learns an id that was registered after our start, or raises BadFrame."""
-        now_s = self._clock()
-        if self._unknown.get(schema_id, now_s) > now_s:
-            raise BadFrame("unknown-schema", f"the registry does not know schema id {schema_id}")
-        if now_s < self._outage_until_s:
-            raise _unavailable(schema_id)
-        subject = _subject(self._topics[name].name)
-        try:
-            async with asyncio.timeout(2 * LOOK_UP_TIMEOUT_S):
-                subjects = await asyncio.to_thread(registry.subjects, schema_id)
-                names = await asyncio.to_thread(registry.names, schema_id) if subject in subjects else ()
-        except (RegistryError, TimeoutError) as error:
-            self._outage_until_s = self._clock() + OUTAGE_KEPT_S
-            raise _unavailable(schema_id) from error
-        if not subjects:
-            self._remember_unknown(schema_id)
-            raise BadFrame("unknown-schema", f"the registry does not know schema id {schema_id}")
-        if subject not in subjects:
-            raise BadFrame("wrong-schema", f"schema id {schema_id} belongs to {subjects[0]}, not to {subject}")
-        self._learn(name, schema_id, names)
-
-    def _remember_unknown(self, schema_id: int) -> None:
-        self._unknown[schema_id] = self._clock() + UNKNOWN_KEPT_S
-        while len(self._unknown) > UNKNOWN_KEPT_MAX:
-            self._unknown.popitem(last=False)
-
-    def _unframe_slowly(self, name: str, value: bytes) -> Message:
-        """Reads rare headers, and says what is wrong with the others."""
         schema_id, path, length = read_header(value)
-        kind = None
-        if len(path) == 1 and path[0] >= 0:
-            kind = self._types[name].get(header(schema_id, path[0]))
-            if self._registry is None:
-                kind = next((kind for kind in MESSAGES[name] if _index(kind) == path[0]), None)
-        if kind is not None:
-            return parse(kind, value[length:])
-        expected = " or ".join(kind.DESCRIPTOR.full_name for kind in MESSAGES[name])
-        if self._registry is None or schema_id in self._ids[name]:
-            raise BadFrame("wrong-schema", f"message {list(path)} of schema id {schema_id} is not {expected}")
-        for other, ids in self._ids.items():
-            if schema_id in ids:
-                raise BadFrame("wrong-schema", f"schema id {schema_id} belongs to topic {other}, not to {name}")
-        raise BadFrame("unknown-schema", f"schema id {schema_id} is not one of {expected}")
+        kind = self._kind(name, schema_id, path[0]) if len(path) == 1 and path[0] >= 0 else None
+        if kind is None:
+            raise self._not_read(name, schema_id, path)
+        return parse(kind, value[length:])
+
+    def _kind(self, name: str, schema_id: int, index: int) -> type[Message] | None:
+        """What stands behind this header on this topic; None where it is nothing that belongs there."""
+        del schema_id  # of whoever wrote it
+        return next((kind for kind in MESSAGES[name] if _index(kind) == index), None)
+
+    def _not_read(self, name: str, schema_id: int, path: tuple[int, ...]) -> BadFrame:
+        """Why a value with this header is not read."""
+        return BadFrame("wrong-schema", f"message {list(path)} of schema id {schema_id} is not {expected(name)}")
 
 
-def _unavailable(schema_id: int) -> BadFrame:
-    return BadFrame(
-        "registry-unavailable",
-        f"schema id {schema_id} is not known, and the registry did not answer; send it again later",
-    )
+def expected(name: str) -> str:
+    """What may stand on a topic, in words.
 
-
-def _file(kind: type[Message]) -> FileDescriptor:
-    return cast(FileDescriptor, kind.DESCRIPTOR.file)  # the stubs name the C class beside it
+    >>> expected("rows")
+    'oo.v1.UserRow or oo.v1.PartitionRow'
+    """
+    return " or ".join(kind.DESCRIPTOR.full_name for kind in MESSAGES[name])
 
 
 def _index(kind: type[Message]) -> int:
     """The place of a top-level message in its file."""
     return list(kind.DESCRIPTOR.file.message_types_by_name).index(kind.DESCRIPTOR.name)
-
-
-def _subject(topic: str) -> str:
-    return f"{topic}-value"

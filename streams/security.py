@@ -1,27 +1,15 @@
-"""How a client proves who it is to Kafka, and whether Kafka believes it.
+"""How a client proves who it is to Kafka: a value, for both client libraries.
 
-Never reads the environment and never logs a secret.
+Never reads the environment, asks nobody, and never shows a secret.
 """
 
 from __future__ import annotations
 
-import asyncio
-import ssl
-import time
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Literal
-
-import faust
-from confluent_kafka import KafkaError, KafkaException
-from confluent_kafka.admin import AdminClient
-from pydantic import BaseModel, SecretStr
+from typing import Literal
 
 Protocol = Literal["PLAINTEXT", "SSL", "SASL_PLAINTEXT", "SASL_SSL"]
 Mechanism = Literal["PLAIN", "SCRAM-SHA-256", "SCRAM-SHA-512"]
-
-_TRY_S = 1.0
-"""One attempt: between two of them is the time to hear why the first was refused."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,106 +35,5 @@ class Security:
             settings["ssl.ca.location"] = self.ca_file
         return settings
 
-    def faust(self) -> faust.auth.Credentials | None:
-        """The same as Faust's credentials; None for plain text."""
-        if self.protocol == "PLAINTEXT":
-            return None
-        context = ssl.create_default_context(cafile=self.ca_file) if self.protocol.endswith("SSL") else None
-        if self.protocol == "SSL":
-            return faust.SSLCredentials(context)
-        return faust.SASLCredentials(
-            username=self.username, password=self.password, mechanism=self.mechanism, ssl_context=context
-        )
-
 
 PLAINTEXT = Security()
-
-
-class KafkaSettings(BaseModel):
-    """What each composition root is told of Kafka, in the words of its environment."""
-
-    kafka_bootstrap: str
-    """HOST:PORT of one broker or several, with commas between."""
-    kafka_security_protocol: Protocol = "PLAINTEXT"
-    """How to speak to Kafka."""
-    kafka_sasl_mechanism: Mechanism = "SCRAM-SHA-512"
-    """How to sign in, where the protocol has SASL in it."""
-    kafka_sasl_username: str = ""
-    """Whom to sign in as."""
-    kafka_sasl_password: SecretStr = SecretStr("")
-    """A secret."""
-    kafka_ca_file: str | None = None
-    """A PEM with the authorities to trust; the machine's own without it."""
-
-    @property
-    def security(self) -> Security:
-        """The broker's protocol and our credentials."""
-        return Security(
-            protocol=self.kafka_security_protocol,
-            mechanism=self.kafka_sasl_mechanism,
-            username=self.kafka_sasl_username,
-            password=self.kafka_sasl_password.get_secret_value(),
-            ca_file=self.kafka_ca_file,
-        )
-
-
-class Refused(Exception):
-    """Kafka cannot be used with these settings; says which of them to mend, and holds no secret."""
-
-
-async def check(bootstrap: str, security: Security = PLAINTEXT, *, timeout_s: float = 10.0) -> None:
-    """Return once Kafka has let this client in; raises Refused.
-
-    The client libraries only log such a refusal and try again for ever. Returning says nothing about what the client
-    may read and write.
-    """
-    await asyncio.to_thread(_check, bootstrap, security, timeout_s)
-
-
-def _check(bootstrap: str, security: Security, timeout_s: float) -> None:
-    if security.protocol.startswith("SASL") and not (security.username and security.password):
-        raise Refused(f"{security.protocol} needs OO_KAFKA_SASL_USERNAME and OO_KAFKA_SASL_PASSWORD")
-    if security.ca_file is not None and not Path(security.ca_file).is_file():
-        raise Refused(f"OO_KAFKA_CA_FILE names no file: {security.ca_file}")
-    errors: list[KafkaError] = []
-    settings: dict[str, Any] = {
-        "bootstrap.servers": bootstrap,
-        "log_level": 0,
-        "error_cb": errors.append,
-        **security.rdkafka(),
-    }
-    try:
-        client = AdminClient(settings)
-    except KafkaException as unusable:
-        raise Refused(f"Kafka's client does not take these settings: {unusable.args[0].str()}") from None
-    deadline_s = time.monotonic() + timeout_s
-    while time.monotonic() < deadline_s:
-        try:
-            client.list_topics(timeout=_TRY_S)
-        except KafkaException as refused:
-            client.poll(0)  # tells error_cb
-            errors.append(refused.args[0])
-        else:
-            return
-        for error in errors:
-            if (why := _why(error, bootstrap, security)) is not None:
-                raise Refused(why)
-    raise Refused(
-        f"Kafka at {bootstrap} does not answer within {timeout_s:g} s: check OO_KAFKA_BOOTSTRAP, and whether it speaks "
-        f"{security.protocol} there (OO_KAFKA_SECURITY_PROTOCOL)"
-    )
-
-
-def _why(error: KafkaError, bootstrap: str, security: Security) -> str | None:
-    """What no further attempt mends; None for what may pass."""
-    if error.code() == KafkaError._AUTHENTICATION:  # noqa: SLF001 (its public name)
-        return (
-            f"Kafka at {bootstrap} refuses user {security.username} with {security.mechanism}: check "
-            "OO_KAFKA_SASL_USERNAME, OO_KAFKA_SASL_PASSWORD and OO_KAFKA_SASL_MECHANISM"
-        )
-    if error.code() == KafkaError._SSL:  # noqa: SLF001 (its public name)
-        return (
-            f"the certificate of Kafka at {bootstrap} is not trusted, or it is for another name: set OO_KAFKA_CA_FILE "
-            f"to the authority that signed it ({error.str()})"
-        )
-    return None

@@ -1,6 +1,6 @@
 """The bytes of one value: Confluent's header before a protobuf message, or protobuf JSON. Pure.
 
-It never knows which schema ids are right: that is the registry's to say (streams/frames.py).
+It never knows which schema ids are right: that is the registry's to say (streams/schemas.py).
 """
 
 from __future__ import annotations

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
+from agents import default
 from agents.bandit.belief import Belief
 from agents.bandit.choice import Choice
 from agents.policies import epsilon_greedy, lin_ts, linucb, mixed, mixed_rff, squarecb, uniform
@@ -45,7 +46,7 @@ class Policy:
         return self.expand is None
 
 
-DEFAULT = mixed.NAME
+DEFAULT = default.POLICY
 
 POLICIES: Mapping[str, Policy] = {
     module.NAME: Policy(module.NAME, module.pmf, getattr(module, "expand", None))

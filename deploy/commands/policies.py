@@ -18,11 +18,13 @@ from google.protobuf.message import Message
 from rich.console import Console
 from rich.table import Table
 
+from agents import default
 from agents.messages import read
 from deploy.commands.session import DEFAULT_STATE, CommandError, JsonOption, StateOption, open_state
 from deploy.stack.running import RunningStack
 from oo.v1 import decision_pb2, evaluation_pb2, policy_pb2
-from streams.frames import Schemas
+from streams.clock import clock_ms
+from streams.frames import Frames
 from streams.producer import Producer
 from streams.reader import read_partition
 from streams.topics import topics
@@ -135,13 +137,11 @@ async def _promotions(stack: RunningStack) -> list[evaluation_pb2.Promotion]:
 
 
 def _champion(promotions: list[evaluation_pb2.Promotion]) -> str:
-    from agents.policies import DEFAULT
-
-    return promotions[-1].policy if promotions else DEFAULT
+    return promotions[-1].policy if promotions else default.POLICY
 
 
 async def _messages(stack: RunningStack, name: str) -> AsyncIterator[Any]:
-    schemas = Schemas.offline(stack.prefix)
+    schemas = Frames()
     async for records in read_partition(stack.bootstrap, topics(stack.prefix)[name].name, 0, security=stack.security):
         for record in records:
             message = read(schemas, name, record)
@@ -150,7 +150,7 @@ async def _messages(stack: RunningStack, name: str) -> AsyncIterator[Any]:
 
 
 async def _promote(stack: RunningStack, policy: str, why: str) -> str:
-    from streams.clock import clock_ms
+    from streams.schemas import Schemas
 
     before = _champion(await _promotions(stack))
     if before == policy:

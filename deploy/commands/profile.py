@@ -19,10 +19,16 @@ from rich.console import Console
 from agents import profile as settings
 from agents.eligibility import quiet_until_ms
 from connectors.source_file import timestamp
-from deploy.commands.operate import TIP_KINDS, row_of
-from deploy.commands.session import DEFAULT_STATE, CommandError, JsonOption, StateOption, open_state
-from deploy.commands.sources import User, Zone
-from deploy.imports import Connection, PersonZone, Target, import_files, now_utc
+from deploy.commands.session import (
+    DEFAULT_STATE,
+    CommandError,
+    JsonOption,
+    StateOption,
+    UserOption,
+    ZoneOption,
+    open_state,
+)
+from deploy.commands.state import TIP_KINDS, row_of
 from deploy.stack.running import RunningStack
 from oo.v1.row_pb2 import UserRow
 from oo.v1.signal_pb2 import ProfileChanged, QuietHours, Signal
@@ -38,8 +44,8 @@ _out = Console(highlight=False, soft_wrap=True, emoji=False, markup=False)
 
 
 def profile(
-    user: User,
-    time_zone: Zone = None,
+    user: UserOption,
+    time_zone: ZoneOption = None,
     quiet: Annotated[str | None, typer.Option("--quiet", metavar="HOURS", help=QUIET_HELP)] = None,
     consent: Annotated[
         list[str] | None,
@@ -148,6 +154,8 @@ async def _set(stack: RunningStack, user: str, changed: ProfileChanged) -> UserR
     """Sends what is changed and waits until the row has it; returns the row."""
     if not changed.ListFields():
         return await row_of(stack, user)
+    from deploy.imports import Connection, PersonZone, Target, import_files, now_utc
+
     target = Target.of(stack)
     if changed.time_zone:
         # `oo import` has to know from now on which zone was given, else it would send this machine's.

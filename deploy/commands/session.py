@@ -11,13 +11,31 @@ from typing import Annotated
 
 import typer
 
+from deploy.machine_zone import known_zone
 from deploy.stack.running import NotRunning, RunningStack, open_stack
 
 DEFAULT_STATE = Path(".oo")
 
+
+def _user(value: str) -> str:
+    if not 1 <= len(value) <= 128 or not value.isprintable():
+        raise typer.BadParameter("a user id has 1 to 128 printable characters")
+    return value
+
+
+def _zone(value: str | None) -> str | None:
+    if value is not None and not known_zone(value):
+        raise typer.BadParameter(f"{value!r} is no IANA time zone; write one like Europe/Berlin")
+    return value
+
+
 StateOption = Annotated[Path, typer.Option("--state", help="The folder that holds all state of the stack.")]
 """Write `state: StateOption = DEFAULT_STATE` in a command's signature."""
-UserOption = Annotated[str, typer.Option("--user", "-u", help="Whose tips and tasks.")]
+UserOption = Annotated[str, typer.Option("--user", "-u", help="Whose tips and tasks.", callback=_user)]
+ZoneOption = Annotated[
+    str | None,
+    typer.Option("--time-zone", help="Where this person lives, such as Europe/Berlin.", callback=_zone),
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="As JSON, for programs.")]
 
 

@@ -20,7 +20,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from connectors.source_file import Problem, file_name
 from connectors.watch import NotDelivered, Report, Watch
-from deploy.commands.session import DEFAULT_STATE, CommandError, StateOption, open_state
+from deploy.commands.session import DEFAULT_STATE, CommandError, StateOption, UserOption, ZoneOption, open_state
 from deploy.imports import (
     Connection,
     Imported,
@@ -32,9 +32,9 @@ from deploy.imports import (
     parse_file,
     signals_topic_id,
 )
-from deploy.machine_zone import known_zone, machine_zone
+from deploy.machine_zone import machine_zone
 from oo.v1.signal_pb2 import Signal
-from streams.frames import RegistryError
+from streams.registry import RegistryError
 
 PROBLEMS_SHOWN = 20
 _WORDS = {
@@ -49,30 +49,11 @@ _out = Console(highlight=False, soft_wrap=True, emoji=False, markup=False)
 _err = Console(stderr=True, highlight=False, soft_wrap=True, emoji=False, markup=False)
 
 
-def _user(value: str) -> str:
-    if not 1 <= len(value) <= 128 or not value.isprintable():
-        raise typer.BadParameter("a user id has 1 to 128 printable characters")
-    return value
-
-
-def _zone(value: str | None) -> str | None:
-    if value is not None and not known_zone(value):
-        raise typer.BadParameter(f"{value!r} is no IANA time zone; write one like Europe/Berlin")
-    return value
-
-
-User = Annotated[str, typer.Option("--user", "-u", help="Whose tasks and events they are.", callback=_user)]
-Zone = Annotated[
-    str | None,
-    typer.Option("--time-zone", help="Where this person lives, such as Europe/Berlin.", callback=_zone),
-]
-
-
 def import_command(
     files: Annotated[list[Path], typer.Argument(metavar="FILE...", help="todo.txt and .ics files.")],
-    user: User,
+    user: UserOption,
     state: StateOption = DEFAULT_STATE,
-    time_zone: Zone = None,
+    time_zone: ZoneOption = None,
 ) -> None:
     """Read todo.txt and .ics files into signals. Doing it again sends only what has changed."""
     for result in asyncio.run(_import(files, user_id=user, state=state, time_zone=time_zone)):
@@ -82,9 +63,9 @@ def import_command(
 
 def watch_command(
     file: Annotated[Path, typer.Argument(metavar="FILE", help="A todo.txt or .ics file; it need not be there yet.")],
-    user: User,
+    user: UserOption,
     state: StateOption = DEFAULT_STATE,
-    time_zone: Zone = None,
+    time_zone: ZoneOption = None,
 ) -> None:
     """Follow a file as its owner edits it, until Ctrl-C: what is ticked off there is completed here."""
     asyncio.run(_watch(file.absolute(), user_id=user, state=state, time_zone=time_zone))

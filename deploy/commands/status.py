@@ -15,7 +15,6 @@ from rich.console import Console
 from rich.table import Table
 
 from deploy.commands.session import DEFAULT_STATE, JsonOption, StateOption, open_state
-from deploy.elsewhere import Elsewhere
 from deploy.stack.groups import View, view
 from deploy.stack.processes import Identity, alive
 from deploy.stack.running import RunningStack
@@ -32,13 +31,14 @@ SERVERS = {"kafka": "bootstrap", "registry": "url", "postgres": "dsn", "valkey":
 def status(state: StateOption = DEFAULT_STATE, as_json: JsonOption = False) -> None:
     """What runs, where, and how far each worker has read. Exit status 1 while it is not ready."""
     stack = open_state(state, ready=False)
-    shown = from_outside(stack) if isinstance(stack, Elsewhere) else snapshot(stack)
+    here = bool(stack.ports)
+    shown = snapshot(stack) if here else from_outside(stack)
     if as_json:
         print(json.dumps(shown, indent=2))
-    elif isinstance(stack, Elsewhere):
-        _show_outside(shown)
-    else:
+    elif here:
         show(shown, state)
+    else:
+        _show_outside(shown)
     if not shown["ready"]:
         raise SystemExit(1)
 
@@ -92,7 +92,7 @@ def snapshot(stack: RunningStack) -> dict[str, Any]:
     return shown
 
 
-def from_outside(stack: Elsewhere) -> dict[str, Any]:
+def from_outside(stack: RunningStack) -> dict[str, Any]:
     """The same of a cluster elsewhere, by what Kafka says of its groups: whose pids they are is its own to know."""
     seen = _view(stack)
     workers = [

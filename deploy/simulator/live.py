@@ -24,9 +24,9 @@ from deploy.simulator.scenario import Scenario
 from deploy.simulator.visit import Tally, Visit, look
 from oo.v1 import decision_pb2, reaction_pb2
 from streams.clock import clock_ms
-from streams.frames import Schemas
 from streams.producer import Producer
 from streams.reader import Follower, end_offsets
+from streams.schemas import Schemas
 from streams.topics import Topic, topics
 from streams.units import DAY_MS
 from tables.backlog import from_ms

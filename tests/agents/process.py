@@ -19,9 +19,9 @@ from google.protobuf.message import Message
 from deploy.stack.running import RunningStack
 from deploy.stack.topics import ensure_topics
 from oo.v1.dead_letter_pb2 import DeadLetter
-from streams.frames import Schemas
 from streams.reader import committed, end_offsets, read_partition, topic_ids
 from streams.record import Record
+from streams.schemas import Schemas
 from streams.topics import group, topics
 
 ROOT = Path(__file__).resolve().parents[2]

@@ -9,12 +9,12 @@ from agents.features import VERSION
 from agents.learn import DRIFT_MS, SIZE, Learn
 from agents.prior import prior
 from oo.v1 import policy_pb2
-from streams.frames import Schemas
+from streams.frames import Frames
 from streams.record import Record
 from streams.topics import topics
 from tests.agents.build import MONDAY_MS
 
-SCHEMAS = Schemas.offline()
+SCHEMAS = Frames()
 
 
 class Sent:

@@ -17,9 +17,9 @@ from connectors.tip_progress import TipProgress
 from connectors.valkey import TipStore
 from deploy.stack.running import RunningStack
 from oo.v1.decision_pb2 import Tip
-from streams.frames import Schemas
 from streams.producer import Producer
 from streams.reader import end_offsets, read_partition
+from streams.schemas import Schemas
 from tests.agents.process import AgentProcess, Topics, until
 from tests.serving.valkeys import ValkeyServer
 

@@ -9,7 +9,7 @@ import pytest
 
 from agents.rows import MARKS_KEY, TableRows, head, order_in, read_rows
 from oo.v1 import row_pb2
-from streams.frames import Schemas
+from streams.frames import Frames
 from streams.record import Record
 from tables.row import fence_of
 from tables.store import MemoryStore
@@ -17,7 +17,7 @@ from tables.table import Table
 
 NOW = b"J" * 16
 BEFORE = b"I" * 16
-SCHEMAS = Schemas.offline()
+SCHEMAS = Frames()
 
 
 def row(offset: int, *, topic_id: bytes = NOW, user: str = "ada", wake_ms: int = 5) -> bytes:

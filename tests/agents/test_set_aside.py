@@ -16,7 +16,7 @@ from deploy.refold import Journal, compare_part
 from deploy.stack.running import RunningStack
 from oo.v1.journal_pb2 import JournalRecord
 from oo.v1.policy_pb2 import PolicyVersion
-from streams.frames import Schemas
+from streams.frames import Frames
 from streams.producer import Delivered, Producer
 from streams.reader import end_offsets, read_partition
 from streams.security import PLAINTEXT
@@ -72,7 +72,7 @@ def test_a_record_that_ends_every_worker_is_set_aside_at_the_door_and_in_every_f
         versions[version.version_id] = ActiveVersion.of(version, mac_key=mac_key)
 
     async def differences(*, with_words: bool) -> int:
-        schemas = Schemas.offline(under.prefix)
+        schemas = Frames()
         words = read_partition(under.bootstrap, f"{under.prefix}set-aside", 0)
         aside = await set_aside.read(words, schemas=schemas, journal_id=journal_id)
         assert list(aside) == [home]

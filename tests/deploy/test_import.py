@@ -30,7 +30,7 @@ from deploy.imports import MemoryFile, parse_file
 from deploy.machine_zone import machine_zone
 from deploy.stack.running import RunningStack
 from oo.v1.signal_pb2 import Signal
-from streams.frames import Schemas
+from streams.schemas import Schemas
 from streams.topics import PARTITIONS, topics
 
 DATA = ROOT / "tests" / "data"

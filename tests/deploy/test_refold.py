@@ -16,14 +16,14 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from deploy.refold import Differences, Journal, Part, RefoldError, compare_parts, fold_part
 from deploy.stack.running import RunningStack
 from oo.v1 import journal_pb2, row_pb2
-from streams.frames import Schemas
+from streams.frames import Frames
 from streams.reader import end_offsets, topic_ids
 from streams.security import PLAINTEXT
 from streams.topics import PARTITIONS, topics
 from tests.agents.build import PRIOR, Person, task
 
 USERS = tuple(f"user-{number}" for number in range(2 * PARTITIONS))
-SCHEMAS = Schemas.offline()
+SCHEMAS = Frames()
 
 
 @dataclass

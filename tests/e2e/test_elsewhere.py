@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 from command import ROOT, called
+from light import READING, imported_heavily
 from outside import settled, state_of
 
 from deploy.stack.running import RunningStack
@@ -64,6 +65,11 @@ def test_every_reading_command_and_import_tip_and_react_work_by_settings_alone(
     json.loads(run("dead-letters", "list", "--json"))
     assert json.loads(run("policies", "--json"))["champion"]
     assert not (folder / ".oo").exists()
+
+
+@pytest.mark.parametrize("command", READING, ids=" ".join)
+def test_a_command_that_reads_imports_nothing_heavy_to_do_so(stack: RunningStack, command: tuple[str, ...]) -> None:
+    assert imported_heavily(*command, state_of(stack)) == frozenset()
 
 
 def test_what_a_command_needs_and_was_not_told_is_named(told: dict[str, str], tmp_path: Path) -> None:

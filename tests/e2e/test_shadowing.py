@@ -14,7 +14,7 @@ from outside import client, eventually, send, settled_tip, state_of, task, tip
 from agents.messages import read
 from deploy.stack.running import RunningStack
 from oo.v1 import evaluation_pb2
-from streams.frames import Schemas
+from streams.frames import Frames
 from streams.reader import end_offsets, read_partition
 
 
@@ -30,7 +30,7 @@ def counted(stack: RunningStack) -> dict[str, int]:
 
 
 async def shadows_of(stack: RunningStack, decision_id: str) -> list[evaluation_pb2.ShadowDecision]:
-    schemas, topic, found = Schemas.offline(stack.prefix), f"{stack.prefix}shadows", []
+    schemas, topic, found = Frames(), f"{stack.prefix}shadows", []
     for number in await end_offsets(stack.bootstrap, topic):
         async for records in read_partition(stack.bootstrap, topic, number):
             for record in records:

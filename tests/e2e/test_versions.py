@@ -15,7 +15,7 @@ from agents.reward import DEFAULT, config_hash
 from agents.step import STEP_VERSION
 from deploy.stack.running import RunningStack
 from oo.v1 import journal_pb2, policy_pb2
-from streams.frames import Schemas
+from streams.schemas import Schemas
 from streams.topics import PARTITIONS
 from tables.zones import TZDATA_VERSION
 

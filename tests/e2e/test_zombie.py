@@ -5,21 +5,21 @@ from __future__ import annotations
 import asyncio
 import uuid
 
-from aiokafka.partitioner import murmur2
 from confluent_kafka import Producer
 from outside import client, eventually, send, task, tip
 
 from deploy.stack.running import RunningStack
-from streams.frames import payload
+from streams.partitioner import partition_of
 from streams.reader import read_partition
 from streams.record import Record
 from streams.topics import PARTITIONS
+from streams.wire import payload
 from tables.row import fence_of
 
 
 def rows_of(stack: RunningStack, user: str) -> list[Record]:
     """Every row written for the user, oldest first."""
-    number = (murmur2(user.encode()) & 0x7FFFFFFF) % PARTITIONS
+    number = partition_of(user.encode(), PARTITIONS)
 
     async def read() -> list[Record]:
         lists = read_partition(stack.bootstrap, f"{stack.prefix}rows", number)

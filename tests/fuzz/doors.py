@@ -24,8 +24,8 @@ from deploy.imports import parse_file
 from deploy.stack.running import RunningStack
 from oo.v1 import dead_letter_pb2, journal_pb2
 from serving.issuer import LocalIssuer
-from streams.frames import Schemas
 from streams.reader import end_offsets, read_partition, topic_ids
+from streams.schemas import Schemas
 from streams.topics import topics
 from tables import ids
 from tests.fuzz.records import Made, Makes

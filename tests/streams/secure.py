@@ -21,7 +21,8 @@ from cryptography.x509.oid import NameOID
 from deploy.stack.fetch import default_cache, fetch
 from deploy.stack.kafka import Kafka, cluster_id, settings
 from deploy.stack.state import LOOPBACK, free_port
-from streams.security import Security, check
+from streams.access import check
+from streams.security import Security
 
 USER = "oo-worker"
 

@@ -16,10 +16,11 @@ from confluent_kafka.serialization import MessageField, SerializationContext
 from google.protobuf.descriptor_pb2 import DescriptorProto, FieldDescriptorProto, FileDescriptorProto
 
 from oo.v1 import signal_pb2
-from streams.frames import MESSAGES, OUTAGE_KEPT_S, UNKNOWN_KEPT_S, BadFrame, IncompatibleSchema, RegistryError, Schemas
-from streams.registry import message_names
+from streams.frames import MESSAGES
+from streams.registry import IncompatibleSchema, RegistryError, message_names
+from streams.schemas import OUTAGE_KEPT_S, UNKNOWN_KEPT_S, Schemas
 from streams.topics import topics
-from streams.wire import header
+from streams.wire import BadFrame, header
 
 SIGNAL = signal_pb2.Signal(event_id="e1", user_id="alice", task_completed=signal_pb2.TaskCompleted(external_id="milk"))
 

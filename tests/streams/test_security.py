@@ -12,9 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from streams.access import Refused, check
 from streams.producer import Producer
 from streams.reader import Tail, committed, end_offsets, read_partition, topic_ids
-from streams.security import PLAINTEXT, Refused, Security, check
+from streams.security import PLAINTEXT, Security
 from tests.streams.line import Line
 from tests.streams.secure import SecureBroker, secure_broker
 

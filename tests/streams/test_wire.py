@@ -7,9 +7,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from oo.v1 import decision_pb2, reaction_pb2, row_pb2, signal_pb2
-from streams.frames import MESSAGES, BadFrame, Schemas, from_json, payload
+from streams.frames import MESSAGES, Frames
 from streams.topics import topics
-from streams.wire import JSON_DEPTH_MAX, header, is_json, parse, read_header
+from streams.wire import JSON_DEPTH_MAX, BadFrame, from_json, header, is_json, parse, payload, read_header
 
 SIGNAL = signal_pb2.Signal(
     event_id="e1", user_id="alice", task_upserted=signal_pb2.TaskUpserted(external_id="1", title="Água 🌊 שלום")
@@ -36,12 +36,12 @@ def test_every_message_of_a_topic_stands_in_one_file_and_so_under_one_subject():
 
 
 def test_a_frame_comes_back_as_the_message_that_went_in():
-    schemas = Schemas.offline()
+    schemas = Frames()
     assert schemas.unframe("signals", schemas.frame("signals", SIGNAL)) == SIGNAL
 
 
 def test_the_message_index_tells_a_users_row_from_a_partitions():
-    schemas = Schemas.offline()
+    schemas = Frames()
     user, partition = row_pb2.UserRow(journal_offset=7), row_pb2.PartitionRow(journal_offset=7)
     assert schemas.unframe("rows", schemas.frame("rows", user)) == user
     assert schemas.unframe("rows", schemas.frame("rows", partition)) == partition
@@ -59,32 +59,32 @@ def test_a_header_reads_back_as_it_was_written(schema_id, index, rest):
 
 def test_a_message_index_written_the_long_way_is_the_same_message():
     long_way = b"\x00\x00\x00\x00\x05\x02\x00" + SIGNAL.SerializeToString()
-    assert Schemas.offline().unframe("signals", long_way) == SIGNAL
+    assert Frames().unframe("signals", long_way) == SIGNAL
 
 
 @pytest.mark.parametrize("value", [None, b""])
 def test_an_empty_value_is_no_frame(value):
-    assert refusal(Schemas.offline().unframe, "signals", value).reason == "no-frame"
+    assert refusal(Frames().unframe, "signals", value).reason == "no-frame"
 
 
 def test_a_value_without_the_magic_byte_is_no_frame():
-    assert refusal(Schemas.offline().unframe, "signals", b"\x01\x00\x00\x00\x05\x00").reason == "no-frame"
+    assert refusal(Frames().unframe, "signals", b"\x01\x00\x00\x00\x05\x00").reason == "no-frame"
 
 
 def test_json_without_its_content_type_is_no_frame_and_says_which_header_to_send():
-    bad = refusal(Schemas.offline().unframe, "signals", b'{"user_id": "alice"}')
+    bad = refusal(Frames().unframe, "signals", b'{"user_id": "alice"}')
     assert bad.reason == "no-frame"
     assert "content-type: application/json" in bad.detail
 
 
 @pytest.mark.parametrize("length", [1, 4, 5])
 def test_a_value_that_ends_inside_its_header_is_truncated(length):
-    assert refusal(Schemas.offline().unframe, "signals", header(5, 0)[:length]).reason == "truncated"
+    assert refusal(Frames().unframe, "signals", header(5, 0)[:length]).reason == "truncated"
 
 
 def test_a_message_cut_inside_its_last_field_is_truncated():
-    value = Schemas.offline().frame("signals", SIGNAL)
-    assert refusal(Schemas.offline().unframe, "signals", value[:-1]).reason == "truncated"
+    value = Frames().frame("signals", SIGNAL)
+    assert refusal(Frames().unframe, "signals", value[:-1]).reason == "truncated"
 
 
 @pytest.mark.parametrize("body", [b"\x07\x07\x07", b"\x00\x01", b"\x0a\x02\xff\xfe", b"\x0b" * 300])
@@ -93,13 +93,11 @@ def test_bytes_that_are_no_message_are_garbage(body):
 
 
 def test_a_message_index_of_absurd_depth_is_garbage():
-    assert refusal(Schemas.offline().unframe, "signals", b"\x00\x00\x00\x00\x05\xfe\x7f" + b"\x02" * 9000).reason == (
-        "garbage"
-    )
+    assert refusal(Frames().unframe, "signals", b"\x00\x00\x00\x00\x05\xfe\x7f" + b"\x02" * 9000).reason == ("garbage")
 
 
 def test_a_message_index_of_another_message_is_a_wrong_schema():
-    schemas = Schemas.offline()
+    schemas = Frames()
     decision = schemas.frame("decisions", decision_pb2.Decision(user_id="alice"))
     assert refusal(schemas.unframe, "tips", decision).reason == "wrong-schema"
 
@@ -107,17 +105,17 @@ def test_a_message_index_of_another_message_is_a_wrong_schema():
 @given(st.binary(max_size=64))
 def test_no_bytes_do_more_than_be_refused(value):
     try:
-        Schemas.offline().unframe("signals", value)
+        Frames().unframe("signals", value)
     except BadFrame as bad:
         assert len(bad.detail) <= 300
 
 
 @given(st.integers(0, 200), st.integers(0, 255))
 def test_a_frame_with_one_byte_changed_does_no_more_than_be_refused(at, byte):
-    value = bytearray(Schemas.offline().frame("signals", SIGNAL))
+    value = bytearray(Frames().frame("signals", SIGNAL))
     value[at % len(value)] = byte
     try:
-        Schemas.offline().unframe("signals", bytes(value))
+        Frames().unframe("signals", bytes(value))
     except BadFrame as bad:
         assert bad.reason in {"no-frame", "truncated", "garbage", "wrong-schema"}
 

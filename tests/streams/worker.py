@@ -14,11 +14,12 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from streams.access import check
 from streams.app import create_app, run, serve
 from streams.partitions import Partitions
 from streams.producer import Producer
 from streams.record import Batch
-from streams.security import Security, check
+from streams.security import Security
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,0 +1,3 @@
+"""Which policy decides until another is promoted: its name alone, for those who need no policy to run."""
+
+POLICY = "mixed"

@@ -1,0 +1,94 @@
+"""oo state: what is known of one user. It only reads."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from typing import Any
+
+from google.protobuf.json_format import MessageToDict
+from rich.console import Console
+from rich.table import Table
+
+from agents.rows import read_rows
+from deploy.commands.session import DEFAULT_STATE, CommandError, JsonOption, StateOption, UserOption, open_state
+from deploy.stack.running import RunningStack
+from oo.v1 import decision_pb2, outcome_pb2, row_pb2
+from streams.partitioner import partition_of
+from streams.reader import read_partition, topic_ids
+from streams.topics import topics
+from streams.units import DAY_MS, HOUR_MS
+from tables import ids, windows
+from tables.zones import part_name
+
+REACTIONS = {
+    "done": outcome_pb2.Outcome.DONE,
+    "snooze": outcome_pb2.Outcome.SNOOZE,
+    "dismiss": outcome_pb2.Outcome.DISMISS,
+}
+TIP_KINDS = {
+    "task": decision_pb2.Decision.TASK,
+    "starter": decision_pb2.Decision.STARTER,
+    "generated": decision_pb2.Decision.GENERATED,
+}
+
+
+def state(user: UserOption, state: StateOption = DEFAULT_STATE, as_json: JsonOption = False) -> None:
+    """What is known of one user: backlog, calendar, windows, decisions, fences."""
+    row = asyncio.run(row_of(open_state(state, ready=False), user))
+    if row is None:
+        raise CommandError(f"nothing is known of {user}: 'oo import FILE --user {user}' brings in what they have to do")
+    if as_json:
+        shown = MessageToDict(row, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
+        # The row keeps ids of decisions as bytes; everybody else knows them as they are spelled.
+        for one, pending in zip(shown["pending"], row.pending, strict=True):
+            one["decision_id"] = ids.spelled(pending.decision_id)
+        shown["reactions"] = _reactions(row)
+        shown["current_decision_id"] = ids.spelled(row.pending[-1].decision_id) if row.pending else ""
+        print(json.dumps(shown, ensure_ascii=False))
+        return
+    console = Console(highlight=False)
+    console.print(
+        f"{row.user_id}: {len(row.tasks)} tasks, {len(row.events)} events, {len(row.pending)} decisions "
+        f"that can be learned from; journal offset {row.journal_offset}, {row.ByteSize()} bytes"
+    )
+    table = Table("task", "priority", "source", "shown", "dismissed")
+    for task in row.tasks:
+        table.add_row(
+            task.title,
+            "ABCD"[task.priority - 1] if task.priority else "",
+            task.source,
+            str(task.shown),
+            str(task.dismissed),
+        )
+    console.print(table)
+
+
+def _reactions(row: row_pb2.UserRow) -> dict[str, Any]:
+    """What the windows hold, counted: by span, and in it by tip kind and by part of the day."""
+    spans = {"1h": HOUR_MS, "24h": DAY_MS, "7d": 7 * DAY_MS, "28d": 28 * DAY_MS}
+
+    def counted(tally: windows.Tally, **only: int) -> dict[str, int]:
+        return {name: windows.total(tally, reaction=reaction, **only) for name, reaction in REACTIONS.items()}
+
+    tallies = {span: windows.last(row.windows, now_ms=row.now_ms, span_ms=span_ms) for span, span_ms in spans.items()}
+    return {
+        span: {
+            **counted(tally),
+            "by_kind": {name: counted(tally, kind=kind) for name, kind in TIP_KINDS.items()},
+            "by_part": {part_name(part): counted(tally, part=part) for part in range(4)},
+        }
+        for span, tally in tallies.items()
+    }
+
+
+async def row_of(stack: RunningStack, user: str) -> row_pb2.UserRow | None:
+    """The person's row as it stands in the changelog."""
+    table = topics(stack.prefix)
+    partition = partition_of(user.encode(), table["rows"].partitions)
+    journal_id = (await topic_ids(stack.bootstrap, [table["journal"].name], security=stack.security))[
+        table["journal"].name
+    ]
+    changelog = read_partition(stack.bootstrap, table["rows"].name, partition, ours=True, security=stack.security)
+    message = (await read_rows(changelog, journal_id=journal_id)).get(user)
+    return None if message is None else row_pb2.UserRow.FromString(message)

@@ -1,0 +1,52 @@
+"""oo verify: folds the journal again and compares it with what is live. It only reads."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+from deploy.commands.session import DEFAULT_STATE, CommandError, JsonOption, StateOption, open_state
+
+if TYPE_CHECKING:
+    from deploy.verify import Report
+
+
+def verify(state: StateOption = DEFAULT_STATE, as_json: JsonOption = False) -> None:
+    """Fold the journal again and compare it with what is live; exit status 1 at a difference."""
+    from deploy.verify import Live, NotSettled
+    from deploy.verify import verify as compare
+
+    stack = open_state(state, ready=False)
+    live = Live(
+        bootstrap=stack.bootstrap,
+        recommender_dsn=stack.recommender_dsn,
+        valkey_url=stack.valkey_url,
+        mac_key=stack.mac_key_file.read_bytes(),
+        prefix=stack.prefix,
+        security=stack.security,
+    )
+    with Progress(console=Console(stderr=True), transient=True, disable=as_json) as bar:
+        task = bar.add_task("folding the journal", total=None)
+        try:
+            report = asyncio.run(
+                compare(live, progress=lambda done, total: bar.update(task, completed=done, total=max(total, 1)))
+            )
+        except NotSettled as error:
+            raise CommandError(str(error)) from None
+    print(json.dumps(asdict(report)) if as_json else _in_words(report))
+    if report.differences:
+        raise typer.Exit(1)
+
+
+def _in_words(report: Report) -> str:
+    compared = (
+        f"{report.records} journal records folded: {report.rows} rows, {report.decisions} decisions "
+        f"({report.vectors} vectors of features), {report.outcomes} outcomes and {report.tips} tips compared, {report.differences} differences"
+    )
+    return "\n".join([compared, *report.shown])
