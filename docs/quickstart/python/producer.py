@@ -1,0 +1,35 @@
+"""Tells oO of a task, or of what a person did with a tip: one CloudEvent on Kafka, as JSON.
+
+python producer.py BROKER task USER TASK_ID TITLE
+python producer.py BROKER done USER DECISION_ID
+"""
+
+import json
+import sys
+import uuid
+
+from confluent_kafka import Producer
+
+broker, what, user, about, *more = sys.argv[1:]
+if what == "task":
+    topic = "oo.signals"
+    data = {"user_id": user, "source": "quickstart", "task_upserted": {"external_id": about, "title": more[0]}}
+else:
+    topic = "oo.reactions"
+    data = {"user_id": user, "decision_id": about, "kind": what.upper()}  # DONE, SNOOZE, DISMISS or SEEN
+
+# Sent twice with the same source and id, it counts once: better than a made-up id is one that your system has for it.
+event = {"specversion": "1.0", "id": str(uuid.uuid4()), "source": "/quickstart/python", "type": what, "data": data}
+
+producer = Producer({"bootstrap.servers": broker, "enable.idempotence": True})
+refused = []
+producer.produce(
+    topic,
+    key=user,
+    value=json.dumps(event),
+    headers={"content-type": "application/cloudevents+json"},
+    on_delivery=lambda error, _: refused.append(error) if error else None,
+)
+if producer.flush(30) or refused:
+    sys.exit(f"not sent: {refused or 'Kafka did not answer within 30 s'}")
+print(f"{topic} has it")
