@@ -149,10 +149,9 @@ async function send(decision_id, reaction, snooze_until) {
     signal: AbortSignal.timeout(SEND_TIMEOUT_MS),
   });
   if (response.status === 401) await renew();
-  if (!response.ok) {
-    const problem = await response.json().catch(() => ({}));
-    throw new Error(problem.detail ?? `The edge answered ${response.status}.`);
-  }
+  // Read in any case: one that is accepted and not read would end as aborted, at the timeout.
+  const answer = await response.json().catch(() => ({}));
+  if (!response.ok) throw new Error(answer.detail ?? `The edge answered ${response.status}.`);
 }
 
 async function react(reaction, snooze_until) {
