@@ -34,6 +34,7 @@ async def core(process: Process, stack: AsyncExitStack) -> list[Partitions]:
     from agents import admit, learn, recommend, set_aside
     from agents.admission import Door
     from agents.champion import Champion
+    from agents.messages import messages
     from agents.recovery import Recovery
     from agents.versions import Versions
 
@@ -79,7 +80,8 @@ async def core(process: Process, stack: AsyncExitStack) -> list[Partitions]:
 
     async def aside() -> Mapping[int, set_aside.Aside]:
         words = process.read(topics["set-aside"], 0)
-        return await set_aside.read(words, schemas=process.schemas, journal_id=process.id_of("journal"))
+        said = messages(process.schemas, "set-aside", words)
+        return await set_aside.passed_over(said, journal_id=process.id_of("journal"))
 
     folding = recommend.Recommend(
         topics=topics,
@@ -155,21 +157,14 @@ async def publish(process: Process, stack: AsyncExitStack) -> list[Partitions]:
         return (await process.ends("tips"))[number]
 
     source = publish.TipsTopic(
-        name=topic.name,
         topic_id=process.id_of("tips"),
         end=end,
         read=lambda number, start, stop: process.read(topic, number, start, stop),
     )
-    return [
-        publish.build(
-            process.app,
-            topic=source,
-            store=store,
-            progress=progress,
-            schemas=process.schemas,
-            dead_letters=process.dead_letters,
-        )
-    ]
+    publisher = publish.Publisher(
+        topic=source, store=store, progress=progress, schemas=process.schemas, dead_letters=process.dead_letters
+    )
+    return [publish.build(process.app, publisher, topics=process.topics)]
 
 
 async def record(process: Process, stack: AsyncExitStack) -> list[Partitions]:
@@ -180,16 +175,14 @@ async def record(process: Process, stack: AsyncExitStack) -> list[Partitions]:
     settings, topics = process.settings, process.topics
     assert settings.recommender_dsn is not None, "record needs OO_RECOMMENDER_DSN"
     dsn = settings.recommender_dsn.get_secret_value()
-    recording = record.build(
+    return record.build(
         process.app,
-        decisions_topic=topics["decisions"].name,
-        outcomes_topic=topics["outcomes"].name,
+        topics=topics,
         decisions_sink=await stack.enter_async_context(Sink(dsn)),
         outcomes_sink=await stack.enter_async_context(Sink(dsn)),
         schemas=process.schemas,
         dead_letters=process.dead_letters,
     )
-    return [recording.decisions, recording.outcomes]
 
 
 def shadow(process: Process) -> Shadow:

@@ -5,7 +5,7 @@ It never reads or writes a topic; the caller brings the records in offset order 
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -147,10 +147,3 @@ class PartitionState:
 def taught(row: row_pb2.UserRow) -> Taught:
     """What a row says that its person taught."""
     return sums.read(row.sums, d=D, feature_version=VERSION)
-
-
-def fold(partition: PartitionState, entries: Iterable[Entry]) -> Iterator[tuple[Entry, Outputs]]:
-    """Folds a whole journal partition, settling as it goes: for replay and tests."""
-    for entry in entries:
-        yield entry, partition.apply(entry)
-        partition.acknowledge()

@@ -6,23 +6,24 @@ What does not unframe is said and passed over: it ends nothing. It sends no dead
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterable, AsyncIterator
 
 from google.protobuf.message import Message
 
 from streams.frames import Frames
 from streams.metrics import SKIPPED
-from streams.reader import Tail
 from streams.record import Record
 from streams.wire import BadFrame
 
 logger = logging.getLogger(__name__)
 
 
-async def messages(schemas: Frames, name: str, tail: Tail) -> AsyncIterator[tuple[Record, Message]]:
-    """Yield each record with its message, for ever. `name`: the topic's short one."""
-    async for records in tail:
-        for record in records:
+async def messages(
+    schemas: Frames, name: str, records: AsyncIterable[list[Record]]
+) -> AsyncIterator[tuple[Record, Message]]:
+    """Yield each record with its message, as long as records come. `name`: the topic's short one."""
+    async for some in records:
+        for record in some:
             message = read(schemas, name, record)
             if message is not None:
                 yield record, message

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import logging
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -23,11 +23,11 @@ from agents.retry import until_done
 from connectors.tip_progress import Mark, TipProgress
 from connectors.valkey import TipStore, Unreachable
 from oo.v1.decision_pb2 import Tip
-from streams.backoff import PATIENT, Backoff
 from streams.frames import Frames
 from streams.partitions import Partitions
 from streams.periodic import every
 from streams.record import Batch, Record
+from streams.topics import Topic
 from streams.wire import BadFrame
 
 logger = logging.getLogger(__name__)
@@ -40,7 +40,6 @@ WATCH_EVERY_S = 1.0
 class TipsTopic:
     """The topic that tips come from, and how to read a part of one partition again without the consumer group."""
 
-    name: str
     topic_id: bytes
     end: Callable[[int], Awaitable[int]]
     """partition -> its high-water mark now."""
@@ -52,24 +51,11 @@ class MarkMoved(Exception):
     """Valkey was emptied, or another worker wrote, while this one did."""
 
 
-def build(
-    app: faust.App,
-    *,
-    topic: TipsTopic,
-    store: TipStore,
-    progress: TipProgress,
-    schemas: Frames,
-    dead_letters: DeadLetters,
-    backoff: Backoff = PATIENT,
-    watch_every_s: float = WATCH_EVERY_S,
-) -> Partitions:
+def build(app: faust.App, publisher: Publisher, *, topics: Mapping[str, Topic]) -> Partitions:
     """Declare the agent on `app`; the stream returned is for health and lag."""
-    publisher = Publisher(
-        topic=topic, store=store, progress=progress, schemas=schemas, dead_letters=dead_letters, backoff=backoff
-    )
     partitions = Partitions(
         app,
-        topic.name,
+        topics["tips"].name,
         publisher.handle,
         on_assigned=publisher.assign,
         on_revoked=publisher.revoke,
@@ -77,11 +63,11 @@ def build(
         stalled_after_s=math.inf,
     )
 
-    @app.agent(app.topic(topic.name), name="publish")
+    @app.agent(app.topic(topics["tips"].name), name="publish")
     async def publish(stream: StreamT[Any]) -> None:
         await partitions.run(stream)
 
-    every(app, watch_every_s, publisher.watch)
+    every(app, WATCH_EVERY_S, publisher.watch)
     return partitions
 
 
@@ -101,14 +87,12 @@ class Publisher:
         progress: TipProgress,
         schemas: Frames,
         dead_letters: DeadLetters,
-        backoff: Backoff = PATIENT,
     ) -> None:
         self._topic = topic
         self._store = store
         self._progress = progress
         self._schemas = schemas
         self._dead_letters = dead_letters
-        self._backoff = backoff
         self._marks: dict[int, str] = {}
         self._turns: dict[int, asyncio.Lock] = {}
 
@@ -209,7 +193,7 @@ class Publisher:
         return tip
 
     async def _until_done(self, work: Callable[[], Awaitable[None]]) -> None:
-        await until_done(work, on=(*Unreachable, MarkMoved), what="valkey", backoff=self._backoff)
+        await until_done(work, on=(*Unreachable, MarkMoved), what="valkey")
 
 
 def _newer(known: Tip | None, tip: Tip) -> Tip:

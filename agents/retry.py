@@ -11,7 +11,7 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
-from streams.backoff import Backoff
+from streams.backoff import PATIENT
 
 logger = logging.getLogger(__name__)
 
@@ -21,9 +21,7 @@ T = TypeVar("T")
 LOG_EVERY_S = 30.0
 
 
-async def until_done(
-    work: Callable[[], Awaitable[T]], *, on: tuple[type[Exception], ...], what: str, backoff: Backoff
-) -> T:
+async def until_done(work: Callable[[], Awaitable[T]], *, on: tuple[type[Exception], ...], what: str) -> T:
     """Await `work()` until it no longer raises one of `on`, and return its result.
 
     Cancelling ends it at once. Holds nothing between attempts but what `work` closes over.
@@ -48,7 +46,7 @@ async def until_done(
                     type(error).__name__,
                     reason,
                 )
-            await asyncio.sleep(backoff.pause_s(failures))
+            await asyncio.sleep(PATIENT.pause_s(failures))
         else:
             if failures:
                 logger.info("%s.back failures=%d after_s=%.1f", what, failures, time.monotonic() - began_s)

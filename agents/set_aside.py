@@ -1,7 +1,7 @@
 """Journal records that every fold passes over, because process after process ended while they were in work.
 
 The word stands in `oo.set-aside` before any fold goes past the record, so whoever folds reads that topic first: a worker when a
-partition comes to it, `oo verify` before it begins. It never decides which records these are (agents.in_hand counts).
+partition comes to it, `oo verify` before it begins. It never reads a topic, nor decides which records these are (agents.in_hand).
 """
 
 from __future__ import annotations
@@ -11,10 +11,10 @@ from collections import defaultdict
 from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass, field
 
+from google.protobuf.message import Message
+
 from oo.v1 import journal_pb2
-from streams.frames import Frames
 from streams.record import Record
-from streams.wire import BadFrame
 
 REASON = "set-aside"
 
@@ -46,18 +46,13 @@ NOTHING = Aside()
 """Never added to."""
 
 
-async def read(words: AsyncIterator[list[Record]], *, schemas: Frames, journal_id: bytes) -> Mapping[int, Aside]:
-    """What each partition of this journal passes over. What is no word is passed over itself."""
+async def passed_over(words: AsyncIterator[tuple[Record, Message]], *, journal_id: bytes) -> Mapping[int, Aside]:
+    """Return by partition what every fold of this journal passes over, from all words of `oo.set-aside`."""
     found: dict[int, Aside] = defaultdict(Aside)
-    async for records in words:
-        for record in records:
-            try:
-                word = schemas.unframe("set-aside", record.value)
-            except BadFrame:
-                continue
-            assert isinstance(word, journal_pb2.SetAside)
-            if word.place.topic_id == journal_id:
-                found[word.place.partition].add(word.digest, offset=word.place.offset)
+    async for _, word in words:
+        assert isinstance(word, journal_pb2.SetAside), "one message type stands on this topic"
+        if word.place.topic_id == journal_id:
+            found[word.place.partition].add(word.digest, offset=word.place.offset)
     return dict(found)
 
 

@@ -109,7 +109,6 @@ class Shadows:
     automatic: bool = True
     """Whether the gate acts on what is proven; else it only goes on noting."""
     groups: dict[Group, Estimates] = field(default_factory=dict)
-    left_out: int = 0
     drifts: Drifts = field(default_factory=Drifts)
     costs: dict[str, stats.Mean] = field(default_factory=dict)
     """By policy, the seconds that a decision takes."""
@@ -165,8 +164,7 @@ class Shadows:
         if decision.supersedes in self._open:
             heapq.heappush(self._due, (decision.decided_ms + self.waits.unseen_ms, decision.supersedes))
         while len(self._open) > OPEN_MAX:
-            one = self._open.pop(next(iter(self._open)))
-            self.left_out += one.event is None
+            del self._open[next(iter(self._open))]
 
     def resolve(self, outcome: outcome_pb2.Outcome) -> None:
         """Takes in what became of a decision."""
@@ -285,7 +283,6 @@ class Shadows:
                 self.gate, verdict = noted(self.gate, one.event, one.pmfs), None
         except (KeyError, ValueError):
             # Logged by a policy that stood before this one knew of it, or with rewards of another configuration.
-            self.left_out += 1
             return None
         if any(compared.mine.n >= ERA_MAX for compared in self.gate.comparisons):
             self.gate = renewed(self.gate)

@@ -19,7 +19,7 @@ from psycopg import sql
 from agents import set_aside
 from agents.active_version import ActiveVersion
 from agents.bandit.belief import is_named
-from agents.messages import read
+from agents.messages import messages, read
 from agents.prior import prior
 from connectors.valkey import TipStore
 from deploy.refold import Differences, Journal, Part, compare_parts, digest
@@ -113,7 +113,7 @@ async def _compare(
         topic_id=topic_id,
         versions=await _versions(live, table),
         # After the ends were: a word stands there before any fold goes past its record.
-        aside=await set_aside.read(words, schemas=Frames(), journal_id=topic_id),
+        aside=await set_aside.passed_over(messages(Frames(), "set-aside", words), journal_id=topic_id),
     )
     total = sum(ends.values())
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import pytest
@@ -10,8 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agents.active_version import ActiveVersion
-from agents.fold import PartitionState, VersionMissing, fold, taught
-from agents.step import NOTHING, Entry
+from agents.fold import PartitionState, VersionMissing, taught
+from agents.step import NOTHING, Entry, Outputs
 from oo.v1 import journal_pb2, row_pb2
 from streams.units import MINUTE_MS
 from tables.totals import Totals
@@ -64,6 +64,13 @@ def journal(n: int = 30, *, marks: Iterable[Entry] = ()) -> list[Entry]:
         )
         for offset in range(n)
     ]
+
+
+def fold(partition: PartitionState, entries: Iterable[Entry]) -> Iterator[tuple[Entry, Outputs]]:
+    """One record a batch."""
+    for one in entries:
+        yield one, partition.apply(one)
+        partition.acknowledge()
 
 
 def decided_with(entries: Iterable[Entry], *, by: PartitionState | None = None) -> dict[int, str]:

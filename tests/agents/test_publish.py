@@ -174,7 +174,6 @@ def test_valkey_emptied_between_a_tip_and_its_mark_while_it_is_filled_from_nothi
         schemas = Schemas(servers.registry_url, topics.prefix)
         await schemas.register()
         topic = TipsTopic(
-            name=name,
             topic_id=EPOCH,
             end=end,
             read=lambda number, start, stop: read_partition(servers.bootstrap, name, number, start=start, end=stop),

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
 
 from agents import set_aside
 from agents.active_version import ActiveVersion
+from agents.messages import messages
 from agents.prior import prior
 from deploy.letters import Letter, redrive
 from deploy.refold import Journal, compare_part
 from deploy.stack.running import RunningStack
+from oo.v1 import journal_pb2
 from oo.v1.journal_pb2 import JournalRecord
 from oo.v1.policy_pb2 import PolicyVersion
 from streams.frames import Frames
+from streams.metrics import SKIPPED
 from streams.producer import Delivered, Producer
 from streams.reader import end_offsets, read_partition
+from streams.record import Record
 from streams.security import PLAINTEXT
 from streams.topics import PARTITIONS
 from tests.agents.build import task
@@ -72,9 +76,9 @@ def test_a_record_that_ends_every_worker_is_set_aside_at_the_door_and_in_every_f
         versions[version.version_id] = ActiveVersion.of(version, mac_key=mac_key)
 
     async def differences(*, with_words: bool) -> int:
-        schemas = Frames()
-        words = read_partition(under.bootstrap, f"{under.prefix}set-aside", 0)
-        aside = await set_aside.read(words, schemas=schemas, journal_id=journal_id)
+        records = read_partition(under.bootstrap, f"{under.prefix}set-aside", 0)
+        words = messages(Frames(), "set-aside", records)
+        aside = await set_aside.passed_over(words, journal_id=journal_id)
         assert list(aside) == [home]
         journal = Journal(
             bootstrap=under.bootstrap,
@@ -108,6 +112,24 @@ def test_a_record_that_ends_every_worker_is_set_aside_at_the_door_and_in_every_f
     finally:
         assert mended.stop() == 0
     assert asyncio.run(differences(with_words=True)) == 0
+
+
+def test_what_is_no_word_is_counted_and_passed_over_and_the_words_behind_it_count() -> None:
+    schemas = Frames()
+    place = journal_pb2.Position(topic_id=b"J" * 16, partition=2, offset=7)
+    word = schemas.frame("set-aside", journal_pb2.SetAside(place=place, digest=b"d" * 16))
+    elsewhere = journal_pb2.SetAside(place=journal_pb2.Position(topic_id=b"K" * 16, partition=3), digest=b"d" * 16)
+    values = (b"junk", None, schemas.frame("set-aside", elsewhere), word)
+
+    async def records() -> AsyncIterator[list[Record]]:
+        yield [Record("junk.set-aside", 0, offset, 0, None, value) for offset, value in enumerate(values)]
+
+    words = messages(schemas, "set-aside", records())
+    found = asyncio.run(set_aside.passed_over(words, journal_id=b"J" * 16))
+    expected = set_aside.Aside()
+    expected.add(b"d" * 16, offset=7)
+    assert found == {2: expected}
+    assert SKIPPED.labels("junk.set-aside")._value.get() == 1
 
 
 def taken(under: Topics, partition: int) -> bool:

@@ -6,8 +6,9 @@ The changelog here is a list, so that every order of events can be tried; tests/
 from __future__ import annotations
 
 import asyncio
+import functools
 import tempfile
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from pathlib import Path
 
 import pytest
@@ -113,6 +114,15 @@ def found(store: Store) -> dict[bytes, bytes]:
 
 Opened = Callable[[], Store]
 
+
+def in_a_loop(test: Callable[..., Coroutine[None, None, None]]) -> Callable[..., None]:
+    @functools.wraps(test)
+    def run(**fixtures: object) -> None:
+        asyncio.run(test(**fixtures))
+
+    return run
+
+
 # From an empty disk
 
 
@@ -163,74 +173,64 @@ def test_an_empty_changelog_is_recovered_too(opened: Opened) -> None:
 # Changes
 
 
-def test_what_was_put_is_seen_here_and_nowhere_else_before_it_is_committed(opened: Opened) -> None:
-    async def story() -> None:
-        store, log = opened(), Changelog()
-        table, _ = await recovered(store, log)
-        table.put(b"ada", value(1))
-        assert table.get(b"ada") == value(1)
-        assert (store.get(b"ada"), log.end) == (None, 0)
-        await table.flush()
-        assert (table.get(b"ada"), store.get(b"ada"), log.end) == (value(1), value(1), 1)
-
-    asyncio.run(story())
+@in_a_loop
+async def test_what_was_put_is_seen_here_and_nowhere_else_before_it_is_committed(opened: Opened) -> None:
+    store, log = opened(), Changelog()
+    table, _ = await recovered(store, log)
+    table.put(b"ada", value(1))
+    assert table.get(b"ada") == value(1)
+    assert (store.get(b"ada"), log.end) == (None, 0)
+    await table.flush()
+    assert (table.get(b"ada"), store.get(b"ada"), log.end) == (value(1), value(1), 1)
 
 
-def test_a_batch_makes_one_record_per_key(opened: Opened) -> None:
-    async def story() -> None:
-        log = Changelog()
-        table, _ = await recovered(opened(), log)
-        for n in range(1, 50):
-            table.put(b"ada", value(n))
-            table.put(b"bob", value(n))
-        await table.flush()
-        assert [(r.key, r.value) for r in log.records] == [(b"ada", value(49)), (b"bob", value(49))]
-
-    asyncio.run(story())
+@in_a_loop
+async def test_a_batch_makes_one_record_per_key(opened: Opened) -> None:
+    log = Changelog()
+    table, _ = await recovered(opened(), log)
+    for n in range(1, 50):
+        table.put(b"ada", value(n))
+        table.put(b"bob", value(n))
+    await table.flush()
+    assert [(r.key, r.value) for r in log.records] == [(b"ada", value(49)), (b"bob", value(49))]
 
 
-def test_the_store_has_a_value_only_after_the_changelog_has(opened: Opened) -> None:
-    async def story() -> None:
-        store, log = opened(), Changelog()
-        table, _ = await recovered(store, log)
-        log.held = True
-        table.put(b"ada", value(1))
-        flushing = asyncio.create_task(table.flush())
-        await asyncio.sleep(0.01)
-        assert (log.end, store.get(b"ada")) == (1, None)
-        log.acknowledge()
+@in_a_loop
+async def test_the_store_has_a_value_only_after_the_changelog_has(opened: Opened) -> None:
+    store, log = opened(), Changelog()
+    table, _ = await recovered(store, log)
+    log.held = True
+    table.put(b"ada", value(1))
+    flushing = asyncio.create_task(table.flush())
+    await asyncio.sleep(0.01)
+    assert (log.end, store.get(b"ada")) == (1, None)
+    log.acknowledge()
+    await flushing
+    assert store.get(b"ada") == value(1)
+
+
+@in_a_loop
+async def test_a_failed_delivery_leaves_the_store_as_it_was(opened: Opened) -> None:
+    store, log = opened(), Changelog()
+    table, _ = await recovered(store, log)
+    log.held = True
+    table.put(b"ada", value(1))
+    flushing = asyncio.create_task(table.flush())
+    await asyncio.sleep(0)
+    log.waiting[0][0].set_exception(OSError("not delivered"))
+    with pytest.raises(OSError, match="not delivered"):
         await flushing
-        assert store.get(b"ada") == value(1)
-
-    asyncio.run(story())
+    assert found(store) == {}
 
 
-def test_a_failed_delivery_leaves_the_store_as_it_was(opened: Opened) -> None:
-    async def story() -> None:
-        store, log = opened(), Changelog()
-        table, _ = await recovered(store, log)
-        log.held = True
-        table.put(b"ada", value(1))
-        flushing = asyncio.create_task(table.flush())
-        await asyncio.sleep(0)
-        log.waiting[0][0].set_exception(OSError("not delivered"))
-        with pytest.raises(OSError, match="not delivered"):
-            await flushing
-        assert found(store) == {}
-
-    asyncio.run(story())
-
-
-def test_what_is_committed_beside_the_values_comes_with_them(opened: Opened) -> None:
-    async def story() -> None:
-        store = opened()
-        table, _ = await recovered(store, Changelog())
-        table.put(b"ada", value(1))
-        await table.publish({b"ada": value(1)})
-        table.commit({b"sums": b"15"})
-        assert (store.get(b"ada"), store.side(b"sums")) == (value(1), b"15")
-
-    asyncio.run(story())
+@in_a_loop
+async def test_what_is_committed_beside_the_values_comes_with_them(opened: Opened) -> None:
+    store = opened()
+    table, _ = await recovered(store, Changelog())
+    table.put(b"ada", value(1))
+    await table.publish({b"ada": value(1)})
+    table.commit({b"sums": b"15"})
+    assert (store.get(b"ada"), store.side(b"sums")) == (value(1), b"15")
 
 
 # From an old disk
@@ -322,85 +322,71 @@ def test_a_recovery_that_ended_halfway_is_done_again(opened: Opened) -> None:
 # While it is followed
 
 
-async def followed(store: Store, log: Changelog) -> Table:
+async def followed(store: Store) -> tuple[Table, Changelog]:
     """With 9 for ada, which it wrote itself and has read back."""
+    log = Changelog()
     table, _ = await recovered(store, log)
     table.put(b"ada", value(9))
     await table.flush()
     table.check(log.records[-1])
-    return table
+    return table, log
 
 
-def test_a_smaller_value_behind_ours_is_answered_with_ours(opened: Opened) -> None:
-    async def story() -> None:
-        log = Changelog()
-        table = await followed(opened(), log)
-        table.check(log.records[log.append(b"ada", value(5))])
-        assert log.kept() == {b"ada": value(9)}
+@in_a_loop
+async def test_a_smaller_value_behind_ours_is_answered_with_ours(opened: Opened) -> None:
+    table, log = await followed(opened())
+    table.check(log.records[log.append(b"ada", value(5))])
+    assert log.kept() == {b"ada": value(9)}
+    await table.flush()
+    assert table.store.checkpoint == 2
+
+
+@in_a_loop
+async def test_our_own_values_are_never_answered(opened: Opened) -> None:
+    table, log = await followed(opened())
+    for n in (10, 11, 12):
+        table.put(b"ada", value(n))
         await table.flush()
-        assert table.store.checkpoint == 2
-
-    asyncio.run(story())
-
-
-def test_our_own_values_are_never_answered(opened: Opened) -> None:
-    async def story() -> None:
-        log = Changelog()
-        table = await followed(opened(), log)
-        for n in (10, 11, 12):
-            table.put(b"ada", value(n))
-            await table.flush()
-        for record in log.since(1):
-            table.check(record)
-        assert log.end == 4
-        assert not table._ours
-        assert table.checkpoint == 4
-
-    asyncio.run(story())
+    for record in log.since(1):
+        table.check(record)
+    assert log.end == 4
+    assert not table._ours
+    assert table.checkpoint == 4
 
 
-def test_a_smaller_value_before_our_last_write_needs_no_answer(opened: Opened) -> None:
-    async def story() -> None:
-        log = Changelog()
-        table = await followed(opened(), log)
-        log.append(b"ada", value(5))
-        table.put(b"ada", value(10))
-        await table.flush()
-        for record in log.since(1):
-            table.check(record)
-        assert log.end == 3
-
-    asyncio.run(story())
+@in_a_loop
+async def test_a_smaller_value_before_our_last_write_needs_no_answer(opened: Opened) -> None:
+    table, log = await followed(opened())
+    log.append(b"ada", value(5))
+    table.put(b"ada", value(10))
+    await table.flush()
+    for record in log.since(1):
+        table.check(record)
+    assert log.end == 3
 
 
-def test_the_checkpoint_stays_below_a_smaller_value_until_the_answer_is_acknowledged(opened: Opened) -> None:
-    async def story() -> None:
-        log = Changelog()
-        table = await followed(opened(), log)
-        log.held = True
-        table.check(log.records[log.append(b"ada", value(5))])
-        assert table.checkpoint == 1
-        log.acknowledge()
-        assert table.checkpoint == 2
-
-    asyncio.run(story())
+@in_a_loop
+async def test_the_checkpoint_stays_below_a_smaller_value_until_the_answer_is_acknowledged(opened: Opened) -> None:
+    table, log = await followed(opened())
+    log.held = True
+    table.check(log.records[log.append(b"ada", value(5))])
+    assert table.checkpoint == 1
+    log.acknowledge()
+    assert table.checkpoint == 2
 
 
-def test_the_checkpoint_stays_below_what_was_read_before_it_is_stored(opened: Opened) -> None:
-    async def story() -> None:
-        log = Changelog()
-        table = await followed(opened(), log)
-        log.held = True
-        table.put(b"ada", value(10))
-        flushing = asyncio.create_task(table.flush())
-        await asyncio.sleep(0)
-        table.check(log.records[-1])
-        assert table.checkpoint == 1
-        log.acknowledge()
-        await flushing
-        assert table.store.checkpoint == 2
-
-    asyncio.run(story())
+@in_a_loop
+async def test_the_checkpoint_stays_below_what_was_read_before_it_is_stored(opened: Opened) -> None:
+    table, log = await followed(opened())
+    log.held = True
+    table.put(b"ada", value(10))
+    flushing = asyncio.create_task(table.flush())
+    await asyncio.sleep(0)
+    table.check(log.records[-1])
+    assert table.checkpoint == 1
+    log.acknowledge()
+    await flushing
+    assert table.store.checkpoint == 2
 
 
 @pytest.mark.parametrize("key", [b"ada", b"somebody new"])
@@ -408,8 +394,7 @@ def test_the_checkpoint_stays_below_what_another_worker_wrote_and_the_next_start
     opened: Opened, key: bytes
 ) -> None:
     async def story() -> Changelog:
-        log = Changelog()
-        table = await followed(opened(), log)
+        table, log = await followed(opened())
         log.append(key, value(50))
         table.check(log.records[-1])
         table.put(b"ada", value(10))
@@ -425,65 +410,52 @@ def test_the_checkpoint_stays_below_what_another_worker_wrote_and_the_next_start
     assert log.kept()[key] == value(50)
 
 
-def test_a_greater_value_before_our_own_later_but_smaller_one_is_not_passed_over(opened: Opened) -> None:
-    async def story() -> None:
-        log = Changelog()
-        table = await followed(opened(), log)
-        log.append(b"ada", value(50))
-        table.put(b"ada", value(10))
-        await table.flush()
-        for record in log.since(1):
-            table.check(record)
-        assert table.checkpoint == 1
-        table.put(b"ada", value(50))
-        await table.flush()
-        assert table.checkpoint == 3
-
-    asyncio.run(story())
+@in_a_loop
+async def test_a_greater_value_before_our_own_later_but_smaller_one_is_not_passed_over(opened: Opened) -> None:
+    table, log = await followed(opened())
+    log.append(b"ada", value(50))
+    table.put(b"ada", value(10))
+    await table.flush()
+    for record in log.since(1):
+        table.check(record)
+    assert table.checkpoint == 1
+    table.put(b"ada", value(50))
+    await table.flush()
+    assert table.checkpoint == 3
 
 
-def test_the_checkpoint_stays_below_a_deletion(opened: Opened) -> None:
-    async def story() -> None:
-        log = Changelog()
-        table = await followed(opened(), log)
-        table.check(log.records[log.append(b"ada", None)])
-        table.put(b"ada", value(10))
-        await table.flush()
-        assert table.store.checkpoint == 1
-
-    asyncio.run(story())
+@in_a_loop
+async def test_the_checkpoint_stays_below_a_deletion(opened: Opened) -> None:
+    table, log = await followed(opened())
+    table.check(log.records[log.append(b"ada", None)])
+    table.put(b"ada", value(10))
+    await table.flush()
+    assert table.store.checkpoint == 1
 
 
-def test_what_is_remembered_of_other_workers_has_a_bound(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+@in_a_loop
+async def test_what_is_remembered_of_other_workers_has_a_bound(opened: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("tables.table.HELD_MAX", 3)
-
-    async def story() -> None:
-        log = Changelog()
-        table = await followed(opened(), log)
-        for n in range(10):
-            table.check(log.records[log.append(b"u%d" % n, value(50))])
-        assert len(table._held) == 3
-        assert table.checkpoint == 1
-        for n in range(3):
-            table.put(b"u%d" % n, value(50))
-        table.commit()
-        assert table.checkpoint == 4
-
-    asyncio.run(story())
+    table, log = await followed(opened())
+    for n in range(10):
+        table.check(log.records[log.append(b"u%d" % n, value(50))])
+    assert len(table._held) == 3
+    assert table.checkpoint == 1
+    for n in range(3):
+        table.put(b"u%d" % n, value(50))
+    table.commit()
+    assert table.checkpoint == 4
 
 
-def test_closing_notes_the_place_and_forgets_what_was_not_published(tmp_path: Path) -> None:
-    async def story() -> None:
-        disks = Rocks(tmp_path, identity=b"rows", head=head)
-        log = Changelog()
-        table = await followed(disks.open(3), log)
-        table.put(b"ada", value(10))
-        table.close()
-        again = disks.open(3)
-        assert (again.checkpoint, again.get(b"ada")) == (1, value(9))
-        again.close()
-
-    asyncio.run(story())
+@in_a_loop
+async def test_closing_notes_the_place_and_forgets_what_was_not_published(tmp_path: Path) -> None:
+    disks = Rocks(tmp_path, identity=b"rows", head=head)
+    table, _ = await followed(disks.open(3))
+    table.put(b"ada", value(10))
+    table.close()
+    again = disks.open(3)
+    assert (again.checkpoint, again.get(b"ada")) == (1, value(9))
+    again.close()
 
 
 # Two workers, one of them a zombie now and then, whose disks stay
