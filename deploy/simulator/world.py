@@ -19,6 +19,7 @@ Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 DONE, SNOOZE, DISMISS, IGNORE = range(4)
+OUTCOMES = 4
 
 
 @dataclass(frozen=True, slots=True)
