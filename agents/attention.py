@@ -1,7 +1,8 @@
 """What a process does not get on with: partitions that stand, and such as nobody reads yet. For its /readyz.
 
-It mends nothing but one thing: a topic that was made anew under the name of one that is read ends the process, which
-then starts with the new one. Its offsets begin again, so under the old id a person's row would take them for copies.
+It mends two things. A topic that was made anew under the name of one that is read ends the process, which then starts with
+the new one: its offsets begin again, so under the old id a person's row would take them for copies. And a partition that no
+member of the group holds has the group assigned anew: one that comes back within the session gets what it had before.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from confluent_kafka import KafkaException
 
 from agents.process import Process
 from streams.partitions import Partitions
-from streams.reader import partition_counts, topic_ids
+from streams.reader import held, partition_counts, topic_ids
 from streams.stall import Stall
 
 LOOK_EVERY_S = 5.0
@@ -49,12 +50,16 @@ class Attention:
             if place.topic_id in names
         ]
 
-    async def follow(self, fail: Callable[[MadeAnew], None]) -> None:
-        """Look at Kafka's topics until cancelled; `fail` hears of one that was made anew."""
+    async def follow(self, fail: Callable[[MadeAnew], None], rejoin: Callable[[], None]) -> None:
+        """Look at Kafka's topics until cancelled; `fail` hears of one that was made anew.
+
+        `rejoin` has the group assigned anew: called where nobody read a partition at two looks in a row, since the
+        client sees by itself what is added while it runs.
+        """
         while True:
             await asyncio.sleep(LOOK_EVERY_S)
             try:
-                unread = await self._look(fail)
+                unread = await self._look(fail, rejoin)
             except KafkaException as error:
                 # That Kafka is away shows elsewhere; what was unread still is.
                 logger.info("topics.unseen error=%s", error)
@@ -64,10 +69,10 @@ class Attention:
                     logger.warning("partition.unread topic=%s partition=%d", stall.topic, stall.partition)
             self._unread = unread
 
-    async def _look(self, fail: Callable[[MadeAnew], None]) -> list[Stall]:
+    async def _look(self, fail: Callable[[MadeAnew], None], rejoin: Callable[[], None]) -> list[Stall]:
         settings = self._process.settings
         streams = {stream.topic: stream for stream in self._streams}
-        unread: list[Stall] = []
+        gone: list[Stall] = []
         ids: dict[str, bytes] = {}
         counts: dict[str, int] = {}
         while streams:
@@ -75,13 +80,19 @@ class Attention:
                 ids = await topic_ids(settings.kafka_bootstrap, list(streams), security=settings.security)
                 counts = await partition_counts(settings.kafka_bootstrap, list(streams), security=settings.security)
                 break
-            except KeyError as gone:
-                name = gone.args[0]
+            except KeyError as missing:
+                name = missing.args[0]
                 del streams[name]
-                unread.append(Stall(name, 0, None, "the topic is gone: make it again, or 'oo up' does"))
-        for name, stream in streams.items():
+                gone.append(Stall(name, 0, None, "the topic is gone: make it again, or 'oo up' does"))
+        for name in streams:
             if ids[name] != self._process.ids[name]:
                 fail(MadeAnew(f"topic {name} was made anew: starting again with it"))
-            known = stream.partitions_known()
-            unread += [Stall(name, number, 0, "no worker reads it yet") for number in range(known, counts[name])]
-        return unread
+        read = await held(settings.kafka_bootstrap, self._process.app.conf.id, security=settings.security)
+        if read is None:
+            return gone
+        every = ((name, number) for name in streams for number in range(counts[name]))
+        unread = [Stall(*place, 0, "no worker reads it yet") for place in every if place not in read]
+        if any(stall in self._unread for stall in unread):
+            logger.warning("group.incomplete unread=%d: joining it anew", len(unread))
+            rejoin()
+        return gone + unread

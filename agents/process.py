@@ -48,6 +48,7 @@ class Process:
             worker_id=self.settings.worker_id,
             producer=self.producer,
             security=self.settings.security,
+            topic_ids=self.ids,
             **fetching,
         )
 

@@ -27,6 +27,10 @@ from tables.totals import Totals
 logger = logging.getLogger(__name__)
 
 
+class OtherJournal(Exception):
+    """The rows were folded from another journal than the one that is there."""
+
+
 @dataclass(frozen=True, slots=True)
 class Recovery:
     """Where rows are recovered from: the disk, and the changelog of this name."""
@@ -47,7 +51,10 @@ class Recovery:
     """What every fold passes over, by partition of the journal, as it is now."""
 
     async def recover(self, number: int) -> tuple[Assigned, int]:
-        """Return the partition, ready to be folded on, and the changelog offset up to which it was read."""
+        """Return the partition, ready to be folded on, and the changelog offset up to which it was read.
+
+        Raises OtherJournal where there are rows and none is of this journal: going on would mix two logs in one row.
+        """
         store = self.open_store(number)
         try:
             return await self._recover(number, store)
@@ -99,6 +106,12 @@ class Recovery:
             stored_changes=totals.changes,
         )
         rows, assigned.withheld_until = await assigned.look_over(folding=False)
+        if rows and assigned.withheld_until < 0:
+            raise OtherJournal(
+                f"partition {number}: none of its {rows} rows in {self.changelog} is of the journal that is there, which "
+                f"was made anew. Bring the old journal back; or, to begin without all that people did, delete "
+                f"{self.changelog} too: 'oo up' makes it again"
+            )
         if not counted:
             counting = assigned.count(store.values(), counted=Totals(epochs=self.versions.epochs))
             assigned.counting = asyncio.create_task(counting, name=f"totals-{number}")

@@ -27,7 +27,7 @@ from agents.attention import Attention
 from agents.process import Process
 from agents.settings import NAMES, Name, Settings
 from streams.access import Refused, check
-from streams.app import fail, run, serve
+from streams.app import fail, rejoin, run, serve
 from streams.producer import DeliveryFailed, Producer
 from streams.reader import partition_counts, topic_ids
 from streams.registry import RegistryError
@@ -82,7 +82,9 @@ async def _run(name: Name, settings: Settings) -> None:
             streams, serving = await build(process, stack), serve(process.app)
         attention = Attention(process, streams)
         if streams:
-            looking = asyncio.create_task(attention.follow(partial(fail, process.app)), name="attention")
+            looking = asyncio.create_task(
+                attention.follow(partial(fail, process.app), partial(rejoin, process.app)), name="attention"
+            )
             stack.callback(looking.cancel)
         if settings.health_port is not None:
             page = health.serving(

@@ -25,7 +25,7 @@ import ssl
 import sys
 import threading
 import time
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Mapping
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -68,9 +68,11 @@ def create_app(
     fetch_bytes_min: int = 1,
     commit_interval_s: float = 0.5,
     poll_records_max: int = 500,
+    topic_ids: Mapping[str, bytes] | None = None,
 ) -> faust.App:
     """A Faust app whose topics give one event per batch. Create it inside the running loop.
 
+    Of a topic in `topic_ids`, a namesake of another id is never read, nor its commits counted.
     Kafka answers a fetch once it has `fetch_bytes_min`, or after `fetch_wait_ms` with what there is. The producer's
     failures end the app, and from now on it refuses to write when the process lost time
     (streams/watchdog.py).
@@ -108,7 +110,11 @@ def create_app(
     )
     watchdog = Watchdog(limit_s=session_timeout_s)
     run_state = RunState(
-        producer=producer, watchdog=watchdog, fetch_wait_ms=fetch_wait_ms, fetch_bytes_min=fetch_bytes_min
+        producer=producer,
+        watchdog=watchdog,
+        fetch_wait_ms=fetch_wait_ms,
+        fetch_bytes_min=fetch_bytes_min,
+        topic_ids=topic_ids or {},
     )
     app.transport = app.producer_transport = Transport(app.conf.broker, app, run_state)
     producer.on_failure = run_state.fail
@@ -182,6 +188,12 @@ async def serve(app: faust.App, *, stop_timeout_s: float = 10.0) -> None:
 def fail(app: faust.App, error: BaseException) -> None:
     """End `serve` with this error."""
     run_state_of(app).fail(error)
+
+
+def rejoin(app: faust.App) -> None:
+    """Have the group assigned anew; the partitions that are here come again. Returning does not mean that they have."""
+    if isinstance(app.consumer, Consumer):
+        app.consumer.rejoin()
 
 
 def run(main: Coroutine[Any, Any, None]) -> NoReturn:

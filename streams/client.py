@@ -9,15 +9,19 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import aiokafka
 from aiokafka.consumer.fetcher import FetchResult
 from aiokafka.errors import CommitFailedError, IllegalGenerationError, RebalanceInProgressError, UnknownMemberIdError
+from aiokafka.protocol.fetch import FetchRequest
 from aiokafka.protocol.group import LeaveGroupRequest
+from aiokafka.structs import OffsetAndMetadata
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
+from streams.by_id import FetchById, note, of_another_topic
 from streams.handover import Aim, Handover, Push
 from streams.record import Batch, Record
 from streams.run_state import RunState
@@ -53,7 +57,34 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         consumer._fetch_max_wait_ms = self._run_state.fetch_wait_ms
         consumer._fetch_min_bytes = self._run_state.fetch_bytes_min
         consumer._isolation_level = "read_committed"
+        consumer._client.send = partial(self._send, consumer._client.send)
         return consumer
+
+    async def on_start(self) -> None:
+        """Mends commits that name no topic but its name; see streams/by_id.py."""
+        await super().on_start()
+        coordinator = self._ensure_consumer()._coordinator
+        coordinator._do_fetch_commit_offsets = partial(self._committed, coordinator._do_fetch_commit_offsets)
+
+    async def _send(self, send: Any, node_id: Any, request: Any, **more: Any) -> Any:
+        """Mends fetches that read on in another topic of the same name."""
+        if type(request) is not FetchRequest:
+            return await send(node_id, request, **more)
+        by_id = FetchById(request, self._run_state.topic_ids)
+        return by_id.named(await send(node_id, by_id, **more))
+
+    async def _committed(self, ask: Any, partitions: Any) -> Any:
+        """What the group committed, of the topics that are read here; of another one of the same name it never did."""
+        found = await ask(partitions)
+        for tp, at in list(found.items()):
+            if of_another_topic(at.metadata, self._run_state.topic_ids.get(tp.topic)):
+                log.warning(
+                    "commit.of_another_topic topic=%s partition=%d offset=%d: read from its beginning",
+                    *tp,
+                    at.offset,
+                )
+                del found[tp]
+        return found
 
     async def pump(self) -> None:
         """Hand records over as they come, until cancelled.
@@ -126,7 +157,11 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         Mends a commit that reports success although nothing was left to commit.
         """
         consumer = self._ensure_consumer()
-        wanted = {driver.ensure_aiokafka_TP(tp): offset for tp, offset in offsets.items()}
+        ids = self._run_state.topic_ids
+        wanted = {
+            driver.ensure_aiokafka_TP(tp): OffsetAndMetadata(offset, note(ids.get(tp.topic)))
+            for tp, offset in offsets.items()
+        }
         if not wanted.keys() <= consumer.assignment():
             return False
         try:
@@ -144,6 +179,11 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         """
         coordinator = self._ensure_consumer()._coordinator
         await coordinator._send_req(LeaveGroupRequest(coordinator.group_id, coordinator.member_id))
+
+    def rejoin(self) -> None:
+        """Join the group anew. Mends an assignment that outlives what it was made of: a static member that comes back
+        gets what it had, whatever topics and partitions came meanwhile, and nobody looks again until more come."""
+        self._ensure_consumer()._coordinator.request_rejoin()
 
     def check_membership(self) -> str | None:
         """What is wrong with this member, if anything.
@@ -181,11 +221,6 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         if state is None or state.lso is None or not state.has_valid_position:
             return None
         return state.position, state.lso, state.timestamp
-
-    def partitions_known(self, topic: str) -> int:
-        """How many partitions of the topic this client knows of: what is beyond is assigned to nobody yet."""
-        consumer = self._consumer
-        return 0 if consumer is None else len(consumer._client.cluster.partitions_for_topic(topic) or ())
 
     def verify_event_path(self, now: float, tp: TP) -> None:
         """Mends false alarms: it compares a wall clock with a monotonic one. Partitions has a watchdog that acts."""

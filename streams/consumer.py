@@ -128,10 +128,6 @@ class Consumer(driver.Consumer):
         """See ConsumerThread.progress."""
         return self._thread.progress(tp)
 
-    def partitions_known(self, topic: str) -> int:
-        """See ConsumerThread.partitions_known."""
-        return self._thread.partitions_known(topic)
-
     # -- committing
 
     def finished(self, batch: Batch) -> None:
@@ -184,6 +180,10 @@ class Consumer(driver.Consumer):
         """Fail if this member is dead without a word."""
         if (wrong := self._thread.check_membership()) is not None:
             self._run_state.fail(RuntimeError(wrong))
+
+    def rejoin(self) -> None:
+        """See ConsumerThread.rejoin."""
+        self._thread.thread_loop.call_soon_threadsafe(self._thread.rejoin)
 
     async def _drain(self) -> None:
         """Wait for handlers that run, within their bound, then commit what has been handled."""

@@ -123,11 +123,6 @@ class Partitions:
             and not (lane.loaded and self.lag(lane.partition) == 0)
         ]
 
-    def partitions_known(self) -> int:
-        """How many partitions of the topic this process knows of, here or elsewhere."""
-        flow = self._run_state.flow
-        return 0 if flow is None else flow.partitions_known(self.topic)
-
     # -- called by the consumer
 
     async def assign(self, partitions: set[int], *, generation: int) -> None:

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 from confluent_kafka import (
     OFFSET_BEGINNING,
     Consumer,
+    ConsumerGroupState,
     IsolationLevel,
     KafkaError,
     KafkaException,
@@ -26,6 +27,7 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient, TopicDescription
 from confluent_kafka.admin._listoffsets import OffsetSpec
 
+from streams.by_id import of_another_topic
 from streams.record import Record
 from streams.security import PLAINTEXT, Security
 
@@ -238,11 +240,15 @@ async def topic_ids(bootstrap: str, names: Sequence[str], *, security: Security 
 
 async def _id_of(name: str, described: Future[Any]) -> bytes:
     try:
-        uuid = (await asyncio.wrap_future(described)).topic_id
+        return _id(await asyncio.wrap_future(described))
     except KafkaException as error:
         if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
             raise KeyError(name) from error
         raise
+
+
+def _id(described: TopicDescription) -> bytes:
+    uuid: Any = described.topic_id
     most, least = uuid.get_most_significant_bits(), uuid.get_least_significant_bits()
     high: bytes = most.to_bytes(8, "big", signed=True)
     low: bytes = least.to_bytes(8, "big", signed=True)
@@ -271,7 +277,8 @@ async def end_offsets(bootstrap: str, topic: str, *, security: Security = PLAINT
 
 async def committed(bootstrap: str, group: str, topic: str, *, security: Security = PLAINTEXT) -> dict[int, int | None]:
     """Committed offset of the group in each partition; None where it never committed."""
-    wanted = [TopicPartition(topic, number) for number in await _partitions(_admin(bootstrap, security), topic)]
+    described = await _described(_admin(bootstrap, security), topic)
+    wanted = [TopicPartition(topic, partition.id) for partition in described.partitions]
     # Not the admin client's question: a coordinator that still loads, or has moved, crashes the process in librdkafka
     # 2.12 to 2.16 (rd_kafka_cgrp_op without a group). A consumer asks again; one that never subscribes never joins.
     async with _open(bootstrap, security, group=group) as (client, call):
@@ -284,7 +291,25 @@ async def committed(bootstrap: str, group: str, topic: str, *, security: Securit
             return answer
 
         found = await _patiently(ask)
-    return {at.partition: at.offset if at.offset >= 0 else None for at in found}
+    topic_id = _id(described)
+    return {
+        at.partition: at.offset if at.offset >= 0 and not of_another_topic(at.metadata, topic_id) else None
+        for at in found
+    }
+
+
+async def held(bootstrap: str, group: str, *, security: Security = PLAINTEXT) -> frozenset[tuple[str, int]] | None:
+    """Which partitions the group's members hold; None while somebody joins or leaves."""
+    admin = _admin(bootstrap, security)
+
+    async def ask() -> Any:
+        described = admin.describe_consumer_groups([group], request_timeout=_REQUEST_TIMEOUT_S)
+        return await asyncio.wrap_future(described[group])
+
+    answer = await _patiently(ask)
+    if answer.state != ConsumerGroupState.STABLE:
+        return None
+    return frozenset((at.topic, at.partition) for member in answer.members for at in member.assignment.topic_partitions)
 
 
 async def _patiently(ask: Callable[[], Awaitable[T]]) -> T:
@@ -305,17 +330,20 @@ def _admin(bootstrap: str, security: Security) -> AdminClient:
 
 
 async def _partitions(admin: AdminClient, topic: str) -> list[int]:
+    return sorted(partition.id for partition in (await _described(admin, topic)).partitions)
+
+
+async def _described(admin: AdminClient, topic: str) -> TopicDescription:
     async def ask() -> TopicDescription:
         described = admin.describe_topics(TopicCollection([topic]), request_timeout=_REQUEST_TIMEOUT_S)
         return await asyncio.wrap_future(described[topic])
 
     try:
-        answer = await _patiently(ask)
+        return await _patiently(ask)
     except KafkaException as error:
         if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
             raise KeyError(topic) from error
         raise
-    return sorted(partition.id for partition in answer.partitions)
 
 
 Call = Callable[[Callable[[], T]], asyncio.Future[T]]

@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import time
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
@@ -31,9 +32,6 @@ class Flow(Protocol):
 
     def release(self, tp: TP) -> None:
         """Fetch it again."""
-
-    def partitions_known(self, topic: str) -> int:
-        """How many partitions of the topic the client knows of: what is beyond is assigned to nobody yet."""
 
     def finished(self, batch: Batch) -> None:
         """Note that the handler of this batch returned."""
@@ -65,6 +63,8 @@ class RunState:
     watchdog: Watchdog
     fetch_wait_ms: int
     fetch_bytes_min: int
+    topic_ids: Mapping[str, bytes] = field(default_factory=dict)
+    """By name: of each topic here that a fetch and a commit are of. Without it they are of whatever has the name."""
     partitions: dict[str, Lives] = field(default_factory=dict)
     """By topic."""
     flow: Flow | None = None

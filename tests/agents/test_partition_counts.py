@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -76,31 +77,83 @@ def test_public_topics_of_any_count_give_tips(servers: RunningStack, under: Topi
         assert worker.stop() == 0
 
 
-def test_a_partition_that_is_added_is_read_without_a_hand_and_a_topic_made_anew_ends_the_worker(
-    servers: RunningStack, under: Topics, tmp_path: Path
-) -> None:
+def test_a_partition_that_is_added_is_read_without_a_hand(servers: RunningStack, under: Topics, tmp_path: Path) -> None:
     admin, name = AdminClient({"bootstrap.servers": under.bootstrap}), f"{under.prefix}signals"
     worker = AgentProcess("core", servers, under, tmp_path, {}).start()
     try:
         under.produce("signals", [task("1")], partition=0)
-        until(lambda: journaled(under) == 1, alive=worker)
+        until(lambda: journaled(under) == ["1"], alive=worker)
         admin.create_partitions([NewPartitions(name, PARTITIONS + 1)])[name].result(30)
         until(lambda: len(admin.list_topics(timeout=30).topics[name].partitions) == PARTITIONS + 1)
         under.look_anew()
         under.produce("signals", [task("2")], partition=PARTITIONS)
-        until(lambda: journaled(under) == 2, alive=worker)
+        until(lambda: journaled(under) == ["1", "2"], alive=worker)
+    finally:
+        assert worker.stop() == 0
+
+
+def test_a_topic_made_anew_ends_the_worker_and_the_next_one_takes_each_of_its_records_once(
+    servers: RunningStack, under: Topics, tmp_path: Path
+) -> None:
+    worker = AgentProcess("core", servers, under, tmp_path, {}).start()
+    try:
+        under.produce("signals", [task(f"old {number}") for number in range(5)])
+        until(lambda: len(journaled(under)) == 5, alive=worker)
+        until(lambda: under.committed("core", "signals") == 5, alive=worker)
         recreate(under, "signals", partitions=PARTITIONS)
-        until(lambda: not worker.running(), alive=worker)
+        under.look_anew()
+        written = []
+
+        def write() -> None:
+            written.append(f"new {len(written):03}")
+            under.produce("signals", [task(written[-1])])
+
+        while worker.running():
+            write()
+            time.sleep(0.1)
         assert "was made anew" in worker.log()
+        for _ in range(20):
+            write()
+        worker.start()
+        write()
+        topic_id = under.topic_id("signals")
+        until(lambda: set(journaled(under, topic_id=topic_id)) >= set(written), alive=worker)
+        write()
+        until(lambda: written[-1] in journaled(under, topic_id=topic_id), alive=worker)
+        assert sorted(journaled(under)) == written + [f"old {number}" for number in range(5)]
     finally:
         worker.kill()
 
 
-def journaled(under: Topics, *, topic_id: bytes | None = None) -> int:
-    """Signals in the journal, of the topic with this id."""
-    found = 0
+def test_a_journal_made_anew_stops_the_worker_with_what_to_do_and_never_begins_again_in_silence(
+    servers: RunningStack, under: Topics, tmp_path: Path
+) -> None:
+    worker = AgentProcess("core", servers, under, tmp_path, {}).start()
+    try:
+        under.produce("signals", [task("1")])
+        until(lambda: any(under.end("rows", partition=number) for number in range(PARTITIONS)), alive=worker)
+        recreate(under, "journal", partitions=PARTITIONS)
+        until(lambda: not worker.running(), alive=worker)
+        for _ in range(2):
+            worker.start()
+            until(lambda: not worker.running(), alive=worker)
+            assert "rows is of the journal that is there, which was made anew" in worker.log()
+        under.look_anew()
+        under.produce("signals", [task("2")])
+        assert journaled(under) == []
+        recreate(under, "rows", partitions=PARTITIONS)
+        worker.start()
+        until(lambda: journaled(under) == ["2"], alive=worker)
+    finally:
+        worker.kill()
+
+
+def journaled(under: Topics, *, topic_id: bytes | None = None) -> list[str]:
+    """Tasks in the journal, of the topic with this id."""
+    found = []
     for partition in range(PARTITIONS):
         for record in under.messages("journal", partition=partition):
             assert isinstance(record, JournalRecord)
-            found += record.HasField("signal") and topic_id in (None, record.source.topic_id)
+            if record.HasField("signal") and topic_id in (None, record.source.topic_id):
+                found.append(record.signal.task_upserted.external_id)
     return found

@@ -255,3 +255,11 @@ def create_topic(bootstrap: str, name: str, *, partitions: int = 1, config: dict
     admin.create_topics([NewTopic(name, partitions, 1, config=config or {})])[name].result(30)
     while name not in admin.list_topics(timeout=30).topics:
         pass
+
+
+def delete_topic(bootstrap: str, name: str) -> None:
+    """Delete it and wait until it is gone."""
+    admin = AdminClient({"bootstrap.servers": bootstrap})
+    admin.delete_topics([name])[name].result(30)
+    while name in admin.list_topics(timeout=30).topics:
+        pass

@@ -43,6 +43,8 @@ class Orders:
     stalled_after_s: float = 60.0
     commit_interval_s: float = 0.1
     delivery_timeout_ms: int = 8_000
+    topic_id: str = ""
+    """The source's, in hex; without it the worker reads whatever has the name."""
     security: dict[str, str] = field(default_factory=dict)
 
 
@@ -63,6 +65,7 @@ async def main(orders: Orders) -> None:
         security=security,
         session_timeout_s=orders.session_timeout_s,
         commit_interval_s=orders.commit_interval_s,
+        topic_ids={orders.source: bytes.fromhex(orders.topic_id)} if orders.topic_id else None,
     )
 
     async def handle(batch: Batch) -> None:

@@ -1,0 +1,188 @@
+"""Which topic a name means: a fetch names the topic's id, and so does a commit.
+
+A topic that was deleted and made anew has its old name and another id, and its offsets begin again. By name, what one reads
+of it looks as if the old one went on: records at offsets that were taken already, commits that skip records never read.
+aiokafka 0.14 has fetches by name alone; Kafka has them by id since 3.1 (KIP-516), and an older one is asked by name.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from io import BytesIO
+from typing import Any, NamedTuple
+
+from aiokafka.protocol.abstract import AbstractType
+from aiokafka.protocol.api import RequestStruct, Response
+from aiokafka.protocol.fetch import FetchRequest
+from aiokafka.protocol.types import (
+    CompactArray,
+    CompactBytes,
+    CompactString,
+    Int8,
+    Int16,
+    Int32,
+    Int64,
+    Schema,
+    TaggedFields,
+)
+
+_UNKNOWN_TOPIC_OR_PARTITION = 3
+_OTHER_TOPIC = frozenset((100, 103))
+"""UNKNOWN_TOPIC_ID, INCONSISTENT_TOPIC_ID: aiokafka knows neither."""
+
+
+class _Uuid(AbstractType[bytes]):  # type: ignore[misc]
+    @classmethod
+    def encode(cls, value: bytes) -> bytes:
+        return value
+
+    @classmethod
+    def decode(cls, data: BytesIO) -> bytes:
+        return data.read(16)
+
+
+class _FetchResponse(Response):  # type: ignore[misc]
+    API_KEY = 1
+    API_VERSION = 13
+    SCHEMA = Schema(
+        ("throttle_time_ms", Int32),
+        ("error_code", Int16),
+        ("session_id", Int32),
+        (
+            "topics",
+            CompactArray(
+                ("topic_id", _Uuid),
+                (
+                    "partitions",
+                    CompactArray(
+                        ("partition", Int32),
+                        ("error_code", Int16),
+                        ("highwater_offset", Int64),
+                        ("last_stable_offset", Int64),
+                        ("log_start_offset", Int64),
+                        (
+                            "aborted_transactions",
+                            CompactArray(("producer_id", Int64), ("first_offset", Int64), ("tags", TaggedFields)),
+                        ),
+                        ("preferred_read_replica", Int32),
+                        ("message_set", CompactBytes),
+                        ("tags", TaggedFields),
+                    ),
+                ),
+                ("tags", TaggedFields),
+            ),
+        ),
+        ("tags", TaggedFields),
+    )
+
+
+class _FetchRequest(RequestStruct):  # type: ignore[misc]
+    FLEXIBLE_VERSION = True
+    API_KEY = 1
+    API_VERSION = 13
+    RESPONSE_TYPE = _FetchResponse
+    SCHEMA = Schema(
+        ("replica_id", Int32),
+        ("max_wait_time", Int32),
+        ("min_bytes", Int32),
+        ("max_bytes", Int32),
+        ("isolation_level", Int8),
+        ("session_id", Int32),
+        ("session_epoch", Int32),
+        (
+            "topics",
+            CompactArray(
+                ("topic_id", _Uuid),
+                (
+                    "partitions",
+                    CompactArray(
+                        ("partition", Int32),
+                        ("current_leader_epoch", Int32),
+                        ("fetch_offset", Int64),
+                        ("last_fetched_epoch", Int32),
+                        ("log_start_offset", Int64),
+                        ("max_bytes", Int32),
+                        ("tags", TaggedFields),
+                    ),
+                ),
+                ("tags", TaggedFields),
+            ),
+        ),
+        (
+            "forgotten_topics_data",
+            CompactArray(("topic_id", _Uuid), ("partitions", CompactArray(Int32)), ("tags", TaggedFields)),
+        ),
+        ("rack_id", CompactString("utf-8")),
+        ("tags", TaggedFields),
+    )
+
+
+class _Named(NamedTuple):
+    """A response by id as aiokafka reads one by name."""
+
+    API_VERSION: int
+    topics: list[tuple[str, list[tuple[Any, ...]]]]
+
+
+class FetchById(FetchRequest):  # type: ignore[misc]
+    """A fetch of aiokafka's, of the topics of these ids: a partition of any other topic of that name is refused."""
+
+    def __init__(self, request: FetchRequest, ids: Mapping[str, bytes]) -> None:
+        self.__dict__.update(request.__dict__)
+        self._ids = ids
+
+    def prepare(self, versions: dict[int, tuple[int, int]]) -> Any:
+        """The request to send to a broker that knows these versions."""
+        oldest, newest = versions[self.API_KEY]
+        if not oldest <= _FetchRequest.API_VERSION <= newest or any(name not in self._ids for name, _ in self.topics):
+            return super().prepare(versions)
+        topics: list[Any] = [
+            (self._ids[name], [(number, -1, offset, -1, -1, size, {}) for number, offset, size in partitions], {})
+            for name, partitions in self.topics
+        ]
+        limits = self._max_wait_ms, self._min_bytes, self._max_bytes, self._isolation_level
+        # Without a session, as aiokafka asks by name.
+        return _FetchRequest(-1, *limits, 0, -1, topics, [], self._rack_id, {})
+
+    def named(self, response: Any) -> Any:
+        """The answer, as aiokafka expects it."""
+        if not isinstance(response, _FetchResponse):
+            return response
+        names = {topic_id: name for name, topic_id in self._ids.items()}
+        topics = [
+            (names[topic_id], [_partition(*told) for told in partitions]) for topic_id, partitions, _ in response.topics
+        ]
+        return _Named(API_VERSION=11, topics=topics)
+
+
+def _partition(
+    number: int,
+    error: int,
+    high: int,
+    stable: int,
+    start: int,
+    aborted: list[tuple[int, int, Any]] | None,
+    replica: int,
+    records: bytes | None,
+    _: Any,
+) -> tuple[Any, ...]:
+    error = _UNKNOWN_TOPIC_OR_PARTITION if error in _OTHER_TOPIC else error
+    dropped = [(producer, first) for producer, first, _ in aborted] if aborted is not None else None
+    return number, error, high, stable, start, dropped, replica, records or b""
+
+
+def note(topic_id: bytes | None) -> str:
+    """What a commit says beside its offset; empty for a topic of unknown id.
+
+    Its end is in it: confluent-kafka 2.16 takes what Kafka answers for a C string, which nobody ended.
+    """
+    return "" if topic_id is None else f"{topic_id.hex()}\0"
+
+
+def of_another_topic(said: str | None, topic_id: bytes | None) -> bool:
+    """Whether a commit that says this was made for an earlier topic of the name; one that says nothing counts.
+
+    >>> of_another_topic(note(b"1" * 16), b"2" * 16), of_another_topic("", b"2" * 16)
+    (True, False)
+    """
+    return bool(said) and topic_id is not None and (said or "").rstrip("\0") != topic_id.hex()
