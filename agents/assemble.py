@@ -7,15 +7,14 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
 from typing import TYPE_CHECKING, Any
 
 from agents.process import Process
 from streams.partitions import Partitions
-from streams.reader import Follower, bounds, committed, read_values
+from streams.reader import Follower, committed
 from tables.store import MemoryStore, Store
-from tables.table import Pairs
 
 if TYPE_CHECKING:
     from agents.bandit.learner import Learner
@@ -66,17 +65,7 @@ async def core(process: Process, stack: AsyncExitStack) -> list[Partitions]:
     }
 
     async def committed_at(number: int) -> int | None:
-        offsets = await committed(
-            settings.kafka_bootstrap, process.app.conf.id, topics["journal"].name, security=settings.security
-        )
-        return offsets.get(number)
-
-    async def rows_bounds(number: int) -> tuple[int, int]:
-        return await bounds(settings.kafka_bootstrap, topics["rows"].name, number, security=settings.security)
-
-    def read_rows(number: int, start: int, end: int) -> AsyncIterator[Pairs]:
-        where, rows = settings.kafka_bootstrap, topics["rows"].name
-        return read_values(where, rows, number, start=start, end=end, security=settings.security)
+        return (await committed(process.cluster, process.app.conf.id, topics["journal"].name)).get(number)
 
     async def aside() -> Mapping[int, set_aside.Aside]:
         words = process.read(topics["set-aside"], 0)
@@ -91,18 +80,16 @@ async def core(process: Process, stack: AsyncExitStack) -> list[Partitions]:
         dead_letters=process.dead_letters,
         versions=versions,
         recovery=Recovery(
-            changelog=topics["rows"].name,
+            cluster=process.cluster,
             journal_id=process.id_of("journal"),
             schemas=process.schemas,
             producer=process.producer,
             versions=versions,
             open_store=_stores(process),
-            bounds=rows_bounds,
-            read=read_rows,
             committed=committed_at,
             aside=aside,
         ),
-        rows_follower=Follower(settings.kafka_bootstrap, topics["rows"].name, security=settings.security),
+        rows_follower=Follower(process.cluster, topics["rows"].name),
         in_hand=process.in_hand,
         worker_id=settings.worker_id,
     )

@@ -70,15 +70,15 @@ class Attention:
             self._unread = unread
 
     async def _look(self, fail: Callable[[MadeAnew], None], rejoin: Callable[[], None]) -> list[Stall]:
-        settings = self._process.settings
+        cluster = self._process.cluster
         streams = {stream.topic: stream for stream in self._streams}
         gone: list[Stall] = []
         ids: dict[str, bytes] = {}
         counts: dict[str, int] = {}
         while streams:
             try:
-                ids = await topic_ids(settings.kafka_bootstrap, list(streams), security=settings.security)
-                counts = await partition_counts(settings.kafka_bootstrap, list(streams), security=settings.security)
+                ids = await topic_ids(cluster, list(streams))
+                counts = await partition_counts(cluster, list(streams))
                 break
             except KeyError as missing:
                 name = missing.args[0]
@@ -87,7 +87,7 @@ class Attention:
         for name in streams:
             if ids[name] != self._process.ids[name]:
                 fail(MadeAnew(f"topic {name} was made anew: starting again with it"))
-        read = await held(settings.kafka_bootstrap, self._process.app.conf.id, security=settings.security)
+        read = await held(cluster, self._process.app.conf.id)
         if read is None:
             return gone
         every = ((name, number) for name in streams for number in range(counts[name]))

@@ -15,7 +15,7 @@ from streams.producer import Producer
 from streams.reader import Tail, end_offsets, read_partition
 from streams.record import Record
 from streams.schemas import Schemas
-from streams.topics import Topic, group, topics
+from streams.topics import Topic
 
 HISTORY_WAIT_MS = 200
 HISTORY_BYTES_MIN = 256 * 1024
@@ -27,11 +27,12 @@ class Process:
 
     def __init__(self, name: Name, settings: Settings, ids: dict[str, bytes]) -> None:
         self.settings = settings
-        self.topics = topics(settings.topic_prefix)
+        self.cluster = settings.cluster
+        self.topics = self.cluster.topics
         self.ids = ids
-        self.producer = Producer(settings.kafka_bootstrap, client_id=settings.worker_id, security=settings.security)
+        self.producer = Producer(self.cluster, client_id=settings.worker_id)
         self._name: Name = name
-        self.schemas = Schemas(settings.registry_url, settings.topic_prefix)
+        self.schemas = Schemas(self.cluster)
         self.dead_letters = DeadLetters(
             producer=self.producer, schemas=self.schemas, topic=self.topics["dead-letters"].name, topic_ids=ids
         )
@@ -42,12 +43,11 @@ class Process:
         is_patient = self._name == "record"
         fetching = {"fetch_wait_ms": HISTORY_WAIT_MS, "fetch_bytes_min": HISTORY_BYTES_MIN} if is_patient else {}
         return create_app(
-            group(self._name, prefix=self.settings.topic_prefix),
-            bootstrap=self.settings.kafka_bootstrap,
+            self.cluster.group(self._name),
+            cluster=self.cluster,
             data_dir=self.settings.data_dir,
             worker_id=self.settings.worker_id,
             producer=self.producer,
-            security=self.settings.security,
             topic_ids=self.ids,
             **fetching,
         )
@@ -62,13 +62,11 @@ class Process:
 
     def tail(self, name: str) -> Tail:
         """Follows all of a topic, without a group. `name`: the topic's short one."""
-        return Tail(self.settings.kafka_bootstrap, self.topics[name].name, security=self.settings.security)
+        return Tail(self.cluster, self.topics[name].name)
 
     async def ends(self, name: str) -> dict[int, int]:
         """High-water mark of each of its partitions."""
-        return await end_offsets(self.settings.kafka_bootstrap, self.topics[name].name, security=self.settings.security)
+        return await end_offsets(self.cluster, self.topics[name].name)
 
     def read(self, topic: Topic, number: int, start: int = 0, end: int | None = None) -> AsyncIterator[list[Record]]:
-        return read_partition(
-            self.settings.kafka_bootstrap, topic.name, number, start=start, end=end, security=self.settings.security
-        )
+        return read_partition(self.cluster, topic.name, number, start=start, end=end)

@@ -16,8 +16,10 @@ from agents.rows import MARKS_KEY, TableRows, head, order_in
 from agents.set_aside import Aside
 from agents.versions import Versions
 from oo.v1 import row_pb2
+from streams.cluster import Cluster
 from streams.frames import Frames
 from streams.producer import Producer
+from streams.reader import bounds, read_values
 from streams.wire import payload
 from tables.row import fence_of
 from tables.store import Store
@@ -33,18 +35,14 @@ class OtherJournal(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Recovery:
-    """Where rows are recovered from: the disk, and the changelog of this name."""
+    """Where rows are recovered from: the disk, and the changelog in this cluster."""
 
-    changelog: str
+    cluster: Cluster
     journal_id: bytes
     schemas: Frames
     producer: Producer
     versions: Versions
     open_store: Callable[[int], Store]
-    bounds: Callable[[int], Awaitable[tuple[int, int]]]
-    """Oldest and end offset of a partition of the changelog."""
-    read: Callable[[int, int, int], AsyncIterator[Pairs]]
-    """Reads a partition of the changelog from an offset up to another."""
     committed: Callable[[int], Awaitable[int | None]]
     """Offset up to which a partition of the journal is committed."""
     aside: Callable[[], Awaitable[Mapping[int, Aside]]]
@@ -64,18 +62,22 @@ class Recovery:
             raise
 
     async def _recover(self, number: int, store: Store) -> tuple[Assigned, int]:
+        changelog = self.cluster.name("rows")
         table = Table(
             store,
             head=head,
             order=order_in(self.journal_id),
-            produce=lambda key, value: self.producer.produce(self.changelog, key=key, value=value, partition=number),
+            produce=lambda key, value: self.producer.produce(changelog, key=key, value=value, partition=number),
             name=f"rows-{number}",
         )
-        low, end = await self.bounds(number)
+        low, end = await bounds(self.cluster, changelog, number)
         # Of every epoch that a row below that end may name.
         await self.versions.catch_up()
         known = store.side(TOTALS)
         totals = Totals.from_bytes(known or b"", epochs=self.versions.epochs)
+
+        def read(start: int) -> AsyncIterator[Pairs]:
+            return read_values(self.cluster, changelog, number, start=start, end=end)
 
         def recount(changes: Mapping[bytes, bytes | None]) -> Mapping[bytes, bytes]:
             if known is None:
@@ -85,7 +87,7 @@ class Recovery:
                     totals.replace(taught_by(store.get(key)), taught_by(value))
             return {TOTALS: totals.to_bytes()}
 
-        done = await table.recover(low=low, end=end, read=lambda start: self.read(number, start, end), side=recount)
+        done = await table.recover(low=low, end=end, read=read, side=recount)
         counted = known is not None and not done.rebuilt
         if not counted:
             totals = Totals(epochs=self.versions.epochs)
@@ -108,9 +110,9 @@ class Recovery:
         rows, assigned.withheld_until = await assigned.look_over(folding=False)
         if rows and assigned.withheld_until < 0:
             raise OtherJournal(
-                f"partition {number}: none of its {rows} rows in {self.changelog} is of the journal that is there, which "
+                f"partition {number}: none of its {rows} rows in {changelog} is of the journal that is there, which "
                 f"was made anew. Bring the old journal back; or, to begin without all that people did, delete "
-                f"{self.changelog} too: 'oo up' makes it again"
+                f"{changelog} too: 'oo up' makes it again"
             )
         if not counted:
             counting = assigned.count(store.values(), counted=Totals(epochs=self.versions.epochs))

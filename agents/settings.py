@@ -8,21 +8,17 @@ from typing import Literal, get_args
 from pydantic import SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from streams.settings import KafkaSettings
+from streams.settings import ClusterSettings
 
 Name = Literal["core", "publish", "record", "shadow"]
 NAMES: tuple[Name, ...] = get_args(Name)
 
 
-class Settings(KafkaSettings, BaseSettings):
+class Settings(ClusterSettings, BaseSettings):
     """What a worker is told from outside, under the prefix OO_; read once."""
 
     model_config = SettingsConfigDict(env_prefix="OO_", extra="ignore")
 
-    registry_url: str
-    """The schema registry's Confluent API, with its path."""
-    topic_prefix: str = "oo."
-    """Before each topic's and group's name."""
     valkey_url: str | None = None
     """Needed by publish; with a password in it, it belongs into a secret."""
     recommender_dsn: SecretStr | None = None

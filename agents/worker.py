@@ -28,10 +28,10 @@ from agents.process import Process
 from agents.settings import NAMES, Name, Settings
 from streams.access import Refused, check
 from streams.app import fail, rejoin, run, serve
+from streams.cluster import Cluster
 from streams.producer import DeliveryFailed, Producer
 from streams.reader import partition_counts, topic_ids
 from streams.registry import RegistryError
-from streams.topics import topics
 
 SHADOW_NICENESS = 10
 """Nobody waits for it, and it works as much as the core does."""
@@ -59,15 +59,15 @@ def main() -> None:
 
 async def _run(name: Name, settings: Settings) -> None:
     try:
-        await check(settings.kafka_bootstrap, settings.security)
+        await check(settings.cluster)
     except Refused as error:
         raise SystemExit(f"{name}: {error}") from None
-    names = [topic.name for topic in topics(settings.topic_prefix).values()]
+    names = [topic.name for topic in settings.cluster.topics.values()]
     try:
-        ids = await topic_ids(settings.kafka_bootstrap, names, security=settings.security)
+        ids = await topic_ids(settings.cluster, names)
     except KeyError as error:
         raise SystemExit(f"{name}: topic {error.args[0]} does not exist: `oo up` makes them all") from None
-    await _check_partitions(name, settings)
+    await _check_partitions(name, settings.cluster)
     process = Process(name, settings, ids)
     try:
         await process.schemas.register()
@@ -116,12 +116,10 @@ async def _until_told(work: Coroutine[Any, Any, None], producer: Producer) -> No
     await producer.flush()
 
 
-async def _check_partitions(name: Name, settings: Settings) -> None:
+async def _check_partitions(name: Name, cluster: Cluster) -> None:
     """A user's number has to be the same in every topic: ends the process where the cluster's counts differ."""
-    internal = [topic for topic in topics(settings.topic_prefix).values() if not topic.public]
-    found = await partition_counts(
-        settings.kafka_bootstrap, [topic.name for topic in internal], security=settings.security
-    )
+    internal = [topic for topic in cluster.topics.values() if not topic.public]
+    found = await partition_counts(cluster, [topic.name for topic in internal])
     for topic in internal:
         if found[topic.name] != topic.partitions:
             raise SystemExit(

@@ -23,7 +23,7 @@ from deploy.stack.running import RunningStack
 from oo.v1 import signal_pb2
 from streams.clock import clock_ms
 from streams.frames import Frames
-from streams.topics import PARTITIONS, group
+from streams.topics import PARTITIONS
 from streams.units import MINUTE_MS
 from tests.agents.build import activity, completed, event, task
 
@@ -79,7 +79,7 @@ class Cores:
 
     def until_shared(self, count: int) -> None:
         """Wait until this many members hold all partitions of the journal between them, each some."""
-        journal = f"{self.stack.prefix}journal"
+        journal = self.stack.cluster.name("journal")
 
         def shared() -> bool:
             members = [one for one in self._view().members if one.group == self._group]
@@ -90,7 +90,9 @@ class Cores:
 
     def until_folded(self) -> None:
         """Wait until every signal is admitted and every journal record folded, and both are committed."""
-        topics = tuple((f"{self.stack.prefix}{name}", n) for name in ("signals", "journal") for n in range(PARTITIONS))
+        topics = tuple(
+            (f"{self.stack.cluster.prefix}{name}", n) for name in ("signals", "journal") for n in range(PARTITIONS)
+        )
 
         def folded() -> bool:
             view = self._view()
@@ -101,7 +103,7 @@ class Cores:
     def until_passed(self) -> None:
         """Wait until what stands in the topics now is folded and committed, whatever comes meanwhile."""
         for name in ("signals", "journal"):
-            places = [(f"{self.stack.prefix}{name}", number) for number in range(PARTITIONS)]
+            places = [(f"{self.stack.cluster.prefix}{name}", number) for number in range(PARTITIONS)]
             offsets = self._view().offsets
             ends = {place: offsets[place].end for place in places}
 
@@ -128,10 +130,10 @@ class Cores:
 
     @property
     def _group(self) -> str:
-        return group("core", prefix=self.stack.prefix)
+        return self.stack.cluster.group("core")
 
     def _view(self) -> groups.View:
-        return groups.view(self.stack.bootstrap, self.stack.prefix)
+        return groups.view(self.stack.cluster)
 
 
 @contextlib.contextmanager

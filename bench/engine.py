@@ -14,6 +14,7 @@ from typing import Any
 from bench.peers.fold import Clock, fold
 from oo.v1 import row_pb2
 from streams.app import create_app, run, serve
+from streams.cluster import Cluster
 from streams.partitions import Partitions
 from streams.producer import Producer
 from streams.reader import Follower
@@ -31,17 +32,17 @@ def head(value: bytes) -> bytes:
 async def main(orders: dict[str, Any]) -> None:
     clock = Clock()
     bootstrap, changelog = orders["bootstrap"], orders["changelog"]
-    producer = Producer(bootstrap, linger_ms=orders["linger_ms"])
+    producer = Producer(Cluster(bootstrap), linger_ms=orders["linger_ms"])
     app = create_app(
         orders["group"],
-        bootstrap=bootstrap,
+        cluster=Cluster(bootstrap),
         data_dir=Path(orders["folder"]),
         worker_id="engine",
         producer=producer,
         poll_records_max=orders["poll_records_max"],
     )
     disks = Rocks(Path(orders["folder"]) / "rows", identity=b"bench", head=head)
-    follower = Follower(bootstrap, changelog)
+    follower = Follower(Cluster(bootstrap), changelog)
     tables: dict[int, Table] = {}
     seen = 0
 

@@ -182,10 +182,10 @@ def _rows(pace: Pace, found: Found) -> list[Row]:
 
 
 async def _measure(stack: RunningStack, bench: Bench) -> dict[Pace, Found]:
-    schemas = Schemas(stack.registry_url, stack.prefix)
+    schemas = Schemas(stack.cluster)
     await schemas.register()
     issuer = LocalIssuer.from_file(stack.signing_key_file, issuer=stack.issuer, audience=stack.audience)
-    writer = Writer(stack.bootstrap)
+    writer = Writer(stack.cluster.bootstrap)
     found: dict[Pace, Found] = {}
     async with AsyncExitStack() as open_things:
         tips = await open_things.enter_async_context(_announcements(stack))
@@ -232,7 +232,7 @@ def _signal(stack: RunningStack, schemas: Schemas) -> Send:
     def record(name: str) -> tuple[str, bytes]:
         upsert = signal_pb2.TaskUpserted(external_id="1", title="Water the plants", priority=2)
         signal = signal_pb2.Signal(user_id=name, source="bench", event_id=name, task_upserted=upsert)
-        return f"{stack.prefix}signals", schemas.frame("signals", signal)
+        return stack.cluster.name("signals"), schemas.frame("signals", signal)
 
     return record
 
@@ -305,15 +305,15 @@ async def _bare_loop(stack: RunningStack, client: str) -> AsyncIterator[tuple[St
     """The loop as a process of its own, its last topic followed here; gives its first topic."""
     watch = Stopwatch()
     names = [f"bench-{uuid.uuid4().hex[:8]}-{hop}" for hop in "abc"]
-    admin = AdminClient({"bootstrap.servers": stack.bootstrap})
+    admin = AdminClient({"bootstrap.servers": stack.cluster.bootstrap})
     for created in admin.create_topics([NewTopic(name, PARTITIONS, 1) for name in names]).values():
         created.result()
     script = Path(__file__).with_name("bare.py")
-    argv = (sys.executable, str(script), client, stack.bootstrap, *names)
+    argv = (sys.executable, str(script), client, stack.cluster.bootstrap, *names)
     loop = subprocess.Popen(argv, stdout=subprocess.PIPE, text=True)
     follow = {"aiokafka": follow_aiokafka, "librdkafka": follow_librdkafka}[client]
     try:
-        async with follow(stack.bootstrap, names[2], watch):
+        async with follow(stack.cluster.bootstrap, names[2], watch):
             assert loop.stdout is not None
             for _ in range(2):
                 line = await asyncio.to_thread(loop.stdout.readline)

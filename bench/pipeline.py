@@ -59,16 +59,16 @@ def measure(bench: Bench) -> Result:
     users = [f"bench-{uuid.uuid4().hex}" for _ in range(USERS // 10 if bench.quick else USERS)]
     with bench.stack(servers_only=True) as stack, cores(stack) as running:
         schemas = asyncio.run(_schemas(stack))
-        signals = f"{stack.prefix}signals"
+        signals = stack.cluster.name("signals")
         core = running.start("core-0")
-        write(stack.bootstrap, signals, framed(schemas, homes(users), run="homes"))
+        write(stack.cluster.bootstrap, signals, framed(schemas, homes(users), run="homes"))
         running.until_folded()
         ours = []
         for number in range(PASSES):
-            starts = asyncio.run(end_offsets(stack.bootstrap, f"{stack.prefix}journal"))
+            starts = asyncio.run(end_offsets(stack.cluster, stack.cluster.name("journal")))
             records = framed(schemas, backlog(users, events, seed=number), run=f"pass-{number}")
             before_s = core.cpu_s
-            write(stack.bootstrap, signals, records)
+            write(stack.cluster.bootstrap, signals, records)
             running.until_folded()
             ours.append(events / (core.cpu_s - before_s))
             bench.say(f"pass {number + 1} of {PASSES}: {ours[-1]:,.0f} signals per core-second")
@@ -108,18 +108,18 @@ def measure(bench: Bench) -> Result:
 
 
 async def _schemas(stack: RunningStack) -> Schemas:
-    schemas = Schemas(stack.registry_url, stack.prefix)
+    schemas = Schemas(stack.cluster)
     await schemas.register()
     return schemas
 
 
 async def _entries(stack: RunningStack, schemas: Schemas) -> dict[int, list[Entry]]:
     """The whole journal as `step` takes it, by partition, without the marks of policy versions."""
-    topic = f"{stack.prefix}journal"
-    topic_id = (await topic_ids(stack.bootstrap, [topic]))[topic]
+    topic = stack.cluster.name("journal")
+    topic_id = (await topic_ids(stack.cluster, [topic]))[topic]
     entries: dict[int, list[Entry]] = {number: [] for number in range(PARTITIONS)}
     for number, found in entries.items():
-        async for records in read_partition(stack.bootstrap, topic, number):
+        async for records in read_partition(stack.cluster, topic, number):
             for record in records:
                 journal = schemas.unframe("journal", record.value)
                 assert isinstance(journal, journal_pb2.JournalRecord)
@@ -146,10 +146,10 @@ def _bare_step(entries: dict[int, list[Entry]], starts: dict[int, int]) -> float
 def _bare_loop(stack: RunningStack, records: list[tuple[bytes, bytes]]) -> float:
     """Records a second of processor time through two hops of aiokafka."""
     names = [f"bench-{uuid.uuid4().hex[:8]}-{hop}" for hop in "abc"]
-    admin = AdminClient({"bootstrap.servers": stack.bootstrap})
+    admin = AdminClient({"bootstrap.servers": stack.cluster.bootstrap})
     for created in admin.create_topics([NewTopic(name, PARTITIONS, 1) for name in names]).values():
         created.result()
-    argv = (sys.executable, str(Path(__file__).with_name("bare.py")), "aiokafka", stack.bootstrap, *names)
+    argv = (sys.executable, str(Path(__file__).with_name("bare.py")), "aiokafka", stack.cluster.bootstrap, *names)
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as process:
         try:
             assert process.stdout is not None
@@ -157,8 +157,8 @@ def _bare_loop(stack: RunningStack, records: list[tuple[bytes, bytes]]) -> float
                 assert process.stdout.readline().startswith("ready")
             loop = psutil.Process(process.pid)
             before = loop.cpu_times()
-            write(stack.bootstrap, names[0], records)
-            while sum(asyncio.run(end_offsets(stack.bootstrap, names[2])).values()) < len(records):
+            write(stack.cluster.bootstrap, names[0], records)
+            while sum(asyncio.run(end_offsets(stack.cluster, names[2])).values()) < len(records):
                 time.sleep(0.2)
             after = loop.cpu_times()
         finally:
@@ -173,8 +173,8 @@ def _profile(stack: RunningStack, schemas: Schemas, running: Cores, users: list[
         return Counter()
     # Written first, so that nearly all of what is sampled is work; the start is not known by any part.
     write(
-        stack.bootstrap,
-        f"{stack.prefix}signals",
+        stack.cluster.bootstrap,
+        stack.cluster.name("signals"),
         framed(schemas, backlog(users, events, seed=PASSES), run="profiled"),
     )
     file = stack.folder.root / "profile"

@@ -25,9 +25,9 @@ from bench.population import header, population
 from bench.result import Bench, Result, Row, compared
 from streams import producer
 from streams.clock import clock_ms
+from streams.cluster import Cluster
 from streams.frames import Frames
-from streams.reader import CONSUMED_AT_ONCE, bounds, read_values, settings
-from streams.security import PLAINTEXT
+from streams.reader import CONSUMED_AT_ONCE, settings
 from streams.topics import topics
 from tables.rocks import Rocks
 from tables.store import MemoryStore, Store
@@ -43,8 +43,8 @@ def measure(bench: Bench) -> Result:
     rows = ROWS // 10 if bench.quick else ROWS
     with bench.stack(servers_only=True) as stack:
         bench.say(f"writing {rows:,} rows of {population().mean_bytes:,.0f} bytes in the mean")
-        _write(stack.bootstrap, rows)
-        orders = {"bootstrap": stack.bootstrap, "folder": str(bench.scratch / "disks"), "rows": rows}
+        _write(stack.cluster.bootstrap, rows)
+        orders = {"bootstrap": stack.cluster.bootstrap, "folder": str(bench.scratch / "disks"), "rows": rows}
         found = json.loads(
             subprocess.run(
                 (sys.executable, "-m", "bench.recovery", json.dumps(orders)),
@@ -107,7 +107,7 @@ def _write(bootstrap: str, rows: int) -> None:
 
 def bare(bootstrap: str, rows: int) -> float:
     """Seconds of a loop that consumes the partition and looks at nothing."""
-    client = Consumer(settings(bootstrap, PLAINTEXT))
+    client = Consumer(settings(Cluster(bootstrap)))
     began_s, count = time.perf_counter(), 0
     client.assign([TopicPartition(topics()["rows"].name, NUMBER, 0)])
     while count < rows:
@@ -132,8 +132,8 @@ class Took(NamedTuple):
 
 async def ours(bootstrap: str, open_store: Callable[[int], Store], *, rows: int) -> Took:
     """Recovers one partition and gives it back when nothing is left to do for it."""
-    table, schemas = topics(), Frames()
-    writes = producer.Producer(bootstrap)
+    schemas = Frames()
+    writes = producer.Producer(Cluster(bootstrap))
 
     async def committed(_: int) -> int:
         return 0
@@ -145,14 +145,12 @@ async def ours(bootstrap: str, open_store: Callable[[int], Store], *, rows: int)
         return {}
 
     recovery = Recovery(
-        changelog=table["rows"].name,
+        cluster=Cluster(bootstrap),
         journal_id=b"J" * 16,
         schemas=schemas,
         producer=writes,
         versions=Versions(schemas=schemas, mac_key=bytes(32), end=no_versions),
         open_store=open_store,
-        bounds=lambda number: bounds(bootstrap, table["rows"].name, number),
-        read=lambda number, start, end: read_values(bootstrap, table["rows"].name, number, start=start, end=end),
         committed=committed,
         aside=nothing_aside,
     )

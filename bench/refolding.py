@@ -21,10 +21,10 @@ from bench.result import Bench, Result, compared
 from bench.row_bytes import LIVES, lived
 from deploy.refold import Journal, compare_parts, entries_of, fold_part
 from oo.v1 import journal_pb2, row_pb2
+from streams.cluster import Cluster
 from streams.frames import Frames
 from streams.partitioner import partition_of
 from streams.reader import end_offsets, read_partition, topic_ids
-from streams.security import PLAINTEXT
 from streams.topics import PARTITIONS, topics
 from tests.agents.build import PRIOR
 
@@ -41,10 +41,10 @@ def measure(bench: Bench) -> Result:
     people = {name: max(count // share, 1) for name, count in PEOPLE.items()}
     with bench.stack(servers_only=True) as stack:
         bench.say(f"living the days of {sum(people.values())} people")
-        _write(stack.bootstrap, people)
+        _write(stack.cluster.bootstrap, people)
         found = json.loads(
             subprocess.run(
-                (sys.executable, "-m", "bench.refolding", stack.bootstrap),
+                (sys.executable, "-m", "bench.refolding", stack.cluster.bootstrap),
                 cwd=ROOT,
                 check=True,
                 stdout=subprocess.PIPE,
@@ -120,7 +120,7 @@ async def parsed(journal: Journal, ends: dict[int, int]) -> list[list[Entry]]:
     schemas, partitions = Frames(), []
     for number, end in ends.items():
         entries: list[Entry] = []
-        async for records in read_partition(journal.bootstrap, JOURNAL, number, end=end):
+        async for records in read_partition(journal.cluster, JOURNAL, number, end=end):
             entries += entries_of(records, schemas=schemas, topic_id=journal.topic_id)
         partitions.append(entries)
     return partitions
@@ -139,12 +139,11 @@ def _unheard(_: int) -> None:
 
 
 async def main(bootstrap: str) -> None:
-    ends = await end_offsets(bootstrap, JOURNAL)
+    cluster = Cluster(bootstrap)
+    ends = await end_offsets(cluster, JOURNAL)
     journal = Journal(
-        bootstrap=bootstrap,
-        prefix="oo.",
-        security=PLAINTEXT,
-        topic_id=(await topic_ids(bootstrap, [JOURNAL]))[JOURNAL],
+        cluster,
+        topic_id=(await topic_ids(cluster, [JOURNAL]))[JOURNAL],
         versions={"": PRIOR},
     )
     best: dict[str, float] = {}

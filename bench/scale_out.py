@@ -57,7 +57,7 @@ def measure(bench: Bench) -> Result:
 
 
 async def _schemas(stack: RunningStack) -> Schemas:
-    schemas = Schemas(stack.registry_url, stack.prefix)
+    schemas = Schemas(stack.cluster)
     await schemas.register()
     return schemas
 
@@ -68,12 +68,12 @@ def _cost(stack: RunningStack, schemas: Schemas, running: Cores, count: int, ben
     users = [f"bench-{uuid.uuid4().hex}" for _ in range(USERS // 10 if bench.quick else USERS)]
     workers = [running.start(f"core-{number}") for number in range(count)]
     running.until_shared(count)
-    signals = f"{stack.prefix}signals"
-    write(stack.bootstrap, signals, framed(schemas, homes(users), run=f"homes-{count}"))
+    signals = stack.cluster.name("signals")
+    write(stack.cluster.bootstrap, signals, framed(schemas, homes(users), run=f"homes-{count}"))
     running.until_folded()
     records = framed(schemas, backlog(users, events, seed=1), run=f"{count}")
     before_s = sum(worker.cpu_s for worker in workers)
-    write(stack.bootstrap, signals, records)
+    write(stack.cluster.bootstrap, signals, records)
     running.until_folded()
     cost_s = (sum(worker.cpu_s for worker in workers) - before_s) / events
     bench.say(f"{count} workers: {cost_s * 1000:.2f} ms of processor time per signal")
@@ -130,7 +130,7 @@ def _traffic(stack: RunningStack, schemas: Schemas) -> Iterator[None]:
     """First signals of new people at a steady rate."""
     client = confluent_kafka.Producer(
         {
-            "bootstrap.servers": stack.bootstrap,
+            "bootstrap.servers": stack.cluster.bootstrap,
             "enable.idempotence": True,
             "partitioner": "murmur2_random",
             "linger.ms": 0,
@@ -143,7 +143,7 @@ def _traffic(stack: RunningStack, schemas: Schemas) -> Iterator[None]:
             user = f"bench-{uuid.uuid4().hex}"
             signal_ = task("1", user=user)
             signal_.event_id = user
-            client.produce(f"{stack.prefix}signals", schemas.frame("signals", signal_), user)
+            client.produce(stack.cluster.name("signals"), schemas.frame("signals", signal_), user)
             client.poll(0)
 
     thread = threading.Thread(target=run)
@@ -172,7 +172,7 @@ async def _times(stack: RunningStack, name: str) -> dict[str, float]:
     """user -> when their first record here was written, by its timestamp."""
     times: dict[str, float] = {}
     for number in range(PARTITIONS):
-        async for records in read_partition(stack.bootstrap, f"{stack.prefix}{name}", number):
+        async for records in read_partition(stack.cluster, f"{stack.cluster.prefix}{name}", number):
             for record in records:
                 times.setdefault((record.key or b"").decode(), record.timestamp_ms / 1000)
     return times

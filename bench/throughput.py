@@ -28,6 +28,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from bench.peers.fold import WIDTH_S, fold
 from bench.result import Bench, Result, Row, compared
 from oo.v1 import reaction_pb2, row_pb2
+from streams.cluster import Cluster
 from streams.reader import committed, end_offsets, read_partition
 from streams.topics import PARTITIONS
 
@@ -81,16 +82,16 @@ def measure(bench: Bench) -> Result:
     rates: dict[str, list[Rate]] = {}
     with bench.stack(servers_only=True) as stack:
         source = f"bench.{uuid.uuid4().hex[:8]}"
-        _create(stack.bootstrap, source, compacted=False)
+        _create(stack.cluster.bootstrap, source, compacted=False)
         events = _events(total)
         expected: Tally = Counter()
         turns = 1 if bench.quick else TURNS
         for upto, engines in ((more, [STOCK]), (total, [QUIX, OURS, MEMORY])):
-            _produce(stack.bootstrap, source, events[sum(expected.values()) : upto], expected)
+            _produce(stack.cluster.bootstrap, source, events[sum(expected.values()) : upto], expected)
             for turn in range(turns):
                 for engine in engines:
                     folder = bench.scratch / f"{engine.name}-{turn}"
-                    rate = _run(engine, python, stack.bootstrap, source, folder, expected)
+                    rate = _run(engine, python, stack.cluster.bootstrap, source, folder, expected)
                     bench.say(f"{engine.name}: {rate.per_core_s:,.0f} per core-second, {rate.per_wall_s:,.0f}/s")
                     rates.setdefault(engine.name, []).append(rate)
     best = {name: max(found, key=lambda rate: rate.per_core_s) for name, found in rates.items()}
@@ -200,12 +201,12 @@ def _run(engine: Engine, python: Path, bootstrap: str, source: str, folder: Path
 
 async def _check(engine: Engine, bootstrap: str, group: str, source: str, changelog: str, expected: Tally) -> None:
     """The changelog's last rows hold each event once, and everything is committed."""
-    ends = await end_offsets(bootstrap, source)
-    if (found := await committed(bootstrap, group, source)) != ends:
+    ends = await end_offsets(Cluster(bootstrap), source)
+    if (found := await committed(Cluster(bootstrap), group, source)) != ends:
         raise SystemExit(f"{engine.name} committed {found} of {ends}")
     rows: dict[bytes, bytes] = {}
     for partition in range(PARTITIONS):
-        async for records in read_partition(bootstrap, changelog, partition):
+        async for records in read_partition(Cluster(bootstrap), changelog, partition):
             rows.update({record.key: record.value for record in records if record.key and record.value})
     tally: Tally = Counter()
     for value in rows.values():

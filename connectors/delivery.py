@@ -11,9 +11,9 @@ from urllib.parse import quote
 
 from connectors.watch import NotDelivered
 from oo.v1.signal_pb2 import Signal
+from streams.cluster import Cluster
 from streams.frames import Frames
 from streams.producer import DeliveryFailed, Producer
-from streams.topics import topics
 
 BATCH = 500
 """Signals on their way at once."""
@@ -24,7 +24,7 @@ async def deliver(
     *,
     producer: Producer,
     schemas: Frames,
-    prefix: str,
+    cluster: Cluster,
     event_source: str,
     on_acknowledged: Callable[[int], None] | None = None,
 ) -> None:
@@ -32,7 +32,7 @@ async def deliver(
 
     Raises NotDelivered at the first batch that was not taken whole; earlier batches then stand in the log.
     """
-    topic = topics(prefix)["signals"].name
+    topic = cluster.name("signals")
     for begin in range(0, len(signals), BATCH):
         await producer.room()
         waiting = []

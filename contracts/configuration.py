@@ -12,7 +12,7 @@ from pydantic_settings import BaseSettings
 from agents import settings as agents_settings
 from deploy import elsewhere
 from serving import settings as serving_settings
-from streams import settings as kafka_settings
+from streams.settings import ClusterSettings
 
 READERS: dict[str, type[BaseSettings]] = {
     "`oo`": elsewhere.Settings,
@@ -48,7 +48,7 @@ def undocumented() -> list[str]:
 def _docs(kind: type) -> dict[str, str]:
     """The text that stands under each field of a class and of those that it is made of."""
     found: dict[str, str] = {}
-    for one in (kafka_settings.KafkaSettings, kind):
+    for one in (ClusterSettings, kind):
         body = ast.parse(inspect.getsource(one)).body[0]
         assert isinstance(body, ast.ClassDef)
         for field, text in zip(body.body, body.body[1:], strict=False):

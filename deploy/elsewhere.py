@@ -6,25 +6,25 @@ It starts nothing, and needs no state folder; what `oo import` remembers of file
 from __future__ import annotations
 
 from pathlib import Path
+from typing import TypeVar
 
 from pydantic import SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from deploy.stack.running import NotRunning, RunningStack
 from deploy.stack.state import StateFolder
-from streams.security import Security
-from streams.settings import KafkaSettings
+from streams.settings import ClusterSettings
+
+T = TypeVar("T", bound=BaseSettings)
 
 
-class Settings(KafkaSettings, BaseSettings):
+class Settings(ClusterSettings, BaseSettings):
     """What `oo` is told of a cluster; each command needs only some of it."""
 
     model_config = SettingsConfigDict(env_prefix="OO_", extra="ignore")
 
     registry_url: str = ""
     """The schema registry's Confluent API, with its path. Needed by what writes: import, watch, profile, promote."""
-    topic_prefix: str = "oo."
-    """Before each topic's and group's name."""
     valkey_url: str = ""
     """Needed by verify."""
     recommender_dsn: SecretStr = SecretStr("")
@@ -37,59 +37,28 @@ class Settings(KafkaSettings, BaseSettings):
     """An access token of the person. Needed by tip and react."""
 
 
-class Elsewhere(RunningStack):
-    """The same addresses as a local stack has. What a command needs and was not told raises NotRunning."""
-
-    def __init__(self, told: Settings) -> None:
-        super().__init__(StateFolder(Path.home() / ".local" / "state" / "oo"), told.topic_prefix, {}, {})
-        object.__setattr__(self, "_told", told)
-
-    _told: Settings
-
-    @property
-    def bootstrap(self) -> str:
-        return self._told.kafka_bootstrap
-
-    @property
-    def security(self) -> Security:
-        return self._told.security
-
-    @property
-    def registry_url(self) -> str:
-        return _needed(self._told.registry_url, "OO_REGISTRY_URL")
-
-    @property
-    def valkey_url(self) -> str:
-        return _needed(self._told.valkey_url, "OO_VALKEY_URL")
-
-    @property
-    def edge_url(self) -> str:
-        return _needed(self._told.edge_url, "OO_EDGE_URL")
-
-    @property
-    def recommender_dsn(self) -> str:
-        return _needed(self._told.recommender_dsn.get_secret_value(), "OO_RECOMMENDER_DSN")
-
-    @property
-    def mac_key_file(self) -> Path:
-        return Path(_needed(str(self._told.mac_key_file or ""), "OO_MAC_KEY_FILE"))
-
-    @property
-    def token(self) -> str:
-        """The person's own access token: no issuer of ours is there."""
-        return _needed(self._told.token.get_secret_value(), "OO_TOKEN")
-
-
-def elsewhere() -> Elsewhere:
-    """Read the cluster from the environment; raises NotRunning with what is wrong."""
+def read(kind: type[T], *needed: str) -> T:
+    """Read settings from the environment; raises NotRunning with what is wrong, or needed and not told."""
     try:
-        return Elsewhere(Settings())
+        told = kind()
     except ValidationError as error:
         wrong = ", ".join(f"OO_{'_'.join(map(str, one['loc'])).upper()}: {one['msg']}" for one in error.errors())
         raise NotRunning(f"the settings of the cluster are wrong: {wrong}") from None
+    missing = ", ".join(f"OO_{name.upper()}" for name in needed if not getattr(told, name))
+    if missing:
+        raise NotRunning(f"this command needs {missing}, since OO_KAFKA_BOOTSTRAP names a cluster elsewhere")
+    return told
 
 
-def _needed(value: str, name: str) -> str:
-    if not value:
-        raise NotRunning(f"this command needs {name}, since OO_KAFKA_BOOTSTRAP names a cluster elsewhere")
-    return value
+def elsewhere(*needed: str) -> RunningStack:
+    """The cluster that the environment names; raises NotRunning as `read` does."""
+    told = read(Settings, *needed)
+    return RunningStack(
+        told.cluster,
+        StateFolder(Path.home() / ".local" / "state" / "oo"),
+        valkey_url=told.valkey_url,
+        edge_url=told.edge_url,
+        recommender_dsn=told.recommender_dsn.get_secret_value(),
+        mac_key_file=told.mac_key_file or Path(),
+        token=told.token.get_secret_value(),
+    )

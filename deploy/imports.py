@@ -26,31 +26,11 @@ from oo.v1.signal_pb2 import ProfileChanged, Signal
 from streams.producer import Producer
 from streams.reader import topic_ids
 from streams.schemas import Schemas
-from streams.security import PLAINTEXT, Security
-from streams.topics import topics
 
 CALENDAR_ENDINGS = (".ics", ".ical", ".icalendar", ".ifb")
 TASK_ENDINGS = (".txt", ".todo", "")
 ARCHIVE = "done.txt"
 """Where todo.txt programs move what is completed, in the file's own folder."""
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """Where signals go, and where is kept what was sent."""
-
-    bootstrap: str
-    registry_url: str
-    prefix: str
-    folder: Path
-    security: Security = PLAINTEXT
-
-    @classmethod
-    def of(cls, stack: RunningStack) -> Target:
-        """A stack's."""
-        return cls(
-            stack.bootstrap, stack.registry_url, stack.prefix, stack.folder.root / "sources", security=stack.security
-        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +63,9 @@ class MemoryFile:
         return cls(folder / f"{name}.json", person=_hash(topic_id, user_id.encode()))
 
     @classmethod
-    def of_file(cls, path: Path, *, target: Target, topic_id: bytes, user_id: str) -> MemoryFile:
+    def of_file(cls, path: Path, *, stack: RunningStack, topic_id: bytes, user_id: str) -> MemoryFile:
         """The memory of a file, which is known by where it really stands."""
-        return cls.of(target.folder, topic_id=topic_id, user_id=user_id, subject=str(path.resolve()))
+        return cls.of(stack.sources, topic_id=topic_id, user_id=user_id, subject=str(path.resolve()))
 
     def load(self) -> Memory:
         """What is known; nothing if there is no such file or it is broken."""
@@ -170,10 +150,10 @@ class PersonZone:
         return ZoneInfo(self.name or "UTC")
 
     @classmethod
-    async def of(cls, given: str | None, *, machine: str | None, user_id: str, target: Target) -> PersonZone:
+    async def of(cls, given: str | None, *, machine: str | None, user_id: str, stack: RunningStack) -> PersonZone:
         """The zone given now, else given before, else this machine's, else the one used before."""
-        topic_id = await signals_topic_id(target)
-        file = MemoryFile.of(target.folder, topic_id=topic_id, user_id=user_id, subject="profile")
+        topic_id = await signals_topic_id(stack)
+        file = MemoryFile.of(stack.sources, topic_id=topic_id, user_id=user_id, subject="profile")
         before = file.load().items.get("time_zone")
         if given:
             return cls(given, True, file)
@@ -186,7 +166,7 @@ async def import_files(
     paths: Sequence[Path],
     *,
     user_id: str,
-    target: Target,
+    stack: RunningStack,
     zone: PersonZone,
     now: datetime,
     on_progress: Callable[[int, int], None] | None = None,
@@ -206,11 +186,11 @@ async def import_files(
         except (OSError, UnreadableFile) as error:
             raise UnreadableFile(f"{path}: {error}") from error
 
-    topic_id = await signals_topic_id(target)
+    topic_id = await signals_topic_id(stack)
     plan = [_profile(zone, now=now, user_id=user_id)] if zone.name else []
     results: list[Imported] = []
     for path, snapshot, parsed in read:
-        file = MemoryFile.of_file(path, target=target, topic_id=topic_id, user_id=user_id)
+        file = MemoryFile.of_file(path, stack=stack, topic_id=topic_id, user_id=user_id)
         signals, memory = differences(
             file.load(),
             parsed,
@@ -241,7 +221,7 @@ async def import_files(
             on_progress(acknowledged, total)
 
     if total:
-        async with Connection(target) as connection:
+        async with Connection(stack) as connection:
             for name, signals, file, memory in plan:
                 if signals:
                     file.save(memory)
@@ -253,13 +233,13 @@ async def import_files(
 class Connection:
     """A producer and the schemas of one stack, for as long as a command runs."""
 
-    def __init__(self, target: Target) -> None:
-        self._target = target
+    def __init__(self, stack: RunningStack) -> None:
+        self._cluster = stack.cluster
 
     async def __aenter__(self) -> Self:
-        self._schemas = Schemas(self._target.registry_url, self._target.prefix)
+        self._schemas = Schemas(self._cluster)
         await self._schemas.register()
-        self._producer = Producer(self._target.bootstrap, client_id="oo-import", security=self._target.security)
+        self._producer = Producer(self._cluster, client_id="oo-import")
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -278,16 +258,16 @@ class Connection:
             signals,
             producer=self._producer,
             schemas=self._schemas,
-            prefix=self._target.prefix,
+            cluster=self._cluster,
             event_source=event_source,
             on_acknowledged=on_acknowledged,
         )
 
 
-async def signals_topic_id(target: Target) -> bytes:
+async def signals_topic_id(stack: RunningStack) -> bytes:
     """What tells this stack's signals topic from one of the same name that was deleted."""
-    name = topics(target.prefix)["signals"].name
-    return (await topic_ids(target.bootstrap, [name], security=target.security))[name]
+    name = stack.cluster.name("signals")
+    return (await topic_ids(stack.cluster, [name]))[name]
 
 
 def _profile(zone: PersonZone, *, now: datetime, user_id: str) -> tuple[str, list[Signal], MemoryFile, Memory]:

@@ -13,13 +13,13 @@ from google.protobuf.message import Message
 
 from agents import set_aside
 from oo.v1 import dead_letter_pb2, journal_pb2
+from streams.cluster import Cluster
 from streams.dead_letters import REDRIVEN, dead_letter
 from streams.frames import Frames
 from streams.producer import Delivered, Producer
 from streams.reader import read_partition
 from streams.record import Record
-from streams.security import PLAINTEXT, Security
-from streams.topics import topics
+from streams.topics import NAMES
 from streams.wire import BadFrame
 
 
@@ -40,13 +40,10 @@ class Letter:
         return f"{self.message.topic}/{self.message.partition}/{self.message.offset}"
 
 
-async def letters(
-    bootstrap: str, *, prefix: str, reason: str | None = None, security: Security = PLAINTEXT
-) -> AsyncIterator[Letter]:
+async def letters(cluster: Cluster, *, reason: str | None = None) -> AsyncIterator[Letter]:
     """Every letter that stands in the topic now, oldest first; `reason` keeps those of one reason."""
     schemas = Frames()
-    topic = topics(prefix)["dead-letters"].name
-    async for records in read_partition(bootstrap, topic, 0, security=security):
+    async for records in read_partition(cluster, cluster.name("dead-letters"), 0):
         for record in records:
             message = _message(schemas, record)
             if reason is None or message.reason == reason:
@@ -63,7 +60,7 @@ def _message(schemas: Frames, record: Record) -> dead_letter_pb2.DeadLetter:
         return dead_letter(record, topic_id=b"", reason=bad.reason, detail=bad.detail, refused_ms=record.timestamp_ms)
 
 
-def target(message: dead_letter_pb2.DeadLetter, *, prefix: str) -> str:
+def target(message: dead_letter_pb2.DeadLetter, *, cluster: Cluster) -> str:
     """The topic that a letter goes back to; raises CannotRedrive.
 
     A letter that `recommend` wrote (a full backlog) names the public topic in a header of its own.
@@ -72,11 +69,11 @@ def target(message: dead_letter_pb2.DeadLetter, *, prefix: str) -> str:
         raise CannotRedrive(
             f"it was cut: {len(message.original)} of {message.original_length} bytes were kept, so send the original again"
         )
-    if (journaled := _journaled(message, prefix=prefix)) is not None:
-        return topics(prefix)[journaled[0]].name
+    if (journaled := _journaled(message, cluster=cluster)) is not None:
+        return cluster.name(journaled[0])
     named = next((header.value.decode() for header in message.original_headers if header.key == "oo_topic"), "")
-    topic = topics(prefix)[named].name if named in topics(prefix) else message.topic
-    if topic not in {t.name for t in topics(prefix).values() if t.public}:
+    topic = cluster.name(named) if named in NAMES else message.topic
+    if topic not in {t.name for t in cluster.topics.values() if t.public}:
         raise CannotRedrive(f"{topic} is not a public topic: 'oo dead-letters show' tells what happened")
     return topic
 
@@ -86,16 +83,16 @@ def once(found: Iterable[Letter]) -> list[Letter]:
     return list({(one.message.topic_id, one.message.partition, one.message.offset): one for one in found}.values())
 
 
-async def redrive(letter: Letter, producer: Producer, *, prefix: str) -> Delivered:
+async def redrive(letter: Letter, producer: Producer, *, cluster: Cluster) -> Delivered:
     """Send the original bytes, key and headers again; returns where they stand now. Raises CannotRedrive.
 
     The same letter sent twice counts once, within the bounds in which a producer's own duplicate does.
     """
     message = letter.message
     name = f"{message.topic_id.hex()}/{message.partition}/{message.offset}".encode()
-    if (journaled := _journaled(message, prefix=prefix)) is not None:
+    if (journaled := _journaled(message, cluster=cluster)) is not None:
         return await producer.produce(
-            topics(prefix)[journaled[0]].name,
+            cluster.name(journaled[0]),
             key=message.original_key or None,
             value=MessageToJson(journaled[1]).encode(),
             headers=[("content-type", b"application/json"), (REDRIVEN, name)],
@@ -105,19 +102,19 @@ async def redrive(letter: Letter, producer: Producer, *, prefix: str) -> Deliver
         # Refused behind the door: the row may have noted the producer's own id as taken.
         headers += [("ce_source", b"oo.redrive"), ("ce_id", name)]
     return await producer.produce(
-        target(message, prefix=prefix),
+        target(message, cluster=cluster),
         key=message.original_key or None,
         value=message.original,
         headers=[*headers, (REDRIVEN, name)],
     )
 
 
-def _journaled(message: dead_letter_pb2.DeadLetter, *, prefix: str) -> tuple[str, Message] | None:
+def _journaled(message: dead_letter_pb2.DeadLetter, *, cluster: Cluster) -> tuple[str, Message] | None:
     """What a producer said in a journal record that was set aside, and its topic's short name; None for any other letter.
 
     The worker did not look at its bytes again: whoever asks for it here does, in a process of their own.
     """
-    if message.reason != set_aside.REASON or message.topic != topics(prefix)["journal"].name:
+    if message.reason != set_aside.REASON or message.topic != cluster.name("journal"):
         return None
     try:
         record = Frames().unframe("journal", message.original)

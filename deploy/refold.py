@@ -23,11 +23,10 @@ from agents.rows import read_rows
 from agents.set_aside import NOTHING, Aside
 from agents.step import Entry, Outputs
 from oo.v1 import journal_pb2
+from streams.cluster import Cluster
 from streams.frames import Frames
 from streams.reader import read_partition
 from streams.record import Record
-from streams.security import Security
-from streams.topics import topics
 from streams.wire import BadFrame
 
 SHOWN_MAX = 50
@@ -41,9 +40,7 @@ class RefoldError(Exception):
 class Journal:
     """Where it is, and what its marks mean: all that a process of its own has to be given."""
 
-    bootstrap: str
-    prefix: str
-    security: Security
+    cluster: Cluster
     topic_id: bytes
     versions: Mapping[str, ActiveVersion]
     aside: Mapping[int, Aside] = field(default_factory=dict)
@@ -236,5 +233,4 @@ def _work(said: Connection, journal: Journal, share: list[tuple[int, int]]) -> N
 
 
 def _read(journal: Journal, topic: str, number: int, *, end: int | None = None) -> AsyncIterator[list[Record]]:
-    name = topics(journal.prefix)[topic].name
-    return read_partition(journal.bootstrap, name, number, end=end, security=journal.security, ours=topic == "rows")
+    return read_partition(journal.cluster, journal.cluster.name(topic), number, end=end, ours=topic == "rows")

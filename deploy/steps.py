@@ -11,8 +11,9 @@ import os
 import sys
 from pathlib import Path
 
-from deploy.stack.postgres import DATABASE, REGISTRY_DATABASE
+from deploy.stack.postgres import REGISTRY_DATABASE
 from deploy.stack.running import RunningStack, open_stack
+from deploy.stack.state import DATABASE
 
 
 def databases(stack: RunningStack) -> None:
@@ -46,14 +47,14 @@ def topics(stack: RunningStack) -> None:
     from deploy.stack.topics import ensure_topics
 
     replication = int(os.environ.get("OO_TOPIC_REPLICATION", "1"))
-    ensure_topics(stack.bootstrap, stack.prefix, replication=replication, client_settings=stack.security.rdkafka())
+    ensure_topics(stack.cluster, replication=replication)
 
 
 def schemas(stack: RunningStack) -> None:
     """The schemas of all topics; an incompatible one is refused here, before anything runs."""
     from streams.schemas import Schemas
 
-    asyncio.run(Schemas(stack.registry_url, stack.prefix).register())
+    asyncio.run(Schemas(stack.cluster).register())
 
 
 def demo(stack: RunningStack) -> None:
@@ -63,22 +64,20 @@ def demo(stack: RunningStack) -> None:
 
 async def _demo(stack: RunningStack) -> None:
     from deploy.demo import lay_out
-    from deploy.imports import PersonZone, Target, import_files, now_utc
+    from deploy.imports import PersonZone, import_files, now_utc
     from deploy.machine_zone import machine_zone
     from deploy.stack.groups import view
     from deploy.stack.running import LOCAL_USER
-    from streams.topics import topics as table
 
-    seen = await asyncio.to_thread(view, stack.bootstrap, stack.prefix)
+    seen = await asyncio.to_thread(view, stack.cluster)
     # Not the journal: it has the policy's marks from the first moment on.
-    entrances = {table(stack.prefix)[name].name for name in ("signals", "reactions")}
+    entrances = {stack.cluster.name(name) for name in ("signals", "reactions")}
     if any(offsets.end > 0 for (topic, _), offsets in seen.offsets.items() if topic in entrances):
         return
     now = now_utc()
     files = lay_out(stack.folder.root / "demo", today=now.astimezone().date())
-    target = Target.of(stack)
-    zone = await PersonZone.of(None, machine=machine_zone(), user_id=LOCAL_USER, target=target)
-    await import_files(files, user_id=LOCAL_USER, target=target, zone=zone, now=now)
+    zone = await PersonZone.of(None, machine=machine_zone(), user_id=LOCAL_USER, stack=stack)
+    await import_files(files, user_id=LOCAL_USER, stack=stack, zone=zone, now=now)
     await _first_tip(stack.valkey_url, LOCAL_USER)
 
 

@@ -23,11 +23,11 @@ from agents.messages import messages, read
 from agents.prior import prior
 from connectors.valkey import TipStore
 from deploy.refold import Differences, Journal, Part, compare_parts, digest
+from deploy.stack.running import RunningStack
 from oo.v1 import decision_pb2, outcome_pb2, policy_pb2
+from streams.cluster import Cluster
 from streams.frames import Frames
 from streams.reader import committed, end_offsets, read_partition, topic_ids
-from streams.security import PLAINTEXT, Security
-from streams.topics import Topic, group, topics
 
 SETTLE_S = 120.0
 """How long to wait for the workers to have taken what stands in the topics."""
@@ -49,18 +49,6 @@ class NotSettled(Exception):
     """The workers are behind, or the journal kept growing: there is nothing to compare yet."""
 
 
-@dataclass(frozen=True, slots=True)
-class Live:
-    """Where the running stack is."""
-
-    bootstrap: str
-    recommender_dsn: str
-    valkey_url: str
-    mac_key: bytes
-    prefix: str = "oo."
-    security: Security = PLAINTEXT
-
-
 @dataclass(slots=True)
 class Report:
     """What was compared, and where the two sides differ."""
@@ -77,7 +65,7 @@ class Report:
 
 
 async def verify(
-    live: Live,
+    stack: RunningStack,
     *,
     processes: int = os.cpu_count() or 1,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
@@ -87,31 +75,26 @@ async def verify(
     Partitions are folded in processes of their own, one per core by default. Raises NotSettled where the workers do
     not catch up, or the journal grows faster than it can be read.
     """
-    table = topics(live.prefix)
+    cluster = stack.cluster
     for _ in range(TRIES):
-        ends = await caught_up(live, table)
-        report = await _compare(live, table, ends, processes, progress)
-        if (
-            report.differences == 0
-            or await end_offsets(live.bootstrap, table["journal"].name, security=live.security) == ends
-        ):
+        ends = await caught_up(cluster)
+        report = await _compare(stack, ends, processes, progress)
+        if report.differences == 0 or await end_offsets(cluster, cluster.name("journal")) == ends:
             return report
     raise NotSettled("the journal kept growing while it was read: verify again when less is written")
 
 
 async def _compare(
-    live: Live, table: dict[str, Topic], ends: dict[int, int], processes: int, progress: Callable[[int, int], None]
+    stack: RunningStack, ends: dict[int, int], processes: int, progress: Callable[[int, int], None]
 ) -> Report:
-    report, expected = Report(), Part()
-    name = table["journal"].name
-    topic_id = (await topic_ids(live.bootstrap, [name], security=live.security))[name]
-    words = read_partition(live.bootstrap, table["set-aside"].name, 0, security=live.security)
+    report, expected, cluster = Report(), Part(), stack.cluster
+    name = cluster.name("journal")
+    topic_id = (await topic_ids(cluster, [name]))[name]
+    words = read_partition(cluster, cluster.name("set-aside"), 0)
     journal = Journal(
-        bootstrap=live.bootstrap,
-        prefix=live.prefix,
-        security=live.security,
+        cluster,
         topic_id=topic_id,
-        versions=await _versions(live, table),
+        versions=await _versions(cluster, mac_key=stack.mac_key_file.read_bytes()),
         # After the ends were: a word stands there before any fold goes past its record.
         aside=await set_aside.passed_over(messages(Frames(), "set-aside", words), journal_id=topic_id),
     )
@@ -127,18 +110,18 @@ async def _compare(
     report.rows, report.decisions, report.vectors = expected.rows, len(expected.decisions), expected.vectors
     report.outcomes, report.tips = len(expected.outcomes), len(expected.tips)
     found = expected.differences
-    await _compare_postgres(live, expected, found)
-    await _compare_valkey(live, expected, found)
+    await _compare_postgres(stack, expected, found)
+    await _compare_valkey(stack, expected, found)
     report.differences, report.shown = found.n, found.shown
     return report
 
 
-async def _compare_postgres(live: Live, expected: Part, found: Differences) -> None:
+async def _compare_postgres(stack: RunningStack, expected: Part, found: Differences) -> None:
     kinds: tuple[tuple[str, dict[str, bytes], type[Message]], ...] = (
         ("decision", expected.decisions, decision_pb2.Decision),
         ("outcome", expected.outcomes, outcome_pb2.Outcome),
     )
-    async with await psycopg.AsyncConnection.connect(live.recommender_dsn) as connection:
+    async with await psycopg.AsyncConnection.connect(stack.recommender_dsn) as connection:
         for name, ids, kind in kinds:
             seen = 0
             async with connection.cursor(name=f"verify_{name}") as cursor:
@@ -163,8 +146,8 @@ def _select(name: str, *, message: bool) -> sql.Composed:
     return sql.SQL("SELECT {} FROM {}").format(sql.SQL(", ").join(columns), sql.Identifier("recommender", f"{name}s"))
 
 
-async def _compare_valkey(live: Live, expected: Part, found: Differences) -> None:
-    store = TipStore(live.valkey_url)
+async def _compare_valkey(stack: RunningStack, expected: Part, found: Differences) -> None:
+    store = TipStore(stack.valkey_url)
     try:
         for user_id, (offset, said) in sorted(expected.tips.items()):
             standing = await store.read(user_id)
@@ -176,14 +159,14 @@ async def _compare_valkey(live: Live, expected: Part, found: Differences) -> Non
         await store.close()
 
 
-async def caught_up(live: Live, table: dict[str, Topic]) -> dict[int, int]:
+async def caught_up(cluster: Cluster) -> dict[int, int]:
     """The journal's ends, once every group has taken all that stands in its topics."""
-    loop = asyncio.get_running_loop()
+    loop, journal = asyncio.get_running_loop(), cluster.name("journal")
     until_s = loop.time() + SETTLE_S
     while True:
-        ends = await end_offsets(live.bootstrap, table["journal"].name, security=live.security)
-        behind = [name for name, by in READERS.items() if await _lag(live, table[name], group(by, prefix=live.prefix))]
-        if not behind and ends == await end_offsets(live.bootstrap, table["journal"].name, security=live.security):
+        ends = await end_offsets(cluster, journal)
+        behind = [name for name, by in READERS.items() if await _lag(cluster, cluster.name(name), cluster.group(by))]
+        if not behind and ends == await end_offsets(cluster, journal):
             return ends
         if loop.time() > until_s:
             raise NotSettled(
@@ -193,19 +176,18 @@ async def caught_up(live: Live, table: dict[str, Topic]) -> dict[int, int]:
         await asyncio.sleep(0.3)
 
 
-async def _lag(live: Live, topic: Topic, reader: str) -> int:
-    ends = await end_offsets(live.bootstrap, topic.name, security=live.security)
-    taken = await committed(live.bootstrap, reader, topic.name, security=live.security)
+async def _lag(cluster: Cluster, topic: str, reader: str) -> int:
+    ends, taken = await end_offsets(cluster, topic), await committed(cluster, reader, topic)
     return sum(end - (taken.get(number) or 0) for number, end in ends.items())
 
 
-async def _versions(live: Live, table: dict[str, Topic]) -> dict[str, ActiveVersion]:
-    schemas, versions = Frames(), {"": ActiveVersion.of(prior(), mac_key=live.mac_key)}
-    async for records in read_partition(live.bootstrap, table["policies"].name, 0, security=live.security):
+async def _versions(cluster: Cluster, *, mac_key: bytes) -> dict[str, ActiveVersion]:
+    schemas, versions = Frames(), {"": ActiveVersion.of(prior(), mac_key=mac_key)}
+    async for records in read_partition(cluster, cluster.name("policies"), 0):
         for record in records:
             version = read(schemas, "policies", record)
             if isinstance(version, policy_pb2.PolicyVersion) and is_named(version):
                 # One that this build cannot serve is missed where a mark names it.
                 with suppress(ValueError):
-                    versions[version.version_id] = ActiveVersion.of(version, mac_key=live.mac_key)
+                    versions[version.version_id] = ActiveVersion.of(version, mac_key=mac_key)
     return versions

@@ -56,12 +56,7 @@ def create_app(settings: Settings) -> FastAPI:
         current = CurrentTips(
             settings.valkey_url, spent=spent, changed=subscriptions.changed, metrics=metrics, now_ms=clock_ms
         )
-        log = Log(
-            settings.kafka_bootstrap,
-            registry_url=settings.registry_url,
-            prefix=settings.topic_prefix,
-            security=settings.security,
-        )
+        log = Log(settings.cluster)
         keys = Keys(_fetch_keys(settings, local))
         past = None if settings.history_dsn is None else History(settings.history_dsn.get_secret_value())
         app.state.edge = Edge(

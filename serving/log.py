@@ -16,11 +16,10 @@ from confluent_kafka.admin import AdminClient
 from google.protobuf.message import Message
 
 from streams.backoff import PATIENT
+from streams.cluster import Cluster
 from streams.producer import DeliveryFailed, Producer
 from streams.registry import IncompatibleSchema, RegistryError
 from streams.schemas import Schemas
-from streams.security import PLAINTEXT, Security
-from streams.topics import topics
 
 log = logging.getLogger(__name__)
 
@@ -37,15 +36,14 @@ class LogUnavailable(Exception):
 class Log:
     """One producer per process. Create it inside the running loop."""
 
-    def __init__(self, bootstrap: str, *, registry_url: str, prefix: str, security: Security = PLAINTEXT) -> None:
-        self._bootstrap = bootstrap
-        self._security = security
-        self._names = {short: topic.name for short, topic in topics(prefix).items()}
+    def __init__(self, cluster: Cluster) -> None:
+        self._cluster = cluster
+        self._names = {short: topic.name for short, topic in cluster.topics.items()}
         # One short attempt at a time: `run` repeats them, and a stopping edge waits for no more than one.
-        self._schemas = Schemas(registry_url, prefix, timeout_s=2.0, attempts=1)
+        self._schemas = Schemas(cluster, timeout_s=2.0, attempts=1)
         self._registered = False
         self._producer = self._new_producer()
-        self._admin = AdminClient({"bootstrap.servers": bootstrap, "log_level": 0, **security.rdkafka()})
+        self._admin = AdminClient({"log_level": 0, **cluster.rdkafka()})
         self._probe: tuple[float, bool] = (float("-inf"), False)
         self._probing = asyncio.Lock()
 
@@ -107,7 +105,7 @@ class Log:
         self._schemas.close()
 
     def _new_producer(self) -> Producer:
-        return Producer(self._bootstrap, client_id="oo-edge", security=self._security, pending_max=PENDING_MAX)
+        return Producer(self._cluster, client_id="oo-edge", pending_max=PENDING_MAX)
 
     def _answers(self) -> bool:
         try:

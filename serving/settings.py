@@ -8,12 +8,12 @@ from typing import Self
 from pydantic import SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from streams.settings import KafkaSettings
+from streams.settings import ClusterSettings
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
 
 
-class Settings(KafkaSettings, BaseSettings):
+class Settings(ClusterSettings, BaseSettings):
     """Names are those of the environment without the prefix, in lower case."""
 
     model_config = SettingsConfigDict(env_prefix="OO_", extra="ignore")
@@ -23,10 +23,6 @@ class Settings(KafkaSettings, BaseSettings):
     edge_port: int = 8080
     """The port to listen on."""
 
-    registry_url: str
-    """The schema registry's Confluent API, with its path."""
-    topic_prefix: str = "oo."
-    """Before each topic's and group's name."""
     valkey_url: str
     """Needed by publish; with a password in it, it belongs into a secret."""
     history_dsn: SecretStr | None = None

@@ -13,7 +13,7 @@ from typing import Any
 from confluent_kafka import KafkaError, KafkaException
 from confluent_kafka.admin import AdminClient
 
-from streams.security import PLAINTEXT, Security
+from streams.cluster import Cluster
 
 _TRY_S = 1.0
 """One attempt: between two of them is the time to hear why the first was refused."""
@@ -23,27 +23,23 @@ class Refused(Exception):
     """Kafka cannot be used with these settings; says which of them to mend, and holds no secret."""
 
 
-async def check(bootstrap: str, security: Security = PLAINTEXT, *, timeout_s: float = 10.0) -> None:
+async def check(cluster: Cluster, *, timeout_s: float = 10.0) -> None:
     """Return once Kafka has let this client in; raises Refused.
 
     The client libraries only log such a refusal and try again for ever. Returning says nothing about what the client
     may read and write.
     """
-    await asyncio.to_thread(_check, bootstrap, security, timeout_s)
+    await asyncio.to_thread(_check, cluster, timeout_s)
 
 
-def _check(bootstrap: str, security: Security, timeout_s: float) -> None:
+def _check(cluster: Cluster, timeout_s: float) -> None:
+    security = cluster.security
     if security.protocol.startswith("SASL") and not (security.username and security.password):
         raise Refused(f"{security.protocol} needs OO_KAFKA_SASL_USERNAME and OO_KAFKA_SASL_PASSWORD")
     if security.ca_file is not None and not Path(security.ca_file).is_file():
         raise Refused(f"OO_KAFKA_CA_FILE names no file: {security.ca_file}")
     errors: list[KafkaError] = []
-    settings: dict[str, Any] = {
-        "bootstrap.servers": bootstrap,
-        "log_level": 0,
-        "error_cb": errors.append,
-        **security.rdkafka(),
-    }
+    settings: dict[str, Any] = {"log_level": 0, "error_cb": errors.append, **cluster.rdkafka()}
     try:
         client = AdminClient(settings)
     except KafkaException as unusable:
@@ -58,24 +54,25 @@ def _check(bootstrap: str, security: Security, timeout_s: float) -> None:
         else:
             return
         for error in errors:
-            if (why := _why(error, bootstrap, security)) is not None:
+            if (why := _why(error, cluster)) is not None:
                 raise Refused(why)
     raise Refused(
-        f"Kafka at {bootstrap} does not answer within {timeout_s:g} s: check OO_KAFKA_BOOTSTRAP, and whether it speaks "
+        f"Kafka at {cluster.bootstrap} does not answer within {timeout_s:g} s: check OO_KAFKA_BOOTSTRAP, and whether it speaks "
         f"{security.protocol} there (OO_KAFKA_SECURITY_PROTOCOL)"
     )
 
 
-def _why(error: KafkaError, bootstrap: str, security: Security) -> str | None:
+def _why(error: KafkaError, cluster: Cluster) -> str | None:
     """What no further attempt mends; None for what may pass."""
     if error.code() == KafkaError._AUTHENTICATION:  # noqa: SLF001 (its public name)
         return (
-            f"Kafka at {bootstrap} refuses user {security.username} with {security.mechanism}: check "
+            f"Kafka at {cluster.bootstrap} refuses user {cluster.security.username} with "
+            f"{cluster.security.mechanism}: check "
             "OO_KAFKA_SASL_USERNAME, OO_KAFKA_SASL_PASSWORD and OO_KAFKA_SASL_MECHANISM"
         )
     if error.code() == KafkaError._SSL:  # noqa: SLF001 (its public name)
         return (
-            f"the certificate of Kafka at {bootstrap} is not trusted, or it is for another name: set OO_KAFKA_CA_FILE "
+            f"the certificate of Kafka at {cluster.bootstrap} is not trusted, or it is for another name: set OO_KAFKA_CA_FILE "
             f"to the authority that signed it ({error.str()})"
         )
     return None

@@ -2,8 +2,8 @@
 
 Never swallows a failure: an agent that raises, a failed delivery, a lost membership end the process.
 
-    producer = Producer(bootstrap)
-    app = create_app("oo-core", bootstrap=bootstrap, data_dir=dir, worker_id="core-0", producer=producer)
+    producer = Producer(cluster)
+    app = create_app("oo-core", cluster=cluster, data_dir=dir, worker_id="core-0", producer=producer)
     partitions = Partitions(app, "oo.journal", handle, on_assigned=load, on_revoked=drop)
 
     @app.agent(app.topic("oo.journal"))
@@ -34,10 +34,11 @@ import uvloop
 from mode.supervisors import CrashingSupervisor
 from yarl import URL
 
+from streams.cluster import Cluster
 from streams.consumer import Consumer
 from streams.producer import Producer
 from streams.run_state import RunState, run_state_of
-from streams.security import PLAINTEXT, Security
+from streams.security import Security
 from streams.transport import BatchTopic, Transport
 from streams.watchdog import Watchdog
 
@@ -58,11 +59,10 @@ thread and librdkafka's reports wait that long behind a decision that is being m
 def create_app(
     group: str,
     *,
-    bootstrap: str,
+    cluster: Cluster,
     data_dir: Path,
     worker_id: str,
     producer: Producer,
-    security: Security = PLAINTEXT,
     session_timeout_s: float = 10.0,
     fetch_wait_ms: int = 50,
     fetch_bytes_min: int = 1,
@@ -80,8 +80,8 @@ def create_app(
     data_dir.mkdir(parents=True, exist_ok=True)
     app = faust.App(
         group,
-        broker=[URL(f"kafka://{server}") for server in bootstrap.split(",")],
-        broker_credentials=_credentials(security),
+        broker=[URL(f"kafka://{server}") for server in cluster.bootstrap.split(",")],
+        broker_credentials=_credentials(cluster.security),
         broker_client_id=worker_id,
         broker_session_timeout=session_timeout_s,
         broker_heartbeat_interval=session_timeout_s / 5,

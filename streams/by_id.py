@@ -169,20 +169,3 @@ def _partition(
     error = _UNKNOWN_TOPIC_OR_PARTITION if error in _OTHER_TOPIC else error
     dropped = [(producer, first) for producer, first, _ in aborted] if aborted is not None else None
     return number, error, high, stable, start, dropped, replica, records or b""
-
-
-def note(topic_id: bytes | None) -> str:
-    """What a commit says beside its offset; empty for a topic of unknown id.
-
-    Its end is in it: confluent-kafka 2.16 takes what Kafka answers for a C string, which nobody ended.
-    """
-    return "" if topic_id is None else f"{topic_id.hex()}\0"
-
-
-def of_another_topic(said: str | None, topic_id: bytes | None) -> bool:
-    """Whether a commit that says this was made for an earlier topic of the name; one that says nothing counts.
-
-    >>> of_another_topic(note(b"1" * 16), b"2" * 16), of_another_topic("", b"2" * 16)
-    (True, False)
-    """
-    return bool(said) and topic_id is not None and (said or "").rstrip("\0") != topic_id.hex()

@@ -21,7 +21,8 @@ from aiokafka.structs import OffsetAndMetadata
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
-from streams.by_id import FetchById, note, of_another_topic
+from streams.by_id import FetchById
+from streams.commit_note import note, of_another_topic
 from streams.handover import Aim, Handover, Push
 from streams.record import Batch, Record
 from streams.run_state import RunState

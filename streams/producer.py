@@ -17,7 +17,7 @@ from typing import NamedTuple
 
 import confluent_kafka
 
-from streams.security import PLAINTEXT, Security
+from streams.cluster import Cluster
 
 log = logging.getLogger(__name__)
 
@@ -66,10 +66,9 @@ class Producer:
 
     def __init__(
         self,
-        bootstrap: str,
+        cluster: Cluster,
         *,
         client_id: str = "oo",
-        security: Security = PLAINTEXT,
         linger_ms: float = 0,
         compression: str = "none",
         delivery_timeout_ms: int = 6_000,
@@ -106,7 +105,6 @@ class Producer:
         self._closing = False
         self._client = confluent_kafka.Producer(
             {
-                "bootstrap.servers": bootstrap,
                 "client.id": client_id,
                 "acks": "all",
                 "enable.idempotence": True,
@@ -120,7 +118,7 @@ class Producer:
                 "queue.buffering.max.kbytes": max(1_048_576, 4 * pending_bytes_max // 1024),
                 "socket.nagle.disable": True,
                 "error_cb": self._on_error,
-                **security.rdkafka(),
+                **cluster.rdkafka(),
             },
             logger=logging.getLogger("librdkafka"),
         )

@@ -27,9 +27,9 @@ from confluent_kafka import (
 from confluent_kafka.admin import AdminClient, TopicDescription
 from confluent_kafka.admin._listoffsets import OffsetSpec
 
-from streams.by_id import of_another_topic
+from streams.cluster import Cluster
+from streams.commit_note import of_another_topic
 from streams.record import Record
-from streams.security import PLAINTEXT, Security
 
 T = TypeVar("T")
 
@@ -62,13 +62,12 @@ _LATEST = OffsetSpec.latest()
 
 
 async def read_partition(
-    bootstrap: str,
+    cluster: Cluster,
     topic: str,
     partition: int,
     *,
     start: int = 0,
     end: int | None = None,
-    security: Security = PLAINTEXT,
     ours: bool = False,
 ) -> AsyncIterator[list[Record]]:
     """Yield the partition's records in [start, end) in large lists; `end` None means its end now.
@@ -76,31 +75,30 @@ async def read_partition(
     Starts at the oldest record where retention has taken `start`. `ours`: only we write there, see `settings`. Raises
     KafkaException when Kafka cannot be read.
     """
-    reading = _read(bootstrap, topic, partition, start=start, end=end, security=security, ours=ours)
+    reading = _read(cluster, topic, partition, start=start, end=end, ours=ours)
     async for messages in reading:
         yield [_record(message) for message in messages]
 
 
 async def read_values(
-    bootstrap: str,
+    cluster: Cluster,
     topic: str,
     partition: int,
     *,
     start: int = 0,
     end: int | None = None,
-    security: Security = PLAINTEXT,
 ) -> AsyncIterator[list[tuple[bytes | None, bytes | None]]]:
     """As `read_partition`, of a topic that only we write; keys and values only: a third of the work."""
-    async for messages in _read(bootstrap, topic, partition, start=start, end=end, security=security, ours=True):
+    async for messages in _read(cluster, topic, partition, start=start, end=end, ours=True):
         yield [(message.key(), message.value()) for message in messages]
 
 
 async def _read(
-    bootstrap: str, topic: str, partition: int, *, start: int, end: int | None, security: Security, ours: bool
+    cluster: Cluster, topic: str, partition: int, *, start: int, end: int | None, ours: bool
 ) -> AsyncIterator[list[Message]]:
     if end is not None and start >= end:
         return
-    async with _open(bootstrap, security, ours=ours) as (client, call):
+    async with _open(cluster, ours=ours) as (client, call):
         low, high = await _watermarks(client, call, topic, partition)
         stop = high if end is None else min(end, high)
         at = max(start, low)
@@ -128,12 +126,12 @@ async def _read(
             coming.cancel()
 
 
-async def bounds(bootstrap: str, topic: str, partition: int, *, security: Security = PLAINTEXT) -> tuple[int, int]:
+async def bounds(cluster: Cluster, topic: str, partition: int) -> tuple[int, int]:
     """The oldest offset that the log of a partition that only we write still has, and its high-water mark.
 
     Raises KafkaException.
     """
-    async with _open(bootstrap, security, ours=True) as (client, call):
+    async with _open(cluster, ours=True) as (client, call):
         return await _watermarks(client, call, topic, partition)
 
 
@@ -149,16 +147,15 @@ class Tail:
     `caught_up` is set once the loop body has finished with everything that stood in the topic at the start.
     """
 
-    def __init__(self, bootstrap: str, topic: str, *, security: Security = PLAINTEXT) -> None:
+    def __init__(self, cluster: Cluster, topic: str) -> None:
         self.caught_up = asyncio.Event()
-        self._bootstrap = bootstrap
+        self._cluster = cluster
         self._topic = topic
-        self._security = security
 
     async def __aiter__(self) -> AsyncIterator[list[Record]]:
-        ends = await end_offsets(self._bootstrap, self._topic, security=self._security)
+        ends = await end_offsets(self._cluster, self._topic)
         behind = {partition for partition, end in ends.items() if end > 0}
-        async with _open(self._bootstrap, self._security) as (client, call):
+        async with _open(self._cluster) as (client, call):
             await call(
                 bind(client.assign, [TopicPartition(self._topic, partition, OFFSET_BEGINNING) for partition in ends])
             )
@@ -184,10 +181,9 @@ class Follower:
     Partitions come and go while it runs. A record is yielded at most once while its partition stays.
     """
 
-    def __init__(self, bootstrap: str, topic: str, *, security: Security = PLAINTEXT) -> None:
-        self._bootstrap = bootstrap
+    def __init__(self, cluster: Cluster, topic: str) -> None:
+        self._cluster = cluster
         self._topic = topic
-        self._security = security
         self._next: dict[int, int] = {}
         self._changed = asyncio.Event()
 
@@ -202,7 +198,7 @@ class Follower:
         self._changed.set()
 
     async def __aiter__(self) -> AsyncIterator[list[Record]]:
-        async with _open(self._bootstrap, self._security, ours=True) as (client, call):
+        async with _open(self._cluster, ours=True) as (client, call):
             while True:
                 if self._changed.is_set():
                     self._changed.clear()
@@ -227,9 +223,9 @@ class Follower:
                     yield records
 
 
-async def topic_ids(bootstrap: str, names: Sequence[str], *, security: Security = PLAINTEXT) -> dict[str, bytes]:
+async def topic_ids(cluster: Cluster, names: Sequence[str]) -> dict[str, bytes]:
     """Kafka's 16-byte ids of the topics; a recreated topic has another. Raises KeyError for one that is missing."""
-    admin = _admin(bootstrap, security)  # Kept in a name: its answers die with it.
+    admin = _admin(cluster)  # Kept in a name: its answers die with it.
 
     async def ask() -> dict[str, bytes]:
         described = admin.describe_topics(TopicCollection(list(names)), request_timeout=_REQUEST_TIMEOUT_S)
@@ -255,15 +251,15 @@ def _id(described: TopicDescription) -> bytes:
     return high + low
 
 
-async def partition_counts(bootstrap: str, names: Sequence[str], *, security: Security = PLAINTEXT) -> dict[str, int]:
+async def partition_counts(cluster: Cluster, names: Sequence[str]) -> dict[str, int]:
     """How many partitions each topic has. Raises KeyError for one that is missing."""
-    admin = _admin(bootstrap, security)
+    admin = _admin(cluster)
     return {name: len(await _partitions(admin, name)) for name in names}
 
 
-async def end_offsets(bootstrap: str, topic: str, *, security: Security = PLAINTEXT) -> dict[int, int]:
+async def end_offsets(cluster: Cluster, topic: str) -> dict[int, int]:
     """Last stable offset of each partition, behind which a transaction may be open. KeyError for a topic that is missing."""
-    admin = _admin(bootstrap, security)
+    admin = _admin(cluster)
     wanted = {TopicPartition(topic, number): _LATEST for number in await _partitions(admin, topic)}
 
     async def ask() -> dict[int, int]:
@@ -275,13 +271,13 @@ async def end_offsets(bootstrap: str, topic: str, *, security: Security = PLAINT
     return await _patiently(ask)
 
 
-async def committed(bootstrap: str, group: str, topic: str, *, security: Security = PLAINTEXT) -> dict[int, int | None]:
+async def committed(cluster: Cluster, group: str, topic: str) -> dict[int, int | None]:
     """Committed offset of the group in each partition; None where it never committed."""
-    described = await _described(_admin(bootstrap, security), topic)
+    described = await _described(_admin(cluster), topic)
     wanted = [TopicPartition(topic, partition.id) for partition in described.partitions]
     # Not the admin client's question: a coordinator that still loads, or has moved, crashes the process in librdkafka
     # 2.12 to 2.16 (rd_kafka_cgrp_op without a group). A consumer asks again; one that never subscribes never joins.
-    async with _open(bootstrap, security, group=group) as (client, call):
+    async with _open(cluster, group=group) as (client, call):
 
         async def ask() -> list[TopicPartition]:
             answer: list[TopicPartition] = await call(bind(client.committed, wanted, timeout=_REQUEST_TIMEOUT_S))
@@ -298,9 +294,9 @@ async def committed(bootstrap: str, group: str, topic: str, *, security: Securit
     }
 
 
-async def held(bootstrap: str, group: str, *, security: Security = PLAINTEXT) -> frozenset[tuple[str, int]] | None:
+async def held(cluster: Cluster, group: str) -> frozenset[tuple[str, int]] | None:
     """Which partitions the group's members hold; None while somebody joins or leaves."""
-    admin = _admin(bootstrap, security)
+    admin = _admin(cluster)
 
     async def ask() -> Any:
         described = admin.describe_consumer_groups([group], request_timeout=_REQUEST_TIMEOUT_S)
@@ -324,9 +320,9 @@ async def _patiently(ask: Callable[[], Awaitable[T]]) -> T:
         await asyncio.sleep(_POLL_S)
 
 
-def _admin(bootstrap: str, security: Security) -> AdminClient:
+def _admin(cluster: Cluster) -> AdminClient:
     # Warnings and worse: closing one prints a line that means nothing.
-    return AdminClient({"bootstrap.servers": bootstrap, "log_level": 4, **security.rdkafka()})
+    return AdminClient({"log_level": 4, **cluster.rdkafka()})
 
 
 async def _partitions(admin: AdminClient, topic: str) -> list[int]:
@@ -349,14 +345,13 @@ async def _described(admin: AdminClient, topic: str) -> TopicDescription:
 Call = Callable[[Callable[[], T]], asyncio.Future[T]]
 
 
-def settings(bootstrap: str, security: Security, *, group: str = "oo-reader", ours: bool = False) -> dict[str, Any]:
+def settings(cluster: Cluster, *, group: str = "oo-reader", ours: bool = False) -> dict[str, Any]:
     """librdkafka's, for reading without a group.
 
     Reads committed, as the live consumer does: what strangers write in a transaction counts once it is committed. A
     changelog is `ours`: we never write it in a transaction, and one that a stranger left open must not hide our rows.
     """
     return {
-        "bootstrap.servers": bootstrap,
         # Required by the library; never joined and never committed to.
         "group.id": group,
         "enable.auto.commit": False,
@@ -370,14 +365,14 @@ def settings(bootstrap: str, security: Security, *, group: str = "oo-reader", ou
         # The first step of a back-off that doubles: a new client finds its broker in two of them.
         "reconnect.backoff.ms": 10,
         "fetch.message.max.bytes": 4 * 1024 * 1024,
-        **security.rdkafka(),
+        **cluster.rdkafka(),
     }
 
 
 @asynccontextmanager
-async def _open(bootstrap: str, security: Security, *, group: str = "oo-reader", ours: bool = False):  # type: ignore[no-untyped-def]
+async def _open(cluster: Cluster, *, group: str = "oo-reader", ours: bool = False):  # type: ignore[no-untyped-def]
     """A client and a way to call it: its blocking calls run in one thread of its own, closing included."""
-    client = Consumer(settings(bootstrap, security, group=group, ours=ours))
+    client = Consumer(settings(cluster, group=group, ours=ours))
     thread = ThreadPoolExecutor(1, thread_name_prefix="reader")
     loop = asyncio.get_running_loop()
     try:

@@ -15,9 +15,10 @@ from typing import Final, cast
 from google.protobuf.descriptor import FileDescriptor
 from google.protobuf.message import Message
 
+from streams.cluster import Cluster
 from streams.frames import MESSAGES, Frames, expected
 from streams.registry import Registry, RegistryError
-from streams.topics import NAMES, topics
+from streams.topics import NAMES
 from streams.wire import BadFrame, from_json, header, is_json, parse, read_header
 
 LOOK_UP_TIMEOUT_S: Final = 2.0
@@ -31,17 +32,16 @@ class Schemas(Frames):
 
     def __init__(
         self,
-        url: str,
-        prefix: str = "oo.",
+        cluster: Cluster,
         *,
         timeout_s: float = 5.0,
         attempts: int = 5,
         clock: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._topics = topics(prefix)
-        self._registry = Registry(url, timeout_s=timeout_s, attempts=attempts)
+        self._topics = cluster.topics
+        self._registry = Registry(cluster.registry_url, timeout_s=timeout_s, attempts=attempts)
         # Looked up while an agent waits, so: one attempt, and a short one.
-        self._look_up_registry = Registry(url, timeout_s=LOOK_UP_TIMEOUT_S, attempts=1)
+        self._look_up_registry = Registry(cluster.registry_url, timeout_s=LOOK_UP_TIMEOUT_S, attempts=1)
         self._clock = clock
         self._headers = {}
         self._types: dict[str, dict[bytes, type[Message]]] = {name: {} for name in NAMES}

@@ -1,17 +1,22 @@
-"""What every composition root is told of Kafka from outside. Never reads the environment itself: its subclasses do."""
+"""What every composition root is told of the cluster from outside. It never reads the environment itself: subclasses do."""
 
 from __future__ import annotations
 
 from pydantic import BaseModel, SecretStr
 
+from streams.cluster import Cluster
 from streams.security import Mechanism, Protocol, Security
 
 
-class KafkaSettings(BaseModel):
-    """What each composition root is told of Kafka, in the words of its environment."""
+class ClusterSettings(BaseModel):
+    """The cluster, in the words of the environment."""
 
     kafka_bootstrap: str
     """HOST:PORT of one broker or several, with commas between."""
+    registry_url: str
+    """The schema registry's Confluent API, with its path."""
+    topic_prefix: str = "oo."
+    """Before each topic's and group's name."""
     kafka_security_protocol: Protocol = "PLAINTEXT"
     """How to speak to Kafka."""
     kafka_sasl_mechanism: Mechanism = "SCRAM-SHA-512"
@@ -24,12 +29,15 @@ class KafkaSettings(BaseModel):
     """A PEM with the authorities to trust; the machine's own without it."""
 
     @property
-    def security(self) -> Security:
-        """The broker's protocol and our credentials."""
-        return Security(
+    def cluster(self) -> Cluster:
+        """The same as one value."""
+        security = Security(
             protocol=self.kafka_security_protocol,
             mechanism=self.kafka_sasl_mechanism,
             username=self.kafka_sasl_username,
             password=self.kafka_sasl_password.get_secret_value(),
             ca_file=self.kafka_ca_file,
+        )
+        return Cluster(
+            self.kafka_bootstrap, prefix=self.topic_prefix, registry_url=self.registry_url, security=security
         )

@@ -16,6 +16,7 @@ HEAVY = frozenset(
         "confluent_kafka.schema_registry",
         "fastapi",
         "faust",
+        "jgo",
         "mode",
         "numba",
         "numpy",

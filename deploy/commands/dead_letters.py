@@ -75,20 +75,20 @@ def redrive(
 
 
 async def _letters(stack: RunningStack, reason: str | None) -> list[Letter]:
-    return [one async for one in letters(stack.bootstrap, prefix=stack.prefix, reason=reason, security=stack.security)]
+    return [one async for one in letters(stack.cluster, reason=reason)]
 
 
 async def _redrive(stack: RunningStack, found: list[Letter]) -> tuple[int, list[str]]:
-    producer, kept, sent = Producer(stack.bootstrap, client_id="oo-redrive", security=stack.security), [], 0
+    producer, kept, sent = Producer(stack.cluster, client_id="oo-redrive"), [], 0
     try:
         for one in once(found):
             try:
-                target(one.message, prefix=stack.prefix)
+                target(one.message, cluster=stack.cluster)
             except CannotRedrive as error:
                 kept.append(f"{one.id}: {error}")
                 continue
             await producer.room()
-            await send_again(one, producer, prefix=stack.prefix)
+            await send_again(one, producer, cluster=stack.cluster)
             sent += 1
     finally:
         await producer.close()

@@ -13,6 +13,7 @@ import shutil
 import socket
 import subprocess
 import sys
+import tomllib
 from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -119,13 +120,11 @@ def _cache(cache: Cache) -> Iterator[Finding]:
     if not cache.complete:
         yield Finding("cache", f"{where} is empty: the next 'oo up' fetches {cache.bytes_expected // 1_000_000} MB")
         return
-    from jgo.env import LockFile
-
     wrong = [
         name
-        for locked in LockFile.load(KAFKA_LOCK).dependencies
-        if not (path := cache.kafka / (name := f"{locked.artifactId}-{locked.version}.{locked.packaging}")).exists()
-        or file_sha256(path) != locked.sha256
+        for jar in tomllib.loads(KAFKA_LOCK.read_text())["dependencies"]
+        if not (path := cache.kafka / (name := f"{jar['artifactId']}-{jar['version']}.{jar['packaging']}")).exists()
+        or file_sha256(path) != jar["sha256"]
     ]
     mend = f"delete {cache.kafka}: the next 'oo up' fetches it again" if wrong else ""
     yield Finding("cache", f"{where}: {', '.join(wrong)} not as locked" if wrong else f"{where} is complete", mend)

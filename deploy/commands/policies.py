@@ -27,7 +27,6 @@ from streams.clock import clock_ms
 from streams.frames import Frames
 from streams.producer import Producer
 from streams.reader import read_partition
-from streams.topics import topics
 
 COLUMNS = ("policy", "tips", "prompt", "n", "effective", "weight", "reward", "95 %", "ahead", "drifts", "µs")
 PROMOTIONS_SHOWN = 5
@@ -76,7 +75,7 @@ def promote(
     if policy not in POLICIES or not POLICIES[policy].servable:
         known = ", ".join(name for name, one in POLICIES.items() if one.servable)
         raise CommandError(f"{policy} cannot be served: there are {known}")
-    stack = open_state(state, ready=False)
+    stack = open_state(state, "registry_url", ready=False)
     before = asyncio.run(_promote(stack, policy, why))
     print(f"{policy} decides after {before}, as soon as its first version is marked: 'oo policies' shows it")
 
@@ -142,7 +141,7 @@ def _champion(promotions: list[evaluation_pb2.Promotion]) -> str:
 
 async def _messages(stack: RunningStack, name: str) -> AsyncIterator[Any]:
     schemas = Frames()
-    async for records in read_partition(stack.bootstrap, topics(stack.prefix)[name].name, 0, security=stack.security):
+    async for records in read_partition(stack.cluster, stack.cluster.name(name), 0):
         for record in records:
             message = read(schemas, name, record)
             if message is not None:
@@ -155,15 +154,15 @@ async def _promote(stack: RunningStack, policy: str, why: str) -> str:
     before = _champion(await _promotions(stack))
     if before == policy:
         raise CommandError(f"{policy} decides already")
-    schemas = Schemas(stack.registry_url, stack.prefix)
-    producer = Producer(stack.bootstrap, client_id="oo-policies", security=stack.security)
+    schemas = Schemas(stack.cluster)
+    producer = Producer(stack.cluster, client_id="oo-policies")
     try:
         await schemas.register()
         promotion = evaluation_pb2.Promotion(
             policy=policy, before=before, cause=evaluation_pb2.Promotion.BY_HAND, why=why, decided_ms=clock_ms()
         )
         await producer.produce(
-            topics(stack.prefix)["promotions"].name, key=policy.encode(), value=schemas.frame("promotions", promotion)
+            stack.cluster.name("promotions"), key=policy.encode(), value=schemas.frame("promotions", promotion)
         )
     finally:
         await producer.close()

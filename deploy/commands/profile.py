@@ -66,7 +66,7 @@ def profile(
         changed.quiet_hours.CopyFrom(parse_quiet(quiet))
     for one in consent or []:
         changed.MergeFrom(parse_consent(one))
-    stack = open_state(state)
+    stack = open_state(state, *(["registry_url"] if changed.ListFields() else []))
     row = asyncio.run(_set(stack, user, changed))
     if row is None:
         raise CommandError(f"nothing is known of {user}: an option of 'oo profile' sets something, see --help")
@@ -154,13 +154,12 @@ async def _set(stack: RunningStack, user: str, changed: ProfileChanged) -> UserR
     """Sends what is changed and waits until the row has it; returns the row."""
     if not changed.ListFields():
         return await row_of(stack, user)
-    from deploy.imports import Connection, PersonZone, Target, import_files, now_utc
+    from deploy.imports import Connection, PersonZone, import_files, now_utc
 
-    target = Target.of(stack)
     if changed.time_zone:
         # `oo import` has to know from now on which zone was given, else it would send this machine's.
-        zone = await PersonZone.of(changed.time_zone, machine=None, user_id=user, target=target)
-        await import_files([], user_id=user, target=target, zone=zone, now=now_utc())
+        zone = await PersonZone.of(changed.time_zone, machine=None, user_id=user, stack=stack)
+        await import_files([], user_id=user, stack=stack, zone=zone, now=now_utc())
     signal = Signal(
         event_id=f"profile-{uuid4().hex}",
         user_id=user,
@@ -168,7 +167,7 @@ async def _set(stack: RunningStack, user: str, changed: ProfileChanged) -> UserR
         event_time=timestamp(clock_ms()),
         profile_changed=changed,
     )
-    async with Connection(target) as connection:
+    async with Connection(stack) as connection:
         await connection.send([signal], event_source="profile")
     deadline_s = time.monotonic() + TAKEN_WITHIN_S
     while True:

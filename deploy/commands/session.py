@@ -43,16 +43,17 @@ class CommandError(Exception):
     """A command cannot do what it was asked; one line that says what is wrong and what to do. Exit status 1."""
 
 
-def open_state(state_dir: Path = DEFAULT_STATE, *, ready: bool = True) -> RunningStack:
+def open_state(state_dir: Path = DEFAULT_STATE, *needed: str, ready: bool = True) -> RunningStack:
     """The stack that runs in this state folder, or the cluster that `OO_KAFKA_BOOTSTRAP` names where no folder is given.
 
-    Raises CommandError when none runs there, or while it starts or stops.
+    `needed`: settings without which the command cannot work there. Raises CommandError when one is missing, when none
+    runs there, or while it starts or stops.
     """
     try:
         if state_dir == DEFAULT_STATE and "OO_KAFKA_BOOTSTRAP" in os.environ:
             from deploy.elsewhere import elsewhere
 
-            return elsewhere()
+            return elsewhere(*needed)
         return open_stack(state_dir, ready=ready)
     except NotRunning as error:
         raise CommandError(str(error)) from None

@@ -21,7 +21,6 @@ from rich.table import Table
 
 from agents.policies import DEFAULT, POLICIES
 from deploy.commands.session import DEFAULT_STATE, CommandError, JsonOption, StateOption, open_state
-from deploy.imports import Target
 from deploy.simulator.curve import Point, check, curve, overall, sparkline, write
 from deploy.simulator.live import Crowd, Heard, Plan
 from deploy.simulator.pure import simulate as simulate_pure
@@ -117,7 +116,7 @@ def _pure(
 
 async def _live(scenario: Scenario, plan: Plan, *, state: Path) -> tuple[dict[str, Any], Tally]:
     logging.getLogger("librdkafka").setLevel(logging.CRITICAL)
-    crowd = Crowd(plan, scenario, target=Target.of(open_state(state)))
+    crowd = Crowd(plan, scenario, cluster=open_state(state, "registry_url").cluster)
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signals.SIGINT, signals.SIGTERM):
         loop.add_signal_handler(number, stop.set)

@@ -26,7 +26,6 @@ from deploy.imports import (
     Imported,
     MemoryFile,
     PersonZone,
-    Target,
     import_files,
     now_utc,
     parse_file,
@@ -78,14 +77,14 @@ def _hush() -> None:
 
 async def _import(files: Sequence[Path], *, user_id: str, state: Path, time_zone: str | None) -> list[Imported]:
     _hush()
-    target = Target.of(open_state(state))
-    zone = await PersonZone.of(time_zone, machine=machine_zone(), user_id=user_id, target=target)
+    stack = open_state(state, "registry_url")
+    zone = await PersonZone.of(time_zone, machine=machine_zone(), user_id=user_id, stack=stack)
     with _progress() as progress:
         task = progress.add_task("sending", total=None)
         results = await import_files(
             files,
             user_id=user_id,
-            target=target,
+            stack=stack,
             zone=zone,
             now=now_utc(),
             on_progress=lambda done, total: progress.update(task, completed=done, total=total),
@@ -97,17 +96,17 @@ async def _import(files: Sequence[Path], *, user_id: str, state: Path, time_zone
 
 async def _watch(path: Path, *, user_id: str, state: Path, time_zone: str | None) -> None:
     _hush()
-    target = Target.of(open_state(state))
-    zone = await PersonZone.of(time_zone, machine=machine_zone(), user_id=user_id, target=target)
+    stack = open_state(state, "registry_url")
+    zone = await PersonZone.of(time_zone, machine=machine_zone(), user_id=user_id, stack=stack)
     # Sends the time zone, if it is news.
-    await import_files([], user_id=user_id, target=target, zone=zone, now=now_utc())
-    topic_id = await signals_topic_id(target)
-    memory_file = MemoryFile.of_file(path, target=target, topic_id=topic_id, user_id=user_id)
+    await import_files([], user_id=user_id, stack=stack, zone=zone, now=now_utc())
+    topic_id = await signals_topic_id(stack)
+    memory_file = MemoryFile.of_file(path, stack=stack, topic_id=topic_id, user_id=user_id)
 
     async def send(found: Sequence[Signal]) -> None:
         try:
             # The stack may have been started anew meanwhile, on other ports.
-            async with Connection(Target.of(open_state(state))) as connection:
+            async with Connection(open_state(state, "registry_url")) as connection:
                 await connection.send(found, event_source=file_name(path.name))
         except (CommandError, RegistryError) as error:
             raise NotDelivered(str(error)) from error

@@ -16,7 +16,6 @@ from deploy.stack.running import RunningStack
 from oo.v1 import decision_pb2, outcome_pb2, row_pb2
 from streams.partitioner import partition_of
 from streams.reader import read_partition, topic_ids
-from streams.topics import topics
 from streams.units import DAY_MS, HOUR_MS
 from tables import ids, windows
 from tables.zones import part_name
@@ -84,11 +83,9 @@ def _reactions(row: row_pb2.UserRow) -> dict[str, Any]:
 
 async def row_of(stack: RunningStack, user: str) -> row_pb2.UserRow | None:
     """The person's row as it stands in the changelog."""
-    table = topics(stack.prefix)
-    partition = partition_of(user.encode(), table["rows"].partitions)
-    journal_id = (await topic_ids(stack.bootstrap, [table["journal"].name], security=stack.security))[
-        table["journal"].name
-    ]
-    changelog = read_partition(stack.bootstrap, table["rows"].name, partition, ours=True, security=stack.security)
+    cluster, journal = stack.cluster, stack.cluster.name("journal")
+    partition = partition_of(user.encode(), cluster.topics["rows"].partitions)
+    journal_id = (await topic_ids(cluster, [journal]))[journal]
+    changelog = read_partition(cluster, cluster.name("rows"), partition, ours=True)
     message = (await read_rows(changelog, journal_id=journal_id)).get(user)
     return None if message is None else row_pb2.UserRow.FromString(message)

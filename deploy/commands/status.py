@@ -21,8 +21,6 @@ from deploy.stack.running import RunningStack
 from deploy.stack.stalls import stalls
 from deploy.stack.state import LOOPBACK, StateFolder
 from streams.reader import topic_ids
-from streams.topics import group
-from streams.topics import topics as every_topic
 
 SERVERS = {"kafka": "bootstrap", "registry": "url", "postgres": "dsn", "valkey": "url", "edge": "url"}
 """The parts that a client connects to, and what their address is called."""
@@ -46,7 +44,7 @@ def status(state: StateOption = DEFAULT_STATE, as_json: JsonOption = False) -> N
 def topics(state: StateOption = DEFAULT_STATE, as_json: JsonOption = False) -> None:
     """Topics, partitions, offsets, and each group's lag."""
     stack = open_state(state)
-    seen = view(stack.bootstrap, stack.prefix, security=stack.security)
+    seen = view(stack.cluster)
     rows = topic_rows(seen)
     if as_json:
         print(json.dumps(rows, indent=2))
@@ -60,7 +58,7 @@ def topics(state: StateOption = DEFAULT_STATE, as_json: JsonOption = False) -> N
 
 
 def snapshot(stack: RunningStack) -> dict[str, Any]:
-    """What INTERFACES calls the status: each part's address and pid, the workers with their lag, and whether all serve.
+    """Each part's address and pid, the workers with their lag, and whether all serve.
 
     A pid is null while its part does not run; a lag is null while Kafka does not answer. `stalled` names partitions that stand
     or that nobody reads: `{topic, partition, offset, cause}`.
@@ -68,8 +66,8 @@ def snapshot(stack: RunningStack) -> dict[str, Any]:
     state: dict[str, Any] = stack.folder.read() or {}
     parts: dict[str, dict[str, Any]] = state.get("parts", {})
     addresses = {
-        "kafka": stack.bootstrap,
-        "registry": stack.registry_url,
+        "kafka": stack.cluster.bootstrap,
+        "registry": stack.cluster.registry_url,
         "postgres": stack.shown_dsn("recommender"),
         "valkey": stack.valkey_url,
     }
@@ -80,7 +78,7 @@ def snapshot(stack: RunningStack) -> dict[str, Any]:
     }
     seen = _view(stack) if parts.get("kafka", {}).get("ready") else None
     shown["workers"] = [
-        {"id": name, **_life(part), **_reading(group(name.split("-", maxsplit=1)[0], prefix=stack.prefix), name, seen)}
+        {"id": name, **_life(part), **_reading(stack.cluster.group(name.split("-", maxsplit=1)[0]), name, seen)}
         for name, part in parts.items()
         if name not in SERVERS and name != "demo"
     ]
@@ -102,11 +100,11 @@ def from_outside(stack: RunningStack) -> dict[str, Any]:
             **_reading(member.group, member.instance_id or "", seen),
         }
         for member in (seen.members if seen is not None else ())
-        if member.group.startswith(stack.prefix.replace(".", "-"))
+        if member.group.startswith(stack.cluster.group(""))
     ]
     stalled = [] if seen is None else _stalls(stack, [], seen)
     ready = seen is not None and not stalled and bool(workers)
-    return {"kafka": {"bootstrap": stack.bootstrap}, "workers": workers, "stalled": stalled, "ready": ready}
+    return {"kafka": {"bootstrap": stack.cluster.bootstrap}, "workers": workers, "stalled": stalled, "ready": ready}
 
 
 def _life(part: dict[str, Any]) -> dict[str, Any]:
@@ -124,19 +122,19 @@ def _view(stack: RunningStack) -> View | None:
     from confluent_kafka import KafkaException
 
     try:
-        return view(stack.bootstrap, stack.prefix, security=stack.security)
+        return view(stack.cluster)
     except KafkaException:
         return None
 
 
 def _stalls(stack: RunningStack, workers: list[dict[str, Any]], seen: View) -> list[dict[str, Any]]:
-    names = [topic.name for topic in every_topic(stack.prefix).values() if (topic.name, 0) in seen.offsets]
+    names = [topic.name for topic in stack.cluster.topics.values() if (topic.name, 0) in seen.offsets]
     return stalls(
         seen,
-        prefix=stack.prefix,
+        stack.cluster,
         pages=[f"http://{LOOPBACK}:{stack.ports[worker['id']]}/readyz" for worker in workers if worker["pid"]],
         folders=[stack.folder.data(worker["id"]) for worker in workers],
-        topic_ids={found.hex(): name for name, found in asyncio.run(topic_ids(stack.bootstrap, names)).items()},
+        topic_ids={found.hex(): name for name, found in asyncio.run(topic_ids(stack.cluster, names)).items()},
     )
 
 

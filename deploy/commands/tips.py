@@ -45,7 +45,7 @@ def tip(
     state: StateOption = DEFAULT_STATE,
 ) -> None:
     """The current tip, and why."""
-    with _edge(open_state(state), user) as edge:
+    with _edge(open_state(state, "edge_url", "token"), user) as edge:
         found = _await_tip(edge, within_s=wait)
         if found is None:
             if wait:
@@ -74,7 +74,7 @@ def react(
         if reaction is not Reaction.SNOOZE:
             raise typer.BadParameter("--until goes with snooze only")
         body["snooze_until"] = parse_until(until, now=datetime.now().astimezone()).isoformat()
-    with _edge(open_state(state), user) as edge:
+    with _edge(open_state(state, "edge_url", "token"), user) as edge:
         title = None
         if tip is None:
             current = _read(edge)
@@ -97,7 +97,7 @@ def token(
 ) -> None:
     """An access token of the local issuer, good for 12 hours: curl -H "Authorization: Bearer TOKEN"."""
     # Not through rich, which might fold it.
-    print(_token(open_state(state), user))
+    print(_token(open_state(state, "token"), user))
 
 
 _WORDS = {Reaction.DONE: "Done", Reaction.SNOOZE: "Snoozed", Reaction.DISMISS: "Dismissed"}
@@ -155,7 +155,7 @@ def _edge(stack: RunningStack, user: str) -> Iterator[httpx.Client]:
 
 
 def _token(stack: RunningStack, user: str) -> str:
-    if stack.token is not None:
+    if stack.token:
         return stack.token
     issuer = LocalIssuer.from_file(stack.signing_key_file, issuer=stack.issuer, audience=stack.audience)
     return issuer.mint(user)

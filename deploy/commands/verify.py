@@ -19,23 +19,15 @@ if TYPE_CHECKING:
 
 def verify(state: StateOption = DEFAULT_STATE, as_json: JsonOption = False) -> None:
     """Fold the journal again and compare it with what is live; exit status 1 at a difference."""
-    from deploy.verify import Live, NotSettled
+    from deploy.verify import NotSettled
     from deploy.verify import verify as compare
 
-    stack = open_state(state, ready=False)
-    live = Live(
-        bootstrap=stack.bootstrap,
-        recommender_dsn=stack.recommender_dsn,
-        valkey_url=stack.valkey_url,
-        mac_key=stack.mac_key_file.read_bytes(),
-        prefix=stack.prefix,
-        security=stack.security,
-    )
+    stack = open_state(state, "valkey_url", "recommender_dsn", "mac_key_file", ready=False)
     with Progress(console=Console(stderr=True), transient=True, disable=as_json) as bar:
         task = bar.add_task("folding the journal", total=None)
         try:
             report = asyncio.run(
-                compare(live, progress=lambda done, total: bar.update(task, completed=done, total=max(total, 1)))
+                compare(stack, progress=lambda done, total: bar.update(task, completed=done, total=max(total, 1)))
             )
         except NotSettled as error:
             raise CommandError(str(error)) from None

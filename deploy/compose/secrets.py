@@ -8,22 +8,11 @@ from __future__ import annotations
 import sys
 from pathlib import Path
 from typing import Final
-from urllib.parse import quote
 
-from deploy.stack.postgres import DATABASE
-from deploy.stack.state import StateFolder, write_private
+from deploy.stack.state import StateFolder, dsn, write_private
 
 DIRECTORY: Final = Path(".oo/compose")
 POSTGRES: Final = "postgres:5432"
-
-
-def dsn(role: str, passwords: dict[str, str], *, database: str = DATABASE) -> str:
-    """A role's connection string inside the compose network. It holds the password: it belongs in no log.
-
-    >>> dsn("history", {"history": "a/b"})
-    'postgresql://history:a%2Fb@postgres:5432/oo'
-    """
-    return f"postgresql://{role}:{quote(passwords[role], safe='')}@{POSTGRES}/{database}"
 
 
 def make(directory: Path) -> list[Path]:
@@ -38,8 +27,8 @@ def make(directory: Path) -> list[Path]:
     contents = {
         "postgres-password": passwords["postgres"],
         "registry.properties": f"apicurio.datasource.password={passwords['registry']}\n",
-        "OO_RECOMMENDER_DSN": dsn("recommender", passwords),
-        "OO_HISTORY_DSN": dsn("history", passwords),
+        "OO_RECOMMENDER_DSN": dsn("recommender", POSTGRES, passwords),
+        "OO_HISTORY_DSN": dsn("history", POSTGRES, passwords),
     }
     for name, content in contents.items():
         write_private(folder.secrets / name, content.encode())

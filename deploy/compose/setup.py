@@ -6,50 +6,45 @@ The steps are the local stack's own; only where the servers are differs. Doing o
 from __future__ import annotations
 
 import json
-import os
 import sys
-from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
 
-from deploy.stack.postgres import DATABASE
-from deploy.stack.running import RunningStack
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+from deploy.elsewhere import read
+from deploy.stack.running import NotRunning, RunningStack
 from deploy.stack.state import StateFolder
 from deploy.steps import STEPS
+from streams.settings import ClusterSettings
 
 
-@dataclass(frozen=True, slots=True)
-class Containers(RunningStack):
-    """The servers by the names that their containers have; each address is host:port."""
+class Settings(ClusterSettings, BaseSettings):
+    """What the steps are told; each needs only some of it."""
 
-    kafka: str
-    registry: str
-    postgres: str
+    model_config = SettingsConfigDict(env_prefix="OO_", extra="ignore")
 
-    @property
-    def bootstrap(self) -> str:
-        return self.kafka
-
-    @property
-    def registry_url(self) -> str:
-        return self.registry
-
-    def dsn(self, role: str, database: str = DATABASE) -> str:
-        return f"postgresql://{role}:{quote(self.passwords[role], safe='')}@{self.postgres}/{database}"
+    registry_url: str = ""
+    postgres: str = ""
+    """HOST:PORT."""
+    postgres_passwords_file: Path | None = None
+    """JSON: every role's password."""
+    data_dir: Path = Path()
 
 
-def containers(environment: Mapping[str, str]) -> Containers:
-    """As docker-compose.yml names them in the environment; raises KeyError for what is missing."""
-    return Containers(
-        folder=StateFolder(Path(environment["OO_DATA_DIR"])),
-        prefix=environment["OO_TOPIC_PREFIX"],
-        ports={},
-        passwords=json.loads(Path(environment["OO_POSTGRES_PASSWORDS_FILE"]).read_text()),
-        kafka=environment["OO_KAFKA_BOOTSTRAP"],
-        registry=environment["OO_REGISTRY_URL"],
-        postgres=environment["OO_POSTGRES"],
-    )
+NEEDED = {
+    "databases": ("postgres", "postgres_passwords_file"),
+    "migrate": ("postgres", "postgres_passwords_file"),
+    "schemas": ("registry_url",),
+}
+"""Settings, by step, beside Kafka's."""
+
+
+def containers(*steps: str) -> RunningStack:
+    """As docker-compose.yml names the servers in the environment; raises NotRunning for what is missing or wrong."""
+    told = read(Settings, *(name for step in steps for name in NEEDED.get(step, ())))
+    file = told.postgres_passwords_file
+    passwords = {} if file is None else json.loads(file.read_text())
+    return RunningStack(told.cluster, StateFolder(told.data_dir), postgres=told.postgres, passwords=passwords)
 
 
 def main() -> int:
@@ -58,7 +53,11 @@ def main() -> int:
     if unknown or len(sys.argv) < 2:
         print(f"usage: python -m deploy.compose.setup {'|'.join(STEPS)} ...", file=sys.stderr)
         return 2
-    stack = containers(os.environ)
+    try:
+        stack = containers(*sys.argv[1:])
+    except NotRunning as error:
+        print(f"setup: {error}", file=sys.stderr)
+        return 1
     for name in sys.argv[1:]:
         STEPS[name](stack)
         print(f"setup.done step={name}", flush=True)

@@ -16,7 +16,6 @@ from itertools import tee
 from google.protobuf.message import Message
 
 from connectors.delivery import headers
-from deploy.imports import Target
 from deploy.simulator.agenda import Agenda
 from deploy.simulator.life import Act, Life
 from deploy.simulator.people import people
@@ -24,10 +23,11 @@ from deploy.simulator.scenario import Scenario
 from deploy.simulator.visit import Tally, Visit, look
 from oo.v1 import decision_pb2, reaction_pb2
 from streams.clock import clock_ms
+from streams.cluster import Cluster
 from streams.producer import Producer
 from streams.reader import Follower, end_offsets
 from streams.schemas import Schemas
-from streams.topics import Topic, topics
+from streams.topics import Topic
 from streams.units import DAY_MS
 from tables.backlog import from_ms
 
@@ -95,13 +95,13 @@ class Heard:
 class Crowd:
     """All simulated people of one run; made and used inside one running event loop."""
 
-    def __init__(self, plan: Plan, scenario: Scenario, *, target: Target) -> None:
+    def __init__(self, plan: Plan, scenario: Scenario, *, cluster: Cluster) -> None:
         self.tally, self.heard = Tally(), Heard()
         self._plan = plan
-        self._topics: Mapping[str, Topic] = topics(target.prefix)
-        self._schemas = Schemas(target.registry_url, target.prefix)
-        self._producer = Producer(target.bootstrap, client_id="oo-simulate", security=target.security)
-        self._target = target
+        self._topics: Mapping[str, Topic] = cluster.topics
+        self._schemas = Schemas(cluster)
+        self._producer = Producer(cluster, client_id="oo-simulate")
+        self._cluster = cluster
         self._start_ms = clock_ms()
         self._agenda, self._queue = Agenda(), Agenda()
         """What people do at their times; and with a rate, signals, whose times then only order them."""
@@ -213,9 +213,9 @@ class Crowd:
         self._producer.produce(self._topics[name].name, key=user_id.encode(), value=value, headers=said)
 
     async def _from_the_end(self, name: str) -> Follower:
-        topic, security = self._topics[name].name, self._target.security
-        follower = Follower(self._target.bootstrap, topic, security=security)
-        for partition, end in (await end_offsets(self._target.bootstrap, topic, security=security)).items():
+        topic = self._topics[name].name
+        follower = Follower(self._cluster, topic)
+        for partition, end in (await end_offsets(self._cluster, topic)).items():
             follower.add(partition, start=end)
         return follower
 

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from deploy.stack.topics import admin
-from streams.security import PLAINTEXT, Security
+from streams.cluster import Cluster
 
 if TYPE_CHECKING:
     from confluent_kafka.admin import AdminClient
@@ -56,19 +56,22 @@ class View:
         )
 
 
-def view(bootstrap: str, prefix: str, *, security: Security = PLAINTEXT) -> View:
+def view(cluster: Cluster) -> View:
     """Asks the broker; raises KafkaException where it does not answer. Blocks."""
-    client = admin(bootstrap, {"socket.timeout.ms": str(int(TIMEOUT_S * 1000)), **security.rdkafka()})
+    client = admin(cluster, timeout_s=TIMEOUT_S)
     topics = client.list_topics(timeout=TIMEOUT_S).topics
     places = [
-        (name, number) for name, topic in topics.items() if name.startswith(prefix) for number in topic.partitions
+        (name, number)
+        for name, topic in topics.items()
+        if name.startswith(cluster.prefix)
+        for number in topic.partitions
     ]
     listing = client.list_consumer_groups(request_timeout=TIMEOUT_S).result(timeout=TIMEOUT_S)
     groups = sorted(group.group_id for group in listing.valid)
     starts, ends = _offsets(client, places, earliest=True), _offsets(client, places, earliest=False)
     return View(
         offsets={place: Offsets(starts[place], ends[place]) for place in places},
-        committed={group: _committed(bootstrap, group, places, security=security) for group in groups},
+        committed={group: _committed(cluster, group, places) for group in groups},
         **_members(client, groups),
     )
 
@@ -88,16 +91,14 @@ def _offsets(client: AdminClient, places: list[tuple[str, int]], *, earliest: bo
     return {(place.topic, place.partition): int(future.result().offset) for place, future in asked.items()}
 
 
-def _committed(
-    bootstrap: str, group: str, places: list[tuple[str, int]], *, security: Security
-) -> dict[tuple[str, int], int]:
+def _committed(cluster: Cluster, group: str, places: list[tuple[str, int]]) -> dict[tuple[str, int], int]:
     from confluent_kafka import Consumer, KafkaException, TopicPartition
 
     from streams.reader import settings
 
     # Not the admin client's question: one to a coordinator that still loads crashes the process in librdkafka
     # (streams/reader.py). This one never subscribes, so it never joins.
-    client = Consumer(settings(bootstrap, security, group=group))
+    client = Consumer(settings(cluster, group=group))
     try:
         answer = client.committed([TopicPartition(*place) for place in places], timeout=TIMEOUT_S)
     finally:

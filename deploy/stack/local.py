@@ -69,7 +69,7 @@ def supervisor(folder: StateFolder, plan: Plan, *, told: Told) -> Supervisor:
     passwords = folder.passwords()
     folder.keys()
     ports = folder.ports((*SERVER_PORTS, *plan.processes), plan.given_ports)
-    stack = RunningStack(folder, plan.prefix, ports, passwords)
+    stack = RunningStack.local(folder, plan.prefix, ports, passwords)
     kafka = Kafka(plan.cache, folder.data("kafka"), ports["kafka"], ports["kafka-controller"], plan.proxied)
     postgres = Postgres(folder.data("postgres"), ports["postgres"], passwords)
     valkey = Valkey(folder.data("valkey"), ports["valkey"])

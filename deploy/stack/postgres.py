@@ -13,13 +13,11 @@ import subprocess
 from dataclasses import dataclass, field
 from pathlib import Path
 from signal import Signals
-from urllib.parse import quote
 
 from deploy.stack import probes
 from deploy.stack.processes import Command
 from deploy.stack.state import LOOPBACK
 
-DATABASE = "oo"
 REGISTRY_DATABASE = "registry"
 SYSTEM_USER = "pgserver"
 
@@ -49,10 +47,6 @@ class Postgres:
     data: Path
     port: int
     passwords: dict[str, str] = field(repr=False)
-
-    def dsn(self, role: str, database: str = DATABASE) -> str:
-        """The connection string of a role. It holds the password: it belongs in no log."""
-        return f"postgresql://{role}:{quote(self.passwords[role], safe='')}@{LOOPBACK}:{self.port}/{database}"
 
     def prepare(self) -> Command:
         """Makes the cluster the first time (a second) and says how to start."""

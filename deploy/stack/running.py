@@ -1,4 +1,4 @@
-"""What a running stack offers to a client on this machine: addresses, and where the secrets stand.
+"""What a stack offers to a client: addresses, and where the secrets stand; of a local one, or of one elsewhere.
 
 It never starts anything, and never prints a secret.
 """
@@ -6,13 +6,13 @@ It never starts anything, and never prints a secret.
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from urllib.parse import quote
 
-from deploy.stack.postgres import DATABASE, Postgres
-from deploy.stack.state import LOOPBACK, StateFolder
-from streams.security import PLAINTEXT, Security
+from deploy.stack.state import DATABASE, LOOPBACK, StateFolder, dsn
+from streams.cluster import Cluster
 
 ISSUER = "https://oo.local"
 AUDIENCE = "oo"
@@ -27,66 +27,64 @@ class NotRunning(Exception):
 
 @dataclass(frozen=True, slots=True)
 class RunningStack:
-    """Addresses of one local stack. `recommender_dsn` and the like hold passwords: they belong in no log."""
+    """Where everything is that a command speaks to. What is empty was not told, or does not run on this machine.
 
+    `recommender_dsn` and the like hold passwords: they belong in no log.
+    """
+
+    cluster: Cluster
     folder: StateFolder
-    prefix: str
-    ports: dict[str, int]
-    passwords: dict[str, str] = field(repr=False)
+    """What is remembered of files that were sent, and all else of a local stack."""
+    valkey_url: str = field(default="", repr=False)
+    edge_url: str = ""
+    recommender_dsn: str = field(default="", repr=False)
+    mac_key_file: Path = Path()
+    token: str = field(default="", repr=False)
+    """The person's access token; where none was given, the local issuer makes one."""
+    postgres: str = ""
+    """HOST:PORT, for the roles whose passwords are known."""
+    passwords: Mapping[str, str] = field(default_factory=dict, repr=False)
+    ports: Mapping[str, int] = field(default_factory=dict)
+    """Of the parts that run on this machine."""
 
-    @property
-    def bootstrap(self) -> str:
-        return f"{LOOPBACK}:{self.ports['kafka']}"
-
-    @property
-    def security(self) -> Security:
-        """How a client proves who it is to this Kafka."""
-        return PLAINTEXT
-
-    @property
-    def token(self) -> str | None:
-        """An access token that was given; None where the local issuer makes one."""
-        return None
-
-    @property
-    def registry_url(self) -> str:
-        return f"http://{LOOPBACK}:{self.ports['registry']}/apis/ccompat/v7"
-
-    @property
-    def valkey_url(self) -> str:
-        return f"valkey://{LOOPBACK}:{self.ports['valkey']}/0"
-
-    @property
-    def edge_url(self) -> str:
-        return f"http://{LOOPBACK}:{self.ports['edge']}"
+    @classmethod
+    def local(
+        cls, folder: StateFolder, prefix: str, ports: Mapping[str, int], passwords: Mapping[str, str]
+    ) -> RunningStack:
+        """The stack of a state folder."""
+        postgres = f"{LOOPBACK}:{ports['postgres']}"
+        return cls(
+            Cluster(
+                f"{LOOPBACK}:{ports['kafka']}",
+                prefix=prefix,
+                registry_url=f"http://{LOOPBACK}:{ports['registry']}/apis/ccompat/v7",
+            ),
+            folder,
+            valkey_url=f"valkey://{LOOPBACK}:{ports['valkey']}/0",
+            edge_url=f"http://{LOOPBACK}:{ports['edge']}" if "edge" in ports else "",
+            recommender_dsn=dsn("recommender", postgres, passwords),
+            mac_key_file=folder.mac_key_file,
+            postgres=postgres,
+            passwords=passwords,
+            ports=ports,
+        )
 
     def dsn(self, role: str, database: str = DATABASE) -> str:
         """PostgreSQL as this role: `recommender`, `history`, `postgres` (the superuser) ..."""
-        return Postgres(self.folder.data("postgres"), self.ports["postgres"], self.passwords).dsn(role, database)
+        return dsn(role, self.postgres, self.passwords, database=database)
 
     def shown_dsn(self, role: str) -> str:
         """The same without the password, which libpq then takes from the state folder's password file."""
-        return f"postgresql://{role}@{LOOPBACK}:{self.ports['postgres']}/{DATABASE}?passfile={quote(str(self.folder.passfile))}"
+        return f"postgresql://{role}@{self.postgres}/{DATABASE}?passfile={quote(str(self.folder.passfile))}"
 
     @property
-    def recommender_dsn(self) -> str:
-        return self.dsn("recommender")
-
-    @property
-    def history_dsn(self) -> str:
-        return self.dsn("history")
-
-    @property
-    def mac_key_file(self) -> Path:
-        return self.folder.mac_key_file
+    def sources(self) -> Path:
+        """Where is kept what was sent of each file."""
+        return self.folder.root / "sources"
 
     @property
     def signing_key_file(self) -> Path:
         return self.folder.signing_key_file
-
-    @property
-    def jwks_file(self) -> Path:
-        return self.folder.jwks_file
 
     @property
     def issuer(self) -> str:
@@ -99,16 +97,16 @@ class RunningStack:
     def environment(self, part: str) -> dict[str, str]:
         """What a process of ours reads from its environment; `part` names its data folder and its health port."""
         environment = {
-            "OO_KAFKA_BOOTSTRAP": self.bootstrap,
-            "OO_REGISTRY_URL": self.registry_url,
+            "OO_KAFKA_BOOTSTRAP": self.cluster.bootstrap,
+            "OO_REGISTRY_URL": self.cluster.registry_url,
             "OO_VALKEY_URL": self.valkey_url,
-            "OO_TOPIC_PREFIX": self.prefix,
+            "OO_TOPIC_PREFIX": self.cluster.prefix,
             "OO_RECOMMENDER_DSN": self.recommender_dsn,
-            "OO_HISTORY_DSN": self.history_dsn,
+            "OO_HISTORY_DSN": self.dsn("history"),
             "OO_MAC_KEY_FILE": str(self.mac_key_file),
             "OO_JWT_ISSUER": ISSUER,
             "OO_JWT_AUDIENCE": AUDIENCE,
-            "OO_JWKS_FILE": str(self.jwks_file),
+            "OO_JWKS_FILE": str(self.folder.jwks_file),
             "OO_LOCAL": "1",
             "OO_LOCAL_SIGNING_KEY_FILE": str(self.signing_key_file),
             "OO_LOCAL_USER": LOCAL_USER,
@@ -135,4 +133,4 @@ def open_stack(root: Path, *, ready: bool = True) -> RunningStack:
         raise NotRunning(f"no stack runs in {root}: start it with 'oo up', or name its folder with --state")
     if ready and state["phase"] != "ready":
         raise NotRunning(f"the stack in {root} is {state['phase']}: 'oo status' shows what it waits for")
-    return RunningStack(folder, state["prefix"], state["ports"], folder.passwords())
+    return RunningStack.local(folder, state["prefix"], state["ports"], folder.passwords())

@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from deploy.stack.groups import View
-from streams.topics import group, topics
+from streams.cluster import Cluster
 
 TIMEOUT_S = 2.0
 READERS = {
@@ -32,20 +32,20 @@ ENDS = "ends.json"
 
 
 def stalls(
-    seen: View, *, prefix: str, pages: Iterable[str], folders: Iterable[Path], topic_ids: Mapping[str, str]
+    seen: View, cluster: Cluster, *, pages: Iterable[str], folders: Iterable[Path], topic_ids: Mapping[str, str]
 ) -> list[dict[str, Any]]:
     """One entry a partition, `{topic, partition, offset, cause}`. `pages`: of workers; `topic_ids`: names by id in hex."""
     found: dict[tuple[str, int], dict[str, Any]] = {}
     told = [stall for page in pages for stall in _asked(page)]
-    for stall in (*_counted(folders, topic_ids, seen, group("core", prefix=prefix)), *told, *_unread(seen, prefix)):
+    for stall in (*_counted(folders, topic_ids, seen, cluster.group("core")), *told, *_unread(seen, cluster)):
         found.setdefault((stall["topic"], stall["partition"]), stall)
     return [found[place] for place in sorted(found)]
 
 
-def _unread(seen: View, prefix: str) -> Iterable[dict[str, Any]]:
+def _unread(seen: View, cluster: Cluster) -> Iterable[dict[str, Any]]:
     """Partitions in which records wait and that no member of their group holds, once the group has settled."""
     for short, process in READERS.items():
-        topic, reader = topics(prefix)[short].name, group(process, prefix=prefix)
+        topic, reader = cluster.name(short), cluster.group(process)
         if reader not in seen.settled:
             continue
         held = {place for member in seen.members if member.group == reader for place in member.partitions}

@@ -17,12 +17,17 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
+from urllib.parse import quote
 
 LOOPBACK = "127.0.0.1"
 PORTS = range(20_000, 32_000)
 """Below the range that Linux gives to outgoing connections, so that none of those takes a part's port meanwhile."""
 ROLES = ("postgres", "auth", "profile", "integrations", "recommender", "notifier", "registry", "history")
 """That log in to PostgreSQL; `postgres` is the superuser. connectors.postgres says what each may do."""
+
+
+DATABASE = "oo"
+"""In PostgreSQL, of all modules."""
 
 
 class PortTaken(Exception):
@@ -167,6 +172,15 @@ class StateFolder:
             key.ensure_kid()
             write_private(self.signing_key_file, json.dumps(key.as_dict(private=True)).encode())
             write_private(self.jwks_file, json.dumps({"keys": [key.as_dict(private=False)]}).encode())
+
+
+def dsn(role: str, address: str, passwords: Mapping[str, str], *, database: str = DATABASE) -> str:
+    """A role's connection string. It holds the password: it belongs in no log.
+
+    >>> dsn("history", "postgres:5432", {"history": "a/b"})
+    'postgresql://history:a%2Fb@postgres:5432/oo'
+    """
+    return f"postgresql://{role}:{quote(passwords[role], safe='')}@{address}/{database}"
 
 
 def write_private(path: Path, content: bytes) -> None:

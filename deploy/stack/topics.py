@@ -9,7 +9,8 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from streams.topics import Topic, topics
+from streams.cluster import Cluster
+from streams.topics import Topic
 
 if TYPE_CHECKING:
     from confluent_kafka.admin import AdminClient
@@ -21,9 +22,7 @@ class TopicsDiffer(Exception):
     """A topic stands there with other partitions than it must have."""
 
 
-def ensure_topics(
-    bootstrap: str, prefix: str = "oo.", *, replication: int = 1, client_settings: Mapping[str, str] | None = None
-) -> list[str]:
+def ensure_topics(cluster: Cluster, *, replication: int = 1) -> list[str]:
     """Makes every topic exist with exactly its settings; returns the names of those that were created. Blocks.
 
     Settings of an existing topic are put right; raises TopicsDiffer where its partition count differs.
@@ -31,8 +30,8 @@ def ensure_topics(
     from confluent_kafka import KafkaError, KafkaException
     from confluent_kafka.admin import NewTopic
 
-    client = admin(bootstrap, client_settings)
-    wanted = list(topics(prefix).values())
+    client = admin(cluster)
+    wanted = list(cluster.topics.values())
     existing = _partitions(client)
     _check(wanted, existing)
     missing = [topic for topic in wanted if topic.name not in existing]
@@ -51,12 +50,12 @@ def ensure_topics(
     return [topic.name for topic in missing]
 
 
-def admin(bootstrap: str, settings: Mapping[str, str] | None = None) -> AdminClient:
+def admin(cluster: Cluster, *, timeout_s: float = 60.0) -> AdminClient:
     """A client for operators' questions."""
     from confluent_kafka.admin import AdminClient
 
     # Refused connections while a broker starts are expected: they come out as errors of the calls, not as lines.
-    return AdminClient({"bootstrap.servers": bootstrap, "log_level": 0, **(settings or {})})
+    return AdminClient({"log_level": 0, "socket.timeout.ms": int(timeout_s * 1000), **cluster.rdkafka()})
 
 
 def _check(wanted: list[Topic], existing: Mapping[str, int]) -> None:

@@ -10,6 +10,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
@@ -22,7 +23,6 @@ from oo.v1.dead_letter_pb2 import DeadLetter
 from streams.reader import committed, end_offsets, read_partition, topic_ids
 from streams.record import Record
 from streams.schemas import Schemas
-from streams.topics import group, topics
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_S = 90.0
@@ -43,22 +43,22 @@ class Topics:
 
     def __init__(self, servers: RunningStack, *, bootstrap: str | None = None) -> None:
         self.prefix = f"t{uuid.uuid4().hex[:8]}."
-        self.bootstrap = bootstrap or servers.bootstrap
-        ensure_topics(self.bootstrap, self.prefix)
-        self._names = {short: topic.name for short, topic in topics(self.prefix).items()}
-        self._schemas = Schemas(servers.registry_url, self.prefix)
+        self.cluster = replace(servers.cluster, bootstrap=bootstrap or servers.cluster.bootstrap, prefix=self.prefix)
+        ensure_topics(self.cluster)
+        self._names = {short: topic.name for short, topic in self.cluster.topics.items()}
+        self._schemas = Schemas(self.cluster)
         asyncio.run(self._schemas.register())
         self.look_anew()
 
     def look_anew(self) -> None:
         """Write as a client that has just come, and knows of partitions that were added since."""
-        self._producer = PlainProducer({"bootstrap.servers": self.bootstrap, "partitioner": "murmur2_random"})
+        self._producer = PlainProducer({"bootstrap.servers": self.cluster.bootstrap, "partitioner": "murmur2_random"})
 
     def close(self) -> None:
         self._schemas.close()
 
     def topic_id(self, short: str) -> bytes:
-        return asyncio.run(topic_ids(self.bootstrap, [self._names[short]]))[self._names[short]]
+        return asyncio.run(topic_ids(self.cluster, [self._names[short]]))[self._names[short]]
 
     def produce(self, short: str, values: Sequence[Message | bytes], *, partition: int = 0) -> None:
         """Return once Kafka has them all."""
@@ -69,7 +69,7 @@ class Topics:
 
     def read(self, short: str, *, partition: int = 0) -> list[Record]:
         async def all_of_it() -> list[Record]:
-            lists = read_partition(self.bootstrap, self._names[short], partition)
+            lists = read_partition(self.cluster, self._names[short], partition)
             return [record async for records in lists for record in records]
 
         return asyncio.run(all_of_it())
@@ -87,13 +87,10 @@ class Topics:
 
     def committed(self, process: str, short: str, *, partition: int = 0) -> int:
         """The group's committed offset; 0 before the first."""
-        return (
-            asyncio.run(committed(self.bootstrap, group(process, prefix=self.prefix), self._names[short]))[partition]
-            or 0
-        )
+        return asyncio.run(committed(self.cluster, self.cluster.group(process), self._names[short]))[partition] or 0
 
     def end(self, short: str, *, partition: int = 0) -> int:
-        return asyncio.run(end_offsets(self.bootstrap, self._names[short]))[partition]
+        return asyncio.run(end_offsets(self.cluster, self._names[short]))[partition]
 
 
 class AgentProcess:

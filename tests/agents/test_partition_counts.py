@@ -26,7 +26,7 @@ def under(servers: RunningStack) -> Iterator[Topics]:
 
 def recreate(under: Topics, short: str, *, partitions: int) -> None:
     """The topic anew, with another number of partitions."""
-    admin, name = AdminClient({"bootstrap.servers": under.bootstrap}), f"{under.prefix}{short}"
+    admin, name = AdminClient({"bootstrap.servers": under.cluster.bootstrap}), f"{under.prefix}{short}"
     admin.delete_topics([name])[name].result(30)
 
     def created() -> bool:
@@ -57,7 +57,7 @@ def test_a_topic_of_ours_with_another_count_stops_the_start_and_is_named(
 def test_a_topic_that_is_missing_stops_the_start_and_is_named(
     servers: RunningStack, under: Topics, tmp_path: Path
 ) -> None:
-    admin, name = AdminClient({"bootstrap.servers": under.bootstrap}), f"{under.prefix}decisions"
+    admin, name = AdminClient({"bootstrap.servers": under.cluster.bootstrap}), f"{under.prefix}decisions"
     admin.delete_topics([name])[name].result(30)
     worker = AgentProcess("record", servers, under, tmp_path, {}).start()
     until(lambda: not worker.running(), alive=worker)
@@ -78,7 +78,7 @@ def test_public_topics_of_any_count_give_tips(servers: RunningStack, under: Topi
 
 
 def test_a_partition_that_is_added_is_read_without_a_hand(servers: RunningStack, under: Topics, tmp_path: Path) -> None:
-    admin, name = AdminClient({"bootstrap.servers": under.bootstrap}), f"{under.prefix}signals"
+    admin, name = AdminClient({"bootstrap.servers": under.cluster.bootstrap}), f"{under.prefix}signals"
     worker = AgentProcess("core", servers, under, tmp_path, {}).start()
     try:
         under.produce("signals", [task("1")], partition=0)

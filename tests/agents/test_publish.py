@@ -168,18 +168,18 @@ def test_valkey_emptied_between_a_tip_and_its_mark_while_it_is_filled_from_nothi
 
     async def fill(url: str) -> None:
         async def end(number: int) -> int:
-            return (await end_offsets(servers.bootstrap, f"{topics.prefix}tips"))[number]
+            return (await end_offsets(servers.cluster, f"{topics.prefix}tips"))[number]
 
         name = f"{topics.prefix}tips"
-        schemas = Schemas(servers.registry_url, topics.prefix)
+        schemas = Schemas(topics.cluster)
         await schemas.register()
         topic = TipsTopic(
             topic_id=EPOCH,
             end=end,
-            read=lambda number, start, stop: read_partition(servers.bootstrap, name, number, start=start, end=stop),
+            read=lambda number, start, stop: read_partition(servers.cluster, name, number, start=start, end=stop),
         )
         store, progress = EmptiedOnce(url), TipProgress(url)
-        producer = Producer(servers.bootstrap)
+        producer = Producer(servers.cluster)
         letters = DeadLetters(producer=producer, schemas=schemas, topic=f"{topics.prefix}dead-letters", topic_ids={})
         publisher = Publisher(topic=topic, store=store, progress=progress, schemas=schemas, dead_letters=letters)
         await publisher.assign({0})

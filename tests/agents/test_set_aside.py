@@ -23,7 +23,6 @@ from streams.metrics import SKIPPED
 from streams.producer import Delivered, Producer
 from streams.reader import end_offsets, read_partition
 from streams.record import Record
-from streams.security import PLAINTEXT
 from streams.topics import PARTITIONS
 from tests.agents.build import task
 from tests.agents.process import AgentProcess, Topics, until
@@ -76,19 +75,17 @@ def test_a_record_that_ends_every_worker_is_set_aside_at_the_door_and_in_every_f
         versions[version.version_id] = ActiveVersion.of(version, mac_key=mac_key)
 
     async def differences(*, with_words: bool) -> int:
-        records = read_partition(under.bootstrap, f"{under.prefix}set-aside", 0)
+        records = read_partition(under.cluster, f"{under.prefix}set-aside", 0)
         words = messages(Frames(), "set-aside", records)
         aside = await set_aside.passed_over(words, journal_id=journal_id)
         assert list(aside) == [home]
         journal = Journal(
-            bootstrap=under.bootstrap,
-            prefix=under.prefix,
-            security=PLAINTEXT,
+            under.cluster,
             topic_id=journal_id,
             versions=versions,
             aside=aside if with_words else {},
         )
-        end = (await end_offsets(under.bootstrap, f"{under.prefix}journal"))[home]
+        end = (await end_offsets(under.cluster, f"{under.prefix}journal"))[home]
         return (await compare_part(journal, home, end=end, progress=lambda _: None)).differences.n
 
     assert asyncio.run(differences(with_words=True)) == 0
@@ -96,8 +93,8 @@ def test_a_record_that_ends_every_worker_is_set_aside_at_the_door_and_in_every_f
     assert asyncio.run(differences(with_words=False)) == 1
 
     async def send_again() -> Delivered:
-        producer = Producer(under.bootstrap)
-        delivered = await redrive(Letter(0, letters["journal"]), producer, prefix=under.prefix)
+        producer = Producer(under.cluster)
+        delivered = await redrive(Letter(0, letters["journal"]), producer, cluster=under.cluster)
         await producer.close()
         return delivered
 

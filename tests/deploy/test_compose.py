@@ -249,7 +249,7 @@ def local_environment(part: str) -> dict[str, str]:
         ("kafka", "registry", "valkey", "postgres", "edge", "core-0", "publish", "record", "shadow"), 1
     )
     passwords = dict.fromkeys(("recommender", "history"), "x")
-    return RunningStack(StateFolder(Path("/state")), "oo.", ports, passwords).environment(part)
+    return RunningStack.local(StateFolder(Path("/state")), "oo.", ports, passwords).environment(part)
 
 
 ADDRESSES = {"OO_KAFKA_BOOTSTRAP", "OO_REGISTRY_URL", "OO_VALKEY_URL", "OO_EDGE_HOST", "OO_EDGE_PORT", "OO_HEALTH_PORT"}
@@ -330,12 +330,14 @@ def test_the_entrypoint_turns_secrets_into_the_environment_of_one_process(tmp_pa
     assert "mac.key" not in shown
 
 
-def test_the_one_time_steps_run_on_real_servers_and_again(servers: RunningStack, tmp_path: Path) -> None:
+def test_the_one_time_steps_run_on_real_servers_and_again(
+    servers: RunningStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     passwords = tmp_path / "postgres.json"
     passwords.write_text(json.dumps(servers.passwords), encoding="utf-8")
     given: Mapping[str, str] = {
-        "OO_KAFKA_BOOTSTRAP": servers.bootstrap,
-        "OO_REGISTRY_URL": servers.registry_url,
+        "OO_KAFKA_BOOTSTRAP": servers.cluster.bootstrap,
+        "OO_REGISTRY_URL": servers.cluster.registry_url,
         "OO_TOPIC_PREFIX": "compose-test.",
         "OO_POSTGRES": f"127.0.0.1:{servers.ports['postgres']}",
         "OO_POSTGRES_PASSWORDS_FILE": str(passwords),
@@ -350,5 +352,7 @@ def test_the_one_time_steps_run_on_real_servers_and_again(servers: RunningStack,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
         assert done.stdout.split() == [word for step in steps for word in ("setup.done", f"step={step}")]
-    with psycopg.connect(containers(given).dsn("recommender")) as connection:
+    for name, value in given.items():
+        monkeypatch.setenv(name, value)
+    with psycopg.connect(containers("migrate").dsn("recommender")) as connection:
         assert connection.execute("SELECT count(*) FROM decisions").fetchone() is not None

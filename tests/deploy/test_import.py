@@ -31,7 +31,7 @@ from deploy.machine_zone import machine_zone
 from deploy.stack.running import RunningStack
 from oo.v1.signal_pb2 import Signal
 from streams.schemas import Schemas
-from streams.topics import PARTITIONS, topics
+from streams.topics import PARTITIONS
 
 DATA = ROOT / "tests" / "data"
 PATIENCE_S = 60.0
@@ -51,7 +51,7 @@ def user() -> str:
 
 @pytest.fixture(scope="module")
 def schemas(servers: RunningStack) -> Iterator[Schemas]:
-    schemas = Schemas(servers.registry_url, servers.prefix)
+    schemas = Schemas(servers.cluster)
     asyncio.run(schemas.register())
     yield schemas
     schemas.close()
@@ -59,9 +59,9 @@ def schemas(servers: RunningStack) -> Iterator[Schemas]:
 
 def arrived(stack: RunningStack, schemas: Schemas, user: str) -> list[Arrived]:
     """All that stands in the signals topic under this user's key, read as any consumer would."""
-    topic = topics(stack.prefix)["signals"].name
+    topic = stack.cluster.name("signals")
     consumer = Consumer(
-        {"bootstrap.servers": stack.bootstrap, "group.id": f"test-{uuid4()}", "enable.partition.eof": True}
+        {"bootstrap.servers": stack.cluster.bootstrap, "group.id": f"test-{uuid4()}", "enable.partition.eof": True}
     )
     try:
         consumer.assign([TopicPartition(topic, number, 0) for number in range(PARTITIONS)])

@@ -7,7 +7,7 @@ import multiprocessing
 import uuid
 from collections.abc import Iterator
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, replace
 
 import pytest
 from confluent_kafka import Producer
@@ -16,10 +16,10 @@ from confluent_kafka.admin import AdminClient, NewTopic
 from deploy.refold import Differences, Journal, Part, RefoldError, compare_parts, fold_part
 from deploy.stack.running import RunningStack
 from oo.v1 import journal_pb2, row_pb2
+from streams.cluster import Cluster
 from streams.frames import Frames
 from streams.reader import end_offsets, topic_ids
-from streams.security import PLAINTEXT
-from streams.topics import PARTITIONS, topics
+from streams.topics import PARTITIONS
 from tests.agents.build import PRIOR, Person, task
 
 USERS = tuple(f"user-{number}" for number in range(2 * PARTITIONS))
@@ -30,22 +30,19 @@ SCHEMAS = Frames()
 class Topics:
     """A journal and its changelog."""
 
-    bootstrap: str
-    prefix: str = field(default_factory=lambda: f"{uuid.uuid4().hex[:8]}.")
+    cluster: Cluster
 
     @property
     def journal(self) -> Journal:
-        name = topics(self.prefix)["journal"].name
-        topic_id = asyncio.run(topic_ids(self.bootstrap, [name]))[name]
-        return Journal(
-            bootstrap=self.bootstrap, prefix=self.prefix, security=PLAINTEXT, topic_id=topic_id, versions={"": PRIOR}
-        )
+        name = self.cluster.name("journal")
+        topic_id = asyncio.run(topic_ids(self.cluster, [name]))[name]
+        return Journal(self.cluster, topic_id=topic_id, versions={"": PRIOR})
 
     def write(self, topic: str, *records: tuple[bytes | None, bytes | None, int]) -> None:
         """(key, value, partition) each."""
-        client = Producer({"bootstrap.servers": self.bootstrap})
+        client = Producer({"bootstrap.servers": self.cluster.bootstrap})
         for key, value, partition in records:
-            client.produce(topics(self.prefix)[topic].name, value, key, partition)
+            client.produce(self.cluster.name(topic), value, key, partition)
         assert client.flush(30) == 0
 
     def live(self) -> None:
@@ -68,7 +65,7 @@ class Topics:
         return whole
 
     async def ends(self) -> dict[int, int]:
-        return await end_offsets(self.bootstrap, topics(self.prefix)["journal"].name)
+        return await end_offsets(self.cluster, self.cluster.name("journal"))
 
     def rows(self) -> dict[str, bytes]:
         """What the fold makes of the journal."""
@@ -96,9 +93,9 @@ def _unheard(_: int) -> None:
 
 @pytest.fixture
 def own(servers: RunningStack) -> Iterator[Topics]:
-    own = Topics(servers.bootstrap)
-    admin = AdminClient({"bootstrap.servers": own.bootstrap})
-    names = [topics(own.prefix)[name].name for name in ("journal", "rows")]
+    own = Topics(replace(servers.cluster, prefix=f"{uuid.uuid4().hex[:8]}."))
+    admin = AdminClient({"bootstrap.servers": own.cluster.bootstrap})
+    names = [own.cluster.name(name) for name in ("journal", "rows")]
     for created in admin.create_topics([NewTopic(name, PARTITIONS, 1) for name in names]).values():
         created.result()
     yield own

@@ -13,14 +13,14 @@ from streams.topics import topics
 
 
 def test_every_topic_stands_there_with_its_partitions(servers: RunningStack) -> None:
-    found = AdminClient({"bootstrap.servers": servers.bootstrap}).list_topics(timeout=10).topics
+    found = AdminClient({"bootstrap.servers": servers.cluster.bootstrap}).list_topics(timeout=10).topics
     assert {t.name: len(found[t.name].partitions) for t in topics().values()} == {
         t.name: t.partitions for t in topics().values()
     }
 
 
 def test_every_topic_has_a_subject_in_the_registry(servers: RunningStack) -> None:
-    subjects = httpx.get(f"{servers.registry_url}/subjects", trust_env=False).json()
+    subjects = httpx.get(f"{servers.cluster.registry_url}/subjects", trust_env=False).json()
     assert {f"{topic.name}-value" for topic in topics().values()} <= set(subjects)
 
 

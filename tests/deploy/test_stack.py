@@ -139,24 +139,24 @@ def test_a_part_that_is_killed_comes_back_on_its_port(state: Path, part: str) ->
 
 def test_the_registry_outlives_a_killed_postgresql(state: Path) -> None:
     stack = open_stack(state)
-    ids, before = schema_ids(stack.registry_url), status(state)
+    ids, before = schema_ids(stack.cluster.registry_url), status(state)
     kill(before["postgres"]["pid"])
     eventually(lambda: status(state)["postgres"]["pid"] not in (None, before["postgres"]["pid"]))
     eventually(lambda: bool(status(state)["ready"]))
-    assert schema_ids(stack.registry_url) == ids
+    assert schema_ids(stack.cluster.registry_url) == ids
 
 
 def test_schema_ids_survive_a_killed_registry(state: Path) -> None:
     stack, before = open_stack(state), status(state)
-    ids = schema_ids(stack.registry_url)
+    ids = schema_ids(stack.cluster.registry_url)
     kill(before["registry"]["pid"])
     eventually(lambda: status(state)["registry"]["pid"] not in (None, before["registry"]["pid"]))
     eventually(lambda: bool(status(state)["ready"]))
-    assert schema_ids(stack.registry_url) == ids
+    assert schema_ids(stack.cluster.registry_url) == ids
 
 
 def test_after_a_killed_supervisor_the_next_start_leaves_no_orphan(state: Path) -> None:
-    before, ids = status(state), schema_ids(open_stack(state).registry_url)
+    before, ids = status(state), schema_ids(open_stack(state).cluster.registry_url)
     recorded = json.loads((state / "state.json").read_text())
     # Stopped, it cannot hear that its supervisor died: it is what is left.
     os.kill(before["valkey"]["pid"], signal.SIGSTOP)
@@ -169,7 +169,7 @@ def test_after_a_killed_supervisor_the_next_start_leaves_no_orphan(state: Path) 
     after = status(state)
     assert after["ready"] is True
     assert not [part for part in ("kafka", "registry", "postgres", "valkey") if psutil.pid_exists(before[part]["pid"])]
-    assert schema_ids(open_stack(state).registry_url) == ids
+    assert schema_ids(open_stack(state).cluster.registry_url) == ids
 
 
 def test_down_leaves_no_process_and_a_second_one_does_no_harm(state: Path) -> None:

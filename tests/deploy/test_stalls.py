@@ -13,6 +13,7 @@ import pytest
 
 from deploy.stack.groups import Member, Offsets, View
 from deploy.stack.stalls import stalls
+from streams.cluster import Cluster
 
 HELD, ADDED = ("oo.signals", 0), ("oo.signals", 8)
 STALL = {"topic": "oo.journal", "partition": 3, "offset": 7, "cause": "records 7 to 9 have been in work for 12 s"}
@@ -30,7 +31,7 @@ def view(*, end: int = 1, settled: bool = True, committed: int | None = None) ->
 
 
 def told(seen: View, *, pages: tuple[str, ...] = (), folders: tuple[Path, ...] = ()) -> list[dict[str, Any]]:
-    return stalls(seen, prefix="oo.", pages=pages, folders=folders, topic_ids={"ab" * 16: "oo.signals"})
+    return stalls(seen, Cluster("nowhere"), pages=pages, folders=folders, topic_ids={"ab" * 16: "oo.signals"})
 
 
 def test_a_partition_that_nobody_reads_is_named_while_records_wait_in_it() -> None:

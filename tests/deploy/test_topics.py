@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import pytest
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic, ResourceType
@@ -27,43 +28,43 @@ def settings(client: AdminClient, name: str) -> dict[str, str]:
 
 
 def test_topics_are_created_once_with_exactly_their_settings(servers: RunningStack) -> None:
-    prefix = "topics-once."
-    assert set(ensure_topics(servers.bootstrap, prefix)) == {topic.name for topic in topics(prefix).values()}
-    assert ensure_topics(servers.bootstrap, prefix) == []
-    client = AdminClient({"bootstrap.servers": servers.bootstrap})
-    for topic in topics(prefix).values():
+    cluster = replace(servers.cluster, prefix="topics-once.")
+    assert set(ensure_topics(cluster)) == {topic.name for topic in cluster.topics.values()}
+    assert ensure_topics(cluster) == []
+    client = AdminClient({"bootstrap.servers": servers.cluster.bootstrap})
+    for topic in cluster.topics.values():
         found = settings(client, topic.name)
         assert {key: found[key] for key in topic.config} == topic.config
 
 
 def test_a_setting_that_was_changed_is_set_back(servers: RunningStack) -> None:
-    prefix = "topics-back."
-    ensure_topics(servers.bootstrap, prefix)
-    journal = topics(prefix)["journal"]
-    client = AdminClient({"bootstrap.servers": servers.bootstrap})
+    cluster = replace(servers.cluster, prefix="topics-back.")
+    ensure_topics(cluster)
+    journal = cluster.topics["journal"]
+    client = AdminClient({"bootstrap.servers": servers.cluster.bootstrap})
     entry = ConfigEntry("retention.ms", "60000", incremental_operation=AlterConfigOpType.SET)
     changed = ConfigResource(ResourceType.TOPIC, journal.name, incremental_configs=[entry])
     for future in client.incremental_alter_configs([changed]).values():
         future.result()
     until_told(client, journal.name, "retention.ms", "60000")
-    ensure_topics(servers.bootstrap, prefix)
+    ensure_topics(cluster)
     until_told(client, journal.name, "retention.ms", "-1")
 
 
 def test_another_number_of_partitions_is_refused_with_both_numbers(servers: RunningStack) -> None:
-    prefix = "topics-differ."
-    client = AdminClient({"bootstrap.servers": servers.bootstrap})
-    for future in client.create_topics([NewTopic(f"{prefix}journal", 3, 1)]).values():
+    cluster = replace(servers.cluster, prefix="topics-differ.")
+    client = AdminClient({"bootstrap.servers": servers.cluster.bootstrap})
+    for future in client.create_topics([NewTopic(cluster.name("journal"), 3, 1)]).values():
         future.result()
     with pytest.raises(TopicsDiffer, match="has 3 partitions instead of 8"):
-        ensure_topics(servers.bootstrap, prefix)
+        ensure_topics(cluster)
 
 
 def test_the_broker_creates_no_topic_by_itself(servers: RunningStack) -> None:
-    client = AdminClient({"bootstrap.servers": servers.bootstrap})
+    client = AdminClient({"bootstrap.servers": servers.cluster.bootstrap})
     assert client.list_topics("nobody.made.this", timeout=10).topics["nobody.made.this"].error is not None
 
 
 def test_offsets_are_told_for_every_partition(servers: RunningStack) -> None:
-    seen = view(servers.bootstrap, servers.prefix)
+    seen = view(servers.cluster)
     assert len([place for place in seen.offsets if place[0] == "oo.journal"]) == topics()["journal"].partitions

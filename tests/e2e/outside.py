@@ -15,8 +15,7 @@ from command import called
 from confluent_kafka import Producer
 
 from deploy.stack.running import RunningStack
-from deploy.verify import Live, caught_up
-from streams.topics import topics
+from deploy.verify import caught_up
 
 T = TypeVar("T")
 
@@ -36,7 +35,7 @@ def send(
 
     Returns where they stand: partition and offset.
     """
-    producer = Producer({"bootstrap.servers": stack.bootstrap, "message.max.bytes": 8 * 1024 * 1024})
+    producer = Producer({"bootstrap.servers": stack.cluster.bootstrap, "message.max.bytes": 8 * 1024 * 1024})
     failed: list[str] = []
     places: list[tuple[int, int]] = []
 
@@ -49,7 +48,7 @@ def send(
     for value in values:
         body = value if isinstance(value, bytes) else json.dumps(value).encode()
         producer.produce(
-            f"{stack.prefix}{topic}",
+            f"{stack.cluster.prefix}{topic}",
             body,
             headers=[("content-type", b"application/json")] if headers is None else headers,
             partition=partition,
@@ -107,14 +106,7 @@ def settled(stack: RunningStack) -> int:
     Returns how many records the journal then has. What is live is held against the fold once, when all tests of this
     folder have left their marks: test_what_is_live_equals_the_fold.
     """
-    live = Live(
-        bootstrap=stack.bootstrap,
-        recommender_dsn=stack.recommender_dsn,
-        valkey_url=stack.valkey_url,
-        mac_key=stack.mac_key_file.read_bytes(),
-        prefix=stack.prefix,
-    )
-    return sum(asyncio.run(caught_up(live, topics(stack.prefix))).values())
+    return sum(asyncio.run(caught_up(stack.cluster)).values())
 
 
 def settled_tip(stack: RunningStack, http: httpx.Client) -> dict[str, Any]:

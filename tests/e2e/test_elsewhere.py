@@ -73,7 +73,7 @@ def test_a_command_that_reads_imports_nothing_heavy_to_do_so(stack: RunningStack
 
 
 def test_what_a_command_needs_and_was_not_told_is_named(told: dict[str, str], tmp_path: Path) -> None:
-    del told["OO_VALKEY_URL"]
+    del told["OO_VALKEY_URL"], told["OO_MAC_KEY_FILE"]
     done = oo(told, tmp_path, "verify")
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
-    assert "OO_VALKEY_URL" in done.stderr
+    assert "OO_VALKEY_URL, OO_MAC_KEY_FILE" in done.stderr

@@ -13,7 +13,6 @@ from confluent_kafka import Producer
 from outside import client, core_pid, eventually, letters, send, settled, settled_tip, state_of, task, tip, verify
 
 from deploy.stack.running import RunningStack
-from streams.topics import topics
 from tests.fuzz.doors import Fuzz
 
 JUNK = (b"junk", b"\x00\x00\x00\x00\x01\x00junk", b"", None, b"{}", b"\x00" * 60)
@@ -65,8 +64,8 @@ def test_junk_on_our_own_topics_ends_nothing_also_after_a_restart(stack: Running
     with client(stack, user) as http:
         assert eventually(lambda: tip(http)) is not None
     before, core = pids(stack), core_pid(stack)
-    producer = Producer({"bootstrap.servers": stack.bootstrap})
-    table = topics(stack.prefix)
+    producer = Producer({"bootstrap.servers": stack.cluster.bootstrap})
+    table = stack.cluster.topics
     for name, topic in table.items():
         if topic.public:
             continue

@@ -56,7 +56,7 @@ def test_what_the_producer_writes_is_the_tip_and_what_it_says_was_done_is(
 
     def tell(*words: str) -> None:
         done = subprocess.run(
-            (*command, stack.bootstrap, *words), capture_output=True, text=True, timeout=120, check=False
+            (*command, stack.cluster.bootstrap, *words), capture_output=True, text=True, timeout=120, check=False
         )
         assert done.returncode == 0, done.stdout + done.stderr
         assert "has it" in done.stdout

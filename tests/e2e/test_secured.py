@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from command import called
 
+from deploy.compose import setup
 from deploy.stack.running import RunningStack
+from streams.cluster import Cluster
+from streams.reader import partition_counts
 from tests.agents.build import task
 from tests.agents.process import AgentProcess, Topics, until
 from tests.serving.edges import LiveEdge
@@ -95,6 +100,32 @@ def test_an_operators_commands_reach_a_broker_over_tls_and_sasl(
     assert rows[f"{under.prefix}signals"]["records"] == 1
     assert json.loads(called("dead-letters", "list", "--json").stdout) == []
     assert json.loads(called("policies", "--json").stdout)["champion"]
+    # No worker runs there, so it is not ready.
+    status = json.loads(called("status", "--json", check=False).stdout)
+    assert (status["kafka"]["bootstrap"], status["workers"], status["stalled"]) == (broker.sasl_ssl, [], [])
+
+
+def test_topics_are_made_over_tls_and_sasl_by_kafkas_settings_alone(
+    broker: SecureBroker, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    told = {
+        "KAFKA_BOOTSTRAP": broker.sasl_ssl,
+        "KAFKA_SECURITY_PROTOCOL": "SASL_SSL",
+        "KAFKA_SASL_USERNAME": USER,
+        "KAFKA_SASL_PASSWORD": broker.password,
+        "KAFKA_CA_FILE": broker.ca_file,
+        "TOPIC_PREFIX": "made-there.",
+    }
+    for name, value in told.items():
+        monkeypatch.setenv(f"OO_{name}", value)
+    monkeypatch.setattr(sys, "argv", ["setup", "topics"])
+    assert setup.main() == 0
+    made = Cluster(broker.bare, prefix="made-there.")
+    counts = asyncio.run(partition_counts(made, [topic.name for topic in made.topics.values()]))
+    assert counts[made.name("journal")] == made.topics["journal"].partitions
+    monkeypatch.setattr(sys, "argv", ["setup", "schemas"])
+    assert setup.main() == 1
+    assert "OO_REGISTRY_URL" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(

@@ -30,9 +30,9 @@ def counted(stack: RunningStack) -> dict[str, int]:
 
 
 async def shadows_of(stack: RunningStack, decision_id: str) -> list[evaluation_pb2.ShadowDecision]:
-    schemas, topic, found = Frames(), f"{stack.prefix}shadows", []
-    for number in await end_offsets(stack.bootstrap, topic):
-        async for records in read_partition(stack.bootstrap, topic, number):
+    schemas, topic, found = Frames(), stack.cluster.name("shadows"), []
+    for number in await end_offsets(stack.cluster, topic):
+        async for records in read_partition(stack.cluster, topic, number):
             for record in records:
                 one = read(schemas, "shadows", record)  # other tests put junk there
                 if isinstance(one, evaluation_pb2.ShadowDecision) and one.decision_id == decision_id:

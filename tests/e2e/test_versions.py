@@ -42,13 +42,13 @@ def publish_by_hand(stack: RunningStack) -> str:
             tzdata_version=TZDATA_VERSION,
         ),
     )
-    schemas = Schemas(stack.registry_url, stack.prefix)
-    schemas._register(schemas._registry)
-    producer = Producer({"bootstrap.servers": stack.bootstrap})
-    producer.produce(f"{stack.prefix}policies", schemas.frame("policies", version), version.version_id.encode())
+    schemas = Schemas(stack.cluster)
+    schemas._register()
+    producer = Producer({"bootstrap.servers": stack.cluster.bootstrap})
+    producer.produce(stack.cluster.name("policies"), schemas.frame("policies", version), version.version_id.encode())
     assert producer.flush(20) == 0
     for number in range(PARTITIONS):
-        producer.produce(f"{stack.prefix}journal", schemas.frame("journal", mark), partition=number)
+        producer.produce(stack.cluster.name("journal"), schemas.frame("journal", mark), partition=number)
     assert producer.flush(20) == 0
     schemas.close()
     return version.version_id

@@ -22,7 +22,7 @@ def rows_of(stack: RunningStack, user: str) -> list[Record]:
     number = partition_of(user.encode(), PARTITIONS)
 
     async def read() -> list[Record]:
-        lists = read_partition(stack.bootstrap, f"{stack.prefix}rows", number)
+        lists = read_partition(stack.cluster, stack.cluster.name("rows"), number)
         return [record async for records in lists for record in records if record.key == user.encode()]
 
     return asyncio.run(read())
@@ -44,8 +44,8 @@ def test_the_owner_puts_its_own_row_behind_an_older_one(stack: RunningStack) -> 
     oldest, newest = written[0], written[-1]
     assert journal_offset(oldest) < journal_offset(newest)
 
-    zombie = Producer({"bootstrap.servers": stack.bootstrap})
-    zombie.produce(f"{stack.prefix}rows", oldest.value, user.encode(), oldest.partition)
+    zombie = Producer({"bootstrap.servers": stack.cluster.bootstrap})
+    zombie.produce(stack.cluster.name("rows"), oldest.value, user.encode(), oldest.partition)
     assert zombie.flush(20) == 0
 
     last = eventually(lambda: rows_of(stack, user)[-1], lambda record: record.value == newest.value)

@@ -9,8 +9,8 @@ from tests.faults.scene import Scene
 
 def compact(scene: Scene) -> None:
     """Make the broker compact oo.rows now, as it would after a day; returns when it has."""
-    prefix = scene.stack.running.prefix
-    client = AdminClient({"bootstrap.servers": scene.stack.running.bootstrap, "log_level": 0})
+    prefix = scene.stack.running.cluster.prefix
+    client = AdminClient({"bootstrap.servers": scene.stack.running.cluster.bootstrap, "log_level": 0})
     fast = {"min.compaction.lag.ms": "0", "segment.ms": "1000", "min.cleanable.dirty.ratio": "0.001"}
     slow = {"min.compaction.lag.ms": "86400000", "segment.ms": "604800000", "min.cleanable.dirty.ratio": "0.5"}
 

@@ -36,7 +36,7 @@ class Pen:
         self._scene = scene
         self._client = Producer(
             {
-                "bootstrap.servers": scene.stack.running.bootstrap,
+                "bootstrap.servers": scene.stack.running.cluster.bootstrap,
                 "message.max.bytes": 8 * MIB,
                 "enable.idempotence": True,
                 "compression.type": compression,
@@ -59,7 +59,7 @@ class Pen:
         self._number += 1
         told: list[tuple[KafkaError | None, Message]] = []
         self._client.produce(
-            f"{self._scene.stack.running.prefix}signals",
+            self._scene.stack.running.cluster.name("signals"),
             value,
             key,
             0,
@@ -95,8 +95,8 @@ class Pen:
 
 def write_other_schemas(scene: Scene) -> None:
     """Messages that are none of ours, or no longer; the next good event goes through at once."""
-    pen, registry = Pen(scene), scene.stack.running.registry_url
-    prefix, user = scene.stack.running.prefix, scene.traffic.users[0]
+    pen, registry = Pen(scene), scene.stack.running.cluster.registry_url
+    prefix, user = scene.stack.running.cluster.prefix, scene.traffic.users[0]
     status, _ = _post(f"{registry}/subjects/{prefix}signals-value/versions", INCOMPATIBLE)
     if status != 409:
         scene.problems.append(f"the registry answered {status} to an incompatible schema")
@@ -131,7 +131,7 @@ def write_other_schemas(scene: Scene) -> None:
 def write_other_sizes_and_times(scene: Scene) -> None:
     """As large as Kafka takes and larger, in every part of a record; times that no event can have."""
     pen, user = Pen(scene), scene.traffic.users[0]
-    ours = _latest(scene.stack.running.registry_url, f"{scene.stack.running.prefix}signals-value")
+    ours = _latest(scene.stack.running.cluster.registry_url, scene.stack.running.cluster.name("signals-value"))
     good = Parse(json.dumps(task(user)), Signal()).SerializeToString()
     large, now_ms = MIB - 2_000, time.time_ns() // 1_000_000
     # An unknown field, as a newer producer writes it: kept or not, it must not stop anybody.
@@ -170,9 +170,11 @@ def write_other_sizes_and_times(scene: Scene) -> None:
 
 def write_everything_again(scene: Scene) -> None:
     """All reactions stand in their topic twice; then workers that know nothing read every topic from its beginning."""
-    stack, prefix = scene.stack, scene.stack.running.prefix
+    stack, prefix = scene.stack, scene.stack.running.cluster.prefix
     stack.wait(8)
-    client = Producer({"bootstrap.servers": stack.running.bootstrap, "enable.idempotence": True, "log_level": 0})
+    client = Producer(
+        {"bootstrap.servers": stack.running.cluster.bootstrap, "enable.idempotence": True, "log_level": 0}
+    )
     again = 0
     for line in list(scene.oracle.log.news("reactions", again=True)):
         client.produce(f"{prefix}reactions", line.value, line.key or None, headers=list(JSON))
@@ -184,7 +186,7 @@ def write_everything_again(scene: Scene) -> None:
         stack.workers[name].end(TERM)
         shutil.rmtree(stack.workers[name].data)
     groups = [f"{prefix}{name}".replace(".", "-") for name in ("core", "publish", "record")]
-    admin = AdminClient({"bootstrap.servers": stack.running.bootstrap, "log_level": 0})
+    admin = AdminClient({"bootstrap.servers": stack.running.cluster.bootstrap, "log_level": 0})
 
     def forgotten() -> bool:
         # A static member stays in its group for a session after it has ended.
@@ -228,7 +230,7 @@ def _refused_by_kafka(scene: Scene, pen: Pen, user: str, now_ms: int) -> list[st
 def _strange_header(scene: Scene, user: str) -> None:
     """A header whose name is not UTF-8: Kafka takes it, and nobody asked for it."""
     running = scene.stack.running
-    command = (sys.executable, "-m", "tests.faults.strange", running.bootstrap, f"{running.prefix}signals")
+    command = (sys.executable, "-m", "tests.faults.strange", running.cluster.bootstrap, running.cluster.name("signals"))
     done = subprocess.run((*command, json.dumps(task(user))), cwd=ROOT, check=True, capture_output=True, text=True)
     partition, offset = (int(number) for number in done.stdout.split())
     scene.traffic.ledger.acknowledged["signals", partition, offset] = Sent("strange", user, "pen")

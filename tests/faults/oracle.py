@@ -109,8 +109,8 @@ class Oracle:
 
     def open(self) -> None:
         """Learn the topics' ids and the key of decision ids."""
-        prefix = self.stack.prefix
-        client = AdminClient({"bootstrap.servers": self.stack.bootstrap, "log_level": 0})
+        prefix = self.stack.cluster.prefix
+        client = AdminClient({"bootstrap.servers": self.stack.cluster.bootstrap, "log_level": 0})
         names = [prefix + name for name in ("signals", "reactions", "journal")]
         for name, future in client.describe_topics(TopicCollection(names)).items():
             found = future.result(30).topic_id
@@ -146,14 +146,14 @@ class Oracle:
             letter = parsed(DeadLetter, line)
             if letter is None:
                 continue
-            place = (letter.topic.removeprefix(self.stack.prefix), letter.partition, letter.offset)
+            place = (letter.topic.removeprefix(self.stack.cluster.prefix), letter.partition, letter.offset)
             self.letters[place].append(letter)
 
     def lag(self) -> dict[str, int]:
         """Records not yet committed, by topic; only those that have any."""
         found = {}
         for topic, process in LAGS.items():
-            group = f"{self.stack.prefix}{process}".replace(".", "-")
+            group = f"{self.stack.cluster.prefix}{process}".replace(".", "-")
             ends, done = self.log.ends(topic), self.log.committed(group, topic)
             behind = sum(max(0, end - done.get(number, 0)) for number, end in ends.items())
             if behind:
@@ -162,7 +162,7 @@ class Oracle:
 
     def durable(self, found: Findings) -> None:
         """I6, at this moment: what the core group has committed stands in the next topic."""
-        group = f"{self.stack.prefix}core".replace(".", "-")
+        group = self.stack.cluster.name("core").replace(".", "-")
         commits = {topic: self.log.committed(group, topic) for topic in ("signals", "reactions", "journal")}
         self.take()
         for topic in ("signals", "reactions"):

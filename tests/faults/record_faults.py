@@ -30,7 +30,7 @@ def poison(scene: Scene) -> None:
     stack, user = scene.stack, scene.traffic.users[0]
     _run(scene, "tests.faults.poisoned")
     exits = {name: len(stack.workers[name].exits) for name in CORES}
-    log = Log(stack.running.bootstrap, stack.running.prefix)
+    log = Log(stack.running.cluster.bootstrap, stack.running.cluster.prefix)
     try:
         before = sum(log.ends("set-aside").values())
         pen, began_s = Pen(scene), time.monotonic()
@@ -84,8 +84,10 @@ def take_back(scene: Scene) -> None:
 
 def litter(scene: Scene) -> None:
     """What is no message of ours, in every topic that only we write; then every process reads them all from its start."""
-    stack, prefix = scene.stack, scene.stack.running.prefix
-    client = Producer({"bootstrap.servers": stack.running.bootstrap, "enable.idempotence": True, "log_level": 0})
+    stack, prefix = scene.stack, scene.stack.running.cluster.prefix
+    client = Producer(
+        {"bootstrap.servers": stack.running.cluster.bootstrap, "enable.idempotence": True, "log_level": 0}
+    )
     told: list[Message] = []
     ours = [name for name, topic in topics(prefix).items() if not topic.public]
     for name in ours:
@@ -113,7 +115,11 @@ def litter(scene: Scene) -> None:
 
 def _begin(scene: Scene) -> Producer:
     producer = Producer(
-        {"bootstrap.servers": scene.stack.running.bootstrap, "transactional.id": uuid.uuid4().hex, "log_level": 0}
+        {
+            "bootstrap.servers": scene.stack.running.cluster.bootstrap,
+            "transactional.id": uuid.uuid4().hex,
+            "log_level": 0,
+        }
     )
     producer.init_transactions(60)
     producer.begin_transaction()
@@ -137,7 +143,7 @@ def _write(scene: Scene, producer: Producer, user: str, *, kept: bool) -> list[P
     for partition in (0, 3, 5):
         for _ in range(5):
             producer.produce(
-                f"{scene.stack.running.prefix}signals",
+                scene.stack.running.cluster.name("signals"),
                 body,
                 user.encode(),
                 partition,

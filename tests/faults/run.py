@@ -60,7 +60,7 @@ def run(rows: Sequence[Row], *, seed: int, say: Callable[[str], None], logs: Pat
 @contextmanager
 def prepared(stack: Stack, *, start: bool = True) -> Iterator[Oracle]:
     """Two core workers, publish and record at work, and an oracle that has seen nothing yet."""
-    log = Log(stack.running.bootstrap, stack.running.prefix)
+    log = Log(stack.running.cluster.bootstrap, stack.running.cluster.prefix)
     try:
         oracle = Oracle(stack.running, log)
         oracle.open()
@@ -93,7 +93,7 @@ def _said(result: Result) -> str:
 def run_row(row: Row, stack: Stack, oracle: Oracle, *, seed: int) -> Result:
     """Write, do the fault, wait for lag 0, compare."""
     result, found = Result(row.id, row.what), Findings()
-    bootstrap, prefix = stack.running.bootstrap, stack.running.prefix
+    bootstrap, prefix = stack.running.cluster.bootstrap, stack.running.cluster.prefix
     name = f"s{seed}-{row.id}"
     traffic = Traffic(bootstrap, prefix, run=name, seed=seed, rate=row.rate, mix=row.mix)
     watch = TipWatch(stack.running.valkey_url, traffic.users)

@@ -39,7 +39,7 @@ class Scene:
 
     def goes_on(self, *topics: str, patience_s: float = 60) -> float:
         """Wait until all that stands in these topics now is committed by its readers; returns the seconds."""
-        prefix, log = self.stack.running.prefix, self.oracle.log
+        prefix, log = self.stack.running.cluster.prefix, self.oracle.log
         ends = {topic: log.ends(topic) for topic in topics}
 
         def taken() -> bool:

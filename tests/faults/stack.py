@@ -16,7 +16,6 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -145,7 +144,8 @@ class Stack:
             return
         self._behind = True
         ports = {name: proxy.port for name, proxy in self.proxies.items()}
-        through = replace(self.running, ports={**self.running.ports, **ports})
+        here = self.running
+        through = RunningStack.local(here.folder, here.cluster.prefix, {**here.ports, **ports}, here.passwords)
         for worker in self.workers.values():
             worker.environment |= {
                 name: value

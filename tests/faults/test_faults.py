@@ -13,6 +13,7 @@ from contextlib import closing
 
 import pytest
 
+from streams.cluster import Cluster
 from streams.producer import Producer
 from tests.faults.log import Log
 from tests.faults.oracle import Findings, Oracle
@@ -115,11 +116,11 @@ def test_of_records_that_wait_for_a_stopped_broker_no_later_one_overtakes_one_th
 ) -> None:
     """Else a row takes the later one, and skips the earlier one as taken when it is read again."""
     stack, _ = scenery
-    bootstrap, topic = stack.running.bootstrap, "overtake"
+    bootstrap, topic = stack.running.cluster.bootstrap, "overtake"
     create_topic(bootstrap, topic, partitions=1)
 
     async def body() -> None:
-        producer = Producer(bootstrap, delivery_timeout_ms=3_000)
+        producer = Producer(Cluster(bootstrap), delivery_timeout_ms=3_000)
         await producer.produce(topic, key=None, value=b"first", partition=0)
         pid = stack.signal_server("kafka", signal.SIGSTOP)
         try:
@@ -141,7 +142,7 @@ def test_of_records_that_wait_for_a_stopped_broker_no_later_one_overtakes_one_th
 def test_nor_in_a_process_that_was_stopped_while_they_waited(scenery: tuple[Stack, Oracle]) -> None:
     """librdkafka gives up one record after the other when it wakes, and sends those between before we hear of it."""
     stack, _ = scenery
-    bootstrap, topic = stack.running.bootstrap, "overtake-stopped"
+    bootstrap, topic = stack.running.cluster.bootstrap, "overtake-stopped"
     create_topic(bootstrap, topic, partitions=1)
     command = (sys.executable, "-m", "tests.faults.writer", bootstrap, topic)
     with subprocess.Popen(command, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as writer:

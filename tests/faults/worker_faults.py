@@ -62,9 +62,9 @@ def stop_then_compact_and_rebuild(scene: Scene) -> None:
 
 def write_late(scene: Scene, *, recover_first: bool) -> None:
     """Bytes that a stopped worker had in its socket, written by hand: rows as they were before. Then compaction."""
-    stack, prefix = scene.stack, scene.stack.running.prefix
+    stack, prefix = scene.stack, scene.stack.running.cluster.prefix
     run = f"quiet-{'seen' if recover_first else 'unseen'}-{scene.chance.randrange(10**6)}"
-    quiet = Traffic(stack.running.bootstrap, prefix, run=run, seed=0, rate=40, users=20)
+    quiet = Traffic(stack.running.cluster.bootstrap, prefix, run=run, seed=0, rate=40, users=20)
     quiet.start()
     stack.wait(8)
     quiet.stop()
@@ -77,7 +77,7 @@ def write_late(scene: Scene, *, recover_first: bool) -> None:
             first.setdefault((line.partition, line.key), line.value)
             last[line.partition, line.key] = line.value
     older = {key: value for key, value in first.items() if last[key] != value}
-    producer = Producer({"bootstrap.servers": stack.running.bootstrap, "log_level": 0})
+    producer = Producer({"bootstrap.servers": stack.running.cluster.bootstrap, "log_level": 0})
     for (number, key), value in older.items():
         producer.produce(f"{prefix}rows", value, key, number)
     assert producer.flush(30) == 0

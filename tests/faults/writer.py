@@ -13,13 +13,14 @@ import os
 import signal
 import sys
 
+from streams.cluster import Cluster
 from streams.producer import Producer
 
 TIMEOUT_S = 3.0
 
 
 async def main(bootstrap: str, topic: str) -> None:
-    producer = Producer(bootstrap, delivery_timeout_ms=int(1000 * TIMEOUT_S))
+    producer = Producer(Cluster(bootstrap), delivery_timeout_ms=int(1000 * TIMEOUT_S))
     await producer.produce(topic, key=None, value=b"first", partition=0)
     print("waiting", flush=True)
     await asyncio.to_thread(sys.stdin.readline)

@@ -26,7 +26,6 @@ from oo.v1 import dead_letter_pb2, journal_pb2
 from serving.issuer import LocalIssuer
 from streams.reader import end_offsets, read_partition, topic_ids
 from streams.schemas import Schemas
-from streams.topics import topics
 from tables import ids
 from tests.fuzz.records import Made, Makes
 
@@ -43,8 +42,8 @@ class Fuzz:
         self.faults: list[str] = []
         self._stack, self._seed = stack, seed
         self._chance = random.Random(seed)
-        self._topics = topics(stack.prefix)
-        self._schemas = Schemas(stack.registry_url, stack.prefix)
+        self._topics = stack.cluster.topics
+        self._schemas = Schemas(stack.cluster)
         self._mac_key = stack.mac_key_file.read_bytes()
 
     async def run(self, *, kafka: int, http: int, files: int, internal: int) -> None:
@@ -75,10 +74,10 @@ class Fuzz:
 
     async def _kafka(self, name: str, n: int) -> None:
         topic, makes = self._topics[name], self._makes(name)
-        letters_from = (await end_offsets(self._stack.bootstrap, self._topics["dead-letters"].name))[0]
-        journal_from = await end_offsets(self._stack.bootstrap, self._topics["journal"].name)
+        letters_from = (await end_offsets(self._stack.cluster, self._topics["dead-letters"].name))[0]
+        journal_from = await end_offsets(self._stack.cluster, self._topics["journal"].name)
         sent: dict[tuple[int, int], Made] = {}
-        producer = Producer({"bootstrap.servers": self._stack.bootstrap, "message.max.bytes": 4 * 1024 * 1024})
+        producer = Producer({"bootstrap.servers": self._stack.cluster.bootstrap, "message.max.bytes": 4 * 1024 * 1024})
         for number in range(n):
             made = makes.good() if number % 4 == 0 or number == n - 1 else makes.bad()
 
@@ -91,7 +90,7 @@ class Fuzz:
             producer.produce(topic.name, made.value, made.key, headers=made.headers, on_delivery=stands)
             producer.poll(0)
         producer.flush(60)
-        topic_id = (await topic_ids(self._stack.bootstrap, [topic.name]))[topic.name]
+        topic_id = (await topic_ids(self._stack.cluster, [topic.name]))[topic.name]
         until_s = time.monotonic() + WAIT_S
         while True:
             journaled = await self._journaled(journal_from, topic_id)
@@ -115,7 +114,7 @@ class Fuzz:
         for partition, offset in start.items():
             last: dict[int, int] = {}
             async for records in read_partition(
-                self._stack.bootstrap, self._topics["journal"].name, partition, start=offset
+                self._stack.cluster, self._topics["journal"].name, partition, start=offset
             ):
                 for record in records:
                     try:
@@ -134,7 +133,7 @@ class Fuzz:
 
     async def _refused(self, start: int, topic: str) -> dict[tuple[int, int], str]:
         found: dict[tuple[int, int], str] = {}
-        async for records in read_partition(self._stack.bootstrap, self._topics["dead-letters"].name, 0, start=start):
+        async for records in read_partition(self._stack.cluster, self._topics["dead-letters"].name, 0, start=start):
             for record in records:
                 try:
                     letter = self._schemas.unframe("dead-letters", record.value)
@@ -147,7 +146,7 @@ class Fuzz:
 
     def _internal(self, n: int) -> None:
         """Junk on every internal topic: bytes, frames of garbage, frames of another topic's message."""
-        producer = Producer({"bootstrap.servers": self._stack.bootstrap})
+        producer = Producer({"bootstrap.servers": self._stack.cluster.bootstrap})
         names = [name for name, topic in self._topics.items() if not topic.public]
         other = self._makes("signals").good().value
         for number in range(n):
@@ -244,7 +243,7 @@ def _processes(stack: RunningStack) -> Iterator[tuple[int, str]]:
             environment = (folder / "environ").read_bytes().decode(errors="replace")
         except OSError:
             continue
-        if stack.bootstrap in environment and ("agents" in command or "serving" in command):
+        if stack.cluster.bootstrap in environment and ("agents" in command or "serving" in command):
             yield int(folder.name), command
 
 

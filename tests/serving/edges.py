@@ -66,10 +66,10 @@ class LiveEdge:
         self._settings = Settings.model_validate(
             {
                 "edge_port": self.port,
-                "kafka_bootstrap": stack.bootstrap if stack else NOBODY,
-                "registry_url": stack.registry_url if stack else f"http://{NOBODY}/apis/ccompat/v7",
+                "kafka_bootstrap": stack.cluster.bootstrap if stack else NOBODY,
+                "registry_url": stack.cluster.registry_url if stack else f"http://{NOBODY}/apis/ccompat/v7",
                 "valkey_url": valkey_url,
-                "history_dsn": stack.history_dsn if stack else None,
+                "history_dsn": stack.dsn("history") if stack else None,
                 "mac_key_file": self._mac_key_file,
                 "jwt_issuer": ISSUER,
                 "jwt_audience": AUDIENCE,

@@ -13,6 +13,7 @@ import httpx
 import pytest
 from command import called, oo
 
+from deploy.stack.local import SERVER_PORTS
 from deploy.stack.running import RunningStack
 from deploy.stack.state import StateFolder
 from oo.v1 import reaction_pb2
@@ -146,7 +147,8 @@ def test_an_edge_that_is_gone_is_said_in_a_line(tmp_path: Path) -> None:
     folder.create()
     folder.keys()
     with folder.lock():
-        folder.write({"ports": {"edge": 1, "kafka": 1}, "prefix": "oo.", "phase": "ready", "ready": True})
+        ports = dict.fromkeys((*SERVER_PORTS, "edge"), 1)
+        folder.write({"ports": ports, "prefix": "oo.", "phase": "ready", "ready": True})
         done = oo("tip", "--user", "ada", f"--state={folder.root}", check=False)
     assert done.returncode == 1
     assert "does not answer" in done.stderr

@@ -19,8 +19,8 @@ SINCE_MS = int(time.time() * 1000)
 
 def messages(stack: RunningStack, topic: str, kind: type[M], *, user_id: str) -> list[M]:
     """All messages of this run under this user's key, up to the end as it is now."""
-    name = f"{stack.prefix}{topic}"
-    settings = {"bootstrap.servers": stack.bootstrap, "group.id": "nobody", "enable.auto.commit": False}
+    name = f"{stack.cluster.prefix}{topic}"
+    settings = {"bootstrap.servers": stack.cluster.bootstrap, "group.id": "nobody", "enable.auto.commit": False}
     consumer = Consumer({**settings, "fetch.wait.max.ms": 20})
     found: list[M] = []
     try:

@@ -14,13 +14,13 @@ from tests.streams.line import Line
 @pytest.fixture(scope="session")
 def registry_url(request: pytest.FixtureRequest) -> str:
     """The stack's; OO_TEST_REGISTRY_URL names one that runs already, which is quicker while one works on this room."""
-    return os.environ.get("OO_TEST_REGISTRY_URL") or request.getfixturevalue("servers").registry_url
+    return os.environ.get("OO_TEST_REGISTRY_URL") or request.getfixturevalue("servers").cluster.registry_url
 
 
 @pytest.fixture(scope="session")
 def bootstrap(request: pytest.FixtureRequest) -> str:
     """A Kafka broker; OO_TEST_BOOTSTRAP names one that runs already."""
-    return os.environ.get("OO_TEST_BOOTSTRAP") or request.getfixturevalue("servers").bootstrap
+    return os.environ.get("OO_TEST_BOOTSTRAP") or request.getfixturevalue("servers").cluster.bootstrap
 
 
 @pytest.fixture

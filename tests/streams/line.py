@@ -19,6 +19,7 @@ from typing import IO, Any
 from confluent_kafka import Producer as PlainProducer
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from streams.cluster import Cluster
 from streams.reader import committed, end_offsets, read_partition
 from tests.streams.stock_worker import StockOrders
 from tests.streams.worker import Orders
@@ -207,7 +208,7 @@ class Line:
         return producer
 
     def committed(self, partition: int = 0, *, group: str | None = None) -> int | None:
-        return asyncio.run(committed(self.bootstrap, group or self.group, self.source))[partition]
+        return asyncio.run(committed(Cluster(self.bootstrap), group or self.group, self.source))[partition]
 
     def members(self) -> set[str]:
         """Worker ids of the group's members, as the broker knows them now."""
@@ -227,7 +228,7 @@ class Line:
     def until_written(self, topic: str, number: int) -> None:
         """Wait until so many records stand in the topic; fails past it."""
         deadline = PATIENCE_S / 0.05
-        while (written := sum(asyncio.run(end_offsets(self.bootstrap, topic)).values())) != number:
+        while (written := sum(asyncio.run(end_offsets(Cluster(self.bootstrap), topic)).values())) != number:
             deadline -= 1
             assert written < number and deadline > 0, f"{written} records in {topic}, not {number}"
             threading.Event().wait(0.05)
@@ -238,7 +239,7 @@ class Line:
         async def read() -> list[str]:
             return [
                 (record.value or b"").decode()
-                async for records in read_partition(self.bootstrap, self.sink, partition)
+                async for records in read_partition(Cluster(self.bootstrap), self.sink, partition)
                 for record in records
             ]
 

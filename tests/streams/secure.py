@@ -22,6 +22,7 @@ from deploy.stack.fetch import default_cache, fetch
 from deploy.stack.kafka import Kafka, cluster_id, settings
 from deploy.stack.state import LOOPBACK, free_port
 from streams.access import check
+from streams.cluster import Cluster
 from streams.security import Security
 
 USER = "oo-worker"
@@ -106,7 +107,7 @@ def secure_broker(folder: Path) -> Iterator[SecureBroker]:
         while not asyncio.run(kafka.ready()):
             assert process.poll() is None and time.monotonic() < deadline_s, (folder / "broker.log").read_text()
             time.sleep(0.1)
-        asyncio.run(check(broker.sasl_ssl, broker.scram, timeout_s=30))
+        asyncio.run(check(Cluster(broker.sasl_ssl, security=broker.scram), timeout_s=30))
         yield broker
     finally:
         process.kill()

@@ -7,13 +7,14 @@ import asyncio
 from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
-from streams.by_id import note
+from streams.cluster import Cluster
+from streams.commit_note import note
 from streams.reader import topic_ids
 from tests.streams.line import Line, create_topic, delete_topic
 
 
 def id_of(line: Line) -> bytes:
-    return asyncio.run(topic_ids(line.bootstrap, [line.source]))[line.source]
+    return asyncio.run(topic_ids(Cluster(line.bootstrap), [line.source]))[line.source]
 
 
 async def commit(line: Line, offsets: dict[int, OffsetAndMetadata]) -> None:

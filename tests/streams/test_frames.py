@@ -16,6 +16,7 @@ from confluent_kafka.serialization import MessageField, SerializationContext
 from google.protobuf.descriptor_pb2 import DescriptorProto, FieldDescriptorProto, FileDescriptorProto
 
 from oo.v1 import signal_pb2
+from streams.cluster import Cluster
 from streams.frames import MESSAGES
 from streams.registry import IncompatibleSchema, RegistryError, message_names
 from streams.schemas import OUTAGE_KEPT_S, UNKNOWN_KEPT_S, Schemas
@@ -42,7 +43,7 @@ def build(registry_url) -> Iterator[Callable[..., Schemas]]:
     with ExitStack() as stack:
 
         def build(prefix: str, *, url: str = registry_url, **settings) -> Schemas:
-            schemas = Schemas(url, prefix, **settings)
+            schemas = Schemas(Cluster("", prefix=prefix, registry_url=url), **settings)
             stack.callback(schemas.close)
             asyncio.run(schemas.register())
             return schemas
@@ -53,7 +54,7 @@ def build(registry_url) -> Iterator[Callable[..., Schemas]]:
 @pytest.fixture(scope="module")
 def shared(registry_url) -> Iterator[Schemas]:
     """Registered once under a prefix that nobody writes to, for tests that only read."""
-    with closing(Schemas(registry_url, "shared.")) as schemas:
+    with closing(Schemas(Cluster("", prefix="shared.", registry_url=registry_url))) as schemas:
         asyncio.run(schemas.register())
         yield schemas
 
@@ -121,7 +122,10 @@ def test_registering_again_adds_no_version(build, client, prefix):
 def test_processes_that_register_at_the_same_moment_agree(registry_url, prefix):
     async def all_at_once():
         with ExitStack() as stack:
-            many = [stack.enter_context(closing(Schemas(registry_url, prefix))) for _ in range(5)]
+            many = [
+                stack.enter_context(closing(Schemas(Cluster("", prefix=prefix, registry_url=registry_url))))
+                for _ in range(5)
+            ]
             await asyncio.gather(*(one.register() for one in many))
             return {one.frame("signals", SIGNAL) for one in many}
 
@@ -264,7 +268,9 @@ def test_with_the_registry_down_known_ids_go_on_and_others_wait_for_a_redrive(re
         clock = [0.0]
         async with forwarder(registry_url) as port:
             url = urlunsplit(urlsplit(registry_url)._replace(netloc=f"127.0.0.1:{port}"))
-            schemas = stack.enter_context(closing(Schemas(url, prefix, clock=lambda: clock[0])))
+            schemas = stack.enter_context(
+                closing(Schemas(Cluster("", prefix=prefix, registry_url=url), clock=lambda: clock[0]))
+            )
             await schemas.register()
         newer = client.register_schema(f"{prefix}signals-value", signal_file(with_a_new_message_in_front))
         value = header(newer, 1) + SIGNAL.SerializeToString()

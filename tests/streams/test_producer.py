@@ -10,6 +10,7 @@ from typing import TypeVar
 import pytest
 from aiokafka.partitioner import DefaultPartitioner
 
+from streams.cluster import Cluster
 from streams.producer import DeliveryFailed, Producer
 from streams.reader import end_offsets, read_partition
 from tests.streams.line import create_topic
@@ -39,7 +40,7 @@ def using(bootstrap: str, body: Callable[[Producer], Awaitable[T]], **options: i
     """Run the body with a producer and close it afterwards."""
 
     async def main() -> T:
-        producer = Producer(bootstrap, **options)  # type: ignore[arg-type]
+        producer = Producer(Cluster(bootstrap), **options)  # type: ignore[arg-type]
         try:
             return await body(producer)
         finally:
@@ -68,7 +69,7 @@ def test_a_delivery_names_the_place_where_the_record_stands(bootstrap: str, topi
             topic, key=None, value=None, partition=3, headers=[("h", b"1"), ("h", b"2")], timestamp_ms=12_345
         )
         assert (first.partition, first.offset, second.offset) == (3, 0, 1)
-        records = [record async for some in read_partition(bootstrap, topic, 3) for record in some]
+        records = [record async for some in read_partition(Cluster(bootstrap), topic, 3) for record in some]
         assert (records[0].key, records[0].value, records[0].headers) == (b"k", b"v", ())
         assert (records[1].key, records[1].value, records[1].timestamp_ms) == (None, None, 12_345)
         assert records[1].headers == (("h", b"1"), ("h", b"2"))
@@ -87,7 +88,7 @@ def test_it_refuses_more_than_it_may_hold_and_says_when_there_is_room(bootstrap:
         producer.produce(topic, key=b"k", value=b"v")
 
     using(bootstrap, body, pending_max=10)
-    assert sum(asyncio.run(end_offsets(bootstrap, topic)).values()) == 21
+    assert sum(asyncio.run(end_offsets(Cluster(bootstrap), topic)).values()) == 21
 
 
 def test_bytes_are_bounded_as_well(bootstrap: str, topic: str) -> None:
@@ -153,4 +154,4 @@ def test_a_guard_that_objects_lets_nothing_out(bootstrap: str, topic: str) -> No
         producer.guard = None
 
     using(bootstrap, body)
-    assert sum(asyncio.run(end_offsets(bootstrap, topic)).values()) == 0
+    assert sum(asyncio.run(end_offsets(Cluster(bootstrap), topic)).values()) == 0

@@ -9,6 +9,7 @@ import pytest
 from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
+from streams.cluster import Cluster
 from streams.reader import Tail, bounds, committed, end_offsets, read_partition, topic_ids
 from tests.streams.line import Line, create_topic
 
@@ -17,7 +18,7 @@ def values(bootstrap: str, topic: str, *, start: int = 0, end: int | None = None
     async def read() -> list[str]:
         return [
             (record.value or b"").decode()
-            async for records in read_partition(bootstrap, topic, 0, start=start, end=end, ours=ours)
+            async for records in read_partition(Cluster(bootstrap), topic, 0, start=start, end=end, ours=ours)
             for record in records
         ]
 
@@ -34,7 +35,7 @@ def test_a_bounded_read_keeps_its_bounds(line: Line) -> None:
 
 def test_an_end_that_is_only_a_hole_does_not_hang_the_read(line: Line) -> None:
     line.send("ab", transaction="commit")  # 0 1, marker 2
-    while asyncio.run(end_offsets(line.bootstrap, line.source))[0] < 3:
+    while asyncio.run(end_offsets(Cluster(line.bootstrap), line.source))[0] < 3:
         pass  # the marker is written after the commit has returned
     assert values(line.bootstrap, line.source) == list("ab")
     assert values(line.bootstrap, line.source, start=2) == []
@@ -47,7 +48,7 @@ def test_of_a_transaction_a_read_has_only_what_is_committed(line: Line) -> None:
     line.send(["behind it"])
     assert values(line.bootstrap, line.source) == ["before"]
     transaction.commit_transaction(30)
-    while asyncio.run(end_offsets(line.bootstrap, line.source))[0] < 6:
+    while asyncio.run(end_offsets(Cluster(line.bootstrap), line.source))[0] < 6:
         pass
     assert values(line.bootstrap, line.source) == ["before", "open", "behind it"]
 
@@ -56,7 +57,7 @@ def test_a_transaction_left_open_hides_nothing_of_a_changelog(line: Line) -> Non
     transaction = line.begin(["a stranger's"])
     line.send(["ours"])
     assert values(line.bootstrap, line.source, ours=True) == ["a stranger's", "ours"]
-    assert asyncio.run(bounds(line.bootstrap, line.source, 0)) == (0, 2)
+    assert asyncio.run(bounds(Cluster(line.bootstrap), line.source, 0)) == (0, 2)
     transaction.abort_transaction(30)
 
 
@@ -72,7 +73,7 @@ def test_a_tail_has_caught_up_only_when_its_reader_has(line: Line) -> None:
     line.send("c", partition=1, transaction="abort")
 
     async def follow() -> None:
-        tail = Tail(line.bootstrap, line.source)
+        tail = Tail(Cluster(line.bootstrap), line.source)
         seen: list[bytes | None] = []
 
         async def go_on() -> None:
@@ -94,7 +95,7 @@ def test_a_tail_has_caught_up_only_when_its_reader_has(line: Line) -> None:
 
 def test_a_tail_of_an_empty_topic_has_caught_up(line: Line) -> None:
     async def follow() -> None:
-        tail = Tail(line.bootstrap, line.source)
+        tail = Tail(Cluster(line.bootstrap), line.source)
 
         async def read() -> None:
             async for _ in tail:
@@ -112,22 +113,22 @@ def test_a_tail_of_an_empty_topic_has_caught_up(line: Line) -> None:
 def test_a_recreated_topic_has_another_id(bootstrap: str) -> None:
     name = f"test.{uuid.uuid4().hex[:8]}"
     create_topic(bootstrap, name)
-    before = asyncio.run(topic_ids(bootstrap, [name]))[name]
+    before = asyncio.run(topic_ids(Cluster(bootstrap), [name]))[name]
     admin = AdminClient({"bootstrap.servers": bootstrap})
     admin.delete_topics([name])[name].result(30)
     while name in admin.list_topics(timeout=30).topics:
         pass
     create_topic(bootstrap, name)
-    after = asyncio.run(topic_ids(bootstrap, [name]))[name]
+    after = asyncio.run(topic_ids(Cluster(bootstrap), [name]))[name]
     assert len(before) == len(after) == 16
     assert before != after
 
 
 def test_what_is_missing_is_named(bootstrap: str) -> None:
-    for ask in (topic_ids(bootstrap, ["test.missing"]), end_offsets(bootstrap, "test.missing")):
+    for ask in (topic_ids(Cluster(bootstrap), ["test.missing"]), end_offsets(Cluster(bootstrap), "test.missing")):
         with pytest.raises(KeyError, match=r"test\.missing"):
             asyncio.run(ask)
 
 
 def test_a_group_that_never_was_has_committed_nothing(line: Line) -> None:
-    assert asyncio.run(committed(line.bootstrap, "test-nobody", line.source)) == {0: None, 1: None}
+    assert asyncio.run(committed(Cluster(line.bootstrap), "test-nobody", line.source)) == {0: None, 1: None}

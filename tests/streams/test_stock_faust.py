@@ -20,6 +20,7 @@ from confluent_kafka import TopicPartition as Place
 from confluent_kafka.admin import AdminClient
 
 from streams.app import create_app
+from streams.cluster import Cluster
 from streams.producer import Producer
 from streams.reader import end_offsets, read_partition
 from tests.streams.line import Line, create_topic
@@ -140,7 +141,7 @@ def test_a_row_changed_in_place_is_not_saved(line: Line) -> None:
     line.send(["one"])
     line.start_stock(how="in-place")
     line.until_committed(1, group=line.stock_group)
-    assert sum(asyncio.run(end_offsets(line.bootstrap, f"{line.stock_group}-rows-changelog")).values()) == 0
+    assert sum(asyncio.run(end_offsets(Cluster(line.bootstrap), f"{line.stock_group}-rows-changelog")).values()) == 0
 
 
 def test_a_revoke_forgets_what_was_handled_and_not_yet_committed(line: Line) -> None:
@@ -199,7 +200,7 @@ def test_a_producer_is_not_idempotent(line: Line) -> None:
     create_topic(line.bootstrap, sink)
 
     async def write() -> None:
-        producer = Producer(line.bootstrap)
+        producer = Producer(Cluster(line.bootstrap))
         await producer.produce(sink, key=None, value=b"written")
         await producer.close()
 
@@ -234,7 +235,7 @@ def test_a_foreign_producer_puts_a_user_elsewhere(bootstrap: str) -> None:
     foreign.flush(30)
 
     async def write() -> dict[bytes, int]:
-        producer = Producer(bootstrap)
+        producer = Producer(Cluster(bootstrap))
         ours = {key: (await producer.produce(topic, key=key, value=b"ours")).partition for key in keys}
         await producer.close()
         return ours
@@ -243,7 +244,7 @@ def test_a_foreign_producer_puts_a_user_elsewhere(bootstrap: str) -> None:
         return {
             record.key or b"": record.partition
             for partition in range(8)
-            async for records in read_partition(bootstrap, topic, partition)
+            async for records in read_partition(Cluster(bootstrap), topic, partition)
             for record in records
             if record.value == b"foreign"
         }
@@ -254,8 +255,8 @@ def test_a_foreign_producer_puts_a_user_elsewhere(bootstrap: str) -> None:
 def test_a_fetch_waits_a_second_and_a_half_behind_an_idle_partition(bootstrap: str, tmp_path: Path) -> None:
     async def waits_ms() -> list[int]:
         stock = faust.App("stock", broker=f"kafka://{bootstrap}")
-        producer = Producer(bootstrap)
-        ours = create_app("ours", bootstrap=bootstrap, data_dir=tmp_path, worker_id="w", producer=producer)
+        producer = Producer(Cluster(bootstrap))
+        ours = create_app("ours", cluster=Cluster(bootstrap), data_dir=tmp_path, worker_id="w", producer=producer)
         found = []
         for app in (stock, ours):
             thread = app._new_consumer()._thread

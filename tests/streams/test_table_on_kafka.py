@@ -15,6 +15,7 @@ from confluent_kafka import Producer as PlainProducer
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from deploy.stack.running import RunningStack
+from streams.cluster import Cluster
 from streams.producer import Delivered, Producer
 from streams.reader import Follower, bounds, read_values
 from tables.rocks import Rocks
@@ -49,10 +50,10 @@ class Topic:
         client.create_topics([NewTopic(self.name, 1, 1, config=config)])[self.name].result(30)
 
     async def bounds(self) -> tuple[int, int]:
-        return await bounds(self.bootstrap, self.name, 0)
+        return await bounds(Cluster(self.bootstrap), self.name, 0)
 
     async def pairs(self) -> list[tuple[bytes | None, bytes | None]]:
-        return [pair async for pairs in read_values(self.bootstrap, self.name, 0) for pair in pairs]
+        return [pair async for pairs in read_values(Cluster(self.bootstrap), self.name, 0) for pair in pairs]
 
     def write_late(self, *written: tuple[bytes, bytes]) -> None:
         """As a worker that was stopped and woke up."""
@@ -78,7 +79,7 @@ async def recovered(store: Store, topic: Topic, producer: Producer) -> tuple[Tab
 
     table = Table(store, head=head, order=int, produce=produce)
     low, end = await topic.bounds()
-    read = partial(read_values, topic.bootstrap, topic.name, 0, end=end)
+    read = partial(read_values, Cluster(topic.bootstrap), topic.name, 0, end=end)
     return table, await table.recover(low=low, end=end, read=lambda start: read(start=start))
 
 
@@ -103,13 +104,13 @@ EXPECTED = {b"u%02d" % key: TURNS * KEYS + key for key in range(KEYS)}
 
 async def work(topic: Topic, store: Store) -> None:
     """Every key many times, a batch a turn; followed to the end."""
-    producer = Producer(topic.bootstrap)
+    producer = Producer(Cluster(topic.bootstrap))
     table, _ = await recovered(store, topic, producer)
     for turn in range(1, TURNS + 1):
         for key in range(KEYS):
             table.put(b"u%02d" % key, value(turn * KEYS + key))
         await table.flush()
-    follower = Follower(topic.bootstrap, topic.name)
+    follower = Follower(Cluster(topic.bootstrap), topic.name)
     follower.add(0, start=0)
     end = (await topic.bounds())[1]
     async for records in follower:
@@ -123,7 +124,7 @@ async def work(topic: Topic, store: Store) -> None:
 
 
 async def start_again(topic: Topic, store: Store) -> tuple[dict[bytes, int], Recovery]:
-    producer = Producer(topic.bootstrap)
+    producer = Producer(Cluster(topic.bootstrap))
     _, done = await recovered(store, topic, producer)
     await producer.close()
     return rows(store), done
@@ -132,7 +133,7 @@ async def start_again(topic: Topic, store: Store) -> tuple[dict[bytes, int], Rec
 def test_a_worker_starts_from_an_empty_disk_an_old_one_and_after_compaction(
     servers: RunningStack, empty: Callable[[], Store]
 ) -> None:
-    topic, old = Topic(servers.bootstrap), empty()
+    topic, old = Topic(servers.cluster.bootstrap), empty()
     asyncio.run(work(topic, old))
     written = KEYS * TURNS
     assert asyncio.run(start_again(topic, empty())) == (EXPECTED, Recovery(0, written, 0, rebuilt=True))
@@ -154,7 +155,7 @@ def test_a_worker_starts_from_an_empty_disk_an_old_one_and_after_compaction(
 def test_a_disk_older_than_the_compaction_takes_what_is_left_and_puts_its_own_greater_rows_back(
     servers: RunningStack, tmp_path: Path
 ) -> None:
-    topic = Topic(servers.bootstrap)
+    topic = Topic(servers.cluster.bootstrap)
     disk = Rocks(tmp_path / "now", identity=b"rows", head=head).open(0)
     asyncio.run(work(topic, disk))
     disk.close()

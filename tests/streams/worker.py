@@ -16,6 +16,7 @@ from typing import Any
 
 from streams.access import check
 from streams.app import create_app, run, serve
+from streams.cluster import Cluster
 from streams.partitions import Partitions
 from streams.producer import Producer
 from streams.record import Batch
@@ -53,16 +54,15 @@ def say(what: str, **fields: Any) -> None:
 
 
 async def main(orders: Orders) -> None:
-    security = Security(**orders.security)  # type: ignore[arg-type]
-    await check(orders.bootstrap, security)
-    producer = Producer(orders.bootstrap, security=security, delivery_timeout_ms=orders.delivery_timeout_ms)
+    cluster = Cluster(orders.bootstrap, security=Security(**orders.security))  # type: ignore[arg-type]
+    await check(cluster)
+    producer = Producer(cluster, delivery_timeout_ms=orders.delivery_timeout_ms)
     app = create_app(
         orders.group,
-        bootstrap=orders.bootstrap,
+        cluster=cluster,
         data_dir=Path(orders.folder) / orders.worker_id,
         worker_id=orders.worker_id,
         producer=producer,
-        security=security,
         session_timeout_s=orders.session_timeout_s,
         commit_interval_s=orders.commit_interval_s,
         topic_ids={orders.source: bytes.fromhex(orders.topic_id)} if orders.topic_id else None,
