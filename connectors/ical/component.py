@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import re
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime, tzinfo
+from datetime import datetime, time, tzinfo
+from typing import Any
 from zoneinfo import ZoneInfo
 
 from icalendar import Component, Timezone
@@ -208,22 +209,31 @@ def _parsed(lines: Sequence[str]) -> Component:
 
 
 def _settle_zones(component: Component) -> set[str]:
-    """Gives every moment its zone, makes days of what says that it is one, and returns the names that mean nothing."""
+    """Give every moment its zone, make days of midnights that are called days, and return the names that mean nothing."""
     unknown: set[str] = set()
+    called_days = []
+    for value, entry in _entries(component):
+        zone_name = str(value.params.get("TZID", ""))
+        if isinstance(entry.dt, datetime) and str(value.params.get("VALUE", "")).upper() == "DATE":
+            called_days.append(entry)
+        if isinstance(entry.dt, datetime) and entry.dt.tzinfo is None and zone_name:
+            zone = zone_of(zone_name)
+            if zone is None:
+                unknown.add(zone_name)
+            else:
+                entry.dt = entry.dt.replace(tzinfo=zone)
+    # Where one of them says what o'clock it is, that is the person's word and "day" the exporter's.
+    if all(entry.dt.time() == time() for entry in called_days):
+        for entry in called_days:
+            entry.dt = entry.dt.date()
+    return unknown
+
+
+def _entries(component: Component) -> Iterator[tuple[Any, Any]]:
+    """Every moment of the component that can be read, beside the property that it stands in."""
     for name in (*_MOMENTS, *_LISTS):
         values = component.get(name, [])
         for value in values if isinstance(values, list) else [values]:
-            entries = value.dts if isinstance(value, vDDDLists) else [value]
-            for entry in entries:
-                if not isinstance(entry, vDDDTypes):
-                    continue
-                zone_name = str(value.params.get("TZID", ""))
-                if str(value.params.get("VALUE", "")).upper() == "DATE" and isinstance(entry.dt, datetime):
-                    entry.dt = entry.dt.date()
-                if isinstance(entry.dt, datetime) and entry.dt.tzinfo is None and zone_name:
-                    zone = zone_of(zone_name)
-                    if zone is None:
-                        unknown.add(zone_name)
-                    else:
-                        entry.dt = entry.dt.replace(tzinfo=zone)
-    return unknown
+            for entry in value.dts if isinstance(value, vDDDLists) else [value]:
+                if isinstance(entry, vDDDTypes):
+                    yield value, entry

@@ -67,6 +67,19 @@ def test_a_day_is_a_whole_day_whatever_its_end_says(end: tuple[str, ...]) -> Non
     assert span(only(read(*event("DTSTART;VALUE=DATE:20261201", *end)))) == DAY_AT_HOME
 
 
+@pytest.mark.parametrize(
+    ("begin", "end", "expected"),
+    [
+        ("20261201T000000", "20261202T000000", DAY_AT_HOME),
+        ("20261201T180000", "20261202T120000", ("2026-12-01T17:00:00Z", "2026-12-02T11:00:00Z")),
+        ("20261201T000000", "20261201T120000", ("2026-11-30T23:00:00Z", "2026-12-01T11:00:00Z")),
+    ],
+)
+def test_what_is_called_a_day_and_has_a_time_keeps_it(begin: str, end: str, expected: tuple[str, str]) -> None:
+    parsed = read(*event(f"DTSTART;VALUE=DATE:{begin}", f"DTEND;VALUE=DATE:{end}"))
+    assert span(only(parsed)) == expected
+
+
 @pytest.mark.parametrize("head", [(), ("X-WR-TIMEZONE:UTC",), ("X-WR-TIMEZONE:Asia/Tokyo",)])
 def test_a_calendars_zone_moves_no_day_and_no_due_day(head: tuple[str, ...]) -> None:
     west = ZoneInfo("America/Los_Angeles")
