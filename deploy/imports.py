@@ -13,7 +13,7 @@ from collections.abc import Set as AbstractSet
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Self
+from typing import Any, Self
 from zoneinfo import ZoneInfo
 
 from connectors import ical, todo_txt
@@ -27,8 +27,6 @@ from streams.producer import Producer
 from streams.reader import topic_ids
 from streams.schemas import Schemas
 
-CALENDAR_ENDINGS = (".ics", ".ical", ".icalendar", ".ifb")
-TASK_ENDINGS = (".txt", ".todo", "")
 ARCHIVE = "done.txt"
 """Where todo.txt programs move what is completed, in the file's own folder."""
 
@@ -107,20 +105,43 @@ def _hash(*parts: bytes) -> str:
     return hashlib.sha256(b"\0".join(parts)).hexdigest()[:24]
 
 
-def parse_file(snapshot: Snapshot, *, path: Path, user_id: str, zone: ZoneInfo, now: datetime) -> Parsed:
-    """The file's content by the format that its name or its first line tells; raises UnreadableFile."""
-    modified = snapshot.modified if snapshot.modified.timestamp() * 1000 >= EVENT_MS_MIN else now
-    modified = min(modified, now)
-    if path.suffix.lower() in CALENDAR_ENDINGS or snapshot.data[:64].lstrip(b"\xef\xbb\xbf \r\n").upper().startswith(
-        b"BEGIN:VCALENDAR"
-    ):
-        return ical.parse(snapshot.data, user_id=user_id, zone=zone, now=now, modified=modified)
-    if path.suffix.lower() not in TASK_ENDINGS:
-        raise UnreadableFile("only todo.txt (.txt) and iCalendar (.ics) files can be read")
-    parsed = todo_txt.parse(
-        snapshot.data, name=file_name(path.name), user_id=user_id, zone=zone, now=now, modified=modified
-    )
+@dataclass(frozen=True, slots=True)
+class Format:
+    """What a file may be: how it is known, and what reads it."""
+
+    name: str
+    endings: tuple[str, ...]
+    """In small letters."""
+    read: Callable[..., Parsed]
+    """Takes the bytes; by keyword path, user_id, zone, now and modified. Raises UnreadableFile."""
+    begins: bytes = b""
+    """In capital letters; what begins so is one whatever its name ends in."""
+
+
+def _todo_txt(data: bytes, *, path: Path, zone: ZoneInfo, **told: Any) -> Parsed:
+    parsed = todo_txt.parse(data, name=file_name(path.name), zone=zone, **told)
     return replace(parsed, archived=_archived(path, zone=zone))
+
+
+FORMATS = (
+    Format("todo.txt (.txt)", (".txt", ".todo", ""), _todo_txt),
+    Format(
+        "iCalendar (.ics)",
+        (".ics", ".ical", ".icalendar", ".ifb"),
+        lambda data, path, **told: ical.parse(data, **told),
+        begins=b"BEGIN:VCALENDAR",
+    ),
+)
+
+
+def parse_file(snapshot: Snapshot, *, path: Path, user_id: str, zone: ZoneInfo, now: datetime) -> Parsed:
+    """Read the file by the format that its first line or its name tells; raises UnreadableFile."""
+    modified = snapshot.modified if snapshot.modified.timestamp() * 1000 >= EVENT_MS_MIN else now
+    first_line = snapshot.data[:64].lstrip(b"\xef\xbb\xbf \r\n").upper()
+    begun = [one for one in FORMATS if one.begins and first_line.startswith(one.begins)]
+    for one in [*begun, *(one for one in FORMATS if path.suffix.lower() in one.endings)]:
+        return one.read(snapshot.data, path=path, user_id=user_id, zone=zone, now=now, modified=min(modified, now))
+    raise UnreadableFile(f"only {' and '.join(one.name for one in FORMATS)} files can be read")
 
 
 def _archived(path: Path, *, zone: ZoneInfo) -> dict[str, int]:
