@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 
-from agents import duplicates, fatigue, profile, quiet_hours
+from agents import candidates, duplicates, fatigue, profile, quiet_hours
 from agents.candidates import NOTHING, Proposal
 from agents.fatigue import Cap
 from oo.v1 import decision_pb2, policy_pb2, row_pb2
@@ -82,6 +82,15 @@ def reasons(
         if any(slate[i].kind != repeated for i in left):
             _add(masks, REPEATED_KIND, [i for i in left if slate[i].kind == repeated])
     return masks
+
+
+def something_to_do(row: row_pb2.UserRow, *, config: policy_pb2.DecisionConfig) -> bool:
+    """Whether a task or a generated tip may be chosen now."""
+    if not row.tasks and not row.generated:
+        return False
+    slate = candidates.propose(row, calendar=candidates.calendar_at(row, now_ms=row.now_ms), now_ms=row.now_ms)
+    masks = reasons(row, slate, now_ms=row.now_ms, config=config)
+    return any(one.kind in _TO_DO and not mask for one, mask in zip(slate, masks, strict=True))
 
 
 def may_stand(row: row_pb2.UserRow, current: row_pb2.PendingDecision, *, config: policy_pb2.DecisionConfig) -> bool:

@@ -16,11 +16,14 @@ from tables import backlog, ids
 from tables import row as rows
 from tables.backlog import Overflow
 
-STEP_VERSION = 3
+STEP_VERSION = 4
 """Of what is written now. A record folds by the rules of the version that it was written under, so that old journals fold as
-they did: version 3 takes a reaction that another replaces out of the windows (agents.reactions)."""
+they did: version 3 takes a reaction that another replaces out of the windows (agents.reactions), version 4 lets a starter
+tip that was seen give way to something to do."""
 OLDEST_VERSION = 2
 """Records of earlier versions fold by its rules."""
+STARTERS_GIVE_WAY = 4
+"""The step version from which on they do once seen; records of earlier ones fold as they did."""
 
 Trigger = decision_pb2.Decision
 
@@ -97,7 +100,7 @@ def step(state: row_pb2.UserRow | None, entry: Entry, policy: ActiveVersion) -> 
         row.sums.epoch = policy.version.epoch
 
     outputs = Outputs(outcomes=tuple(_named(row, change.outcomes, entry=entry)), overflows=tuple(change.overflows))
-    trigger = _trigger(row, change, now_ms=now_ms, config=config)
+    trigger = _trigger(row, change, now_ms=now_ms, config=config, step_version=record.step_version)
     if trigger is not None:
         decision, tip = decide.decide(
             row,
@@ -122,11 +125,12 @@ def _counts(state: row_pb2.UserRow | None, record: journal_pb2.JournalRecord, *,
 
 
 def _trigger(
-    row: row_pb2.UserRow, change: Change, *, now_ms: int, config: policy_pb2.DecisionConfig
+    row: row_pb2.UserRow, change: Change, *, now_ms: int, config: policy_pb2.DecisionConfig, step_version: int
 ) -> decision_pb2.Decision.Trigger.ValueType | None:
     """Why a new decision is due, the strongest reason first; None where the present one stands.
 
-    A tip that someone has seen gives way only to a reaction, its end, its becoming wrong, or an urgent arrival.
+    A tip that someone has seen gives way only to a reaction, its end, its becoming wrong, or an urgent arrival; a starter
+    tip, which is there for want of something to do, to that as well.
     """
     current = outcomes.current(row)
     if current is None:
@@ -140,6 +144,9 @@ def _trigger(
     if change.urgent:
         return Trigger.URGENT_ARRIVAL
     if change.slate and not current.seen_ms:
+        return Trigger.SLATE_CHANGED
+    gives_way = current.kind == decision_pb2.Decision.STARTER and step_version >= STARTERS_GIVE_WAY
+    if change.slate and gives_way and eligibility.something_to_do(row, config=config):
         return Trigger.SLATE_CHANGED
     return None
 

@@ -39,7 +39,7 @@ SAMPLES_PER_S = 250
 
 PARTS = (
     (r"\(streams/producer\.py|\(streams/transport\.py", "librdkafka's producer"),
-    (r"\(agents/(admit|admission)\.py|protovalidate", "admission"),
+    (r"\((agents/(admit|admission)|tables/message_rules)\.py|protovalidate", "admission"),
     (r"\(streams/(frames|wire|registry)\.py|google/protobuf", "framing and parsing"),
     (r"\(agents/rows\.py|\(streams/(table|rocks|store)\.py|\(tables/row\.py", "rows"),
     (r"\(agents/(fold|step|decide|signals|outcomes|reactions|candidates|eligibility|features|why|reward)\.py", "step"),

@@ -25,6 +25,7 @@ from serving.keys import Fetch, Keys, from_file
 from serving.log import Log
 from serving.metrics import Metrics
 from serving.middleware import Middleware
+from serving.newcomers import Newcomers
 from serving.recent import Recent
 from serving.routes import feedback, health, history, page, signals, stream, tip
 from serving.settings import LOOPBACK, Settings
@@ -57,11 +58,13 @@ def create_app(settings: Settings) -> FastAPI:
             settings.valkey_url, spent=spent, changed=subscriptions.changed, metrics=metrics, now_ms=clock_ms
         )
         log = Log(settings.cluster)
+        newcomers = Newcomers(log=log, current=current, subscriptions=subscriptions, metrics=metrics)
         keys = Keys(_fetch_keys(settings, local))
         past = None if settings.history_dsn is None else History(settings.history_dsn.get_secret_value())
         app.state.edge = Edge(
             tips=tips,
             current=current,
+            newcomers=newcomers,
             spent=spent,
             recent=Recent(),
             subscriptions=subscriptions,
@@ -89,6 +92,7 @@ def create_app(settings: Settings) -> FastAPI:
             for task in beside:
                 task.cancel()
             await asyncio.gather(*beside, return_exceptions=True)
+            await newcomers.close()
             # Others should learn what was spent here, if the store is there at all.
             await spent.flush()
             await log.close()

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from connectors.tracked import TrackedReads
 from connectors.valkey import Standing, Unreachable
 from oo.v1 import decision_pb2
-from serving.memory import Current, Memory
+from serving.memory import NEVER, Current, Memory
 from serving.metrics import Metrics
 from serving.problems import unavailable
 from serving.schemas import tip_body
@@ -83,7 +83,7 @@ class CurrentTips:
 
 def _current(standing: Standing | None) -> Current:
     if standing is None:
-        return Current(event_id="none")
+        return Current(event_id=NEVER)
     tip, event_id = standing.tip, f"{standing.epoch}-{standing.offset}"
     silent = not tip.decision_id or tip.kind in (decision_pb2.Decision.NONE, decision_pb2.Decision.TIP_KIND_UNSPECIFIED)
     if silent or standing.spent:

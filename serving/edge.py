@@ -18,6 +18,7 @@ from serving.issuer import LocalIssuer
 from serving.keys import Keys
 from serving.log import Log
 from serving.metrics import Metrics
+from serving.newcomers import Newcomers
 from serving.recent import Recent
 from serving.spent_decisions import SpentDecisions
 from serving.subscriptions import Subscriptions
@@ -30,6 +31,7 @@ class Edge:
 
     tips: TipStore
     current: CurrentTips
+    newcomers: Newcomers
     spent: SpentDecisions
     recent: Recent
     subscriptions: Subscriptions

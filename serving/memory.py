@@ -12,6 +12,8 @@ BYTES_MAX = 128 * 1024 * 1024
 """About 100,000 users whose tips are as long as most are; the one who asked longest ago goes first."""
 ENTRY_BYTES = 900
 """What an entry takes beside its body: measured, rounded up."""
+NEVER = "none"
+"""The state of a user of whom no tip was ever written, not even that there is none."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -37,6 +37,8 @@ class Metrics:
         self.reactions = Counter("oo_edge_reactions", "Reactions accepted", ["kind"], registry=self.registry)
         # Signals acknowledged by Kafka.
         self.signals = Counter("oo_edge_signals", "Signals accepted", registry=self.registry)
+        # People of whom no tip was ever written, told to the engine.
+        self.newcomers = Counter("oo_edge_newcomers", "Newcomers told to the engine", registry=self.registry)
         # Tokens refused, by reason.
         self.refused_tokens = Counter("oo_edge_refused_tokens", "Tokens refused", ["reason"], registry=self.registry)
         # Spent markers that Valkey has not taken yet; above 0 the edge is not ready.

@@ -34,6 +34,9 @@ class Fault(BaseModel):
 
     pointer: str = Field(description="JSON pointer to the value, or the name of the parameter or header")
     detail: str
+    reason: str | None = Field(
+        default=None, description="Of a signal: the word that a dead letter of the same signal on Kafka would have"
+    )
 
 
 class ProblemBody(BaseModel):
@@ -77,7 +80,7 @@ class Problem(Exception):
             "detail": self.detail,
         }
         if self.errors:
-            body["errors"] = [fault.model_dump() for fault in self.errors]
+            body["errors"] = [fault.model_dump(exclude_none=True) for fault in self.errors]
         return body
 
     def response(self) -> Response:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+from collections import Counter
 from collections.abc import Iterator
 
 
@@ -38,15 +39,17 @@ class Subscriptions:
         self._streams_max = streams_max
         self._streams_per_user_max = streams_per_user_max
         self._by_user: dict[str, set[Subscription]] = {}
+        self._streams: Counter[str] = Counter()
         self._count = 0
         self.closing = False
 
     @property
     def count(self) -> int:
+        """How many streams are open."""
         return self._count
 
     def changed(self, user_id: str | None) -> None:
-        """Wake this user's streams; None wakes everybody's."""
+        """Wake this user's streams and waiting reads; None wakes everybody's."""
         woken = self._by_user.values() if user_id is None else (self._by_user.get(user_id, ()),)
         for subscriptions in woken:
             for subscription in subscriptions:
@@ -55,16 +58,29 @@ class Subscriptions:
     @contextlib.contextmanager
     def subscribe(self, user_id: str) -> Iterator[Subscription]:
         """A subscription that is notified from now on. Raises TooManyStreams."""
-        mine = self._by_user.get(user_id, set())
-        if self._count >= self._streams_max or len(mine) >= self._streams_per_user_max:
+        mine = self._streams[user_id]
+        if self._count >= self._streams_max or mine >= self._streams_per_user_max:
             raise TooManyStreams
-        subscription = Subscription()
-        self._by_user.setdefault(user_id, mine).add(subscription)
         self._count += 1
+        self._streams[user_id] += 1
+        try:
+            with self.listen(user_id) as subscription:
+                yield subscription
+        finally:
+            self._count -= 1
+            self._streams[user_id] -= 1
+            if not self._streams[user_id]:
+                del self._streams[user_id]
+
+    @contextlib.contextmanager
+    def listen(self, user_id: str) -> Iterator[Subscription]:
+        """The same for a read that waits a moment: it counts against no maximum."""
+        mine = self._by_user.setdefault(user_id, set())
+        subscription = Subscription()
+        mine.add(subscription)
         try:
             yield subscription
         finally:
-            self._count -= 1
             mine.discard(subscription)
             if not mine:
                 self._by_user.pop(user_id, None)

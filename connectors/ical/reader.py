@@ -40,7 +40,7 @@ INSTANCES_MAX = 500
 """Of events in the window; later ones are left out, and said. As many removals."""
 TASKS_MAX = 20_000
 YEAR_MIN = 2000
-"""The door refuses what is said to be older (agents/admission.py); a stamp like that is passed over."""
+"""The door refuses what is said to be older (tables/message_rules.py); a stamp like that is passed over."""
 
 
 @dataclass(frozen=True, slots=True)

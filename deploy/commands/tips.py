@@ -199,6 +199,8 @@ def _print(found: dict[str, Any]) -> None:
         _out.print(f"  {plain(found['url'])}")
     for reason in found["why"]:
         _out.print(Text(f"  · {plain(reason)}", style="dim"))
+    if found["kind"] == "starter":
+        _out.print("\n  To begin with. 'oo import todo.txt', or 'oo watch todo.txt', and tips are about what is yours.")
     until = datetime.fromisoformat(found["valid_until"]).astimezone()
     source = f"from {plain(found['source'])}, " if found["source"] else ""
     _out.print(Text(f"\n  {source}good until {until:%H:%M}", style="dim"))

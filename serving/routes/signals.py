@@ -1,6 +1,6 @@
 """POST /v1/signals: one or many signals in protobuf's JSON mapping, for producers that have no Kafka client.
 
-It never takes part of a call: all of it is well-formed and goes to Kafka, or none of it does.
+It never takes part of a call: all of it is what the door takes and goes to Kafka, or none of it does.
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from collections.abc import Iterable
 import protovalidate
 from fastapi import APIRouter, Request, Response
 from google.protobuf.json_format import ParseDict
-from protovalidate import Violation
 
 from oo.v1 import signal_pb2
 from serving.edge import TheEdge
@@ -25,6 +24,8 @@ from serving.log import LogUnavailable
 from serving.problems import ERRORS_MAX, Fault, Problem, pointer, unavailable
 from serving.routes.answers import problems
 from serving.schemas import SignalsAccepted
+from tables.backlog import to_ms
+from tables.message_rules import breaches
 
 router = APIRouter(tags=["signals"])
 
@@ -70,7 +71,7 @@ _EXAMPLE = {
 )
 async def tell(request: Request, who: Who, edge: TheEdge, idempotency_key: IdempotencyKey = None) -> Response:
     """A signal with an `event_id` counts once per source, however often it is sent."""
-    signals = await _signals(await json_body(request), user_id=who.user_id)
+    signals = await _signals(await json_body(request), user_id=who.user_id, now_ms=edge.now_ms())
     if idempotency_key is not None:
         fingerprint = _fingerprint(signals)
         await claim(edge, who.user_id, key=f"signals\n{idempotency_key}", fingerprint=fingerprint)
@@ -87,7 +88,7 @@ async def tell(request: Request, who: Who, edge: TheEdge, idempotency_key: Idemp
     return Response(body, status_code=202, media_type="application/json")
 
 
-async def _signals(document: object, *, user_id: str) -> list[signal_pb2.Signal]:
+async def _signals(document: object, *, user_id: str, now_ms: int) -> list[signal_pb2.Signal]:
     """Raises 422 with pointers for what is not signals. Others are served meanwhile."""
     many = isinstance(document, list)
     entries = document if isinstance(document, list) else [document]
@@ -97,10 +98,10 @@ async def _signals(document: object, *, user_id: str) -> list[signal_pb2.Signal]
     faults: list[Fault] = []
     begun_s = time.perf_counter()
     for index, entry in enumerate(entries):
-        signal, mine = _signal(entry, user_id=user_id)
+        signal, mine = _signal(entry, user_id=user_id, now_ms=now_ms)
         signals.append(signal)
         where = f"/{index}" if many else ""
-        faults += [Fault(pointer=where + fault.pointer, detail=fault.detail) for fault in mine]
+        faults += [fault.model_copy(update={"pointer": where + fault.pointer}) for fault in mine]
         if len(faults) > ERRORS_MAX:
             break
         if time.perf_counter() - begun_s > TURN_S:
@@ -113,7 +114,7 @@ async def _signals(document: object, *, user_id: str) -> list[signal_pb2.Signal]
     return signals
 
 
-def _signal(entry: object, *, user_id: str) -> tuple[signal_pb2.Signal, list[Fault]]:
+def _signal(entry: object, *, user_id: str, now_ms: int) -> tuple[signal_pb2.Signal, list[Fault]]:
     signal = signal_pb2.Signal()
     if not isinstance(entry, dict):
         return signal, [Fault(pointer="", detail="a signal is a JSON object")]
@@ -124,14 +125,13 @@ def _signal(entry: object, *, user_id: str) -> tuple[signal_pb2.Signal, list[Fau
         ParseDict(entry, signal, max_recursion_depth=DEPTH_MAX)
         signal.SerializeToString()
     except Exception as error:  # noqa: BLE001 - protobuf raises what its parts do: OverflowError for a time, for one
-        return signal, [Fault(pointer="", detail=str(error)[:300] or type(error).__name__)]
+        return signal, [Fault(pointer="", detail=str(error)[:300] or type(error).__name__, reason="bad-json")]
     if signal.user_id not in ("", user_id):
         return signal, [Fault(pointer="/user_id", detail="is not the token's subject; leave it out")]
     signal.user_id = user_id
-    return signal, [
-        Fault(pointer=_pointer(violation), detail=violation.proto.message)
-        for violation in _VALIDATOR.collect_violations(signal)
-    ]
+    event_time_ms = to_ms(signal.event_time) if signal.HasField("event_time") else now_ms
+    found = breaches(signal, validator=_VALIDATOR, event_time_ms=event_time_ms, now_ms=now_ms)
+    return signal, [Fault(pointer=pointer(*one.path), detail=one.detail, reason=one.reason) for one in found]
 
 
 def _past_bounds(entry: dict[str, object]) -> Fault | None:
@@ -172,13 +172,3 @@ def _fingerprint(signals: list[signal_pb2.Signal]) -> str:
         raw = signal.SerializeToString(deterministic=True)
         whole.update(len(raw).to_bytes(4, "big") + raw)
     return whole.hexdigest()
-
-
-def _pointer(violation: Violation) -> str:
-    pointer = ""
-    if violation.proto.field is not None:
-        for element in violation.proto.field.elements:
-            pointer += f"/{element.field_name}"
-            if element.subscript is not None and element.subscript.field == "index":
-                pointer += f"/{element.subscript.value}"
-    return pointer

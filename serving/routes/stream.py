@@ -15,7 +15,7 @@ from starlette.responses import StreamingResponse
 
 from serving.edge import Edge, TheEdge
 from serving.identity import Who
-from serving.memory import Current
+from serving.memory import NEVER, Current
 from serving.problems import Problem
 from serving.routes.answers import problems
 from serving.subscriptions import TooManyStreams
@@ -85,6 +85,8 @@ async def stream(
     try:
         # A store that is away is an honest 503 now, not a stream that says nothing.
         first = await edge.current.of(who.user_id)
+        if first.event_id == NEVER:
+            first = await edge.newcomers.first(who.user_id)
     except BaseException:
         subscribed.close()
         raise
@@ -119,9 +121,12 @@ async def stream(
 
 async def _look(edge: Edge, who: Identity) -> Current | None:
     try:
-        return await edge.current.of(who.user_id)
+        now = await edge.current.of(who.user_id)
     except Problem:
         return None
+    if now.event_id == NEVER:
+        edge.newcomers.tell(who.user_id)
+    return now
 
 
 def _patience_s(edge: Edge, ends_ms: float, now: Current | None) -> float:

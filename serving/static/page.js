@@ -64,6 +64,7 @@ function showTip(next) {
     return item;
   }));
   byId("why-section").hidden = next.why.length === 0;
+  byId("begin").hidden = next.kind !== "starter";
   show("tip");
   turn();
   if (!same) {
@@ -306,6 +307,8 @@ document.addEventListener("visibilitychange", () => {
 addEventListener("online", open);
 
 const user = new URLSearchParams(location.search).get("user");
-if (user) byId("hint-import").textContent = `oo import todo.txt calendar.ics --user ${user}`;
+for (const id of user ? ["hint-import", "begin-import"] : []) {
+  byId(id).textContent = `oo import todo.txt calendar.ics --user ${user}`;
+}
 show("loading");
 open();

@@ -7,12 +7,13 @@ from datetime import UTC, datetime
 import protovalidate
 import pytest
 
-from agents.admission import AHEAD_MS_MAX, EVENT_MS_MIN, Door, Refused
+from agents.admission import Door, Refused
 from oo.v1 import journal_pb2, reaction_pb2, signal_pb2
 from streams.record import Record
 from streams.units import DAY_MS
 from tables import ids
 from tables.backlog import from_ms
+from tables.message_rules import AHEAD_MS_MAX, EVENT_MS_MIN
 from tests.agents.build import MAC_KEY, MONDAY_MS, Person, activity, entry, event, profile, reaction, task
 
 DOOR = Door(validator=protovalidate.Validator(), mac_key=MAC_KEY)

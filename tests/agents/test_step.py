@@ -10,7 +10,7 @@ import pytest
 
 from agents import candidates
 from agents.fold import PartitionState
-from agents.step import NOTHING, step
+from agents.step import NOTHING, STARTERS_GIVE_WAY, step
 from oo.v1 import journal_pb2, signal_pb2
 from streams.units import DAY_MS, HOUR_MS, MINUTE_MS
 from tables import backlog
@@ -108,6 +108,33 @@ def test_a_known_task_whose_due_date_moves_close_is_an_urgent_arrival() -> None:
     ada.take(task("a", priority=1))
     ada.react("SEEN")
     assert trigger(ada.take(task("b", due_ms=ada.time_ms + HOUR_MS))) == "URGENT_ARRIVAL"
+
+
+@pytest.mark.parametrize("seen", [False, True])
+def test_a_starter_tip_gives_way_to_the_first_thing_to_do_even_once_seen(*, seen: bool) -> None:
+    ada = Person(policy=BLUNT)
+    assert chosen(ada.take(activity()).decision).startswith("starter:")
+    if seen:
+        ada.react("SEEN")
+    given = ada.take(task("a", priority=1))
+    assert (trigger(given), chosen(given.decision)) == ("SLATE_CHANGED", "task:todo.txt/a")
+
+
+def test_a_seen_starter_tip_stays_while_what_there_is_to_do_cannot_be_said() -> None:
+    ada = Person(policy=BLUNT)
+    ada.take(activity())
+    ada.react("SEEN")
+    ada.take(event("e", start_ms=MONDAY_MS, end_ms=MONDAY_MS + HOUR_MS))
+    assert ada.take(task("a", minutes=60)).decision is None
+
+
+def test_a_record_of_an_earlier_step_leaves_a_seen_starter_tip_as_it_did() -> None:
+    ada = Person(policy=BLUNT)
+    ada.take(activity())
+    ada.react("SEEN")
+    old = entry(task("a", priority=1), offset=9, time_ms=ada.time_ms + 1000)
+    old.record.step_version = STARTERS_GIVE_WAY - 1
+    assert ada.take_entry(old).decision is None
 
 
 # When it is left alone

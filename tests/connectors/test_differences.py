@@ -11,12 +11,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from agents import admission
 from connectors import ical, todo_txt
 from connectors.differences import Memory, Patience, differences, settled, waiting
 from connectors.source_file import EVENT_MS_MIN, Parsed, Problem
 from oo.v1.signal_pb2 import Signal
 from streams.units import MINUTE_MS
+from tables import message_rules
 
 NOW = datetime(2026, 11, 23, 12, tzinfo=UTC)
 NOW_MS = int(NOW.timestamp() * 1000)
@@ -383,7 +383,7 @@ def test_a_file_from_before_2000_speaks_now() -> None:
 
 
 def test_the_oldest_time_that_is_sent_is_the_oldest_that_the_door_takes() -> None:
-    assert EVENT_MS_MIN == admission.EVENT_MS_MIN
+    assert EVENT_MS_MIN == message_rules.EVENT_MS_MIN
 
 
 def test_what_did_not_fit_at_first_is_sent_once_there_is_room() -> None:

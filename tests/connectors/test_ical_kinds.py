@@ -8,11 +8,11 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
-from agents.admission import EVENT_MS_MIN
 from connectors import ical
 from connectors.ical.reader import YEAR_MIN
 from connectors.source_file import Parsed
 from oo.v1.signal_pb2 import CalendarEventUpserted, Signal
+from tables.message_rules import EVENT_MS_MIN
 
 BERLIN = ZoneInfo("Europe/Berlin")
 NOW = datetime(2026, 11, 28, 12, tzinfo=BERLIN)

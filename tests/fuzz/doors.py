@@ -171,6 +171,9 @@ class Fuzz:
             "/v1/signals": self._makes("signals", user="fuzz-http"),
             "/v1/feedback": self._makes("reactions", user="fuzz-http"),
         }
+        topic, accepted = self._topics["signals"].name, 0
+        letters_from = (await end_offsets(self._stack.bootstrap, self._topics["dead-letters"].name))[0]
+        journal_from = await end_offsets(self._stack.bootstrap, self._topics["journal"].name)
         async with httpx.AsyncClient(base_url=self._stack.edge_url, timeout=30) as http:
             for number in range(n):
                 path = self._chance.choice(list(doors))
@@ -186,10 +189,23 @@ class Fuzz:
                     self.faults.append(f"POST {path} ({made.how}): {type(error).__name__}")
                     continue
                 self.table[f"POST {path}", made.how, str(answer.status_code)] += 1
+                if path == "/v1/signals" and answer.status_code == httpx.codes.ACCEPTED:
+                    accepted += answer.json()["accepted"]
                 if answer.status_code >= 500:
                     self.faults.append(
                         f"POST {path} ({made.how}): {answer.status_code} for {(made.value or b'')[:200]!r}"
                     )
+        topic_id = (await topic_ids(self._stack.bootstrap, [topic]))[topic]
+        until_s = time.monotonic() + WAIT_S
+        while True:
+            journaled = len(await self._journaled(journal_from, topic_id))
+            refused = await self._refused(letters_from, topic)
+            if journaled + len(refused) >= accepted or time.monotonic() > until_s:
+                break
+            await asyncio.sleep(1)
+        if refused or journaled != accepted:
+            letters = dict(Counter(refused.values()))
+            self.faults.append(f"{accepted} signals answered 202: {journaled} in the journal, letters {letters}")
 
     def _files(self, n: int) -> None:
         data = Path(__file__).resolve().parents[1] / "data"

@@ -20,7 +20,7 @@ BOUNDS = re.findall(r"^\| [^|]+ \| ([\d,]+)[^|]* \| `([\w.]+)` \|", PAGE, flags=
 
 
 def reasons_in(source: str) -> set[str]:
-    """Fixed words that the code gives to Refused, Refusal, Overflow: first, second or `reason` argument."""
+    """Fixed words that the code gives to Refused, Refusal, Overflow, Breach: first, second or `reason` argument."""
     found = set()
     for call in ast.walk(ast.parse(source)):
         if isinstance(call, ast.Call) and getattr(call.func, "id", "") in {
@@ -28,6 +28,7 @@ def reasons_in(source: str) -> set[str]:
             "Refusal",
             "Overflow",
             "BadFrame",
+            "Breach",
         }:
             given = [*call.args[:2], *(one.value for one in call.keywords if one.arg == "reason")]
             words = [one.value for one in given if isinstance(one, ast.Constant) and isinstance(one.value, str)]

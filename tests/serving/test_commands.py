@@ -16,7 +16,7 @@ from command import called, oo
 from deploy.stack.local import SERVER_PORTS
 from deploy.stack.running import RunningStack
 from deploy.stack.state import StateFolder
-from oo.v1 import reaction_pb2
+from oo.v1 import decision_pb2, reaction_pb2
 from tests.serving.edges import LiveEdge
 from tests.serving.topic import messages
 from tests.serving.valkeys import ValkeyServer
@@ -74,6 +74,13 @@ def test_json_is_what_the_edge_answers(run: Run, local_edge: LiveEdge) -> None:
     with local_edge.client("cm-json") as client:
         assert found == client.get("/v1/tip").json()
     assert json.loads(run("tip", "--user", "cm-nobody", "--json").stdout) is None
+
+
+def test_with_a_tip_to_begin_with_comes_what_to_do_next(run: Run, local_edge: LiveEdge) -> None:
+    local_edge.put_tip("cm-begin", 1, kind=decision_pb2.Decision.STARTER, source="oo")
+    assert "'oo import todo.txt'" in run("tip", "--user", "cm-begin").stdout
+    local_edge.put_tip("cm-begin", 2)
+    assert "oo import" not in run("tip", "--user", "cm-begin").stdout
 
 
 def test_nothing_worth_doing_is_no_error_but_waiting_in_vain_is(run: Run) -> None:

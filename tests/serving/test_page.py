@@ -13,7 +13,7 @@ from matplotlib.image import imread
 from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
 from deploy.stack.running import RunningStack
-from oo.v1 import reaction_pb2
+from oo.v1 import decision_pb2, reaction_pb2
 from tests.serving.edges import LiveEdge
 from tests.serving.topic import messages
 
@@ -113,6 +113,15 @@ def test_a_new_tip_takes_its_place_without_a_reload(page_of: Open, whole_edge: L
     whole_edge.put_tip("pg-live", 2, title="Second")
     expect(page.get_by_role("heading", level=1)).to_have_text("Second")
     expect(page.locator("#said")).to_contain_text("Second")
+
+
+def test_a_tip_to_begin_with_says_how_to_bring_in_what_is_ones_own(page_of: Open, whole_edge: LiveEdge) -> None:
+    whole_edge.put_tip("pg-begin", 1, kind=decision_pb2.Decision.STARTER, source="oo")
+    page = page_of("pg-begin")
+    expect(page.locator("#begin-import")).to_have_text("oo import todo.txt calendar.ics --user pg-begin")
+    whole_edge.put_tip("pg-begin", 2)
+    expect(page.get_by_role("heading", level=1)).to_have_text("Tip 2")
+    expect(page.locator("#begin")).to_be_hidden()
 
 
 @pytest.mark.parametrize(("button", "kind"), [("Done", "done"), ("Dismiss", "dismiss")])

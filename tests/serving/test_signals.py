@@ -232,3 +232,25 @@ def test_another_content_type_is_refused(edge: LiveEdge, path: str, stated: str 
 def test_without_kafka_nothing_is_accepted(edge: LiveEdge) -> None:
     with edge.client("sg-down") as client:
         assert problem(client.post("/v1/signals", json=task()), 503) == "log-unavailable"
+
+
+@pytest.mark.parametrize(
+    ("signal", "where", "reason"),
+    [
+        (task(event_time="2999-01-01T00:00:00Z"), "/event_time", "time-ahead"),
+        (task(event_time="1999-12-31T23:59:59Z"), "/event_time", "time-behind"),
+        (task(title=" \t "), "/task_upserted/title", "invalid"),
+        (task(title=""), "/task_upserted/title", "invalid"),
+        ({"profile_changed": {"time_zone": "CEST"}}, "/profile_changed/time_zone", "unknown-time-zone"),
+        ({"profile_changed": {"time_zones": "CEST"}}, "", "bad-json"),
+    ],
+    ids=["ahead", "behind", "blank", "empty", "zone", "unknown field"],
+)
+def test_what_the_door_would_refuse_is_refused_here_in_the_same_word(
+    edge: LiveEdge, signal: dict[str, Any], where: str, reason: str
+) -> None:
+    with edge.client("sg-door") as client:
+        answer = client.post("/v1/signals", json=[task(), signal])
+    assert problem(answer, 422) == "invalid-signals"
+    ((pointer, word),) = [(one["pointer"], one["reason"]) for one in answer.json()["errors"]]
+    assert (pointer, word) == (f"/1{where}", reason)

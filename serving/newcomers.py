@@ -1,0 +1,88 @@
+"""People of whom no tip was ever written: tells the engine that they are here, so that it decides a first one for them.
+
+It never makes a tip up: that would be no decision, and a reaction to it would teach nothing. It never asks the engine
+twice within AGAIN_S, and never keeps a read waiting longer than WAIT_S.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import OrderedDict
+
+from oo.v1 import signal_pb2
+from serving.current import CurrentTips
+from serving.log import Log, LogUnavailable
+from serving.memory import NEVER, Current
+from serving.metrics import Metrics
+from serving.subscriptions import Subscriptions
+
+SOURCE, EVENT_ID, ACTIVITY = "edge", "first-tip", "asked-for-a-tip"
+"""The same at each telling and from every edge, so that all of one person's count once."""
+WAIT_S = 2.0
+"""From the telling on; many times what the engine takes."""
+AGAIN_S = 600.0
+AGAIN_AFTER_FAILURE_S = 10.0
+PER_S_MAX = 200
+"""People told of in a second: an emptied Valkey makes newcomers of everybody at once."""
+
+
+class Newcomers:
+    """One per process; create it inside the running loop."""
+
+    def __init__(self, *, log: Log, current: CurrentTips, subscriptions: Subscriptions, metrics: Metrics) -> None:
+        self._log = log
+        self._current = current
+        self._subscriptions = subscriptions
+        self._count = metrics.newcomers
+        self._told_s: OrderedDict[str, float] = OrderedDict()
+        self._sending: set[asyncio.Task[None]] = set()
+        self._second_s, self._in_second = float("-inf"), 0
+
+    async def first(self, user_id: str) -> Current:
+        """What stands for somebody of whom nothing was known, once the engine has had its moment."""
+        with self._subscriptions.listen(user_id) as subscription:
+            self.tell(user_id)
+            while True:
+                now = await self._current.of(user_id)
+                left_s = self._told_s.get(user_id, float("-inf")) + WAIT_S - time.monotonic()
+                if now.event_id != NEVER or left_s <= 0 or self._subscriptions.closing:
+                    return now
+                await subscription.wait(left_s)
+
+    def tell(self, user_id: str) -> None:
+        """Tell the engine of this person, unless it was told just now or too many are told of; does not wait."""
+        now_s = time.monotonic()
+        while self._told_s and next(iter(self._told_s.values())) <= now_s - AGAIN_S:
+            self._told_s.popitem(last=False)
+        if self._told_s.get(user_id, float("-inf")) > now_s - AGAIN_S:
+            return
+        if now_s - self._second_s >= 1:
+            self._second_s, self._in_second = now_s, 0
+        if self._in_second >= PER_S_MAX:
+            return
+        self._in_second += 1
+        self._told_s.pop(user_id, None)
+        self._told_s[user_id] = now_s
+        task = asyncio.create_task(self._send(user_id))
+        self._sending.add(task)
+        task.add_done_callback(self._sending.discard)
+
+    async def close(self) -> None:
+        """Wait for no one any more."""
+        for task in self._sending:
+            task.cancel()
+        await asyncio.gather(*self._sending, return_exceptions=True)
+
+    async def _send(self, user_id: str) -> None:
+        signal = signal_pb2.Signal(user_id=user_id, source=SOURCE, event_id=EVENT_ID)
+        signal.activity.kind = ACTIVITY
+        try:
+            await self._log.send("signals", [(user_id, signal)])
+        except LogUnavailable:
+            if user_id in self._told_s:
+                self._told_s[user_id] = time.monotonic() - AGAIN_S + AGAIN_AFTER_FAILURE_S
+            # Whoever waits need not wait longer.
+            self._subscriptions.changed(user_id)
+        else:
+            self._count.inc()
