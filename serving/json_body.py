@@ -9,6 +9,7 @@ import json
 import re
 
 from fastapi import Request
+from starlette.requests import ClientDisconnect
 
 from serving.problems import Problem
 
@@ -23,10 +24,14 @@ _OPENING = frozenset(b"[{")
 
 
 async def json_body(request: Request, *, bytes_max: int | None = None) -> object:
-    """The document. Raises problems: 415, 413 (past `bytes_max`), 400 (no JSON), 422 (past a bound)."""
+    """The document. Raises problems: 415, 413 (past `bytes_max`), 400 (no JSON, or not all of it), 422 (past a bound)."""
     if request.headers.get("content-type", "").split(";")[0].strip().lower() != "application/json":
         raise Problem(415, "unsupported-media-type", detail="Send JSON, with `Content-Type: application/json`.")
-    raw = await request.body()
+    try:
+        raw = await request.body()
+    except ClientDisconnect:
+        # Nobody hears it; a peer that goes away is no fault of ours.
+        raise Problem(400, "broken-off", detail="The body ended before it was whole.") from None
     if bytes_max is not None and len(raw) > bytes_max:
         raise Problem(413, "too-large", detail=f"A body may have {bytes_max} bytes here.")
     return parse(raw)

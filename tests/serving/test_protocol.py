@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import socket
+import time
 from pathlib import Path
 
 import pytest
@@ -135,6 +136,27 @@ def test_a_header_that_would_leave_open_which_counts_is_refused_when_it_comes_tw
     twice = b"".join(name + b": " + value + b"\r\n" for _ in range(2))
     head = b"GET /v1/tip HTTP/1.1\r\n" + (b"" if name == b"Host" else b"Host: localhost\r\n")
     assert asked(edge, head + twice + b"Connection: close\r\n\r\n") == 400
+
+
+@pytest.mark.parametrize(
+    "rest", [b"", b"zz\r\n", b"2;" + b"x" * 2 * HEAD_BYTES_MAX], ids=["ends", "garbage", "extension"]
+)
+def test_a_body_that_is_broken_off_is_no_fault_of_ours(
+    edge: LiveEdge, caplog: pytest.LogCaptureFixture, rest: bytes
+) -> None:
+    head = f"POST /v1/signals HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer {edge.token('pr-broken')}\r\n"
+    answered = edge.parts.metrics.requests.labels("/v1/signals", "POST", 400)._value
+    before = answered.get()
+    with opened(edge) as peer:
+        peer.sendall(head.encode() + b"Content-Type: application/json\r\nTransfer-Encoding: chunked\r\n\r\n1\r\n{\r\n")
+        peer.sendall(rest)
+        peer.shutdown(socket.SHUT_WR)
+        until_closed(peer)
+    until_s = time.monotonic() + 20
+    while answered.get() == before:
+        assert time.monotonic() < until_s, caplog.text
+        time.sleep(0.01)
+    assert "edge.fault" not in caplog.text
 
 
 def test_a_chunked_body_past_the_limit_is_413(edge: LiveEdge) -> None:
