@@ -20,11 +20,13 @@ from pathlib import Path
 
 import uvloop
 from confluent_kafka.admin import AdminClient, NewTopic
+from valkey import Valkey
 
 from bench.arrivals import Announcements, Stopwatch, Stream, Writer, follow_aiokafka, follow_librdkafka
 from bench.result import Bench, Plot, Result, Row, compared
+from connectors.valkey import tip_key
 from deploy.stack.running import RunningStack
-from oo.v1 import signal_pb2
+from oo.v1 import decision_pb2, signal_pb2
 from serving.issuer import LocalIssuer
 from streams.schemas import Schemas
 from streams.topics import PARTITIONS
@@ -283,9 +285,16 @@ async def _announcements(stack: RunningStack) -> AsyncIterator[Stopwatch]:
 
 @contextlib.asynccontextmanager
 async def _streams(stack: RunningStack, issuer: LocalIssuer, users: Sequence[str]) -> AsyncIterator[Stopwatch]:
-    """A stream of the edge open for each of these users."""
+    """A stream of the edge open for each of these users, of whom it knows that they have no tip: else they were newcomers."""
     watch = Stopwatch()
     loop = asyncio.get_running_loop()
+    with Valkey.from_url(stack.valkey_url) as plain:
+        for user in users:
+            silent = decision_pb2.Tip(user_id=user).SerializeToString()
+            # Not announced: that is what is measured.
+            plain.hset(
+                tip_key(user), mapping={"epoch": "0", "offset": 0, "decided_ms": 0, "decision_id": "", "tip": silent}
+            )
     opened: list[Stream] = []
     try:
         for user in users:
