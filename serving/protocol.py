@@ -7,7 +7,7 @@ problem; and never looks into a body. uvicorn bounds none of this with httptools
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
@@ -54,6 +54,9 @@ Phase = Literal["idle", "head", "body", "whole"]
 """Of the request that comes in; `whole` until the next one begins."""
 
 
+_take_header = HttpToolsProtocol.on_header
+
+
 class BoundedProtocol(HttpToolsProtocol):
     """One per connection."""
 
@@ -62,8 +65,8 @@ class BoundedProtocol(HttpToolsProtocol):
         self._ready_app = self.app
         self._phase: Phase = "idle"
         self._request = 0
-        # Of the parts of a head that have come whole.
-        self._head_bytes = 0
+        # A head that came in one piece is within its bounds as that piece is.
+        self._head_in_pieces = False
         # Since the last sign of progress: a request that begins, headers that end, a piece of body.
         self._idle_bytes = 0
         self._too_large = False
@@ -83,10 +86,11 @@ class BoundedProtocol(HttpToolsProtocol):
 
     def data_received(self, data: bytes) -> None:
         # In pieces, so that the parser never gathers much more than the bound before it is looked at again.
-        for at in range(0, len(data), HEAD_BYTES_MAX):
+        for piece in (data,) if len(data) <= HEAD_BYTES_MAX else _cut(data):
             if self._refused or self.transport.is_closing():
                 return
-            piece = data if len(data) <= HEAD_BYTES_MAX else data[at : at + HEAD_BYTES_MAX]
+            if self._phase == "head":
+                self._head_in_pieces = True
             self._idle_bytes += len(piece)
             super().data_received(piece)
             if self._idle_bytes > HEAD_BYTES_MAX and self._phase in ("head", "body") and not self._refused:
@@ -102,23 +106,18 @@ class BoundedProtocol(HttpToolsProtocol):
         super().on_message_begin()
         self._phase = "head"
         self._request += 1
-        self._head_bytes = self._idle_bytes = 0
-
-    def on_url(self, url: bytes) -> None:
-        self._count(len(url))
-        super().on_url(url)
+        self._head_in_pieces = False
+        self._idle_bytes = 0
 
     def on_header(self, name: bytes, value: bytes) -> None:
-        if self._phase != "head":
-            # A trailer: nobody asked for one, and it must not pass for a header.
-            return
-        self._count(len(name) + len(value) + len(": \r\n"))
-        if len(self.headers) >= HEADERS_MAX:
-            self._too_large = True
-            raise ValueError("too many headers")
-        super().on_header(name, value)
+        # A trailer is dropped: nobody asked for one, and it must not pass for a header.
+        if self._phase == "head":
+            _take_header(self, name, value)
 
     def on_headers_complete(self) -> None:
+        if len(self.headers) > HEADERS_MAX or (self._head_in_pieces and self._head_bytes() > HEAD_BYTES_MAX):
+            self._too_large = True
+            raise ValueError("too large a head")
         self._phase = "body"
         self._idle_bytes = 0
         self.app = self._ready_app if len(self.connections) <= CONNECTIONS_MAX else _busy
@@ -135,11 +134,8 @@ class BoundedProtocol(HttpToolsProtocol):
     def send_400_response(self, msg: str) -> None:
         self._refuse(_HEAD_TOO_LARGE if self._too_large else _NO_HTTP)
 
-    def _count(self, size: int) -> None:
-        self._head_bytes += size
-        if self._head_bytes > HEAD_BYTES_MAX:
-            self._too_large = True
-            raise ValueError("too large a head")
+    def _head_bytes(self) -> int:
+        return len(self.url) + sum(len(name) + len(value) + len(": \r\n") for name, value in self.headers)
 
     def _set_deadline(self) -> None:
         self._clear_deadline()
@@ -181,6 +177,10 @@ class BoundedProtocol(HttpToolsProtocol):
             self.transport.write_eof()
         self.flow.resume_reading()
         self._deadline = self.loop.call_later(LINGER_S, self.transport.abort)
+
+
+def _cut(data: bytes) -> Iterator[bytes]:
+    return (data[at : at + HEAD_BYTES_MAX] for at in range(0, len(data), HEAD_BYTES_MAX))
 
 
 def _raw(problem: Problem, default_headers: Sequence[tuple[bytes, bytes]]) -> bytes:
