@@ -172,8 +172,8 @@ class Fuzz:
             "/v1/feedback": self._makes("reactions", user="fuzz-http"),
         }
         topic, accepted = self._topics["signals"].name, 0
-        letters_from = (await end_offsets(self._stack.bootstrap, self._topics["dead-letters"].name))[0]
-        journal_from = await end_offsets(self._stack.bootstrap, self._topics["journal"].name)
+        letters_from = (await end_offsets(self._stack.cluster, self._topics["dead-letters"].name))[0]
+        journal_from = await end_offsets(self._stack.cluster, self._topics["journal"].name)
         async with httpx.AsyncClient(base_url=self._stack.edge_url, timeout=30) as http:
             for number in range(n):
                 path = self._chance.choice(list(doors))
@@ -195,7 +195,7 @@ class Fuzz:
                     self.faults.append(
                         f"POST {path} ({made.how}): {answer.status_code} for {(made.value or b'')[:200]!r}"
                     )
-        topic_id = (await topic_ids(self._stack.bootstrap, [topic]))[topic]
+        topic_id = (await topic_ids(self._stack.cluster, [topic]))[topic]
         until_s = time.monotonic() + WAIT_S
         while True:
             journaled = len(await self._journaled(journal_from, topic_id))
