@@ -18,7 +18,7 @@ from command import called
 from outside import client, settled, settled_tip, state_of
 
 from connectors.watch import Pace, Watch
-from deploy.imports import Connection, MemoryFile, Target, parse_file, signals_topic_id
+from deploy.imports import Connection, MemoryFile, parse_file, signals_topic_id
 from deploy.stack.running import RunningStack
 from oo.v1.signal_pb2 import Signal
 
@@ -36,10 +36,9 @@ def look(stack: RunningStack, path: Path, user: str, text: str, *, pace: Pace = 
     path.write_text(text)
 
     async def once() -> int:
-        target = Target.of(stack)
-        memory = MemoryFile.of_file(path, target=target, topic_id=await signals_topic_id(target), user_id=user)
+        memory = MemoryFile.of_file(path, stack=stack, topic_id=await signals_topic_id(stack), user_id=user)
         memory.begin_watch(path)
-        async with Connection(target) as connection:
+        async with Connection(stack) as connection:
 
             async def send(signals: Sequence[Signal]) -> None:
                 await connection.send(signals, event_source=path.name)
