@@ -61,6 +61,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         key=lambda item: (
             shared and _together(item.nodeid) not in TOGETHER,
             item.get_closest_marker("last") is not None,
+            item.get_closest_marker("crowd") is not None,
             bool(_session_fixtures(item)),
             not isinstance(item, pytest.Function),
         )

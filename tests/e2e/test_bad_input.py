@@ -85,6 +85,7 @@ def test_five_megabytes_in_one_message_are_refused_by_the_broker(stack: RunningS
         send(stack, "signals", b"x" * 5_000_000)
 
 
+@pytest.mark.crowd
 def test_ten_thousand_tasks_keep_the_best_and_lose_none(stack: RunningStack) -> None:
     user = f"many-{uuid.uuid4().hex[:8]}"
     send(stack, "signals", *(task(user, str(n), f"Task {n}", priority=1 + n % 4) for n in range(10_000)))

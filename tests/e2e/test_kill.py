@@ -7,6 +7,7 @@ import random
 import time
 import uuid
 
+import pytest
 from command import called, kill
 from outside import client, core_pid, eventually, letters, send, settled, state_of, task, tip
 
@@ -17,6 +18,7 @@ USERS = 100
 SEED = 3
 
 
+@pytest.mark.crowd
 def test_a_worker_killed_three_times_in_5000_signals_loses_and_doubles_nothing(stack: RunningStack) -> None:
     chance = random.Random(SEED)
     run = uuid.uuid4().hex[:8]
