@@ -167,20 +167,20 @@ def differences(
 
 
 def settled(memory: Memory) -> Memory:
-    """The memory once all that `differences` found is acknowledged."""
+    """Return the memory once all that `differences` found is acknowledged."""
     return replace(
         memory, items={key: said if said.sure else replace(said, sure=True) for key, said in memory.items.items()}
     )
 
 
 def waiting(parsed: Parsed, memory: Memory) -> int:
-    """How many open tasks and events of the file have not been sent: a person's row has no room for them yet."""
+    """Return how many open tasks and events of the file have not been sent: a person's row has no room for them yet."""
     held = sum(not said.gone and not said.absent_ms for said in memory.items.values())
     return max(sum((signal.WhichOneof("payload") or "").endswith("upserted") for signal in parsed.signals) - held, 0)
 
 
 def _fitting(changed: list[Signal], before: Mapping[str, Sent], items: dict[str, Sent]) -> list[Signal]:
-    """What is sent of it: changes, and what is taken away; then what is new as far as a row has room for it.
+    """Return what of it is sent: changes, and what is taken away; then what is new as far as a row has room for it.
 
     What ranks highest comes first. The rest is as if it had not been found: it is found again at the next look.
     """
@@ -214,7 +214,7 @@ def _rank(signal: Signal) -> tuple[int, int]:
 
 
 def _plausible(time_ms: int, *, now_ms: int) -> int:
-    """What a clock that was never set wrote is of now, as is what lies ahead."""
+    """Return now for what a clock that was never set wrote, and for what lies ahead."""
     return min(time_ms, now_ms) if time_ms >= EVENT_MS_MIN else now_ms
 
 
@@ -262,21 +262,21 @@ def _is_no_word(known: Sent, said: Sent) -> bool:
 
 
 def _change(known: Sent | None, digest: str) -> int:
-    """The number of a change; what may have arrived already keeps its own."""
+    """Return the number of a change; what may have arrived already keeps its own."""
     if known is None:
         return 0
     return known.change if known.digest == digest else known.change + 1
 
 
 def item_key(signal: Signal) -> str:
-    """What a signal is about, whatever it says about it."""
+    """Return what a signal is about, whatever it says about it."""
     payload = signal.WhichOneof("payload") or ""
     kind = "task" if payload.startswith("task") else "event"
     return f"{kind}:{getattr(signal, payload).external_id}"
 
 
 def content_digest(signal: Signal) -> str:
-    """A hash of what a signal says, without when and by whom."""
+    """Return a hash of what a signal says, without when and by whom."""
     payload = signal.WhichOneof("payload") or ""
     content: bytes = getattr(signal, payload).SerializeToString(deterministic=True)
     return hashlib.sha256(payload.encode() + b"\0" + content).hexdigest()[:16]

@@ -123,7 +123,7 @@ def _looks_like_utf16(data: bytes) -> bool:
 
 
 def one_line(text: str) -> str:
-    r"""The text with control characters and line ends as single spaces; every script and emoji stays.
+    r"""Return the text with control characters and line ends as single spaces; every script and emoji stays.
 
     >>> one_line('Call\x00\tMom \x1b[1m now\n')
     'Call Mom [1m now'
@@ -161,7 +161,7 @@ def cut(text: str, length_max: int) -> str:
 
 
 def file_name(name: str) -> str:
-    """The stable name that a file goes by in ids and in `ce_source`: its own, without the folder.
+    """Return the stable name that a file goes by in ids and in `ce_source`: its own, without the folder.
 
     >>> file_name('/home/ann/Dropbox/todo.txt')
     'todo.txt'
@@ -170,7 +170,7 @@ def file_name(name: str) -> str:
 
 
 def external_id(identity: str) -> str:
-    """The identity itself where it is short and clean, else its beginning and a hash of all of it.
+    """Return the identity itself where it is short and clean, else its beginning and a hash of all of it.
 
     >>> external_id('20261123@google.com')
     '20261123@google.com'

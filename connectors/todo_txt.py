@@ -65,7 +65,7 @@ class Line:
 
 
 def take_apart(line: str) -> Line:
-    """A line's parts by the rules of todo.txt. Any text is a task; what only looks like a part stays text.
+    """Return a line's parts by the rules of todo.txt. Any text is a task; what only looks like a part stays text.
 
     >>> take_apart('x 2026-11-20 2026-11-01 Pay rent +home pri:A').completed_on
     datetime.date(2026, 11, 20)
@@ -109,7 +109,7 @@ def take_apart(line: str) -> Line:
 
 
 def parse(data: bytes, *, name: str, user_id: str, zone: ZoneInfo, now: datetime, modified: datetime) -> Parsed:
-    """Every task of a todo.txt as a signal, in the file's order, and what could not be taken as it stands.
+    """Return every task of a todo.txt as a signal, in the file's order, and what could not be taken as it stands.
 
     `name` is the file's stable name, part of its tasks' ids; `now` decides which start dates (t:) lie ahead;
     `modified` is the event time of all of them. Raises UnreadableFile.
@@ -158,7 +158,7 @@ def parse(data: bytes, *, name: str, user_id: str, zone: ZoneInfo, now: datetime
 
 
 def completions(data: bytes, *, zone: ZoneInfo) -> dict[str, int]:
-    """What an archive (done.txt) says was completed: by text, the end of the last day on which it was, in ms.
+    """Return what an archive (done.txt) says was completed: by text, the end of the last day on which it was, in ms.
 
     Lines without a day are passed over: nobody knows whether they are of today or of a year ago.
 
@@ -176,13 +176,13 @@ def completions(data: bytes, *, zone: ZoneInfo) -> dict[str, int]:
 
 
 def _written(words: tuple[str, ...]) -> str:
-    """The text without labels and without any key:value: what a person wrote, whatever tools keep beside it."""
+    """Return the text without labels and without any key:value: what a person wrote, whatever tools keep beside it."""
     bare = [word for word in words if word[0] not in "@+" and (not _TAG.fullmatch(word) or _URL.match(word))]
     return unicodedata.normalize("NFC", " ".join(bare)).casefold()
 
 
 def _identities(taken: list[tuple[int, Line]], *, name: str, problems: list[Problem]) -> list[str]:
-    """An id for each line that its priority, dates, tags and a tick do not change.
+    """Return an id for each line that its priority, dates, tags and a tick do not change.
 
     Lines with the same text are numbered, the ticked ones first: a repeating task that is ticked off and written
     anew below (or above) keeps its number, and the new line gets the next.
@@ -252,7 +252,7 @@ def _task(number: int, line: Line, *, task_id: str, zone: ZoneInfo, problems: li
 
 
 def _title(words: tuple[str, ...]) -> str:
-    """The text without the contexts and projects around it; one inside a sentence is a word of it."""
+    """Return the text without the contexts and projects around it; one inside a sentence is a word of it."""
     first, last = 0, len(words)
     while last > first and _label(words[last - 1]):
         last -= 1
@@ -284,7 +284,7 @@ def _date(text: str) -> date | None:
 
 
 def _due(text: str, *, zone: ZoneInfo) -> Timestamp | None:
-    """A day's last second in the person's zone, or the minute where the tag names one (2026-11-30T17:00)."""
+    """Return a day's last second in the person's zone, or the minute where the tag names one (2026-11-30T17:00)."""
     try:
         if _DATE.fullmatch(text):
             moment = datetime.combine(date.fromisoformat(text), time(23, 59, 59), tzinfo=zone)

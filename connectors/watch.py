@@ -67,7 +67,7 @@ class Report:
 
 
 def read_file(path: Path) -> Snapshot:
-    """The file as it stands; raises OSError, and UnreadableFile if it is too large."""
+    """Return the file as it stands; raises OSError, and UnreadableFile if it is too large."""
     stat = path.stat()
     if stat.st_size > BYTES_MAX:
         raise UnreadableFile(
@@ -98,7 +98,7 @@ class Watch:
     """The keys that this person's other watched files hold: two calendars may have one meeting."""
 
     async def follow(self, stop: asyncio.Event) -> AsyncGenerator[Report]:
-        """A report at the start and after each change, until `stop` is set."""
+        """Yield a report at the start and after each change, until `stop` is set."""
         trouble = ""
         seen: _Signature | None = None
         read_at = float("-inf")
@@ -120,7 +120,7 @@ class Watch:
                 trouble = report.trouble
 
     async def look(self) -> Report:
-        """Reads the file once and sends what is different."""
+        """Read the file once and send what is different."""
         try:
             snapshot = read_file(self.path)
             now = self.now()
@@ -178,7 +178,7 @@ class Watch:
                 await _pause(stop, self.pace.poll_s)
 
     async def _settled(self, stop: asyncio.Event) -> _Signature | None:
-        """Waits until the file stands still; longer where it is empty and had something before."""
+        """Wait until the file stands still; longer where it is empty and had something before."""
         signature, still_s = _signature(self.path), 0.0
         while not stop.is_set():
             await _pause(stop, self.pace.settle_s)

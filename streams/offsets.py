@@ -68,7 +68,7 @@ class Ledger:
         return {tp: offset for tp, offset in self._handled.items() if self._committed.get(tp) != offset}
 
     def committed(self, offsets: dict[TP, int]) -> None:
-        """Kafka took these."""
+        """Record these offsets as committed."""
         self._committed.update(offsets)
 
     def forget(self) -> None:

@@ -47,7 +47,7 @@ class Overflow:
 def upsert_task(
     row: row_pb2.UserRow, upsert: signal_pb2.TaskUpserted, *, source: str, stamp: Stamp
 ) -> tuple[row_pb2.Task | None, Overflow | None]:
-    """Puts the task in; returns it (None where a later write stands already) and what had to leave for it, if anything.
+    """Put the task in; returns it (None where a later write stands already) and what had to leave for it, if anything.
 
     A full backlog keeps the 256 that rank highest: by priority, then due date, then the newer first.
     """
@@ -95,7 +95,7 @@ def upsert_task(
 def remove_task(
     row: row_pb2.UserRow, *, source: str, external_id: str, stamp: Stamp, now_ms: int
 ) -> row_pb2.Task | None:
-    """Takes the task out and leaves a tombstone; returns what was there, or None (also where a later write stands)."""
+    """Take the task out and leave a tombstone; returns what was there, or None (also where a later write stands)."""
     index = task_index(row, source=source, external_id=external_id)
     key = item_key(source, external_id)
     known = row.tasks[index] if index is not None else None
@@ -113,7 +113,7 @@ def remove_task(
 def upsert_event(
     row: row_pb2.UserRow, upsert: signal_pb2.CalendarEventUpserted, *, source: str, stamp: Stamp, now_ms: int
 ) -> tuple[bool, Overflow | None]:
-    """Puts the event in; says whether the calendar changed, and what had to leave (a full one keeps the 256 next)."""
+    """Put the event in; says whether the calendar changed, and what had to leave (a full one keeps the 256 next)."""
     key = item_key(source, upsert.external_id)
     index = _event_index(row, source=source, external_id=upsert.external_id)
     known = row.events[index] if index is not None else None
@@ -150,7 +150,7 @@ def upsert_event(
 
 
 def remove_event(row: row_pb2.UserRow, *, source: str, external_id: str, stamp: Stamp, now_ms: int) -> bool:
-    """Takes the event out and leaves a tombstone; says whether one was there."""
+    """Take the event out and leave a tombstone; says whether one was there."""
     index = _event_index(row, source=source, external_id=external_id)
     key = item_key(source, external_id)
     if not _is_later(row, row.events[index] if index is not None else None, key, stamp):
@@ -163,7 +163,7 @@ def remove_event(row: row_pb2.UserRow, *, source: str, external_id: str, stamp: 
 
 
 def pass_time(row: row_pb2.UserRow, *, now_ms: int) -> bool:
-    """Drops events that are over and wakes tasks whose quiet time has ended; says whether a task woke."""
+    """Drop events that are over and wake tasks whose quiet time has ended; says whether a task woke."""
     gone_ms = now_ms - EVENT_KEPT_MS
     over = [i for i, event in enumerate(row.events) if event.end_ms <= gone_ms]
     for index in reversed(over):
@@ -186,7 +186,7 @@ def task_index(row: row_pb2.UserRow, *, source: str, external_id: str) -> int | 
 
 
 def task_of_key(row: row_pb2.UserRow, key: int) -> row_pb2.Task | None:
-    """The task of that `item_key`."""
+    """Return the task of that `item_key`."""
     return next((task for task in row.tasks if item_key(task.source, task.external_id) == key), None)
 
 
@@ -201,7 +201,7 @@ def rank(task: row_pb2.Task) -> tuple[int, int, int, str, str]:
 
 
 def one_line(text: str) -> str:
-    """The text on one line: every run of white space is one space.
+    """Return the text on one line: every run of white space is one space.
 
     >>> one_line(" call\\n  mum ")
     'call mum'
@@ -215,7 +215,7 @@ def to_ms(timestamp: Timestamp) -> int:
 
 
 def from_ms(time_ms: int) -> Timestamp:
-    """The protobuf time of milliseconds since 1970."""
+    """Return the protobuf time of milliseconds since 1970."""
     return Timestamp(seconds=time_ms // 1000, nanos=time_ms % 1000 * 1_000_000)
 
 

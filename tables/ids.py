@@ -28,12 +28,12 @@ def tick_record_id(user_id: str, *, due_ms: int) -> bytes:
 
 
 def event_key(source: str, event_id: str) -> int:
-    """A producer's own id of an event as 64 bits; never 0, which stands for "none given"."""
+    """Return a producer's own id of an event as 64 bits; never 0, which stands for "none given"."""
     return int.from_bytes(_hash(b"event", source.encode(), event_id.encode(), size=8), "big") or 1
 
 
 def item_key(source: str, external_id: str) -> int:
-    """A task's or event's identity within a person's row as 64 bits."""
+    """Return a task's or event's identity within a person's row as 64 bits."""
     return int.from_bytes(_hash(b"item", source.encode(), external_id.encode(), size=8), "big")
 
 
@@ -48,18 +48,18 @@ def decision_id(user_id: str, *, record_id: bytes, mac_key: bytes) -> str:
 
 
 def decision_bytes(user_id: str, *, record_id: bytes, mac_key: bytes) -> bytes:
-    """The 20 bytes that such an id spells."""
+    """Return the 20 bytes that such an id spells."""
     name = _hash(b"decision", user_id.encode(), record_id, size=_HALF)
     return name + _mac(name, user_id=user_id, mac_key=mac_key)
 
 
 def spelled(raw: bytes) -> str:
-    """The decision id of these 20 bytes, as everybody but the row writes it."""
+    """Return the decision id of these 20 bytes, as everybody but the row writes it."""
     return base64.b32encode(raw).decode().lower()
 
 
 def packed(decision: str) -> bytes:
-    """The 20 bytes that a decision id spells, as the row keeps them; empty for a text that is none.
+    """Return the 20 bytes that a decision id spells, as the row keeps them; empty for a text that is none.
 
     >>> packed(spelled(bytes(range(20)))) == bytes(range(20)), packed("no id"), packed("A" * 32)
     (True, b'', b'')
@@ -84,7 +84,7 @@ def outcome_id(user_id: str, *, record_id: bytes, index: int) -> str:
 
 
 def draw_key(user_id: str, *, record_id: bytes) -> int:
-    """The 128-bit key of the counter-based generator that a decision draws from."""
+    """Return the 128-bit key of the counter-based generator that a decision draws from."""
     return int.from_bytes(_hash(b"draw", user_id.encode(), record_id, size=16), "big")
 
 

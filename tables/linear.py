@@ -22,7 +22,7 @@ Ints = npt.NDArray[np.int64]
 
 @compiled("void(f8[:, ::1])")
 def cholesky(a: Floats) -> None:
-    """Turns a positive definite matrix (n, n) into its lower factor in place; what stands above the diagonal is left."""
+    """Turn a positive definite matrix (n, n) into its lower factor in place; what stands above the diagonal is left."""
     n = a.shape[0]
     for j in range(n):
         for i in range(j):
@@ -36,7 +36,7 @@ def cholesky(a: Floats) -> None:
 
 @compiled("void(f8[::1], f8[::1], f8[:, ::1])")
 def subtract(row: Floats, f: Floats, b: Floats) -> None:
-    """Takes f @ b from a row, one of b's rows after the other; b: (n, m) or wider than the row (m,)."""
+    """Take f @ b from a row, one of b's rows after the other; b: (n, m) or wider than the row (m,)."""
     n, m = f.shape[0], row.shape[0]
     fours = n // 4 * 4
     for j in range(0, fours, 4):
@@ -52,7 +52,7 @@ def subtract(row: Floats, f: Floats, b: Floats) -> None:
 
 @compiled("void(f8[:, ::1], f8[:, ::1])")
 def forward(lower: Floats, b: Floats) -> None:
-    """Replaces b (n, m) by the solution y of lower @ y = b."""
+    """Replace b (n, m) by the solution y of lower @ y = b."""
     n, m = b.shape
     for i in range(n):
         row = b[i]
@@ -64,7 +64,7 @@ def forward(lower: Floats, b: Floats) -> None:
 
 @compiled("void(f8[:, ::1], f8[::1], f8[::1])")
 def add_dots(rows: Floats, by: Floats, to: Floats) -> None:
-    """Adds rows @ by to a column (n,), each from left to right; rows: (n, m) or wider than by (m,)."""
+    """Add rows @ by to a column (n,), each from left to right; rows: (n, m) or wider than by (m,)."""
     n, m = to.shape[0], by.shape[0]
     fours = n // 4 * 4
     for i in range(0, fours, 4):
@@ -84,7 +84,7 @@ def add_dots(rows: Floats, by: Floats, to: Floats) -> None:
 
 @compiled("void(i8[::1], i8, f8, f8[:, ::1])")
 def unpack(triangle: Ints, d: int, scale: float, into: Floats) -> None:
-    """Writes the first rows of a symmetric matrix (d, d), from its upper triangle by rows, times `scale`.
+    """Write the first rows of a symmetric matrix (d, d), from its upper triangle by rows, times `scale`.
 
     into: as many of them as it has rows, in its first d columns.
     """

@@ -36,12 +36,12 @@ class Epoch:
 
 
 def size(*, d: int, q: int) -> int:
-    """How many whole numbers a contribution has."""
+    """Return how many whole numbers a contribution has."""
     return d * (d + 1) // 2 + d + q * (q + 1) // 2 + 1 + LOSSES
 
 
 def contribution(taught: Taught, epoch: Epoch) -> Ints:
-    """What these sums add to everybody's, in units of 2^-18: (size,).
+    """Return what these sums add to everybody's, in units of 2^-18: (size,).
 
     In turn: the upper triangle of the information about β, its right side, the upper triangle of the second moment of θ,
     how many people stand behind that (1 or 0), and the losses of both ways to predict as they stand in the sums.

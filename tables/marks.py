@@ -9,7 +9,7 @@ from oo.v1 import journal_pb2, row_pb2
 
 
 def version_at(row: row_pb2.PartitionRow, *, offset: int) -> str:
-    """The version id that is active at that offset; empty before the first mark, which means the prior.
+    """Return the version id that is active at that offset; empty before the first mark, which means the prior.
 
     >>> row = apply(row_pb2.PartitionRow(), journal_pb2.Mark(sequence=1, version_id="a"), offset=5, committed=0)
     >>> version_at(row, offset=4), version_at(row, offset=6)
@@ -24,7 +24,7 @@ def version_at(row: row_pb2.PartitionRow, *, offset: int) -> str:
 
 
 def apply(row: row_pb2.PartitionRow, mark: journal_pb2.Mark, *, offset: int, committed: int) -> row_pb2.PartitionRow:
-    """The partition row with this mark in it.
+    """Return the partition row with this mark in it.
 
     A mark read again, or one whose sequence is not above the active one, changes nothing. Marks below the committed
     offset are dropped, all but the one active there: no record that needs them can come again.

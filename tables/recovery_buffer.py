@@ -71,7 +71,7 @@ class RecoveryBuffer:
         return key in self._places
 
     def get(self, key: bytes) -> bytes:
-        """The value of a key that is here."""
+        """Return the value of a key that is here."""
         return self._file.read(self._places[key])
 
     def add(self, values: Mapping[bytes, bytes | None]) -> None:
@@ -106,7 +106,7 @@ class RecoveryBuffer:
         return taken
 
     def values(self) -> Iterator[tuple[bytes, bytes]]:
-        """Every key with its value, as they stand now."""
+        """Yield every key with its value, as they stand now."""
         # What is written into the file stays there; the walk keeps it open.
         return _walk(list(self._places.items()), self._file)
 

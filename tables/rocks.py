@@ -69,7 +69,7 @@ class Rocks:
     _buffers: WriteBufferManager | None = None
 
     def open(self, number: int) -> RocksStore:
-        """The disk of this partition, empty where there is none that fits. Raises StoreFailed."""
+        """Return the disk of this partition, empty where there is none that fits. Raises StoreFailed."""
         self.folder.mkdir(parents=True, exist_ok=True)
         return RocksStore(
             self.folder / str(number), identity=b"%d %s" % (number, self.identity), head=self.head, options=self.options
@@ -349,7 +349,7 @@ class RocksStore:
 def _beside(
     keys: Mapping[bytes, bytes], staged: Iterator[tuple[bytes, bytes]], settled: Iterator[tuple[Any, Any]]
 ) -> Iterator[tuple[bytes, bytes]]:
-    """Of what stands in both, what was staged; `keys` are the staged ones."""
+    """Yield both; where a key stands in both, what was staged. `keys` are the staged ones."""
     return chain(staged, ((key, value) for key, value in settled if key not in keys))
 
 

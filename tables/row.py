@@ -31,7 +31,7 @@ FENCE_BYTES = 36
 
 
 def fence_of(message: bytes) -> Fence:
-    """Reads the fixed front of a serialized UserRow or PartitionRow (without its frame).
+    """Read the fixed front of a serialized UserRow or PartitionRow (without its frame).
 
     >>> row = row_pb2.UserRow(journal_offset=7, next_wake_ms=9, topic_id=bytes(16), user_id="ada")
     >>> fence_of(row.SerializeToString())

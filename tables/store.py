@@ -28,19 +28,19 @@ class Store(Protocol):
         """The changelog offset below which this store has everything; None for one that was never complete."""
 
     def get(self, key: bytes) -> bytes | None:
-        """The value of this key."""
+        """Return the value of this key."""
 
     def heads(self, keys: Sequence[bytes]) -> list[bytes | None]:
-        """The heads of these keys, in their order."""
+        """Return the heads of these keys, in their order."""
 
     def scan(self) -> Iterator[tuple[bytes, bytes]]:
-        """Every key with its head, in no promised order. What is written meanwhile may or may not be seen."""
+        """Yield every key with its head, in no promised order. What is written meanwhile may or may not be seen."""
 
     def values(self) -> Iterator[tuple[bytes, bytes]]:
-        """Every key with its value, as they stood when this was called."""
+        """Yield every key with its value, as they stood when this was called."""
 
     def side(self, name: bytes) -> bytes | None:
-        """A value beside the others."""
+        """Return a value beside the others."""
 
     def write(
         self,
@@ -62,7 +62,7 @@ class Store(Protocol):
         """Empties it."""
 
     def close(self) -> None:
-        """Gives back what it holds; what was written stays."""
+        """Give back what it holds; what was written stays."""
 
 
 class MemoryStore:

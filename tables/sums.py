@@ -100,7 +100,7 @@ class Taught:
 
 
 def nothing(d: int) -> Taught:
-    """The sums of someone who has taught nothing yet."""
+    """Return the sums of someone who has taught nothing yet."""
     return Taught(gram=np.zeros(d * (d + 1) // 2, dtype=np.int64), moment=np.zeros(d, dtype=np.int64))
 
 
@@ -122,7 +122,7 @@ def read(message: row_pb2.Sums, *, d: int, feature_version: int) -> Taught:
 
 
 def written(taught: Taught, *, feature_version: int) -> row_pb2.Sums:
-    """Packs sums for a row.
+    """Pack sums for a row.
 
     >>> one = nothing(2)
     >>> add(one, x=[64, 32], reward=64, time_ms=0)
@@ -152,7 +152,7 @@ def add(
     sign: int = 1,
     half_life_ms: int = HALF_LIFE_MS,
 ) -> None:
-    """Adds one contribution (or, with sign -1, takes it away).
+    """Add one contribution (or, with sign -1, take it away).
 
     x: (d,) in units of 1/64, each within [-64, 64]; reward in units of 1/64; `time_ms` of the decision, not of the
     reaction, so that a correction weighs what it replaces. One entry is at most 2^19 a contribution: an int64 holds 10^13.
@@ -172,7 +172,7 @@ def add(
 
 
 def move(taught: Taught, *, landmark: int) -> None:
-    """Moves sums on to a landmark not before their own."""
+    """Move sums on to a landmark not before their own."""
     steps = landmark - taught.landmark
     assert steps >= 0, "a landmark never moves back"
     if steps:
@@ -183,7 +183,7 @@ def move(taught: Taught, *, landmark: int) -> None:
 
 
 def unit_at(taught: Taught, *, now_ms: int, half_life_ms: int = HALF_LIFE_MS) -> int:
-    """The weight that a reaction of now would have in these sums, in units of 1/64.
+    """Return the weight that a reaction of now would have in these sums, in units of 1/64.
 
     >>> one = nothing(1)
     >>> add(one, x=[64], reward=64, time_ms=0)
@@ -195,7 +195,7 @@ def unit_at(taught: Taught, *, now_ms: int, half_life_ms: int = HALF_LIFE_MS) ->
 
 
 def scale_at(taught: Taught, *, now_ms: int, half_life_ms: int = HALF_LIFE_MS) -> float:
-    """What an entry of these sums has to be multiplied by to be what it has decayed to by now.
+    """Return what an entry of these sums has to be multiplied by to be what it has decayed to by now.
 
     >>> one = nothing(1)
     >>> add(one, x=[64], reward=64, time_ms=0)

@@ -84,7 +84,7 @@ class Table:
         """By the changelog offset of a smaller record: our own value, put again and not yet acknowledged."""
 
     def get(self, key: bytes) -> bytes | None:
-        """The value of this key, with what was put and is not committed."""
+        """Return the value of this key, with what was put and is not committed."""
         if key in self._staged:
             return self._staged[key]
         return self.store.get(key)
@@ -238,7 +238,8 @@ async def merge(
 def _greatest(
     records: Pairs, known: dict[bytes, int], behind: set[bytes], *, head: Head, order: Callable[[bytes], int]
 ) -> dict[bytes, bytes | None]:
-    """What these records change where orders are as `known`, which is kept up; `behind` as `merge` returns it."""
+    """Return what these records change where orders are as `known`, which is kept up; `behind` as `merge` returns
+    it."""
     changes: dict[bytes, bytes | None] = {}
     for key, value in records:
         if key is None:

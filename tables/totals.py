@@ -50,25 +50,25 @@ class Totals:
         """How often something was added or taken away."""
 
     def replace(self, before: Taught | None, after: Taught | None) -> None:
-        """Takes one person's former sums out and puts the new ones in."""
+        """Take one person's former sums out and put the new ones in."""
         for one, sign in ((before, -1), (after, 1)):
             if one is not None and one.weight:
                 self.add(self.part(one), sign=sign)
                 self.changes += 1
 
     def part(self, taught: Taught) -> Total:
-        """What one person's sums are in the totals, for whoever keeps it to take it out again."""
+        """Return what one person's sums are in the totals, for whoever keeps it to take it out again."""
         contribution = marginal.contribution(taught, self._epochs[taught.epoch])
         return Total(taught.landmark, taught.epoch, contribution, n=taught.n, users=1)
 
     def merge(self, others: Totals) -> None:
-        """Adds other totals: of rows as they stood at a moment to what has changed since, or the other way round."""
+        """Add other totals: of rows as they stood at a moment to what has changed since, or the other way round."""
         for other in others.all():
             self.add(other)
         self.changes += others.changes
 
     def add(self, other: Total, *, sign: int = 1) -> None:
-        """Adds one total, of other people; with sign -1, takes out what was added."""
+        """Add one total, of other people; with sign -1, take out what was added."""
         total = self._at((other.landmark, other.epoch), len(other.contribution))
         total.contribution += sign * other.contribution
         total.n += sign * other.n
@@ -76,7 +76,7 @@ class Totals:
         self._forget(total)
 
     def all(self) -> list[Total]:
-        """The totals, by landmark and epoch."""
+        """Return the totals, by landmark and epoch."""
         return [total for _, total in sorted(self._apart.items())]
 
     @property
@@ -93,7 +93,7 @@ class Totals:
 
     @classmethod
     def from_bytes(cls, content: bytes, *, epochs: Mapping[int, Epoch]) -> Self:
-        """What `to_bytes` gave.
+        """Return what `to_bytes` gave.
 
         >>> totals = Totals(epochs={})
         >>> totals.merge(Totals.from_bytes(_FRONT.pack(7, 3, 64, 1, 1) + (5).to_bytes(8, "little"), epochs={}))
@@ -142,7 +142,7 @@ def merged(totals: Iterable[Total], *, size: int) -> list[Total]:
 
 
 def messages(totals: Totals, *, feature_version: int) -> list[policy_pb2.Total]:
-    """The totals as they are published."""
+    """Return the totals as they are published."""
     return [
         policy_pb2.Total(
             feature_version=feature_version,
@@ -157,7 +157,7 @@ def messages(totals: Totals, *, feature_version: int) -> list[policy_pb2.Total]:
 
 
 def read(message: policy_pb2.Total) -> Total:
-    """A published total."""
+    """Read a published total."""
     return Total(
         message.landmark,
         message.epoch,

@@ -48,12 +48,12 @@ Tally = Mapping[int, int]
 
 
 def read(windows: Iterable[row_pb2.Window]) -> Counts:
-    """The windows unpacked."""
+    """Return the windows unpacked."""
     return {window.width_s: list(zip(accumulate(window.key_steps), window.counts, strict=True)) for window in windows}
 
 
 def add(windows: Iterable[row_pb2.Window], cell: Cell, *, event_ms: int, now_ms: int) -> list[row_pb2.Window]:
-    """The windows with one more reaction at `event_ms`, and without what is too old for `now_ms`.
+    """Return the windows with one more reaction at `event_ms`, and without what is too old for `now_ms`.
 
     >>> cell = Cell(reaction=1, kind=2, part=0)
     >>> windows = add([], cell, event_ms=10 * HOUR_MS, now_ms=10 * HOUR_MS)
@@ -68,7 +68,7 @@ def add(windows: Iterable[row_pb2.Window], cell: Cell, *, event_ms: int, now_ms:
 
 
 def take_back(windows: Iterable[row_pb2.Window], cell: Cell, *, event_ms: int) -> list[row_pb2.Window]:
-    """The windows without one such reaction that `add` counted at `event_ms`; a bucket that has gone stays gone.
+    """Return the windows without one such reaction that `add` counted at `event_ms`; a bucket that has gone stays gone.
 
     >>> cell = Cell(reaction=1, kind=2, part=0)
     >>> windows = take_back(add([], cell, event_ms=HOUR_MS, now_ms=HOUR_MS), cell, event_ms=HOUR_MS)
@@ -83,13 +83,13 @@ def take_back(windows: Iterable[row_pb2.Window], cell: Cell, *, event_ms: int) -
 
 
 def last(windows: Iterable[row_pb2.Window], *, now_ms: int, span_ms: int) -> Tally:
-    """What the last `span_ms` hold, to the width of a bucket."""
+    """Return what the last `span_ms` hold, to the width of a bucket."""
     (tally,) = last_of_each(windows, now_ms=now_ms, spans_ms=(span_ms,))
     return tally
 
 
 def last_of_each(windows: Iterable[row_pb2.Window], *, now_ms: int, spans_ms: Iterable[int]) -> list[Tally]:
-    """What each of these spans holds; a window is unpacked once for all of them."""
+    """Return what each of these spans holds; a window is unpacked once for all of them."""
     kept = {window.width_s: (list(accumulate(window.key_steps)), window.counts[:]) for window in windows}
     tallies: list[Tally] = []
     for span_ms in spans_ms:
@@ -113,12 +113,12 @@ def count(
     kind: int | None = None,
     part: int | None = None,
 ) -> int:
-    """How many such reactions the last `span_ms` hold, to the width of a bucket."""
+    """Return how many such reactions the last `span_ms` hold, to the width of a bucket."""
     return total(last(windows, now_ms=now_ms, span_ms=span_ms), reaction=reaction, kind=kind, part=part)
 
 
 def total(tally: Tally, *, reaction: int, kind: int | None = None, part: int | None = None) -> int:
-    """How many such reactions it holds."""
+    """Return how many such reactions it holds."""
     return sum(
         n
         for cell, n in tally.items()
@@ -129,7 +129,8 @@ def total(tally: Tally, *, reaction: int, kind: int | None = None, part: int | N
 
 
 def rate_64(tally: Tally, *, reaction: int, kind: int) -> int:
-    """The share of `reaction` among done, snooze and dismiss in units of 1/64, smoothed by three of each kind's third.
+    """Return the share of `reaction` among done, snooze and dismiss in units of 1/64, smoothed by three of each
+    kind's third.
 
     >>> rate_64({}, reaction=1, kind=2)
     21
@@ -171,7 +172,7 @@ def falls_below_ms(
 
 
 def _width_s(span_ms: int) -> int:
-    """The narrowest buckets that reach back so far."""
+    """Return the narrowest buckets that reach back so far."""
     return next(width_s for width_s, kept_ms in SPANS_MS.items() if span_ms <= kept_ms)
 
 

@@ -22,7 +22,7 @@ _PARTS = ("night", "morning", "afternoon", "evening")
 
 @lru_cache(maxsize=1024)
 def zone(name: str) -> ZoneInfo:
-    """The zone of an IANA name; raises ValueError for a name that tzdata does not have.
+    """Return the zone of an IANA name; raises ValueError for a name that tzdata does not have.
 
     >>> zone("Europe/Berlin").key
     'Europe/Berlin'
@@ -51,7 +51,7 @@ def local(time_ms: int, *, time_zone: str) -> datetime:
 
 
 def part_of_day(time_ms: int, *, time_zone: str) -> int:
-    """The part of the day of that instant in that zone."""
+    """Return the part of the day of that instant in that zone."""
     return part_of(local(time_ms, time_zone=time_zone))
 
 
@@ -61,5 +61,5 @@ def part_of(clock: datetime) -> int:
 
 
 def part_name(part: int) -> str:
-    """The word for a part of the day."""
+    """Return the word for a part of the day."""
     return _PARTS[part]

@@ -71,7 +71,7 @@ def belief(version: policy_pb2.PolicyVersion) -> Belief:
 
 
 def epoch(version: policy_pb2.PolicyVersion) -> Epoch:
-    """The belief about how people differ that stands in this version."""
+    """Return the belief about how people differ that stands in this version."""
     precision = np.frombuffer(version.precision, dtype="<f8").astype(np.float64)
     q = round(sqrt(len(precision)))
     return Epoch(
@@ -87,12 +87,12 @@ def packed(values: Floats) -> bytes:
 
 
 def epoch_name(*, precision: bytes, mean: bytes) -> int:
-    """What rows name an epoch by: 64 bits over its content."""
+    """Return what rows name an epoch by: 64 bits over its content."""
     return int.from_bytes(hashlib.blake2b(precision + mean, digest_size=8).digest(), "little")
 
 
 def named(version: policy_pb2.PolicyVersion) -> policy_pb2.PolicyVersion:
-    """Gives a finished version its id, which holds a hash of all its content."""
+    """Give a finished version its id, which holds a hash of all its content."""
     content = hashlib.blake2b(version.SerializeToString(deterministic=True), digest_size=8).hexdigest()
     version.version_id = f"{version.policy}-{version.sequence}-{content}"
     return version

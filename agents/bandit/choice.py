@@ -36,7 +36,7 @@ class Choice:
     """How much is known of this person: a bucket of tables.sums.KNOWN_FROM."""
 
     def propensity(self, index: int) -> float:
-        """The probability that this candidate had: one division, so the same on every machine."""
+        """Return the probability that this candidate had: one division, so the same on every machine."""
         return self.numerators[index] / self.denominator
 
 
@@ -67,7 +67,7 @@ def floored(shares: Sequence[int], *, floor_permille: int) -> tuple[list[int], i
 
 
 def drawn(numerators: Sequence[int], denominator: int, *, word: int) -> int:
-    """The candidate that one raw 64-bit word falls on; it lies on [0, denominator) evenly to within 2^-24.
+    """Return the candidate that one raw 64-bit word falls on; it lies on [0, denominator) evenly to within 2^-24.
 
     >>> drawn([5960, 2040], 8000, word=0), drawn([5960, 2040], 8000, word=2**64 - 1)
     (0, 1)

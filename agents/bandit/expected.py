@@ -30,7 +30,7 @@ class Expected:
         return row
 
     def choice(self, shares: Sequence[int], *, floor_permille: int, word: int, draws_won: Sequence[int] = ()) -> Choice:
-        """Draws by these shares with a floor under them, and keeps what was expected beside."""
+        """Draw by these shares with a floor under them, and keep what was expected beside."""
         numerators, denominator = floored(shares, floor_permille=floor_permille)
         scores, shared, own = self.scored.tolist()
         return Choice(
@@ -48,7 +48,7 @@ class Expected:
 def expected(
     belief: Belief, taught: Taught, x: Ints, *, silent: int | None, now_ms: int, gate: float | None = None
 ) -> Expected:
-    """What is expected of each candidate now; `gate` is the version's own where none is given.
+    """Return what is expected of each candidate now; `gate` is the version's own where none is given.
 
     x: (K, d) in units of 1/64, C-contiguous; silent: the row that says nothing, None for a slate without one.
     """
@@ -73,7 +73,7 @@ def expected(
 
 
 def predicted(choice: Choice, index: int) -> Predicted:
-    """What was expected of one candidate, as rows keep it.
+    """Return what was expected of one candidate, as rows keep it.
 
     >>> predicted(Choice(0, [1], 1, shared=[0.5], own=[-1.0], known=2), 0)
     Predicted(shared=512, own=-1024, known=2)

@@ -24,7 +24,7 @@ PEOPLE_SHARE = 0.5
 
 
 def prior(name: str, *, shape: Shape, config: policy_pb2.DecisionConfig) -> policy_pb2.PolicyVersion:
-    """The version that is active before anything was learned; sequence 0, and no id yet."""
+    """Return the version that is active before anything was learned; sequence 0, and no id yet."""
     d, mean = shape.d, packed(np.array(shape.mean))
     precision = packed(np.eye(shape.q) * (NOISE / shape.spread))
     return policy_pb2.PolicyVersion(
@@ -52,7 +52,7 @@ def fit(
     now_ms: int,
     discount: float = 1.0,
 ) -> policy_pb2.PolicyVersion:
-    """The version that these sums teach, after `before`; without an id yet.
+    """Return the version that these sums teach, after `before`; without an id yet.
 
     β has the precision I/variance + G/σ² and the right side β₀/variance + g/σ², with G and g the people's own parts integrated out
     (tables.marginal); `discount` is what all of it is worth, as if that much older. Raises numpy.linalg.LinAlgError if the sums are not a Gram matrix.
@@ -96,7 +96,7 @@ def fit(
 def _begin_epoch(
     version: policy_pb2.PolicyVersion, totals: Sequence[Total], *, shape: Shape, before: policy_pb2.PolicyVersion
 ) -> None:
-    """Lets the version believe what the people of the epoch so far have shown, once enough of them have.
+    """Let the version believe what the people of the epoch so far have shown, once enough of them have.
 
     One step of expectation-maximization (Laird & Ware 1982). People of epochs before count for β alone: their differences were
     taken from a β that is no longer believed.

@@ -39,7 +39,7 @@ def expect(
     cost: float,
     silent: int,
 ) -> tuple[Floats, Floats]:
-    """The joint posterior of K scores xᵀβ + gate · bᵀθ, where b is the first q entries of x.
+    """Return the joint posterior of K scores xᵀβ + gate · bᵀθ, where b is the first q entries of x.
 
     x: (K, d) in units of 1/64; gram, moment: the person's sums, entries worth `scale`; mean, factor: of β, with the lower
     factor of its covariance; precision: σ²Σ⁻¹, (q, q); noise: σ²; cost: what an interruption costs; silent: the row that
@@ -180,7 +180,7 @@ def draw(scores: Floats, covariance: Floats, raw: Words, draws: int, width: floa
 
 
 def words_for(k: int, *, draws: int) -> int:
-    """How many raw words `draw` takes.
+    """Return how many raw words `draw` takes.
 
     >>> words_for(20, draws=64)
     320
@@ -190,7 +190,7 @@ def words_for(k: int, *, draws: int) -> int:
 
 @compiled("i8[::1](i8[:, ::1])")
 def wins(found: Ints) -> Ints:
-    """How many draws each candidate wins, (K,); scores: (draws, K), whole numbers.
+    """Return how many draws each candidate wins, (K,); scores: (draws, K), whole numbers.
 
     Equals share: the search for the greatest begins at another candidate in each two draws, once upwards and once
     downwards, so that none of several alike is always the one.
@@ -216,5 +216,5 @@ def wins(found: Ints) -> Ints:
 
 @compiled("i8[::1](f8[:, ::1], f8[:, ::1], u8[::1], i8, f8, f8)")
 def draws_won(scored: Floats, covariance: Floats, raw: Words, draws: int, width: float, optimism: float) -> Ints:
-    """How many draws each candidate wins, (K,), of what `expect` returned; the rest as `draw` takes it."""
+    """Return how many draws each candidate wins, (K,), of what `expect` returned; the rest as `draw` takes it."""
     return wins(draw(scored[0], covariance, raw, draws, width, optimism))

@@ -27,7 +27,7 @@ class Comparison:
 
 
 def empty(policy: str, *, rewards: Range, reach: float, is_former: bool = False) -> Comparison:
-    """Of no event.
+    """Return what holds before any event.
 
     >>> empty("b", rewards=Range(0, 1), reach=3.0).mine.n
     0
@@ -37,7 +37,7 @@ def empty(policy: str, *, rewards: Range, reach: float, is_former: bool = False)
 
 
 def add(one: Comparison, event: Event, mine: Floats, champions: Floats, *, alpha_distrust: float) -> Comparison:
-    """Takes one event of a single stream in; both policies' probabilities on its slate: (K,)."""
+    """Take one event of a single stream in; both policies' probabilities on its slate: (K,)."""
     return _judged(
         replace(
             one,
@@ -51,7 +51,7 @@ def add(one: Comparison, event: Event, mine: Floats, champions: Floats, *, alpha
 
 
 def merged(a: Comparison, b: Comparison, *, alpha_distrust: float) -> Comparison:
-    """Of the events of both, which must not overlap."""
+    """Return what holds after the events of both, which must not overlap."""
     assert (a.policy, a.is_former) == (b.policy, b.is_former), "comparisons of different policies do not add up"
     return _judged(
         Comparison(

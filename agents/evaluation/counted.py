@@ -18,7 +18,7 @@ def reward(
     *,
     config: policy_pb2.DecisionConfig,
 ) -> float:
-    """What it earned less what it cost to interrupt.
+    """Return what it earned less what it cost to interrupt.
 
     "No tip" is worth 0; so is a tip that nobody saw (`KIND_UNSPECIFIED`, `DONE_ELSEWHERE`): it neither helped nor
     interrupted. What was seen and not answered (`EXPIRED`, or `SEEN` when the window ended with the log) counts
@@ -44,7 +44,7 @@ def reward(
 
 
 def reward_range(config: policy_pb2.DecisionConfig) -> Range:
-    """Of all that `reward` can return.
+    """Return the least and the greatest that `reward` can return.
 
     >>> from agents.reward import DEFAULT
     >>> reward_range(DEFAULT)

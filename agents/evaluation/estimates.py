@@ -41,7 +41,7 @@ class Estimate:
 
 
 def empty(*, shape: tuple[int, ...] = ()) -> Estimates:
-    """Of no event.
+    """Return what holds before any event.
 
     >>> empty().n
     0
@@ -50,7 +50,7 @@ def empty(*, shape: tuple[int, ...] = ()) -> Estimates:
 
 
 def add(estimates: Estimates, event: Event, pmf: Floats) -> Estimates:
-    """Takes one event in; pmf: (..., K), the target policy's. O(K).
+    """Take one event in; pmf: (..., K), the target policy's. O(K).
 
     The score is s = w (r - q_hat[action]) + Σ pmf q_hat (Dudík, Langford, Li 2011), whose mean is the target's value
     whatever q_hat is, as long as it does not know the event's own reward.
@@ -67,7 +67,7 @@ def add(estimates: Estimates, event: Event, pmf: Floats) -> Estimates:
 
 
 def merged(a: Estimates, b: Estimates) -> Estimates:
-    """Of the events of both.
+    """Return what holds after the events of both.
 
     >>> merged(empty(), empty()).n
     0
@@ -104,7 +104,7 @@ def mean_weight(estimates: Estimates) -> Floats:
 
 
 def weight_z(estimates: Estimates) -> Floats:
-    """How many standard errors the mean weight is off 1. For one look; `propensities` is for watching.
+    """Return how many standard errors the mean weight is off 1. For one look; `propensities` is for watching.
 
     >>> one = Event(np.array([0.5, 0.5]), np.array(0), np.array(1.0), np.zeros(2))
     >>> some = empty()

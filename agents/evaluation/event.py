@@ -44,7 +44,7 @@ class Event:
 
 
 def at(values: Floats, action: Ints) -> Floats:
-    """The entry of the action in each row; (..., K) -> (...).
+    """Return the entry of the action in each row; (..., K) -> (...).
 
     >>> float(at(np.array([0.2, 0.8]), np.array(1)))
     0.8
@@ -67,7 +67,7 @@ def weights(event: Event, pmf: Floats) -> Floats:
 
 
 def check(event: Event, pmf: Floats, *, rewards: Range) -> None:
-    """Raises ValueError for an event that no estimator can use.
+    """Raise ValueError for an event that no estimator can use.
 
     >>> one = Event(np.array([1.0, 0.0]), np.array(0), np.array(1.0), np.zeros(2))
     >>> check(one, np.array([0.9, 0.1]), rewards=Range(0, 1))

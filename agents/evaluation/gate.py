@@ -100,7 +100,7 @@ class Verdict:
 
 
 def opened(champion: str, *, rule: Rule, era: int = 0, former: str | None = None) -> Gate:
-    """A gate in which nobody waits; a former champion watches whether it should come back.
+    """Return a gate in which nobody waits; a former champion watches whether it should come back.
 
     >>> opened("a", rule=Rule(Range(0, 1))).champion
     'a'
@@ -133,14 +133,14 @@ def left(gate: Gate, policy: str) -> Gate:
 
 
 def renewed(gate: Gate) -> Gate:
-    """A new era under the same champion: the same policies watched, no evidence, and alpha to be spent again."""
+    """Return a new era under the same champion: the same policies watched, no evidence, and alpha to be spent again."""
     former = next((one.policy for one in gate.comparisons if one.is_former), None)
     challengers = [one for one in gate.comparisons if not one.is_former]
     return _era(gate, gate.champion, former=former, challengers=challengers)
 
 
 def watch(gate: Gate, event: Event, pmfs: Mapping[str, Floats]) -> tuple[Gate, Verdict]:
-    """Notes one event, decides, and acts on the verdict. For a log of one partition, or one that is read in one order.
+    """Note one event, decide, and act on the verdict. For a log of one partition, or one that is read in one order.
 
     >>> import numpy as np
     >>> gate = joined(opened("a", rule=Rule(Range(0, 1))), "b")
@@ -174,7 +174,7 @@ def noted(gate: Gate, event: Event, pmfs: Mapping[str, Floats]) -> Gate:
 
 
 def merged(a: Gate, b: Gate) -> Gate:
-    """What two partitions have noted for the same gate; to decide on, not to note further events in."""
+    """Return what two partitions have noted for the same gate; to decide on, not to note further events in."""
     assert (a.rule, a.champion, a.era, a.joined) == (b.rule, b.champion, b.era, b.joined), "gates of different eras"
     pairs = zip(a.comparisons, b.comparisons, strict=True)
     return replace(
@@ -184,7 +184,7 @@ def merged(a: Gate, b: Gate) -> Gate:
 
 
 def decide(gate: Gate) -> Verdict:
-    """What the evidence says now, with all of it. It changes nothing: `changed` does."""
+    """Return what the evidence says now, with all of it. It changes nothing: `changed` does."""
     if not gate.comparisons:
         return Verdict(Kind.HOLD, gate.champion, None)
     kind, about = _judged(gate)
@@ -192,7 +192,7 @@ def decide(gate: Gate) -> Verdict:
 
 
 def changed(gate: Gate, verdict: Verdict) -> Gate:
-    """The gate after that verdict: the same, or the new champion's era.
+    """Return the gate after that verdict: the same, or the new champion's era.
 
     After a promotion the former champion watches; a policy that was rolled back must join again.
     """
@@ -257,7 +257,7 @@ def _alpha(rule: Rule, one: Comparison) -> float:
 
 
 def _ahead(gate: Gate, one: Comparison) -> float:
-    """How much more log wealth there is than it takes."""
+    """Return how much more log wealth there is than it takes."""
     return float(sequence.log_wealth_above(one.difference, gate.rule.margin)) - log(1 / _alpha(gate.rule, one))
 
 

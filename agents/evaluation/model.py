@@ -40,7 +40,7 @@ def empty(d: int, *, shape: tuple[int, ...] = ()) -> RewardModel:
 
 
 def predict(model: RewardModel, x: Floats) -> Floats:
-    """The mean reward of each candidate; x: (..., K, d) -> (..., K). All zeros ("no tip") are worth exactly 0.
+    """Return the mean reward of each candidate; x: (..., K, d) -> (..., K). All zeros ("no tip") are worth exactly 0.
 
     >>> predict(empty(2), np.ones((3, 2))).tolist()
     [0.0, 0.0, 0.0]
@@ -50,7 +50,7 @@ def predict(model: RewardModel, x: Floats) -> Floats:
 
 
 def learn(model: RewardModel, x: Floats, reward: Floats) -> RewardModel:
-    """Takes in the drawn candidate's features, (..., d), and its reward, (...); O(d²), and a solve every so often.
+    """Take in the drawn candidate's features, (..., d), and its reward, (...); O(d²), and a solve every so often.
 
     >>> model = empty(1)
     >>> for _ in range(REFIT_EVERY):
@@ -66,12 +66,12 @@ def learn(model: RewardModel, x: Floats, reward: Floats) -> RewardModel:
 
 
 def refitted(model: RewardModel) -> RewardModel:
-    """The same sums with coefficients that follow from all of them."""
+    """Return the same sums with coefficients that follow from all of them."""
     penalized = model.gram + RIDGE * np.eye(model.beta.shape[-1])
     solved = np.linalg.solve(penalized, model.moment[..., None])  # noqa: TID251 - outside `step`, whose bits are fixed
     return replace(model, beta=solved[..., 0].astype(np.float64))
 
 
 def merged(a: RewardModel, b: RewardModel) -> RewardModel:
-    """What both have seen, fitted again. Only for events that neither has seen."""
+    """Return what both have seen, fitted again. Only for events that neither has seen."""
     return refitted(RewardModel(a.n + b.n, a.gram + b.gram, a.moment + b.moment, a.beta))

@@ -31,7 +31,7 @@ class Balance:
 
 
 def empty(*, shape: tuple[int, ...] = ()) -> Balance:
-    """Of no event.
+    """Return what holds before any event.
 
     >>> bool(is_off(empty(), alpha=0.01))
     False
@@ -40,7 +40,7 @@ def empty(*, shape: tuple[int, ...] = ()) -> Balance:
 
 
 def add(balance: Balance, event: Event, pmf: Floats) -> Balance:
-    """Takes one event in; pmf: (..., K), the target's.
+    """Take one event in; pmf: (..., K), the target's.
 
     >>> lied = Event(np.array([0.5, 0.5]), np.array(0), np.array(0.0), np.zeros(2))
     >>> some = empty()
@@ -55,7 +55,7 @@ def add(balance: Balance, event: Event, pmf: Floats) -> Balance:
 
 
 def merged(a: Balance, b: Balance) -> Balance:
-    """Of the events of both, which must not overlap."""
+    """Return what holds after the events of both, which must not overlap."""
     return Balance(wealth.merged(a.many, b.many), wealth.merged(a.few, b.few))
 
 

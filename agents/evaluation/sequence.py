@@ -46,7 +46,7 @@ class Sequence:
 def empty(
     of: Literal["mean", "difference"], *, rewards: Range, reach: float = REACH, shape: tuple[int, ...] = ()
 ) -> Sequence:
-    """Of no event.
+    """Return what holds before any event.
 
     >>> low, high = interval(empty("difference", rewards=Range(0, 1)), alpha=0.05)
     >>> float(low), float(high)
@@ -56,7 +56,7 @@ def empty(
 
 
 def add(sequence: Sequence, event: Event, pmf: Floats, *, minus: Floats | None = None) -> Sequence:
-    """Takes one event in; pmf and minus: (..., K), minus for a difference only. O(K + J).
+    """Take one event in; pmf and minus: (..., K), minus for a difference only. O(K + J).
 
     >>> one = Event(np.array([0.5, 0.5]), np.array(0), np.array(1.0), np.zeros(2))
     >>> some = empty("mean", rewards=Range(0, 1))
@@ -102,21 +102,21 @@ def interval(sequence: Sequence, *, alpha: float) -> tuple[Floats, Floats]:
 
 
 def lower(sequence: Sequence, *, alpha: float) -> Floats:
-    """The one-sided lower bound; (...). All of alpha is on this side."""
+    """Return the one-sided lower bound; (...). All of alpha is on this side."""
     floor, rewards = _floor_below(sequence), sequence.rewards
     found = wealth.lower_bound(sequence.below, alpha=alpha) * _unit(floor, rewards) - floor + _origin(sequence)
     return np.maximum(found, _least(sequence))
 
 
 def upper(sequence: Sequence, *, alpha: float) -> Floats:
-    """The one-sided upper bound; (...)."""
+    """Return the one-sided upper bound; (...)."""
     floor, rewards = _floor_above(sequence), sequence.rewards
     found = floor - wealth.lower_bound(sequence.above, alpha=alpha) * _unit(floor, rewards) + _origin(sequence)
     return np.minimum(found, rewards.high if sequence.of == "mean" else rewards.width)
 
 
 def log_wealth_above(sequence: Sequence, value: float) -> Floats:
-    """The evidence that the running mean is more than `value`; (...). At log(1 / alpha) `lower` passes it: O(J).
+    """Return the evidence that the running mean is more than `value`; (...). At log(1 / alpha) `lower` passes it: O(J).
 
     >>> float(log_wealth_above(empty("difference", rewards=Range(0, 1)), 0.0))
     0.0
@@ -128,7 +128,7 @@ def log_wealth_above(sequence: Sequence, value: float) -> Floats:
 
 
 def merged(a: Sequence, b: Sequence) -> Sequence:
-    """Of the events of both, which must not overlap."""
+    """Return what holds after the events of both, which must not overlap."""
     assert (a.of, a.rewards, a.reach) == (b.of, b.rewards, b.reach), "sequences of different things do not add up"
     return replace(a, below=wealth.merged(a.below, b.below), above=wealth.merged(a.above, b.above))
 
@@ -143,7 +143,7 @@ def _floor_above(sequence: Sequence) -> float:
 
 
 def _unit(floor: float, rewards: Range) -> float:
-    """What `wealth` counts in: about the mean of s + floor."""
+    """Return what `wealth` counts in: about the mean of s + floor."""
     return max(floor, rewards.width)
 
 

@@ -48,7 +48,7 @@ class Wealth:
 
 
 def empty(*, shape: tuple[int, ...] = ()) -> Wealth:
-    """Of no event.
+    """Return what holds before any event.
 
     >>> float(log_wealth(empty(), 0.5))
     0.0
@@ -57,13 +57,13 @@ def empty(*, shape: tuple[int, ...] = ()) -> Wealth:
 
 
 def add(wealth: Wealth, y: Floats) -> Wealth:
-    """Takes one y >= 0 in, (...), in units in which its mean is about 1. O(J)."""
+    """Take one y >= 0 in, (...), in units in which its mean is about 1. O(J)."""
     grown = np.log1p(STAKES * np.asarray(y)[..., None])
     return Wealth(wealth.n + 1, wealth.total + y, wealth.growth + grown)
 
 
 def merged(a: Wealth, b: Wealth) -> Wealth:
-    """Of the events of both, which must not overlap: partitions add up.
+    """Return what holds after the events of both, which must not overlap: partitions add up.
 
     >>> merged(empty(), add(empty(), np.array(2.0))).n
     1

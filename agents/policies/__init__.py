@@ -25,7 +25,7 @@ class Pmf(Protocol):
     def __call__(
         self, belief: Belief, taught: Taught, x: Ints, /, *, silent: int | None, now_ms: int, key: int
     ) -> Choice:
-        """A probability for each row of x, and the one drawn.
+        """Return a probability for each row of x, and the one drawn.
 
         x: (K, d) in units of 1/64; `silent` is the row that says nothing, worth 0; key: 128 bits of chance.
         """

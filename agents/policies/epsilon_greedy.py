@@ -19,7 +19,7 @@ EPSILON_PERMILLE = 50
 
 
 def pmf(belief: Belief, taught: Taught, x: Ints, *, silent: int | None, now_ms: int, key: int) -> Choice:
-    """A probability for each candidate, and the one drawn."""
+    """Return a probability for each candidate, and the one drawn."""
     found = expected(belief, taught, x, silent=silent, now_ms=now_ms)
     score = np.rint(found.scores * kernel.GRID)
     best = (score == score.max()).astype(np.int64).tolist()

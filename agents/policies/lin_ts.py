@@ -15,5 +15,5 @@ NAME = "lin_ts"
 
 
 def pmf(belief: Belief, taught: Taught, x: Ints, *, silent: int | None, now_ms: int, key: int) -> Choice:
-    """A probability for each candidate, and the one drawn."""
+    """Return a probability for each candidate, and the one drawn."""
     return mixed.pmf(belief, taught, x, silent=silent, now_ms=now_ms, key=key, gate=0.0)

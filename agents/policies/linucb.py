@@ -20,7 +20,7 @@ WIDTH = 0.25
 
 
 def pmf(belief: Belief, taught: Taught, x: Ints, *, silent: int | None, now_ms: int, key: int) -> Choice:
-    """A probability for each candidate, and the one drawn."""
+    """Return a probability for each candidate, and the one drawn."""
     found = expected(belief, taught, x, silent=silent, now_ms=now_ms, gate=1.0)
     deviations = np.sqrt(found.covariance.diagonal())
     bound = np.rint((found.scores + WIDTH * deviations) * kernel.GRID).astype(np.int64)

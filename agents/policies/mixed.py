@@ -23,7 +23,7 @@ DRAWS = 64
 def pmf(
     belief: Belief, taught: Taught, x: Ints, *, silent: int | None, now_ms: int, key: int, gate: float | None = None
 ) -> Choice:
-    """A probability for each candidate, and the one drawn."""
+    """Return a probability for each candidate, and the one drawn."""
     found = expected(belief, taught, x, silent=silent, now_ms=now_ms, gate=gate)
     raw = words(key=key, n=kernel.words_for(len(x), draws=DRAWS) + 1)
     width, optimism = belief.config.exploration / UNIT, belief.config.optimism / UNIT

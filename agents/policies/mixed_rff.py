@@ -24,7 +24,7 @@ WIDTH = 1.0
 
 
 def pmf(belief: Belief, taught: Taught, x: Ints, *, silent: int | None, now_ms: int, key: int) -> Choice:
-    """A probability for each candidate, and the one drawn. x: (K, d + FEATURES), expanded."""
+    """Return a probability for each candidate, and the one drawn. x: (K, d + FEATURES), expanded."""
     return mixed.pmf(belief, taught, x, silent=silent, now_ms=now_ms, key=key)
 
 

@@ -21,7 +21,7 @@ WHOLE = 1 << 40
 
 
 def pmf(belief: Belief, taught: Taught, x: Ints, *, silent: int | None, now_ms: int, key: int) -> Choice:
-    """A probability for each candidate, and the one drawn."""
+    """Return a probability for each candidate, and the one drawn."""
     found = expected(belief, taught, x, silent=silent, now_ms=now_ms)
     score = np.rint(found.scores * kernel.GRID).astype(np.int64).tolist()
     k, best, grid = len(score), max(score), int(kernel.GRID)

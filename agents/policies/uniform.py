@@ -11,7 +11,7 @@ NAME = "random"
 
 
 def pmf(_: Belief, __: Taught, x: Ints, *, silent: int | None, now_ms: int, key: int) -> Choice:  # noqa: ARG001 - Pmf's
-    """A probability for each candidate, and the one drawn."""
+    """Return a probability for each candidate, and the one drawn."""
     k = len(x)
     chosen = drawn([1] * k, k, word=int(words(key=key, n=1)[0]))
     return Choice(chosen=chosen, numerators=[1] * k, denominator=k)

@@ -167,14 +167,14 @@ def _item(piece: Piece, *, home: ZoneInfo, problems: list[Problem], zones_unknow
 
 
 def _moments(name: str, match: re.Match[str]) -> list[str]:
-    """The property written so that the library reads it; one line for each value of a list."""
+    """Return the property written so that the library reads it; one line for each value of a list."""
     head = name + _ZONE.sub(lambda zone: f';TZID="{zone[1].strip(chr(34)).strip()}"', match[2])
     values = "".join(match[3].split()).upper()
     return [f"{head}:{value}" for value in (values.split(",") if name in _LISTS else [values])]
 
 
 def _component(name: str, lines: Iterable[tuple[int, str, str]], *, problems: list[Problem]) -> Component:
-    """What of the lines can be read; what cannot is said, and there without a value if it is a moment."""
+    """Return what of the lines can be read; what cannot is said, and there without a value if it is a moment."""
     lines = list(lines)
     try:
         component = _parsed([line for _, _, line in lines])
@@ -197,7 +197,7 @@ def _component(name: str, lines: Iterable[tuple[int, str, str]], *, problems: li
 
 
 def _parsed(lines: Sequence[str]) -> Component:
-    """Raises ValueError where a line is no property to the library, which forgives an odd value in events alone."""
+    """Raise ValueError where a line is no property to the library, which forgives an odd value in events alone."""
     try:
         component = Component.from_ical("\r\n".join(["BEGIN:VEVENT", *lines, "END:VEVENT", ""]))
     except Exception as error:
@@ -230,7 +230,7 @@ def _settle_zones(component: Component) -> set[str]:
 
 
 def _entries(component: Component) -> Iterator[tuple[Any, Any]]:
-    """Every moment of the component that can be read, beside the property that it stands in."""
+    """Yield every moment of the component that can be read, beside the property that it stands in."""
     for name in (*_MOMENTS, *_LISTS):
         values = component.get(name, [])
         for value in values if isinstance(values, list) else [values]:

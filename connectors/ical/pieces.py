@@ -109,7 +109,8 @@ def pieces(text: str) -> tuple[list[Piece], list[Problem]]:
 
 
 def whole_characters(data: bytes) -> bytes:
-    """The file with folds that part a UTF-8 character moved behind it: lines are unfolded before they are decoded.
+    """Return the file with folds that part a UTF-8 character moved behind it: lines are unfolded before they are
+    decoded.
 
     >>> whole_characters('Zoë'.encode().replace(b'\\xab', b'\\r\\n \\xab')).decode()
     'Zoë\\r\\n '

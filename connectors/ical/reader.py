@@ -61,7 +61,8 @@ class Window:
 
 
 def parse(data: bytes, *, user_id: str, zone: ZoneInfo, now: datetime, modified: datetime) -> Parsed:
-    """Every event instance around `now` and every open task as a signal, and what could not be taken as it stands.
+    """Return every event instance around `now` and every open task as a signal, and what could not be taken as it
+    stands.
 
     `zone` is where the person lives. Signals of events are in order of start. Event time is a component's own
     LAST-MODIFIED or DTSTAMP where that lies between 2000 and `now`, else `modified`. Raises UnreadableFile.
@@ -128,7 +129,7 @@ def parse(data: bytes, *, user_id: str, zone: ZoneInfo, now: datetime, modified:
 
 
 def _current(items: Iterable[Read]) -> Iterator[tuple[bool, Read]]:
-    """The latest revision of each component, in the file's order; True for another one under a UID that is taken.
+    """Yield the latest revision of each component, in the file's order; True for another one under a UID that is taken.
 
     Revisions are told by SEQUENCE, then DTSTAMP, then their place. Two of equal revision that differ in begin (or due
     date) and title are no revisions of one another: some exporters give one UID to all.
@@ -158,7 +159,7 @@ def _current(items: Iterable[Read]) -> Iterator[tuple[bool, Read]]:
 def _events(
     items: Sequence[Read], *, window: Window, problems: list[Problem], unread: set[tuple[str, str]]
 ) -> tuple[list[tuple[Component, CalendarEventUpserted]], dict[str, Component]]:
-    """What all series say about the window: instances with what they come from, and ids that were taken out."""
+    """Return what all series say about the window: instances with what they come from, and ids that were taken out."""
     series: dict[str, list[Read]] = defaultdict(list)
     for other, item in _current(items):
         begins = first(item.component, "DTSTART")
@@ -187,7 +188,7 @@ def _events(
 def _series(
     uid: str, items: Sequence[Read], *, window: Window
 ) -> Iterator[tuple[Component, CalendarEventUpserted | CalendarEventRemoved]]:
-    """What one series says about the window: its instances, and those that were taken out of it."""
+    """Yield what one series says about the window: its instances, and those that were taken out of it."""
     repeats = (
         len(items) > 1
         or items[0].rules
@@ -226,7 +227,8 @@ def _series(
 
 
 def _busy(item: Read, *, all_day: bool) -> bool:
-    """Whether the person is taken: not by what they declined; by Outlook's own word where there is one, then TRANSP.
+    """Return whether the person is taken: not by what they declined; by Outlook's own word where there is one, then
+    TRANSP.
 
     A day-long entry (a birthday, a holiday, a fair) takes nobody's time unless it says OPAQUE, which Outlook always does.
     """
@@ -242,7 +244,8 @@ def _busy(item: Read, *, all_day: bool) -> bool:
 
 
 def _declined(item: Read) -> bool:
-    """Whether the calendar's owner declined; who that is, is known where the calendar bears their address as its name."""
+    """Return whether the calendar's owner declined; who that is, is known where the calendar bears their address as
+    its name."""
     owner = item.piece.calendar.properties.get("X-WR-CALNAME", "").strip().lower()
     if "@" not in owner:
         return False

@@ -77,7 +77,7 @@ class Series:
         return moment.astimezone(self.zone).replace(tzinfo=None)
 
     def at(self, wall: datetime) -> date | datetime:
-        """The moment of this series that wall time means."""
+        """Return the moment of this series that wall time means."""
         return wall.replace(tzinfo=self.zone) if isinstance(self.begins, datetime) else wall.date()
 
     def point(self, moment: date | datetime) -> datetime:
@@ -210,7 +210,8 @@ def _instance(series: Series, at: date | datetime, moment: str, *, length: Lengt
 
 
 def _length(series: Series) -> Length:
-    """How long each instance takes: exactly as DTEND says, or as DURATION (RFC 5545, 3.8.5.3), never less than nothing."""
+    """Return how long each instance takes: exactly as DTEND says, or as DURATION (RFC 5545, 3.8.5.3), never less than
+    nothing."""
     component, begins = series.origin.component, series.begins
     ends = first(component, "DTEND")
     length = Length()
@@ -232,7 +233,7 @@ def _span(series: Series) -> timedelta:
 
 
 def _midnights(item: Read) -> bool:
-    """Whether two midnights are a day, by Outlook's mark."""
+    """Return whether two midnights are a day, by Outlook's mark."""
     times = [first(item.component, name) for name in ("DTSTART", "DTEND")]
     return item.all_day_mark and all(not isinstance(at, datetime) or at.time() == time() for at in times)
 

@@ -43,7 +43,7 @@ _URL = re.compile(r"https?://\S+")
 
 
 def task(item: Read, *, now: datetime, problems: list[Problem]) -> Said:
-    """What one VTODO says now; None if it has no text."""
+    """Return what one VTODO says now; None if it has no text."""
     component, line = item.component, item.piece.line
     notes = many_lines(text_of(component, "DESCRIPTION"))
     title = one_line(text_of(component, "SUMMARY")) or one_line(notes.split("\n", 1)[0])
@@ -92,7 +92,7 @@ def _id(item: Read, *, title: str) -> str:
 
 
 def _priority(text: str) -> int:
-    """The three levels of RFC 5545, 3.8.1.9: 1 to 4 high, 5 medium, 6 to 9 low; 0 is none.
+    """Return the three levels of RFC 5545, 3.8.1.9: 1 to 4 high, 5 medium, 6 to 9 low; 0 is none.
 
     >>> [_priority(text) for text in ('0', '1', '5', '9', 'urgent')]
     [0, 1, 2, 3, 0]
@@ -102,7 +102,7 @@ def _priority(text: str) -> int:
 
 
 def _minutes(text: str) -> int:
-    """An estimate's.
+    """Return an estimate's minutes.
 
     >>> _minutes('PT1H30M'), _minutes('soon')
     (90, 0)
@@ -146,7 +146,7 @@ def _is_day(moment: date | datetime) -> bool:
 
 
 def _last_second(moment: date | datetime, *, item: Read) -> datetime:
-    """A day is over at its last second, where the person lives."""
+    """Return when it is over: a day at its last second, where the person lives."""
     if isinstance(moment, datetime):
         return instant(moment, zone=item.zone)
     return datetime.combine(moment, time(23, 59, 59), tzinfo=item.home)

@@ -42,7 +42,7 @@ class Length:
         return cls(sign * (weeks * 7 + days), sign * exact)
 
     def after(self, start: date | datetime) -> date | datetime:
-        """The end of what begins then. Of days only days remain, one at least.
+        """Return the end of what begins then. Of days only days remain, one at least.
 
         >>> spring = datetime(2026, 3, 28, 12, tzinfo=ZoneInfo('Europe/Berlin'))
         >>> Length(1).after(spring).hour, Length(exact=timedelta(days=1)).after(spring).hour
@@ -57,7 +57,7 @@ class Length:
 
 
 def text_of(component: Component, name: str) -> str:
-    """A property's text, empty where there is none."""
+    """Return a property's text, empty where there is none."""
     value = component.get(name)
     if isinstance(value, list):
         value = value[0] if value else None
@@ -65,7 +65,7 @@ def text_of(component: Component, name: str) -> str:
 
 
 def first(component: Component, name: str) -> date | datetime | None:
-    """A property's moment, None where there is none or none that can be read."""
+    """Return a property's moment, None where there is none or none that can be read."""
     value = component.get(name)
     if isinstance(value, list):
         value = value[0] if value else None
@@ -74,7 +74,7 @@ def first(component: Component, name: str) -> date | datetime | None:
 
 
 def instant(moment: date | datetime, *, zone: tzinfo) -> datetime:
-    """The point in time: floating times and days in `zone`, a day at its midnight.
+    """Return the point in time: floating times and days in `zone`, a day at its midnight.
 
     >>> instant(date(2026, 11, 23), zone=ZoneInfo('Europe/Berlin')).isoformat()
     '2026-11-23T00:00:00+01:00'
@@ -85,7 +85,7 @@ def instant(moment: date | datetime, *, zone: tzinfo) -> datetime:
 
 
 def moment_id(moment: date | datetime, *, zone: tzinfo) -> str:
-    """The name of an instance of a series: the moment at which its rule puts it, in UTC, or its day.
+    """Return the name of an instance of a series: the moment at which its rule puts it, in UTC, or its day.
 
     >>> moment_id(datetime(2026, 11, 23, 9), zone=ZoneInfo('Europe/Berlin'))
     '20261123T080000Z'
@@ -98,7 +98,7 @@ def moment_id(moment: date | datetime, *, zone: tzinfo) -> str:
 
 
 def named_zone(name: str) -> ZoneInfo | None:
-    """The zone of an IANA name, None where there is no such zone.
+    """Return the zone of an IANA name, None where there is no such zone.
 
     >>> named_zone('Europe/Nowhere') is None
     True
@@ -110,7 +110,8 @@ def named_zone(name: str) -> ZoneInfo | None:
 
 
 def zone_of(name: str) -> tzinfo | None:
-    """The zone that a TZID means: of the file, of the database, a Windows name, or a path that ends in one of these.
+    """Return the zone that a TZID means: of the file, of the database, a Windows name, or a path that ends in one of
+    these.
 
     >>> zone_of('tzone://Microsoft/Utc'), zone_of('Atlantis/Capital')
     (zoneinfo.ZoneInfo(key='UTC'), None)
