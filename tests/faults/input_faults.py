@@ -131,7 +131,7 @@ def write_other_schemas(scene: Scene) -> None:
 def write_other_sizes_and_times(scene: Scene) -> None:
     """As large as Kafka takes and larger, in every part of a record; times that no event can have."""
     pen, user = Pen(scene), scene.traffic.users[0]
-    ours = _latest(scene.stack.running.cluster.registry_url, scene.stack.running.cluster.name("signals-value"))
+    ours = _latest(scene.stack.running.cluster.registry_url, f"{scene.stack.running.cluster.prefix}signals-value")
     good = Parse(json.dumps(task(user)), Signal()).SerializeToString()
     large, now_ms = MIB - 2_000, time.time_ns() // 1_000_000
     # An unknown field, as a newer producer writes it: kept or not, it must not stop anybody.

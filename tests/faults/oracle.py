@@ -162,7 +162,7 @@ class Oracle:
 
     def durable(self, found: Findings) -> None:
         """I6, at this moment: what the core group has committed stands in the next topic."""
-        group = self.stack.cluster.name("core").replace(".", "-")
+        group = self.stack.cluster.group("core")
         commits = {topic: self.log.committed(group, topic) for topic in ("signals", "reactions", "journal")}
         self.take()
         for topic in ("signals", "reactions"):
