@@ -137,8 +137,8 @@ def _signal(entry: object, *, user_id: str, now_ms: int) -> tuple[signal_pb2.Sig
 def _past_bounds(entry: dict[str, object]) -> Fault | None:
     """What makes a signal too much work before it is looked at, or no text at all.
 
-    >>> _past_bounds({"activity": {"kind": "\\ud800"}})
-    Fault(pointer='/activity/kind', detail='holds half of a surrogate pair, which is no character')
+    >>> _past_bounds({"activity": {"kind": "\\ud800"}}).pointer, _past_bounds({"activity": {"kind": "read"}})
+    ('/activity/kind', None)
     """
     waiting: list[tuple[tuple[int | str, ...], object]] = [((), entry)]
     left = VALUES_MAX
