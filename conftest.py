@@ -1,6 +1,7 @@
 """What holds for all tests: in which order they run, which of them share a process, and what is said at the end.
 
-What needs nothing runs first, what starts servers last, so that a slip shows within seconds.
+What needs nothing runs first, what starts servers last, so that a slip shows within seconds. In several processes it is the other
+way round: what is short fills up the end.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             shared and _together(item.nodeid) not in TOGETHER,
             item.get_closest_marker("last") is not None,
             item.get_closest_marker("crowd") is not None,
-            bool(_session_fixtures(item)),
+            bool(_session_fixtures(item)) != shared,
             not isinstance(item, pytest.Function),
         )
     )

@@ -6,7 +6,7 @@
 # broker hands out the old assignment without a round of the group (KIP-345), the client takes the metadata of its start for what
 # that was made from, and the new partition has no reader: no record of it in 20 s, at a metadata age of 1 s. A member that
 # gives no such name reads it at once. KIP-814 mended the Java client, with a JoinGroup that aiokafka does not speak.
-# What helps: hold the group's assignment against the topic's partitions, and leave the group where one is missing.
+# What helps: hold the group's assignment against the topic's partitions, and join the group anew where one is missing.
 #
 # Needs python3 with venv; downloads some 150 MB. Exit status 0 while that is so, 1 once it has changed.
 set -euo pipefail

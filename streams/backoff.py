@@ -23,7 +23,10 @@ class Backoff:
 
     def pause_s(self, failures: int) -> float:
         """Draw the pause after this many failures in a row."""
-        return self.longest_s(failures) * random.uniform(0.5, 1.0)  # noqa: S311 - a pause may be guessed
+        return self.longest_s(failures) * _CHANCE.uniform(0.5, 1.0)
 
+
+_CHANCE = random.Random()  # noqa: S311 - a pause may be guessed
+"""Apart from Python's own, whose state others may seed or watch."""
 
 PATIENT = Backoff()
