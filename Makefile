@@ -90,7 +90,7 @@ proto-release: setup
 	$(RUN)/python -m contracts.check --release
 
 bench: setup
-	$(RUN)/python -m bench $(ARGS)
+	$(RUN)/python -m bench $(if $(AGAINST),--against=$(AGAINST)) $(ARGS)
 
 bench-decisions: setup
 	$(RUN)/python -m bench.decisions $(ARGS)

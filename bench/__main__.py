@@ -3,15 +3,17 @@
     make bench                                all of them
     make bench ARGS="freshness edge"          some
     make bench ARGS="--quick --no-write"      a tenth of the work, to see that they run
+    make bench ARGS=step-cost AGAINST=COMMIT  beside the build of another commit than the usual one (bench/builds.py)
 
 Each starts what it needs in a temporary folder and ends it. A new benchmark is one file here and one line in BENCHES.
 """
 
 from __future__ import annotations
 
-from bench import bench_command, edge, freshness, pipeline, recovery, refolding, scale_out, size, throughput
+from bench import bench_command, edge, freshness, pipeline, recovery, refolding, scale_out, size, step_cost, throughput
 
 BENCHES = {
+    "step_cost": ("One step: what a decision costs", step_cost.measure),
     "freshness": ("Freshness: from a signal to its tip", freshness.measure),
     "throughput": ("Throughput: one fold on three engines", throughput.measure),
     "pipeline": ("The whole pipeline per core", pipeline.measure),

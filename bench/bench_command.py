@@ -16,6 +16,7 @@ from rich.progress import track
 from rich.table import Table
 
 from bench import page
+from bench.builds import AGAINST
 from bench.result import Bench, Result
 
 Benches = Mapping[str, tuple[str, Callable[[Bench], Result]]]
@@ -30,10 +31,13 @@ def run(benches: Benches, *, prog: str, description: str | None, name: str, head
     parser.add_argument("names", nargs="*", metavar="NAME", help="which; all where none is named")
     parser.add_argument("--quick", action="store_true", help="a tenth of the work; writes nothing")
     parser.add_argument("--no-write", action="store_true", help="print only")
+    parser.add_argument("--against", metavar="COMMIT", default=AGAINST, help=f"the build to measure beside: {AGAINST}")
     options = parser.parse_args()
+    options.names = [one.replace("-", "_") if one not in benches else one for one in options.names]
     if unknown := [one for one in options.names if one not in benches]:
         parser.error(f"no benchmark {unknown[0]}: there are {', '.join(benches)}")
     console = Console(highlight=False)
+    failed = []
     written = page.Page(name, head, {one: title for one, (title, _) in benches.items()})
     for one in options.names or benches:
         title, measure = benches[one]
@@ -42,6 +46,7 @@ def run(benches: Benches, *, prog: str, description: str | None, name: str, head
         with tempfile.TemporaryDirectory(prefix="oo-bench-") as folder:
             bench = Bench(
                 Path(folder),
+                against=options.against,
                 quick=options.quick,
                 say=console.print,
                 track=lambda steps, what, total: track(steps, what, total, console=console, transient=True),
@@ -52,6 +57,10 @@ def run(benches: Benches, *, prog: str, description: str | None, name: str, head
         if not (options.no_write or options.quick):
             # Each as it ends: a later one that fails takes nothing away.
             page.write({one: result}, written)
+        if result.failed:
+            failed.append(f"{one}: {result.failed}")
+    if failed:
+        raise SystemExit("\n".join(failed))
 
 
 def show(result: Result, console: Console) -> None:

@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cache
 
-from bench.row_bytes import LIVES, live
+from bench.lives import LIVES
+from bench.row_bytes import live
 from oo.v1 import row_pb2
 from streams.frames import Frames
 from streams.units import DAY_MS

@@ -17,8 +17,8 @@ from pathlib import Path
 from confluent_kafka import Producer
 
 from agents.step import Entry, step
+from bench.lives import LIVES, lived
 from bench.result import Bench, Result, compared
-from bench.row_bytes import LIVES, lived
 from deploy.refold import Journal, compare_parts, entries_of, fold_part
 from oo.v1 import journal_pb2, row_pb2
 from streams.cluster import Cluster

@@ -79,6 +79,8 @@ class Result:
 
     rows: Sequence[Row]
     plots: Sequence[Plot] = ()
+    failed: str = ""
+    """What no run may show: said at the end, and the exit status with it."""
 
 
 @dataclass(slots=True)
@@ -87,6 +89,8 @@ class Bench:
 
     scratch: Path
     """An empty folder of its own, deleted afterwards."""
+    against: str = ""
+    """The commit whose build is measured beside this one (bench.builds)."""
     quick: bool = False
     """A tenth of the work, to see that it runs: its numbers are not written."""
     say: Callable[[str], None] = print

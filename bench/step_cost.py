@@ -1,102 +1,87 @@
-"""What one `step` costs in processor time, for the people of row_bytes, and what the door costs before it.
+"""What one `step` costs in processor time, beside the build before, in turns; and where the time of a decision goes.
 
-`python -m bench.step_cost`. The least of many short turns, so that a loaded machine says nearly what an idle one
-does. It starts nothing.
+Slates of 10, 35 and 44 (of 200) candidates, of people with eight titles and with titles that differ. Of single calls the least
+counts, so that a loaded machine says nearly what an idle one does. A part of a decision that passes its budget by half fails
+the run. It starts no server.
 """
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable
+from collections.abc import Iterator
 
-import protovalidate
-from google.protobuf.message import Message
+from bench.builds import Numbers, in_turns
+from bench.lives import LIVES
+from bench.measured import step_cost, step_parts
+from bench.result import Bench, Result, Row, compared, slug
 
-from agents.admission import Door
-from agents.step import Entry, step
-from bench.row_bytes import LIVES, live
-from oo.v1 import decision_pb2, outcome_pb2, row_pb2
-from streams.frames import Frames
-from streams.record import Record
-from tables import ids
-from tests.agents.build import MAC_KEY, MONDAY_MS, PRIOR, SIGNALS_ID, Payload, activity, entry, reaction, task
-
-TURNS = 40
-TURN = 25
-
-
-def main() -> None:
-    """Print a line for each life, and one for the door."""
-    heads = ("no decision", "a decision", "a reaction", "its slate", "parse", "serialize")
-    print(f"{'µs':10}" + "".join(f"{head:>13}" for head in heads))
-    for name, life in LIVES.items():
-        print(f"{name:10}" + "".join(f"{value:13.0f}" for value in costs(live(life))))
-    print("the door:  " + ", ".join(f"{what} {us:.1f}" for what, us in door_costs().items()))
+TURNS = 6
+DECISION_AT_MOST = {"light": 0.30, "typical": 0.25, "heavy": 0.15}
+AT_MOST = {"no decision": 0.4, "a reaction": 0.35}
+BUDGET_US = {
+    "columns to features, mask, rank and duplicates": 5.0,
+    "posterior, random words and draws": 30.0,
+    "slate and messages": 35.0,
+    "ids": 8.0,
+    step_parts.REST: 80.0,
+}
+"""Of a decision among 35 candidates, on two shared cores."""
+PASSED_AT_MOST = 1.5
 
 
-def costs(row: row_pb2.UserRow) -> tuple[float, ...]:
-    """Of steps on this row, in the order of the columns."""
-    standing, _ = step(row, _next(row, activity(user=row.user_id)), PRIOR)
-    assert standing is not None
-    again = _next(standing, activity(user=row.user_id))
-    urgent = _next(standing, task("urgent", priority=1, due_ms=standing.now_ms + 600_000, minutes=5, user=row.user_id))
-    tip = next(one for one in reversed(standing.pending) if _can_be_learned(one))
-    snoozed = _next(standing, reaction(ids.spelled(tip.decision_id), "SNOOZE", user=row.user_id))
-    assert step(standing, again, PRIOR)[1].decision is None
-    assert step(standing, snoozed, PRIOR)[1].outcomes[-1].learned
-    decision = step(standing, urgent, PRIOR)[1].decision
-    assert decision is not None
-    raw = row.SerializeToString(deterministic=True)
-    return (
-        *(least_us(step, standing, one, PRIOR) for one in (again, urgent, snoozed)),
-        len(decision.slate),
-        least_us(row_pb2.UserRow.FromString, raw),
-        least_us(row.SerializeToString),
-    )
+def measure(bench: Bench) -> Result:
+    """Microseconds of a step now and before, and of a decision's parts beside their budgets."""
+    turns = 2 if bench.quick else TURNS
+    found = in_turns(bench, step_cost.__name__, turns=turns)
+    before, now = (_least(found[side]) for side in ("before", "now"))
+    parts = _least(in_turns(bench, step_parts.__name__, turns=turns, alone=True)["now"])
+    rows = [*_steps(before, now, bench.against), *_parts(parts)]
+    over = [row.what for row in rows if row.id.startswith("step-part") and row.met is False]
+    return Result(rows, failed=f"past its budget by half: {'; '.join(over)}" if over else "")
 
 
-def door_costs() -> dict[str, float]:
-    """Of one new task, from its frame to the journal's."""
-    schemas, door = Frames(), Door(protovalidate.Validator(), MAC_KEY)
-    signal = task("1", title="Call the dentist", priority=1, due_ms=MONDAY_MS, minutes=5)
-    signal.event_id = "e1"
-    value = schemas.frame("signals", signal)
-    record = Record("oo.signals", 1, 5, MONDAY_MS, b"ada", value)
+def _steps(before: Numbers, now: Numbers, against: str) -> Iterator[Row]:
+    for name, life in step_cost.people():
+        slate = f"{now[f'{name}: slate']:.0f} candidates, {now[f'{name}: eligible']:.0f} eligible"
+        told = f"{before[f'{name}: slate']:.0f} candidates, {before[f'{name}: eligible']:.0f} eligible"
+        of = f" of {life.tasks}" if life.tasks > 100 else ""
+        for what, most in (("a decision", DECISION_AT_MOST[name.split(",")[0]]), *AT_MOST.items()):
+            key = f"{name}: {what}"
+            yield compared(
+                f"step-{slug(key)}",
+                f"step, {what}: {slate}{of}, {'titles that differ' if life.titles_differ else 'eight titles'}",
+                now[key],
+                "µs",
+                peer=before[key],
+                peer_name=f"{against}, {told}" if told != slate else against,
+                at_most=most,
+            )
+    for key in ("the door", *(f"{name}: {what}" for name in LIVES for what in ("parse", "serialize"))):
+        name, _, what = key.partition(": ")
+        said = f"{what} the {name} row" if what else "admission of a new task, from its frame to the journal's"
+        yield compared(f"around-{slug(key)}", said, now[key], "µs", peer=before[key], peer_name=against)
 
-    def admit() -> Message:
-        return door.admit(signal, record, topic_id=SIGNALS_ID, now_ms=MONDAY_MS)
 
-    return {
-        "unframe": least_us(schemas.unframe, "signals", value),
-        "admit": least_us(admit),
-        "frame": least_us(schemas.frame, "journal", admit()),
+def _parts(found: Numbers) -> Iterator[Row]:
+    whole = {
+        name: sum(found[f"{name}: {part}"] for part in BUDGET_US) for name in ("typical", "typical, titles differ")
     }
-
-
-def least_us(act: Callable[..., object], *given: object) -> float:
-    """Microseconds of processor time of one call: the best turn's mean."""
-    turns = []
-    for _ in range(TURNS):
-        began_ns = time.process_time_ns()
-        for _ in range(TURN):
-            act(*given)
-        turns.append(time.process_time_ns() - began_ns)
-    return min(turns) / TURN / 1000
-
-
-def _can_be_learned(pending: row_pb2.PendingDecision) -> bool:
-    return (
-        pending.kind == decision_pb2.Decision.TASK
-        and pending.outcome == outcome_pb2.Outcome.KIND_UNSPECIFIED
-        and len(pending.x) > 0
+    note = (
+        "The parts of a decision among 35 candidates, of the quickest tenth of decisions, each function timed in place: "
+        f"{whole['typical']:.0f} µs in all with eight titles, {whole['typical, titles differ']:.0f} with titles that differ."
     )
+    for name in whole:
+        for part, budget_us in BUDGET_US.items():
+            yield compared(
+                f"step-part-{slug(f'{name} {part}')}",
+                f"of a decision among 35, {'titles that differ' if 'differ' in name else 'eight titles'}: {part}",
+                found[f"{name}: {part}"],
+                "µs",
+                peer=budget_us,
+                peer_name="the budget",
+                at_most=PASSED_AT_MOST,
+                note=note,
+            )
 
 
-def _next(row: row_pb2.UserRow, payload: Payload) -> Entry:
-    return entry(
-        payload, offset=row.journal_offset + 1, time_ms=row.now_ms + 1000, user=row.user_id, event_id=f"{row.now_ms}"
-    )
-
-
-if __name__ == "__main__":
-    main()
+def _least(turns: list[Numbers]) -> Numbers:
+    return {name: min(turn[name] for turn in turns) for name in turns[0]}

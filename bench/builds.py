@@ -1,0 +1,153 @@
+"""Another build of oO beside this one: a worktree of a commit with an environment of its own, and measuring in both in turns.
+
+What measures (bench.measured) is this tree's; what it measures is the product of the tree whose Python runs it. A build is
+made once, in the cache folder, by its own `make setup`; it is never changed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import subprocess
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from bench.result import Bench
+from deploy.stack.fetch import default_cache
+
+ROOT = Path(__file__).resolve().parents[1]
+AGAINST = "2321a36"
+"""The build before decisions were made from columns."""
+QUIT_S = 60.0
+"""For a program to end what it has started."""
+
+Numbers = Mapping[str, float]
+
+
+@dataclass(frozen=True, slots=True)
+class Build:
+    """A tree with its environment."""
+
+    name: str
+    root: Path
+
+    @property
+    def python(self) -> Path:
+        """The interpreter that has its packages."""
+        return self.root / ".venv" / "bin" / "python"
+
+
+HERE = Build("now", ROOT)
+
+
+def build(commit: str, *, say: Callable[[str], None]) -> Build:
+    """The build of a commit, made if it is not there; its set-up speaks for itself. Ends the program where it cannot be made."""
+    found = _git(ROOT, "rev-parse", "--verify", "--quiet", f"{commit}^{{commit}}")
+    if found.returncode:
+        raise SystemExit(
+            f"no commit {commit} here to measure against: fetch it (git fetch --unshallow), or AGAINST=COMMIT"
+        )
+    full = found.stdout.strip()
+    folder = default_cache().root / "builds" / full
+    if not (folder / ".git").is_file() or _git(folder, "reset", "--hard", "--quiet", full).returncode:
+        say(f"a worktree of {commit}, made once: {folder}")
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        made = _git(ROOT, "worktree", "add", "--force", "--detach", "--quiet", str(folder), full)
+        if made.returncode:
+            raise SystemExit(f"no worktree of {commit}: {made.stderr.strip()}")
+    uv = ROOT / ".uv" / "bin" / "uv"
+    own_uv = (f"UV={uv}",) if uv.exists() else ()
+    if subprocess.run(("make", "--silent", *own_uv, "setup"), cwd=folder, env=_environment(), check=False).returncode:
+        raise SystemExit(f"commit {commit} could not be set up in {folder}")
+    return Build(commit, folder)
+
+
+def in_turns(bench: Bench, program: str, *arguments: str, turns: int, alone: bool = False) -> dict[str, list[Numbers]]:
+    """What a program of bench.measured found in each turn, by "before" and "now": old, new, old, new.
+
+    Both run all the time and wait while the other has its turn. `alone`: this build only.
+    """
+    sides = {"now": HERE} if alone else {"before": build(bench.against, say=bench.say), "now": HERE}
+    found: dict[str, list[Numbers]] = {side: [] for side in sides}
+    with ExitStack() as running:
+        asked = {
+            side: running.enter_context(_running(one, program, arguments, bench.scratch / f"{program}-{side}"))
+            for side, one in sides.items()
+        }
+        for _ in bench.track(range(turns), program, turns):
+            for side, ask in asked.items():
+                found[side].append(ask())
+    return found
+
+
+@contextmanager
+def _running(one: Build, program: str, arguments: Sequence[str], folder: Path) -> Iterator[Callable[[], Numbers]]:
+    folder.mkdir(parents=True)
+    (folder / "bench").symlink_to(ROOT / "bench")
+    log = folder / "log"
+    with log.open("wb") as errors:
+        process = subprocess.Popen(
+            (one.python, "-P", "-m", program, *arguments),
+            cwd=one.root,
+            env={**_environment(), "PYTHONPATH": os.pathsep.join((str(folder), str(one.root)))},
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=errors,
+            text=True,
+        )
+    assert process.stdin is not None
+    assert process.stdout is not None
+    asking, answers = process.stdin, process.stdout
+
+    def heard() -> Numbers:
+        said = answers.readline()
+        if not said:
+            process.wait(QUIT_S)  # Its last words come after it has stopped answering.
+            raise SystemExit(f"{program} ended in the build {one.name}:\n{log.read_text()[-2000:]}")
+        numbers: Numbers = json.loads(said)
+        return numbers
+
+    def ask() -> Numbers:
+        print(file=asking, flush=True)
+        return heard()
+
+    try:
+        heard()
+        yield ask
+    finally:
+        asking.close()
+        try:
+            process.wait(QUIT_S)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        answers.close()
+
+
+def _environment() -> dict[str, str]:
+    """This process's, without what ties it to this tree's environment or to the make that runs it."""
+    ours = str(ROOT / ".venv")
+    kept = {name: value for name, value in os.environ.items() if name not in _TIES}
+    paths = os.environ.get("PATH", "").split(os.pathsep)
+    return {**kept, "PATH": os.pathsep.join(path for path in paths if not path.startswith(ours))}
+
+
+_TIES = (
+    "VIRTUAL_ENV",
+    "PYTHONPATH",
+    "PYTHONHOME",
+    "MAKEFLAGS",
+    "MAKEOVERRIDES",
+    "MFLAGS",
+    "MAKELEVEL",
+    "AGAINST",
+    "ARGS",
+)
+
+
+def _git(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(("git", "-C", str(folder), *arguments), capture_output=True, text=True, check=False)
