@@ -30,7 +30,7 @@ async def core(process: Process, stack: AsyncExitStack) -> list[Partitions]:
     """Admit, recommend and learn, once the versions and the champion are known."""
     import protovalidate
 
-    from agents import admit, learn, recommend, set_aside
+    from agents import admit, learn, recommend, sample, set_aside
     from agents.admission import Door
     from agents.champion import Champion
     from agents.messages import messages
@@ -105,6 +105,7 @@ async def core(process: Process, stack: AsyncExitStack) -> list[Partitions]:
         every_s=settings.versions_every_s,
         champion=lambda: champion.policy,
         drifted_ms=lambda: champion.drifted_ms,
+        sample_permille=sample.permille(settings.shadow_sample),
     )
     return [
         *admit.build(process.app, admits=admits, topics=topics),

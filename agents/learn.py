@@ -63,7 +63,9 @@ class Learn:
         champion: Callable[[], str] = lambda: DEFAULT_POLICY,
         drifted_ms: Callable[[], int] = lambda: 0,
         config: policy_pb2.DecisionConfig = DEFAULT,
+        sample_permille: int = 0,
     ) -> None:
+        """`sample_permille`: with which probability shadows take the decisions of its versions, 0 for all."""
         self._topics = topics
         self._schemas = schemas
         self._producer = producer
@@ -72,6 +74,7 @@ class Learn:
         self._champion = champion
         self._drifted_ms = drifted_ms
         self._config = config
+        self._sample_permille = sample_permille
         self._parts: dict[int, policy_pb2.PartitionSums] = {}
         self._latest: policy_pb2.PolicyVersion | None = None
         self._time_ms = 0
@@ -124,6 +127,7 @@ class Learn:
             now_ms=self._time_ms,
             discount=self._discount(),
             inputs=[part.journal for _, part in sorted(self._parts.items())],
+            sample_permille=self._sample_permille,
         )
         await self._producer.produce(
             self._topics["policies"].name,
@@ -142,6 +146,8 @@ class Learn:
 
     def _is_worth_it(self, latest: policy_pb2.PolicyVersion, n: int) -> bool:
         if self._discount() != (latest.discount or 1.0):
+            return True
+        if latest.sample_permille != self._sample_permille:
             return True
         if latest.config != self._config or latest.policy != self._champion() or latest.feature_version != VERSION:
             return True

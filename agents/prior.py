@@ -55,6 +55,7 @@ def fit(
     now_ms: int,
     discount: float = 1.0,
     inputs: Sequence[journal_pb2.Position] = (),
+    sample_permille: int = 0,
 ) -> policy_pb2.PolicyVersion:
     """The version that these totals teach; `before`: the last one, None or one of other features for none of ours.
 
@@ -66,6 +67,7 @@ def fit(
     version = fitting.fit(policy, totals, shape=SHAPE, before=before, config=config, now_ms=now_ms, discount=discount)
     version.sequence = sequence + 1
     version.inputs.extend(inputs)
+    version.sample_permille = sample_permille
     return _finished(version)
 
 

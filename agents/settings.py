@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal, get_args
 
-from pydantic import SecretStr
+from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from streams.settings import ClusterSettings
@@ -43,6 +43,8 @@ class Settings(ClusterSettings, BaseSettings):
     """The shortest time between two policy versions."""
     shadows: str = "mixed,lin_ts,linucb"
     """Policies that decide on every slate without being served, the champion among them; by name, with commas between."""
+    shadow_sample: float = Field(1.0, ge=0.1, le=1.0)
+    """With which probability shadows take a decision, from 0.1 to 1: for core, in whose versions it stands from the next one on."""
     gate: Literal["automatic", "by-hand"] = "automatic"
     """Whether a policy that is proven better takes over by itself, or only stands in `oo policies` as such."""
     unseen_s: float = 3600.0

@@ -1,9 +1,10 @@
 """Policies that decide on every live slate and are never served: what they would have done, and what it would have earned.
 
 A pure fold over decisions and outcomes: no clock, no I/O. A decision counts once its reward is known: at a reaction, when it
-expired, or, unseen, an hour after another one took its place. Every decision counts, those to say nothing too, so that what is
-counted does not depend on how it ended. The gate hears of them in the order in which they were made, each once those before it are
-known: else it would hear of quick reactions first. What an outcome corrects later is learned from and not counted again.
+expired, or, unseen, an hour after another one took its place. Every decision that is taken (agents/sample.py) counts, those to say
+nothing too, so that what is counted does not depend on how it ended. The gate hears of them in the order in which they were made,
+each once those before it are known: else it would hear of quick reactions first. What an outcome corrects later is learned from and
+not counted again. With another probability of being taken a new era begins.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from dataclasses import dataclass, field
 import numpy as np
 from river import stats
 
+from agents import sample
 from agents.bandit.learner import Ints, Learner
 from agents.drift import Drifts
 from agents.evaluation import counted, estimates, model
@@ -32,6 +34,7 @@ from agents.evaluation.gate import (
     joined,
     noted,
     opened,
+    passed,
     renewed,
     watch,
 )
@@ -81,6 +84,8 @@ class _Open:
     predicted: float
     """What the served policy expected of the one chosen."""
     pmfs: Mapping[str, Floats]
+    share: float
+    """With which probability it was taken."""
     seen: bool = False
     event: Event | None = None
     """What it counted."""
@@ -116,14 +121,23 @@ class Shadows:
     _open: dict[str, _Open] = field(default_factory=dict)
     _due: list[tuple[int, str]] = field(default_factory=list)
     """Heap of (when, decision id): what is unseen then counts as it is."""
-    _order: deque[str] = field(default_factory=deque)
-    """Decisions that the gate has not heard of, oldest first."""
+    _order: deque[tuple[int, str]] = field(default_factory=deque)
+    """Decisions that the gate has not heard of, oldest first, each with how many were not taken between it and the one before."""
+    _passed: int = 0
+    """Decisions since the last one of these that were not taken."""
     _early: dict[str, list[outcome_pb2.Outcome]] = field(default_factory=dict)
     _now_ms: int = 0
 
     def decide(self, decision: decision_pb2.Decision) -> Iterator[evaluation_pb2.ShadowDecision]:
-        """What each shadow would have done; of a decision made with other features nothing is said."""
+        """What each shadow would have done; of a decision made with other features, or not taken, nothing is said."""
         if decision.feature_version != VERSION or decision.decision_id in self._open:
+            return
+        self._now_ms = max(self._now_ms, decision.decided_ms)
+        if decision.supersedes in self._open:
+            heapq.heappush(self._due, (decision.decided_ms + self.waits.unseen_ms, decision.supersedes))
+        share = sample.probability(decision.policy_version)
+        if not sample.is_taken(decision.decision_id, share):
+            self._passed += 1
             return
         eligible = [(at, one) for at, one in enumerate(decision.slate) if not one.ineligible]
         x = np.array([one.x for _, one in eligible], dtype=np.int64)
@@ -158,11 +172,10 @@ class Shadows:
             action=places.index(decision.chosen),
             predicted=chosen.score,
             pmfs=pmfs,
+            share=share,
         )
-        self._order.append(decision.decision_id)
-        self._now_ms = max(self._now_ms, decision.decided_ms)
-        if decision.supersedes in self._open:
-            heapq.heappush(self._due, (decision.decided_ms + self.waits.unseen_ms, decision.supersedes))
+        self._order.append((self._passed, decision.decision_id))
+        self._passed = 0
         while len(self._open) > OPEN_MAX:
             del self._open[next(iter(self._open))]
 
@@ -206,12 +219,15 @@ class Shadows:
     def verdicts(self) -> Iterator[Verdict]:
         """Tells the gate of the decisions whose turn it is, and what it says but to go on as before."""
         while self._order:
-            one = self._open.get(self._order[0])
+            untaken, decision_id = self._order[0]
+            one = self._open.get(decision_id)
             if one is not None and one.event is None:
                 if self._now_ms - one.decided_ms < self.waits.stale_ms:
                     return
                 self._count(one, outcome_pb2.Outcome.SEEN if one.seen else outcome_pb2.Outcome.KIND_UNSPECIFIED)
             self._order.popleft()
+            if untaken:
+                self.gate = passed(self.gate, untaken)
             verdict = None if one is None else self._watch(one)
             if verdict is not None:
                 yield verdict
@@ -247,6 +263,7 @@ class Shadows:
                 n=one.n,
                 effective_n=float(estimates.effective_n(one)),
                 mean_weight=float(estimates.mean_weight(one)),
+                stands_for=float(one.a),
                 ips=_as_interval(estimates.ips(one)),
                 snips=_as_interval(estimates.snips(one)),
                 champion=self.gate.champion,
@@ -266,7 +283,8 @@ class Shadows:
     def _count(self, one: _Open, kind: outcome_pb2.Outcome.Kind.ValueType) -> None:
         reward = counted.reward(one.kind, kind, config=DEFAULT)
         x = one.x / sums.UNIT
-        one.event = event = Event(one.logging, np.array(one.action), np.array(reward), model.predict(self._model, x))
+        q_hat = model.predict(self._model, x)
+        one.event = event = Event(one.logging, np.array(one.action), np.array(reward), q_hat, 1 / one.share)
         for name, pmf in one.pmfs.items():
             for group in {(name, 0, ""), (name, int(one.kind), one.prompt_version)}:
                 self.groups[group] = estimates.add(self.groups.get(group, estimates.empty()), event, pmf)
@@ -276,6 +294,8 @@ class Shadows:
 
     def _watch(self, one: _Open) -> Verdict | None:
         assert one.event is not None
+        if one.share != self.gate.rule.share:
+            self.gate = renewed(self.gate, share=one.share)
         try:
             if self.automatic:
                 self.gate, verdict = watch(self.gate, one.event, one.pmfs)

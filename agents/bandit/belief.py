@@ -8,6 +8,7 @@ from math import sqrt
 
 import numpy as np
 
+from agents import sample
 from oo.v1 import policy_pb2
 from tables.linear import Floats
 from tables.marginal import Epoch
@@ -92,9 +93,9 @@ def epoch_name(*, precision: bytes, mean: bytes) -> int:
 
 
 def named(version: policy_pb2.PolicyVersion) -> policy_pb2.PolicyVersion:
-    """Give a finished version its id, which holds a hash of all its content."""
+    """Give a finished version its id, which holds a hash of all its content, and how its decisions are sampled."""
     content = hashlib.blake2b(version.SerializeToString(deterministic=True), digest_size=8).hexdigest()
-    version.version_id = f"{version.policy}-{version.sequence}-{content}"
+    version.version_id = f"{version.policy}-{version.sequence}-{content}{sample.suffix(version.sample_permille)}"
     return version
 
 

@@ -26,13 +26,13 @@ class Comparison:
     """The logged propensities were refuted at some event; nothing later takes that back."""
 
 
-def empty(policy: str, *, rewards: Range, reach: float, is_former: bool = False) -> Comparison:
+def empty(policy: str, *, rewards: Range, reach: float, share: float = 1.0, is_former: bool = False) -> Comparison:
     """Return what holds before any event.
 
     >>> empty("b", rewards=Range(0, 1), reach=3.0).mine.n
     0
     """
-    difference = sequence.empty("difference", rewards=rewards, reach=reach)
+    difference = sequence.empty("difference", rewards=rewards, reach=reach, share=share)
     return Comparison(policy, is_former, estimates.empty(), estimates.empty(), difference, propensities.empty())
 
 
@@ -48,6 +48,11 @@ def add(one: Comparison, event: Event, mine: Floats, champions: Floats, *, alpha
         ),
         alpha_distrust=alpha_distrust,
     )
+
+
+def passed(one: Comparison, times: int) -> Comparison:
+    """Take in so many events that were not taken into the sample."""
+    return replace(one, difference=sequence.passed(one.difference, times))
 
 
 def merged(a: Comparison, b: Comparison, *, alpha_distrust: float) -> Comparison:

@@ -1,7 +1,7 @@
 """Estimates of a policy's mean reward from another policy's log: IPS, SNIPS and doubly robust, as running sums.
 
 It never promises anything for a moment chosen by looking at it: these intervals hold at a number of events fixed in
-advance. For watching, `sequence`.
+advance. For watching, `sequence`. An event of a sample counts as often as it says; with all taken, once, to the bit.
 """
 
 from __future__ import annotations
@@ -19,9 +19,13 @@ Z_95 = 1.959963984540054
 
 @dataclass(frozen=True, slots=True)
 class Estimates:
-    """Sums over events of w = target / logged probability of the action, reward r and doubly robust score s; each (...)."""
+    """Sums over events of w = target / logged probability of the action, reward r and doubly robust score s; each (...).
+
+    An event counts a times: all is of a w and a s instead of w and s, and `more_x` is what a - 1 adds to the sum of a x.
+    """
 
     n: int
+    a: Floats
     w: Floats
     w2: Floats
     wr: Floats
@@ -29,6 +33,12 @@ class Estimates:
     w2r2: Floats
     s: Floats
     s2: Floats
+    more: Floats
+    """Σ a (a - 1)"""
+    more_w: Floats
+    """Σ a (a - 1) w, and so on."""
+    more_wr: Floats
+    more_s: Floats
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +56,7 @@ def empty(*, shape: tuple[int, ...] = ()) -> Estimates:
     >>> empty().n
     0
     """
-    return Estimates(0, *(np.zeros(shape) for _ in range(7)))
+    return Estimates(0, *(np.zeros(shape) for _ in range(12)))
 
 
 def add(estimates: Estimates, event: Event, pmf: Floats) -> Estimates:
@@ -60,9 +70,10 @@ def add(estimates: Estimates, event: Event, pmf: Floats) -> Estimates:
     >>> float(ips(some).value), float(snips(some).value), round(float(dr(some).value), 3)
     (2.0, 1.0, 1.2)
     """
-    w, r = at(weights(event, pmf), event.action), event.reward
-    s = w * (r - at(event.q_hat, event.action)) + (pmf * event.q_hat).sum(axis=-1)
-    new = (w, w * w, w * r, w * w * r, w * w * r * r, s, s * s)
+    w, r, a = at(weights(event, pmf), event.action), event.reward, event.counts
+    s = a * (w * (r - at(event.q_hat, event.action)) + (pmf * event.q_hat).sum(axis=-1))
+    w, more = a * w, a - 1
+    new = (a, w, w * w, w * r, w * w * r, w * w * r * r, s, s * s, a * more, more * w, more * w * r, more * s)
     return Estimates(estimates.n + 1, *(old + one for old, one in zip(_sums(estimates), new, strict=True)))
 
 
@@ -77,7 +88,7 @@ def merged(a: Estimates, b: Estimates) -> Estimates:
 
 def ips(estimates: Estimates) -> Estimate:
     """Inverse propensity scoring: the mean of w r (Horvitz, Thompson 1952). Unbiased, wide."""
-    return _mean(estimates.n, estimates.wr, estimates.w2r2)
+    return _mean(estimates, estimates.wr, estimates.w2r2, estimates.more_wr)
 
 
 def snips(estimates: Estimates) -> Estimate:
@@ -90,7 +101,7 @@ def snips(estimates: Estimates) -> Estimate:
 
 def dr(estimates: Estimates) -> Estimate:
     """Doubly robust with q_hat as it was at each event: the mean of s. The one to report."""
-    return _mean(estimates.n, estimates.s, estimates.s2)
+    return _mean(estimates, estimates.s, estimates.s2, estimates.more_s)
 
 
 def effective_n(estimates: Estimates) -> Floats:
@@ -100,7 +111,7 @@ def effective_n(estimates: Estimates) -> Floats:
 
 def mean_weight(estimates: Estimates) -> Floats:
     """1 in the mean if the logged propensities are what was drawn from; off 1, they are not."""
-    return np.asarray(estimates.w / max(estimates.n, 1))
+    return np.asarray(estimates.w / _count(estimates))
 
 
 def weight_z(estimates: Estimates) -> Floats:
@@ -113,22 +124,29 @@ def weight_z(estimates: Estimates) -> Floats:
     >>> round(float(mean_weight(some)), 6), round(float(weight_z(some)), 6)
     (1.0, 0.0)
     """
-    n = max(estimates.n, 1)
-    mean = estimates.w / n
-    variance = np.maximum(estimates.w2 / n - mean * mean, 0.0)
-    off = mean - 1.0
-    return np.asarray(np.divide(off, np.sqrt(variance / n), out=np.zeros_like(off), where=variance > 0))
+    count = _count(estimates)
+    mean = estimates.w / count
+    more = mean * (mean * estimates.more - 2 * estimates.more_w) / count
+    variance = np.maximum(estimates.w2 / count - mean * mean + more, 0.0)
+    off = np.asarray(mean - 1.0)
+    return np.asarray(np.divide(off, np.sqrt(variance / count), out=np.zeros_like(off), where=variance > 0))
 
 
 def _sums(estimates: Estimates) -> tuple[Floats, ...]:
     e = estimates
-    return e.w, e.w2, e.wr, e.w2r, e.w2r2, e.s, e.s2
+    return (e.a, e.w, e.w2, e.wr, e.w2r, e.w2r2, e.s, e.s2, e.more, e.more_w, e.more_wr, e.more_s)
 
 
-def _mean(n: int, total: Floats, squares: Floats) -> Estimate:
-    count = max(n, 1)
+def _count(estimates: Estimates) -> Floats:
+    return np.where(estimates.a > 0, estimates.a, 1.0)
+
+
+def _mean(estimates: Estimates, total: Floats, squares: Floats, more: Floats) -> Estimate:
+    """Σ a y / Σ a (Hájek 1971), its variance that of Σ a (y - mean) / Σ a: of what was drawn and of drawing it, no less."""
+    n, count = estimates.n, _count(estimates)
     value = total / count
-    variance = np.maximum(squares - count * value * value, 0.0) / max(n - 1, 1)
+    spread = squares - count * value * value + value * (value * estimates.more - 2 * more)
+    variance = np.maximum(spread, 0.0) / max(n - 1, 1) * (n / count)
     return _around(value, np.sqrt(variance / count), known=n > 1)
 
 

@@ -41,6 +41,9 @@ class Event:
     """(...)"""
     q_hat: Floats
     """(..., K): rewards predicted from earlier events only. Zeros are a model too."""
+    counts: Floats | float = 1.0
+    """(...): how many decisions it stands for: 1 over the probability with which it was taken into the sample, 0 for one that was
+    not. That probability must not depend on the draw, nor on the reward."""
 
 
 def at(values: Floats, action: Ints) -> Floats:

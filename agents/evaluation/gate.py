@@ -22,9 +22,11 @@ from dataclasses import dataclass, replace
 from enum import Enum
 from math import log
 
+import numpy as np
+
 from agents.evaluation import comparison, estimates, sequence
 from agents.evaluation.comparison import Comparison
-from agents.evaluation.event import Event, Floats, Range, check
+from agents.evaluation.event import SUM_TOLERANCE, Event, Floats, Range, check
 
 
 class Kind(Enum):
@@ -51,6 +53,8 @@ class Rule:
     places: int = 4
     """Challengers of an era at most, those that left included."""
     reach: float = sequence.REACH
+    share: float = 1.0
+    """The least probability with which events are taken into the sample. At 1/10 the same proof takes ten times as many events."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,8 +136,16 @@ def left(gate: Gate, policy: str) -> Gate:
     return replace(gate, comparisons=tuple(one for one in gate.comparisons if one.policy != policy))
 
 
-def renewed(gate: Gate) -> Gate:
-    """Return a new era under the same champion: the same policies watched, no evidence, and alpha to be spent again."""
+def renewed(gate: Gate, *, share: float | None = None) -> Gate:
+    """Return a new era under the same champion: the same policies watched, no evidence, and alpha to be spent again.
+
+    `share`: of its sample, where it is another one from now on.
+
+    >>> renewed(opened("a", rule=Rule(Range(0, 1))), share=0.1).rule.share
+    0.1
+    """
+    if share is not None:
+        gate = replace(gate, rule=replace(gate.rule, share=share))
     former = next((one.policy for one in gate.comparisons if one.is_former), None)
     challengers = [one for one in gate.comparisons if not one.is_former]
     return _era(gate, gate.champion, former=former, challengers=challengers)
@@ -142,7 +154,6 @@ def renewed(gate: Gate) -> Gate:
 def watch(gate: Gate, event: Event, pmfs: Mapping[str, Floats]) -> tuple[Gate, Verdict]:
     """Note one event, decide, and act on the verdict. For a log of one partition, or one that is read in one order.
 
-    >>> import numpy as np
     >>> gate = joined(opened("a", rule=Rule(Range(0, 1))), "b")
     >>> one = Event(np.array([0.5, 0.5]), np.array(0), np.array(1.0), np.zeros(2))
     >>> gate, verdict = watch(gate, one, {"a": np.array([0.5, 0.5]), "b": np.array([0.9, 0.1])})
@@ -164,6 +175,10 @@ def noted(gate: Gate, event: Event, pmfs: Mapping[str, Floats]) -> Gate:
     is no way to go on, since which ones are left out may depend on their outcome.
     """
     base, rule = pmfs[gate.champion], gate.rule
+    if (np.asarray(event.counts) * rule.share > 1 + SUM_TOLERANCE).any():
+        raise ValueError(
+            f"an event was taken with a probability below {rule.share:g}: `renewed` begins an era of that share"
+        )
     for name in (gate.champion, *(one.policy for one in gate.comparisons)):
         check(event, pmfs[name], rewards=rule.rewards)
     added = (
@@ -171,6 +186,16 @@ def noted(gate: Gate, event: Event, pmfs: Mapping[str, Floats]) -> Gate:
         for one in gate.comparisons
     )
     return replace(gate, comparisons=tuple(added))
+
+
+def passed(gate: Gate, times: int) -> Gate:
+    """With so many more events that were not taken into the sample.
+
+    >>> gate = joined(opened("a", rule=Rule(Range(0, 1), share=0.1)), "b")
+    >>> passed(gate, 9).comparisons[0].difference.below.n
+    9
+    """
+    return replace(gate, comparisons=tuple(comparison.passed(one, times) for one in gate.comparisons))
 
 
 def merged(a: Gate, b: Gate) -> Gate:
@@ -242,7 +267,7 @@ def _judged(gate: Gate) -> tuple[Kind, Comparison]:
 
 
 def _fresh(policy: str, *, rule: Rule, is_former: bool = False) -> Comparison:
-    return comparison.empty(policy, rewards=rule.rewards, reach=rule.reach, is_former=is_former)
+    return comparison.empty(policy, rewards=rule.rewards, reach=rule.reach, share=rule.share, is_former=is_former)
 
 
 def _era(gate: Gate, champion: str, *, former: str | None, challengers: list[Comparison]) -> Gate:

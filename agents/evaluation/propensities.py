@@ -1,7 +1,7 @@
 """Watches whether what was drawn fits the probabilities that were logged. It never looks at a reward.
 
 For any f in [0, 1] that is fixed before the draw, f_A - Σ_a logging_a f_a has mean 0 if the draw was made as logged, and
-lies in [-1, 1] however heavy the weights are. Two such f are watched, each from both sides: the target's weights, cut, to
+lies in [-1, 1] however heavy the weights are; what was not taken into a sample says nothing. Two such f are watched, each from both sides: the target's weights, cut, to
 see what would harm its estimate most; and the logged probabilities themselves, to see a log that claims more or less
 exploration than there was. The four bets' mean is a nonnegative martingale, so the alarm may be watched.
 """
@@ -51,6 +51,7 @@ def add(balance: Balance, event: Event, pmf: Floats) -> Balance:
     """
     watched = np.minimum(weights(event, pmf), WEIGHT_MAX) / WEIGHT_MAX, event.logging
     off = np.stack([at(f, event.action) - (event.logging * f).sum(axis=-1) for f in watched], axis=-1)
+    off *= (np.asarray(event.counts) > 0)[..., None]
     return Balance(wealth.add(balance.many, np.maximum(1 + off, 0)), wealth.add(balance.few, np.maximum(1 - off, 0)))
 
 

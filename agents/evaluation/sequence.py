@@ -4,6 +4,9 @@ They hold at every event at once, for the running mean of the true values: polic
 assume rewards within the stated range and logged propensities that are right, nothing else: no floor, no greatest
 weight, no fixed number of events. What a floor under the propensities buys is narrowness.
 
+Of a sample, in which an event is with a probability fixed before it, 1 / counts >= share: counts s, and 0 for one that was not
+taken, has the mean of s and stays above -floor / share, which takes the floor's place. So a sample widens the range by 1 / share.
+
 With δ = pmf (one policy) or pmf - minus (two), u = δ / logging and rewards moved to begin at 0, the doubly robust score
 
     s = u_A (r - q_A) + Σ_a δ_a q_a
@@ -41,10 +44,17 @@ class Sequence:
     reach: float
     below: Wealth
     above: Wealth
+    share: float = 1.0
+    """The least probability with which an event is taken into the sample: scores are taken `counts` times, and may go down as far."""
 
 
 def empty(
-    of: Literal["mean", "difference"], *, rewards: Range, reach: float = REACH, shape: tuple[int, ...] = ()
+    of: Literal["mean", "difference"],
+    *,
+    rewards: Range,
+    reach: float = REACH,
+    shape: tuple[int, ...] = (),
+    share: float = 1.0,
 ) -> Sequence:
     """Return what holds before any event.
 
@@ -52,7 +62,7 @@ def empty(
     >>> float(low), float(high)
     (-1.0, 1.0)
     """
-    return Sequence(of, rewards, reach, wealth.empty(shape=shape), wealth.empty(shape=shape))
+    return Sequence(of, rewards, reach, wealth.empty(shape=shape), wealth.empty(shape=shape), share)
 
 
 def add(sequence: Sequence, event: Event, pmf: Floats, *, minus: Floats | None = None) -> Sequence:
@@ -72,13 +82,29 @@ def add(sequence: Sequence, event: Event, pmf: Floats, *, minus: Floats | None =
     above = score_above_floor(sequence, event, -delta, floor=_floor_above(sequence))
     return replace(
         sequence,
-        below=wealth.add(sequence.below, below / _unit(_floor_below(sequence), sequence.rewards)),
-        above=wealth.add(sequence.above, above / _unit(_floor_above(sequence), sequence.rewards)),
+        below=wealth.add(sequence.below, below / _unit(_floor_below(sequence), sequence)),
+        above=wealth.add(sequence.above, above / _unit(_floor_above(sequence), sequence)),
+    )
+
+
+def passed(sequence: Sequence, times: int) -> Sequence:
+    """Take in so many events that were not taken into the sample: each has a score of 0.
+
+    >>> some = passed(empty("difference", rewards=Range(0, 1), share=0.1), 9)
+    >>> some.below.n, float(lower(some, alpha=0.05))
+    (9, -1.0)
+    """
+    floors = _floor_below(sequence), _floor_above(sequence)
+    below, above = (floor / sequence.share / _unit(floor, sequence) for floor in floors)
+    return replace(
+        sequence,
+        below=wealth.add(sequence.below, np.full_like(sequence.below.total, below), times=times),
+        above=wealth.add(sequence.above, np.full_like(sequence.above.total, above), times=times),
     )
 
 
 def score_above_floor(sequence: Sequence, event: Event, delta: Floats, *, floor: float) -> Floats:
-    """s + floor >= 0 with q clipped so that this holds whatever the reward; (...).
+    """counts s + floor / share >= 0 with q clipped so that this holds whatever the reward; (...).
 
     >>> one = Event(np.array([0.01, 0.99]), np.array(0), np.array(0.0), np.array([1.0, 1.0]))
     >>> some = empty("mean", rewards=Range(0, 1), reach=2.0)
@@ -93,7 +119,9 @@ def score_above_floor(sequence: Sequence, event: Event, delta: Floats, *, floor:
     far = np.divide(np.maximum(k, 0.0), abs(u), out=np.full(u.shape, np.inf), where=u != 0)
     q = np.where(u > 0, np.minimum(q, far), np.maximum(q, np.where(u < 0, width - far, 0.0)))
     s = at(u, event.action) * (event.reward - sequence.rewards.low - at(q, event.action)) + (delta * q).sum(axis=-1)
-    return np.asarray(np.maximum(s + floor, 0.0))  # the maximum takes off rounding, nothing else
+    return np.asarray(
+        np.maximum(event.counts * s + floor / sequence.share, 0.0)
+    )  # the maximum takes off rounding, nothing else
 
 
 def interval(sequence: Sequence, *, alpha: float) -> tuple[Floats, Floats]:
@@ -103,15 +131,17 @@ def interval(sequence: Sequence, *, alpha: float) -> tuple[Floats, Floats]:
 
 def lower(sequence: Sequence, *, alpha: float) -> Floats:
     """Return the one-sided lower bound; (...). All of alpha is on this side."""
-    floor, rewards = _floor_below(sequence), sequence.rewards
-    found = wealth.lower_bound(sequence.below, alpha=alpha) * _unit(floor, rewards) - floor + _origin(sequence)
+    floor = _floor_below(sequence)
+    found = wealth.lower_bound(sequence.below, alpha=alpha) * _unit(floor, sequence) - floor / sequence.share
+    found = found + _origin(sequence)
     return np.maximum(found, _least(sequence))
 
 
 def upper(sequence: Sequence, *, alpha: float) -> Floats:
     """Return the one-sided upper bound; (...)."""
     floor, rewards = _floor_above(sequence), sequence.rewards
-    found = floor - wealth.lower_bound(sequence.above, alpha=alpha) * _unit(floor, rewards) + _origin(sequence)
+    found = floor / sequence.share - wealth.lower_bound(sequence.above, alpha=alpha) * _unit(floor, sequence)
+    found = found + _origin(sequence)
     return np.minimum(found, rewards.high if sequence.of == "mean" else rewards.width)
 
 
@@ -123,13 +153,14 @@ def log_wealth_above(sequence: Sequence, value: float) -> Floats:
     """
     floor = _floor_below(sequence)
     return wealth.log_wealth(
-        sequence.below, max(value - _origin(sequence) + floor, 0.0) / _unit(floor, sequence.rewards)
+        sequence.below, max(value - _origin(sequence) + floor / sequence.share, 0.0) / _unit(floor, sequence)
     )
 
 
 def merged(a: Sequence, b: Sequence) -> Sequence:
     """Return what holds after the events of both, which must not overlap."""
-    assert (a.of, a.rewards, a.reach) == (b.of, b.rewards, b.reach), "sequences of different things do not add up"
+    ours, theirs = (a.of, a.rewards, a.reach, a.share), (b.of, b.rewards, b.reach, b.share)
+    assert ours == theirs, "sequences of different things do not add up"
     return replace(a, below=wealth.merged(a.below, b.below), above=wealth.merged(a.above, b.above))
 
 
@@ -142,9 +173,9 @@ def _floor_above(sequence: Sequence) -> float:
     return sequence.rewards.width * (sequence.reach + 1.0)
 
 
-def _unit(floor: float, rewards: Range) -> float:
-    """Return what `wealth` counts in: about the mean of s + floor."""
-    return max(floor, rewards.width)
+def _unit(floor: float, sequence: Sequence) -> float:
+    """Return what `wealth` counts in: about the mean of s + floor / share."""
+    return max(floor / sequence.share, sequence.rewards.width)
 
 
 def _origin(sequence: Sequence) -> float:

@@ -56,10 +56,10 @@ def empty(*, shape: tuple[int, ...] = ()) -> Wealth:
     return Wealth(0, np.zeros(shape), np.zeros((*shape, len(STAKES))))
 
 
-def add(wealth: Wealth, y: Floats) -> Wealth:
-    """Take one y >= 0 in, (...), in units in which its mean is about 1. O(J)."""
+def add(wealth: Wealth, y: Floats, *, times: int = 1) -> Wealth:
+    """Take one y >= 0 in, (...), in units in which its mean is about 1, or so many that are alike. O(J)."""
     grown = np.log1p(STAKES * np.asarray(y)[..., None])
-    return Wealth(wealth.n + 1, wealth.total + y, wealth.growth + grown)
+    return Wealth(wealth.n + times, wealth.total + times * y, wealth.growth + times * grown)
 
 
 def merged(a: Wealth, b: Wealth) -> Wealth:

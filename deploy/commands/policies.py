@@ -28,7 +28,7 @@ from streams.frames import Frames
 from streams.producer import Producer
 from streams.reader import read_partition
 
-COLUMNS = ("policy", "tips", "prompt", "n", "effective", "weight", "reward", "95 %", "ahead", "drifts", "µs")
+COLUMNS = ("policy", "tips", "prompt", "n", "of", "effective", "weight", "reward", "95 %", "ahead", "drifts", "µs")
 PROMOTIONS_SHOWN = 5
 CAUSES = {
     evaluation_pb2.Promotion.PROVEN: "promoted by the gate",
@@ -98,6 +98,8 @@ def _row(one: evaluation_pb2.Estimate) -> tuple[str, ...]:
         "all" if whole else decision_pb2.Decision.TipKind.Name(one.kind).lower(),
         one.prompt_version,
         str(one.n),
+        # Where shadows took a sample.
+        f"{one.stands_for:.0f}" if one.stands_for > one.n else "",
         f"{one.effective_n:.0f}",
         f"{one.mean_weight:.2f}",
         f"{value.value:+.3f}",

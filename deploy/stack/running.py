@@ -19,6 +19,8 @@ AUDIENCE = "oo"
 LOCAL_USER = "demo"
 SHADOW_SETTINGS = ("OO_SHADOWS", "OO_GATE", "OO_UNSEEN_S", "OO_STALE_S")
 """What an operator may tell `shadow` from outside."""
+SHADOW_SAMPLE = "OO_SHADOW_SAMPLE"
+"""Told to the cores: it is fixed in the versions that they make, before a decision is."""
 
 
 class NotRunning(Exception):
@@ -115,6 +117,8 @@ class RunningStack:
         }
         if part.startswith("core"):
             environment["OO_STORE"] = os.environ.get("OO_STORE", "rocksdb")
+            if SHADOW_SAMPLE in os.environ:
+                environment[SHADOW_SAMPLE] = os.environ[SHADOW_SAMPLE]
         if part == "shadow":
             environment |= {name: os.environ[name] for name in SHADOW_SETTINGS if name in os.environ}
         if part == "edge":

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator
 
+from agents import sample
+from agents.bandit.belief import is_named
 from agents.features import VERSION
 from agents.learn import DRIFT_MS, SIZE, Learn
 from agents.prior import prior
@@ -43,23 +45,30 @@ def sums(n: int, *, offset: int) -> Record:
     return Record("oo.policy-sums", 0, offset, MONDAY_MS, b"0", SCHEMAS.frame("policy-sums", part), ())
 
 
-def versions(*told: Record, champion: list[str] | None = None, drifts: list[int] | None = None) -> Sent:
+def versions(
+    *told: Record,
+    champion: list[str] | None = None,
+    drifts: list[int] | None = None,
+    before: policy_pb2.PolicyVersion | None = None,
+    permille: int = 0,
+) -> Sent:
     """What learn makes of these, looking after each; `champion` and `drifts` hold what is so then."""
     sent, now = Sent(), {"champion": "mixed", "drift": 0}
 
-    async def nothing(_: str) -> AsyncIterator[list[Record]]:
-        return
-        yield
+    async def standing(name: str) -> AsyncIterator[list[Record]]:
+        if before is not None and name == "policies":
+            yield [Record("oo.policies", 0, 0, MONDAY_MS, b"", SCHEMAS.frame("policies", before), ())]
 
     async def run() -> None:
         learn = Learn(
             topics=topics(),
             schemas=SCHEMAS,
             producer=sent,  # type: ignore[arg-type]
-            read=nothing,
+            read=standing,
             every_s=0.0,
             champion=lambda: str(now["champion"]),
             drifted_ms=lambda: int(now["drift"]),
+            sample_permille=permille,
         )
         await learn.assign({0})
         for number, record in enumerate(told):
@@ -84,6 +93,16 @@ def test_a_promotion_makes_a_version_of_the_new_champion_from_the_same_sums() ->
     assert [one.policy for one in sent.versions] == ["mixed", "mixed", "lin_ts"]
     assert sent.versions[2].n == sent.versions[1].n == 6400
     assert sent.versions[2].mean == sent.versions[1].mean
+
+
+def test_how_decisions_are_sampled_stands_in_the_next_version_and_in_its_id_at_once() -> None:
+    told = [sums(6400, offset=1), sums(6400, offset=2)]
+    for permille, probability in ((0, 1.0), (100, 0.1)):
+        made = versions(*told, permille=permille).versions
+        assert {sample.probability(one.version_id) for one in made} == {probability}
+        assert all(is_named(one) for one in made)
+    changed = versions(*told, before=versions(*told).versions[-1], permille=100).versions
+    assert [(one.n, one.sample_permille) for one in changed] == [(0, 100), (6400, 100)]
 
 
 def test_a_drift_halves_what_was_taught_for_a_week() -> None:

@@ -7,7 +7,7 @@ import sys
 import numpy as np
 import pytest
 
-from agents import assemble
+from agents import assemble, sample
 from agents.bandit.learner import Learner
 from agents.evaluation.counted import reward_range
 from agents.evaluation.gate import Kind, Rule
@@ -308,6 +308,40 @@ def test_a_worker_without_vw_says_what_to_install(monkeypatch: pytest.MonkeyPatc
     monkeypatch.delitem(sys.modules, "agents.policies.vw")
     with pytest.raises(SystemExit, match=r"needs vowpalwabbit: pip install 'oo-recommender\[vw\]'"):
         assemble.learner("vw")
+
+
+def sampled(ada: Person, permille: int) -> Person:
+    """The same decisions, as if their version had said so."""
+    for _, outputs in ada.log:
+        if outputs.decision is not None:
+            outputs.decision.policy_version = f"mixed-1-0123456789abcdef{sample.suffix(permille)}"
+    return ada
+
+
+def test_a_shadow_takes_those_decisions_whose_ids_fall_below_what_their_version_says() -> None:
+    by, decisions = shadows("mixed"), []
+    for n in range(30):
+        decisions += follow(by, sampled(busy(user=f"user-{n}"), 300))
+    taken = {one.decision_id for one in decisions if sample.is_taken(one.decision_id, 0.3)}
+    assert set(by._open) == taken
+    assert 0.2 < len(taken) / len(decisions) < 0.4
+    (mixed,) = [one for one in by.estimates(now_ms=0) if one.policy == "mixed" and not one.kind]
+    assert mixed.n < len(taken)
+    assert mixed.stands_for == pytest.approx(mixed.n / 0.3)
+    assert mixed.mean_weight == pytest.approx(1.0)
+
+
+def test_the_gate_hears_that_decisions_were_not_taken_and_begins_anew_with_another_sample() -> None:
+    by = shadows("mixed", "lin_ts")
+    heed(by, busy())
+    era = by.gate.era
+    ada = sampled(busy(user="ada-sampled", n=60), 500)
+    heed(by, ada)
+    assert (by.gate.rule.share, by.gate.era) == (0.5, era + 1)
+    (one,) = by.gate.comparisons
+    assert one.mine.n < one.difference.below.n
+    heed(by, busy(user="bob"))
+    assert (by.gate.rule.share, by.gate.era) == (1.0, era + 2)
 
 
 def heard(by: Shadows) -> int:

@@ -25,7 +25,7 @@ from deploy.compose import secrets
 from deploy.compose.setup import containers
 from deploy.stack import fetch, java, kafka, postgres, registry, valkey
 from deploy.stack.local import EXTRA, Plan
-from deploy.stack.running import SHADOW_SETTINGS, RunningStack
+from deploy.stack.running import SHADOW_SAMPLE, SHADOW_SETTINGS, RunningStack
 from deploy.stack.state import StateFolder
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -277,6 +277,15 @@ def test_what_an_operator_tells_the_shadow_is_handed_on_to_it_alone(monkeypatch:
         assert name not in local_environment("core-0")
         monkeypatch.delenv(name)
         assert name not in local_environment("shadow")
+
+
+def test_which_decisions_shadows_take_is_told_to_the_cores_who_fix_it_beforehand(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert SHADOW_SAMPLE not in local_environment("core-0")
+    monkeypatch.setenv(SHADOW_SAMPLE, "0.1")
+    assert local_environment("core-0")[SHADOW_SAMPLE] == "0.1"
+    assert SHADOW_SAMPLE not in local_environment("shadow")
 
 
 # The parts that can run here

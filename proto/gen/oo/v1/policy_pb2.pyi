@@ -134,6 +134,7 @@ class PolicyVersion(_message.Message):
     HALF_LIFE_MS_FIELD_NUMBER: _builtins.int
     FEATURES_FIELD_NUMBER: _builtins.int
     DISCOUNT_FIELD_NUMBER: _builtins.int
+    SAMPLE_PERMILLE_FIELD_NUMBER: _builtins.int
     version_id: _builtins.str
     sequence: _builtins.int
     policy: _builtins.str
@@ -155,6 +156,10 @@ class PolicyVersion(_message.Message):
     half_life_ms: _builtins.int
     discount: _builtins.float
     """What everything taught so far is worth, 0 for all of it: less for a while after rewards have been found to drift."""
+    sample_permille: _builtins.int
+    """With which probability, in units of 1/1000, shadows take a decision that is made with this version; 0 for all of them. It stands
+    in the version's id too, which each decision names.
+    """
     @_builtins.property
     def config(self) -> Global___DecisionConfig: ...
     @_builtins.property
@@ -188,10 +193,11 @@ class PolicyVersion(_message.Message):
         half_life_ms: _builtins.int = ...,
         features: _features_pb2.FeatureSet | None = ...,
         discount: _builtins.float = ...,
+        sample_permille: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "features", b"features"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "discount", b"discount", "epoch", b"epoch", "epoch_mean", b"epoch_mean", "epoch_people", b"epoch_people", "factor", b"factor", "feature_version", b"feature_version", "features", b"features", "gate", b"gate", "half_life_ms", b"half_life_ms", "inputs", b"inputs", "mean", b"mean", "n", b"n", "noise", b"noise", "policy", b"policy", "precision", b"precision", "sequence", b"sequence", "version_id", b"version_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "discount", b"discount", "epoch", b"epoch", "epoch_mean", b"epoch_mean", "epoch_people", b"epoch_people", "factor", b"factor", "feature_version", b"feature_version", "features", b"features", "gate", b"gate", "half_life_ms", b"half_life_ms", "inputs", b"inputs", "mean", b"mean", "n", b"n", "noise", b"noise", "policy", b"policy", "precision", b"precision", "sample_permille", b"sample_permille", "sequence", b"sequence", "version_id", b"version_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
