@@ -10,10 +10,12 @@ import json
 import os
 import shutil
 import subprocess
+import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import IO
 
 from bench.result import Bench
 from deploy.stack.fetch import default_cache
@@ -74,26 +76,47 @@ def in_turns(bench: Bench, program: str, *arguments: str, turns: int, alone: boo
     sides = {"now": HERE} if alone else {"before": build(bench.against, say=bench.say), "now": HERE}
     found: dict[str, list[Numbers]] = {side: [] for side in sides}
     with ExitStack() as running:
-        asked = {
-            side: running.enter_context(_running(one, program, arguments, bench.scratch / f"{program}-{side}"))
-            for side, one in sides.items()
+        programs = {
+            side: running.enter_context(_running(one, program, arguments, bench.scratch)) for side, one in sides.items()
         }
+        for one in programs.values():
+            one.heard()
         for _ in bench.track(range(turns), program, turns):
-            for side, ask in asked.items():
-                found[side].append(ask())
+            for side, one in programs.items():
+                print(file=one.asking, flush=True)
+                found[side].append(one.heard())
     return found
 
 
+@dataclass(frozen=True, slots=True)
+class _Running:
+    """A program that measures, on its way; the first that is heard of it is that it is ready."""
+
+    name: str
+    process: subprocess.Popen[str]
+    asking: IO[str]
+    answers: IO[str]
+    log: Path
+
+    def heard(self) -> Numbers:
+        said = self.answers.readline()
+        if not said:
+            self.process.wait(QUIT_S)  # Its last words come after it has stopped answering.
+            raise SystemExit(f"{self.name} ended early:\n{self.log.read_text()[-2000:]}")
+        numbers: Numbers = json.loads(said)
+        return numbers
+
+
 @contextmanager
-def _running(one: Build, program: str, arguments: Sequence[str], folder: Path) -> Iterator[Callable[[], Numbers]]:
-    folder.mkdir(parents=True)
+def _running(build: Build, program: str, arguments: Sequence[str], scratch: Path) -> Iterator[_Running]:
+    folder = Path(tempfile.mkdtemp(prefix=f"{program}-", dir=scratch))
     (folder / "bench").symlink_to(ROOT / "bench")
     log = folder / "log"
     with log.open("wb") as errors:
         process = subprocess.Popen(
-            (one.python, "-P", "-m", program, *arguments),
-            cwd=one.root,
-            env={**_environment(), "PYTHONPATH": os.pathsep.join((str(folder), str(one.root)))},
+            (build.python, "-P", "-m", program, *arguments),
+            cwd=build.root,
+            env={**_environment(), "PYTHONPATH": os.pathsep.join((str(folder), str(build.root)))},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,
@@ -101,31 +124,17 @@ def _running(one: Build, program: str, arguments: Sequence[str], folder: Path) -
         )
     assert process.stdin is not None
     assert process.stdout is not None
-    asking, answers = process.stdin, process.stdout
-
-    def heard() -> Numbers:
-        said = answers.readline()
-        if not said:
-            process.wait(QUIT_S)  # Its last words come after it has stopped answering.
-            raise SystemExit(f"{program} ended in the build {one.name}:\n{log.read_text()[-2000:]}")
-        numbers: Numbers = json.loads(said)
-        return numbers
-
-    def ask() -> Numbers:
-        print(file=asking, flush=True)
-        return heard()
-
     try:
-        heard()
-        yield ask
+        yield _Running(f"{program} in the build {build.name}", process, process.stdin, process.stdout, log)
     finally:
-        asking.close()
+        with suppress(BrokenPipeError):
+            process.stdin.close()
         try:
             process.wait(QUIT_S)
         except subprocess.TimeoutExpired:
             process.kill()
             process.wait()
-        answers.close()
+        process.stdout.close()
 
 
 def _environment() -> dict[str, str]:

@@ -1,4 +1,5 @@
-"""The whole pipeline per core-second: admit and recommend over a backlog, decisions on, in one core process.
+"""The whole pipeline per core-second: admit and recommend over a backlog, decisions on, in one core process; beside the build
+before, in turns.
 
 Beside it, in the same run: the bare `step` over the very journal that the process wrote, its records in memory; and a
 bare aiokafka loop that takes the same signals over as many hops and does nothing with them. A second pass of the same
@@ -16,12 +17,14 @@ import time
 import uuid
 from collections import Counter
 from pathlib import Path
+from statistics import median
 
 import psutil
 from confluent_kafka.admin import AdminClient, NewTopic
 
 from agents.fold import entry_of
 from agents.step import Entry, step
+from bench.builds import in_turns
 from bench.cores import Cores, backlog, cores, framed, homes, write
 from bench.result import Bench, Result, compared
 from deploy.stack.running import RunningStack
@@ -33,9 +36,13 @@ from tests.agents.build import PRIOR
 
 USERS = 400
 EVENTS = 16_000
+TURNS = 5
+"""Of each build beside the other."""
 PASSES = 2
 PROFILED = 8_000
 SAMPLES_PER_S = 250
+
+SIGNALS, BROKER = "signals per core-second", "broker's microseconds"
 
 PARTS = (
     (r"\(streams/producer\.py|\(streams/transport\.py", "librdkafka's producer"),
@@ -56,7 +63,11 @@ PARTS = (
 def measure(bench: Bench) -> Result:
     """Events per core-second: ours, the bare step's, the bare loop's."""
     events = EVENTS // 10 if bench.quick else EVENTS
-    users = [f"bench-{uuid.uuid4().hex}" for _ in range(USERS // 10 if bench.quick else USERS)]
+    turns = 2 if bench.quick else TURNS
+    people = USERS // 10 if bench.quick else USERS
+    bench.say("a stack of servers and a core process in both builds")
+    compared_builds = in_turns(bench, "bench.measured.pipeline", f"{people}", f"{events // 2}", turns=turns)
+    users = [f"bench-{uuid.uuid4().hex}" for _ in range(people)]
     with bench.stack(servers_only=True) as stack, cores(stack) as running:
         schemas = asyncio.run(_schemas(stack))
         signals = stack.cluster.name("signals")
@@ -83,8 +94,30 @@ def measure(bench: Bench) -> Result:
         f"without the broker's; the best of {len(ours)} passes. Where a sampling profiler found it: {where or 'py-spy is not here'}."
     )
     what = "admit and recommend, decisions on, signals per core-second"
+    before, now = (
+        {name: median(turn[name] for turn in compared_builds[side]) for name in compared_builds[side][0]}
+        for side in ("before", "now")
+    )
     return Result(
         [
+            compared(
+                "pipeline-before",
+                what,
+                now[SIGNALS],
+                "events/s",
+                peer=before[SIGNALS],
+                peer_name=bench.against,
+                at_least=3.0,
+                note=f"Beside {bench.against}: the middle one of {turns} turns of {events // 2:,} signals each.",
+            ),
+            compared(
+                "pipeline-broker-before",
+                "the broker's processor time of a signal meanwhile",
+                now[BROKER],
+                "µs",
+                peer=before[BROKER],
+                peer_name=bench.against,
+            ),
             compared(
                 "pipeline-step",
                 what,

@@ -1,81 +1,100 @@
-"""Replay: the journal folded again as `oo verify` folds it, beside a bare loop of `step` over the same records in memory.
+"""Replay: the journal folded again as `oo verify` folds it, beside a bare loop of `step` over the same records in memory, and
+beside the build before.
 
 Ours reads the records from Kafka, parses them, keeps rows as bytes and makes a digest of all that follows. Bare: records
 parsed beforehand, rows kept as messages, nothing done with what follows. Both run in turns in one process of their own,
-and are told apart by processor time, all threads: the best turn of each counts.
+and are told apart by processor time, all threads: the middle turn of each counts.
 """
 
 from __future__ import annotations
 
-import asyncio
-import json
-import subprocess
-import sys
 import time
-from pathlib import Path
+from statistics import median
 
 from confluent_kafka import Producer
 
 from agents.step import Entry, step
+from bench.builds import Numbers, in_turns
 from bench.lives import LIVES, lived
 from bench.result import Bench, Result, compared
 from deploy.refold import Journal, compare_parts, entries_of, fold_part
 from oo.v1 import journal_pb2, row_pb2
-from streams.cluster import Cluster
 from streams.frames import Frames
 from streams.partitioner import partition_of
-from streams.reader import end_offsets, read_partition, topic_ids
+from streams.reader import read_partition
 from streams.topics import PARTITIONS, topics
 from tests.agents.build import PRIOR
 
-ROOT = Path(__file__).resolve().parents[1]
+PROGRAM = "bench.measured.replay"
 PEOPLE = {"light": 180, "typical": 18, "heavy": 2}
 """As in population: 90 %, 9 % and 1 %."""
-TURNS = 3
+TURNS = 5
+TURNS_PARALLEL = 3
+LONGER = 12
+"""Times as many people for two processes, so that a fold takes long enough to be shared out."""
 JOURNAL = topics()["journal"].name
 
 
 def measure(bench: Bench) -> Result:
-    """Records a processor-second, and how much sooner two processes are done than one."""
-    share = 10 if bench.quick else 1
-    people = {name: max(count // share, 1) for name, count in PEOPLE.items()}
-    with bench.stack(servers_only=True) as stack:
-        bench.say(f"living the days of {sum(people.values())} people")
-        _write(stack.cluster.bootstrap, people)
-        found = json.loads(
-            subprocess.run(
-                (sys.executable, "-m", "bench.refolding", stack.cluster.bootstrap),
-                cwd=ROOT,
-                check=True,
-                stdout=subprocess.PIPE,
-            ).stdout
-        )
-    records, rest = found["records"], found["ours"] - found["bare"]
+    """Records a processor-second, now and before; and how much sooner two processes are done than one."""
+    share = 1 if bench.quick else 10
+    bench.say("living everybody's days, in both builds")
+    found = in_turns(bench, PROGRAM, f"{share}", "fold", turns=2 if bench.quick else TURNS)
+    before, now = _middle(found["before"]), _middle(found["now"])
+    bench.say("living the days of more people")
+    shared = _middle(
+        in_turns(
+            bench,
+            PROGRAM,
+            f"{share * (1 if bench.quick else LONGER)}",
+            "parallel",
+            turns=1 if bench.quick else TURNS_PARALLEL,
+            alone=True,
+        )["now"]
+    )
+    records, rest = now["records"], now["ours"] - now["bare"]
+    what = f"a journal of {records:,.0f} records folded from Kafka, {now['decisions'] / records:.0%} of them decisions"
     return Result(
         [
             compared(
-                "replay",
-                f"a journal of {records:,} records folded from Kafka, {found['decisions'] / records:.0%} of them decisions",
-                records / found["ours"],
+                "replay-before",
+                what,
+                records / now["ours"],
                 "records/core-s",
-                peer=records / found["bare"],
+                peer=before["records"] / before["ours"],
+                peer_name=bench.against,
+                at_least=3.0,
+            ),
+            compared(
+                "replay",
+                what,
+                records / now["ours"],
+                "records/core-s",
+                peer=records / now["bare"],
                 peer_name="bare loop of step, in memory",
                 at_least=0.8,
-                note=f"{found['bare'] / records * 1e6:.0f} µs a record are `step`. Of the other "
-                f"{rest / records * 1e6:.0f} µs, reading and parsing the records take {found['read'] / records * 1e6:.0f}; "
+                note=f"{now['bare'] / records * 1e6:.0f} µs a record are `step`. Of the other "
+                f"{rest / records * 1e6:.0f} µs, reading and parsing the records take {now['read'] / records * 1e6:.0f}; "
                 "what is left are rows, parsed and written once a batch, and digests of decisions.",
             ),
             compared(
                 "replay-parallel",
-                "the same on two processes, their start included",
-                records / found["two"],
+                f"a journal of {shared['records']:,.0f} records on two processes, their start not counted",
+                shared["records"] / shared["two"],
                 "records/s",
-                peer=records / found["one"],
+                peer=shared["records"] / shared["one"],
                 peer_name="one process",
                 at_least=1.8,
+                note=f"One process folds it in {shared['one']:.0f} s, two in {shared['two']:.1f} s. Until the first record of each "
+                f"partition is folded one takes {shared['start of one']:.1f} s and two {shared['start of two']:.1f} s: that is "
+                "their start, and taken off.",
             ),
         ]
     )
+
+
+def _middle(turns: list[Numbers]) -> Numbers:
+    return {name: median(turn[name] for turn in turns) for name in turns[0]}
 
 
 def _write(bootstrap: str, people: dict[str, int]) -> None:
@@ -95,7 +114,7 @@ def _write(bootstrap: str, people: dict[str, int]) -> None:
     assert client.flush(60) == 0
 
 
-# In a process of its own
+# In a process of its own (bench.measured.replay)
 
 
 def bare(partitions: list[list[Entry]]) -> int:
@@ -136,39 +155,3 @@ async def in_parallel(journal: Journal, ends: dict[int, int], *, processes: int)
 
 def _unheard(_: int) -> None:
     pass
-
-
-async def main(bootstrap: str) -> None:
-    cluster = Cluster(bootstrap)
-    ends = await end_offsets(cluster, JOURNAL)
-    journal = Journal(
-        cluster,
-        topic_id=(await topic_ids(cluster, [JOURNAL]))[JOURNAL],
-        versions={"": PRIOR},
-    )
-    best: dict[str, float] = {}
-
-    def note(name: str, took_s: float) -> None:
-        best[name] = min(took_s, best.get(name, took_s))
-
-    decisions = set()
-    for _ in range(TURNS):
-        began_s = time.process_time()
-        entries = await parsed(journal, ends)
-        note("read", time.process_time() - began_s)
-        began_s = time.process_time()
-        decisions.add(bare(entries))
-        note("bare", time.process_time() - began_s)
-        began_s = time.process_time()
-        decisions.add(await ours(journal, ends))
-        note("ours", time.process_time() - began_s)
-        del entries
-    for _ in range(TURNS):
-        note("one", await in_parallel(journal, ends, processes=1))
-        note("two", await in_parallel(journal, ends, processes=2))
-    (same,) = decisions
-    print(json.dumps({**best, "records": sum(ends.values()), "decisions": same}))
-
-
-if __name__ == "__main__":
-    asyncio.run(main(sys.argv[1]))

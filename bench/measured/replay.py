@@ -1,0 +1,84 @@
+"""A journal in a Kafka of its own, folded as `oo verify` folds it and by a bare loop of `step` in memory: processor seconds, all
+threads. With "parallel": seconds until one process is done, and two, and how many of them each takes to start."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+import tempfile
+import time
+from collections.abc import Mapping
+from pathlib import Path
+
+from bench.measured import turns
+from deploy.refold import Journal
+from streams.reader import end_offsets, topic_ids
+
+try:
+    from tests.bench import refolding, result  # a build of when the benchmarks were tests
+except ImportError:
+    from bench import refolding, result
+try:
+    from streams.cluster import Cluster
+except ImportError:  # a build that names a cluster by its parts
+    Cluster = str  # type: ignore[assignment, misc]
+
+
+def main(share: int, what: str) -> None:
+    """`share` tenths of refolding's people live."""
+    people = {name: max(count * share // 10, 1) for name, count in refolding.PEOPLE.items()}
+    with (
+        tempfile.TemporaryDirectory(prefix="oo-bench-") as folder,
+        result.Bench(Path(folder)).stack(servers_only=True) as stack,
+    ):
+        bootstrap = stack.cluster.bootstrap if hasattr(stack, "cluster") else stack.bootstrap
+        refolding._write(bootstrap, people)
+        ends, journal = asyncio.run(_journal(bootstrap))
+        records = sum(ends.values())
+
+        def turn() -> turns.Numbers:
+            began_s = time.process_time()
+            entries = asyncio.run(refolding.parsed(journal, ends))
+            read_s = time.process_time()
+            decisions = refolding.bare(entries)
+            bare_s = time.process_time()
+            assert asyncio.run(refolding.ours(journal, ends)) == decisions
+            ours_s = time.process_time() - bare_s
+            return {
+                "records": records,
+                "decisions": decisions,
+                "read": read_s - began_s,
+                "bare": bare_s - read_s,
+                "ours": ours_s,
+            }
+
+        def parallel() -> turns.Numbers:
+            found = {"records": float(records)}
+            for name, processes in (("one", 1), ("two", 2)):
+                start_s = _took(journal, {number: min(end, 1) for number, end in ends.items()}, processes)
+                found |= {name: _took(journal, ends, processes) - start_s, f"start of {name}": start_s}
+            return found
+
+        turns.answer(parallel if what == "parallel" else turn)
+
+
+async def _journal(bootstrap: str) -> tuple[Mapping[int, int], Journal]:
+    cluster = Cluster(bootstrap)
+    ends = await end_offsets(cluster, refolding.JOURNAL)
+    topic_id = (await topic_ids(cluster, [refolding.JOURNAL]))[refolding.JOURNAL]
+    if Cluster is not str:
+        return ends, Journal(cluster, topic_id=topic_id, versions={"": refolding.PRIOR})
+    from streams.security import PLAINTEXT
+
+    journal = Journal(  # type: ignore[call-arg]
+        bootstrap=bootstrap, prefix="oo.", security=PLAINTEXT, topic_id=topic_id, versions={"": refolding.PRIOR}
+    )
+    return ends, journal
+
+
+def _took(journal: Journal, ends: Mapping[int, int], processes: int) -> float:
+    return asyncio.run(refolding.in_parallel(journal, ends, processes=processes))
+
+
+if __name__ == "__main__":
+    main(int(sys.argv[1]), sys.argv[2])
