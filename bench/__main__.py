@@ -10,13 +10,26 @@ Each starts what it needs in a temporary folder and ends it. A new benchmark is 
 
 from __future__ import annotations
 
-from bench import bench_command, edge, freshness, pipeline, recovery, refolding, scale_out, size, step_cost, throughput
+from bench import (
+    bench_command,
+    edge,
+    freshness,
+    pipeline,
+    recovery,
+    refolding,
+    row_bytes,
+    scale_out,
+    size,
+    step_cost,
+    throughput,
+)
 
 BENCHES = {
     "step_cost": ("One step: what a decision costs", step_cost.measure),
     "freshness": ("Freshness: from a signal to its tip", freshness.measure),
     "throughput": ("Throughput: one fold on three engines", throughput.measure),
     "pipeline": ("The whole pipeline per core", pipeline.measure),
+    "bytes": ("Bytes: of rows and decisions", row_bytes.measure),
     "scale_out": ("Scale out: more workers, and workers that come and go", scale_out.measure),
     "replay": ("Replay: the journal folded again", refolding.measure),
     "recovery": ("Recovery: rows rebuilt from their changelog", recovery.measure),

@@ -32,7 +32,7 @@ def main(users: int, events: int) -> None:
         result.Bench(Path(folder)).stack(servers_only=True) as stack,
         cores.cores(stack) as running,
     ):
-        bootstrap, signals, schemas = _addresses(stack)
+        bootstrap, signals, schemas = addresses(stack)
         asyncio.run(schemas.register())
         core = running.start("core-0")
         cores.write(bootstrap, signals, cores.framed(schemas, cores.homes(people), run="homes"))
@@ -53,7 +53,7 @@ def main(users: int, events: int) -> None:
         turns.answer(turn)
 
 
-def _addresses(stack: Any) -> tuple[str, str, Schemas]:
+def addresses(stack: Any) -> tuple[str, str, Schemas]:
     if hasattr(stack, "cluster"):
         return stack.cluster.bootstrap, stack.cluster.name("signals"), Schemas(stack.cluster)
     return stack.bootstrap, f"{stack.prefix}signals", Schemas(stack.registry_url, stack.prefix)
