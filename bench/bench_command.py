@@ -32,6 +32,7 @@ def run(benches: Benches, *, prog: str, description: str | None, name: str, head
     parser.add_argument("--quick", action="store_true", help="a tenth of the work; writes nothing")
     parser.add_argument("--no-write", action="store_true", help="print only")
     parser.add_argument("--against", metavar="COMMIT", default=AGAINST, help=f"the build to measure beside: {AGAINST}")
+    parser.add_argument("--minutes", type=float, default=10.0, help="how long to watch what is watched over time")
     options = parser.parse_args()
     options.names = [one.replace("-", "_") if one not in benches else one for one in options.names]
     if unknown := [one for one in options.names if one not in benches]:
@@ -48,6 +49,7 @@ def run(benches: Benches, *, prog: str, description: str | None, name: str, head
                 Path(folder),
                 against=options.against,
                 quick=options.quick,
+                minutes=options.minutes,
                 say=console.print,
                 track=lambda steps, what, total: track(steps, what, total, console=console, transient=True),
             )
