@@ -54,7 +54,7 @@ setup: .venv/.compiled
 	@touch $@
 
 # Six seconds of a compiler, here and not at the start of a process.
-.venv/.compiled: .venv/.synced tables/compiled.py tables/linear.py tables/sums.py tables/marginal.py agents/bandit/kernel.py
+.venv/.compiled: .venv/.synced tables/compiled.py tables/lanes.py tables/linear.py tables/sums.py tables/marginal.py agents/bandit/philox.py agents/bandit/kernel.py
 	$(RUN)/python -m deploy.compile
 	@touch $@
 

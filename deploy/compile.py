@@ -6,7 +6,7 @@ from importlib import import_module
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-MODULES = ("tables.linear", "tables.sums", "tables.marginal", "agents.bandit.kernel")
+MODULES = ("tables.linear", "tables.sums", "tables.marginal", "agents.bandit.philox", "agents.bandit.kernel")
 
 
 def main() -> None:

@@ -3,8 +3,8 @@
 Only + - x / and square roots, so that a row and a decision come out the same on every processor; LAPACK promises no
 such thing. It never pivots and never fails: what is not positive definite is our own mistake.
 
-Loops take four rows at a time, in the order of one after the other and so with its bits: what they are added to is read and
-written once for all four. Inner loops run over views from 0, which is what the compiler makes vectors of.
+Each entry is added to in the order of one row after the other, eight entries side by side (tables.lanes), and stays in the processor
+until it is whole. So rows are as wide as a multiple of eight, and what stands beyond their content is finite and means nothing.
 """
 
 from __future__ import annotations
@@ -15,51 +15,98 @@ import numpy as np
 import numpy.typing as npt
 
 from tables.compiled import compiled
+from tables.lanes import less, load, over, plus, store, zero
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
 
 
-@compiled("void(f8[:, ::1])")
-def cholesky(a: Floats) -> None:
-    """Turn a positive definite matrix (n, n) into its lower factor in place; what stands above the diagonal is left."""
-    n = a.shape[0]
-    for j in range(n):
-        for i in range(j):
-            f = a[j, i]
-            for k in range(j, n):
-                a[k, j] -= a[k, i] * f
-        root = sqrt(a[j, j])
-        for k in range(j, n):
-            a[k, j] /= root
+@compiled("void(f8[:, ::1], f8)")
+def cholesky(a: Floats, thin: float) -> None:
+    """Turn a positive definite matrix (n, w) into its upper factor in place; what stands below the diagonal means nothing.
 
-
-@compiled("void(f8[::1], f8[::1], f8[:, ::1])")
-def subtract(row: Floats, f: Floats, b: Floats) -> None:
-    """Take f @ b from a row, one of b's rows after the other; b: (n, m) or wider than the row (m,)."""
-    n, m = f.shape[0], row.shape[0]
-    fours = n // 4 * 4
-    for j in range(0, fours, 4):
-        f0, f1, f2, f3 = f[j], f[j + 1], f[j + 2], f[j + 3]
-        b0, b1, b2, b3 = b[j], b[j + 1], b[j + 2], b[j + 3]
-        for k in range(m):
-            row[k] = (((row[k] - f0 * b0[k]) - f1 * b1[k]) - f2 * b2[k]) - f3 * b3[k]
-    for j in range(fours, n):
-        f0, b0 = f[j], b[j]
-        for k in range(m):
-            row[k] -= f0 * b0[k]
+    Where no more than `thin` is left of a diagonal entry, its row is nought.
+    """
+    n, w = a.shape
+    for i in range(n):
+        begin = i // 8 * 8
+        for at in range(begin, w, 8):
+            row = load(a, i * w + at)
+            for j in range(i):
+                row = less(row, a[j, i], load(a, j * w + at))
+            store(a, i * w + at, row)
+        if a[i, i] <= thin:
+            for at in range(begin, w, 8):
+                store(a, i * w + at, zero())
+        else:
+            root = sqrt(a[i, i])
+            for at in range(begin, w, 8):
+                store(a, i * w + at, over(load(a, i * w + at), root))
 
 
 @compiled("void(f8[:, ::1], f8[:, ::1])")
-def forward(lower: Floats, b: Floats) -> None:
-    """Replace b (n, m) by the solution y of lower @ y = b."""
+def forward(upper: Floats, b: Floats) -> None:
+    """Replace b (n, m) by the solution y of upperᵀ @ y = b."""
     n, m = b.shape
-    for i in range(n):
-        row = b[i]
-        subtract(row, lower[i, :i], b)
-        root = lower[i, i]
-        for k in range(m):
-            row[k] /= root
+    fours = m // 32 * 32
+    for at in range(0, fours, 32):
+        for i in range(n):
+            here = i * m + at
+            r0, r1, r2, r3 = load(b, here), load(b, here + 8), load(b, here + 16), load(b, here + 24)
+            for j in range(i):
+                f, there = upper[j, i], j * m + at
+                r0 = less(r0, f, load(b, there))
+                r1 = less(r1, f, load(b, there + 8))
+                r2 = less(r2, f, load(b, there + 16))
+                r3 = less(r3, f, load(b, there + 24))
+            root = upper[i, i]
+            store(b, here, over(r0, root))
+            store(b, here + 8, over(r1, root))
+            store(b, here + 16, over(r2, root))
+            store(b, here + 24, over(r3, root))
+    for at in range(fours, m, 8):
+        for i in range(n):
+            r0 = load(b, i * m + at)
+            for j in range(i):
+                r0 = less(r0, upper[j, i], load(b, j * m + at))
+            store(b, i * m + at, over(r0, upper[i, i]))
+
+
+@compiled("void(f8[:, ::1], f8[:, ::1], f8[:, ::1])")
+def subtract(to: Floats, by: Floats, rows: Floats) -> None:
+    """Take byᵀ @ rows from a matrix (d, m), d a multiple of four; by: (n, d) or wider, rows: (n, m)."""
+    n, m = rows.shape
+    for j in range(0, to.shape[0], 4):
+        for at in range(0, m, 8):
+            here = j * m + at
+            t0, t1, t2, t3 = load(to, here), load(to, here + m), load(to, here + 2 * m), load(to, here + 3 * m)
+            for i in range(n):
+                row = load(rows, i * m + at)
+                t0, t1 = less(t0, by[i, j], row), less(t1, by[i, j + 1], row)
+                t2, t3 = less(t2, by[i, j + 2], row), less(t3, by[i, j + 3], row)
+            store(to, here, t0)
+            store(to, here + m, t1)
+            store(to, here + 2 * m, t2)
+            store(to, here + 3 * m, t3)
+
+
+@compiled("void(f8[:, ::1], f8[:, ::1], f8[:, ::1])")
+def multiply(lower: Floats, rows: Floats, to: Floats) -> None:
+    """Write lowerᵀ @ rows into the first rows of a matrix; lower: (n, d), noughts above its diagonal, d a multiple of four; rows: (n, m) or longer."""
+    n, d = lower.shape
+    m = rows.shape[1]
+    for j in range(0, d, 4):
+        for at in range(0, m, 8):
+            t0, t1, t2, t3 = zero(), zero(), zero(), zero()
+            for i in range(j, n):
+                row = load(rows, i * m + at)
+                t0, t1 = plus(t0, lower[i, j], row), plus(t1, lower[i, j + 1], row)
+                t2, t3 = plus(t2, lower[i, j + 2], row), plus(t3, lower[i, j + 3], row)
+            here = j * m + at
+            store(to, here, t0)
+            store(to, here + m, t1)
+            store(to, here + 2 * m, t2)
+            store(to, here + 3 * m, t3)
 
 
 @compiled("void(f8[:, ::1], f8[::1], f8[::1])")

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from tables.compiled import compiled
+from tables.lanes import less, load, plus, store, zero
 from tables.linear import Floats, Ints, add_dots, cholesky, forward, unpack
 from tables.sums import LOSSES, SCALE, UNIT, Taught
 
@@ -57,6 +58,22 @@ def contribution(taught: Taught, epoch: Epoch) -> Ints:
     return found
 
 
+@compiled("void(f8[:, ::1], f8[:, ::1], i8)")
+def _subtract_four(whole: Floats, h: Floats, a: int) -> None:
+    """Take rows a to a + 3 of hᵀ @ h from four rows, from about their diagonal on."""
+    q, w = h.shape
+    for at in range(a // 8 * 8, w, 8):
+        t0, t1, t2, t3 = load(whole, at), load(whole, w + at), load(whole, 2 * w + at), load(whole, 3 * w + at)
+        for i in range(q):
+            row = load(h, i * w + at)
+            t0, t1 = less(t0, h[i, a], row), less(t1, h[i, a + 1], row)
+            t2, t3 = less(t2, h[i, a + 2], row), less(t3, h[i, a + 3], row)
+        store(whole, at, t0)
+        store(whole, w + at, t1)
+        store(whole, 2 * w + at, t2)
+        store(whole, 3 * w + at, t3)
+
+
 @compiled("void(i8[::1], i8[::1], f8, f8[:, ::1], f8[::1], f8, f8, b1, i8[::1])")
 def _contribution(
     gram: Ints,
@@ -70,56 +87,57 @@ def _contribution(
     found: Ints,
 ) -> None:
     d, q = moment.shape[0], precision.shape[0]
-    # Column d has the right sides, and noughts fill rows up to a multiple of eight, from which they begin as well.
+    # Column d has the right sides, and noughts fill rows up to a multiple of eight.
     wide = (d + 8) // 8 * 8
     h = np.zeros((q, wide))
     unpack(gram, d, scale, h)
+    own = np.zeros((q, (q + 7) // 8 * 8))
     for i in range(q):
         h[i, d] = moment[i] * scale
-    lower = precision + h[:, :q]
-    cholesky(lower)
-    forward(lower, h)
-    whole, at, right, fours = np.zeros(wide), 0, d * (d + 1) // 2, q // 4 * 4
-    for a in range(d):
-        stored, into, row = gram[at : at + d - a], found[at : at + d - a], whole[a:]
-        for b in range(d - a):
-            row[b] = stored[b] * scale
-        whole[d] = moment[a] * scale
-        begin = a // 8 * 8
-        full = whole[begin:]
-        for i in range(0, fours, 4):
-            f0, f1, f2, f3 = h[i, a], h[i + 1, a], h[i + 2, a], h[i + 3, a]
-            h0, h1, h2, h3 = h[i, begin:], h[i + 1, begin:], h[i + 2, begin:], h[i + 3, begin:]
-            for b in range(wide - begin):
-                full[b] = (((full[b] - f0 * h0[b]) - f1 * h1[b]) - f2 * h2[b]) - f3 * h3[b]
-        for i in range(fours, q):
-            f0, h0 = h[i, a], h[i, begin:]
-            for b in range(wide - begin):
-                full[b] -= f0 * h0[b]
-        for b in range(d - a):
-            into[b] = np.int64(np.rint(row[b] * unit))
-        found[right + a] = np.int64(np.rint(whole[d] * unit))
-        at += d - a
+        for j in range(q):
+            own[i, j] = precision[i, j] + h[i, j]
+    cholesky(own, -np.inf)
+    forward(own, h)
+    whole, at, right = np.zeros((4, wide)), 0, d * (d + 1) // 2
+    for a0 in range(0, d, 4):
+        for a in range(a0, min(a0 + 4, d)):
+            r = a - a0
+            stored, into = gram[at : at + d - a], whole[r, a:]
+            for b in range(d - a):
+                into[b] = stored[b] * scale
+            whole[r, d] = moment[a] * scale
+            at += d - a
+        _subtract_four(whole, h, a0)
+        at = a0 * d - a0 * (a0 - 1) // 2
+        for a in range(a0, min(a0 + 4, d)):
+            r = a - a0
+            written, row = found[at : at + d - a], whole[r, a:]
+            for b in range(d - a):
+                written[b] = np.int64(np.rint(row[b] * unit))
+            found[right + a] = np.int64(np.rint(whole[r, d] * unit))
+            at += d - a
     if counts:
         # The inverse of the factor gives P⁻¹, and with it the mean and covariance of θ.
-        inverse = np.zeros((q, q))
+        w = own.shape[1]
+        inverse = np.zeros((q, w))
         for i in range(q):
             inverse[i, i] = 1.0
-        forward(lower, inverse)
-        theta, rest = np.zeros(q), h[:, d].copy()
+        forward(own, inverse)
+        rest = h[:, d].copy()
         add_dots(h, -mean, rest)
-        for i in range(q):
-            row = inverse[i]
-            for a in range(q):
-                theta[a] += row[a] * rest[i]
-        at, second = right + d, np.empty(q)
-        for a in range(q):
-            for b in range(q):
-                second[b] = theta[a] * theta[b]
+        theta = np.zeros(w)
+        for begin in range(0, w, 8):
+            t = zero()
             for i in range(q):
-                f0, row = noise * inverse[i, a], inverse[i]
-                for b in range(q):
-                    second[b] += f0 * row[b]
+                t = plus(t, rest[i], load(inverse, i * w + begin))
+            store(theta, begin, t)
+        at, second = right + d, np.empty(w)
+        for a in range(q):
+            for begin in range(a // 8 * 8, w, 8):
+                s = plus(zero(), theta[a], load(theta, begin))
+                for i in range(q):
+                    s = plus(s, noise * inverse[i, a], load(inverse, i * w + begin))
+                store(second, begin, s)
             for b in range(a, q):
                 found[at] = np.int64(np.rint(second[b] * unit))
                 at += 1

@@ -43,10 +43,11 @@ class Shape:
 
 @dataclass(frozen=True, slots=True)
 class Belief:
-    """A version's numbers. `factor` is the lower factor of the covariance of β: (d, d)."""
+    """A version's numbers."""
 
     mean: Floats
     factor: Floats
+    """The lower factor of the covariance of β: (d, d), and noughts up to a multiple of four columns."""
     epoch: Epoch
     gate: tuple[float, ...]
     """How far a person's own sums are listened to, by how much is known of them."""
@@ -60,9 +61,11 @@ def belief(version: policy_pb2.PolicyVersion) -> Belief:
     """Unpacks a version's numbers."""
     mean = np.frombuffer(version.mean, dtype="<f8").astype(np.float64)
     d = len(mean)
+    factor = np.zeros((d, -(-d // 4) * 4))
+    factor[:, :d] = np.frombuffer(version.factor, dtype="<f8").reshape(d, d)
     return Belief(
         mean=mean,
-        factor=np.ascontiguousarray(np.frombuffer(version.factor, dtype="<f8").astype(np.float64).reshape(d, d)),
+        factor=factor,
         epoch=epoch(version),
         gate=tuple(version.gate),
         config=version.config,

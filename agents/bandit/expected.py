@@ -8,9 +8,9 @@ from dataclasses import dataclass
 
 from agents.bandit import kernel
 from agents.bandit.belief import Belief
-from agents.bandit.choice import Choice, drawn, floored
+from agents.bandit.choice import KEY_HALF, Choice, drawn, floored
 from tables.linear import Floats, Ints
-from tables.sums import KNOWN_FROM, PREDICTED_UNIT, UNIT, Predicted, Taught, scale_at, unit_at
+from tables.sums import KNOWN_FROM, PREDICTED_UNIT, SCALE, UNIT, Predicted, Taught, unit_at
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +20,7 @@ class Expected:
     scored: Floats
     """In rows, as agents.bandit.kernel.expect gives them: (3, K)."""
     covariance: Floats
-    """Of the scores; its lower triangle: (K, K)."""
+    """Of the scores; its upper triangle, (K, K) or wider; what stands elsewhere means nothing."""
     known: int
 
     @property
@@ -52,15 +52,61 @@ def expected(
 
     x: (K, d) in units of 1/64, C-contiguous; silent: the row that says nothing, None for a slate without one.
     """
+    known, told = _told(belief, taught, x, silent=silent, now_ms=now_ms, gate=gate)
+    scored, covariance = kernel.expect(*told)
+    return Expected(scored, covariance, known)
+
+
+def sampled(
+    belief: Belief,
+    taught: Taught,
+    x: Ints,
+    *,
+    silent: int | None,
+    now_ms: int,
+    key: int,
+    draws: int,
+    gate: float | None = None,
+) -> Choice:
+    """Choose by shares of draws from what is expected, in one call: the same as `expected` and then `Expected.choice`."""
+    known, told = _told(belief, taught, x, silent=silent, now_ms=now_ms, gate=gate)
+    config = belief.config
+    scored, whole, chosen = kernel.choose(
+        *told,
+        key & KEY_HALF,
+        key >> 64,
+        draws,
+        config.exploration / UNIT,
+        config.optimism / UNIT,
+        config.floor_permille,
+    )
+    scores, shared, own = scored.tolist()
+    draws_won, numerators = whole.tolist()
+    return Choice(
+        chosen=chosen,
+        numerators=numerators,
+        denominator=1000 * len(x) * draws,
+        draws_won=draws_won,
+        scores=scores,
+        shared=shared,
+        own=own,
+        known=known,
+    )
+
+
+def _told(
+    belief: Belief, taught: Taught, x: Ints, *, silent: int | None, now_ms: int, gate: float | None
+) -> tuple[int, tuple[Ints, Ints, Ints, float, Floats, Floats, Floats, float, float, float, int]]:
+    """How much is known of the person, and what the kernel is told."""
     d = len(belief.mean)
     assert x.shape[1] == d == len(taught.moment), "the kernel checks no bounds"
     one = unit_at(taught, now_ms=now_ms, half_life_ms=belief.half_life_ms)
     known = bisect_right(KNOWN_FROM, taught.n // one)
-    scored, covariance = kernel.expect(
+    return known, (
         x,
         taught.gram,
         taught.moment,
-        scale_at(taught, now_ms=now_ms, half_life_ms=belief.half_life_ms) * belief.discount,
+        UNIT / (SCALE * one) * belief.discount,
         belief.mean,
         belief.factor,
         belief.epoch.precision,
@@ -69,7 +115,6 @@ def expected(
         belief.config.interruption_cost / UNIT,
         -1 if silent is None else silent,
     )
-    return Expected(scored, covariance, known)
 
 
 def predicted(choice: Choice, index: int) -> Predicted:

@@ -1,19 +1,20 @@
-"""The arithmetic of a decision, compiled: what is expected of each candidate, and how often draws prefer it.
+"""The arithmetic of a decision, compiled: what is expected of each candidate, how often draws prefer it, and which is drawn.
 
 Only + - x / and square roots in a written order, and every result on a grid before it is compared: the same bits on every
 processor. It knows no messages and no settings.
+
+Candidates lie side by side: matrices have a row for each feature and a column for each candidate, and noughts up to a multiple of eight.
 """
 
 from __future__ import annotations
 
 import numpy as np
-import numpy.typing as npt
 
+from agents.bandit.philox import Words, fill
 from tables.compiled import compiled
-from tables.linear import Floats, Ints, add_dots, cholesky, forward, subtract, unpack
+from tables.lanes import both, load, plus, store, upper, zero
+from tables.linear import Floats, Ints, add_dots, cholesky, forward, multiply, subtract, unpack
 from tables.sums import UNIT
-
-Words = npt.NDArray[np.uint64]
 
 GRID = float(1 << 20)
 """Scores are rounded to whole multiples of 2^-20 before they are compared."""
@@ -21,6 +22,30 @@ GRID = float(1 << 20)
 _ONE = 1.0 / UNIT
 _THIN = 1e-12
 """Of the greatest variance: what is less counts as none."""
+
+
+@compiled("void(f8[:, ::1], f8[:, ::1])")
+def _products(spread: Floats, covariance: Floats) -> None:
+    """Write the upper triangle of spreadᵀ @ spread, each entry the sum of four; spread: (m, w), m a multiple of four; (K, w)."""
+    m, w = spread.shape
+    k = covariance.shape[0]
+    for a in range(0, k, 2):
+        # Two rows at a time; the last of an odd number twice.
+        b = min(a + 1, k - 1)
+        for at in range(a // 8 * 8, w, 8):
+            s0, s1, s2, s3 = zero(), zero(), zero(), zero()
+            t0, t1, t2, t3 = zero(), zero(), zero(), zero()
+            for i in range(0, m, 4):
+                one = load(spread, i * w + at)
+                s0, t0 = plus(s0, spread[i, a], one), plus(t0, spread[i, b], one)
+                one = load(spread, (i + 1) * w + at)
+                s1, t1 = plus(s1, spread[i + 1, a], one), plus(t1, spread[i + 1, b], one)
+                one = load(spread, (i + 2) * w + at)
+                s2, t2 = plus(s2, spread[i + 2, a], one), plus(t2, spread[i + 2, b], one)
+                one = load(spread, (i + 3) * w + at)
+                s3, t3 = plus(s3, spread[i + 3, a], one), plus(t3, spread[i + 3, b], one)
+            store(covariance, a * w + at, both(both(s0, s1), both(s2, s3)))
+            store(covariance, b * w + at, both(both(t0, t1), both(t2, t3)))
 
 
 @compiled(
@@ -42,140 +67,108 @@ def expect(
     """Return the joint posterior of K scores xᵀβ + gate · bᵀθ, where b is the first q entries of x.
 
     x: (K, d) in units of 1/64; gram, moment: the person's sums, entries worth `scale`; mean, factor: of β, with the lower
-    factor of its covariance; precision: σ²Σ⁻¹, (q, q); noise: σ²; cost: what an interruption costs; silent: the row that
+    factor of its covariance, noughts up to a multiple of four columns; precision: σ²Σ⁻¹, (q, q); noise: σ²; cost: what an interruption costs; silent: the row that
     costs none, or -1. Returns in rows (3, K) the scores less that cost, on the grid, the rewards expected of anybody, and
-    those of this person, listened to fully; and the covariance of the scores (K, K), its lower triangle.
+    those of this person, listened to fully; and the covariance of the scores, its upper triangle, (K, K) up to a multiple of eight.
     """
     k, d = x.shape
     q = precision.shape[0]
-    shared, own = np.zeros(k), np.zeros(k)
-    # Padded with noughts to a multiple of four: sums below are made in four lanes.
-    m = (d + q + 3) // 4 * 4
-    spread = np.zeros((k, m))
-    real = np.empty((k, d))
+    w = (k + 7) // 8 * 8
+    shared, own = np.zeros(w), np.zeros(w)
+    real = np.zeros(((d + 3) // 4 * 4, w))
     for a in range(k):
-        given, row = x[a], real[a]
+        given = x[a]
         for i in range(d):
-            row[i] = given[i] * _ONE
-    add_dots(real, mean, shared)
-    if q > 0:
-        # In columns: the person's G, the right side of θ, and the candidates; noughts up to a multiple of eight.
-        h = np.zeros((q, (d + 1 + k + 7) // 8 * 8))
-        unpack(gram, d, scale, h)
-        right = np.empty(q)
-        for i in range(q):
-            right[i] = moment[i] * scale
-        add_dots(h, -mean, right)
-        for i in range(q):
-            h[i, d] = right[i]
-            for a in range(k):
-                h[i, d + 1 + a] = real[a, i]
-        lower = precision + h[:, :q]
-        cholesky(lower)
-        forward(lower, h)
-        root = np.sqrt(noise) * gate
-        for i in range(q):
-            y, theta = h[i, d + 1 :], h[i, d]
-            for a in range(k):
-                own[a] += y[a] * theta
-                spread[a, d + i] = y[a] * root
-        if gate != 0.0:
-            f = np.empty(q)
-            for a in range(k):
-                for i in range(q):
-                    f[i] = h[i, d + 1 + a] * gate
-                subtract(real[a], f, h)
-    # Four rows of the factor at a time, in eights of columns; what stands above its diagonal is nought.
-    fours = d // 4 * 4
-    for i in range(0, fours, 4):
-        n = min((i // 8 + 1) * 8, d)
-        r0, r1, r2, r3 = factor[i], factor[i + 1], factor[i + 2], factor[i + 3]
-        for a in range(k):
-            f0, f1, f2, f3 = real[a, i], real[a, i + 1], real[a, i + 2], real[a, i + 3]
-            if f0 != 0.0 or f1 != 0.0 or f2 != 0.0 or f3 != 0.0:
-                row = spread[a]
-                for j in range(n):
-                    row[j] = (((row[j] + f0 * r0[j]) + f1 * r1[j]) + f2 * r2[j]) + f3 * r3[j]
-    for i in range(fours, d):
-        r0 = factor[i]
-        for a in range(k):
-            f0, row = real[a, i], spread[a]
-            for j in range(i + 1):
-                row[j] += f0 * r0[j]
-    covariance = np.zeros((k, k))
-    for a in range(k):
-        one = spread[a]
-        for b in range(0, a + 1, 2):
-            # Two at a time; the last of an odd number twice.
-            c = min(b + 1, a)
-            other, next_one = spread[b], spread[c]
-            s0 = s1 = s2 = s3 = t0 = t1 = t2 = t3 = 0.0
-            for i in range(0, m, 4):
-                s0 += one[i] * other[i]
-                s1 += one[i + 1] * other[i + 1]
-                s2 += one[i + 2] * other[i + 2]
-                s3 += one[i + 3] * other[i + 3]
-                t0 += one[i] * next_one[i]
-                t1 += one[i + 1] * next_one[i + 1]
-                t2 += one[i + 2] * next_one[i + 2]
-                t3 += one[i + 3] * next_one[i + 3]
-            covariance[a, b] = (s0 + s1) + (s2 + s3)
-            covariance[a, c] = (t0 + t1) + (t2 + t3)
+            real[i, a] = given[i] * _ONE
+    for at in range(0, w, 8):
+        total = zero()
+        for i in range(d):
+            total = plus(total, mean[i], load(real, i * w + at))
+        store(shared, at, total)
+    # In columns: the person's G and the right side of θ, and from a multiple of eight on the candidates.
+    begin = (d + 8) // 8 * 8
+    wide = begin + w
+    h, own_precision = np.zeros((q, wide)), np.zeros((q, (q + 7) // 8 * 8))
+    unpack(gram, d, scale, h)
+    right = np.empty(q)
+    for i in range(q):
+        right[i] = moment[i] * scale
+    add_dots(h, -mean, right)
+    for i in range(q):
+        for j in range(q):
+            own_precision[i, j] = precision[i, j] + h[i, j]
+        h[i, d] = right[i]
+        for at in range(0, w, 8):
+            store(h, i * wide + begin + at, load(real, i * w + at))
+    cholesky(own_precision, -np.inf)
+    forward(own_precision, h)
+    gated = np.empty((q, w))
+    for i in range(q):
+        theta = h[i, d]
+        for at in range(0, w, 8):
+            y = load(h, i * wide + begin + at)
+            store(own, at, plus(load(own, at), theta, y))
+            store(gated, i * w + at, plus(zero(), gate, y))
+    if gate != 0.0:
+        subtract(real, h, gated)
+    # A row for each source of doubt; noughts up to a multiple of four, as sums over them are made in four.
+    spread, root = np.zeros(((d + q + 3) // 4 * 4, w)), np.sqrt(noise) * gate
+    multiply(factor, real, spread)
+    for i in range(q):
+        for at in range(0, w, 8):
+            store(spread, (d + i) * w + at, plus(zero(), root, load(h, i * wide + begin + at)))
+    covariance = np.empty((k, w))
+    _products(spread, covariance)
     scored = np.empty((3, k))
     for a in range(k):
-        scored[0, a] = 0.0 if a == silent else np.rint((shared[a] + gate * own[a] - cost) * GRID) / GRID
+        scored[0, a] = np.rint((shared[a] + gate * own[a] - cost) * GRID) / GRID
         scored[1, a] = shared[a]
         scored[2, a] = shared[a] + own[a]
+    if silent >= 0:
+        scored[0, silent] = 0.0
     return scored, covariance
 
 
-@compiled("i8[:, ::1](f8[::1], f8[:, ::1], u8[::1], i8, f8, f8)")
-def draw(scores: Floats, covariance: Floats, raw: Words, draws: int, width: float, optimism: float) -> Ints:
-    """Scores of posterior draws on the grid: (draws, K). Every second draw mirrors the one before it.
+@compiled("f8[:, ::1](f8[::1], f8[:, ::1], u8[::1], i8, f8, f8)")
+def draw(scores: Floats, covariance: Floats, raw: Words, draws: int, width: float, optimism: float) -> Floats:
+    """Scores of posterior draws in whole steps of the grid: (K, draws). The second half mirrors the first.
 
-    raw: 64-bit words, half a one for each of draws / 2 x K near-normals: the sum of four bytes. width: by how much the draws
-    are spread about the scores and `optimism` of their own deviations. A candidate whose score follows from those before it draws nothing of its own.
+    raw: 64-bit words, half a one for each of draws / 2 x K near-normals: the sum of four bytes; draws: a multiple of 64.
+    width: by how much the draws are spread about the scores and `optimism` of their own deviations. A candidate whose score follows from those before it draws nothing of its own.
     """
-    k = len(scores)
-    pairs = draws // 2
-    lower = covariance.copy()
+    k, pairs = len(covariance), draws // 2
+    upper_factor = covariance.copy()
     greatest = 0.0
     for a in range(k):
-        greatest = max(greatest, lower[a, a])
-    for a in range(k):
-        if lower[a, a] <= greatest * _THIN:
-            for b in range(a, k):
-                lower[b, a] = 0.0
-            continue
-        root = np.sqrt(lower[a, a])
-        for b in range(a, k):
-            lower[b, a] /= root
-        for b in range(a + 1, k):
-            f = lower[b, a]
-            for c in range(b, k):
-                lower[c, b] -= lower[c, a] * f
+        greatest = max(greatest, covariance[a, a])
+    cholesky(upper_factor, greatest * _THIN)
     # The sum of four whole numbers within [0, 255] has this mean and this deviation.
     middle, unit = 510.0, width / np.sqrt(4.0 * (256.0 * 256.0 - 1.0) / 12.0)
-    z = np.empty((k, pairs))
+    z = np.empty(k * pairs)
+    for at in range(k * pairs // 2):
+        word = raw[at]
+        twos = (word & 0x00FF00FF00FF00FF) + ((word >> 8) & 0x00FF00FF00FF00FF)
+        fours = (twos + (twos >> 16)) & 0x0000FFFF0000FFFF
+        z[2 * at] = (np.float64(np.int64(fours & 0xFFFFFFFF)) - middle) * unit
+        z[2 * at + 1] = (np.float64(np.int64(fours >> 32)) - middle) * unit
+    found = np.empty((k, draws))
     for a in range(k):
-        for p in range(pairs):
-            at = a * pairs + p
-            half = (raw[at >> 1] >> (32 * (at & 1))) & 0xFFFFFFFF
-            total = (half & 0xFF) + ((half >> 8) & 0xFF) + ((half >> 16) & 0xFF) + (half >> 24)
-            z[a, p] = (np.float64(np.int64(total)) - middle) * unit
-    found = np.empty((draws, k), dtype=np.int64)
-    off = np.empty(pairs)
-    for a in range(k):
-        off[:] = 0.0
         bonus = optimism * np.sqrt(covariance[a, a])
-        for b in range(a + 1):
-            f = lower[a, b]
-            if f != 0.0:
-                for p in range(pairs):
-                    off[p] += f * z[b, p]
+        for at in range(0, pairs, 32):
+            s0, s1, s2, s3 = zero(), zero(), zero(), zero()
+            for b in range(a + 1):
+                f, there = upper_factor[b, a], b * pairs + at
+                s0, s1 = plus(s0, f, load(z, there)), plus(s1, f, load(z, there + 8))
+                s2, s3 = plus(s2, f, load(z, there + 16)), plus(s3, f, load(z, there + 24))
+            here = a * draws + at
+            store(found, here, s0)
+            store(found, here + 8, s1)
+            store(found, here + 16, s2)
+            store(found, here + 24, s3)
         for p in range(pairs):
-            found[2 * p, a] = np.int64(np.rint((scores[a] + bonus + off[p]) * GRID))
-            found[2 * p + 1, a] = np.int64(np.rint((scores[a] + bonus - off[p]) * GRID))
+            off = found[a, p]
+            found[a, p] = np.rint((scores[a] + bonus + off) * GRID)
+            found[a, pairs + p] = np.rint((scores[a] + bonus - off) * GRID)
     return found
 
 
@@ -188,28 +181,35 @@ def words_for(k: int, *, draws: int) -> int:
     return (draws // 2 * k + 1) // 2
 
 
-@compiled("i8[::1](i8[:, ::1])")
-def wins(found: Ints) -> Ints:
-    """Return how many draws each candidate wins, (K,); scores: (draws, K), whole numbers.
+@compiled("i8[::1](f8[:, ::1])")
+def wins(found: Floats) -> Ints:
+    """Return how many draws each candidate wins, (K,); scores: (K, draws), whole numbers, as `draw` gives them.
 
-    Equals share: the search for the greatest begins at another candidate in each two draws, once upwards and once
-    downwards, so that none of several alike is always the one.
+    Equals share: the search for the greatest begins at another candidate in each draw of a half, in the first half upwards and
+    in the second downwards, so that none of several alike is always the one.
 
-    >>> wins(np.array([[7, 7, 1], [7, 7, 1], [7, 7, 1], [7, 7, 1], [7, 9, 1], [7, 9, 1]])).tolist()
+    >>> wins(np.array([[7.0, 7, 7, 7, 7, 7], [7, 7, 9, 7, 7, 9], [1, 1, 1, 1, 1, 1]])).tolist()
     [2, 4, 0]
     """
-    draws, k = found.shape
+    k, draws = found.shape
+    pairs = draws // 2
+    greatest, first, last = found[0].copy(), np.zeros(draws), np.zeros(draws)
+    for a in range(1, k):
+        row, place = found[a], float(a)
+        for m in range(draws):
+            first[m] = place if row[m] > greatest[m] else first[m]
+            last[m] = place if row[m] >= greatest[m] else last[m]
+            greatest[m] = max(greatest[m], row[m])
     won = np.zeros(k, dtype=np.int64)
     for m in range(draws):
-        row = found[m]
-        greatest = row[0]
-        for a in range(1, k):
-            greatest = max(greatest, row[a])
-        at, step = (m // 2) % k, 1 if m % 2 == 0 else k - 1
-        while row[at] != greatest:
-            at += step
-            if at >= k:
-                at -= k
+        at = int(first[m])
+        if first[m] != last[m]:
+            # Several are alike.
+            at, step = m % pairs % k, 1 if m < pairs else k - 1
+            while found[at, m] != greatest[m]:
+                at += step
+                if at >= k:
+                    at -= k
         won[at] += 1
     return won
 
@@ -218,3 +218,47 @@ def wins(found: Ints) -> Ints:
 def draws_won(scored: Floats, covariance: Floats, raw: Words, draws: int, width: float, optimism: float) -> Ints:
     """Return how many draws each candidate wins, (K,), of what `expect` returned; the rest as `draw` takes it."""
     return wins(draw(scored[0], covariance, raw, draws, width, optimism))
+
+
+@compiled(
+    "Tuple((f8[:, ::1], i8[:, ::1], i8))"
+    "(i8[:, ::1], i8[::1], i8[::1], f8, f8[::1], f8[:, ::1], f8[:, ::1], f8, f8, f8, i8, u8, u8, i8, f8, f8, i8)"
+)
+def choose(
+    x: Ints,
+    gram: Ints,
+    moment: Ints,
+    scale: float,
+    mean: Floats,
+    factor: Floats,
+    precision: Floats,
+    noise: float,
+    gate: float,
+    cost: float,
+    silent: int,
+    low: int,
+    high: int,
+    draws: int,
+    width: float,
+    optimism: float,
+    floor_permille: int,
+) -> tuple[Floats, Ints, int]:
+    """Return what `expect` scores; in rows (2, K) the draws won and the numerators of the probabilities; and who is drawn.
+
+    low, high: the halves of the key that all chance is taken from; the rest as `expect` and `draw` take it. Probabilities and the one who is
+    drawn are those of agents.bandit.choice, over 1000 · K · draws.
+    """
+    k = x.shape[0]
+    scored, covariance = expect(x, gram, moment, scale, mean, factor, precision, noise, gate, cost, silent)
+    raw = np.empty((draws // 2 * k + 1) // 2 + 1, dtype=np.uint64)
+    fill(low, high, raw)
+    whole = np.empty((2, k), dtype=np.int64)
+    whole[0] = draws_won(scored, covariance, raw, draws, width, optimism)
+    rest, least = (1000 - floor_permille) * k, floor_permille * draws
+    for a in range(k):
+        whole[1, a] = rest * whole[0, a] + least
+    left, chosen = np.int64(upper(raw[-1], np.uint64(1000 * k * draws))), 0
+    while left >= whole[1, chosen]:
+        left -= whole[1, chosen]
+        chosen += 1
+    return scored, whole, chosen

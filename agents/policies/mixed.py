@@ -9,12 +9,11 @@ as far as it has predicted better than everybody's alone (the gate). Closest rel
 
 from __future__ import annotations
 
-from agents.bandit import kernel
 from agents.bandit.belief import Belief
-from agents.bandit.choice import Choice, words
-from agents.bandit.expected import expected
+from agents.bandit.choice import Choice
+from agents.bandit.expected import sampled
 from tables.linear import Ints
-from tables.sums import UNIT, Taught
+from tables.sums import Taught
 
 NAME = "mixed"
 DRAWS = 64
@@ -24,8 +23,4 @@ def pmf(
     belief: Belief, taught: Taught, x: Ints, *, silent: int | None, now_ms: int, key: int, gate: float | None = None
 ) -> Choice:
     """Return a probability for each candidate, and the one drawn."""
-    found = expected(belief, taught, x, silent=silent, now_ms=now_ms, gate=gate)
-    raw = words(key=key, n=kernel.words_for(len(x), draws=DRAWS) + 1)
-    width, optimism = belief.config.exploration / UNIT, belief.config.optimism / UNIT
-    won = kernel.draws_won(found.scored, found.covariance, raw, DRAWS, width, optimism).tolist()
-    return found.choice(won, floor_permille=belief.config.floor_permille, word=int(raw[-1]), draws_won=won)
+    return sampled(belief, taught, x, silent=silent, now_ms=now_ms, key=key, draws=DRAWS, gate=gate)

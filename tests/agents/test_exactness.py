@@ -11,7 +11,7 @@ import numba
 import pytest
 from numba.core.dispatcher import Dispatcher
 
-from agents.bandit import kernel
+from agents.bandit import kernel, philox
 from tables import linear, marginal, sums
 from tables.compiled import OPTIONS
 
@@ -124,7 +124,7 @@ def test_a_planted_use_is_found(planted_line: str) -> None:
 
 COMPILED = [
     one
-    for module in (kernel, linear, marginal, sums)
+    for module in (kernel, linear, marginal, philox, sums)
     for one in vars(module).values()
     if isinstance(one, Dispatcher) and one.py_func.__module__ == module.__name__
 ]
