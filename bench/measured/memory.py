@@ -18,7 +18,7 @@ from statistics import linear_regression
 import psutil
 
 from bench.measured import turns
-from bench.measured.pipeline import result
+from bench.measured.older import result
 
 EVERY_S = 10.0
 ROOT = Path(result.__file__).resolve().parents[1 if result.__name__.startswith("bench.") else 2]

@@ -9,20 +9,11 @@ import sys
 import tempfile
 import uuid
 from pathlib import Path
-from typing import Any
 
 import psutil
 
-from bench.measured import turns
-
-try:
-    from tests.bench import cores, result  # a build of when the benchmarks were tests
-except ImportError:
-    from bench import cores, result
-try:
-    from streams.schemas import Schemas
-except ImportError:  # a build whose frames know the registry
-    from streams.frames import Schemas  # type: ignore[attr-defined, no-redef]
+from bench.measured import older, turns
+from bench.measured.older import cores, result
 
 
 def main(users: int, events: int) -> None:
@@ -32,7 +23,7 @@ def main(users: int, events: int) -> None:
         result.Bench(Path(folder)).stack(servers_only=True) as stack,
         cores.cores(stack) as running,
     ):
-        bootstrap, signals, schemas = addresses(stack)
+        bootstrap, signals, schemas = older.bootstrap(stack), f"{older.prefix(stack)}signals", older.schemas(stack)
         asyncio.run(schemas.register())
         core = running.start("core-0")
         cores.write(bootstrap, signals, cores.framed(schemas, cores.homes(people), run="homes"))
@@ -51,12 +42,6 @@ def main(users: int, events: int) -> None:
             }
 
         turns.answer(turn)
-
-
-def addresses(stack: Any) -> tuple[str, str, Schemas]:
-    if hasattr(stack, "cluster"):
-        return stack.cluster.bootstrap, stack.cluster.name("signals"), Schemas(stack.cluster)
-    return stack.bootstrap, f"{stack.prefix}signals", Schemas(stack.registry_url, stack.prefix)
 
 
 def _broker(folder: str) -> psutil.Process:

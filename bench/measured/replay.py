@@ -9,19 +9,12 @@ import tempfile
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from bench.measured import turns
+from bench.measured import older, turns
+from bench.measured.older import refolding, result
 from deploy.refold import Journal
 from streams.reader import end_offsets, topic_ids
-
-try:
-    from tests.bench import refolding, result  # a build of when the benchmarks were tests
-except ImportError:
-    from bench import refolding, result
-try:
-    from streams.cluster import Cluster
-except ImportError:  # a build that names a cluster by its parts
-    Cluster = str  # type: ignore[assignment, misc]
 
 
 def main(share: int, what: str) -> None:
@@ -31,9 +24,8 @@ def main(share: int, what: str) -> None:
         tempfile.TemporaryDirectory(prefix="oo-bench-") as folder,
         result.Bench(Path(folder)).stack(servers_only=True) as stack,
     ):
-        bootstrap = stack.cluster.bootstrap if hasattr(stack, "cluster") else stack.bootstrap
-        refolding._write(bootstrap, people)
-        ends, journal = asyncio.run(_journal(bootstrap))
+        refolding._write(older.bootstrap(stack), people)
+        ends, journal = asyncio.run(_journal(stack))
         records = sum(ends.values())
 
         def turn() -> turns.Numbers:
@@ -62,18 +54,11 @@ def main(share: int, what: str) -> None:
         turns.answer(parallel if what == "parallel" else turn)
 
 
-async def _journal(bootstrap: str) -> tuple[Mapping[int, int], Journal]:
-    cluster = Cluster(bootstrap)
-    ends = await end_offsets(cluster, refolding.JOURNAL)
-    topic_id = (await topic_ids(cluster, [refolding.JOURNAL]))[refolding.JOURNAL]
-    if Cluster is not str:
-        return ends, Journal(cluster, topic_id=topic_id, versions={"": refolding.PRIOR})
-    from streams.security import PLAINTEXT
-
-    journal = Journal(  # type: ignore[call-arg]
-        bootstrap=bootstrap, prefix="oo.", security=PLAINTEXT, topic_id=topic_id, versions={"": refolding.PRIOR}
-    )
-    return ends, journal
+async def _journal(stack: Any) -> tuple[Mapping[int, int], Journal]:
+    cluster, topic = older.cluster(stack), refolding.JOURNAL
+    topic_id = (await topic_ids(cluster, [topic]))[topic]
+    journal = Journal(**older.in_cluster(stack), topic_id=topic_id, versions={"": refolding.PRIOR})
+    return await end_offsets(cluster, topic), journal
 
 
 def _took(journal: Journal, ends: Mapping[int, int], processes: int) -> float:

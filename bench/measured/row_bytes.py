@@ -16,9 +16,9 @@ from confluent_kafka import Consumer, TopicPartition
 
 from agents.step import step
 from bench.lives import LIVES
-from bench.measured import turns
-from bench.measured.pipeline import addresses, cores, result
-from bench.measured.step_cost import entries, spelled_out
+from bench.measured import older, turns
+from bench.measured.older import cores, result, spelled_out
+from bench.measured.step_cost import entries
 from tests.agents.build import PRIOR
 
 TOPICS = ("rows", "decisions")
@@ -32,9 +32,9 @@ def main(users: int, events: int) -> None:
         result.Bench(Path(folder)).stack(servers_only=True) as stack,
         cores.cores(stack) as running,
     ):
-        bootstrap, signals, schemas = addresses(stack)
+        bootstrap, prefix, schemas = older.bootstrap(stack), older.prefix(stack), older.schemas(stack)
         asyncio.run(schemas.register())
-        prefix, numbers = signals.removesuffix("signals"), itertools.count()
+        signals, numbers = f"{prefix}signals", itertools.count()
         running.start("core-0")
         cores.write(bootstrap, signals, cores.framed(schemas, cores.homes(people), run="homes"))
         running.until_folded()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import replace
 
 import protovalidate
@@ -12,24 +12,11 @@ from agents.admission import Door
 from agents.step import Entry, step
 from bench.lives import LIVES, Life, lived
 from bench.measured import turns
+from bench.measured.older import Frames, spelled_out
 from oo.v1 import decision_pb2, outcome_pb2, row_pb2
 from streams.record import Record
 from tables import ids
 from tests.agents.build import MAC_KEY, MONDAY_MS, PRIOR, SIGNALS_ID, Payload, activity, entry, reaction, task
-
-try:
-    from streams.frames import Frames
-except ImportError:  # a build that frames by its registry's client
-    from streams.frames import Schemas  # type: ignore[attr-defined]
-
-    Frames = Schemas.offline  # type: ignore[misc]
-try:
-    from tables.slates import spelled_out
-except ImportError:  # a build whose decisions spell their slates out
-
-    def spelled_out(decision: decision_pb2.Decision) -> Sequence[decision_pb2.Candidate]:
-        return decision.slate
-
 
 RUNS = 8
 CALLS = 25

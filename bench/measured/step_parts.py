@@ -19,6 +19,7 @@ from bench.measured import turns
 from bench.measured.step_cost import entries, people
 from tests.agents.build import PRIOR
 
+PMF = "posterior, random words and draws"
 PARTS: dict[str, Sequence[str]] = {
     "columns to features, mask, rank and duplicates": (
         "agents.slate._fill",
@@ -27,11 +28,7 @@ PARTS: dict[str, Sequence[str]] = {
         "agents.eligibility.reasons",
         "agents.features.vector",
     ),
-    "posterior, random words and draws": (
-        "agents.bandit.choice.words",
-        "agents.bandit.expected.expected",
-        "agents.bandit.kernel.expect",
-    ),
+    PMF: (),
     "slate and messages": ("agents.decide.decide", "agents.decide._tip", "tables.slates.packed"),
     "ids": (
         "tables.ids.decision_bytes",
@@ -41,10 +38,8 @@ PARTS: dict[str, Sequence[str]] = {
         "tables.ids.source_record_id",
     ),
 }
-"""What is charged to each part, by the name under which it stands; of a part some must exist. The policy's `pmf` is charged to
-the second. What no part names is the rest."""
+"""What is charged to each part, by the name under which it stands; of a part some must exist. The second is the policy's `pmf`. What no part names is the rest."""
 REST = "what remains of Python"
-PMF = "posterior, random words and draws"
 OTHERS = (
     "agents.why.lines",
     "agents.eligibility.valid_until_ms",
@@ -133,7 +128,7 @@ def wrap(clock: Clock) -> None:
     """Put a wrapped function wherever the product holds the one it wraps. Raises SystemExit where a part has none any more."""
     for part, names in {**PARTS, REST: OTHERS}.items():
         found = [one for one in map(_named, names) if one is not None]
-        if not found:
+        if names and not found:
             raise SystemExit(f"{part}: none of {', '.join(names)} is there; say what is in {__file__}")
         for act in found:
             timed = clock.wrapped(act, part)
