@@ -1,14 +1,15 @@
 """Admit: the door. Reads the public topics, writes the journal, and refuses to the dead letters.
 
-Nothing is dropped in silence: a batch is acknowledged once each of its records is acknowledged by Kafka in one of the
+Nothing is dropped in silence: a round is acknowledged once each of its records is acknowledged by Kafka in one of the
 two topics. It never keeps state, so it may run anywhere and be killed at any time.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import faust
@@ -21,15 +22,15 @@ from agents.refuse import DeadLetters, Refusal
 from oo.v1 import reaction_pb2, signal_pb2
 from streams import cloudevents
 from streams.clock import clock_ms
-from streams.partitions import Partitions
-from streams.producer import Delivered, Producer
+from streams.partitions import Handler, Partitions
+from streams.producer import Producer
 from streams.record import Batch, Record
 from streams.schemas import Schemas
 from streams.topics import MIB, Topic
 from streams.wire import BadFrame
 
 YIELD_S = 0.010
-"""The longest that a batch holds the event loop before others get a turn."""
+"""The longest that a round holds the event loop before others get a turn."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,13 +46,12 @@ class Admit:
     dead_letters: DeadLetters
     in_hand: InHand
 
-    async def handle(self, batch: Batch) -> None:
-        """Return once every record of the batch stands in the journal or in the dead letters."""
+    async def handle(self, batches: Sequence[Batch]) -> asyncio.Future[None]:
+        """Send every record to the journal or to the dead letters; what it returns is done when they stand there."""
         loop = asyncio.get_running_loop()
-        journaled: list[asyncio.Future[Delivered]] = []
         refusals: list[Refusal] = []
         now_ms, turn_s = clock_ms(), loop.time()
-        for record in batch.records:
+        for record in chain.from_iterable(batch.records for batch in batches):
             if ends := self.in_hand.ends(self.topic_id, record):
                 refusals.append(Refusal(record, "set-aside", set_aside.detail(ends)))
                 continue
@@ -68,12 +68,12 @@ class Admit:
             if admitted is not None:
                 key, value = admitted
                 await self.producer.room()
-                journaled.append(self.producer.produce(self.journal, key=key, value=value))
+                self.producer.produce(self.journal, key=key, value=value)
             if loop.time() - turn_s > YIELD_S:
                 await asyncio.sleep(0)
                 turn_s = loop.time()
         await self.dead_letters.refuse(refusals)
-        await asyncio.gather(*journaled)
+        return self.producer.acknowledged()
 
     async def _admit(self, record: Record, *, now_ms: int) -> tuple[bytes, bytes]:
         record = cloudevents.binary(record, bytes_max=MIB)
@@ -90,7 +90,7 @@ def build(app: faust.App, *, admits: dict[str, Admit], topics: dict[str, Topic])
     return [_declare(app, topics[name].name, admit.handle, name=f"admit-{name}") for name, admit in admits.items()]
 
 
-def _declare(app: faust.App, topic: str, handle: Callable[[Batch], Awaitable[None]], *, name: str) -> Partitions:
+def _declare(app: faust.App, topic: str, handle: Handler, *, name: str) -> Partitions:
     partitions = Partitions(app, topic, handle)
 
     @app.agent(app.topic(topic), name=name)

@@ -6,13 +6,13 @@ It never reads or writes a topic but through its table, and never decides anythi
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 
 from agents.features import VERSION
 from agents.fold import PartitionState, taught
-from agents.rows import MARKS_KEY, order_in, wake_of
+from agents.rows import MARKS_KEY, TableRows, order_in, wake_of
 from agents.set_aside import Aside
 from agents.timers import Timers
 from oo.v1 import journal_pb2, policy_pb2, row_pb2
@@ -39,6 +39,8 @@ class Assigned:
 
     state: PartitionState
     table: Table
+    rows: TableRows
+    """Of `state`, in `table`."""
     totals: Totals
     """Of `state`: kept up with every batch."""
     journal_id: bytes
@@ -47,12 +49,19 @@ class Assigned:
     timers: Timers = field(default_factory=Timers)
     withheld_until: int = -1
     """Sums are not published before the fold has passed this journal offset: rows may be ahead of the commit."""
+    folding: int = -1
+    """The last offset that was folded."""
     folded: int = -1
+    """The last offset that is in the totals."""
     counting: asyncio.Task[None] | None = None
     """Adds the totals up anew and settles what was loaded, where the disk did not have them."""
     stored_changes: int = 0
     """Of the totals, when they were last written to the disk."""
     gone: bool = False
+    _wakes: dict[str, int] = field(default_factory=dict)
+    """Next wakes of the rows that are being written."""
+    _cut: bool = False
+    """Rows are being written: the totals are ahead of the disk."""
     _published: bytes = b""
 
     def close(self) -> None:
@@ -67,25 +76,32 @@ class Assigned:
         (front,) = self.table.store.heads([record.key or b""])
         return front is not None and order_in(self.journal_id)(front) >= record.offset
 
-    async def write(self, schemas: Frames) -> None:
-        """Write changed rows to the changelog; once acknowledged, to the disk, with what belongs to them, at once."""
+    def cut(self, schemas: Frames) -> dict[bytes, bytes]:
+        """Return the rows to write for what has been folded; the fold goes on from them, also before they are written."""
         changed = self.state.changed()
         header = schemas.header("rows", row_pb2.UserRow)
         values = {user_id.encode(): header + message for user_id, message in changed.items()}
         marks = self.state.changed_marks()
         if marks is not None:
             values[MARKS_KEY] = schemas.frame("rows", marks)
-        await self.table.publish(values)
+        self._wakes = {user_id: wake_of(message) for user_id, message in changed.items()}
         self.state.acknowledge()
-        if marks is not None:
+        self.folded, self._cut = self.folding, True
+        return values
+
+    def commit(self, values: Mapping[bytes, bytes]) -> None:
+        """Write what was cut to the disk, with what belongs to it, at once; the changelog has it."""
+        self.rows.settle()
+        if MARKS_KEY in values:
             self.table.put(MARKS_KEY, values[MARKS_KEY])
+        self._cut = False
         side = {}
         if self.counting is None and self.stored_changes != self.totals.changes:
             side[TOTALS] = self.totals.to_bytes()
             self.stored_changes = self.totals.changes
         self.table.commit(side)
-        for user_id, message in changed.items():
-            self.timers.set(user_id, wake_ms=wake_of(message))
+        for user_id, wake_ms in self._wakes.items():
+            self.timers.set(user_id, wake_ms=wake_ms)
 
     async def look_over(self, *, folding: bool = True) -> tuple[int, int]:
         """Set the timers for the time ahead, from the rows' heads; returns how many there are, and the greatest offset.
@@ -126,7 +142,10 @@ class Assigned:
             await asyncio.sleep(0)
         self.totals.merge(counted)
         self.counting = None
-        self.table.commit({TOTALS: self.totals.to_bytes()})
+        if self._cut:
+            self.stored_changes = -1  # They go with the rows that they hold already.
+        else:
+            self.table.commit({TOTALS: self.totals.to_bytes()})
 
     def sums(self) -> policy_pb2.PartitionSums | None:
         """What is to be published now, naming the offset that it covers; None where nothing changed or may be said.

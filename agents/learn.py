@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import faust
@@ -103,9 +103,10 @@ class Learn:
         self._owner = False
         self._latest = None
 
-    async def handle(self, batch: Batch) -> None:
+    async def handle(self, batches: Sequence[Batch]) -> None:
         """Keep the greatest sums of each partition."""
-        self._receive(list(batch.records))
+        for batch in batches:
+            self._receive(list(batch.records))
 
     async def publish_version(self) -> None:
         """Make, publish and mark a new version, if there is enough new to matter."""

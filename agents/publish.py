@@ -10,7 +10,8 @@ import asyncio
 import contextlib
 import logging
 import math
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -111,20 +112,26 @@ class Publisher:
                 async with turn:
                     self._marks.pop(partition, None)
 
-    async def handle(self, batch: Batch) -> None:
-        """Return once Valkey holds the batch's tips, and what is no tip is a dead letter."""
-        tips: list[tuple[int, Tip]] = []
+    async def handle(self, batches: Sequence[Batch]) -> None:
+        """Return once Valkey holds the tips of these batches, and what is no tip is a dead letter."""
+        tips: dict[int, list[tuple[int, Tip]]] = {}
+        ends: dict[int, int] = {}
         refusals: list[Refusal] = []
-        for record in batch.records:
-            if record.value is None:
-                continue  # a tombstone: the user's erasure removes the key itself
-            try:
-                tips.append((record.offset, self._tip(record)))
-            except BadFrame as bad:
-                refusals.append(Refusal(record, bad.reason, bad.detail))
+        for batch in batches:
+            found = tips.setdefault(batch.partition, [])
+            ends[batch.partition] = batch.last + 1
+            for record in batch.records:
+                if record.value is None:
+                    continue  # a tombstone: the user's erasure removes the key itself
+                try:
+                    found.append((record.offset, self._tip(record)))
+                except BadFrame as bad:
+                    refusals.append(Refusal(record, bad.reason, bad.detail))
         await self._dead_letters.refuse(refusals)
-        async with self._turns[batch.partition]:
-            await self._until_done(lambda: self._write(batch.partition, tips, batch.last + 1))
+        async with AsyncExitStack() as turns:
+            for partition in sorted(tips):
+                await turns.enter_async_context(self._turns[partition])
+            await self._until_done(lambda: self._write(tips, ends))
 
     async def watch(self) -> None:
         """Read again what Valkey has lost since it was written; one attempt, and none with Valkey down."""
@@ -138,18 +145,25 @@ class Publisher:
                 async with turn:
                     await self._read_again(partition)
 
-    async def _write(self, partition: int, tips: list[tuple[int, Tip]], end: int) -> None:
-        seen = self._marks[partition]
-        held = Mark.parse(seen)
-        assert held is not None, "a partition is caught up before its first batch"
-        if end <= held.offset:
+    async def _write(self, tips: Mapping[int, list[tuple[int, Tip]]], ends: Mapping[int, int]) -> None:
+        """One round trip for the tips of all partitions, then one for their marks."""
+        held = {partition: self._held(partition) for partition in tips}
+        moving = {partition: end for partition, end in ends.items() if end > held[partition]}
+        if not moving:
             return
-        await self._store.publish_tips([tip for offset, tip in tips if offset >= held.offset])
-        to = Mark(self._topic.topic_id, end)
-        if await self._progress.move(partition, seen=seen, to=to):
-            self._marks[partition] = to.text
-        else:
+        await self._store.publish_tips(
+            [tip for partition in moving for offset, tip in tips[partition] if offset >= held[partition]]
+        )
+        to = {partition: Mark(self._topic.topic_id, end) for partition, end in moving.items()}
+        moved = await self._progress.move_all({one: (self._marks[one], mark) for one, mark in to.items()})
+        self._marks |= {partition: to[partition].text for partition in moved}
+        for partition in moving.keys() - moved:
             await self._read_again(partition)
+
+    def _held(self, partition: int) -> int:
+        mark = Mark.parse(self._marks[partition])
+        assert mark is not None, "a partition is caught up before its first batch"
+        return mark.offset
 
     async def _read_again(self, partition: int) -> None:
         """Write the partition's newest tips from where Valkey's mark stands to the partition's end.

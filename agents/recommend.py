@@ -1,14 +1,16 @@
 """Recommend: folds journal partitions into rows, and sends out the tips, decisions and outcomes that follow.
 
-The order of a batch, which makes a kill at any moment harmless: outputs acknowledged, then rows acknowledged, then the
-batch. It never decides anything itself (agents.step does) and never calls anything but Kafka.
+The order of a round, which makes a kill at any moment harmless: outputs acknowledged, then rows acknowledged, then its
+batches (agents/settling.py). A tip is sent where it is decided. It never decides anything itself (agents.step does) and
+never calls anything but Kafka.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import faust
@@ -22,6 +24,7 @@ from agents.fold import entry_of
 from agents.in_hand import InHand
 from agents.recovery import Recovery
 from agents.refuse import DeadLetters, Refusal
+from agents.settling import Settling
 from agents.step import STEP_VERSION, Entry, Outputs
 from agents.versions import Versions
 from oo.v1 import journal_pb2
@@ -29,7 +32,7 @@ from streams.clock import clock_ms
 from streams.frames import Frames
 from streams.partitions import Partitions
 from streams.periodic import every
-from streams.producer import Delivered, Producer
+from streams.producer import Producer
 from streams.reader import Follower
 from streams.record import Batch, Record
 from streams.topics import Topic
@@ -75,6 +78,7 @@ class Recommend:
         self._rows_follower = rows_follower
         self._in_hand = in_hand
         self._worker_id = worker_id
+        self._settling = Settling(topics=topics, schemas=schemas, producer=producer, dead_letters=dead_letters)
         self._assigned: dict[int, Assigned] = {}
 
     async def assign(self, partitions: set[int]) -> None:
@@ -91,48 +95,65 @@ class Recommend:
             if assigned is not None:
                 assigned.close()
 
-    async def handle(self, batch: Batch) -> None:
-        """Fold one batch: outputs acknowledged, then rows; returning lets it be committed."""
-        assigned = self._assigned[batch.partition]
-        state = assigned.state
+    def before(self, batch: Batch) -> Awaitable[None] | None:
+        """Versions that this batch's marks name: it waits for them, and the other partitions go on."""
+        marks = [record for record in batch.records if not record.key]
+        return self._versions_of(marks) if marks else None
+
+    async def _versions_of(self, marks: Sequence[Record]) -> None:
+        for record in marks:
+            with contextlib.suppress(BadFrame):
+                entry = self._entry(record)
+                if entry.record.HasField("mark"):
+                    await self._versions.wait_for(entry.record.mark.version_id)
+
+    async def handle(self, batches: Sequence[Batch]) -> asyncio.Future[None]:
+        """Fold one round and send its tips; what it returns is done when outputs and then rows are acknowledged."""
+        await self._settling.room()
+        assert batches, "a round is of something"
+        for batch in batches:
+            assigned = self._assigned[batch.partition]
+            await self._fold(assigned, batch.records)
+            settled = self._settling.folded(assigned, len(batch.records))
+        return settled
+
+    async def _fold(self, assigned: Assigned, records: Sequence[Record]) -> None:
+        """Between a record's step and the last of its outputs nothing is awaited: a round is cut between two records."""
         loop = asyncio.get_running_loop()
         turn_s = loop.time()
-        sent: list[asyncio.Future[Delivered]] = []
-        refusals: list[Refusal] = []
-        for record in batch.records:
+        for record in records:
             if assigned.aside.passes(record):
                 continue
             # A mark is nobody's record: without it the partition would go on with another version than it was told.
             if record.key and (ends := self._in_hand.ends(self._journal_id, record)):
                 await self._set_aside(assigned, record, ends)
                 continue
+            await self._producer.room()
             with self._in_hand.holding(self._journal_id, record):
                 try:
                     entry = self._entry(record)
                 except (BadFrame, UnicodeDecodeError) as bad:
                     # Only a stranger's hand writes such a thing into the journal; it must not stop the others.
-                    refusals.append(Refusal(record, "not-journal", type(bad).__name__))
+                    self._settling.refuse([Refusal(record, "not-journal", type(bad).__name__)])
                     continue
                 if entry.record.HasField("mark"):
                     self._in_hand.lay_down()
                     await self._versions.wait_for(entry.record.mark.version_id)
-                outputs = state.apply(entry)
+                outputs = assigned.state.apply(entry)
+            assigned.folding = record.offset
             if outputs.decision or outputs.outcomes or outputs.overflows:
-                await self._producer.room()
-                sent += self._send(outputs, user_id=entry.user_id)
-                refusals += self._overflows(outputs, record)
+                self._send(assigned, outputs, user_id=entry.user_id)
+                self._settling.refuse(self._overflows(outputs, record))
             if outputs.fault:
                 logger.error(
                     "step.failed partition=%d offset=%d fault=%s", record.partition, record.offset, outputs.fault
                 )
-                refusals.append(self._faulty(entry, record, outputs.fault))
+                self._settling.refuse([self._faulty(entry, record, outputs.fault)])
             if loop.time() - turn_s > YIELD_S:
                 await asyncio.sleep(0)
                 turn_s = loop.time()
-        await self._dead_letters.refuse(refusals)
-        await asyncio.gather(*sent)
-        await assigned.write(self._schemas)
-        assigned.folded = batch.last
+        if records:
+            assigned.folding = records[-1].offset
 
     async def send_ticks(self, lag: Callable[[int], int]) -> None:
         """Journal a tick for each row whose time has come."""
@@ -151,6 +172,10 @@ class Recommend:
                 self._producer.produce(
                     self._topics["journal"].name, key=user_id.encode(), value=value, partition=number
                 )
+
+    async def settle(self) -> None:
+        """Settle what was folded, for ever."""
+        await self._settling.run()
 
     async def read_commits(self) -> None:
         """Learn how far each partition is committed: marks below it may go. Also notes how far the disk is."""
@@ -209,18 +234,14 @@ class Recommend:
         assert isinstance(journal, journal_pb2.JournalRecord)
         return entry_of(record, journal, topic_id=self._journal_id)
 
-    def _send(self, outputs: Outputs, *, user_id: str) -> list[asyncio.Future[Delivered]]:
-        key = user_id.encode()
-        messages = [("outcomes", outcome) for outcome in outputs.outcomes]
-        sent = []
-        # The tip first: it is what somebody waits for.
+    def _send(self, assigned: Assigned, outputs: Outputs, *, user_id: str) -> None:
+        key, partition = user_id.encode(), assigned.state.partition
         if outputs.tip is not None and outputs.decision is not None:
-            sent.append(self._produce("tips", key, outputs.tip))
-            sent.append(self._produce("decisions", key, outputs.decision))
-        return sent + [self._produce(name, key, message) for name, message in messages]
-
-    def _produce(self, name: str, key: bytes, message: Any) -> asyncio.Future[Delivered]:
-        return self._producer.produce(self._topics[name].name, key=key, value=self._schemas.frame(name, message))
+            # The tip now: it is what somebody waits for.
+            self._producer.produce(self._topics["tips"].name, key=key, value=self._schemas.frame("tips", outputs.tip))
+            self._settling.output(partition, "decisions", key, outputs.decision)
+        for outcome in outputs.outcomes:
+            self._settling.output(partition, "outcomes", key, outcome)
 
     def _overflows(self, outputs: Outputs, record: Record) -> list[Refusal]:
         """Items that found no place, as letters that can be sent again: the signal, framed as a producer would."""
@@ -253,6 +274,7 @@ def build(app: faust.App, recommend: Recommend, *, topics: dict[str, Topic], sum
         app,
         topics["journal"].name,
         recommend.handle,
+        before=recommend.before,
         on_assigned=recommend.assign,
         on_revoked=recommend.revoke,
     )
@@ -264,6 +286,10 @@ def build(app: faust.App, recommend: Recommend, *, topics: dict[str, Topic], sum
     @app.task
     async def guard() -> None:
         await recommend.follow()
+
+    @app.task
+    async def settle() -> None:
+        await recommend.settle()
 
     every(app, TICKS_EVERY_S, lambda: recommend.send_ticks(partitions.lag))
     every(app, COMMITS_EVERY_S, recommend.read_commits)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from itertools import chain
 from typing import Any, TypeVar
 
 import faust
@@ -37,11 +38,11 @@ def build(
 ) -> list[Partitions]:
     """Declare the agents on `app`; returns their streams, each with a sink of its own: neither waits for the other's."""
 
-    async def on_decisions(batch: Batch) -> None:
-        await _record(batch, _read(schemas, "decisions", Decision), decisions_sink.record_decisions, dead_letters)
+    async def on_decisions(batches: Sequence[Batch]) -> None:
+        await _record(batches, _read(schemas, "decisions", Decision), decisions_sink.record_decisions, dead_letters)
 
-    async def on_outcomes(batch: Batch) -> None:
-        await _record(batch, _read(schemas, "outcomes", Outcome), outcomes_sink.record_outcomes, dead_letters)
+    async def on_outcomes(batches: Sequence[Batch]) -> None:
+        await _record(batches, _read(schemas, "outcomes", Outcome), outcomes_sink.record_outcomes, dead_letters)
 
     # A batch may wait for PostgreSQL as long as it takes: that is no stall.
     decisions = Partitions(app, topics["decisions"].name, on_decisions, stalled_after_s=math.inf)
@@ -68,16 +69,16 @@ def _read(schemas: Frames, name: str, kind: type[Message]) -> Callable[[Record],
 
 
 async def _record(
-    batch: Batch,
+    batches: Sequence[Batch],
     read: Callable[[Record], Message],
     write: Callable[[Sequence[Message]], Awaitable[Written]],
     dead_letters: DeadLetters,
 ) -> None:
-    """One transaction for the batch; returns once PostgreSQL has it and every refused record is a dead letter."""
+    """One transaction for all of them; returns once PostgreSQL has it and every refused record is a dead letter."""
     refusals: list[Refusal] = []
     taken: list[Record] = []
     messages: list[Message] = []
-    for record in batch.records:
+    for record in chain.from_iterable(batch.records for batch in batches):
         try:
             messages.append(read(record))
         except BadFrame as bad:

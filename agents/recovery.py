@@ -91,10 +91,11 @@ class Recovery:
         counted = known is not None and not done.rebuilt
         if not counted:
             totals = Totals(epochs=self.versions.epochs)
+        rows = TableRows(table, header=self.schemas.header("rows", row_pb2.UserRow))
         state = PartitionState(
             partition=number,
             versions=self.versions,
-            rows=TableRows(table, header=self.schemas.header("rows", row_pb2.UserRow)),
+            rows=rows,
             totals=totals,
             marks=await self._marks(store),
             committed=await self.committed(number) or 0,
@@ -102,15 +103,16 @@ class Recovery:
         assigned = Assigned(
             state=state,
             table=table,
+            rows=rows,
             totals=totals,
             journal_id=self.journal_id,
             aside=(await self.aside()).get(number) or Aside(),
             stored_changes=totals.changes,
         )
-        rows, assigned.withheld_until = await assigned.look_over(folding=False)
-        if rows and assigned.withheld_until < 0:
+        count, assigned.withheld_until = await assigned.look_over(folding=False)
+        if count and assigned.withheld_until < 0:
             raise OtherJournal(
-                f"partition {number}: none of its {rows} rows in {changelog} is of the journal that is there, which "
+                f"partition {number}: none of its {count} rows in {changelog} is of the journal that is there, which "
                 f"was made anew. Bring the old journal back; or, to begin without all that people did, delete "
                 f"{changelog} too: 'oo up' makes it again"
             )
@@ -120,7 +122,7 @@ class Recovery:
         logger.info(
             "partition.recovered partition=%d rows=%d read=%d from=%d put_again=%d offset=%d",
             number,
-            rows,
+            count,
             done.records,
             done.start,
             done.put_again,

@@ -66,16 +66,25 @@ class TableRows:
         """`header` goes before each row's message."""
         self._table = table
         self._header = header
+        self._settling: dict[str, bytes] = {}
 
     def get(self, user_id: str) -> bytes | None:
         """The person's serialized row."""
+        settling = self._settling.get(user_id)
+        if settling is not None:
+            return settling
         value = self._table.get(user_id.encode())
         return None if value is None else payload(value)
 
     def update(self, rows: Mapping[str, bytes]) -> None:
-        """Puts rows into the table, which has still to commit them."""
-        for user_id, message in rows.items():
+        """These are the rows from here on; their changelog and their disk have them later."""
+        self._settling.update(rows)
+
+    def settle(self) -> None:
+        """Put what was updated into the table, which has still to commit it: the changelog has it."""
+        for user_id, message in self._settling.items():
             self._table.put(user_id.encode(), self._header + message)
+        self._settling.clear()
 
 
 async def read_rows(changelog: AsyncIterator[list[Record]], *, journal_id: bytes) -> dict[str, bytes]:

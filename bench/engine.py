@@ -7,7 +7,7 @@ import json
 import os
 import signal
 import sys
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -60,22 +60,24 @@ async def main(orders: dict[str, Any]) -> None:
             await table.recover(low=0, end=0, read=lambda _: nothing())
             follower.add(number, start=0)
 
-    async def handle(batch: Batch) -> None:
+    async def handle(batches: Sequence[Batch]) -> None:
         nonlocal seen
         clock.begin()
-        table = tables[batch.partition]
-        changed: dict[bytes, row_pb2.UserRow] = {}
-        for record in batch.records:
-            assert record.key is not None and record.value is not None
-            row = changed.get(record.key)
-            if row is None:
-                row = changed[record.key] = row_pb2.UserRow.FromString(table.get(record.key) or b"")
-            fold(row, record.value, offset=record.offset)
+        changed: dict[int, dict[bytes, row_pb2.UserRow]] = {batch.partition: {} for batch in batches}
+        for batch in batches:
+            table, rows = tables[batch.partition], changed[batch.partition]
+            for record in batch.records:
+                assert record.key is not None and record.value is not None
+                row = rows.get(record.key)
+                if row is None:
+                    row = rows[record.key] = row_pb2.UserRow.FromString(table.get(record.key) or b"")
+                fold(row, record.value, offset=record.offset)
         await producer.room()
-        for key, row in changed.items():
-            table.put(key, row.SerializeToString())
-        await table.flush()
-        seen += len(batch.records)
+        for number, rows in changed.items():
+            for key, row in rows.items():
+                tables[number].put(key, row.SerializeToString())
+        await asyncio.gather(*(tables[number].flush() for number in changed))
+        seen += sum(len(batch.records) for batch in batches)
         if seen >= orders["events"]:
             ending.set()
 

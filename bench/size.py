@@ -250,6 +250,7 @@ def _fold(
             live.state.apply(one)
         changed = live.state.changed()
         live.state.acknowledge()
+        live.rows.settle()
         committing_s = time.thread_time()
         live.table.commit()
         store_s += time.thread_time() - committing_s + live.rows.store_s

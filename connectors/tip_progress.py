@@ -12,7 +12,7 @@ Key, documented for operators:
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from dataclasses import dataclass
 from typing import Final, cast
 
@@ -22,10 +22,17 @@ from valkey.exceptions import NoScriptError
 KEY: Final = "oo:published"
 
 _MOVE = """
-local now = redis.call('HGET', KEYS[1], ARGV[1]) or ''
-if now ~= ARGV[2] then return 0 end
-redis.call('HSET', KEYS[1], ARGV[1], ARGV[3])
-return 1
+local moved = {}
+for i = 1, #ARGV, 3 do
+  local now = redis.call('HGET', KEYS[1], ARGV[i]) or ''
+  if now == ARGV[i + 1] then
+    redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 2])
+    moved[#moved + 1] = 1
+  else
+    moved[#moved + 1] = 0
+  end
+end
+return moved
 """
 _MOVE_SHA = hashlib.sha1(_MOVE.encode(), usedforsecurity=False).hexdigest()
 
@@ -81,15 +88,18 @@ class TipProgress:
 
     async def move(self, partition: int, *, seen: str, to: Mark) -> bool:
         """Move the mark if it still stands at `seen` (empty: no mark); says whether it did."""
+        return partition in await self.move_all({partition: (seen, to)})
+
+    async def move_all(self, moves: Mapping[int, tuple[str, Mark]]) -> set[int]:
+        """Move each partition's mark that still stands where it was seen, in one round trip; says which did."""
+        arguments = [text for partition, (seen, to) in moves.items() for text in (str(partition), seen, to.text)]
         for _ in range(2):
             try:
-                moved = await cast(
-                    "Awaitable[int]", self._client.evalsha(_MOVE_SHA, 1, KEY, str(partition), seen, to.text)
-                )
+                moved = await cast("Awaitable[list[int]]", self._client.evalsha(_MOVE_SHA, 1, KEY, *arguments))
             except NoScriptError:
                 await self._client.script_load(_MOVE)
             else:
-                return moved == 1
+                return {partition for partition, answer in zip(moves, moved, strict=True) if answer == 1}
         raise NoScriptError("Valkey forgets its scripts as soon as they are loaded")
 
     async def close(self) -> None:

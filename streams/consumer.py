@@ -13,7 +13,7 @@ from collections.abc import Iterable
 from typing import Any
 
 from faust.transport.drivers import aiokafka as driver
-from faust.types import TP, ConsumerMessage
+from faust.types import TP
 
 from streams.client import ConsumerThread
 from streams.handover import Aim, Handover, Push
@@ -23,7 +23,7 @@ from streams.run_state import run_state_of
 
 
 class Consumer(driver.Consumer):
-    """Delivers each fetched batch of a partition as one Faust event, and commits exactly what was handled."""
+    """Hands over each fetched batch of a partition, and commits exactly what was handled."""
 
     _thread: ConsumerThread
 
@@ -55,7 +55,7 @@ class Consumer(driver.Consumer):
                 push = await self._handover.next()
                 if push is None:
                     continue
-                await self._deliver(push)
+                self._deliver(push)
                 self._handover.taken += 1
                 if thread.full:
                     thread.wake()
@@ -70,19 +70,20 @@ class Consumer(driver.Consumer):
         finally:
             pump.cancel()
 
-    async def _deliver(self, push: Push) -> None:
-        """One message per partition and fetch, carrying the batch."""
+    def _deliver(self, push: Push) -> None:
+        """Hand over all that one look brought, at once. Mends a message, an event and a stream for each batch: between two of
+        them others run, so what came together was handled apart."""
+        if push.epoch != self._handover.aim.epoch:
+            return  # A revoke or the end follows: the next owner starts from the committed offset.
         for tp, batch, position in push.batches:
-            if push.epoch != self._handover.aim.epoch:
-                return  # A revoke or the end follows: the next owner starts from the committed offset.
             if batch is not None:
                 self.ledger.delivered(tp, first=batch.first, last=batch.last)
             self.ledger.passed(tp, upto=position)
             if batch is not None:
-                await self.callback(_message(tp, batch))
+                self._run_state.partitions[tp.topic].take(batch)
 
     def on_buffer_full(self, tp: TP) -> None:
-        """Nothing: the stream's queue blocks the fetcher by itself, and `hold` bounds each partition."""
+        """Nothing: no stream has a queue, and `hold` bounds each partition."""
 
     def on_buffer_drop(self, tp: TP) -> None:
         """Nothing, see on_buffer_full."""
@@ -198,21 +199,3 @@ class Consumer(driver.Consumer):
     async def on_task_error(self, exc: BaseException) -> None:
         """Mends an agent's failure that is logged and whose event counts as handled."""
         self._run_state.fail(exc)
-
-
-def _message(tp: TP, batch: Batch) -> ConsumerMessage:
-    return ConsumerMessage(
-        tp.topic,
-        tp.partition,
-        batch.last,
-        batch.records[-1].timestamp_ms / 1000.0,
-        0,
-        None,
-        None,
-        batch,  # type: ignore[arg-type]
-        None,
-        0,
-        0,
-        tp,
-        generation_id=batch.generation,
-    )

@@ -96,7 +96,8 @@ class Producer:
         # When each record not yet acknowledged was produced, oldest first.
         self._since_s: OrderedDict[asyncio.Future[Delivered], float] = OrderedDict()
         self._patience_s = delivery_timeout_ms / 1000
-        self._waiters: list[tuple[Callable[[], bool], asyncio.Future[None]]] = []
+        self._flushes: deque[tuple[int, asyncio.Future[None]]] = deque()
+        self._waiters: list[asyncio.Future[None]] = []
         self._loop = asyncio.get_running_loop()
         self._busy = asyncio.Event()
         # What librdkafka has reported and the loop has not yet taken.
@@ -175,17 +176,23 @@ class Producer:
 
     async def room(self) -> None:
         """Wait until there is room for more (back pressure): call it before each burst."""
-        if not self._has_room():
-            await self._wait_until(self._has_room)
+        while not self._has_room():
+            waiter = self._loop.create_future()
+            self._waiters.append(waiter)
+            await waiter
 
-    async def flush(self) -> None:
-        """Wait until all that was produced before this call is acknowledged; raises DeliveryFailed once any has failed."""
+    def acknowledged(self) -> asyncio.Future[None]:
+        """Done when all that was produced before this call is acknowledged; fails with DeliveryFailed once any has failed."""
         epoch = self._epoch
         self._epoch += 1
-        if not self._completed(epoch):
-            await self._wait_until(bind(self._completed, epoch))
-        if self.failure is not None:
-            raise self.failure
+        flushed: asyncio.Future[None] = self._loop.create_future()
+        self._flushes.append((epoch, flushed))
+        self._wake_waiters()
+        return flushed
+
+    async def flush(self) -> None:
+        """Wait for `acknowledged`."""
+        await self.acknowledged()
 
     async def close(self) -> None:
         """Wait for what is pending, then close; after a failure at once. It has been reported and is not raised again."""
@@ -282,24 +289,27 @@ class Producer:
         else:
             log.warning("kafka.error error=%s", error)
 
-    async def _wait_until(self, done: Callable[[], bool]) -> None:
-        waiter = self._loop.create_future()
-        self._waiters.append((done, waiter))
-        await waiter
-
     def _give_up_late(self) -> None:
         future, since_s = next(iter(self._since_s.items()))
         if self._loop.time() - since_s > self._patience_s:
             self._fail(future, DeliveryFailed(f"Kafka acknowledged nothing for {self._patience_s:g} s"))
 
     def _wake_waiters(self) -> None:
-        waiting = []
-        for done, waiter in self._waiters:
-            if not done():
-                waiting.append((done, waiter))
-            elif not waiter.done():
-                waiter.set_result(None)
-        self._waiters = waiting
+        # In the order of their epochs: what is not complete keeps those behind it waiting.
+        while self._flushes and self._completed(self._flushes[0][0]):
+            _, flushed = self._flushes.popleft()
+            if flushed.done():
+                continue
+            if self.failure is None:
+                flushed.set_result(None)
+            else:
+                flushed.set_exception(self.failure)
+                flushed.exception()  # Reported already: asyncio need not complain where nobody waits any more.
+        if self._waiters and self._has_room():
+            waiters, self._waiters = self._waiters, []
+            for waiter in waiters:
+                if not waiter.done():
+                    waiter.set_result(None)
 
     async def _watch(self) -> None:
         while True:

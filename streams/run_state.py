@@ -45,6 +45,9 @@ class Lives(Protocol):
 
     topic: str
 
+    def take(self, batch: Batch) -> None:
+        """A batch has arrived."""
+
     async def assign(self, partitions: set[int], *, generation: int) -> None:
         """Begin the lives of a new assignment; batches follow."""
 

@@ -95,8 +95,15 @@ class Table:
 
     async def publish(self, values: Mapping[bytes, bytes]) -> None:
         """Write these values to the changelog, one record each; returns when they are acknowledged."""
-        delivered = await asyncio.gather(*[self._produce(key, value) for key, value in values.items()])
-        for (key, value), place in zip(values.items(), delivered, strict=True):
+        self.sent(values, await asyncio.gather(*self.send(values)))
+
+    def send(self, values: Mapping[bytes, bytes]) -> list[asyncio.Future[Delivered]]:
+        """Begin to write these values to the changelog. Once all are acknowledged, say where they stand: `sent`."""
+        return [self._produce(key, value) for key, value in values.items()]
+
+    def sent(self, values: Mapping[bytes, bytes], places: Sequence[Delivered]) -> None:
+        """The changelog has these values, each at its place."""
+        for (key, value), place in zip(values.items(), places, strict=True):
             if place.offset >= self._followed:
                 self._ours[key] = (place.offset, self._order(self._head(value)))
 

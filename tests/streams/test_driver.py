@@ -27,9 +27,9 @@ def test_a_producer_of_any_compression_is_understood(line: Line, codec: str) -> 
 def test_nothing_is_committed_before_its_handler_returned(line: Line) -> None:
     line.close_gate(0)
     line.send(["held"], partition=0)
-    line.send(["free"], partition=1)
     worker = line.start()
     worker.until_said("handling", partition=0)
+    line.send(["free"], partition=1)
     line.until_committed(1, partition=1)
     # Two commits of the other partition later, the held one still stands where it stood.
     line.send(["free again"], partition=1)
@@ -45,6 +45,7 @@ def test_batches_behind_one_in_flight_are_not_committed(line: Line) -> None:
     worker = line.start()
     worker.until_said("handling", partition=0)
     line.send(["second", "third"])
+    worker.until(lambda heard: any(said["what"] == "handling" and said["last"] == 2 for said in heard))
     line.send(["free"], partition=1)
     line.until_committed(1, partition=1)
     assert line.committed(0) is None
@@ -204,20 +205,50 @@ def test_a_worker_that_is_stopped_keeps_its_place_for_its_next_start(line: Line)
     assert stays.assigned() == {0, 1} - held
 
 
-def test_order_is_kept_within_a_partition_while_another_goes_on(line: Line) -> None:
-    line.close_gate(0)
+def test_a_batch_that_waits_before_its_round_holds_up_no_other_partition(line: Line) -> None:
+    line.close_gate("before-0")
     worker = line.start()
     line.send(["0-first"], partition=0)
-    worker.until_said("handling", partition=0)
+    worker.until_said("waiting", partition=0)
     for number in range(20):
         line.send([f"0-{number}"], partition=0)
         line.send([f"1-{number}"], partition=1)
     line.until_committed(20, partition=1)
     assert line.copied(0) == []
-    line.open_gate(0)
+    line.open_gate("before-0")
     line.until_committed(21, partition=0)
     assert line.copied(0) == ["0-first", *(f"0-{number}" for number in range(20))]
     assert line.copied(1) == [f"1-{number}" for number in range(20)]
+
+
+def test_what_arrived_of_several_partitions_is_handled_in_one_round(bootstrap: str, tmp_path: Path) -> None:
+    line = Line(bootstrap, tmp_path, partitions=8)
+    try:
+        line.close_gate("loading")
+        worker = line.start()
+        for partition in range(8):
+            line.send(["a", "b"], partition=partition)
+        worker.until_said("loading")
+        line.open_gate("loading")
+        for partition in range(8):
+            line.until_committed(2, partition=partition)
+        worker.until(lambda heard: sum(said.get("count", 0) for said in heard) == 16)
+        assert len([said for said in worker.heard if said["what"] == "round"]) < 8
+    finally:
+        line.close()
+
+
+def test_the_next_round_begins_before_the_one_before_has_settled(line: Line) -> None:
+    line.close_gate(0)
+    worker = line.start()
+    line.send(["first"])
+    worker.until_said("handling", partition=0)
+    line.send(["second"])
+    worker.until(lambda heard: any(said["what"] == "handling" and said["first"] == 1 for said in heard))
+    assert line.committed() is None
+    line.open_gate(0)
+    line.until_committed(2)
+    assert line.copied() == ["first", "second"]
 
 
 def test_members_share_partitions_and_a_dead_one_s_move(bootstrap: str, tmp_path: Path) -> None:

@@ -10,6 +10,8 @@ import json
 import logging
 import sys
 import time
+from collections import defaultdict
+from collections.abc import Awaitable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -25,7 +27,8 @@ from streams.security import Security
 
 @dataclass(frozen=True, slots=True)
 class Orders:
-    """What a test tells its worker; `gates` is a folder in which a file `<partition>` holds that partition's handler."""
+    """What a test tells its worker; `gates` is a folder in which a file `<partition>` keeps rounds with that partition from
+    settling, a file `before-<partition>` has its next batch wait before any round takes it, `loading` all partitions."""
 
     bootstrap: str
     group: str
@@ -68,23 +71,46 @@ async def main(orders: Orders) -> None:
         topic_ids={orders.source: bytes.fromhex(orders.topic_id)} if orders.topic_id else None,
     )
 
-    async def handle(batch: Batch) -> None:
-        say("handling", partition=batch.partition, first=batch.first, last=batch.last, count=len(batch.records))
-        while (Path(orders.gates) / str(batch.partition)).exists():
+    turns: dict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
+
+    async def open_gate(name: str) -> None:
+        while (Path(orders.gates) / name).exists():
             await asyncio.sleep(0.01)
-        await producer.room()
-        for record in batch.records:
-            if orders.boom and record.value == orders.boom.encode():
-                raise ValueError(f"boom at {record.offset}")
-            if orders.block and record.value == orders.block.encode():
-                time.sleep(3600)
-            if orders.deafen and record.value == orders.deafen.encode():
-                thread = app.consumer._thread
-                thread.thread_loop.call_soon_threadsafe(thread._consumer._fetcher._fetch_task.cancel)
-            producer.produce(orders.sink, key=record.key, value=record.value, partition=record.partition)
-        say("handled", partition=batch.partition, first=batch.first, last=batch.last)
+
+    def before(batch: Batch) -> Awaitable[None] | None:
+        if not (Path(orders.gates) / f"before-{batch.partition}").exists():
+            return None
+        say("waiting", partition=batch.partition, first=batch.first, last=batch.last)
+        return open_gate(f"before-{batch.partition}")
+
+    async def handle(batches: Sequence[Batch]) -> asyncio.Future[None]:
+        say("round", partitions=sorted({batch.partition for batch in batches}))
+        for batch in batches:
+            say("handling", partition=batch.partition, first=batch.first, last=batch.last, count=len(batch.records))
+        return asyncio.ensure_future(settle(batches))
+
+    async def settle(batches: Sequence[Batch]) -> None:
+        await asyncio.gather(*map(copy_batch, batches))
+
+    async def copy_batch(batch: Batch) -> None:
+        async with turns[batch.partition]:
+            await open_gate(str(batch.partition))
+            await producer.room()
+            for record in batch.records:
+                if orders.boom and record.value == orders.boom.encode():
+                    raise ValueError(f"boom at {record.offset}")
+                if orders.block and record.value == orders.block.encode():
+                    time.sleep(3600)
+                if orders.deafen and record.value == orders.deafen.encode():
+                    thread = app.consumer._thread
+                    thread.thread_loop.call_soon_threadsafe(thread._consumer._fetcher._fetch_task.cancel)
+                producer.produce(orders.sink, key=record.key, value=record.value, partition=record.partition)
+            say("handled", partition=batch.partition, first=batch.first, last=batch.last)
 
     async def on_assigned(numbers: set[int]) -> None:
+        if (Path(orders.gates) / "loading").exists():
+            say("loading")
+            await open_gate("loading")
         say("assigned", partitions=sorted(numbers))
 
     async def on_revoked(numbers: set[int]) -> None:
@@ -94,6 +120,7 @@ async def main(orders: Orders) -> None:
         app,
         orders.source,
         handle,
+        before=before,
         on_assigned=on_assigned,
         on_revoked=on_revoked,
         stalled_after_s=orders.stalled_after_s,
