@@ -2,6 +2,7 @@
 
     make bench                                all of them
     make bench ARGS="freshness edge"          some
+    make bench ARGS="load --long"             two minutes a rate, and one rate more
     make bench ARGS="--quick --no-write"      a tenth of the work, to see that they run
     make bench ARGS=step-cost AGAINST=COMMIT  beside the build of another commit than the usual one (bench/builds.py)
 
@@ -14,6 +15,7 @@ from bench import (
     bench_command,
     edge,
     freshness,
+    load,
     memory,
     pipeline,
     recovery,
@@ -28,6 +30,7 @@ from bench import (
 BENCHES = {
     "step_cost": ("One step: what a decision costs", step_cost.measure),
     "freshness": ("Freshness: from a signal to its tip", freshness.measure),
+    "load": ("Load: what every group keeps up with, and who spends the processor", load.measure),
     "throughput": ("Throughput: one fold on three engines", throughput.measure),
     "pipeline": ("The whole pipeline per core", pipeline.measure),
     "bytes": ("Bytes: of rows and decisions", row_bytes.measure),

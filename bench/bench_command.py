@@ -30,6 +30,7 @@ def run(benches: Benches, *, prog: str, description: str | None, name: str, head
     )
     parser.add_argument("names", nargs="*", metavar="NAME", help="which; all where none is named")
     parser.add_argument("--quick", action="store_true", help="a tenth of the work; writes nothing")
+    parser.add_argument("--long", action="store_true", help="more of it, where a benchmark has more to show")
     parser.add_argument("--no-write", action="store_true", help="print only")
     parser.add_argument("--against", metavar="COMMIT", default=AGAINST, help=f"the build to measure beside: {AGAINST}")
     parser.add_argument("--minutes", type=float, default=10.0, help="how long to watch what is watched over time")
@@ -50,6 +51,7 @@ def run(benches: Benches, *, prog: str, description: str | None, name: str, head
                 against=options.against,
                 quick=options.quick,
                 minutes=options.minutes,
+                long=options.long,
                 say=console.print,
                 track=lambda steps, what, total: track(steps, what, total, console=console, transient=True),
             )

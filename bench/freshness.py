@@ -190,23 +190,25 @@ async def _measure(stack: RunningStack, bench: Bench) -> dict[Pace, Found]:
     writer = Writer(stack.cluster.bootstrap)
     found: dict[Pace, Found] = {}
     async with AsyncExitStack() as open_things:
-        tips = await open_things.enter_async_context(_announcements(stack))
-        sides = {"valkey": Side(tips, _signal(stack, schemas))}
+        tips = await open_things.enter_async_context(announcements(stack))
+        sides = {"valkey": Side(tips, first_task(stack, schemas))}
         for client in PEERS:
-            watch, topic = await open_things.enter_async_context(_bare_loop(stack, client))
-            sides[client] = Side(watch, _bare(topic))
+            watch, topic = await open_things.enter_async_context(bare_loop(stack, client))
+            sides[client] = Side(watch, bare_record(topic))
         for pace in PACES:
             result = found[pace] = Found({name: Latencies() for name in (*sides, "stream")})
             for side in sides.values():
-                await _turn(writer, side, rate=pace.rate, names=_names(pace.rate * WARM_S / (10 if bench.quick else 1)))
+                await paced(
+                    writer, side, rate=pace.rate, names=names_of(pace.rate * WARM_S / (10 if bench.quick else 1))
+                )
             busy_s, wall_s = time.process_time(), time.perf_counter()
             for turn in range(TURNS):
                 for name, side in sides.items():
-                    names = _names(pace.rate * pace.turn_s / (10 if bench.quick else 1))
+                    names = names_of(pace.rate * pace.turn_s / (10 if bench.quick else 1))
                     # Spread over the turn.
                     listeners = names[:: max(len(names) // pace.streams, 1)] if name == "valkey" else []
                     async with _streams(stack, issuer, listeners) as streams:
-                        began_s = await _turn(writer, side, rate=pace.rate, names=names)
+                        began_s = await paced(writer, side, rate=pace.rate, names=names)
                         result.by_side[name].add(side.watch, names, began_s=began_s)
                         if listeners:
                             streams.acknowledged = side.watch.acknowledged
@@ -224,11 +226,11 @@ async def _measure(stack: RunningStack, bench: Bench) -> dict[Pace, Found]:
     return found
 
 
-def _names(count: float) -> list[str]:
+def names_of(count: float) -> list[str]:
     return [f"bench-{uuid.uuid4().hex}" for _ in range(int(count))]
 
 
-def _signal(stack: RunningStack, schemas: Schemas) -> Send:
+def first_task(stack: RunningStack, schemas: Schemas) -> Send:
     """A new task for a user of its own: their first tip has to follow."""
 
     def record(name: str) -> tuple[str, bytes]:
@@ -239,14 +241,14 @@ def _signal(stack: RunningStack, schemas: Schemas) -> Send:
     return record
 
 
-def _bare(topic: str) -> Send:
+def bare_record(topic: str) -> Send:
     def record(_: str) -> tuple[str, bytes]:
         return topic, bytes(80)
 
     return record
 
 
-async def _turn(writer: Writer, side: Side, *, rate: int, names: Sequence[str]) -> float:
+async def paced(writer: Writer, side: Side, *, rate: int, names: Sequence[str]) -> float:
     """Write these at this rate and wait until they have arrived; says when it began."""
     records = [(name, *side.send(name)) for name in names]
     loop = asyncio.get_running_loop()
@@ -272,7 +274,7 @@ async def _until(done: Callable[[], bool], timeout_s: float) -> None:
 
 
 @contextlib.asynccontextmanager
-async def _announcements(stack: RunningStack) -> AsyncIterator[Stopwatch]:
+async def announcements(stack: RunningStack) -> AsyncIterator[Stopwatch]:
     watch = Stopwatch()
     transport, _ = await asyncio.get_running_loop().create_connection(
         lambda: Announcements(watch), "127.0.0.1", stack.ports["valkey"]
@@ -310,7 +312,7 @@ async def _streams(stack: RunningStack, issuer: LocalIssuer, users: Sequence[str
 
 
 @contextlib.asynccontextmanager
-async def _bare_loop(stack: RunningStack, client: str) -> AsyncIterator[tuple[Stopwatch, str]]:
+async def bare_loop(stack: RunningStack, client: str) -> AsyncIterator[tuple[Stopwatch, str]]:
     """The loop as a process of its own, its last topic followed here; gives its first topic."""
     watch = Stopwatch()
     names = [f"bench-{uuid.uuid4().hex[:8]}-{hop}" for hop in "abc"]

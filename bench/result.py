@@ -95,6 +95,8 @@ class Bench:
     """A tenth of the work, to see that it runs: its numbers are not written."""
     minutes: float = 10.0
     """How long to look on where something is watched over time."""
+    long: bool = False
+    """More than every run has time for."""
     say: Callable[[str], None] = print
     """Tells whoever waits how far it is."""
     track: Callable[[Iterable[Any], str, int], Iterable[Any]] = lambda steps, what, total: steps

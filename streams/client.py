@@ -21,7 +21,7 @@ from aiokafka.structs import OffsetAndMetadata
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
 
-from streams.by_id import FetchById
+from streams.by_id import FetchById, Session
 from streams.commit_note import note, of_another_topic
 from streams.handover import Aim, Handover, Push
 from streams.record import Batch, Record
@@ -48,6 +48,8 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
     def __init__(self, *args: Any, handover: Handover, run_state: RunState, **kwargs: Any) -> None:
         self._handover = handover
         self._run_state = run_state
+        self._sessions: dict[Any, Session] = {}
+        """By broker."""
         super().__init__(*args, **kwargs)
 
     def _create_worker_consumer(self, transport: driver.Transport) -> aiokafka.AIOKafkaConsumer:
@@ -68,11 +70,20 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         coordinator._do_fetch_commit_offsets = partial(self._committed, coordinator._do_fetch_commit_offsets)
 
     async def _send(self, send: Any, node_id: Any, request: Any, **more: Any) -> Any:
-        """Mends fetches that read on in another topic of the same name."""
+        """Mends fetches that read on in another topic of the same name, and that name every partition each time."""
         if type(request) is not FetchRequest:
             return await send(node_id, request, **more)
-        by_id = FetchById(request, self._run_state.topic_ids)
-        return by_id.named(await send(node_id, by_id, **more))
+        session = self._sessions.get(node_id)
+        if session is None or session.assignment is not self._assignment:
+            session = self._sessions[node_id] = Session(
+                self._assignment, session_id=0 if session is None else session.id
+            )
+        by_id = FetchById(request, self._run_state.topic_ids, session)
+        try:
+            return by_id.named(await send(node_id, by_id, **more))
+        except BaseException:
+            session.end()
+            raise
 
     async def _committed(self, ask: Any, partitions: Any) -> Any:
         """What the group committed, of the topics that are read here; of another one of the same name it never did."""
@@ -212,16 +223,20 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         The end is the last stable offset: behind it stand records of a transaction that may yet be aborted, and those
         written after them.
         """
-        consumer = self._ensure_consumer()
-        subscription = consumer._subscription.subscription
-        assignment = subscription.assignment if subscription is not None else None
+        assignment = self._assignment
         topic_partition = driver.ensure_aiokafka_TP(tp)
         if assignment is None or topic_partition not in assignment.tps:
             return None
         state = assignment.state_value(topic_partition)
         if state is None or state.lso is None or not state.has_valid_position:
             return None
-        return state.position, state.lso, state.timestamp
+        answered_ms = [one.answered_ms for one in list(self._sessions.values()) if one.names(*tp)]
+        return state.position, state.lso, max(state.timestamp or 0, *answered_ms, 0)
+
+    @property
+    def _assignment(self) -> Any:
+        subscription = self._ensure_consumer()._subscription.subscription
+        return subscription.assignment if subscription is not None else None
 
     def verify_event_path(self, now: float, tp: TP) -> None:
         """Mends false alarms: it compares a wall clock with a monotonic one. Partitions has a watchdog that acts."""

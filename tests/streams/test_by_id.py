@@ -7,6 +7,7 @@ import asyncio
 from aiokafka import AIOKafkaConsumer
 from aiokafka.structs import OffsetAndMetadata, TopicPartition
 
+from streams.by_id import Session
 from streams.cluster import Cluster
 from streams.commit_note import note
 from streams.reader import topic_ids
@@ -54,3 +55,34 @@ def test_a_commit_for_an_earlier_topic_of_the_name_does_not_count_and_one_that_n
     line.until_written(line.sink, 4)
     assert (line.copied(0), line.copied(1)) == (["a", "b", "c"], ["c"])
     line.until_committed(3)
+
+
+def test_a_fetch_names_only_what_has_moved_since_the_one_before() -> None:
+    session = Session("an assignment")
+    everything = [("t", [(0, 10, 1), (1, 20, 1)]), ("u", [(0, 5, 1)])]
+    assert session.ask(everything) == (0, 0, everything, [])
+    assert session.answered(7, 0)
+    moved = [("t", [(0, 10, 1), (1, 21, 1)]), ("u", [(0, 5, 1)])]
+    assert session.ask(moved) == (7, 1, [("t", [(1, 21, 1)])], [])
+    assert session.answered(7, 0)
+    assert session.ask(moved[:1]) == (7, 2, [], [("u", [0])])
+    assert (session.names("t", 1), session.names("u", 0)) == (True, False)
+    assert session.answered(7, 0)
+    assert session.ask(everything) == (7, 3, [("t", [(1, 20, 1)]), ("u", [(0, 5, 1)])], [])
+
+
+def test_a_fetch_of_which_nothing_was_heard_is_followed_by_one_for_everything() -> None:
+    everything = [("t", [(0, 10, 1)])]
+    session = Session("an assignment")
+    session.ask(everything)
+    session.answered(7, 0)
+    session.ask(everything)
+    session.end()
+    assert session.ask(everything) == (7, 0, everything, [])
+    assert not session.answered(0, 71)  # its epoch was not the next one
+    assert session.ask(everything) == (0, 0, everything, [])
+    session.answered(8, 0)
+    again = Session("another assignment", session_id=session.id)
+    assert again.ask(everything) == (8, 0, everything, [])
+    again.answered(0, 0)  # the broker has no room for one more
+    assert again.ask(everything) == (0, 0, everything, [])
