@@ -89,5 +89,19 @@ def test_rows_go_into_the_table_framed_and_come_out_without_their_frame() -> Non
     rows = TableRows(table, header=SCHEMAS.header("rows", row_pb2.UserRow))
     message = row_pb2.UserRow.FromString(row(9)[6:]).SerializeToString()
     rows.update({"ada": message})
+    rows.settle()
     assert table.get(b"ada") == row(9)
     assert (rows.get("ada"), rows.get("bob")) == (message, None)
+
+
+def test_the_fold_goes_on_from_rows_that_are_on_their_way_and_the_table_has_them_later() -> None:
+    table = Table(MemoryStore(head=head), head=head, order=order_in(NOW), produce=lambda *_: asyncio.Future())
+    rows = TableRows(table, header=SCHEMAS.header("rows", row_pb2.UserRow))
+    rows.update({"ada": row(9)[6:]})
+    assert rows.get("ada") == row(9)[6:]
+    # What else is written meanwhile takes none of them along.
+    table.commit()
+    assert (table.get(b"ada"), table.store.get(b"ada")) == (None, None)
+    rows.settle()
+    table.commit()
+    assert table.store.get(b"ada") == row(9)
