@@ -229,7 +229,10 @@ def _profile(stack: RunningStack, schemas: Schemas, running: Cores, users: list[
 
 
 def _part(frames: list[str]) -> str | None:
-    if not any("_live" in frame or "_start_thread" in frame or "streams/app.py" in frame for frame in frames):
+    if not any(
+        "_go_round" in frame or "agents/settling.py" in frame or "_start_thread" in frame or "streams/app.py" in frame
+        for frame in frames
+    ):
         return None
     for frame in reversed(frames):
         for pattern, part in PARTS:
