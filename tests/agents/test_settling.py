@@ -90,6 +90,7 @@ def told(under: Topics, story: Any, **instead: str) -> None:
             with suppress(asyncio.CancelledError, DeliveryFailed):
                 await running
             await producer.close()
+            schemas.close()
 
     asyncio.run(tell())
 
