@@ -5,8 +5,10 @@ It never reads a clock.
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
+from typing import Any
 
 import numpy as np
 
@@ -18,12 +20,59 @@ from agents.bandit.learner import Floats, Ints
 from agents.policies import POLICIES
 from oo.v1 import policy_pb2
 from tables import marginal, sums
+from tables.kept import Kept
 from tables.marginal import Epoch
 from tables.sums import Taught
 from tables.totals import Total, Totals, merged
 
 MADE_MAX = 100_000
 """Decisions that a reward may still be held against."""
+_FRONT = struct.Struct("=qqqQqqqQqq")
+"""What a person taught (n, landmark, weight, epoch) and their part in the totals (is there, landmark, n, epoch), then how many numbers
+each has: d and all of the part."""
+
+
+@dataclass(slots=True)
+class Person:
+    """What one person taught, and what stands of it in the totals: so no marginal is computed twice."""
+
+    taught: Taught
+    part: Total | None = None
+
+
+def packed(person: Person) -> bytes:
+    """Return it as bytes, to the bit.
+
+    >>> one = Person(sums.nothing(2))
+    >>> sums.add(one.taught, x=[64, 32], reward=64, time_ms=0)
+    >>> unpacked(packed(one)).taught.gram.tolist(), unpacked(packed(one)).part
+    ([262144, 131072, 65536], None)
+    """
+    taught, part = person.taught, person.part
+    front = _FRONT.pack(
+        taught.n,
+        taught.landmark,
+        taught.weight,
+        taught.epoch,
+        part is not None,
+        part.landmark if part else 0,
+        part.n if part else 0,
+        part.epoch if part else 0,
+        len(taught.moment),
+        len(part.contribution) if part else 0,
+    )
+    numbers = (taught.gram, taught.moment, taught.losses, *([part.contribution] if part else []))
+    return front + b"".join(one.tobytes() for one in numbers)
+
+
+def unpacked(content: bytes) -> Person:
+    """Return what `packed` was given."""
+    n, landmark, weight, epoch, has_part, part_landmark, part_n, part_epoch, d, size = _FRONT.unpack_from(content)
+    numbers = np.frombuffer(content, dtype=np.int64, offset=_FRONT.size).copy()
+    gram, moment, losses, rest = np.split(numbers, np.cumsum([d * (d + 1) // 2, d, sums.LOSSES]))
+    assert len(rest) == size, "not what was packed"
+    part = Total(part_landmark, part_epoch, rest, n=part_n, users=1) if has_part else None
+    return Person(Taught(gram, moment, losses, n, landmark, weight, epoch), part)
 
 
 @dataclass(slots=True)
@@ -44,9 +93,8 @@ class InMemory:
     """Fitted so far."""
     belief: Belief = field(init=False)
     _version: policy_pb2.PolicyVersion = field(init=False)
-    _people: dict[str, Taught] = field(default_factory=dict)
-    _parts: dict[str, Total] = field(default_factory=dict)
-    """What stands of each person in the totals: a few kilobytes more of each, and no marginal is computed twice."""
+    people: Kept[Person] = field(default_factory=dict)
+    """Some 13 kB of each: give it a drawer where they are many."""
     _changed: set[str] = field(default_factory=set)
     """Those who taught something since the last fit."""
     _epochs: dict[int, Epoch] = field(default_factory=dict)
@@ -65,39 +113,43 @@ class InMemory:
         self._adopt(fitting.prior(self.name, shape=self.shape, config=self.config))
 
     def choose(self, user_id: str, x: Ints, *, silent: int | None, time_ms: int, key: int) -> Choice:
-        """The policy's own choice, drawn by the key."""
+        """The policy's own choice, drawn by the key. Whoever asks keeps what was expected, for `teach`."""
         if self.expand is not None:
             x = self.expand(x)
-        choice = POLICIES[self.name].pmf(self.belief, self._taught(user_id), x, silent=silent, now_ms=time_ms, key=key)
-        self._made[user_id, time_ms] = choice
-        if len(self._made) > MADE_MAX:
-            del self._made[next(iter(self._made))]
-        return choice
+        return POLICIES[self.name].pmf(self.belief, self._taught(user_id), x, silent=silent, now_ms=time_ms, key=key)
 
     def pmf(self, user_id: str, x: Ints, *, silent: int | None, time_ms: int, key: int) -> Floats:
         """See Learner."""
         choice = self.choose(user_id, x, silent=silent, time_ms=time_ms, key=key)
+        self._made[user_id, time_ms] = choice
+        if len(self._made) > MADE_MAX:
+            del self._made[next(iter(self._made))]
         return np.array(choice.numerators) / choice.denominator
 
     def learn(self, user_id: str, x: Ints, *, action: int, reward: float, propensity: float, time_ms: int) -> None:
         """See Learner; the propensity is not needed: what is learned of is what was drawn."""
-        row = x[action : action + 1]
+        made = self._made.pop((user_id, time_ms), None)
+        expected = None if made is None or not made.shared else predicted(made, action)
+        self.teach(user_id, x[action : action + 1], reward=reward, time_ms=time_ms, expected=expected)
+
+    def teach(self, user_id: str, row: Ints, *, reward: float, time_ms: int, expected: sums.Predicted | None) -> None:
+        """Take in what the one that was drawn, (1, d), came to, and what was expected of it."""
         if self.expand is not None:
             row = self.expand(row)
         if not row.any():
             return  # Saying nothing is worth 0 by decree.
-        taught = self._taught(user_id)
-        made = self._made.pop((user_id, time_ms), None)
+        person = self.people.get(user_id) or Person(sums.nothing(self.shape.d))
+        taught = person.taught
         sums.add(
             taught,
             x=row[0],
             reward=round(reward * sums.UNIT),
             time_ms=time_ms,
-            predicted=None if made is None or not made.shared else predicted(made, action),
+            predicted=expected,
             half_life_ms=self.shape.half_life_ms,
         )
         taught.epoch = self._version.epoch
-        self._people[user_id] = taught
+        self.people[user_id] = person
         self._changed.add(user_id)
         self._time_ms = max(self._time_ms, time_ms)
         self._rewards += 1
@@ -106,13 +158,16 @@ class InMemory:
 
     def refit(self) -> None:
         """Makes the next version out of what everybody taught."""
-        for user_id in self._changed:
-            before, taught = self._parts.pop(user_id, None), self._people[user_id]
-            if before is not None:
-                self._totals.add(before, sign=-1)
-            if taught.weight:
-                self._parts[user_id] = self._totals.part(taught)
-                self._totals.add(self._parts[user_id])
+        # In one order, so that whom a drawer puts away does not hang on how strings are hashed.
+        for user_id in sorted(self._changed):
+            person = self.people.get(user_id)
+            assert person is not None, "who taught something is kept"
+            if person.part is not None:
+                self._totals.add(person.part, sign=-1)
+            person.part = self._totals.part(person.taught) if person.taught.weight else None
+            if person.part is not None:
+                self._totals.add(person.part)
+            self.people[user_id] = person
         self._changed.clear()
         size = marginal.size(d=self.shape.d, q=self.shape.q)
         totals = merged(self._totals.all(), size=size)
@@ -128,8 +183,26 @@ class InMemory:
         )
         self.versions += 1
 
+    def state(self) -> tuple[object, ...]:
+        """Return all but the people, as plain values: what `restore` takes, on the same machine."""
+        epochs = [(name, one.precision, one.mean, one.noise) for name, one in self._epochs.items()]
+        version = self._version.SerializeToString(deterministic=True)
+        counts = self.versions, self._rewards, self._time_ms
+        return version, epochs, self._totals.to_bytes(), sorted(self._changed), counts
+
+    def restore(self, state: tuple[Any, ...]) -> None:
+        """Go on from there, with the people of then."""
+        version, epochs, totals, changed, counts = state
+        for name, precision, mean, noise in epochs:
+            self._epochs[name] = Epoch(precision, mean, noise)
+        self._adopt(policy_pb2.PolicyVersion.FromString(version))
+        self._totals = Totals.from_bytes(totals, epochs=self._epochs)
+        self._changed = set(changed)
+        self.versions, self._rewards, self._time_ms = counts
+
     def _taught(self, user_id: str) -> Taught:
-        return self._people.get(user_id) or sums.nothing(self.shape.d)
+        person = self.people.get(user_id)
+        return person.taught if person is not None else sums.nothing(self.shape.d)
 
     def _adopt(self, version: policy_pb2.PolicyVersion) -> None:
         self._version, self.belief = version, belief(version)

@@ -10,15 +10,19 @@ not counted again. With another probability of being taken a new era begins.
 from __future__ import annotations
 
 import heapq
+import marshal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 from river import stats
 
 from agents import sample
-from agents.bandit.learner import Ints, Learner
+from agents.bandit.expected import predicted
+from agents.bandit.learner import Learner
 from agents.drift import Drifts
 from agents.evaluation import counted, estimates, model
 from agents.evaluation.estimates import Estimate, Estimates
@@ -46,11 +50,12 @@ from agents.reward import DEFAULT
 from oo.v1 import decision_pb2, evaluation_pb2, outcome_pb2
 from streams.units import HOUR_MS
 from tables import ids, sums
+from tables.kept import Kept
 from tables.linear import Floats
 
 OPEN_MAX = 100_000
-"""Decisions that wait for their reward; past it the oldest are left out, and counted as such."""
-EARLY_MAX = 10_000
+"""Decisions whose reward is waited for, or may still be corrected; past it the oldest are left out."""
+EARLY_MAX = 2_000
 """Outcomes whose decision has not come yet, or never will."""
 ERA_MAX = 20_000
 """Counted decisions after which evidence begins anew: what was long ago must not outvote what is."""
@@ -70,25 +75,77 @@ Group = tuple[str, int, str]
 
 
 @dataclass(slots=True)
-class _Open:
+class Open:
     """A decision whose reward is not known yet, or may still be corrected."""
 
     user_id: str
     decided_ms: int
-    kind: decision_pb2.Decision.TipKind.ValueType
+    kind: int
     prompt_version: str
-    x: Ints
+    x: npt.NDArray[np.int8]
     """Of the eligible candidates: (K, D)."""
     logging: Floats
     action: int
     predicted: float
     """What the served policy expected of the one chosen."""
-    pmfs: Mapping[str, Floats]
+    pmfs: dict[str, Floats]
+    """Each policy's, until the gate has heard of it."""
+    expected: dict[str, sums.Predicted]
+    """What each shadow that has versions expected of the one chosen."""
     share: float
     """With which probability it was taken."""
     seen: bool = False
-    event: Event | None = None
+    heard: tuple[str, ...] = ()
+    """Ids of outcomes, so that each counts once."""
+    reward: float | None = None
     """What it counted."""
+    q_hat: Floats | None = None
+    """What was predicted then, until the gate has heard of it."""
+
+    @property
+    def event(self) -> Event:
+        """What it counted, as estimators read it."""
+        assert self.reward is not None and self.q_hat is not None, (
+            "its reward is not known, or the gate has heard of it"
+        )
+        return Event(self.logging, np.array(self.action), np.array(self.reward), self.q_hat, 1 / self.share)
+
+
+def packed(one: Open) -> bytes:
+    """Return it as bytes, to the bit, for this build of Python."""
+    return marshal.dumps(
+        (
+            *(one.user_id, one.decided_ms, one.kind, one.prompt_version, one.action, one.predicted, one.share),
+            *(one.seen, one.heard, one.reward, one.x.tobytes(), one.logging.tobytes()),
+            None if one.q_hat is None else one.q_hat.tobytes(),
+            [(name, pmf.tobytes()) for name, pmf in one.pmfs.items()],
+            [(name, known.shared, known.own, known.known) for name, known in one.expected.items()],
+        )
+    )
+
+
+def unpacked(content: bytes) -> Open:
+    """Return what `packed` was given."""
+    user, decided_ms, kind, prompt, action, predicted, share, seen, heard, reward, x, logging, q_hat, pmfs, expected = (
+        marshal.loads(content)  # noqa: S302 - its own, from a file that is checked
+    )
+    return Open(
+        user_id=user,
+        decided_ms=decided_ms,
+        kind=kind,
+        prompt_version=prompt,
+        x=np.frombuffer(x, dtype=np.int8).reshape(-1, D),
+        logging=np.frombuffer(logging),
+        action=action,
+        predicted=predicted,
+        pmfs={name: np.frombuffer(pmf) for name, pmf in pmfs},
+        expected={name: sums.Predicted(*known) for name, *known in expected},
+        share=share,
+        seen=seen,
+        heard=heard,
+        reward=reward,
+        q_hat=None if q_hat is None else np.frombuffer(q_hat),
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,7 +175,10 @@ class Shadows:
     costs: dict[str, stats.Mean] = field(default_factory=dict)
     """By policy, the seconds that a decision takes."""
     _model: RewardModel = field(default_factory=lambda: model.empty(D))
-    _open: dict[str, _Open] = field(default_factory=dict)
+    open: Kept[Open] = field(default_factory=dict)
+    """By decision id; give it a drawer where they are many."""
+    _held: deque[str] = field(default_factory=deque)
+    """Of these, oldest first."""
     _due: list[tuple[int, str]] = field(default_factory=list)
     """Heap of (when, decision id): what is unseen then counts as it is."""
     _order: deque[tuple[int, str]] = field(default_factory=deque)
@@ -130,24 +190,35 @@ class Shadows:
 
     def decide(self, decision: decision_pb2.Decision) -> Iterator[evaluation_pb2.ShadowDecision]:
         """What each shadow would have done; of a decision made with other features, or not taken, nothing is said."""
-        if decision.feature_version != VERSION or decision.decision_id in self._open:
+        if decision.feature_version != VERSION:
             return
         self._now_ms = max(self._now_ms, decision.decided_ms)
-        if decision.supersedes in self._open:
+        if decision.supersedes and self.open.get(decision.supersedes) is not None:
             heapq.heappush(self._due, (decision.decided_ms + self.waits.unseen_ms, decision.supersedes))
-        share = sample.probability(decision.policy_version)
-        if not sample.is_taken(decision.decision_id, share):
+            if len(self._due) > OPEN_MAX:
+                heapq.heappop(self._due)
+        if not takes(decision):
             self._passed += 1
+            return
+        if self.open.get(decision.decision_id) is not None:
             return
         eligible = [(at, one) for at, one in enumerate(decision.slate) if not one.ineligible]
         x = np.array([one.x for _, one in eligible], dtype=np.int64)
         places = [at for at, _ in eligible]
         silent = next(i for i, (_, one) in enumerate(eligible) if one.kind == decision_pb2.Decision.NONE)
         pmfs: dict[str, Floats] = {}
+        expected: dict[str, sums.Predicted] = {}
+        action = places.index(decision.chosen)
         for name, learner in self.learners.items():
             began_s = self.clock()
             key = ids.draw_key(name, record_id=decision.record_id)
-            pmfs[name] = learner.pmf(decision.user_id, x, silent=silent, time_ms=decision.decided_ms, key=key)
+            if isinstance(learner, InMemory):
+                choice = learner.choose(decision.user_id, x, silent=silent, time_ms=decision.decided_ms, key=key)
+                pmfs[name] = np.array(choice.numerators) / choice.denominator
+                if choice.shared:
+                    expected[name] = predicted(choice, action)
+            else:
+                pmfs[name] = learner.pmf(decision.user_id, x, silent=silent, time_ms=decision.decided_ms, key=key)
             cost_s = self.clock() - began_s
             self.costs.setdefault(name, stats.Mean()).update(cost_s)
             yield evaluation_pb2.ShadowDecision(
@@ -162,46 +233,43 @@ class Shadows:
         # The one that is served is known exactly.
         pmfs[decision.policy] = logging
         chosen = decision.slate[decision.chosen]
-        self._open[decision.decision_id] = _Open(
+        self.open[decision.decision_id] = Open(
             user_id=decision.user_id,
             decided_ms=decision.decided_ms,
             kind=chosen.kind,
             prompt_version=decision.prompt_version,
-            x=x,
+            x=x.astype(np.int8),
             logging=logging,
-            action=places.index(decision.chosen),
+            action=action,
             predicted=chosen.score,
             pmfs=pmfs,
-            share=share,
+            expected=expected,
+            share=sample.probability(decision.policy_version),
         )
+        self._held.append(decision.decision_id)
         self._order.append((self._passed, decision.decision_id))
         self._passed = 0
-        while len(self._open) > OPEN_MAX:
-            del self._open[next(iter(self._open))]
+        while len(self._held) > OPEN_MAX:
+            self.open.pop(self._held.popleft(), None)
 
     def resolve(self, outcome: outcome_pb2.Outcome) -> None:
         """Takes in what became of a decision."""
-        one = self._open.get(outcome.decision_id)
+        one = self.open.get(outcome.decision_id)
         if one is None:
             self._early.setdefault(outcome.decision_id, []).append(outcome)
             while len(self._early) > EARLY_MAX:
                 del self._early[next(iter(self._early))]
             return
+        if outcome.outcome_id in one.heard:
+            return
+        one.heard = (*one.heard, outcome.outcome_id) if outcome.outcome_id else one.heard
         if outcome.kind == outcome_pb2.Outcome.SEEN:
             one.seen = True
-            return
-        if (outcome.learned and not outcome.corrects) or outcome.corrects == outcome_pb2.Outcome.EXPIRED:
-            for learner in self.learners.values():
-                learner.learn(
-                    one.user_id,
-                    one.x,
-                    action=one.action,
-                    reward=outcome.reward,
-                    propensity=float(one.logging[one.action]),
-                    time_ms=one.decided_ms,
-                )
-        if outcome.kind in _FINAL and one.event is None:
+        elif (outcome.learned and not outcome.corrects) or outcome.corrects == outcome_pb2.Outcome.EXPIRED:
+            self._teach(one, outcome.reward)
+        if outcome.kind in _FINAL and one.reward is None:
             self._count(one, outcome.kind)
+        self.open[outcome.decision_id] = one
 
     def early(self, decision_id: str) -> list[outcome_pb2.Outcome]:
         """Outcomes that came before their decision, which is another topic's: they are to be settled now."""
@@ -212,23 +280,28 @@ class Shadows:
         self._now_ms = max(self._now_ms, now_ms)
         while self._due and self._due[0][0] <= self._now_ms:
             _, decision_id = heapq.heappop(self._due)
-            one = self._open.get(decision_id)
-            if one is not None and not one.seen and one.event is None:
+            one = self.open.get(decision_id)
+            if one is not None and not one.seen and one.reward is None:
                 self._count(one, outcome_pb2.Outcome.KIND_UNSPECIFIED)
+                self.open[decision_id] = one
 
     def verdicts(self) -> Iterator[Verdict]:
         """Tells the gate of the decisions whose turn it is, and what it says but to go on as before."""
         while self._order:
             untaken, decision_id = self._order[0]
-            one = self._open.get(decision_id)
-            if one is not None and one.event is None:
+            one = self.open.get(decision_id)
+            if one is not None and one.reward is None:
                 if self._now_ms - one.decided_ms < self.waits.stale_ms:
                     return
                 self._count(one, outcome_pb2.Outcome.SEEN if one.seen else outcome_pb2.Outcome.KIND_UNSPECIFIED)
             self._order.popleft()
             if untaken:
                 self.gate = passed(self.gate, untaken)
-            verdict = None if one is None else self._watch(one)
+            if one is None:
+                continue
+            verdict = self._watch(one)
+            one.pmfs, one.q_hat = {}, None
+            self.open[decision_id] = one
             if verdict is not None:
                 yield verdict
 
@@ -280,20 +353,54 @@ class Shadows:
                 found.drifts, found.drift_ms = drift.n, drift.last_ms
             yield found
 
-    def _count(self, one: _Open, kind: outcome_pb2.Outcome.Kind.ValueType) -> None:
-        reward = counted.reward(one.kind, kind, config=DEFAULT)
+    def state(self) -> tuple[object, ...]:
+        """Return all but what is `open` and the learners' people, as plain values: what `restore` takes, on the same machine."""
+        early = [(name, [one.SerializeToString() for one in found]) for name, found in self._early.items()]
+        learners = {name: one.state() for name, one in self.learners.items() if isinstance(one, InMemory)}
+        waiting = self._held, self._due, self._order, self._passed, early
+        return self.gate, self.groups, self.drifts, self._model, self._now_ms, waiting, learners
+
+    def restore(self, state: tuple[Any, ...]) -> None:
+        """Go on from there, with what was kept then."""
+        self.gate, self.groups, self.drifts, self._model, self._now_ms, waiting, learners = state
+        self._held, self._due, self._order, self._passed, early = waiting
+        self._early = {name: [outcome_pb2.Outcome.FromString(one) for one in found] for name, found in early}
+        for name, one in learners.items():
+            learner = self.learners[name]
+            assert isinstance(learner, InMemory), name
+            learner.restore(one)
+
+    def _teach(self, one: Open, reward: float) -> None:
+        x = one.x.astype(np.int64)
+        for name, learner in self.learners.items():
+            if isinstance(learner, InMemory):
+                row, expected = x[one.action : one.action + 1], one.expected.get(name)
+                learner.teach(one.user_id, row, reward=reward, time_ms=one.decided_ms, expected=expected)
+            else:
+                learner.learn(
+                    one.user_id,
+                    x,
+                    action=one.action,
+                    reward=reward,
+                    propensity=float(one.logging[one.action]),
+                    time_ms=one.decided_ms,
+                )
+        one.expected = {}
+
+    def _count(self, one: Open, kind: outcome_pb2.Outcome.Kind.ValueType) -> None:
+        tip = decision_pb2.Decision.TipKind.ValueType(one.kind)
+        one.reward = reward = counted.reward(tip, kind, config=DEFAULT)
         x = one.x / sums.UNIT
-        q_hat = model.predict(self._model, x)
-        one.event = event = Event(one.logging, np.array(one.action), np.array(reward), q_hat, 1 / one.share)
+        one.q_hat = model.predict(self._model, x)
+        event = one.event
         for name, pmf in one.pmfs.items():
-            for group in {(name, 0, ""), (name, int(one.kind), one.prompt_version)}:
+            for group in {(name, 0, ""), (name, one.kind, one.prompt_version)}:
                 self.groups[group] = estimates.add(self.groups.get(group, estimates.empty()), event, pmf)
         self._model = model.learn(self._model, x[one.action], np.array(reward))
         if kind in _FINAL:
-            self.drifts.update(self.gate.champion, int(one.kind), reward - one.predicted, now_ms=one.decided_ms)
+            self.drifts.update(self.gate.champion, one.kind, reward - one.predicted, now_ms=one.decided_ms)
 
-    def _watch(self, one: _Open) -> Verdict | None:
-        assert one.event is not None
+    def _watch(self, one: Open) -> Verdict | None:
         if one.share != self.gate.rule.share:
             self.gate = renewed(self.gate, share=one.share)
         try:
@@ -307,6 +414,11 @@ class Shadows:
         if any(compared.mine.n >= ERA_MAX for compared in self.gate.comparisons):
             self.gate = renewed(self.gate)
         return verdict if verdict is not None and verdict.kind is not Kind.HOLD else None
+
+
+def takes(decision: decision_pb2.Decision) -> bool:
+    """Tell whether the decision is in the sample."""
+    return sample.is_taken(decision.decision_id, sample.probability(decision.policy_version))
 
 
 def with_challengers(

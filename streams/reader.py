@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import partial as bind
@@ -29,12 +29,17 @@ from confluent_kafka.admin._listoffsets import OffsetSpec
 
 from streams.cluster import Cluster
 from streams.commit_note import of_another_topic
+from streams.in_order import InOrder
 from streams.record import Record
 
 T = TypeVar("T")
 
 CONSUMED_AT_ONCE = 500
 """Ten times as many take twice the processor time: their values no longer fit the cache."""
+TOGETHER_KIB = 8 * 1024
+"""What waits in the client that follows several topics together."""
+WAITING_MAX = 500
+"""Records of a partition that have come and wait for their turn; with so many it is read no further."""
 _POLL_S = 0.1
 _REQUEST_TIMEOUT_S = 15.0
 _PASSING = frozenset(
@@ -173,6 +178,62 @@ class Tail:
                         records.append(_record(message))
                 if records:
                     yield records
+
+
+class Together:
+    """Follows all partitions of some topics from given offsets, for ever, with a bound on what waits of each.
+
+    What it reads it keeps in `order`, which says what comes next.
+    """
+
+    def __init__(self, cluster: Cluster, order: InOrder, starts: Mapping[tuple[str, int], int]) -> None:
+        self._cluster = cluster
+        self._order = order
+        self._starts = dict(starts)
+        self._paused: set[tuple[str, int]] = set()
+        self._admin = _admin(cluster)
+
+    async def __aiter__(self) -> AsyncIterator[None]:
+        """Go round after each read, whether something came or not."""
+        order = self._order
+        async with _open(self._cluster, waiting_kib=TOGETHER_KIB) as (client, call):
+            await call(bind(client.assign, [TopicPartition(*place, at) for place, at in self._starts.items()]))
+            while True:
+                await self._pause(client, call)
+                found = []
+                for message in await call(bind(client.consume, CONSUMED_AT_ONCE, _POLL_S)):
+                    offset, place = _checked_offset(message), (message.topic() or "", message.partition() or 0)
+                    if message.error():
+                        order.reach(place, offset)
+                    elif offset >= self._starts[place]:
+                        # What a pause had dropped is read again from where it was taken.
+                        self._starts[place] = offset + 1
+                        found.append(_record(message))
+                order.put(found)
+                yield
+
+    async def ends(self) -> dict[tuple[str, int], int]:
+        """Last stable offset of each partition now."""
+        wanted = {TopicPartition(*place): _LATEST for place in self._starts}
+
+        async def ask() -> dict[tuple[str, int], int]:
+            found = self._admin.list_offsets(
+                wanted, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=_REQUEST_TIMEOUT_S
+            )
+            return {
+                (at.topic, at.partition): (await asyncio.wrap_future(future)).offset for at, future in found.items()
+            }
+
+        return await _patiently(ask)
+
+    async def _pause(self, client: Consumer, call: Call[Any]) -> None:
+        full = {place for place in self._starts if self._order.waiting(place) >= WAITING_MAX}
+        low = {place for place in self._paused if self._order.waiting(place) < WAITING_MAX // 2}
+        if full - self._paused:
+            await call(bind(client.pause, [TopicPartition(*place) for place in full - self._paused]))
+        if low:
+            await call(bind(client.resume, [TopicPartition(*place) for place in low]))
+        self._paused = (self._paused | full) - low
 
 
 class Follower:
@@ -370,9 +431,14 @@ def settings(cluster: Cluster, *, group: str = "oo-reader", ours: bool = False) 
 
 
 @asynccontextmanager
-async def _open(cluster: Cluster, *, group: str = "oo-reader", ours: bool = False):  # type: ignore[no-untyped-def]
+async def _open(  # type: ignore[no-untyped-def]
+    cluster: Cluster, *, group: str = "oo-reader", ours: bool = False, waiting_kib: int | None = None
+):
     """A client and a way to call it: its blocking calls run in one thread of its own, closing included."""
-    client = Consumer(settings(cluster, group=group, ours=ours))
+    told = settings(cluster, group=group, ours=ours)
+    if waiting_kib is not None:
+        told["queued.max.messages.kbytes"] = waiting_kib
+    client = Consumer(told)
     thread = ThreadPoolExecutor(1, thread_name_prefix="reader")
     loop = asyncio.get_running_loop()
     try:

@@ -430,15 +430,15 @@ def test_a_reward_that_comes_late_counts_as_one_that_came_at_once() -> None:
     for user, x, action, time_ms in reversed(told):
         late.learn(user, x, action=action, reward=0.5, propensity=0.3, time_ms=time_ms)
     for user in ("p0", "p1", "p2"):
-        assert (at_once._people[user].gram == late._people[user].gram).all()
-        assert (at_once._people[user].moment == late._people[user].moment).all()
+        assert (at_once.people[user].taught.gram == late.people[user].taught.gram).all()
+        assert (at_once.people[user].taught.moment == late.people[user].taught.moment).all()
 
 
 def test_a_memory_learns_what_rows_and_partitions_learn() -> None:
     learner = InMemory("mixed", shape=SHAPE, config=DEFAULT, refit_every=40)
     for n in range(40):
         learner.learn(f"p{n % 4}", slate(4, seed=n), action=n % 3, reward=0.25, propensity=0.3, time_ms=MONDAY_MS + n)
-    people = list(copy.deepcopy(learner._people).values())
+    people = [copy.deepcopy(one.taught) for one in learner.people.values()]
     version = version_of(people, now_ms=MONDAY_MS + 39)
     assert learner._version.mean == version.mean
     assert learner._version.factor == version.factor

@@ -284,7 +284,7 @@ def test_a_planted_better_policy_is_promoted_and_rolled_back_when_the_world_turn
             decision.slate.add(kind=decision_pb2.Decision.TASK, propensity=0.5, x=[64 * (at == i) for i in range(D)])
         decision.slate.add(kind=decision_pb2.Decision.NONE, ineligible=[], propensity=0.0, x=[0] * D)
         list(by.decide(decision))
-        one = by._open[str(n)]
+        one = by.open[str(n)]
         one.pmfs = {"mixed": np.array([0.5, 0.5, 0.0]), "lin_ts": np.array([0.9, 0.1, 0.0]), "random": one.logging}
         kind = outcome_pb2.Outcome.DONE if decision.chosen == pays else outcome_pb2.Outcome.DISMISS
         by.resolve(outcome_pb2.Outcome(decision_id=str(n), kind=kind))
@@ -323,7 +323,7 @@ def test_a_shadow_takes_those_decisions_whose_ids_fall_below_what_their_version_
     for n in range(30):
         decisions += follow(by, sampled(busy(user=f"user-{n}"), 300))
     taken = {one.decision_id for one in decisions if sample.is_taken(one.decision_id, 0.3)}
-    assert set(by._open) == taken
+    assert set(by.open) == taken
     assert 0.2 < len(taken) / len(decisions) < 0.4
     (mixed,) = [one for one in by.estimates(now_ms=0) if one.policy == "mixed" and not one.kind]
     assert mixed.n < len(taken)
