@@ -6,9 +6,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from agents.process import Process
@@ -19,6 +21,10 @@ from tables.store import MemoryStore, Store
 if TYPE_CHECKING:
     from agents.bandit.learner import Learner
     from agents.shadow import Shadow
+    from agents.shadows import Shadows
+    from tables.shelf import Shelf
+
+logger = logging.getLogger(__name__)
 
 SHADOW_REFIT_EVERY = 100
 """Rewards between two versions of a shadow."""
@@ -175,36 +181,67 @@ async def record(process: Process, stack: AsyncExitStack) -> list[Partitions]:
 
 def shadow(process: Process) -> Shadow:
     """What follows all decisions; its `run` is the whole process. Raises SystemExit for a policy that is not there."""
+    from agents import snapshot
     from agents.evaluation.counted import reward_range
     from agents.evaluation.gate import Rule
+    from agents.features import VERSION
     from agents.policies import DEFAULT as CHAMPION
     from agents.reward import DEFAULT
-    from agents.shadow import Shadow
+    from agents.shadow import READ, Shadow
     from agents.shadows import Shadows, Waits, servable, with_challengers
     from streams.clock import clock_ms
+    from streams.reader import Together
 
     settings, topics = process.settings, process.topics
     names = list(dict.fromkeys([CHAMPION, *(name for name in settings.shadows.split(",") if name)]))
     learners = {name: learner(name) for name in names}
     rule = Rule(reward_range(DEFAULT), margin=GATE_MARGIN, places=len(servable(names)))
-
+    waits = Waits(unseen_ms=round(settings.unseen_s * 1000), stale_ms=round(settings.stale_s * 1000))
+    by = Shadows(
+        learners=learners,
+        gate=with_challengers(CHAMPION, names, rule=rule),
+        clock=time.perf_counter,
+        automatic=settings.gate == "automatic",
+        waits=waits,
+    )
+    told = [process.id_of(name).hex() for name in READ], VERSION, names, rule, waits, settings.gate, SHADOW_REFIT_EVERY
     return Shadow(
         topics=topics,
         schemas=process.schemas,
         producer=process.producer,
-        shadows=Shadows(
-            learners=learners,
-            gate=with_challengers(CHAMPION, names, rule=rule),
-            clock=time.perf_counter,
-            automatic=settings.gate == "automatic",
-            waits=Waits(unseen_ms=round(settings.unseen_s * 1000), stale_ms=round(settings.stale_s * 1000)),
-        ),
-        tail=process.tail,
+        shadows=by,
+        shelf=_shelf(by, settings.data_dir / "shadow.sqlite", identity=snapshot.identity(*told)),
+        together=lambda order, starts: Together(process.cluster, order, starts),
         read=lambda name, number, start: process.read(topics[name], number, start),
         ends=process.ends,
         clock_ms=clock_ms,
         every_s=settings.estimates_every_s,
+        snapshot_every_s=settings.snapshot_every_s,
     )
+
+
+def _shelf(by: Shadows, path: Path, *, identity: bytes) -> Shelf | None:
+    """Where all of it is put away; people and decisions beyond a number are there alone. None where a learner cannot be put away."""
+    from agents import in_memory, shadows
+    from agents.in_memory import InMemory
+    from tables.shelf import Shelf, ShelfFailed
+
+    ours = [one for one in by.learners.values() if isinstance(one, InMemory)]
+    if len(ours) < len(by.learners):
+        logger.warning(
+            "snapshot.none policies=%s: not all can be put away, each start folds all of the log", [*by.learners]
+        )
+        return None
+    try:
+        shelf = Shelf(path, identity=identity)
+        for number, one in enumerate(ours):
+            one.people = shelf.drawer(
+                f"people_{number}", most=shadows.PEOPLE_NEAR_MAX, pack=in_memory.packed, unpack=in_memory.unpacked
+            )
+        by.open = shelf.drawer("open", most=shadows.OPEN_NEAR_MAX, pack=shadows.packed, unpack=shadows.unpacked)
+    except ShelfFailed as failed:
+        raise SystemExit(f"shadow: {failed}") from None
+    return shelf
 
 
 def learner(name: str) -> Learner:

@@ -51,5 +51,7 @@ class Settings(ClusterSettings, BaseSettings):
     """How long after another took its place a decision may still be seen, and count for the gate."""
     stale_s: float = 24 * 3600.0
     """How long the gate waits for the reward of one decision."""
+    snapshot_every_s: float = 10.0
+    """How often the shadow puts away what it has taken, to go on from there at a start."""
     estimates_every_s: float = 2.0
     """How often the shadow publishes what policies would have earned."""

@@ -1,36 +1,42 @@
 """Shadow: what policies that are not served would do, what they would earn, and which one should be served.
 
-It follows the topics of decisions and outcomes from their beginning, without a group, and holds all it knows in memory: a start
-folds what retention has left, writes nothing that stands already, and goes on. One process does this for all partitions. It never
-serves a decision; what it says of a champion, `learn` acts on.
+It takes decisions, outcomes and promotions in one order that follows from the records alone, without a group, from where its
+snapshot stands (tables/shelf.py), or from their beginning where there is none that fits; so a kill changes nothing that it says.
+One process does this for all partitions. It never serves a decision; what it says of a champion, `learn` acts on.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections import deque
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
 from google.protobuf.message import Message
 
+from agents import snapshot
 from agents.evaluation.gate import Kind, Verdict
 from agents.features import VERSION, D
-from agents.messages import messages, pass_over, read
+from agents.messages import pass_over, read
 from agents.policies import DEFAULT
-from agents.shadows import Shadows, evidence_of
+from agents.shadows import X_MAX, Shadows, evidence_of, takes
 from oo.v1 import decision_pb2, evaluation_pb2, outcome_pb2
 from streams.frames import Frames
+from streams.in_order import InOrder, Place
 from streams.producer import Producer
-from streams.reader import Tail
+from streams.reader import Together
 from streams.record import Record
 from streams.topics import Topic
+from tables.shelf import Shelf
 
 logger = logging.getLogger(__name__)
 
 TOPIC_ID_BYTES = 16
 YIELD_EVERY = 20
 """Records between two looks at anything else."""
+LOOK_EVERY_S = 0.5
+"""Between two questions to Kafka where its topics end."""
+READ = ("promotions", "outcomes", "decisions")
+"""What it takes; of records of the same moment in this order, as a reaction comes before the decision that follows it."""
 CAUSES = {
     Kind.PROMOTE: evaluation_pb2.Promotion.PROVEN,
     Kind.ROLL_BACK: evaluation_pb2.Promotion.ROLLED_BACK,
@@ -47,42 +53,59 @@ class Shadow:
         schemas: Frames,
         producer: Producer,
         shadows: Shadows,
-        tail: Callable[[str], Tail],
+        shelf: Shelf | None,
+        together: Callable[[InOrder, Mapping[Place, int]], Together],
         read: Callable[[str, int, int], AsyncIterator[list[Record]]],
         ends: Callable[[str], Awaitable[dict[int, int]]],
         clock_ms: Callable[[], int],
         every_s: float,
+        snapshot_every_s: float,
     ) -> None:
-        """`read(topic, partition, start)` to its end now."""
+        """`read(topic, partition, start)` to its end now; without a shelf each start folds all of the log."""
         self._topics = topics
         self._schemas = schemas
         self._producer = producer
         self._shadows = shadows
-        self._tail = tail
+        self._shelf = shelf
+        self._together = together
         self._read = read
         self._ends = ends
         self._clock_ms = clock_ms
         self._every_s = every_s
+        self._snapshot_every_s = snapshot_every_s
+        self._short = {topics[name].name: name for name in READ}
+        starts = {(topics[name].name, number): 0 for name in READ for number in range(topics[name].partitions)}
+        self._starts: dict[Place, int] = starts
+        self._order = InOrder({topics[name].name: rank for rank, name in enumerate(READ)}, starts)
+        self._ended: dict[Place, int] = {}
+        """Where Kafka's topics ended when it was last asked."""
         self._said: dict[int, int] = {}
         """By partition, the journal offset up to which shadows have spoken already."""
-        self._live = False
+        self._restored = False
+        self._live = asyncio.Event()
+        """Set once all that stood there at the start is taken."""
         self._promoted = evaluation_pb2.Promotion(policy=DEFAULT)
         """The last one."""
-        self._past: deque[evaluation_pb2.Promotion] = deque()
-        """Those that stood in the topic at the start and have not been come to: each begins an era at its time."""
         self._published: dict[bytes, bytes] = {}
 
+    @property
+    def behind(self) -> dict[Place, int]:
+        """How many offsets of each partition it has not taken, as of its last question to Kafka."""
+        return self._order.behind(self._ended)
+
     async def run(self) -> None:
-        """Follow for ever."""
+        """Follow for ever; when it is cancelled, what it has taken is put away."""
         await self._recall()
-        promotions, tails = self._tail("promotions"), {name: self._tail(name) for name in ("decisions", "outcomes")}
-        async with asyncio.TaskGroup() as group:
-            group.create_task(self._follow("promotions", promotions), name="shadow-promotions")
-            # Decisions of the past are folded under the champions of then.
-            await promotions.caught_up.wait()
-            for name, tail in tails.items():
-                group.create_task(self._follow(name, tail), name=f"shadow-{name}")
-            group.create_task(self._publish(list(tails.values())), name="shadow-estimates")
+        await self._restore()
+        try:
+            async with asyncio.TaskGroup() as group:
+                group.create_task(self._follow(), name="shadow")
+                group.create_task(self._publish(), name="shadow-estimates")
+        finally:
+            if self._shelf is not None:
+                if self._producer.failure is None and self._live.is_set():
+                    await self._put_away(self._shelf)
+                self._shelf.close()
 
     async def _recall(self) -> None:
         """Learn how far shadows have spoken: the last message of each partition says."""
@@ -100,30 +123,85 @@ class Shadow:
                 assert isinstance(said, evaluation_pb2.ShadowDecision)
                 self._said[said.journal.partition] = said.journal.offset
 
-    async def _follow(self, name: str, tail: Tail) -> None:
-        async for record, message in messages(self._schemas, name, tail):
-            match message:
-                case decision_pb2.Decision() if not is_decision(message):
-                    pass_over(record, "not-decision")
-                case evaluation_pb2.Promotion() if not message.policy:
-                    pass_over(record, "not-promotion")
-                case decision_pb2.Decision():
-                    await self._decide(message, key=record.key)
-                case outcome_pb2.Outcome():
-                    self._shadows.resolve(message)
-                    await self._heed()
-                case evaluation_pb2.Promotion():
-                    self._promoted = message
-                    if self._live:
-                        self._heed_promotion(message)
-                    else:
-                        self._past.append(message)
-            if record.offset % YIELD_EVERY == 0:
-                await asyncio.sleep(0)
+    async def _restore(self) -> None:
+        """Go on from the snapshot, if there is one that fits what stands in Kafka."""
+        content = None if self._shelf is None else self._shelf.state
+        if self._shelf is None or content is None:
+            return
+        try:
+            places, shadows = snapshot.unpacked(content)
+        except snapshot.Unreadable as error:
+            self._shelf.set_aside(str(error))
+            return
+        ends = {
+            (self._topics[name].name, number): end for name in READ for number, end in (await self._ends(name)).items()
+        }
+        if any(ends.get(place, 0) < start for place, start, _ in places):
+            self._shelf.set_aside("its topics end before it")
+            return
+        self._order.restore(places)
+        self._starts.update((place, start) for place, start, _ in places)
+        self._shadows.restore(shadows)
+        self._restored = True
+        logger.info(
+            "snapshot.restored decisions=%d",
+            sum(start for place, start, _ in places if self._short[place[0]] == "decisions"),
+        )
+
+    async def _follow(self) -> None:
+        """Take what comes next, put away what was taken, and go on."""
+        together, loop = self._together(self._order, self._starts), asyncio.get_running_loop()
+        asked_ms = self._clock_ms()
+        at_start = self._ended = await together.ends()
+        self._order.seen(at_start, at_ms=asked_ms)
+        looked_s, kept_s, taken, kept = loop.time(), loop.time(), 0, 0
+        async for _ in together:
+            while (record := self._order.take()) is not None:
+                await self._take(self._short[record.topic], record)
+                taken += 1
+                if taken % YIELD_EVERY == 0:
+                    await asyncio.sleep(0)
+            if not self._live.is_set() and not any(self._order.behind(at_start).values()):
+                self._begin()
+                kept_s = float("-inf")
+            if loop.time() - looked_s >= LOOK_EVERY_S:
+                asked_ms, looked_s = self._clock_ms(), loop.time()
+                self._ended = await together.ends()
+                self._order.seen(self._ended, at_ms=asked_ms)
+            if self._shelf is not None and loop.time() - kept_s >= self._snapshot_every_s and taken != kept:
+                await self._put_away(self._shelf)
+                kept_s, kept = loop.time(), taken
+
+    async def _put_away(self, shelf: Shelf) -> None:
+        """What shadows said of it stands in Kafka by then: the next process would not say it again."""
+        await self._producer.flush()
+        shelf.commit(snapshot.packed((self._order.state(), self._shadows.state())))
+
+    def _begin(self) -> None:
+        """All that stood there is taken."""
+        if not self._restored:
+            # What the gate said of the past counts only where it was heeded.
+            self._heed_promotion(self._promoted)
+        self._live.set()
+        logger.info("shadow.caught_up policies=%s", ",".join(self._shadows.learners))
+
+    async def _take(self, name: str, record: Record) -> None:
+        message = read(self._schemas, name, record)
+        match message:
+            case decision_pb2.Decision() if not is_decision(message):
+                pass_over(record, "not-decision")
+            case evaluation_pb2.Promotion() if not message.policy:
+                pass_over(record, "not-promotion")
+            case decision_pb2.Decision():
+                await self._decide(message, key=record.key)
+            case outcome_pb2.Outcome():
+                self._shadows.resolve(message)
+                await self._heed()
+            case evaluation_pb2.Promotion():
+                self._promoted = message
+                self._heed_promotion(message)
 
     async def _decide(self, decision: decision_pb2.Decision, *, key: bytes | None) -> None:
-        while self._past and self._past[0].decided_ms <= decision.decided_ms:
-            self._heed_promotion(self._past.popleft())
         place = decision.journal
         is_said = place.offset <= self._said.get(place.partition, -1)
         for one in self._shadows.decide(decision):
@@ -150,13 +228,10 @@ class Shadow:
             await self._act(verdict)
 
     async def _act(self, verdict: Verdict) -> None:
-        """Says what the gate says, once. What it said of the past stands in the topic of promotions, if it was heeded."""
+        """Says what the gate says, once: not what it said of a past that it only looks back on, nor what stands there already."""
         found = verdict.evidence
-        if verdict.kind not in CAUSES or found is None or not self._live:
+        if verdict.kind not in CAUSES or found is None or not (self._live.is_set() or self._restored):
             return
-        logger.info(
-            "gate.%s policy=%s champion=%s n=%d", verdict.kind.name.lower(), found.policy, found.champion, found.n
-        )
         promotion = evaluation_pb2.Promotion(
             policy=found.policy,
             before=found.champion,
@@ -165,20 +240,20 @@ class Shadow:
             decided_ms=self._clock_ms(),
             evidence=evidence_of(found),
         )
+        topic = self._topics["promotions"].name
+        async for records in self._read("promotions", 0, self._order.next((topic, 0))):
+            for one in (read(self._schemas, "promotions", record) for record in records):
+                if isinstance(one, evaluation_pb2.Promotion) and one.evidence == promotion.evidence:
+                    return
+        logger.info(
+            "gate.%s policy=%s champion=%s n=%d", verdict.kind.name.lower(), found.policy, found.champion, found.n
+        )
         await self._producer.produce(
-            self._topics["promotions"].name,
-            key=found.policy.encode(),
-            value=self._schemas.frame("promotions", promotion),
+            topic, key=found.policy.encode(), value=self._schemas.frame("promotions", promotion)
         )
 
-    async def _publish(self, tails: list[Tail]) -> None:
-        for tail in tails:
-            await tail.caught_up.wait()
-        # What the gate said of the past counts only where it was heeded.
-        self._heed_promotion(self._promoted)
-        self._past.clear()
-        self._live = True
-        logger.info("shadow.caught_up policies=%s", ",".join(self._shadows.learners))
+    async def _publish(self) -> None:
+        await self._live.wait()
         while True:
             for one in self._shadows.estimates(now_ms=self._clock_ms()):
                 key = f"{one.policy}/{decision_pb2.Decision.TipKind.Name(one.kind)}/{one.prompt_version}".encode()
@@ -198,11 +273,17 @@ class Shadow:
 
 def is_decision(decision: decision_pb2.Decision) -> bool:
     """Tell whether it is whole enough to be decided again: a stranger's message on the topic of decisions is not."""
+    if not decision.decision_id or len(decision.journal.topic_id) != TOPIC_ID_BYTES:
+        return False
+    if not takes(decision):
+        return True  # Nothing else of it is looked at.
     eligible = [one for one in decision.slate if not one.ineligible]
     return (
-        bool(decision.decision_id)
-        and len(decision.journal.topic_id) == TOPIC_ID_BYTES
-        and decision.chosen < len(decision.slate)
+        decision.chosen < len(decision.slate)
+        and not decision.slate[decision.chosen].ineligible
         and any(one.kind == decision_pb2.Decision.NONE for one in eligible)
-        and (decision.feature_version != VERSION or all(len(one.x) == D for one in eligible))
+        and (
+            decision.feature_version != VERSION
+            or all(len(one.x) == D and min(one.x) >= -X_MAX and max(one.x) <= X_MAX for one in eligible)
+        )
     )

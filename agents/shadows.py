@@ -18,7 +18,6 @@ from typing import Any
 
 import numpy as np
 import numpy.typing as npt
-from river import stats
 
 from agents import sample
 from agents.bandit.expected import predicted
@@ -57,6 +56,11 @@ OPEN_MAX = 100_000
 """Decisions whose reward is waited for, or may still be corrected; past it the oldest are left out."""
 EARLY_MAX = 2_000
 """Outcomes whose decision has not come yet, or never will."""
+OPEN_NEAR_MAX = 2_000
+PEOPLE_NEAR_MAX = 256
+"""Of each learner; in memory, where there is a drawer for the rest."""
+X_MAX = sums.UNIT
+"""Features lie within it on both sides."""
 ERA_MAX = 20_000
 """Counted decisions after which evidence begins anew: what was long ago must not outvote what is."""
 
@@ -172,8 +176,8 @@ class Shadows:
     """Whether the gate acts on what is proven; else it only goes on noting."""
     groups: dict[Group, Estimates] = field(default_factory=dict)
     drifts: Drifts = field(default_factory=Drifts)
-    costs: dict[str, stats.Mean] = field(default_factory=dict)
-    """By policy, the seconds that a decision takes."""
+    costs: dict[str, tuple[int, float]] = field(default_factory=dict)
+    """By policy, the decisions since its process began, and the seconds that they took."""
     _model: RewardModel = field(default_factory=lambda: model.empty(D))
     open: Kept[Open] = field(default_factory=dict)
     """By decision id; give it a drawer where they are many."""
@@ -220,7 +224,8 @@ class Shadows:
             else:
                 pmfs[name] = learner.pmf(decision.user_id, x, silent=silent, time_ms=decision.decided_ms, key=key)
             cost_s = self.clock() - began_s
-            self.costs.setdefault(name, stats.Mean()).update(cost_s)
+            many, took_s = self.costs.get(name, (0, 0.0))
+            self.costs[name] = many + 1, took_s + cost_s
             yield evaluation_pb2.ShadowDecision(
                 decision_id=decision.decision_id,
                 journal=decision.journal,
@@ -345,7 +350,8 @@ class Shadows:
             if not kind:
                 found.doubly_robust.CopyFrom(_as_interval(estimates.dr(one)))
                 if policy in self.costs:
-                    found.cost_us = round(self.costs[policy].get() * 1e6)
+                    many, took_s = self.costs[policy]
+                    found.cost_us = round(took_s / many * 1e6)
                 if policy in compared:
                     found.ahead.CopyFrom(evidence_of(compared[policy]).ahead)
             drift = self.drifts.of.get((policy, kind))

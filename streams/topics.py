@@ -56,8 +56,9 @@ _TABLE = (
     # What every fold passes over; kept as long as the journal.
     Topic("set-aside", "oo.v1.SetAside", "source", 1, "delete", FOREVER, MIB),
     Topic("rows", "oo.v1.UserRow", "user", PARTITIONS, "compact", FOREVER, 4 * MIB),
-    Topic("decisions", "oo.v1.Decision", "user", PARTITIONS, "delete", 90 * DAY_MS, 4 * MIB),
-    Topic("outcomes", "oo.v1.Outcome", "user", PARTITIONS, "delete", 90 * DAY_MS, 4 * MIB),
+    # Stamped by the broker, so that `shadow` takes them in one order (streams/in_order.py).
+    Topic("decisions", "oo.v1.Decision", "user", PARTITIONS, "delete", 90 * DAY_MS, 4 * MIB, "LogAppendTime"),
+    Topic("outcomes", "oo.v1.Outcome", "user", PARTITIONS, "delete", 90 * DAY_MS, 4 * MIB, "LogAppendTime"),
     Topic("tips", "oo.v1.Tip", "user", PARTITIONS, "compact", FOREVER, 4 * MIB),
     # One partition, so that one agent adds them all.
     Topic("policy-sums", "oo.v1.PartitionSums", "partition", 1, "compact", FOREVER, 4 * MIB),
@@ -65,7 +66,7 @@ _TABLE = (
     Topic("shadows", "oo.v1.ShadowDecision", "user", PARTITIONS, "delete", 90 * DAY_MS, 4 * MIB),
     Topic("estimates", "oo.v1.Estimate", "policy", 1, "compact", FOREVER, 4 * MIB),
     # Few, and each changes what everybody is told: kept for ever, in order.
-    Topic("promotions", "oo.v1.Promotion", "policy", 1, "delete", FOREVER, 4 * MIB),
+    Topic("promotions", "oo.v1.Promotion", "policy", 1, "delete", FOREVER, 4 * MIB, "LogAppendTime"),
     Topic("candidate-requests", "oo.v1.Tip", "user", PARTITIONS, "delete", 7 * DAY_MS, 4 * MIB),
     Topic("deliveries", "oo.v1.Tip", "user", PARTITIONS, "delete", 7 * DAY_MS, 4 * MIB),
     Topic("dead-letters", "oo.v1.DeadLetter", "source", 1, "delete", 30 * DAY_MS, 4 * MIB),
