@@ -52,8 +52,6 @@ class Shelf:
         self._drawers: list[Drawer[Any]] = []
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
-            if self._damaged.exists():
-                raise _Unfit("it is damaged")
             self._open()
         except _Unfit as unfit:
             self.set_aside(str(unfit))
@@ -119,6 +117,8 @@ class Shelf:
 
     def _open(self) -> None:
         self._db = sqlite3.connect(self._path, isolation_level=None, timeout=0)
+        if self._damaged.exists():
+            raise _Unfit("it is damaged")
         try:
             for line in PRAGMAS:
                 self._db.execute(f"PRAGMA {line}").fetchall()

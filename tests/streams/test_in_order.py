@@ -33,7 +33,7 @@ def at_once(log: dict[Place, list[Record]]) -> list[Record]:
     order = InOrder(RANKS, dict.fromkeys(PLACES, 0))
     for some in log.values():
         order.put(some)
-    order.seen({place: len(some) for place, some in log.items()}, at_ms=FAR_MS)
+    order.seen({place: len(log.get(place, ())) for place in PLACES}, at_ms=FAR_MS)
     return everything(order)
 
 
