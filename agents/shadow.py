@@ -88,9 +88,8 @@ class Shadow:
         """The last one."""
         self._published: dict[bytes, bytes] = {}
 
-    @property
     def behind(self) -> dict[Place, int]:
-        """How many offsets of each partition it has not taken, as of its last question to Kafka."""
+        """Return how many offsets of each partition it has not taken, as of its last question to Kafka."""
         return self._order.behind(self._ended)
 
     async def run(self) -> None:

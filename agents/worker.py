@@ -17,7 +17,7 @@ import logging
 import os
 import signal
 import sys
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import AsyncExitStack
 from functools import partial
 from typing import Any
@@ -29,6 +29,7 @@ from agents.settings import NAMES, Name, Settings
 from streams.access import Refused, check
 from streams.app import fail, rejoin, run, serve
 from streams.cluster import Cluster
+from streams.in_order import Place
 from streams.producer import DeliveryFailed, Producer
 from streams.reader import partition_counts, topic_ids
 from streams.registry import RegistryError
@@ -75,8 +76,11 @@ async def _run(name: Name, settings: Settings) -> None:
         raise SystemExit(f"{name}: {error}") from error
     async with AsyncExitStack() as stack:
         stack.push_async_callback(process.producer.close)
+        behind: Callable[[], Mapping[Place, int]] | None = None
         if name == "shadow":
-            streams, serving = [], _until_told(assemble.shadow(process).run(), process.producer)
+            shadow = assemble.shadow(process)
+            streams, serving = [], _until_told(shadow.run(), process.producer)
+            behind = shadow.behind
         else:
             build = {"core": assemble.core, "publish": assemble.publish, "record": assemble.record}[name]
             streams, serving = await build(process, stack), serve(process.app)
@@ -93,6 +97,7 @@ async def _run(name: Name, settings: Settings) -> None:
                 worker=settings.worker_id,
                 streams=streams,
                 stalled=attention.stalled,
+                behind=behind,
             )
             await stack.enter_async_context(page)
         logger.info("process.started process=%s worker=%s", name, settings.worker_id)

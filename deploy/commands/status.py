@@ -18,7 +18,7 @@ from deploy.commands.session import DEFAULT_STATE, JsonOption, StateOption, open
 from deploy.stack.groups import View, view
 from deploy.stack.processes import Identity, alive
 from deploy.stack.running import RunningStack
-from deploy.stack.stalls import stalls
+from deploy.stack.stalls import lag_told, stalls
 from deploy.stack.state import LOOPBACK, StateFolder
 from streams.reader import topic_ids
 
@@ -82,6 +82,9 @@ def snapshot(stack: RunningStack) -> dict[str, Any]:
         for name, part in parts.items()
         if name not in SERVERS and name != "demo"
     ]
+    for worker in shown["workers"]:
+        if worker["id"] == "shadow" and worker["pid"]:
+            worker["lag"] = lag_told(f"http://{LOOPBACK}:{stack.ports['shadow']}/healthz")
     running = all(part["pid"] is not None for part in shown.values() if isinstance(part, dict))
     shown["stalled"] = [] if seen is None else _stalls(stack, shown["workers"], seen)
     serving = bool(state.get("ready")) and running and all(worker["pid"] for worker in shown["workers"])
@@ -188,7 +191,7 @@ def show(shown: dict[str, Any], state: Path) -> None:
         lag = "?" if worker["lag"] is None else worker["lag"]
         reads = f"lag {lag}; {', '.join(counts) or 'no partitions'}"
         if worker["id"] == "shadow":
-            reads = "reads all decisions and outcomes, in no group"
+            reads = f"lag {lag}; reads all decisions and outcomes, in no group"
         lines.append((worker["id"], worker, f"{worker['app']}: {reads}"))
     width = max(len(name) for name, _, _ in lines)
     for name, part, where in lines:

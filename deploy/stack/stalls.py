@@ -6,6 +6,7 @@ folder. It never changes any of them.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import urllib.error
 import urllib.request
@@ -85,3 +86,11 @@ def _counted(
             if topic_id in topic_ids and done.get((topic_ids[topic_id], partition), 0) <= offset:
                 cause = f"{folder.name} ended {ends} times over it"
                 yield {"topic": topic_ids[topic_id], "partition": partition, "offset": offset, "cause": cause}
+
+
+def lag_told(page: str) -> int | None:
+    """How far a worker says it is behind that reads in no group; None where it does not say."""
+    with contextlib.suppress(OSError, ValueError), urllib.request.urlopen(page, timeout=TIMEOUT_S) as answer:
+        lag = json.load(answer).get("lag")
+        return lag if isinstance(lag, int) else None
+    return None
