@@ -400,8 +400,9 @@ class Shadows:
         one.q_hat = model.predict(self._model, x)
         event = one.event
         for name, pmf in one.pmfs.items():
+            terms = estimates.terms(event, pmf)
             for group in {(name, 0, ""), (name, one.kind, one.prompt_version)}:
-                self.groups[group] = estimates.add(self.groups.get(group, estimates.empty()), event, pmf)
+                self.groups[group] = estimates.plus(self.groups.get(group) or estimates.empty(), terms)
         self._model = model.learn(self._model, x[one.action], np.array(reward))
         if kind in _FINAL:
             self.drifts.update(self.gate.champion, one.kind, reward - one.predicted, now_ms=one.decided_ms)

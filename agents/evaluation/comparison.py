@@ -36,13 +36,15 @@ def empty(policy: str, *, rewards: Range, reach: float, share: float = 1.0, is_f
     return Comparison(policy, is_former, estimates.empty(), estimates.empty(), difference, propensities.empty())
 
 
-def add(one: Comparison, event: Event, mine: Floats, champions: Floats, *, alpha_distrust: float) -> Comparison:
-    """Take one event of a single stream in; both policies' probabilities on its slate: (K,)."""
+def add(
+    one: Comparison, event: Event, mine: Floats, champions: Floats, *, theirs: Floats, alpha_distrust: float
+) -> Comparison:
+    """Take one event of a single stream in; both policies' probabilities on its slate: (K,). `theirs`: the champion's terms."""
     return _judged(
         replace(
             one,
             mine=estimates.add(one.mine, event, mine),
-            champions=estimates.add(one.champions, event, champions),
+            champions=estimates.plus(one.champions, theirs),
             difference=sequence.add(one.difference, event, mine, minus=champions),
             balance=propensities.add(one.balance, event, mine),
         ),

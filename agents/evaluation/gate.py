@@ -179,10 +179,10 @@ def noted(gate: Gate, event: Event, pmfs: Mapping[str, Floats]) -> Gate:
         raise ValueError(
             f"an event was taken with a probability below {rule.share:g}: `renewed` begins an era of that share"
         )
-    for name in (gate.champion, *(one.policy for one in gate.comparisons)):
-        check(event, pmfs[name], rewards=rule.rewards)
+    check(event, np.stack([base, *(pmfs[one.policy] for one in gate.comparisons)]), rewards=rule.rewards)
+    theirs = estimates.terms(event, base)
     added = (
-        comparison.add(one, event, pmfs[one.policy], base, alpha_distrust=rule.alpha_distrust)
+        comparison.add(one, event, pmfs[one.policy], base, theirs=theirs, alpha_distrust=rule.alpha_distrust)
         for one in gate.comparisons
     )
     return replace(gate, comparisons=tuple(added))

@@ -52,7 +52,9 @@ def add(balance: Balance, event: Event, pmf: Floats) -> Balance:
     watched = np.minimum(weights(event, pmf), WEIGHT_MAX) / WEIGHT_MAX, event.logging
     off = np.stack([at(f, event.action) - (event.logging * f).sum(axis=-1) for f in watched], axis=-1)
     off *= (np.asarray(event.counts) > 0)[..., None]
-    return Balance(wealth.add(balance.many, np.maximum(1 + off, 0)), wealth.add(balance.few, np.maximum(1 - off, 0)))
+    y = np.maximum(np.stack([1 + off, 1 - off]), 0)
+    grown = wealth.grown(y)
+    return Balance(wealth.plus(balance.many, y[0], grown[0]), wealth.plus(balance.few, y[1], grown[1]))
 
 
 def merged(a: Balance, b: Balance) -> Balance:
@@ -62,5 +64,7 @@ def merged(a: Balance, b: Balance) -> Balance:
 
 def is_off(balance: Balance, *, alpha: float) -> npt.NDArray[np.bool_]:
     """True once the logged probabilities are refuted; wrongly so, ever, with probability at most alpha. (...)"""
-    each = np.concatenate([wealth.log_wealth(balance.many, 1.0), wealth.log_wealth(balance.few, 1.0)], axis=-1)
+    many, few = balance.many, balance.few
+    both = np.concatenate([many.growth, few.growth], axis=-2)
+    each = wealth.log_wealth(Wealth(many.n, both[..., 0], both), 1.0)
     return np.asarray(np.logaddexp.reduce(each, axis=-1) >= log(each.shape[-1] / alpha))

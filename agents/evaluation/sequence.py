@@ -78,12 +78,15 @@ def add(sequence: Sequence, event: Event, pmf: Floats, *, minus: Floats | None =
     """
     assert (minus is None) == (sequence.of == "mean"), "a difference is of two policies, a mean of one"
     delta = pmf if minus is None else pmf - minus
-    below = score_above_floor(sequence, event, delta, floor=_floor_below(sequence))
-    above = score_above_floor(sequence, event, -delta, floor=_floor_above(sequence))
+    floors = _floor_below(sequence), _floor_above(sequence)
+    # Both sides in one go: the upper bound is the lower one of -delta.
+    both = score_above_floor(sequence, event, np.stack([delta, -delta]), floor=_sides(floors, delta.ndim - 1))
+    y = both / _sides(tuple(_unit(floor, sequence) for floor in floors), delta.ndim - 1)
+    grown = wealth.grown(y)
     return replace(
         sequence,
-        below=wealth.add(sequence.below, below / _unit(_floor_below(sequence), sequence)),
-        above=wealth.add(sequence.above, above / _unit(_floor_above(sequence), sequence)),
+        below=wealth.plus(sequence.below, y[0], grown[0]),
+        above=wealth.plus(sequence.above, y[1], grown[1]),
     )
 
 
@@ -103,7 +106,7 @@ def passed(sequence: Sequence, times: int) -> Sequence:
     )
 
 
-def score_above_floor(sequence: Sequence, event: Event, delta: Floats, *, floor: float) -> Floats:
+def score_above_floor(sequence: Sequence, event: Event, delta: Floats, *, floor: float | Floats) -> Floats:
     """counts s + floor / share >= 0 with q clipped so that this holds whatever the reward; (...).
 
     >>> one = Event(np.array([0.01, 0.99]), np.array(0), np.array(0.0), np.array([1.0, 1.0]))
@@ -115,10 +118,11 @@ def score_above_floor(sequence: Sequence, event: Event, delta: Floats, *, floor:
     q = np.clip(event.q_hat - sequence.rewards.low, 0.0, width)
     u = weights(event, delta)
     # Σ δ q cannot fall below -width Σ δ⁻; what is left of the floor is the residual's.
-    k = floor + width * np.minimum(delta, 0.0).sum(axis=-1, keepdims=True)
+    k = np.asarray(floor)[..., None] + width * np.minimum(delta, 0.0).sum(axis=-1, keepdims=True)
     far = np.divide(np.maximum(k, 0.0), abs(u), out=np.full(u.shape, np.inf), where=u != 0)
     q = np.where(u > 0, np.minimum(q, far), np.maximum(q, np.where(u < 0, width - far, 0.0)))
-    s = at(u, event.action) * (event.reward - sequence.rewards.low - at(q, event.action)) + (delta * q).sum(axis=-1)
+    action = np.broadcast_to(event.action, u.shape[:-1])
+    s = at(u, action) * (event.reward - sequence.rewards.low - at(q, action)) + (delta * q).sum(axis=-1)
     return np.asarray(
         np.maximum(event.counts * s + floor / sequence.share, 0.0)
     )  # the maximum takes off rounding, nothing else
@@ -162,6 +166,11 @@ def merged(a: Sequence, b: Sequence) -> Sequence:
     ours, theirs = (a.of, a.rewards, a.reach, a.share), (b.of, b.rewards, b.reach, b.share)
     assert ours == theirs, "sequences of different things do not add up"
     return replace(a, below=wealth.merged(a.below, b.below), above=wealth.merged(a.above, b.above))
+
+
+def _sides(values: tuple[float, ...], axes: int) -> Floats:
+    """Return one for each side, (2, 1, ...), to stand beside scores of so many more axes."""
+    return np.array(values).reshape(-1, *([1] * axes))
 
 
 def _floor_below(sequence: Sequence) -> float:

@@ -58,8 +58,17 @@ def empty(*, shape: tuple[int, ...] = ()) -> Wealth:
 
 def add(wealth: Wealth, y: Floats, *, times: int = 1) -> Wealth:
     """Take one y >= 0 in, (...), in units in which its mean is about 1, or so many that are alike. O(J)."""
-    grown = np.log1p(STAKES * np.asarray(y)[..., None])
-    return Wealth(wealth.n + times, wealth.total + times * y, wealth.growth + times * grown)
+    return plus(wealth, times * y, times * grown(y), times=times)
+
+
+def grown(y: Floats) -> Floats:
+    """Return what the logarithm of each bettor's wealth grows by; (...) -> (..., J)."""
+    return np.asarray(np.log1p(STAKES * np.asarray(y)[..., None]))
+
+
+def plus(wealth: Wealth, y: Floats, growth: Floats, *, times: int = 1) -> Wealth:
+    """Take in what was worked out for several at once: the sum of so many y, and of their growth."""
+    return Wealth(wealth.n + times, wealth.total + y, wealth.growth + growth)
 
 
 def merged(a: Wealth, b: Wealth) -> Wealth:
