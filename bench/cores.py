@@ -215,7 +215,14 @@ def write(bootstrap: str, topic: str, records: Iterable[tuple[bytes, bytes]]) ->
 
 def _until(done: Callable[[], bool], what: str) -> None:
     until_s = time.monotonic() + TIMEOUT_S
-    while not done():
+
+    def is_done() -> bool:
+        try:
+            return done()
+        except (TimeoutError, confluent_kafka.KafkaException):
+            return False  # A busy broker did not answer in time: it is asked again.
+
+    while not is_done():
         if time.monotonic() > until_s:
             raise SystemExit(f"waited {TIMEOUT_S:g} s in vain until {what}")
         time.sleep(0.2)
