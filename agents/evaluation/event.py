@@ -52,9 +52,10 @@ def at(values: Floats, action: Ints) -> Floats:
     >>> float(at(np.array([0.2, 0.8]), np.array(1)))
     0.8
     """
-    if values.ndim == 1:
-        return np.asarray(values[action])
-    picked: Floats = np.take_along_axis(values, np.asarray(action)[..., None], axis=-1)[..., 0]
+    if np.ndim(action) == 0:
+        return np.asarray(values[..., action])
+    wanted = np.broadcast_to(action, values.shape[:-1])[..., None]
+    picked: Floats = np.take_along_axis(values, wanted, axis=-1)[..., 0]
     return picked
 
 

@@ -121,8 +121,7 @@ def score_above_floor(sequence: Sequence, event: Event, delta: Floats, *, floor:
     k = np.asarray(floor)[..., None] + width * np.minimum(delta, 0.0).sum(axis=-1, keepdims=True)
     far = np.divide(np.maximum(k, 0.0), abs(u), out=np.full(u.shape, np.inf), where=u != 0)
     q = np.where(u > 0, np.minimum(q, far), np.maximum(q, np.where(u < 0, width - far, 0.0)))
-    action = np.broadcast_to(event.action, u.shape[:-1])
-    s = at(u, action) * (event.reward - sequence.rewards.low - at(q, action)) + (delta * q).sum(axis=-1)
+    s = at(u, event.action) * (event.reward - sequence.rewards.low - at(q, event.action)) + (delta * q).sum(axis=-1)
     return np.asarray(
         np.maximum(event.counts * s + floor / sequence.share, 0.0)
     )  # the maximum takes off rounding, nothing else
