@@ -69,7 +69,9 @@ def unpacked(content: bytes) -> Person:
     """Return what `packed` was given."""
     n, landmark, weight, epoch, has_part, part_landmark, part_n, part_epoch, d, size = _FRONT.unpack_from(content)
     numbers = np.frombuffer(content, dtype=np.int64, offset=_FRONT.size).copy()
-    gram, moment, losses, rest = np.split(numbers, np.cumsum([d * (d + 1) // 2, d, sums.LOSSES]))
+    at = d * (d + 1) // 2
+    gram, moment, losses = numbers[:at], numbers[at : at + d], numbers[at + d : at + d + sums.LOSSES]
+    rest = numbers[at + d + sums.LOSSES :]
     assert len(rest) == size, "not what was packed"
     part = Total(part_landmark, part_epoch, rest, n=part_n, users=1) if has_part else None
     return Person(Taught(gram, moment, losses, n, landmark, weight, epoch), part)

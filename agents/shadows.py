@@ -57,7 +57,7 @@ OPEN_MAX = 100_000
 EARLY_MAX = 2_000
 """Outcomes whose decision has not come yet, or never will."""
 OPEN_NEAR_MAX = 2_000
-PEOPLE_NEAR_MAX = 256
+PEOPLE_NEAR_MAX = 512
 """Of each learner; in memory, where there is a drawer for the rest."""
 X_MAX = sums.UNIT
 """Features lie within it on both sides."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
-from agents import assemble, sample
+from agents import assemble, sample, snapshot
 from agents.bandit.learner import Learner
 from agents.evaluation.counted import reward_range
 from agents.evaluation.gate import Kind, Rule
@@ -374,3 +375,50 @@ def test_the_gate_waits_a_day_for_a_reward_and_no_longer() -> None:
     assert heard(by) == 0
     by.pass_time(ada.time_ms + WAITS.stale_ms)
     assert heard(by) == 1
+
+
+def all_of(by: Shadows) -> list[bytes]:
+    return [one.SerializeToString(deterministic=True) for one in by.estimates(now_ms=0)]
+
+
+def test_one_whose_people_and_decisions_are_on_disk_and_who_is_begun_anew_says_the_same_to_the_bit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("agents.shadows.PEOPLE_NEAR_MAX", 2)
+    monkeypatch.setattr("agents.shadows.OPEN_NEAR_MAX", 3)
+    names, lives = ("mixed", "lin_ts"), [busy(user=f"user-{n}") for n in range(9)]
+    whole, by = shadows(*names), shadows(*names)
+    for ada in (*lives, *lives[:2]):
+        follow(whole, ada)
+        heard(whole)
+        shelf = assemble._shelf(by, tmp_path / "shadow.sqlite", identity=b"one")
+        assert shelf is not None
+        if shelf.state is not None:
+            by.restore(snapshot.unpacked(shelf.state))
+        follow(by, ada)
+        heard(by)
+        shelf.commit(snapshot.packed(by.state()))
+        follow(by, busy(user="nobody hears of this any more", n=3))
+        shelf.close()
+        by = shadows(*names)
+    shelf = assemble._shelf(by, tmp_path / "shadow.sqlite", identity=b"one")
+    assert shelf is not None
+    by.restore(snapshot.unpacked(shelf.state or b""))
+    assert all_of(by) == all_of(whole)
+    assert [one.belief.mean.tobytes() for one in by.learners.values()] == [
+        one.belief.mean.tobytes() for one in whole.learners.values()
+    ]
+    shelf.close()
+
+
+def test_an_outcome_that_comes_twice_teaches_once() -> None:
+    by, again = shadows("mixed"), shadows("mixed")
+    for one in (by, again):
+        follow(one, busy())
+    for _, outputs in busy().log:
+        for outcome in outputs.outcomes:
+            again.resolve(outcome)
+    assert (
+        again.learners["mixed"].people["ada"].taught.gram.tobytes()
+        == by.learners["mixed"].people["ada"].taught.gram.tobytes()
+    )
