@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from agents.process import Process
 from streams.partitions import Partitions
 from streams.reader import Follower, committed
+from streams.together import Together
 from tables.store import MemoryStore, Store
 
 if TYPE_CHECKING:
@@ -51,9 +52,16 @@ async def core(process: Process, stack: AsyncExitStack) -> list[Partitions]:
         (end,) = (await process.ends("policies")).values()
         return end
 
-    versions = Versions(schemas=process.schemas, mac_key=mac_key, end=versions_end)
-    policies = process.tail("policies")
-    await _first(_begun(stack, versions.follow(policies), name="versions"), policies.caught_up)
+    versions = Versions(schemas=process.schemas, mac_key=mac_key, end=Together(versions_end))
+    champion = Champion(schemas=process.schemas)
+    policies, promotions = process.tail("policies"), process.tail("promotions")
+    # Both read at the same time.
+    following = _begun(stack, versions.follow(policies), name="versions")
+    hearing = _begun(stack, champion.follow(promotions), name="promotions")
+    await _first(following, policies.caught_up)
+    process.starting.part("versions")
+    await _first(hearing, promotions.caught_up)
+    process.starting.part("champion")
 
     door = Door(validator=protovalidate.Validator(), mac_key=mac_key)
     admits = {
@@ -70,8 +78,10 @@ async def core(process: Process, stack: AsyncExitStack) -> list[Partitions]:
         for name in ("signals", "reactions")
     }
 
+    commits = Together(lambda: committed(process.cluster, process.app.conf.id, topics["journal"].name))
+
     async def committed_at(number: int) -> int | None:
-        return (await committed(process.cluster, process.app.conf.id, topics["journal"].name)).get(number)
+        return (await commits()).get(number)
 
     async def aside() -> Mapping[int, set_aside.Aside]:
         words = process.read(topics["set-aside"], 0)
@@ -93,15 +103,12 @@ async def core(process: Process, stack: AsyncExitStack) -> list[Partitions]:
             versions=versions,
             open_store=_stores(process),
             committed=committed_at,
-            aside=aside,
+            aside=Together(aside),
         ),
         rows_follower=Follower(process.cluster, topics["rows"].name),
         in_hand=process.in_hand,
         worker_id=settings.worker_id,
     )
-    champion = Champion(schemas=process.schemas)
-    promotions = process.tail("promotions")
-    await _first(_begun(stack, champion.follow(promotions), name="promotions"), promotions.caught_up)
     _begun(stack, champion.hear(process.tail("estimates")), name="estimates")
     learning = learn.Learn(
         topics=topics,

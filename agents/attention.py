@@ -15,7 +15,7 @@ from confluent_kafka import KafkaException
 
 from agents.process import Process
 from streams.partitions import Partitions
-from streams.reader import held, partition_counts, topic_ids
+from streams.reader import Described, described, held
 from streams.stall import Stall
 
 LOOK_EVERY_S = 5.0
@@ -73,24 +73,22 @@ class Attention:
         cluster = self._process.cluster
         streams = {stream.topic: stream for stream in self._streams}
         gone: list[Stall] = []
-        ids: dict[str, bytes] = {}
-        counts: dict[str, int] = {}
+        found: dict[str, Described] = {}
         while streams:
             try:
-                ids = await topic_ids(cluster, list(streams))
-                counts = await partition_counts(cluster, list(streams))
+                found = await described(cluster, list(streams))
                 break
             except KeyError as missing:
                 name = missing.args[0]
                 del streams[name]
                 gone.append(Stall(name, 0, None, "the topic is gone: make it again, or 'oo up' does"))
         for name in streams:
-            if ids[name] != self._process.ids[name]:
+            if found[name].topic_id != self._process.ids[name]:
                 fail(MadeAnew(f"topic {name} was made anew: starting again with it"))
         read = await held(cluster, self._process.app.conf.id)
         if read is None:
             return gone
-        every = ((name, number) for name in streams for number in range(counts[name]))
+        every = ((name, number) for name in streams for number in range(found[name].partitions))
         unread = [Stall(*place, 0, "no worker reads it yet") for place in every if place not in read]
         if any(stall in self._unread for stall in unread):
             logger.warning("group.incomplete unread=%d: joining it anew", len(unread))

@@ -15,6 +15,7 @@ from streams.producer import Producer
 from streams.reader import Tail, end_offsets, read_partition
 from streams.record import Record
 from streams.schemas import Schemas
+from streams.starting import Starting
 from streams.topics import Topic
 
 HISTORY_WAIT_MS = 200
@@ -25,14 +26,17 @@ HISTORY_BYTES_MIN = 256 * 1024
 class Process:
     """One process, made before anything runs in it."""
 
-    def __init__(self, name: Name, settings: Settings, ids: dict[str, bytes]) -> None:
+    def __init__(
+        self, name: Name, settings: Settings, *, ids: dict[str, bytes], schemas: Schemas, starting: Starting
+    ) -> None:
         self.settings = settings
+        self.starting = starting
         self.cluster = settings.cluster
         self.topics = self.cluster.topics
         self.ids = ids
         self.producer = Producer(self.cluster, client_id=settings.worker_id)
         self._name: Name = name
-        self.schemas = Schemas(self.cluster)
+        self.schemas = schemas
         self.dead_letters = DeadLetters(
             producer=self.producer, schemas=self.schemas, topic=self.topics["dead-letters"].name, topic_ids=ids
         )
@@ -49,6 +53,7 @@ class Process:
             worker_id=self.settings.worker_id,
             producer=self.producer,
             topic_ids=self.ids,
+            starting=self.starting,
             **fetching,
         )
 

@@ -31,8 +31,10 @@ from streams.app import fail, rejoin, run, serve
 from streams.cluster import Cluster
 from streams.in_order import Place
 from streams.producer import DeliveryFailed, Producer
-from streams.reader import partition_counts, topic_ids
+from streams.reader import described
 from streams.registry import RegistryError
+from streams.schemas import Schemas
+from streams.starting import Starting
 
 SHADOW_NICENESS = 10
 """Nobody waits for it, and it works as much as the core does."""
@@ -42,6 +44,7 @@ logger = logging.getLogger(__name__)
 
 def main() -> None:
     """Run one process until SIGTERM; exit status 0 then, 1 after a failure, 2 for wrong usage."""
+    starting = Starting()
     parser = argparse.ArgumentParser(prog="python -m agents", description=__doc__)
     parser.add_argument("process", choices=NAMES)
     name: Name = parser.parse_args().process
@@ -55,25 +58,27 @@ def main() -> None:
         settings = Settings()
     except ValueError as error:
         parser.error(f"the environment is not complete: {error}")
-    run(_run(name, settings))
+    starting.part("imports")
+    run(_run(name, settings, starting))
 
 
-async def _run(name: Name, settings: Settings) -> None:
+async def _run(name: Name, settings: Settings, starting: Starting) -> None:
+    schemas = Schemas(settings.cluster)
+    # The registry is asked while Kafka is.
+    registering = asyncio.create_task(schemas.register(), name="schemas")
     try:
         await check(settings.cluster)
     except Refused as error:
         raise SystemExit(f"{name}: {error}") from None
-    names = [topic.name for topic in settings.cluster.topics.values()]
+    starting.part("kafka")
+    ids = await _topics(name, settings.cluster)
+    starting.part("topics")
     try:
-        ids = await topic_ids(settings.cluster, names)
-    except KeyError as error:
-        raise SystemExit(f"{name}: topic {error.args[0]} does not exist: `oo up` makes them all") from None
-    await _check_partitions(name, settings.cluster)
-    process = Process(name, settings, ids)
-    try:
-        await process.schemas.register()
+        await registering
     except RegistryError as error:
         raise SystemExit(f"{name}: {error}") from error
+    starting.part("schemas")
+    process = Process(name, settings, ids=ids, schemas=schemas, starting=starting)
     async with AsyncExitStack() as stack:
         stack.push_async_callback(process.producer.close)
         behind: Callable[[], Mapping[Place, int]] | None = None
@@ -100,6 +105,7 @@ async def _run(name: Name, settings: Settings) -> None:
                 behind=behind,
             )
             await stack.enter_async_context(page)
+        starting.part("parts")
         logger.info("process.started process=%s worker=%s", name, settings.worker_id)
         await serving
 
@@ -121,13 +127,16 @@ async def _until_told(work: Coroutine[Any, Any, None], producer: Producer) -> No
     await producer.flush()
 
 
-async def _check_partitions(name: Name, cluster: Cluster) -> None:
-    """A user's number has to be the same in every topic: ends the process where the cluster's counts differ."""
-    internal = [topic for topic in cluster.topics.values() if not topic.public]
-    found = await partition_counts(cluster, [topic.name for topic in internal])
-    for topic in internal:
-        if found[topic.name] != topic.partitions:
+async def _topics(name: Name, cluster: Cluster) -> dict[str, bytes]:
+    """The topics' ids. Ends the process where one is missing, or where a user's number would not be the same in all."""
+    try:
+        found = await described(cluster, [topic.name for topic in cluster.topics.values()])
+    except KeyError as error:
+        raise SystemExit(f"{name}: topic {error.args[0]} does not exist: `oo up` makes them all") from None
+    for topic in cluster.topics.values():
+        if not topic.public and found[topic.name].partitions != topic.partitions:
             raise SystemExit(
-                f"{name}: topic {topic.name} has {found[topic.name]} partitions where {topic.partitions} are needed: "
-                "replay into a new topic, partitions cannot be changed in place"
+                f"{name}: topic {topic.name} has {found[topic.name].partitions} partitions where {topic.partitions} are "
+                "needed: replay into a new topic, partitions cannot be changed in place"
             )
+    return {topic: one.topic_id for topic, one in found.items()}

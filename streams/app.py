@@ -39,7 +39,8 @@ from streams.consumer import Consumer
 from streams.producer import Producer
 from streams.run_state import RunState, run_state_of
 from streams.security import Security
-from streams.transport import BatchTopic, Transport
+from streams.starting import Starting
+from streams.transport import BatchTopic, NoTables, Transport
 from streams.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
@@ -69,6 +70,7 @@ def create_app(
     commit_interval_s: float = 0.5,
     poll_records_max: int = 500,
     topic_ids: Mapping[str, bytes] | None = None,
+    starting: Starting | None = None,
 ) -> faust.App:
     """A Faust app whose topics give one event per batch. Create it inside the running loop.
 
@@ -107,6 +109,7 @@ def create_app(
         web_enabled=False,
         worker_redirect_stdouts=False,
         Topic=BatchTopic,
+        TableManager=NoTables,
     )
     watchdog = Watchdog(limit_s=session_timeout_s)
     run_state = RunState(
@@ -115,6 +118,7 @@ def create_app(
         fetch_wait_ms=fetch_wait_ms,
         fetch_bytes_min=fetch_bytes_min,
         topic_ids=topic_ids or {},
+        starting=starting or Starting(),
     )
     app.transport = app.producer_transport = Transport(app.conf.broker, app, run_state)
     producer.on_failure = run_state.fail

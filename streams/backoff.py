@@ -26,7 +26,7 @@ class Backoff:
         return self.longest_s(failures) * _CHANCE.uniform(0.5, 1.0)
 
 
-_CHANCE = random.Random()  # noqa: S311 - a pause may be guessed
-"""Apart from Python's own, whose state others may seed or watch."""
+_CHANCE = random.SystemRandom()
+"""The system's: Python's own has a state that others may seed or watch, and that processes forked from one would share."""
 
 PATIENT = Backoff()

@@ -159,6 +159,7 @@ class Consumer(driver.Consumer):
     async def on_partitions_assigned(self, assigned: set[TP], generation_id: int = 0) -> None:
         """Mends an expelled member that goes on as if nothing had happened."""
         self._run_state.rebalancing_since = None
+        self._run_state.starting.part("group")
         if (wrong := self._thread.check_membership()) is not None:
             self._run_state.fail(RuntimeError(wrong))
         for partitions in self._run_state.partitions.values():

@@ -58,7 +58,7 @@ class Frames:
     def __init__(self) -> None:
         files = sorted({kind.DESCRIPTOR.file.name for kinds in MESSAGES.values() for kind in kinds})
         self._headers: dict[tuple[str, type[Message]], bytes] = {
-            (name, kind): header(1 + files.index(kind.DESCRIPTOR.file.name), _index(kind))
+            (name, kind): header(1 + files.index(kind.DESCRIPTOR.file.name), index_of(kind))
             for name, kinds in MESSAGES.items()
             for kind in kinds
         }
@@ -84,7 +84,7 @@ class Frames:
     def _kind(self, name: str, schema_id: int, index: int) -> type[Message] | None:
         """What stands behind this header on this topic; None where it is nothing that belongs there."""
         del schema_id  # of whoever wrote it
-        return next((kind for kind in MESSAGES[name] if _index(kind) == index), None)
+        return next((kind for kind in MESSAGES[name] if index_of(kind) == index), None)
 
     def _not_read(self, name: str, schema_id: int, path: tuple[int, ...]) -> BadFrame:
         """Why a value with this header is not read."""
@@ -100,6 +100,6 @@ def expected(name: str) -> str:
     return " or ".join(kind.DESCRIPTOR.full_name for kind in MESSAGES[name])
 
 
-def _index(kind: type[Message]) -> int:
+def index_of(kind: type[Message]) -> int:
     """The place of a top-level message in its file."""
     return list(kind.DESCRIPTOR.file.message_types_by_name).index(kind.DESCRIPTOR.name)

@@ -243,6 +243,8 @@ class Partitions:
             self._run_state.fail(error)
             return
         lane.loaded = True
+        if all(one.loaded for one in self._lanes.values()):
+            self._run_state.starting.part(f"{self.topic}.loaded")
         lane.doing = "nothing has come from Kafka"
         lane.progressed_s = time.monotonic()
         self._stirred.set()
@@ -267,6 +269,7 @@ class Partitions:
                     await self._stirred.wait()
                 for lane, batch in taken:
                     lane.begin(f"records {batch.first} to {batch.last} have been in work")
+                self._run_state.watchdog.check()
                 settled = await self._handle([batch for _, batch in taken])
                 if settled is None:
                     self._finished(taken)
@@ -318,6 +321,7 @@ class Partitions:
             self._finished(taken)
 
     def _finished(self, taken: list[tuple[_Lane, Batch]]) -> None:
+        self._run_state.starting.part(f"{self.topic}.handled")
         for lane, batch in taken:
             # A partition that went elsewhere meanwhile is another's, also where it has come back.
             if self._lanes.get(lane.partition) is lane:

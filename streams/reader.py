@@ -8,13 +8,13 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from functools import cache
 from functools import partial as bind
-from typing import Any, TypeVar
+from typing import Any, NamedTuple, TypeVar
 
 from confluent_kafka import (
-    OFFSET_BEGINNING,
     Consumer,
     ConsumerGroupState,
     IsolationLevel,
@@ -41,6 +41,8 @@ TOGETHER_KIB = 8 * 1024
 WAITING_MAX = 500
 """Records of a partition that have come and wait for their turn; with so many it is read no further."""
 _POLL_S = 0.1
+_POLL_SOON_S = 0.01
+"""Where somebody waits for what stands in the log: a call returns full or when its time is over, however little has come."""
 _REQUEST_TIMEOUT_S = 15.0
 _PASSING = frozenset(
     (
@@ -63,7 +65,7 @@ _PASSING = frozenset(
     )
 )
 """What Kafka says for a moment: of a partition just created or moved, and while a broker starts or wakes."""
-_LATEST = OffsetSpec.latest()
+_EARLIEST, _LATEST = OffsetSpec.earliest(), OffsetSpec.latest()
 
 
 async def read_partition(
@@ -103,14 +105,14 @@ async def _read(
 ) -> AsyncIterator[list[Message]]:
     if end is not None and start >= end:
         return
+    low, high = await _bounds(cluster, topic, partition, ours=ours)
+    stop = high if end is None else min(end, high)
+    at = max(start, low)
+    if at >= stop:
+        return
     async with _open(cluster, ours=ours) as (client, call):
-        low, high = await _watermarks(client, call, topic, partition)
-        stop = high if end is None else min(end, high)
-        at = max(start, low)
-        if at >= stop:
-            return
         await call(bind(client.assign, [TopicPartition(topic, partition, at)]))
-        coming = call(bind(client.consume, CONSUMED_AT_ONCE, _POLL_S))
+        coming = call(bind(client.consume, CONSUMED_AT_ONCE, _POLL_SOON_S))
         try:
             while at < stop:
                 messages: list[Message] = await coming
@@ -124,7 +126,7 @@ async def _read(
                     found = [message for message in found if _checked_offset(message) < stop]
                 if at < stop:
                     # Taken while whoever reads works on these.
-                    coming = call(bind(client.consume, CONSUMED_AT_ONCE, _POLL_S))
+                    coming = call(bind(client.consume, CONSUMED_AT_ONCE, _POLL_SOON_S))
                 if found:
                     yield found
         finally:
@@ -136,14 +138,31 @@ async def bounds(cluster: Cluster, topic: str, partition: int) -> tuple[int, int
 
     Raises KafkaException.
     """
-    async with _open(cluster, ours=True) as (client, call):
-        return await _watermarks(client, call, topic, partition)
+    return await _bounds(cluster, topic, partition, ours=True)
 
 
-async def _watermarks(client: Consumer, call: Call[Any], topic: str, partition: int) -> tuple[int, int]:
-    ask = bind(client.get_watermark_offsets, TopicPartition(topic, partition), timeout=_REQUEST_TIMEOUT_S)
-    found: tuple[int, int] = await _patiently(lambda: call(ask))
-    return found
+async def _bounds(cluster: Cluster, topic: str, partition: int, *, ours: bool) -> tuple[int, int]:
+    # Not a consumer's `get_watermark_offsets`: on a new client one in twenty took 0.7 s instead of 3 ms.
+    place = TopicPartition(topic, partition)
+    isolation = IsolationLevel.READ_UNCOMMITTED if ours else IsolationLevel.READ_COMMITTED
+    low, high = await asyncio.gather(
+        _offsets(cluster, [place], _EARLIEST, isolation), _offsets(cluster, [place], _LATEST, isolation)
+    )
+    return low[partition], high[partition]
+
+
+async def _offsets(
+    cluster: Cluster, places: Sequence[TopicPartition], which: OffsetSpec, isolation: IsolationLevel
+) -> dict[int, int]:
+    admin = _admin(cluster)
+
+    async def ask() -> dict[int, int]:
+        found = admin.list_offsets(
+            dict.fromkeys(places, which), isolation_level=isolation, request_timeout=_REQUEST_TIMEOUT_S
+        )
+        return {at.partition: (await asyncio.wrap_future(future)).offset for at, future in found.items()}
+
+    return await _patiently(ask)
 
 
 class Tail:
@@ -158,17 +177,20 @@ class Tail:
         self._topic = topic
 
     async def __aiter__(self) -> AsyncIterator[list[Record]]:
-        ends = await end_offsets(self._cluster, self._topic)
-        behind = {partition for partition, end in ends.items() if end > 0}
+        places = _places(self._topic, (await described(self._cluster, [self._topic]))[self._topic])
+        starts, ends = await asyncio.gather(
+            *(_offsets(self._cluster, places, which, IsolationLevel.READ_COMMITTED) for which in (_EARLIEST, _LATEST))
+        )
+        behind = {partition for partition, end in ends.items() if end > starts[partition]}
         async with _open(self._cluster) as (client, call):
-            await call(
-                bind(client.assign, [TopicPartition(self._topic, partition, OFFSET_BEGINNING) for partition in ends])
-            )
+            # By number: a new client that is told OFFSET_BEGINNING does nothing for half a second.
+            await call(bind(client.assign, [TopicPartition(self._topic, *start) for start in starts.items()]))
             while True:
                 if not behind:
                     self.caught_up.set()
                 records: list[Record] = []
-                for message in await call(bind(client.consume, CONSUMED_AT_ONCE, _POLL_S)):
+                poll_s = _POLL_SOON_S if behind else _POLL_S
+                for message in await call(bind(client.consume, CONSUMED_AT_ONCE, poll_s)):
                     offset = _checked_offset(message)
                     partition = message.partition()
                     assert partition is not None
@@ -284,58 +306,58 @@ class Follower:
                     yield records
 
 
-async def topic_ids(cluster: Cluster, names: Sequence[str]) -> dict[str, bytes]:
-    """Kafka's 16-byte ids of the topics; a recreated topic has another. Raises KeyError for one that is missing."""
-    admin = _admin(cluster)  # Kept in a name: its answers die with it.
+class Described(NamedTuple):
+    """What a topic is."""
 
-    async def ask() -> dict[str, bytes]:
-        described = admin.describe_topics(TopicCollection(list(names)), request_timeout=_REQUEST_TIMEOUT_S)
-        return {name: await _id_of(name, future) for name, future in described.items()}
+    topic_id: bytes
+    """Kafka's 16 bytes; a recreated topic has others."""
+    partitions: int
+
+
+async def described(cluster: Cluster, names: Sequence[str]) -> dict[str, Described]:
+    """Ask for all of them at once. Raises KeyError for one that is missing."""
+    admin = _admin(cluster)
+
+    async def ask() -> dict[str, Described]:
+        asked = admin.describe_topics(TopicCollection(list(names)), request_timeout=_REQUEST_TIMEOUT_S)
+        found = {}
+        for name, future in asked.items():
+            try:
+                one = await asyncio.wrap_future(future)
+            except KafkaException as error:
+                if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
+                    raise KeyError(name) from error
+                raise
+            found[name] = Described(_id(one), len(one.partitions))
+        return found
 
     return await _patiently(ask)
 
 
-async def _id_of(name: str, described: Future[Any]) -> bytes:
-    try:
-        return _id(await asyncio.wrap_future(described))
-    except KafkaException as error:
-        if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
-            raise KeyError(name) from error
-        raise
-
-
-def _id(described: TopicDescription) -> bytes:
-    uuid: Any = described.topic_id
-    most, least = uuid.get_most_significant_bits(), uuid.get_least_significant_bits()
-    high: bytes = most.to_bytes(8, "big", signed=True)
-    low: bytes = least.to_bytes(8, "big", signed=True)
-    return high + low
+async def topic_ids(cluster: Cluster, names: Sequence[str]) -> dict[str, bytes]:
+    """Kafka's 16-byte ids of the topics; a recreated topic has another. Raises KeyError for one that is missing."""
+    return {name: found.topic_id for name, found in (await described(cluster, names)).items()}
 
 
 async def partition_counts(cluster: Cluster, names: Sequence[str]) -> dict[str, int]:
     """How many partitions each topic has. Raises KeyError for one that is missing."""
-    admin = _admin(cluster)
-    return {name: len(await _partitions(admin, name)) for name in names}
+    return {name: found.partitions for name, found in (await described(cluster, names)).items()}
 
 
 async def end_offsets(cluster: Cluster, topic: str) -> dict[int, int]:
     """Last stable offset of each partition, behind which a transaction may be open. KeyError for a topic that is missing."""
-    admin = _admin(cluster)
-    wanted = {TopicPartition(topic, number): _LATEST for number in await _partitions(admin, topic)}
+    found = (await described(cluster, [topic]))[topic]
+    return await _offsets(cluster, _places(topic, found), _LATEST, IsolationLevel.READ_COMMITTED)
 
-    async def ask() -> dict[int, int]:
-        found = admin.list_offsets(
-            wanted, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=_REQUEST_TIMEOUT_S
-        )
-        return {at.partition: (await asyncio.wrap_future(future)).offset for at, future in found.items()}
 
-    return await _patiently(ask)
+def _places(topic: str, found: Described) -> list[TopicPartition]:
+    return [TopicPartition(topic, number) for number in range(found.partitions)]
 
 
 async def committed(cluster: Cluster, group: str, topic: str) -> dict[int, int | None]:
     """Committed offset of the group in each partition; None where it never committed."""
-    described = await _described(_admin(cluster), topic)
-    wanted = [TopicPartition(topic, partition.id) for partition in described.partitions]
+    asked = (await described(cluster, [topic]))[topic]
+    wanted = _places(topic, asked)
     # Not the admin client's question: a coordinator that still loads, or has moved, crashes the process in librdkafka
     # 2.12 to 2.16 (rd_kafka_cgrp_op without a group). A consumer asks again; one that never subscribes never joins.
     async with _open(cluster, group=group) as (client, call):
@@ -348,9 +370,8 @@ async def committed(cluster: Cluster, group: str, topic: str) -> dict[int, int |
             return answer
 
         found = await _patiently(ask)
-    topic_id = _id(described)
     return {
-        at.partition: at.offset if at.offset >= 0 and not of_another_topic(at.metadata, topic_id) else None
+        at.partition: at.offset if at.offset >= 0 and not of_another_topic(at.metadata, asked.topic_id) else None
         for at in found
     }
 
@@ -381,26 +402,18 @@ async def _patiently(ask: Callable[[], Awaitable[T]]) -> T:
         await asyncio.sleep(_POLL_S)
 
 
+@cache
 def _admin(cluster: Cluster) -> AdminClient:
-    # Warnings and worse: closing one prints a line that means nothing.
-    return AdminClient({"log_level": 4, **cluster.rdkafka()})
+    # One for the process: what it cannot reach comes out as errors of its calls, so it prints nothing itself.
+    return AdminClient({"log_level": 0, **cluster.rdkafka()})
 
 
-async def _partitions(admin: AdminClient, topic: str) -> list[int]:
-    return sorted(partition.id for partition in (await _described(admin, topic)).partitions)
-
-
-async def _described(admin: AdminClient, topic: str) -> TopicDescription:
-    async def ask() -> TopicDescription:
-        described = admin.describe_topics(TopicCollection([topic]), request_timeout=_REQUEST_TIMEOUT_S)
-        return await asyncio.wrap_future(described[topic])
-
-    try:
-        return await _patiently(ask)
-    except KafkaException as error:
-        if error.args[0].code() == KafkaError.UNKNOWN_TOPIC_OR_PART:
-            raise KeyError(topic) from error
-        raise
+def _id(described: TopicDescription) -> bytes:
+    uuid: Any = described.topic_id
+    most, least = uuid.get_most_significant_bits(), uuid.get_least_significant_bits()
+    high: bytes = most.to_bytes(8, "big", signed=True)
+    low: bytes = least.to_bytes(8, "big", signed=True)
+    return high + low
 
 
 Call = Callable[[Callable[[], T]], asyncio.Future[T]]

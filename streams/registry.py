@@ -1,4 +1,4 @@
-"""The schema registry as this program uses it: subjects, their versions, and the header of a frame.
+"""The schema registry as this program uses it: subjects and their versions.
 
 It never decides what a record means, and it never overwrites: what is registered stays.
 Every call blocks; callers on an event loop run it in a thread.
@@ -12,21 +12,19 @@ import re
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Final, TypeVar
+from typing import Final, NamedTuple, TypeVar
 
 import httpx2  # what confluent-kafka speaks through, and so whose faults come out of it
 from confluent_kafka.schema_registry import (
+    RegisteredSchema,
     Schema,
     SchemaReference,
     SchemaRegistryClient,
     SchemaRegistryError,
-    topic_subject_name_strategy,
 )
-from confluent_kafka.schema_registry.protobuf import ProtobufSerializer
-from confluent_kafka.serialization import MessageField, SerializationContext
 from google.protobuf.descriptor import FileDescriptor
 from google.protobuf.descriptor_pb2 import FileDescriptorProto
-from google.protobuf.message import DecodeError, Message
+from google.protobuf.message import DecodeError
 
 from streams.backoff import Backoff
 
@@ -46,6 +44,23 @@ class IncompatibleSchema(RegistryError):
     """The registry refused a schema; the line names the subject and the difference."""
 
 
+class Found(NamedTuple):
+    """What a subject holds."""
+
+    mine: int | None
+    """The schema id of the file that was asked for; None where no version is exactly that."""
+    versions: dict[int, tuple[str, ...]]
+    """Schema id to the full names of its top-level messages, in their order."""
+
+
+class _Version(NamedTuple):
+    number: int
+    schema_id: int
+    schema_str: str
+    references: dict[str, tuple[str, int]]
+    """Imported file to the subject and version that it is read from."""
+
+
 class Registry:
     """A registry behind Confluent's API. Transport faults and 5xx are tried `attempts` times, then raise RegistryError."""
 
@@ -54,6 +69,7 @@ class Registry:
         self._attempts = attempts
         # By path: a file that many topics import is registered once, which halves what a start asks of the registry.
         self._references: dict[str, SchemaReference] = {}
+        self._versions: dict[tuple[str, int], _Version] = {}
         self._client = SchemaRegistryClient(
             {
                 "url": url,
@@ -68,23 +84,23 @@ class Registry:
         """Gives back the connections; nothing may be asked afterwards."""
         self._client.close()
 
-    def register(self, subject: str, file: FileDescriptor) -> None:
-        """Registers `file` and all that it imports; returning means that `subject` holds exactly this file.
+    def find(self, subject: str, file: FileDescriptor) -> Found:
+        """What `subject` holds, and which of it is exactly `file` with all that it imports. Changes nothing."""
+        latest = self._latest(subject)
+        if latest is None:
+            return Found(None, {})
+        older = self._numbers(subject) if latest.number > 1 else []
+        versions = [latest, *(self._version(subject, number) for number in older if number != latest.number)]
+        mine = next((one.schema_id for one in versions if self._is(one, file)), None)
+        return Found(mine, {one.schema_id: message_names(one.schema_str) for one in versions})
+
+    def register(self, subject: str, file: FileDescriptor) -> int:
+        """Registers `file` and all that it imports; returns its schema id, under which `subject` holds exactly this file.
 
         Raises IncompatibleSchema, before anything of `subject` is changed, where the registry finds it incompatible.
         """
         references = [self._reference(imported) for imported in imports(file)]
-        self._register(subject, _schema(file, references))
-
-    def versions(self, subject: str) -> dict[int, tuple[str, ...]]:
-        """Every version of `subject`: schema id to the full names of its top-level messages, in their order."""
-        found = {}
-        for version in self._ask(f"versions of {subject}", lambda: self._client.get_versions(subject)):
-            one = self._ask(f"{subject} version {version}", partial(self._client.get_version, subject, version))
-            assert one.schema_id is not None
-            assert one.schema is not None
-            found[one.schema_id] = message_names(one.schema.schema_str or "")
-        return found
+        return self._register(subject, _schema(file, references))
 
     def subjects(self, schema_id: int) -> tuple[str, ...]:
         """The subjects that hold a schema id; empty where the registry does not know it."""
@@ -102,17 +118,46 @@ class Registry:
         schema = self._ask(f"schema {schema_id}", lambda: self._client.get_schema(schema_id))
         return message_names(schema.schema_str or "")
 
-    def header(self, topic: str, message_type: type[Message]) -> bytes:
-        """What stands before the message in a frame on `topic`, as Confluent's own serializer writes it."""
-        serializer = ProtobufSerializer(
-            message_type,
-            self._client,
-            {"auto.register.schemas": False, "subject.name.strategy": topic_subject_name_strategy},
+    def _latest(self, subject: str) -> _Version | None:
+        """The newest version: where it is the first, all that there is. None for a subject that nobody has registered."""
+        try:
+            one = self._client.get_latest_version(subject)
+        except SchemaRegistryError as error:
+            if error.http_status_code == 404:
+                return None
+            raise self._fault(subject, error) from error
+        except httpx2.TransportError as error:
+            raise self._fault(subject, error) from error
+        return self._kept(subject, one)
+
+    def _numbers(self, subject: str) -> list[int]:
+        return self._ask(f"versions of {subject}", lambda: self._client.get_versions(subject))
+
+    def _version(self, subject: str, number: int) -> _Version:
+        """One version of a subject, asked for once: it never changes."""
+        known = self._versions.get((subject, number))
+        if known is not None:
+            return known
+        ask = partial(self._client.get_version, subject, number)
+        return self._kept(subject, self._ask(f"{subject} version {number}", ask))
+
+    def _kept(self, subject: str, one: RegisteredSchema) -> _Version:
+        assert one.schema_id is not None
+        assert one.schema is not None
+        assert one.version is not None
+        references = {ref.name or "": (ref.subject or "", ref.version or 0) for ref in one.schema.references or ()}
+        known = _Version(one.version, one.schema_id, one.schema.schema_str or "", references)
+        self._versions[subject, one.version] = known
+        return known
+
+    def _is(self, one: _Version, file: FileDescriptor) -> bool:
+        """Whether a version is this file, imports included. A registry that writes schemas anew never says so."""
+        needed = {imported.name: imported for imported in imports(file)}
+        return (
+            one.schema_str == _text(file)
+            and one.references.keys() == needed.keys()
+            and all(self._is(self._version(*one.references[name]), imported) for name, imported in needed.items())
         )
-        context = SerializationContext(topic, MessageField.VALUE)
-        frame: bytes | None = self._ask(f"the header of {topic}", lambda: serializer(message_type(), context))
-        assert frame is not None
-        return frame
 
     def _reference(self, file: FileDescriptor) -> SchemaReference:
         """Registers an imported file under its own path, as Confluent's serializers do, and refers to that version."""
@@ -123,10 +168,10 @@ class Registry:
             self._references[file.name] = SchemaReference(file.name, file.name, found.version)
         return self._references[file.name]
 
-    def _register(self, subject: str, schema: Schema) -> None:
-        """Sets the subject's compatibility, then adds the schema unless it is there."""
+    def _register(self, subject: str, schema: Schema) -> int:
+        """Sets the subject's compatibility, then adds the schema unless it is there; returns its id."""
         self._ask(subject, lambda: self._client.set_compatibility(subject, COMPATIBILITY))
-        self._ask(subject, lambda: self._client.register_schema(subject, schema))
+        return self._ask(subject, lambda: self._client.register_schema(subject, schema))
 
     def _ask(self, what: str, call: Callable[[], _T]) -> _T:
         """One call, again where another process that registers at this moment got in between.
@@ -190,7 +235,11 @@ def _text_names(text: str) -> tuple[str, ...]:
 
 def _schema(file: FileDescriptor, references: list[SchemaReference]) -> Schema:
     """As Confluent's Python serializer registers it, so that its producers find the same schema id."""
-    return Schema(base64.b64encode(file.serialized_pb).decode("ascii"), "PROTOBUF", references)
+    return Schema(_text(file), "PROTOBUF", references)
+
+
+def _text(file: FileDescriptor) -> str:
+    return base64.b64encode(file.serialized_pb).decode("ascii")
 
 
 def _difference(message: str) -> str:

@@ -17,6 +17,7 @@ from faust.types import TP, AppT
 from streams.offsets import Ledger
 from streams.producer import Producer
 from streams.record import Batch
+from streams.starting import Starting
 from streams.watchdog import Watchdog
 
 log = logging.getLogger(__name__)
@@ -66,6 +67,7 @@ class RunState:
     watchdog: Watchdog
     fetch_wait_ms: int
     fetch_bytes_min: int
+    starting: Starting
     topic_ids: Mapping[str, bytes] = field(default_factory=dict)
     """By name: of each topic here that a fetch and a commit are of. Without it they are of whatever has the name."""
     partitions: dict[str, Lives] = field(default_factory=dict)

@@ -10,14 +10,16 @@ import asyncio
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
+from functools import cached_property
 from typing import Final, cast
 
 from google.protobuf.descriptor import FileDescriptor
 from google.protobuf.message import Message
 
 from streams.cluster import Cluster
-from streams.frames import MESSAGES, Frames, expected
-from streams.registry import Registry, RegistryError
+from streams.frames import MESSAGES, Frames, expected, index_of
+from streams.registry import Found, Registry, RegistryError
 from streams.topics import NAMES
 from streams.wire import BadFrame, from_json, header, is_json, parse, read_header
 
@@ -25,6 +27,8 @@ LOOK_UP_TIMEOUT_S: Final = 2.0
 UNKNOWN_KEPT_S: Final = 30.0
 UNKNOWN_KEPT_MAX: Final = 1024
 OUTAGE_KEPT_S: Final = 5.0
+ASKED_AT_ONCE: Final = 4
+"""Subjects that are looked up at the same time."""
 
 
 class Schemas(Frames):
@@ -40,8 +44,7 @@ class Schemas(Frames):
     ) -> None:
         self._topics = cluster.topics
         self._registry = Registry(cluster.registry_url, timeout_s=timeout_s, attempts=attempts)
-        # Looked up while an agent waits, so: one attempt, and a short one.
-        self._look_up_registry = Registry(cluster.registry_url, timeout_s=LOOK_UP_TIMEOUT_S, attempts=1)
+        self._url = cluster.registry_url
         self._clock = clock
         self._headers = {}
         self._types: dict[str, dict[bytes, type[Message]]] = {name: {} for name in NAMES}
@@ -52,10 +55,16 @@ class Schemas(Frames):
     def close(self) -> None:
         """Gives back the connections to the registry. Known frames go on; nothing may be looked up afterwards."""
         self._registry.close()
-        self._look_up_registry.close()
+        if "_look_up_registry" in self.__dict__:
+            self._look_up_registry.close()
+
+    @cached_property
+    def _look_up_registry(self) -> Registry:
+        """Asked while an agent waits, so: one attempt, and a short one. Made where it is needed: that takes 25 ms."""
+        return Registry(self._url, timeout_s=LOOK_UP_TIMEOUT_S, attempts=1)
 
     async def register(self) -> None:
-        """Registers every topic's schema, and learns the ids of all versions, so that old records can be read.
+        """Registers each topic's schema that is not there, and learns the ids of all versions, so that old records can be read.
 
         Raises IncompatibleSchema or RegistryError, both of one line; nothing may run after either.
         """
@@ -101,13 +110,20 @@ class Schemas(Frames):
         return self.unframe(name, value)
 
     def _register(self) -> None:
+        with ThreadPoolExecutor(ASKED_AT_ONCE, thread_name_prefix="registry") as pool:
+            found = dict(zip(self._topics, pool.map(self._find, self._topics), strict=True))
         for name, topic in self._topics.items():
-            self._registry.register(_subject(topic.name), _file(MESSAGES[name][0]))
-        for name, topic in self._topics.items():
-            for kind in MESSAGES[name]:
-                self._headers[name, kind] = self._registry.header(topic.name, kind)
-            for schema_id, names in self._registry.versions(_subject(topic.name)).items():
+            mine, versions = found[name]
+            if mine is None:
+                mine = self._registry.register(_subject(topic.name), _file(MESSAGES[name][0]))
+                versions = self._find(name).versions
+            for schema_id, names in versions.items():
                 self._learn(name, schema_id, names)
+            for kind in MESSAGES[name]:
+                self._headers[name, kind] = header(mine, index_of(kind))
+
+    def _find(self, name: str) -> Found:
+        return self._registry.find(_subject(self._topics[name].name), _file(MESSAGES[name][0]))
 
     def _learn(self, name: str, schema_id: int, names: tuple[str, ...]) -> None:
         """Makes a schema id readable on a topic. `names` are the writer's, whose order need not be ours."""

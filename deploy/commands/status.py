@@ -76,11 +76,13 @@ def snapshot(stack: RunningStack) -> dict[str, Any]:
     shown: dict[str, Any] = {
         name: {SERVERS[name]: address, **_life(parts.get(name, {}))} for name, address in addresses.items()
     }
+    if "preloaded" in parts:
+        shown["preloaded"] = _life(parts["preloaded"])
     seen = _view(stack) if parts.get("kafka", {}).get("ready") else None
     shown["workers"] = [
         {"id": name, **_life(part), **_reading(stack.cluster.group(name.split("-", maxsplit=1)[0]), name, seen)}
         for name, part in parts.items()
-        if name not in SERVERS and name != "demo"
+        if name not in SERVERS and name not in ("demo", "preloaded")
     ]
     for worker in shown["workers"]:
         if worker["id"] == "shadow" and worker["pid"]:

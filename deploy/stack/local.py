@@ -17,6 +17,7 @@ from pathlib import Path
 
 from deploy.stack import probes
 from deploy.stack.fetch import Cache
+from deploy.stack.forks import Preloaded, supported
 from deploy.stack.java import java_env
 from deploy.stack.kafka import Kafka, Proxied
 from deploy.stack.postgres import Postgres
@@ -96,12 +97,15 @@ def supervisor(folder: StateFolder, plan: Plan, *, told: Told) -> Supervisor:
     if plan.demo:
         steps.append(_step(folder, "demo", needs=(*plan.processes,)))
     workers = tuple(name for name in plan.processes if name != "edge")
+    preloaded = Preloaded(python_env(), folder.root) if plan.processes and supported() else None
     ours = [
-        _process(stack, name, module, ends_before=workers if name == "edge" else ())
+        _process(stack, name, module, ends_before=workers if name == "edge" else (), forked=preloaded is not None)
         for name, module in plan.processes.items()
     ]
+    if preloaded is not None:
+        ours.append(Part("preloaded", preloaded.prepare, preloaded.ready, death_signal=signal.SIGKILL))
     facts = {"ports": ports, "prefix": plan.prefix, "workers": plan.workers, "servers_only": plan.servers_only}
-    return Supervisor(folder, [*servers, *ours], steps, facts=facts, told=told)
+    return Supervisor(folder, [*servers, *ours], steps, facts=facts, told=told, preloaded=preloaded)
 
 
 def _step(folder: StateFolder, name: str, *, needs: tuple[str, ...]) -> Step:
@@ -109,14 +113,16 @@ def _step(folder: StateFolder, name: str, *, needs: tuple[str, ...]) -> Step:
     return Step(name, Command(argv=argv, env=python_env(), cwd=folder.root), needs)
 
 
-def _process(stack: RunningStack, name: str, module: tuple[str, ...], *, ends_before: tuple[str, ...]) -> Part:
+def _process(
+    stack: RunningStack, name: str, module: tuple[str, ...], *, ends_before: tuple[str, ...], forked: bool
+) -> Part:
     """One of our own processes. It can be killed at any moment by its nature, so it is, when the supervisor is."""
 
     def prepare() -> Command:
         data = stack.folder.data(name)
         data.mkdir(parents=True, exist_ok=True)
         argv = (sys.executable, "-m", *module)
-        return Command(argv=argv, env={**python_env(), **stack.environment(name)}, cwd=data)
+        return Command(argv=argv, env={**python_env(), **stack.environment(name)}, cwd=data, module=module)
 
     # The edge serves old tips without the workers, so it is up as soon as they are asked for, not when they are ready.
     path = "/readyz" if name == "edge" else "/healthz"
@@ -124,7 +130,10 @@ def _process(stack: RunningStack, name: str, module: tuple[str, ...], *, ends_be
         name,
         prepare,
         partial(probes.http, stack.ports[name], path),
-        needs=("kafka", "postgres", "valkey", "registry", "topics", "migrate", "schemas"),
+        needs=(
+            *("kafka", "postgres", "valkey", "registry", "topics", "migrate", "schemas"),
+            *(("preloaded",) if forked else ()),
+        ),
         death_signal=signal.SIGKILL,
         ends_before=ends_before,
     )
@@ -136,6 +145,8 @@ def python_env() -> dict[str, str]:
         **java_env(),
         "PYTHONPATH": f"{ROOT}:{ROOT / 'proto' / 'gen'}",
         "PYTHONUNBUFFERED": "1",
+        # One thread: more of them only wait for each other on a busy machine, and a process that has some may not fork.
+        "OPENBLAS_NUM_THREADS": "1",
         "LC_ALL": "C.UTF-8",
     }
 

@@ -31,6 +31,10 @@ class Command:
     owner: tuple[int, int] | None = None
     """uid and gid to drop to; only root can."""
     stop_signal: signal.Signals = signal.SIGTERM
+    module: tuple[str, ...] = ()
+    """The Python module and its arguments that `argv` runs, where a preloaded process may become it."""
+    keep_open: tuple[int, ...] = ()
+    """Descriptors that the program gets."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +144,7 @@ async def spawn(command: Command, *, death_signal: signal.Signals | None = None)
         stdout=asyncio.subprocess.PIPE,
         stderr=asyncio.subprocess.STDOUT,
         limit=LINE_BYTES_MAX,
+        pass_fds=command.keep_open,
     )
 
 

@@ -14,13 +14,14 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from deploy.stack.forks import Forked, Preloaded
 from deploy.stack.processes import Command, Identity, Log, alive, end, identify, pump, spawn
 from deploy.stack.state import StateFolder
 from streams.backoff import Backoff
 
 READY_POLL_S = 0.05
 BACKOFF = Backoff(first_s=0.5, max_s=30.0)
-STEADY_S = 60.0
+STEADY_S = 5.0
 """A part that ran this long before it died starts again at once."""
 FIRST_ATTEMPTS = 3
 """How often a part may die before it has ever served: then the start has failed."""
@@ -63,7 +64,7 @@ class Step:
 class _Live:
     """What the supervisor knows about one part now."""
 
-    process: asyncio.subprocess.Process | None = None
+    process: asyncio.subprocess.Process | Forked | None = None
     identity: Identity | None = None
     command: Command | None = None
     ready: bool = False
@@ -74,13 +75,21 @@ class Supervisor:
     """Runs one stack in one state folder, whose lock the caller holds."""
 
     def __init__(
-        self, folder: StateFolder, parts: Sequence[Part], steps: Sequence[Step], *, facts: Mapping[str, Any], told: Told
+        self,
+        folder: StateFolder,
+        parts: Sequence[Part],
+        steps: Sequence[Step],
+        *,
+        facts: Mapping[str, Any],
+        told: Told,
+        preloaded: Preloaded | None = None,
     ) -> None:
         self._folder = folder
         self._parts = {part.name: part for part in parts}
         self._steps = {step.name: step for step in steps}
         self._facts = dict(facts)
         self._told = told
+        self._preloaded = preloaded
         self._live = {name: _Live() for name in self._parts}
         self._done = {name: asyncio.Event() for name in (*self._parts, *self._steps)}
         self._stop = asyncio.Event()
@@ -159,13 +168,15 @@ class Supervisor:
                 raise StackError(f"{part.name} {reason}: {log.tail(1) or 'no output'} (see {log.path})")
             if time.monotonic() - started_s >= STEADY_S:
                 in_a_row = 0
+            # At once after a steady life, and once after a short one; then ever later.
+            wait_s = BACKOFF.pause_s(in_a_row) if in_a_row else 0.0
             in_a_row += 1
-            wait_s = BACKOFF.pause_s(in_a_row)
             live.restarts += 1
-            self._told(part.name, f"{reason}, starts again in {wait_s:.1f} s")
+            self._told(part.name, f"{reason}, starts again {f'in {wait_s:.1f} s' if in_a_row > 1 else 'at once'}")
             self._write()
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._stop.wait(), wait_s)
+            if wait_s:
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._stop.wait(), wait_s)
 
     async def _run_once(self, part: Part, live: _Live, log: Log) -> str:
         """One life of a part, from its preparation to its end; returns how it ended."""
@@ -174,7 +185,7 @@ class Supervisor:
         except (OSError, RuntimeError) as error:
             log.write(f"{error}\n".encode())
             return "cannot be prepared"
-        process = await spawn(command, death_signal=part.death_signal)
+        process = await self._started(command, part.death_signal or command.stop_signal)
         live.process, live.command, live.identity = process, command, identify(process.pid)
         self._write()
         assert process.stdout is not None
@@ -191,6 +202,13 @@ class Supervisor:
         if not in_time:
             return f"did not serve within {part.ready_timeout_s:.0f} s"
         return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
+
+    async def _started(self, command: Command, death_signal: signal.Signals) -> asyncio.subprocess.Process | Forked:
+        if command.module and self._preloaded is not None:
+            forked = await self._preloaded.fork(command, death_signal=death_signal)
+            if forked is not None:
+                return forked
+        return await spawn(command, death_signal=death_signal)
 
     async def _becomes_ready(self, part: Part, live: _Live) -> bool:
         """Asks until the part serves; ends it and returns False when it never does."""
