@@ -115,9 +115,9 @@ class Preloaded:
             mine.setblocking(False)
             _take_in_orphans(True)
             try:
-                with theirs, os.fdopen(write, "wb", buffering=0):
-                    socket.send_fds(self._line, [json.dumps(order).encode()], [theirs.fileno(), write])
                 with mine:
+                    with theirs, os.fdopen(write, "wb", buffering=0):
+                        socket.send_fds(self._line, [json.dumps(order).encode()], [theirs.fileno(), write])
                     async with asyncio.timeout(PATIENCE_S):
                         told = await asyncio.get_running_loop().sock_recv(mine, 32)
                     if not told:

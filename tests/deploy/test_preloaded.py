@@ -106,6 +106,7 @@ def test_a_fork_that_was_given_up_never_becomes_a_process(tmp_path: Path, monkey
             marker = tmp_path / "marker"
             marker.mkdir()
             assert await line.fork(forked(marker, "wait"), death_signal=signal.SIGKILL) is None
+            monkeypatch.undo()
             process.resume()
             # Orders are taken one after the other: when this one is done, so is the other.
             child, _ = await fork(line, forked(tmp_path, "0"))
