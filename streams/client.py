@@ -7,16 +7,24 @@ Each override names the fault that it mends.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
+import os
 from collections.abc import Mapping
 from functools import partial
 from typing import Any
 
 import aiokafka
 from aiokafka.consumer.fetcher import FetchResult
-from aiokafka.errors import CommitFailedError, IllegalGenerationError, RebalanceInProgressError, UnknownMemberIdError
+from aiokafka.errors import (
+    CommitFailedError,
+    IllegalGenerationError,
+    KafkaError,
+    RebalanceInProgressError,
+    UnknownMemberIdError,
+)
 from aiokafka.protocol.fetch import FetchRequest
-from aiokafka.protocol.group import LeaveGroupRequest
+from aiokafka.protocol.group import HeartbeatRequest, LeaveGroupRequest
 from aiokafka.structs import OffsetAndMetadata
 from faust.transport.drivers import aiokafka as driver
 from faust.types import TP
@@ -24,6 +32,7 @@ from faust.types import TP
 from streams.by_id import FetchById, Session
 from streams.commit_note import note, of_another_topic
 from streams.handover import Aim, Handover, Push
+from streams.name import EXIT_NAME_LOST, FENCED_INSTANCE_ID, HeartbeatByName
 from streams.record import Batch, Record
 from streams.run_state import RunState
 
@@ -31,6 +40,8 @@ log = logging.getLogger(__name__)
 
 _LOOK_AGAIN_S = 1.0
 """A wait for records looks around this often, were it only to find itself cancelled."""
+_CONFIRM_S = 2.0
+"""How long a process that did not run waits to hear that its name is still its own; the session's end bounds it besides."""
 _PUSHES_MAX = 2
 """Handed over and not yet taken by the app's loop: then the client's thread waits, so that memory stays bounded."""
 
@@ -44,6 +55,9 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
     _pushes = 0
     _waiter: asyncio.Future[None] | None = None
     _member_id: str = ""
+    _name: str = ""
+    _place: tuple[int, str] | None = None
+    """Generation and member id, once it has joined."""
 
     def __init__(self, *args: Any, handover: Handover, run_state: RunState, **kwargs: Any) -> None:
         self._handover = handover
@@ -61,18 +75,32 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         consumer._fetch_min_bytes = self._run_state.fetch_bytes_min
         consumer._isolation_level = "read_committed"
         consumer._client.send = partial(self._send, consumer._client.send)
+        self._name = str(consumer._group_instance_id)
         return consumer
 
     async def on_start(self) -> None:
-        """Mends commits that name no topic but its name; see streams/by_id.py."""
+        """Mends commits that name no topic but its name, see streams/by_id.py, and a name that is taken back."""
         await super().on_start()
         coordinator = self._ensure_consumer()._coordinator
         coordinator._do_fetch_commit_offsets = partial(self._committed, coordinator._do_fetch_commit_offsets)
+        coordinator._do_rejoin_group = partial(self._join, coordinator._do_rejoin_group)
+        self._run_state.watchdog.confirm = self._confirm
 
     async def _send(self, send: Any, node_id: Any, request: Any, **more: Any) -> Any:
-        """Mends fetches that read on in another topic of the same name, and that name every partition each time."""
-        if type(request) is not FetchRequest:
-            return await send(node_id, request, **more)
+        """Mends fetches that read on in another topic of the same name, and that name every partition each time; and a lost
+        name that is taken for a lost session."""
+        if type(request) is FetchRequest:
+            return await self._fetch(send, node_id, request, **more)
+        if type(request) is HeartbeatRequest:
+            request = HeartbeatByName(request, self._name)
+        answer = await send(node_id, request, **more)
+        if getattr(answer, "error_code", 0) == FENCED_INSTANCE_ID:
+            log.critical("name.lost name=%s: another process has it, this one is not to be started again", self._name)
+            # Not an exception: it would unwind through code that still writes.
+            os._exit(EXIT_NAME_LOST)
+        return answer
+
+    async def _fetch(self, send: Any, node_id: Any, request: FetchRequest, **more: Any) -> Any:
         session = self._sessions.get(node_id)
         if session is None or session.assignment is not self._assignment:
             session = self._sessions[node_id] = Session(
@@ -84,6 +112,32 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         except BaseException:
             session.end()
             raise
+
+    async def _join(self, join: Any, subscription: Any) -> bool:
+        """Mends a member that joins anew under a name that another has taken meanwhile."""
+        coordinator = self._ensure_consumer()._coordinator
+        if self._place is not None and coordinator.member_id != self._place[1]:
+            # Its place is lost: to the session's end, or to somebody else.
+            await coordinator._send_req(HeartbeatRequest(coordinator.group_id, *self._place))
+        joined: bool = await join(subscription)
+        if joined:
+            self._place = coordinator.generation, coordinator.member_id
+        return joined
+
+    def _confirm(self) -> None:
+        """Returns if this member's name is still its own, as far as Kafka answers; else the process ends. Blocks.
+
+        Call it in the app's thread.
+        """
+        if self._place is None:
+            return
+        asking = asyncio.run_coroutine_threadsafe(self._ask(*self._place), self.thread_loop)
+        with contextlib.suppress(TimeoutError, KafkaError):
+            asking.result(_CONFIRM_S)
+
+    async def _ask(self, generation: int, member_id: str) -> None:
+        coordinator = self._ensure_consumer()._coordinator
+        await coordinator._send_req(HeartbeatRequest(coordinator.group_id, generation, member_id))
 
     async def _committed(self, ask: Any, partitions: Any) -> Any:
         """What the group committed, of the topics that are read here; of another one of the same name it never did."""

@@ -1,6 +1,7 @@
 """Notices that this process, or its event loop, did not run for a while (SIGSTOP, a suspended machine, a blocked loop).
 
-Never lets such a process go on: Kafka has given its partitions away, and what it would write now is a zombie's.
+Never lets such a process go on once its session is over: Kafka has given its partitions away, and what it would write now is
+a zombie's. Within its session it first asks whether its name is still its own.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import logging
 import os
 import threading
 import time
+from collections.abc import Callable
 
 log = logging.getLogger(__name__)
 
@@ -20,25 +22,40 @@ EXIT_STALE = 75
 class Watchdog:
     """Beats in the event loop; `check` ends the process when a beat is overdue by the session timeout."""
 
+    confirm: Callable[[], None]
+    """Called in the loop's thread where a beat is overdue and the session is not: returns if this process may go on."""
+
     def __init__(self, *, limit_s: float = 10.0) -> None:
+        self.confirm = lambda: None
         self._limit_s = limit_s
         self._every_s = min(0.5, limit_s / 4)
         self._last = self._now()
 
     def check(self) -> None:
-        """Exit at once if the last beat is too old. Cheap: called before each produce."""
+        """Exit at once if the last beat is too old, and ask whether to go on if it is overdue.
+
+        Cheap: called in the loop's thread, before each batch and each produce.
+        """
+        if self._look() > 2 * self._every_s:
+            self.confirm()
+            self._last = self._now()
+
+    def _look(self) -> float:
+        """Seconds since the last beat; exits if they are too many."""
         monotonic_s, wall_s = self._now()
-        if monotonic_s - self._last[0] > self._limit_s or wall_s - self._last[1] > self._limit_s:
-            log.critical("watchdog.expired seconds=%.1f", max(monotonic_s - self._last[0], wall_s - self._last[1]))
+        since_s = max(monotonic_s - self._last[0], wall_s - self._last[1])
+        if since_s > self._limit_s:
+            log.critical("watchdog.expired seconds=%.1f", since_s)
             # Not an exception: it would unwind through code that still writes.
             os._exit(EXIT_STALE)
+        return since_s
 
     async def beat(self) -> None:
         """Beat until cancelled."""
         self._last = self._now()
         # A loop that is blocked for good never looks; its client's thread would hold the partitions for ever.
         over = threading.Event()
-        threading.Thread(target=self._look, args=(over,), name="watchdog", daemon=True).start()
+        threading.Thread(target=self._keep_looking, args=(over,), name="watchdog", daemon=True).start()
         try:
             while True:
                 await asyncio.sleep(self._every_s)
@@ -47,9 +64,9 @@ class Watchdog:
         finally:
             over.set()
 
-    def _look(self, over: threading.Event) -> None:
+    def _keep_looking(self, over: threading.Event) -> None:
         while not over.wait(self._every_s):
-            self.check()
+            self._look()
 
     @staticmethod
     def _now() -> tuple[float, float]:

@@ -18,11 +18,12 @@ from deploy.stack.forks import Forked, Preloaded
 from deploy.stack.processes import Command, Identity, Log, alive, end, identify, pump, spawn
 from deploy.stack.state import StateFolder
 from streams.backoff import Backoff
+from streams.name import EXIT_NAME_LOST
 
 READY_POLL_S = 0.05
 BACKOFF = Backoff(first_s=0.5, max_s=30.0)
 STEADY_S = 5.0
-"""A part that ran this long before it died starts again at once."""
+"""A part that ran this long before it died starts again at once, as after its first death."""
 FIRST_ATTEMPTS = 3
 """How often a part may die before it has ever served: then the start has failed."""
 
@@ -152,27 +153,35 @@ class Supervisor:
 
     async def _keep(self, part: Part) -> None:
         """Starts the part whenever it does not run, ever more slowly while it keeps dying."""
-        live, served, failures = self._live[part.name], False, 0
         for need in part.needs:
             await self._done[need].wait()
-        log = Log(self._folder.logs / f"{part.name}.log")
-        in_a_row = 0
+        with contextlib.closing(Log(self._folder.logs / f"{part.name}.log")) as log:
+            await self._keep_up(part, log)
+
+    async def _keep_up(self, part: Part, log: Log) -> None:
+        live, failures, in_a_row = self._live[part.name], 0, 0
         while not self._stop.is_set():
             started_s = time.monotonic()
             reason = await self._run_once(part, live, log)
             if self._stop.is_set():
-                break
-            served = served or self._done[part.name].is_set()
+                return
+            served = self._done[part.name].is_set()
+            if reason == _status(EXIT_NAME_LOST):
+                reason = "lost its name to another process: it is not started again, end that one first"
+                if not served:
+                    raise StackError(f"{part.name} {reason} (see {log.path})")
+                self._told(part.name, reason)
+                await self._stop.wait()
+                return
             failures += 1
             if not served and failures >= FIRST_ATTEMPTS:
                 raise StackError(f"{part.name} {reason}: {log.tail(1) or 'no output'} (see {log.path})")
             if time.monotonic() - started_s >= STEADY_S:
                 in_a_row = 0
-            # At once after a steady life, and once after a short one; then ever later.
             wait_s = BACKOFF.pause_s(in_a_row) if in_a_row else 0.0
             in_a_row += 1
             live.restarts += 1
-            self._told(part.name, f"{reason}, starts again {f'in {wait_s:.1f} s' if in_a_row > 1 else 'at once'}")
+            self._told(part.name, f"{reason}, starts again {f'in {wait_s:.1f} s' if wait_s else 'at once'}")
             self._write()
             if wait_s:
                 with contextlib.suppress(TimeoutError):
@@ -201,7 +210,7 @@ class Supervisor:
         self._write()
         if not in_time:
             return f"did not serve within {part.ready_timeout_s:.0f} s"
-        return f"was killed by {signal.Signals(-code).name}" if code < 0 else f"ended with status {code}"
+        return f"was killed by {signal.Signals(-code).name}" if code < 0 else _status(code)
 
     async def _started(self, command: Command, death_signal: signal.Signals) -> asyncio.subprocess.Process | Forked:
         if command.module and self._preloaded is not None:
@@ -311,6 +320,10 @@ class Supervisor:
         supervisor = {"pid": mine.pid, "born": mine.born}
         state = {**self._facts, "phase": self._phase, "ready": ready, "error": self._error}
         self._folder.write({**state, "supervisor": supervisor, "parts": parts})
+
+
+def _status(code: int) -> str:
+    return f"ended with status {code}"
 
 
 def leftovers(folder: StateFolder) -> dict[str, Identity]:
