@@ -30,7 +30,8 @@ class Settings(ClusterSettings, BaseSettings):
     store: Literal["memory", "rocksdb"] = "rocksdb"
     """Where rows are kept: on disk under `data_dir`, or in this process's memory, read anew at each start."""
     worker_id: str
-    """The process's fixed name in its group: a restart under it takes its partitions back at once."""
+    """The process's fixed name in its group: a restart under it takes its partitions back at once. One whose name another takes
+    ends with status 78, and is not to be started again."""
     set_aside_after: int = 3
     """Processes that ended one after the other over one record, before it is set aside; 0 for never."""
     health_host: str = "127.0.0.1"

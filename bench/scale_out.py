@@ -1,26 +1,29 @@
 """Scale out: what an event costs with one, two and four core workers, and how long a change of workers stands in the way.
 
 The first part folds a backlog of the same make with each number of workers. The second keeps a steady stream of first
-signals of new people flowing while a worker is added, stopped, stopped and started again, and killed: how long the tips
-of that time waited stands in the log itself, in the times of the records.
+signals of new people flowing while a worker is added, leaves, and is gone with its machine; the third, while one is killed and
+stopped under the supervisor, which starts it again: how long the tips of that time waited stands in the log itself, in
+the times of the records.
 """
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import signal
 import threading
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import confluent_kafka
 
 from bench.cores import Cores, backlog, cores, framed, homes, write
-from bench.result import Bench, Result, Row, compared
+from bench.result import Bench, Result, Row, compared, slug
 from deploy.stack.running import RunningStack
+from streams.app import SESSION_TIMEOUT_S
 from streams.reader import read_partition
 from streams.schemas import Schemas
 from streams.topics import PARTITIONS
@@ -31,6 +34,10 @@ USERS = 200
 EVENTS = 6_000
 RATE = 50
 """Signals a second while workers come and go."""
+KILLED = "a worker was killed, and its supervisor started it again"
+STOPPED = "a worker was stopped (SIGTERM), and its supervisor started it again"
+GONE = "a worker was gone with its machine (SIGKILL, and nobody starts it)"
+GOALS_S = {KILLED: 2.0, STOPPED: 2.0, GONE: SESSION_TIMEOUT_S + 2.0}
 SETTLE_S = 4.0
 AFTER_S = 3.0
 
@@ -42,6 +49,8 @@ def measure(bench: Bench) -> Result:
         with cores(stack) as running:
             costs = {count: _cost(stack, schemas, running, count, bench) for count in WORKERS}
         waits = _waits(stack, schemas, bench)
+    with bench.stack(workers=2) as stack:
+        supervised = _supervised_waits(stack, schemas, bench)
     rows = [
         compared(
             f"scale-out-{count}",
@@ -53,7 +62,7 @@ def measure(bench: Bench) -> Result:
         )
         for count in WORKERS[1:]
     ]
-    return Result([*rows, *_wait_rows(waits)])
+    return Result([*rows, *_wait_rows(waits), *_wait_rows(supervised)])
 
 
 async def _schemas(stack: RunningStack) -> Schemas:
@@ -93,36 +102,62 @@ class Wait:
 
 
 def _waits(stack: RunningStack, schemas: Schemas, bench: Bench) -> dict[str, Wait]:
-    """What happened -> what tips waited because of it."""
-    spans: dict[str, tuple[float, float]] = {}
-    with cores(stack) as running, _traffic(stack, schemas) as _:
+    """What happened -> what tips waited because of it; nobody starts again what has ended."""
+    with cores(stack) as running, _traffic(stack, schemas):
         first, second = running.start("core-0"), running.start("core-1")
         running.until_shared(2)
         running.until_passed()
-
-        def span(name: str, act: Callable[[], None]) -> None:
-            began_s = time.time()
-            act()
-            running.until_passed()
-            time.sleep(AFTER_S)
-            spans[name] = began_s, time.time()
-            bench.say(name)
-
-        span("nothing", lambda: time.sleep(SETTLE_S))
-        span("a third worker came", lambda: (running.start("core-2"), running.until_shared(3)))
+        spans = Spans(running, bench)
+        spans.take("nothing", lambda: time.sleep(SETTLE_S))
+        spans.take("a third worker came", lambda: (running.start("core-2"), running.until_shared(3)))
         third = running.newest
-        span("a worker left for good (SIGUSR1)", lambda: (third.end(signal.SIGUSR1), running.until_shared(2)))
-        span("a worker was stopped (SIGTERM) and started again", lambda: _restart(running, second.end))
-        second = running.newest
-        span("a worker was killed", lambda: (second.end(signal.SIGKILL), running.until_shared(1)))
+        spans.take("a worker left for good (SIGUSR1)", lambda: (third.end(signal.SIGUSR1), running.until_shared(2)))
+        spans.take(GONE, lambda: (second.end(signal.SIGKILL), running.until_shared(1)))
         assert first.process.poll() is None
-    return asyncio.run(_read_waits(stack, spans))
+    return asyncio.run(_read_waits(stack, spans.taken))
 
 
-def _restart(running: Cores, end: Callable[[], None]) -> None:
-    end()
-    running.start("core-1")
-    running.until_shared(2)
+def _supervised_waits(stack: RunningStack, schemas: Schemas, bench: Bench) -> dict[str, Wait]:
+    """The same, where `oo up` keeps two workers running."""
+    running = Cores(stack)
+
+    def end(number: signal.Signals) -> None:
+        before = _pid(stack)
+        os.kill(before, number)
+        while _pid(stack) in (0, before):
+            time.sleep(0.05)
+        running.until_shared(2)
+
+    with _traffic(stack, schemas):
+        running.until_shared(2)
+        running.until_passed()
+        spans = Spans(running, bench)
+        spans.take("nothing", lambda: time.sleep(SETTLE_S))
+        spans.take(KILLED, lambda: end(signal.SIGKILL))
+        spans.take(STOPPED, lambda: end(signal.SIGTERM))
+    return asyncio.run(_read_waits(stack, spans.taken))
+
+
+def _pid(stack: RunningStack) -> int:
+    """Of the first worker; 0 while it does not run."""
+    return int((stack.folder.read() or {})["parts"]["core-0"]["pid"] or 0)
+
+
+@dataclass(slots=True)
+class Spans:
+    """From when to when something happened, each until what was there at its end is folded."""
+
+    running: Cores
+    bench: Bench
+    taken: dict[str, tuple[float, float]] = field(default_factory=dict)
+
+    def take(self, name: str, act: Callable[[], object]) -> None:
+        began_s = time.time()
+        act()
+        self.running.until_passed()
+        time.sleep(AFTER_S)
+        self.taken[name] = began_s, time.time()
+        self.bench.say(f"{name} (load average {os.getloadavg()[0]:.1f})")
 
 
 @contextlib.contextmanager
@@ -179,16 +214,18 @@ async def _times(stack: RunningStack, name: str) -> dict[str, float]:
 
 
 def _wait_rows(waits: dict[str, Wait]) -> Iterator[Row]:
-    calm = waits["nothing"]
+    calm = waits.pop("nothing")
     for name, wait in waits.items():
-        if name == "nothing":
-            continue
+        what = f"{name}: the longest that a signal waited for its tip, {RATE}/s, 2 workers before"
+        peer, peer_name = (GOALS_S[name], "the goal") if name in GOALS_S else (max(calm.longest_s, 0.001), "before")
         yield compared(
-            f"scale-out-wait-{name.replace(' ', '-')}",
-            f"{name}: the longest that a signal waited for its tip, {RATE}/s, {len(WORKERS) - 1} workers before",
+            f"scale-out-wait-{slug(name)}",
+            what,
             wait.longest_s,
             "s",
-            peer=max(calm.longest_s, 0.001),
-            peer_name="nothing happened",
-            note=f"No tip of anybody's came for {wait.silence_s:.1f} s when {name}.",
+            peer=peer,
+            peer_name=peer_name,
+            at_most=1.0 if name in GOALS_S else None,
+            note=f"No tip of anybody's came for {wait.silence_s:.1f} s when {name}; before that the longest wait was "
+            f"{calm.longest_s:.3f} s.",
         )

@@ -46,6 +46,8 @@ from streams.watchdog import Watchdog
 log = logging.getLogger(__name__)
 
 REBALANCE_TIMEOUT_S = 20.0
+SESSION_TIMEOUT_S = 10.0
+"""How long Kafka keeps a member's partitions for it after its last heartbeat."""
 _HANGING_AFTER_S = 60.0
 """A rebalance that takes longer has hung."""
 _METADATA_MAX_AGE_MS = 5_000
@@ -64,7 +66,7 @@ def create_app(
     data_dir: Path,
     worker_id: str,
     producer: Producer,
-    session_timeout_s: float = 10.0,
+    session_timeout_s: float = SESSION_TIMEOUT_S,
     fetch_wait_ms: int = 50,
     fetch_bytes_min: int = 1,
     commit_interval_s: float = 0.5,

@@ -32,9 +32,10 @@ from faust.types import TP
 from streams.by_id import FetchById, Session
 from streams.commit_note import note, of_another_topic
 from streams.handover import Aim, Handover, Push
-from streams.name import EXIT_NAME_LOST, FENCED_INSTANCE_ID, HeartbeatByName
+from streams.name import FENCED_INSTANCE_ID, HeartbeatByName
 from streams.record import Batch, Record
 from streams.run_state import RunState
+from streams.watchdog import EXIT_NAME_LOST
 
 log = logging.getLogger(__name__)
 

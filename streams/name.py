@@ -13,8 +13,6 @@ from aiokafka.protocol.api import RequestStruct, Response
 from aiokafka.protocol.group import HeartbeatRequest
 from aiokafka.protocol.types import Int16, Int32, Schema, String
 
-EXIT_NAME_LOST = 78
-"""EX_CONFIG: another process runs under this one's name, so do not start it again."""
 FENCED_INSTANCE_ID = 82
 """Kafka's, of a member whose name another has taken. aiokafka does not know it."""
 

@@ -17,6 +17,8 @@ log = logging.getLogger(__name__)
 
 EXIT_STALE = 75
 """EX_TEMPFAIL: start me again."""
+EXIT_NAME_LOST = 78
+"""EX_CONFIG: another process runs under this one's name (streams/name.py), so do not start me again."""
 
 
 class Watchdog:

@@ -18,7 +18,7 @@ from deploy.stack.forks import Forked, Preloaded
 from deploy.stack.processes import Command, Identity, Log, alive, end, identify, pump, spawn
 from deploy.stack.state import StateFolder
 from streams.backoff import Backoff
-from streams.name import EXIT_NAME_LOST
+from streams.watchdog import EXIT_NAME_LOST
 
 READY_POLL_S = 0.05
 BACKOFF = Backoff(first_s=0.5, max_s=30.0)

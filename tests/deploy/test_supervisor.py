@@ -12,7 +12,7 @@ import pytest
 from deploy.stack.processes import Command
 from deploy.stack.state import StateFolder
 from deploy.stack.supervisor import Part, StackError, Supervisor
-from streams.name import EXIT_NAME_LOST
+from streams.watchdog import EXIT_NAME_LOST
 
 
 def part(name: str, script: str, *, folder: Path) -> Part:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 
-from streams.name import EXIT_NAME_LOST
+from streams.watchdog import EXIT_NAME_LOST
 from tests.streams.line import Line, Worker
 
 
