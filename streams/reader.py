@@ -10,7 +10,7 @@ import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
-from functools import cache
+from functools import lru_cache
 from functools import partial as bind
 from typing import Any, NamedTuple, TypeVar
 
@@ -402,10 +402,15 @@ async def _patiently(ask: Callable[[], Awaitable[T]]) -> T:
         await asyncio.sleep(_POLL_S)
 
 
-@cache
 def _admin(cluster: Cluster) -> AdminClient:
-    # One for the process: what it cannot reach comes out as errors of its calls, so it prints nothing itself.
-    return AdminClient({"log_level": 0, **cluster.rdkafka()})
+    """Keep it in a name: its answers may die with it."""
+    return _admin_of(tuple(sorted(cluster.rdkafka().items())))
+
+
+@lru_cache(maxsize=4)
+def _admin_of(settings: tuple[tuple[str, str], ...]) -> AdminClient:
+    # One for a process, that lasts: what it cannot reach comes out as errors of its calls, so it prints nothing itself.
+    return AdminClient({"log_level": 0, **dict(settings)})
 
 
 def _id(described: TopicDescription) -> bytes:
