@@ -27,6 +27,8 @@ class Settings(ClusterSettings, BaseSettings):
     """The key of decision ids, the same for core and edge. Needed by core."""
     data_dir: Path
     """This process's own folder: rows on disk, and what it remembers between two starts."""
+    schemas_file: Path | None = None
+    """What the registry said to who registered the schemas, as the local stack keeps it: a start then asks nothing of it."""
     store: Literal["memory", "rocksdb"] = "rocksdb"
     """Where rows are kept: on disk under `data_dir`, or in this process's memory, read anew at each start."""
     worker_id: str

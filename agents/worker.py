@@ -63,7 +63,7 @@ def main() -> None:
 
 
 async def _run(name: Name, settings: Settings, starting: Starting) -> None:
-    schemas = Schemas(settings.cluster)
+    schemas = Schemas(settings.cluster, kept=settings.schemas_file)
     # The registry is asked while Kafka is.
     registering = asyncio.create_task(schemas.register(), name="schemas")
     try:

@@ -54,7 +54,9 @@ def schemas(stack: RunningStack) -> None:
     """The schemas of all topics; an incompatible one is refused here, before anything runs."""
     from streams.schemas import Schemas
 
-    asyncio.run(Schemas(stack.cluster).register())
+    found = Schemas(stack.cluster)
+    asyncio.run(found.register())
+    found.keep(stack.folder.schemas_file)
 
 
 def demo(stack: RunningStack) -> None:

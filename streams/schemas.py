@@ -1,17 +1,22 @@
 """Frames whose ids are the registry's, and protobuf JSON on the public topics.
 
 It never checks a message's rules (that is the door's work) and never reads or writes a topic.
-Only `register` and the look-up of a foreign producer's schema id speak to the registry; with it down, known ids go on.
+Only `register` and the look-up of a foreign producer's schema id speak to the registry; with it down, known ids go on, and
+where they were kept a process starts too.
 """
 
 from __future__ import annotations
 
 import asyncio
+import hashlib
+import json
+import os
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
 from functools import cached_property
+from pathlib import Path
 from typing import Final, cast
 
 from google.protobuf.descriptor import FileDescriptor
@@ -19,7 +24,7 @@ from google.protobuf.message import Message
 
 from streams.cluster import Cluster
 from streams.frames import MESSAGES, Frames, expected, index_of
-from streams.registry import Found, Registry, RegistryError
+from streams.registry import Found, Registry, RegistryError, imports
 from streams.topics import NAMES
 from streams.wire import BadFrame, from_json, header, is_json, parse, read_header
 
@@ -41,10 +46,13 @@ class Schemas(Frames):
         timeout_s: float = 5.0,
         attempts: int = 5,
         clock: Callable[[], float] = time.monotonic,
+        kept: Path | None = None,
     ) -> None:
+        """`kept`: what `keep` wrote; `register` then asks nobody, where it was of this registry and of these schemas."""
         self._topics = cluster.topics
-        self._registry = Registry(cluster.registry_url, timeout_s=timeout_s, attempts=attempts)
-        self._url = cluster.registry_url
+        self._url, self._timeout_s, self._attempts = cluster.registry_url, timeout_s, attempts
+        self._kept = kept
+        self._found: dict[str, Found] = {}
         self._clock = clock
         self._headers = {}
         self._types: dict[str, dict[bytes, type[Message]]] = {name: {} for name in NAMES}
@@ -54,14 +62,25 @@ class Schemas(Frames):
 
     def close(self) -> None:
         """Gives back the connections to the registry. Known frames go on; nothing may be looked up afterwards."""
-        self._registry.close()
-        if "_look_up_registry" in self.__dict__:
-            self._look_up_registry.close()
+        for name in ("_registry", "_look_up_registry"):
+            if name in self.__dict__:
+                getattr(self, name).close()
+
+    @cached_property
+    def _registry(self) -> Registry:
+        """Made where it is needed: that takes 25 ms."""
+        return Registry(self._url, timeout_s=self._timeout_s, attempts=self._attempts)
 
     @cached_property
     def _look_up_registry(self) -> Registry:
-        """Asked while an agent waits, so: one attempt, and a short one. Made where it is needed: that takes 25 ms."""
+        """Asked while an agent waits, so: one attempt, and a short one."""
         return Registry(self._url, timeout_s=LOOK_UP_TIMEOUT_S, attempts=1)
+
+    def keep(self, path: Path) -> None:
+        """Writes down what `register` has learned, for processes that start later."""
+        fresh = path.with_name(f".{path.name}.{os.getpid()}")
+        fresh.write_text(json.dumps({"of": self._digest(), "topics": self._found}))
+        fresh.replace(path)
 
     async def register(self) -> None:
         """Registers each topic's schema that is not there, and learns the ids of all versions, so that old records can be read.
@@ -110,17 +129,46 @@ class Schemas(Frames):
         return self.unframe(name, value)
 
     def _register(self) -> None:
+        self._found = self._read_kept() or self._asked()
+        for name, (mine, versions) in self._found.items():
+            for schema_id, names in versions.items():
+                self._learn(name, schema_id, names)
+            assert mine is not None, "it was registered"
+            for kind in MESSAGES[name]:
+                self._headers[name, kind] = header(mine, index_of(kind))
+
+    def _read_kept(self) -> dict[str, Found]:
+        """What was kept of these very schemas; empty where it is not there, or of others."""
+        try:
+            kept = json.loads(self._kept.read_text()) if self._kept is not None else {}
+            if kept.get("of") != self._digest():
+                return {}
+            return {
+                name: Found(mine, {int(number): tuple(names) for number, names in versions.items()})
+                for name, (mine, versions) in kept["topics"].items()
+            }
+        except (OSError, ValueError, KeyError, TypeError, AttributeError):
+            return {}
+
+    def _asked(self) -> dict[str, Found]:
         with ThreadPoolExecutor(ASKED_AT_ONCE, thread_name_prefix="registry") as pool:
             found = dict(zip(self._topics, pool.map(self._find, self._topics), strict=True))
         for name, topic in self._topics.items():
-            mine, versions = found[name]
-            if mine is None:
+            if found[name].mine is None:
                 mine = self._registry.register(_subject(topic.name), _file(MESSAGES[name][0]))
-                versions = self._find(name).versions
-            for schema_id, names in versions.items():
-                self._learn(name, schema_id, names)
-            for kind in MESSAGES[name]:
-                self._headers[name, kind] = header(mine, index_of(kind))
+                found[name] = Found(mine, self._find(name).versions)
+        return found
+
+    def _digest(self) -> str:
+        """Of the registry's address, the topics' names, and all files that are registered."""
+        told, ahead = [self._url.encode()], [_file(MESSAGES[name][0]) for name in self._topics]
+        told += [f"{topic.name} {_file(MESSAGES[name][0]).name}".encode() for name, topic in self._topics.items()]
+        files: dict[str, bytes] = {}
+        while ahead:
+            file = ahead.pop()
+            files[file.name] = file.serialized_pb
+            ahead += [imported for imported in imports(file) if imported.name not in files]
+        return hashlib.sha256(b"\0".join([*told, *(files[name] for name in sorted(files))])).hexdigest()
 
     def _find(self, name: str) -> Found:
         return self._registry.find(_subject(self._topics[name].name), _file(MESSAGES[name][0]))

@@ -112,6 +112,7 @@ class RunningStack:
             "OO_LOCAL": "1",
             "OO_LOCAL_SIGNING_KEY_FILE": str(self.signing_key_file),
             "OO_LOCAL_USER": LOCAL_USER,
+            "OO_SCHEMAS_FILE": str(self.folder.schemas_file),
             "OO_DATA_DIR": str(self.folder.data(part)),
             "OO_WORKER_ID": part,
         }

@@ -53,6 +53,11 @@ class StateFolder:
         return self.root / "state.json"
 
     @property
+    def schemas_file(self) -> Path:
+        """What the registry said at the start."""
+        return self.root / "schemas.json"
+
+    @property
     def secrets(self) -> Path:
         return self.root / "secrets"
 

@@ -288,6 +288,24 @@ def test_with_the_registry_down_known_ids_go_on_and_others_wait_for_a_redrive(re
         asyncio.run(scenario())
 
 
+def test_what_was_kept_of_these_schemas_is_known_without_a_registry_and_of_no_others(
+    build, prefix, registry_url, tmp_path
+):
+    kept = tmp_path / "schemas.json"
+    first = build(prefix)
+    first.keep(kept)
+    again = build(prefix, kept=kept)
+    assert again.frame("signals", SIGNAL) == first.frame("signals", SIGNAL)
+    assert again.unframe("signals", first.frame("signals", SIGNAL)) == SIGNAL
+    assert "_registry" not in again.__dict__, "nobody was asked"
+    with pytest.raises(RegistryError):
+        build(prefix, kept=kept, url="http://127.0.0.1:1/apis/ccompat/v7", attempts=1)
+    other = build(f"{prefix}other.", kept=kept)
+    assert "_registry" in other.__dict__
+    kept.write_text("torn {")
+    assert "_registry" in build(prefix, kept=kept).__dict__
+
+
 def test_registering_without_a_registry_says_so_in_one_line(build, prefix):
     with pytest.raises(RegistryError) as caught:
         build(prefix, url="http://127.0.0.1:1/apis/ccompat/v7", attempts=2)
