@@ -267,6 +267,8 @@ def test_our_processes_are_told_the_same_as_by_the_local_stack() -> None:
             else:
                 assert there[key] == local[key], key
     local = local_environment("edge") | local_environment("core-0")
+    # The step that registers has no folder in common with the workers there: they ask the registry themselves.
+    del local["OO_SCHEMAS_FILE"]
     assert {name for name in told if name.startswith("OO_")} == {*local, "OO_LOCAL_ANY_HOST"}
 
 
