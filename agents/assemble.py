@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from agents.process import Process
 from streams.partitions import Partitions
 from streams.reader import Follower, committed
-from streams.together import Together
+from streams.shared import Shared
 from tables.store import MemoryStore, Store
 
 if TYPE_CHECKING:
@@ -52,7 +52,7 @@ async def core(process: Process, stack: AsyncExitStack) -> list[Partitions]:
         (end,) = (await process.ends("policies")).values()
         return end
 
-    versions = Versions(schemas=process.schemas, mac_key=mac_key, end=Together(versions_end))
+    versions = Versions(schemas=process.schemas, mac_key=mac_key, end=Shared(versions_end))
     champion = Champion(schemas=process.schemas)
     policies, promotions = process.tail("policies"), process.tail("promotions")
     # Both read at the same time.
@@ -78,7 +78,7 @@ async def core(process: Process, stack: AsyncExitStack) -> list[Partitions]:
         for name in ("signals", "reactions")
     }
 
-    commits = Together(lambda: committed(process.cluster, process.app.conf.id, topics["journal"].name))
+    commits = Shared(lambda: committed(process.cluster, process.app.conf.id, topics["journal"].name))
 
     async def committed_at(number: int) -> int | None:
         return (await commits()).get(number)
@@ -103,7 +103,7 @@ async def core(process: Process, stack: AsyncExitStack) -> list[Partitions]:
             versions=versions,
             open_store=_stores(process),
             committed=committed_at,
-            aside=Together(aside),
+            aside=Shared(aside),
         ),
         rows_follower=Follower(process.cluster, topics["rows"].name),
         in_hand=process.in_hand,

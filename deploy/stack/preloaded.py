@@ -33,6 +33,7 @@ MODULES = (
     "agents.recommend",
     "agents.recovery",
     "agents.shadow",
+    "agents.snapshot",
     "agents.versions",
     "connectors.postgres.sink",
     "connectors.tip_progress",

@@ -4,7 +4,7 @@ import asyncio
 
 import pytest
 
-from streams.together import Together
+from streams.shared import Shared
 
 
 class Asked:
@@ -22,7 +22,7 @@ class Asked:
 
 def test_who_asks_in_the_same_turn_shares_one_answer() -> None:
     async def scenario() -> None:
-        ask = Together(Asked())
+        ask = Shared(Asked())
         assert await asyncio.gather(*(ask() for _ in range(8))) == [1] * 8
 
     asyncio.run(scenario())
@@ -31,7 +31,7 @@ def test_who_asks_in_the_same_turn_shares_one_answer() -> None:
 def test_who_comes_once_it_was_asked_never_gets_the_older_answer() -> None:
     async def scenario() -> None:
         asked = Asked()
-        ask = Together(asked)
+        ask = Shared(asked)
         first = asyncio.create_task(ask())
         while not asked.times:
             await asyncio.sleep(0)
@@ -47,9 +47,9 @@ def test_a_fault_reaches_all_who_asked_and_one_who_gives_up_takes_nothing_from_t
             await asyncio.sleep(0)
             raise ValueError("no")
 
-        found = await asyncio.gather(*(Together(refused)() for _ in range(2)), return_exceptions=True)
+        found = await asyncio.gather(*(Shared(refused)() for _ in range(2)), return_exceptions=True)
         assert [str(one) for one in found] == ["no", "no"]
-        ask = Together(Asked())
+        ask = Shared(Asked())
         impatient, patient = asyncio.create_task(ask()), asyncio.create_task(ask())
         await asyncio.sleep(0.001)
         impatient.cancel()

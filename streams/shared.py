@@ -9,7 +9,7 @@ from typing import Generic, TypeVar
 T = TypeVar("T")
 
 
-class Together(Generic[T]):
+class Shared(Generic[T]):
     """Asks once for those who wait already; whoever comes when it has begun gets the next answer, never an older one."""
 
     def __init__(self, ask: Callable[[], Awaitable[T]]) -> None:
