@@ -138,7 +138,7 @@ class InMemory:
         """Take in what the one that was drawn, (1, d), came to, and what was expected of it."""
         if self.expand is not None:
             row = self.expand(row)
-        if not row.any():
+        if not np.count_nonzero(row):
             return  # Saying nothing is worth 0 by decree.
         person = self.people.get(user_id) or Person(sums.nothing(self.shape.d))
         taught = person.taught
@@ -164,11 +164,7 @@ class InMemory:
         for user_id in sorted(self._changed):
             person = self.people.get(user_id)
             assert person is not None, "who taught something is kept"
-            if person.part is not None:
-                self._totals.add(person.part, sign=-1)
-            person.part = self._totals.part(person.taught) if person.taught.weight else None
-            if person.part is not None:
-                self._totals.add(person.part)
+            person.part = self._totals.renew(person.part, person.taught)
             self.people[user_id] = person
         self._changed.clear()
         size = marginal.size(d=self.shape.d, q=self.shape.q)

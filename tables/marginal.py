@@ -41,13 +41,13 @@ def size(*, d: int, q: int) -> int:
     return d * (d + 1) // 2 + d + q * (q + 1) // 2 + 1 + LOSSES
 
 
-def contribution(taught: Taught, epoch: Epoch) -> Ints:
-    """Return what these sums add to everybody's, in units of 2^-18: (size,).
+def contribution(taught: Taught, epoch: Epoch, *, into: Ints | None = None) -> Ints:
+    """Return what these sums add to everybody's, in units of 2^-18: (size,); written into an array where one is given.
 
     In turn: the upper triangle of the information about β, its right side, the upper triangle of the second moment of θ,
     how many people stand behind that (1 or 0), and the losses of both ways to predict as they stand in the sums.
     """
-    found = np.zeros(size(d=len(epoch.mean), q=len(epoch.precision)), dtype=np.int64)
+    found = np.empty(size(d=len(epoch.mean), q=len(epoch.precision)), dtype=np.int64) if into is None else into
     if taught.weight:
         counts = taught.n > KNOWN_MIN * taught.weight
         scale = UNIT / (SCALE * taught.weight)
@@ -55,7 +55,17 @@ def contribution(taught: Taught, epoch: Epoch) -> Ints:
             taught.gram, taught.moment, scale, epoch.precision, epoch.mean, epoch.noise, float(SCALE), counts, found
         )
         found[-LOSSES:] = taught.losses
+    else:
+        found[:] = 0
     return found
+
+
+@compiled("void(i8[::1], i8[::1], i8[::1])")
+def exchange(total: Ints, before: Ints, now: Ints) -> None:
+    """Put one part of a total in the place of another, in the total and in where the part is kept; (size,) each."""
+    for i in range(total.shape[0]):
+        total[i] += now[i] - before[i]
+        before[i] = now[i]
 
 
 @compiled("void(f8[:, ::1], f8[:, ::1], i8)")
@@ -142,3 +152,5 @@ def _contribution(
                 found[at] = np.int64(np.rint(second[b] * unit))
                 at += 1
         found[at] = 1
+    else:
+        found[right + d : right + d + q * (q + 1) // 2 + 1] = 0

@@ -46,6 +46,8 @@ class Totals:
     def __init__(self, *, epochs: Mapping[int, Epoch]) -> None:
         self._epochs = epochs
         self._apart: dict[tuple[int, int], Total] = {}
+        self._spare: Ints | None = None
+        """What one person adds is written here before it is kept."""
         self.changes = 0
         """How often something was added or taken away."""
 
@@ -61,6 +63,28 @@ class Totals:
         contribution = marginal.contribution(taught, self._epochs[taught.epoch])
         return Total(taught.landmark, taught.epoch, contribution, n=taught.n, users=1)
 
+    def renew(self, part: Total | None, taught: Taught) -> Total | None:
+        """Put what one person's sums are now in the place of what they were in the totals, and return it to be kept instead.
+
+        Both are None for someone who has taught nothing; the part given is written over.
+        """
+        place = (taught.landmark, taught.epoch)
+        if part is None or not taught.weight or place != (part.landmark, part.epoch):
+            if part is not None:
+                self.add(part, sign=-1)
+            part = self.part(taught) if taught.weight else None
+            if part is not None:
+                self.add(part)
+            return part
+        total = self._apart[place]
+        if self._spare is None or len(self._spare) != len(total.contribution):
+            self._spare = np.empty_like(total.contribution)
+        now = marginal.contribution(taught, self._epochs[taught.epoch], into=self._spare)
+        marginal.exchange(total.contribution, part.contribution, now)
+        total.n += taught.n - part.n
+        part.n = taught.n
+        return part
+
     def merge(self, others: Totals) -> None:
         """Add other totals: of rows as they stood at a moment to what has changed since, or the other way round."""
         for other in others.all():
@@ -70,7 +94,10 @@ class Totals:
     def add(self, other: Total, *, sign: int = 1) -> None:
         """Add one total, of other people; with sign -1, take out what was added."""
         total = self._at((other.landmark, other.epoch), len(other.contribution))
-        total.contribution += sign * other.contribution
+        if sign == 1:
+            total.contribution += other.contribution
+        else:
+            total.contribution -= other.contribution
         total.n += sign * other.n
         total.users += sign * other.users
         self._forget(total)

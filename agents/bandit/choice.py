@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -14,9 +14,8 @@ KEY_HALF = (1 << 64) - 1
 """The lower half of a key of 128 bits; the upper one is what is left of it, shifted by 64."""
 
 
-@dataclass(frozen=True, slots=True)
-class Choice:
-    """Which candidate was drawn, with the numbers it was drawn by; all sequences are (K,)."""
+class Choice(NamedTuple):
+    """Which candidate was drawn, with the numbers it was drawn by; all sequences are (K,). A tuple: one is made for each decision."""
 
     chosen: int
     numerators: Sequence[int]

@@ -63,6 +63,27 @@ def test_kept_up_equals_counted_anew(changes: list[Change]) -> None:
         assert totals.users == len(rows)
 
 
+@given(st.lists(CHANGE, max_size=30))
+def test_parts_that_are_kept_and_renewed_equal_parts_counted_anew(changes: list[Change]) -> None:
+    totals, parts = Totals(epochs=EPOCHS), dict[int, Total]()
+    for at in range(len(changes)):
+        user, rows = changes[at][0], rows_of(changes[: at + 1])
+        renewed = totals.renew(parts.pop(user, None), rows[user])
+        assert renewed is not None
+        parts[user] = renewed
+        assert totals.to_bytes() == counted(list(rows.values())).to_bytes()
+
+
+def test_someone_whose_sums_have_gone_is_taken_out() -> None:
+    totals, one = Totals(epochs=EPOCHS), sums.nothing(D)
+    assert totals.renew(None, one) is None
+    sums.add(one, x=[64] * D, reward=64, time_ms=0)
+    part = totals.renew(None, one)
+    assert totals.users == 1
+    assert totals.renew(part, sums.nothing(D)) is None
+    assert totals.all() == []
+
+
 @given(st.lists(CHANGE, min_size=1, max_size=10), st.randoms(use_true_random=False))
 def test_the_order_of_rows_changes_no_bit(changes: list[Change], random: object) -> None:
     rows = list(rows_of(changes).values())
