@@ -60,10 +60,13 @@ async def main(orders: dict[str, Any]) -> None:
             await table.recover(low=0, end=0, read=lambda _: nothing())
             follower.add(number, start=0)
 
-    async def handle(batches: Sequence[Batch]) -> None:
-        nonlocal seen
+    flushes: dict[int, asyncio.Task[None]] = {}
+
+    async def handle(batches: Sequence[Batch]) -> asyncio.Future[None]:
         clock.begin()
         changed: dict[int, dict[bytes, row_pb2.UserRow]] = {batch.partition: {} for batch in batches}
+        for number in changed.keys() & flushes.keys():
+            await flushes[number]
         for batch in batches:
             table, rows = tables[batch.partition], changed[batch.partition]
             for record in batch.records:
@@ -76,8 +79,14 @@ async def main(orders: dict[str, Any]) -> None:
         for number, rows in changed.items():
             for key, row in rows.items():
                 tables[number].put(key, row.SerializeToString())
-        await asyncio.gather(*(tables[number].flush() for number in changed))
-        seen += sum(len(batch.records) for batch in batches)
+            flushes[number] = asyncio.create_task(tables[number].flush())
+        return asyncio.ensure_future(settle(list(changed), sum(len(batch.records) for batch in batches)))
+
+    async def settle(numbers: Sequence[int], count: int) -> None:
+        """The next round, of other partitions, is folded meanwhile."""
+        nonlocal seen
+        await asyncio.gather(*(flushes[number] for number in numbers))
+        seen += count
         if seen >= orders["events"]:
             ending.set()
 
