@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -118,6 +119,10 @@ def counted(world: World) -> int:
 def found_at_last(world: World, n: int) -> dict[str, bytes]:
     """What stands of each policy, kind and prompt once so many decisions count; without what depends on the clock."""
     until(lambda: counted(world) == n, alive=world.process)
+    said = -1
+    # One round says one after the other; it is over once nothing more is said.
+    while said != (said := world.topics.end("estimates")):
+        time.sleep(3)
     assert world.process.stop() == 0
     found = {f"{one.policy} {one.kind} {one.prompt_version}": one for one in world.estimates()}
     for one in found.values():
