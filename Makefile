@@ -53,8 +53,8 @@ setup: .venv/.compiled
 	$(UV) sync --frozen --compile-bytecode --extra local --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')"
 	@touch $@
 
-# Compilers, here and not at the start of a process: some six seconds for loops, two for our modules.
-.venv/.compiled: .venv/.synced tables/compiled.py tables/lanes.py tables/linear.py tables/sums.py tables/marginal.py agents/bandit/philox.py agents/bandit/kernel.py
+# Compilers, here and not at the start of a process: some ten seconds for loops, two for our modules.
+.venv/.compiled: .venv/.synced tables/compiled.py tables/lanes.py $(shell grep -rl "^from tables.compiled" tables agents)
 	$(RUN)/python -m deploy.compile
 	@touch $@
 

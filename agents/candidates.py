@@ -5,13 +5,17 @@ It only proposes. Whether a candidate may be chosen is `eligibility`'s word, how
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from operator import attrgetter
 from typing import NamedTuple
+
+import numpy as np
 
 from oo.v1 import decision_pb2, row_pb2
 from streams.units import HOUR_MS, MINUTE_MS
 from tables import backlog
+from tables.backlog import Backlog
+from tables.compiled import Int, compiled
+from tables.linear import Ints
 
 TASKS_MAX = 40
 """Tasks on one slate; past it those that rank lowest are left out."""
@@ -31,15 +35,23 @@ STARTER_GAP_MS_MAX = 120 * MINUTE_MS
 """How near the next event must be for a starter tip about it."""
 
 
-@dataclass(frozen=True, slots=True)
-class Calendar:
+class Calendar(NamedTuple):
     """The person's calendar around now."""
 
     busy_until_ms: int
     """End of the busy event that runs now; 0 when free."""
-    next_title: str
     next_start_ms: int
     """Start of the next busy event; `backlog.NEVER_MS` for none."""
+    next_place: int
+    """Where it stands among the events; -1 for none."""
+    held: bool
+    """An event runs that leaves no time beside it."""
+    items: Backlog
+
+    @property
+    def next_title(self) -> str:
+        """What the next busy event is called."""
+        return self.items.event(self.next_place).title if self.next_place >= 0 else ""
 
     def free_ms(self, now_ms: int) -> int:
         """Free time from now on, at most four hours; 0 while busy."""
@@ -47,14 +59,10 @@ class Calendar:
 
 
 class Proposal(NamedTuple):
-    """One candidate with what a tip would show; of a task that stands in the task itself.
-
-    A tuple, not a dataclass: one is made per candidate, and this costs a third.
-    """
+    """One candidate that is no task, with what a tip would show."""
 
     id: str
     kind: decision_pb2.Decision.TipKind.ValueType
-    task: row_pb2.Task | None = None
     title: str = ""
     detail: str = ""
     until_ms: int = backlog.NEVER_MS
@@ -66,15 +74,6 @@ class Proposal(NamedTuple):
 NOTHING = Proposal(NONE_ID, decision_pb2.Decision.NONE)
 
 
-def task_id(source: str, external_id: str) -> str:
-    """The candidate id of a task.
-
-    >>> task_id("todo.txt", "a1")
-    'task:todo.txt/a1'
-    """
-    return f"task:{source}/{external_id}"
-
-
 def generated_id(external_id: str) -> str:
     """The candidate id of a tip that a language model wrote.
 
@@ -84,47 +83,89 @@ def generated_id(external_id: str) -> str:
     return f"generated:{external_id}"
 
 
-def calendar_at(row: row_pb2.UserRow, *, now_ms: int) -> Calendar:
-    """The calendar around now; events of no time at all and events that leave one free do not count."""
-    busy_until_ms, next_title, next_start_ms = 0, "", backlog.NEVER_MS
-    for event in row.events:
-        if not event.busy or event.end_ms <= now_ms:
-            continue
-        if event.start_ms <= now_ms:
-            busy_until_ms = max(busy_until_ms, event.end_ms)
-        elif event.start_ms < next_start_ms:
-            next_title, next_start_ms = event.title, event.start_ms
-    return Calendar(busy_until_ms=busy_until_ms, next_title=next_title, next_start_ms=next_start_ms)
+def calendar_at(items: Backlog, *, now_ms: int, holds_ms_max: int) -> Calendar:
+    """The calendar around now; events of no time at all and events that leave one free do not count.
+
+    `holds_ms_max`: a longer event says where someone is, not that they are held.
+    """
+    busy_until_ms, place, next_start_ms, held = _around(items.events, now_ms, holds_ms_max)
+    return Calendar(busy_until_ms, next_start_ms, place, bool(held), items)
 
 
-def propose(row: row_pb2.UserRow, *, calendar: Calendar, now_ms: int) -> list[Proposal]:
-    """The slate before eligibility, sorted by candidate id so that it is the same everywhere."""
-    tasks = row.tasks if len(row.tasks) <= TASKS_MAX else _first_tasks(row, now_ms=now_ms)
-    slate = [Proposal(task_id(task.source, task.external_id), decision_pb2.Decision.TASK, task) for task in tasks]
-    for tip in row.generated[:GENERATED_MAX]:
-        slate.append(
-            Proposal(
-                id=generated_id(tip.external_id),
-                kind=decision_pb2.Decision.GENERATED,
-                title=tip.title,
-                detail=tip.detail,
-                until_ms=tip.expires_ms,
-                prompt_version=tip.prompt_version,
-                model=tip.model,
-            )
+def others(row: row_pb2.UserRow, *, calendar: Calendar, now_ms: int) -> list[Proposal]:
+    """What there is beside tasks, sorted by candidate id so that it is the same everywhere: all of it comes before them."""
+    found = [
+        Proposal(
+            id=generated_id(tip.external_id),
+            kind=decision_pb2.Decision.GENERATED,
+            title=tip.title,
+            detail=tip.detail,
+            until_ms=tip.expires_ms,
+            prompt_version=tip.prompt_version,
+            model=tip.model,
         )
-    slate += _STARTERS
+        for tip in row.generated[:GENERATED_MAX]
+    ]
+    found += _STARTERS
     if calendar.busy_until_ms == 0 and calendar.next_start_ms - now_ms <= STARTER_GAP_MS_MAX:
-        slate.append(_before_next(calendar, now_ms=now_ms))
-    slate.append(NOTHING)
-    slate.sort(key=attrgetter("id"))
-    return slate
+        found.append(_before_next(calendar, now_ms=now_ms))
+    found.append(NOTHING)
+    found.sort(key=attrgetter("id"))
+    return found
 
 
-def _first_tasks(row: row_pb2.UserRow, *, now_ms: int) -> list[row_pb2.Task]:
-    """The 40 that rank highest, those that are quiet now after all others."""
-    ranked = sorted(row.tasks, key=backlog.rank)
-    return sorted(ranked, key=lambda task: task.quiet_until_ms > now_ms)[:TASKS_MAX]
+@compiled("i8[::1](i8[:, ::1], i8)")
+def first_tasks(tasks: Ints, now_ms: Int) -> Ints:
+    """The 40 that rank highest, those that are quiet now after all others; by index, in the order in which they stand."""
+    n = tasks.shape[1]
+    if n <= TASKS_MAX:
+        return np.arange(n)
+    best, held = np.empty(TASKS_MAX, dtype=np.int64), 0
+    for i in range(n):
+        at = held
+        quiet = tasks[backlog.QUIET_UNTIL, i] > now_ms
+        while at > 0:
+            other = best[at - 1]
+            later = tasks[backlog.QUIET_UNTIL, other] > now_ms
+            before = later if quiet != later else backlog.ranks_before(tasks, np.int64(i), other)
+            if not before:
+                break
+            if at < TASKS_MAX:
+                best[at] = other
+            at -= 1
+        if at < TASKS_MAX:
+            best[at] = i
+            held = min(held + 1, TASKS_MAX)
+    best.sort()
+    return best
+
+
+@compiled("UniTuple(i8, 4)(i8[:, ::1], i8, i8)")
+def _around(events: Ints, now_ms: Int, holds_ms_max: Int) -> tuple[Int, Int, Int, Int]:
+    """End of what runs, place and start of what comes next (-1 and never for none), and whether what runs holds."""
+    until, place, start, held = np.int64(0), np.int64(-1), np.int64(backlog.NEVER_MS), np.int64(0)
+    for i in range(events.shape[1]):
+        begins, ends = events[backlog.START, i], events[backlog.END, i]
+        if not events[backlog.BUSY, i] or ends <= now_ms:
+            continue
+        if begins <= now_ms:
+            until = max(until, ends)
+            if ends - begins <= holds_ms_max:
+                held = np.int64(1)
+        elif begins < start:
+            place, start = np.int64(i), begins
+    return until, place, start, held
+
+
+@compiled("i8(i8[:, ::1], i8, i8)")
+def next_hold_ms(events: Ints, now_ms: Int, holds_ms_max: Int) -> Int:
+    """When the next event begins that leaves no time beside it; never for none."""
+    soonest = np.int64(backlog.NEVER_MS)
+    for i in range(events.shape[1]):
+        begins = events[backlog.START, i]
+        if events[backlog.BUSY, i] and begins > now_ms and events[backlog.END, i] - begins <= holds_ms_max:
+            soonest = min(soonest, begins)
+    return soonest
 
 
 def _starter(name: str, title: str, detail: str, *, until_ms: int = backlog.NEVER_MS) -> Proposal:

@@ -2,47 +2,68 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 
 from agents import candidates, eligibility, features, outcomes, why
 from agents.active_version import ActiveVersion
 from agents.bandit.expected import predicted
 from agents.candidates import Proposal
-from oo.v1 import decision_pb2, journal_pb2, row_pb2
-from tables import ids, sums
+from agents.fatigue import Cap
+from agents.features import Moment
+from agents.opened import Opened
+from agents.outcomes import Current
+from agents.slate import slate_at
+from oo.v1 import decision_pb2, journal_pb2, policy_pb2, row_pb2
+from tables import backlog, ids, slates
+from tables.sums import Predicted
 from tables.zones import TZDATA_VERSION
 
 OUR_SOURCE = "oo"
 """Of tips that come from no task."""
 
 
+PACKS_SLATES = 5
+"""The step version from which on a decision's slate is packed; records of earlier ones fold as they did."""
+
+
 def decide(
-    row: row_pb2.UserRow,
+    opened: Opened,
     *,
     trigger: decision_pb2.Decision.Trigger.ValueType,
     record_id: bytes,
     journal: journal_pb2.Position,
     latency_ms: int,
     policy: ActiveVersion,
+    caps: Sequence[Cap],
     step_version: int,
 ) -> tuple[decision_pb2.Decision, decision_pb2.Tip]:
     """Chooses among what is there now, notes the choice in the row, and returns it with the tip to serve."""
+    row, items, held = opened.row, opened.backlog, opened.pending
     now_ms, version, config = row.now_ms, policy.version, policy.version.config
-    calendar = candidates.calendar_at(row, now_ms=now_ms)
-    slate = candidates.propose(row, calendar=calendar, now_ms=now_ms)
-    masks = eligibility.reasons(row, slate, now_ms=now_ms, config=config)
-    at = features.moment(row, calendar=calendar, now_ms=now_ms)
-    vectors = [features.vector(proposal, at=at) for proposal in slate]
+    at = _moment(opened, config=config)
+    slate = slate_at(opened, at=at, caps=caps, config=config)
 
-    eligible = [i for i, mask in enumerate(masks) if not mask]
-    x = np.array([vectors[i] for i in eligible], dtype=np.int64)
-    silent = eligible.index(slate.index(candidates.NOTHING))
     key = ids.draw_key(row.user_id, record_id=record_id)
-    taught = sums.read(row.sums, d=features.D, feature_version=features.VERSION)
-    choice = policy.policy.pmf(policy.belief, taught, x, silent=silent, now_ms=now_ms, key=key)
-    chosen = eligible[choice.chosen]
-    picked, x_chosen = slate[chosen], vectors[chosen]
-    title = picked.title if picked.task is None else picked.task.title
+    choice = policy.policy.pmf(policy.belief, opened.taught, slate.x, silent=slate.silent, now_ms=now_ms, key=key)
+    chosen = int(slate.eligible[choice.chosen])
+    index = -1
+    if chosen < len(slate.others):
+        picked, task = slate.others[chosen], None
+        title = picked.title
+        valid_until_ms = (
+            eligibility.silent_until_ms(row, caps, config=config)
+            if picked is candidates.NOTHING
+            else eligibility.valid_until_ms(row, items, ends_ms=picked.until_ms, minutes=0, config=config)
+        )
+    else:
+        index = int(slate.tasks[chosen - len(slate.others)])
+        task = items.task(index)
+        picked, title = Proposal(items.name(index), decision_pb2.Decision.TASK), task.title
+        valid_until_ms = eligibility.valid_until_ms(
+            row, items, ends_ms=backlog.NEVER_MS, minutes=task.estimated_minutes, config=config
+        )
 
     raw_id = ids.decision_bytes(row.user_id, record_id=record_id, mac_key=policy.mac_key)
     decision = decision_pb2.Decision(
@@ -51,9 +72,9 @@ def decide(
         record_id=record_id,
         journal=journal,
         decided_ms=now_ms,
-        valid_until_ms=eligibility.valid_until_ms(row, picked, config=config),
+        valid_until_ms=valid_until_ms,
         trigger=trigger,
-        supersedes=ids.spelled(row.pending[-1].decision_id) if row.pending else "",
+        supersedes=ids.spelled(held.id(len(held) - 1)) if len(held) else "",
         policy=version.policy,
         policy_version=version.version_id,
         policy_sequence=version.sequence,
@@ -68,45 +89,74 @@ def decide(
         model=picked.model,
         latency_ms=latency_ms,
     )
-    add = decision.slate.add
-    nothing = (0,) * len(eligible)
-    propensities = map(choice.propensity, range(len(eligible)))
-    numbers = iter(zip(propensities, choice.draws_won or nothing, choice.scores or nothing, strict=True))
-    for proposal, mask, x_own in zip(slate, masks, vectors, strict=True):
-        if mask:
-            add(id=proposal.id, kind=proposal.kind, ineligible=mask, x=x_own)
-        else:
-            propensity, won, score = next(numbers)
-            add(id=proposal.id, kind=proposal.kind, x=x_own, propensity=propensity, draws_won=won, score=score)
-    pending = row.pending.add(decision_id=raw_id, decided_ms=now_ms, kind=picked.kind, feature_version=features.VERSION)
-    if picked.task is not None:
-        pending.task_key = ids.item_key(picked.task.source, picked.task.external_id)
-    elif picked is not candidates.NOTHING:
-        pending.candidate_id = picked.id
-    if picked is not candidates.NOTHING:
-        pending.x.extend(x_chosen)
-        if choice.shared:
-            told = predicted(choice, choice.chosen)
-            pending.shared_prediction, pending.own_prediction, pending.known = told.shared, told.own, told.known
-    outcomes.drop_oldest(row)
+    slates.note_chances(
+        slate.block, slate.eligible, numerators=choice.numerators, won=choice.draws_won, scores=choice.scores
+    )
+    slates.pack(
+        decision.packed,
+        slate.block,
+        heads=["", *map(backlog.head, items.sources)],
+        ids=[*[one.id for one in slate.others], *items.external_ids(slate.tasks.tolist())],
+        denominator=choice.denominator,
+    )
+    if step_version < PACKS_SLATES:
+        decision.slate.extend(slates.spelled_out(decision))
+        decision.ClearField("packed")
+    nothing = picked is candidates.NOTHING
+    told = predicted(choice, choice.chosen) if choice.shared and not nothing else _UNTOLD
+    held.add(
+        (
+            *(
+                now_ms,
+                picked.kind,
+                0,
+                int(items.tasks[backlog.KEY, index]) if task is not None else 0,
+                features.VERSION,
+            ),
+            *(0, 0, 0, 0, told.shared, told.own, told.known, 0, 0),
+        ),
+        raw_id=raw_id,
+        name="" if nothing or task is not None else picked.id,
+        x=None if nothing else slate.block[slates.X :, chosen],
+    )
+    outcomes.drop_oldest(held)
     row.current_candidate = picked.id
-    row.current_valid_until_ms = decision.valid_until_ms
-    return decision, _tip(picked, decision, why_lines=why.lines(row, picked, at=at))
+    row.current_valid_until_ms = valid_until_ms
+    return decision, _tip(picked, task, decision, why_lines=why.lines(row, picked.kind, task, at=at))
 
 
-def stands(row: row_pb2.UserRow, current: row_pb2.PendingDecision, *, now_ms: int) -> bool:
+_UNTOLD = Predicted(0, 0, 0)
+
+
+def something_to_do(opened: Opened, caps: Sequence[Cap], *, config: policy_pb2.DecisionConfig) -> bool:
+    """Whether a task or a generated tip may be chosen now."""
+    slate = slate_at(opened, at=_moment(opened, config=config), caps=caps, config=config)
+    return bool(np.isin(slate.block[slates.KIND, slate.eligible], _TO_DO).any())
+
+
+_TO_DO = (decision_pb2.Decision.TASK, decision_pb2.Decision.GENERATED)
+
+
+def _moment(opened: Opened, *, config: policy_pb2.DecisionConfig) -> Moment:
+    now_ms = opened.row.now_ms
+    calendar = candidates.calendar_at(opened.backlog, now_ms=now_ms, holds_ms_max=config.conflict_event_ms_max)
+    return features.moment(opened.row, calendar=calendar, now_ms=now_ms)
+
+
+def stands(opened: Opened, current: Current, *, now_ms: int) -> bool:
     """True while what the current decision says could still be said: its task is there and not put off."""
     if current.kind == decision_pb2.Decision.NONE:
         return True
     if current.kind == decision_pb2.Decision.TASK:
-        return any(
-            candidates.task_id(task.source, task.external_id) == row.current_candidate and task.quiet_until_ms <= now_ms
-            for task in row.tasks
-        )
+        index = opened.backlog.index(current.task_key)
+        return index is not None and bool(opened.backlog.tasks[backlog.QUIET_UNTIL, index] <= now_ms)
+    row = opened.row
     return all(c.candidate != row.current_candidate or c.until_ms <= now_ms for c in row.cool_downs)
 
 
-def _tip(picked: Proposal, decision: decision_pb2.Decision, *, why_lines: list[str]) -> decision_pb2.Tip:
+def _tip(
+    picked: Proposal, task: row_pb2.Task | None, decision: decision_pb2.Decision, *, why_lines: list[str]
+) -> decision_pb2.Tip:
     tip = decision_pb2.Tip(
         user_id=decision.user_id,
         journal=decision.journal,
@@ -120,7 +170,7 @@ def _tip(picked: Proposal, decision: decision_pb2.Decision, *, why_lines: list[s
         tip.decision_id = decision.decision_id
         tip.source = OUR_SOURCE
         tip.detail = picked.detail
-    if picked.task is not None:
-        tip.source, tip.detail, tip.url = picked.task.source, picked.task.notes, picked.task.url
-        tip.external_id = picked.task.external_id
+    if task is not None:
+        tip.source, tip.detail, tip.url = task.source, task.notes, task.url
+        tip.external_id = task.external_id
     return tip

@@ -8,6 +8,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import numpy as np
+
+from agents.opened import Opened
 from oo.v1 import decision_pb2, policy_pb2, row_pb2
 from oo.v1.outcome_pb2 import Outcome
 from streams.units import DAY_MS, HOUR_MS
@@ -18,7 +21,7 @@ CAP_HOUR = "cap-hour"
 CAP_DAY = "cap-day"
 CAP_KIND = "cap-kind"
 
-_WIDTHS_S = (300, 3600)
+_WIDTH_S_MAX = 3600
 """Buckets of the last hour and of the last day; nothing looks further back."""
 
 
@@ -35,19 +38,23 @@ class Cap:
     """When enough of what it counts has left its window."""
 
 
-def see(row: row_pb2.UserRow, kind: int, *, config: policy_pb2.DecisionConfig) -> None:
+def see(opened: Opened, kind: int, *, config: policy_pb2.DecisionConfig) -> None:
     """Counts a tip that is seen now, unless it was asked for. On the row's clock, which the ticks run on."""
-    now_ms = row.now_ms
+    row, now_ms = opened.row, opened.row.now_ms
     if now_ms < _asked_until_ms(row, config=config):
         return
-    counted = windows.add(row.unasked, Cell(reaction=Outcome.SEEN, kind=kind, part=0), event_ms=now_ms, now_ms=now_ms)
-    del row.unasked[:]
-    row.unasked.extend(window for window in counted if window.width_s in _WIDTHS_S)
+    cell = Cell(reaction=Outcome.SEEN, kind=kind, part=0)
+    counted = windows.add(opened.unasked, cell, event_ms=now_ms, now_ms=now_ms)
+    opened.unasked = np.ascontiguousarray(counted[:, counted[0] <= _WIDTH_S_MAX])
+    windows.keep_unasked(row, opened.unasked)
 
 
-def caps(row: row_pb2.UserRow, *, config: policy_pb2.DecisionConfig) -> list[Cap]:
+def caps(opened: Opened, *, config: policy_pb2.DecisionConfig) -> list[Cap]:
     """The bounds that are reached now, whether or not they hold anything back yet."""
-    if not row.unasked:
+    row, unasked = opened.row, opened.unasked
+    # What the row holds in all is below every bound for most people: then nothing has to be looked at more closely.
+    held = windows.most_of_a_width(unasked)
+    if not held:
         return []
     bounds = [
         (CAP_HOUR, 0, HOUR_MS, _own(row.profile.tips_per_hour, config.cap_hour, config.own_cap_hour_max)),
@@ -56,14 +63,12 @@ def caps(row: row_pb2.UserRow, *, config: policy_pb2.DecisionConfig) -> list[Cap
         (CAP_KIND, decision_pb2.Decision.STARTER, DAY_MS, config.cap_day_starter),
         (CAP_KIND, decision_pb2.Decision.GENERATED, DAY_MS, config.cap_day_generated),
     ]
-    # What the row holds in all is below every bound for most people: then nothing has to be looked at more closely.
-    held = max(sum(window.counts) for window in row.unasked)
     from_ms = _asked_until_ms(row, config=config)
     found = []
     for reason, kind, span_ms, most in bounds:
         if 0 < most <= held:
             until_ms = windows.falls_below_ms(
-                row.unasked, most, now_ms=row.now_ms, span_ms=span_ms, reaction=Outcome.SEEN, kind=kind or None
+                unasked, most, now_ms=row.now_ms, span_ms=span_ms, reaction=Outcome.SEEN, kind=kind
             )
             if until_ms:
                 found.append(Cap(reason=reason, kind=kind, from_ms=from_ms, until_ms=until_ms))

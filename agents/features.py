@@ -6,22 +6,24 @@ depends on what other people do. A change of names, order or meaning is a new VE
 
 from __future__ import annotations
 
-import hashlib
-from dataclasses import dataclass
-from functools import lru_cache
+from datetime import datetime
 from typing import NamedTuple
 
-from agents.candidates import Calendar, Proposal
-from oo.v1 import decision_pb2, features_pb2, row_pb2
+import numpy as np
+
+from agents.candidates import Calendar
+from oo.v1 import features_pb2, row_pb2
 from oo.v1.outcome_pb2 import Outcome
-from streams.units import DAY_MS, MINUTE_MS
-from tables import backlog, windows
+from streams.units import DAY_MS
+from tables import windows
+from tables.compiled import Int, compiled
+from tables.linear import Ints
+from tables.texts import LABEL_BUCKETS, bucket
 from tables.zones import local, part_of
 
 VERSION = 2
 
 ONE = 64
-LABEL_BUCKETS = 4
 
 
 class Feature(NamedTuple):
@@ -76,19 +78,8 @@ NAMES = tuple(feature.name for feature in FEATURES)
 D = len(NAMES)
 Q = len(_OWN)
 
-_INDEX = {name: index for index, name in enumerate(NAMES)}
-_NONE = (0,) * D
-_TASK = tuple(
-    _INDEX[name]
-    for name in (
-        *("priority", "overdue", "due_within_day", "short", "fits_gap", "novel"),
-        *("has_due", "due_within_week", "age", "shown", "dismissed"),
-    )
-)
-"""The places of what `_of_task` gives, in its order."""
-_LABELS = _INDEX["label_0"]
-_PROMPT = _INDEX["prompt"]
-_ROUTINE = _INDEX["label_0_morning"]
+PLACE = {name: index for index, name in enumerate(NAMES)}
+"""Where each stands in a vector."""
 WEEK_MS = 7 * DAY_MS
 DEFAULT_MINUTES = 30
 """How long a task is taken to last when nobody said."""
@@ -109,16 +100,17 @@ def feature_set() -> features_pb2.FeatureSet:
     )
 
 
-@dataclass(frozen=True, slots=True)
-class Moment:
+class Moment(NamedTuple):
     """What all candidates of one decision share."""
 
     now_ms: int
+    clock: datetime
+    """Now, on the person's clock."""
     part: int
     often_done_now: bool
     """Half or more of a full count of tasks done falls into this part of the day."""
-    base: dict[int, tuple[int, ...]]
-    """By tip kind, the vector before anything of the candidate's own is in it."""
+    base: Ints
+    """By tip kind, the vector before anything of the candidate's own is in it: (5, D)."""
     calendar: Calendar
     free_ms: int
 
@@ -127,89 +119,50 @@ def moment(row: row_pb2.UserRow, *, calendar: Calendar, now_ms: int) -> Moment:
     """Reads the row once for a whole slate."""
     clock = local(now_ms, time_zone=row.time_zone)
     part = part_of(clock)
-    day, week, month = windows.last_of_each(row.windows, now_ms=now_ms, spans_ms=(DAY_MS, WEEK_MS, 28 * DAY_MS))
-    done_here = windows.total(month, reaction=Outcome.DONE, part=part)
-    free_ms = calendar.free_ms(now_ms)
-    shared = {
-        "busy_now": ONE if calendar.busy_until_ms else 0,
-        "morning": ONE * (part == 1),
-        "afternoon": ONE * (part == 2),
-        "evening": ONE * (part == 3),
-        "weekend": ONE * (clock.weekday() >= 5),
-        "done_in_this_part": ONE * done_here // (done_here + 5),
-    }
-    base = {}
-    for kind, name in (
-        (decision_pb2.Decision.TASK, "task"),
-        (decision_pb2.Decision.STARTER, "starter"),
-        (decision_pb2.Decision.GENERATED, "generated"),
-    ):
-        values = {
-            **shared,
-            name: ONE,
-            "done_rate_28d": windows.rate_64(month, reaction=Outcome.DONE, kind=kind),
-            "dismiss_rate_7d": windows.rate_64(week, reaction=Outcome.DISMISS, kind=kind),
-            "snooze_rate_24h": windows.rate_64(day, reaction=Outcome.SNOOZE, kind=kind),
-        }
-        base[int(kind)] = tuple([values.get(name, 0) for name in NAMES])
+    base = np.zeros((5, D), dtype=np.int64)
+    often = _fill_base(windows.kept(row), now_ms, part, clock.weekday() >= 5, calendar.busy_until_ms > 0, base)
     return Moment(
         now_ms=now_ms,
+        clock=clock,
         part=part,
-        often_done_now=shared["done_in_this_part"] >= ONE // 2,
+        often_done_now=often >= ONE // 2,
         base=base,
         calendar=calendar,
-        free_ms=free_ms,
+        free_ms=calendar.free_ms(now_ms),
     )
 
 
-def vector(proposal: Proposal, *, at: Moment) -> tuple[int, ...]:
-    """The features of one candidate: (D,) in units of 1/64. Saying nothing has none: all zeros."""
-    task = proposal.task
-    if task is None:
-        base = at.base.get(proposal.kind, _NONE)
-        if not proposal.prompt_version and not proposal.model:
-            return base
-        odd = _bucket(f"{proposal.prompt_version}/{proposal.model}", 2)
-        return (*base[:_PROMPT], ONE * odd, *base[_PROMPT + 1 :])
-    x = list(at.base[proposal.kind])
-    for place, value in zip(_TASK, _of_task(task, at=at), strict=True):
-        x[place] = value
-    for label in task.labels:
-        bucket = _bucket(label, LABEL_BUCKETS)
-        x[_LABELS + bucket] = ONE
-        if at.part:
-            x[_ROUTINE + bucket * len(_PARTS) + at.part - 1] = ONE
-    return tuple(x)
+def prompt_odd(prompt_version: str, model: str) -> int:
+    """The feature `prompt`: 1 or 0, and -1 for a candidate that no language model wrote."""
+    return bucket(f"{prompt_version}/{model}", 2) if prompt_version or model else -1
 
 
-def _of_task(task: row_pb2.Task, *, at: Moment) -> tuple[int, ...]:
-    """In the order of _TASK."""
-    priority, due_ms, minutes = task.priority, task.due_ms, task.estimated_minutes or DEFAULT_MINUTES
-    has_due = overdue = within_day = within_week = 0
-    if due_ms:
-        left_ms = due_ms - at.now_ms
-        has_due = ONE
-        overdue = ONE if left_ms < 0 else 0
-        within_day = ONE * max(DAY_MS - max(left_ms, 0), 0) // DAY_MS
-        within_week = ONE * max(WEEK_MS - max(left_ms, 0), 0) // WEEK_MS
-    age_ms = max(at.now_ms - backlog.created_ms(task), 0)
-    age_days, shown, dismissed = age_ms // DAY_MS, task.shown, task.dismissed
-    return (
-        16 * (5 - priority) if priority else 0,
-        overdue,
-        within_day,
-        ONE * max(120 - minutes, 0) // 120,
-        ONE if minutes * MINUTE_MS <= at.free_ms else 0,
-        ONE * max(DAY_MS - age_ms, 0) // DAY_MS,
-        has_due,
-        within_week,
-        ONE * age_days // (age_days + 7),
-        ONE * shown // (shown + 2),
-        ONE * dismissed // (dismissed + 1),
-    )
+_DONE, _DISMISS, _SNOOZE = int(Outcome.DONE), int(Outcome.DISMISS), int(Outcome.SNOOZE)
+_TASK, _STARTER, _GENERATED = PLACE["task"], PLACE["starter"], PLACE["generated"]
+_KIND_PLACES = (0, 0, _TASK, _STARTER, _GENERATED)
+"""By Decision.TipKind."""
+_BUSY, _MORNING, _WEEKEND, _OFTEN = PLACE["busy_now"], PLACE["morning"], PLACE["weekend"], PLACE["done_in_this_part"]
+_DONE_RATE, _DISMISS_RATE, _SNOOZE_RATE = PLACE["done_rate_28d"], PLACE["dismiss_rate_7d"], PLACE["snooze_rate_24h"]
 
 
-@lru_cache(maxsize=4096)
-def _bucket(text: str, buckets: int) -> int:
-    """One of so many buckets by the hash of a text: Weinberger et al. 2009, "Feature hashing for large scale multitask learning"."""
-    return hashlib.blake2b(text.encode(), digest_size=1).digest()[0] % buckets
+@compiled("i8(i8[:, ::1], i8, i8, b1, b1, i8[:, ::1])")
+def _fill_base(kept: Ints, now_ms: Int, part: Int, weekend: Int, busy: Int, base: Ints) -> Int:
+    """Fills what all candidates of a kind share, and returns the feature `done_in_this_part`."""
+    day, week, month = (np.zeros(1024, dtype=np.int64), np.zeros(1024, dtype=np.int64), np.zeros(1024, dtype=np.int64))
+    windows.count_cells(kept, now_ms, DAY_MS, 3600, day)
+    windows.count_cells(kept, now_ms, WEEK_MS, 21600, week)
+    windows.count_cells(kept, now_ms, 4 * WEEK_MS, 21600, month)
+    done_here = windows.in_part(month, _DONE, part)
+    often = ONE * done_here // (done_here + 5)
+    for kind in range(2, 5):
+        row = base[kind]
+        row[_KIND_PLACES[kind]] = ONE
+        row[_BUSY] = ONE if busy else 0
+        if part:
+            row[_MORNING + part - 1] = ONE
+        row[_WEEKEND] = ONE if weekend else 0
+        row[_OFTEN] = often
+        row[_DONE_RATE] = windows.share_64(month, _DONE, kind)
+        row[_DISMISS_RATE] = windows.share_64(week, _DISMISS, kind)
+        row[_SNOOZE_RATE] = windows.share_64(day, _SNOOZE, kind)
+    return often

@@ -125,7 +125,7 @@ class PartitionState:
         if self.totals is not None:
             for user_id, row in self._touched.items():
                 before = self._before[user_id]
-                if row.HasField("sums") and (before is None or before.sums != row.sums):
+                if row.taught and (before is None or before.taught != row.taught):
                     self.totals.replace(None if before is None else taught(before), taught(row))
         self.rows.update(self.changed())
         self._before.clear()
@@ -146,4 +146,4 @@ class PartitionState:
 
 def taught(row: row_pb2.UserRow) -> Taught:
     """What a row says that its person taught."""
-    return sums.read(row.sums, d=D, feature_version=VERSION)
+    return sums.read(row, d=D, feature_version=VERSION)

@@ -5,10 +5,12 @@ Works on the copy of the row that `step` hands through. It never decides.
 
 from __future__ import annotations
 
+from typing import Literal
+
 from oo.v1 import decision_pb2, row_pb2, signal_pb2
 from tables.backlog import Stamp
 
-_CONSENTS: dict[int, str] = {
+_CONSENTS: dict[int, Literal["task_tips", "starter_tips", "generated_tips"]] = {
     decision_pb2.Decision.TASK: "task_tips",
     decision_pb2.Decision.STARTER: "starter_tips",
     decision_pb2.Decision.GENERATED: "generated_tips",
@@ -48,5 +50,5 @@ def consents(row: row_pb2.UserRow, kind: int) -> bool:
     >>> consents(row, decision_pb2.Decision.GENERATED), consents(row, decision_pb2.Decision.TASK)
     (False, True)
     """
-    said = {field.name: value for field, value in row.profile.ListFields()}
-    return bool(said.get(_CONSENTS[kind], True))
+    name = _CONSENTS[kind]
+    return not row.profile.HasField(name) or bool(getattr(row.profile, name))

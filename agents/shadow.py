@@ -26,6 +26,7 @@ from streams.producer import Producer
 from streams.reader import Together
 from streams.record import Record
 from streams.topics import Topic
+from tables import slates
 from tables.shelf import Shelf
 
 logger = logging.getLogger(__name__)
@@ -276,10 +277,14 @@ def is_decision(decision: decision_pb2.Decision) -> bool:
         return False
     if not takes(decision):
         return True  # Nothing else of it is looked at.
-    eligible = [one for one in decision.slate if not one.ineligible]
+    try:
+        slate = slates.spelled_out(decision)
+    except ValueError:
+        return False
+    eligible = [one for one in slate if not one.ineligible]
     return (
-        decision.chosen < len(decision.slate)
-        and not decision.slate[decision.chosen].ineligible
+        decision.chosen < len(slate)
+        and not slate[decision.chosen].ineligible
         and any(one.kind == decision_pb2.Decision.NONE for one in eligible)
         and (
             decision.feature_version != VERSION

@@ -48,7 +48,7 @@ from agents.policies import POLICIES
 from agents.reward import DEFAULT
 from oo.v1 import decision_pb2, evaluation_pb2, outcome_pb2
 from streams.units import HOUR_MS
-from tables import ids, sums
+from tables import ids, slates, sums
 from tables.kept import Kept
 from tables.linear import Floats
 
@@ -206,7 +206,8 @@ class Shadows:
             return
         if self.open.get(decision.decision_id) is not None:
             return
-        eligible = [(at, one) for at, one in enumerate(decision.slate) if not one.ineligible]
+        slate = slates.spelled_out(decision)
+        eligible = [(at, one) for at, one in enumerate(slate) if not one.ineligible]
         x = np.array([one.x for _, one in eligible], dtype=np.int64)
         places = [at for at, _ in eligible]
         silent = next(i for i, (_, one) in enumerate(eligible) if one.kind == decision_pb2.Decision.NONE)
@@ -237,7 +238,7 @@ class Shadows:
         logging = np.array([one.propensity for _, one in eligible])
         # The one that is served is known exactly.
         pmfs[decision.policy] = logging
-        chosen = decision.slate[decision.chosen]
+        chosen = slate[decision.chosen]
         self.open[decision.decision_id] = Open(
             user_id=decision.user_id,
             decided_ms=decision.decided_ms,

@@ -7,27 +7,29 @@ from __future__ import annotations
 
 from agents import candidates, outcomes, profile, reactions
 from agents.change import Change
+from agents.opened import Opened
 from oo.v1 import decision_pb2, journal_pb2, outcome_pb2, policy_pb2, row_pb2, signal_pb2
-from tables import backlog, ids
+from tables import backlog, ids, windows
 from tables.backlog import Stamp
 
 
 def apply(
-    row: row_pb2.UserRow, record: journal_pb2.JournalRecord, change: Change, *, config: policy_pb2.DecisionConfig
+    opened: Opened, record: journal_pb2.JournalRecord, change: Change, *, config: policy_pb2.DecisionConfig
 ) -> None:
     """Takes an admitted signal into the row, and notes in `change` what it touched."""
+    row, items = opened.row, opened.backlog
     signal, now_ms = record.signal, row.now_ms
     stamp = Stamp(time_ms=record.event_time_ms, offset=record.source.offset)
     match signal.WhichOneof("payload"):
         case "task_upserted":
-            _take_task(row, signal, change, stamp=stamp, within_ms=config.urgent_within_ms)
+            _take_task(opened, signal, change, stamp=stamp, within_ms=config.urgent_within_ms)
         case "task_completed" | "task_removed" as name:
             external_id = getattr(signal, name).external_id
-            gone = backlog.remove_task(row, source=signal.source, external_id=external_id, stamp=stamp, now_ms=now_ms)
-            change.slate |= gone is not None
-            if gone is not None and name == "task_completed":
+            gone = backlog.remove_task(items, source=signal.source, external_id=external_id, stamp=stamp, now_ms=now_ms)
+            change.slate |= gone
+            if gone and name == "task_completed":
                 found = outcomes.completed(
-                    row,
+                    opened,
                     task_key=ids.item_key(signal.source, external_id),
                     event_ms=record.event_time_ms,
                     config=config,
@@ -35,20 +37,24 @@ def apply(
                 for outcome in found:
                     if outcome.kind == outcome_pb2.Outcome.DONE:
                         reactions.count(
-                            row, outcome.kind, kind=decision_pb2.Decision.TASK, event_ms=record.event_time_ms
+                            row,
+                            windows.kept(row),
+                            outcome.kind,
+                            kind=decision_pb2.Decision.TASK,
+                            event_ms=record.event_time_ms,
                         )
-                        reactions.note_counted(row, outcomes.find(row, decision_id=outcome.decision_id), record)
+                        reactions.note_counted(opened, outcomes.find(opened, decision_id=outcome.decision_id), record)
                 change.outcomes += found
         case "calendar_event_upserted":
             changed, overflow = backlog.upsert_event(
-                row, signal.calendar_event_upserted, source=signal.source, stamp=stamp, now_ms=now_ms
+                row, items, signal.calendar_event_upserted, source=signal.source, stamp=stamp, now_ms=now_ms
             )
             if overflow is not None:
                 change.overflows.append(overflow)
             change.slate |= changed
         case "calendar_event_removed":
             change.slate |= backlog.remove_event(
-                row,
+                items,
                 source=signal.source,
                 external_id=signal.calendar_event_removed.external_id,
                 stamp=stamp,
@@ -61,29 +67,23 @@ def apply(
             pass
 
 
-def _take_task(
-    row: row_pb2.UserRow, signal: signal_pb2.Signal, change: Change, *, stamp: Stamp, within_ms: int
-) -> None:
-    known = row_pb2.Task()
-    index = backlog.task_index(row, source=signal.source, external_id=signal.task_upserted.external_id)
-    if index is not None:
-        known.CopyFrom(row.tasks[index])
-    task, overflow = backlog.upsert_task(row, signal.task_upserted, source=signal.source, stamp=stamp)
-    if overflow is not None:
-        change.overflows.append(overflow)
-    if task is None:
+def _take_task(opened: Opened, signal: signal_pb2.Signal, change: Change, *, stamp: Stamp, within_ms: int) -> None:
+    row, items = opened.row, opened.backlog
+    told = backlog.upsert_task(row, items, signal.task_upserted, source=signal.source, stamp=stamp)
+    if told.overflow is not None:
+        change.overflows.append(told.overflow)
+    if told.index is None:
         return
+    now = items.tasks[:, told.index].tolist()
     # An edit of what was urgent before is no arrival, and the same task told again is no change.
-    change.urgent |= _is_urgent(task, now_ms=row.now_ms, within_ms=within_ms) and not _is_urgent(
-        known, now_ms=row.now_ms, within_ms=within_ms
-    )
-    for name in ("created_ms", "updated_ms", "updated_offset"):
-        setattr(known, name, getattr(task, name))
-    change.slate |= known != task
+    if _is_urgent(now, now_ms=row.now_ms, within_ms=within_ms):
+        before = told.before
+        change.urgent |= before is None or not _is_urgent(before, now_ms=row.now_ms, within_ms=within_ms)
+    change.slate |= told.changed
 
 
-def _is_urgent(task: row_pb2.Task, *, now_ms: int, within_ms: int) -> bool:
-    return 0 < task.due_ms - now_ms <= within_ms and task.quiet_until_ms <= now_ms
+def _is_urgent(task: list[int], *, now_ms: int, within_ms: int) -> bool:
+    return 0 < task[backlog.DUE] - now_ms <= within_ms and task[backlog.QUIET_UNTIL] <= now_ms
 
 
 def take_generated(row: row_pb2.UserRow, arrived: journal_pb2.Candidates, change: Change) -> None:

@@ -6,20 +6,22 @@ reads a clock, a file or the network, and never changes the row it is given.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass
 
-from agents import candidates, decide, eligibility, outcomes, reactions, signals
+from agents import candidates, decide, eligibility, fatigue, outcomes, reactions, signals
 from agents.active_version import ActiveVersion
 from agents.change import Change
+from agents.fatigue import Cap
+from agents.opened import Opened
 from oo.v1 import decision_pb2, journal_pb2, outcome_pb2, policy_pb2, row_pb2
-from tables import backlog, ids
-from tables import row as rows
+from tables import backlog, ids, pending, taken
 from tables.backlog import Overflow
 
-STEP_VERSION = 4
+STEP_VERSION = 5
 """Of what is written now. A record folds by the rules of the version that it was written under, so that old journals fold as
 they did: version 3 takes a reaction that another replaces out of the windows (agents.reactions), version 4 lets a starter
-tip that was seen give way to something to do."""
+tip that was seen give way to something to do, version 5 packs the slate of a decision (agents.decide)."""
 OLDEST_VERSION = 2
 """Records of earlier versions fold by its rules."""
 STARTERS_GIVE_WAY = 4
@@ -71,7 +73,8 @@ def step(state: row_pb2.UserRow | None, entry: Entry, policy: ActiveVersion) -> 
         return state, NOTHING
     record_ms = record.now_ms or entry.time_ms
     now_ms = max(state.now_ms if state is not None else 0, record_ms)
-    if not _counts(state, record, now_ms=now_ms):
+    noted = taken.take(state, record, now_ms=now_ms)
+    if noted.already or not _counts(state, record, now_ms=now_ms):
         return state, NOTHING
 
     row = row_pb2.UserRow()
@@ -80,64 +83,72 @@ def step(state: row_pb2.UserRow | None, entry: Entry, policy: ActiveVersion) -> 
     else:
         row.CopyFrom(state)
     row.topic_id, row.journal_offset, row.now_ms = entry.topic_id, entry.offset, now_ms
-    rows.note_record(row, record, now_ms=now_ms)
+    noted.write(row)
 
-    change, config = Change(), policy.version.config
-    change.slate |= backlog.pass_time(row, now_ms=now_ms)
+    opened, change, config = Opened.of(row), Change(), policy.version.config
+    change.slate |= backlog.pass_time(opened.backlog, now_ms=now_ms)
     _drop_cool_downs(row, now_ms=now_ms)
     _drop_expired(row, now_ms=now_ms)
     match record.WhichOneof("payload"):
         case "signal":
-            signals.apply(row, record, change, config=config)
+            signals.apply(opened, record, change, config=config)
         case "reaction":
-            reactions.apply(row, record, change, config=config)
+            reactions.apply(opened, record, change, config=config)
         case "candidates":
             signals.take_generated(row, record.candidates, change)
         case _:
             pass
-    change.outcomes += outcomes.expire(row, now_ms=now_ms, config=config)
+    change.outcomes += outcomes.expire(opened, now_ms=now_ms, config=config)
     if any(outcome.learned for outcome in change.outcomes):
-        row.sums.epoch = policy.version.epoch
+        opened.taught.epoch, opened.learned = policy.version.epoch, True
 
-    outputs = Outputs(outcomes=tuple(_named(row, change.outcomes, entry=entry)), overflows=tuple(change.overflows))
-    trigger = _trigger(row, change, now_ms=now_ms, config=config, step_version=record.step_version)
+    decision = tip = None
+    caps = fatigue.caps(opened, config=config)
+    trigger = _trigger(opened, change, caps, now_ms=now_ms, config=config, step_version=record.step_version)
     if trigger is not None:
         decision, tip = decide.decide(
-            row,
+            opened,
             trigger=trigger,
             record_id=record.record_id,
             journal=entry.position,
             latency_ms=max(record_ms - record.source_time_ms, 0) if record.source_time_ms else 0,
             policy=policy,
+            caps=caps,
             step_version=max(record.step_version, OLDEST_VERSION),
         )
-        outputs = replace(outputs, decision=decision, tip=tip)
-    row.next_wake_ms = _next_wake(row, config)
-    return row, outputs
+    row.next_wake_ms = _next_wake(opened, caps, config)
+    opened.close()
+    named = tuple(_named(row, change.outcomes, entry=entry))
+    return row, Outputs(decision, tip, named, tuple(change.overflows))
 
 
 def _counts(state: row_pb2.UserRow | None, record: journal_pb2.JournalRecord, *, now_ms: int) -> bool:
     if record.HasField("tick"):
         return state is not None and state.next_wake_ms == record.tick.due_ms and now_ms >= record.tick.due_ms
-    if record.WhichOneof("payload") in (None, "mark", "sealed"):
-        return False
-    return state is None or not rows.has_taken(state, record, now_ms=now_ms)
+    return record.WhichOneof("payload") not in (None, "mark", "sealed")
 
 
 def _trigger(
-    row: row_pb2.UserRow, change: Change, *, now_ms: int, config: policy_pb2.DecisionConfig, step_version: int
+    opened: Opened,
+    change: Change,
+    caps: Sequence[Cap],
+    *,
+    now_ms: int,
+    config: policy_pb2.DecisionConfig,
+    step_version: int,
 ) -> decision_pb2.Decision.Trigger.ValueType | None:
     """Why a new decision is due, the strongest reason first; None where the present one stands.
 
     A tip that someone has seen gives way only to a reaction, its end, its becoming wrong, or an urgent arrival; a starter
     tip, which is there for want of something to do, to that as well.
     """
-    current = outcomes.current(row)
+    row = opened.row
+    current = outcomes.current(opened)
     if current is None:
         return Trigger.NO_TIP
     if change.reacted:
         return Trigger.REACTION
-    if not decide.stands(row, current, now_ms=now_ms) or not eligibility.may_stand(row, current, config=config):
+    if not decide.stands(opened, current, now_ms=now_ms) or not eligibility.may_stand(row, current, caps):
         return Trigger.BECAME_WRONG
     if row.current_valid_until_ms <= now_ms:
         return Trigger.RAN_OUT
@@ -146,18 +157,19 @@ def _trigger(
     if change.slate and not current.seen_ms:
         return Trigger.SLATE_CHANGED
     gives_way = current.kind == decision_pb2.Decision.STARTER and step_version >= STARTERS_GIVE_WAY
-    if change.slate and gives_way and eligibility.something_to_do(row, config=config):
+    if change.slate and gives_way and decide.something_to_do(opened, caps, config=config):
         return Trigger.SLATE_CHANGED
     return None
 
 
-def _next_wake(row: row_pb2.UserRow, config: policy_pb2.DecisionConfig) -> int:
+def _next_wake(opened: Opened, caps: Sequence[Cap], config: policy_pb2.DecisionConfig) -> int:
     """The next time at which something changes by itself; always after now, 0 for never."""
-    current = outcomes.current(row)
-    times = [row.current_valid_until_ms, eligibility.next_change_ms(row, current, config=config)]
+    row = opened.row
+    times = [row.current_valid_until_ms, eligibility.next_change_ms(row, outcomes.current(opened), caps)]
     times += [c.until_ms for c in row.cool_downs]
-    times += [task.quiet_until_ms for task in row.tasks]
-    times += [p.seen_ms + config.reaction_window_ms for p in outcomes.without_outcome(row)]
+    times.append(backlog.next_quiet_end_ms(opened.backlog.tasks))
+    seen_ms = pending.first_seen_ms(opened.pending.columns)
+    times.append(seen_ms + config.reaction_window_ms if seen_ms else 0)
     soonest_ms = min([time_ms for time_ms in times if time_ms > 0], default=0)
     return max(soonest_ms, row.now_ms + 1) if soonest_ms else 0
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from agents.candidates import Proposal
 from agents.features import DEFAULT_MINUTES, Moment
 from oo.v1 import decision_pb2, row_pb2
 from streams.units import DAY_MS, MINUTE_MS
@@ -12,15 +11,14 @@ from tables.zones import local, part_name
 LINES_MAX = 3
 
 
-def lines(row: row_pb2.UserRow, proposal: Proposal, *, at: Moment) -> list[str]:
+def lines(row: row_pb2.UserRow, kind: int, task: row_pb2.Task | None, *, at: Moment) -> list[str]:
     """Why this tip now, the strongest reason first; never empty for a tip."""
-    if proposal.kind == decision_pb2.Decision.NONE:
+    if kind == decision_pb2.Decision.NONE:
         return []
     found: list[str] = []
-    task = proposal.task
     if task is not None:
         found += _about_task(row, task, at=at)
-    elif proposal.kind == decision_pb2.Decision.STARTER:
+    elif kind == decision_pb2.Decision.STARTER:
         found.append("There is nothing on your list that could be done now")
     if at.often_done_now:
         found.append(f"You often get things done in the {part_name(at.part)}")
@@ -46,7 +44,7 @@ def _about_task(row: row_pb2.UserRow, task: row_pb2.Task, *, at: Moment) -> list
 
 
 def _due(due_ms: int, *, at: Moment, time_zone: str) -> list[str]:
-    due, now = local(due_ms, time_zone=time_zone), local(at.now_ms, time_zone=time_zone)
+    due, now = local(due_ms, time_zone=time_zone), at.clock
     days = (due.date() - now.date()).days
     # The end of a day stands for "that day": no clock time is shown for it.
     clock = "" if (due.hour, due.minute) == (23, 59) else f" at {due:%H:%M}"

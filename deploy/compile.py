@@ -11,7 +11,22 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
 ROOMS = ("agents", "connectors", "deploy", "serving", "streams", "tables", "proto/gen")
-MODULES = ("tables.linear", "tables.sums", "tables.marginal", "agents.bandit.philox", "agents.bandit.kernel")
+MODULES = (
+    "tables.linear",
+    "tables.columns",
+    "tables.backlog",
+    "tables.sums",
+    "tables.windows",
+    "tables.pending",
+    "tables.taken",
+    "tables.slates",
+    "tables.marginal",
+    "agents.bandit.philox",
+    "agents.bandit.kernel",
+    "agents.candidates",
+    "agents.features",
+    "agents.slate",
+)
 
 
 def main() -> None:

@@ -1,18 +1,24 @@
 """What a person has to do and where they have to be: tasks, events, and tombstones of those that are gone.
 
-Each function changes the row it is given: `step` copies a row once and hands the copy through. It never decides
-anything and never reads a clock.
+A row keeps them as numbers in columns, which is all that most decisions look at, and texts apart. `read` unpacks them once
+for a record, the functions here change what was unpacked, `write` puts it back. It never decides anything and never reads a clock.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
+from collections.abc import Iterable
 from dataclasses import dataclass
 
+import numpy as np
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from oo.v1 import row_pb2, signal_pb2
 from streams.units import DAY_MS
+from tables import columns, texts
+from tables.compiled import Int, compiled
 from tables.ids import item_key
+from tables.linear import Ints
 
 TASKS_MAX = 256
 EVENTS_MAX = 256
@@ -25,6 +31,16 @@ EVENT_KEPT_MS = 3600 * 1000
 """How long an event stays after its end."""
 
 NEVER_MS = 1 << 62
+
+KEY, TITLE, SOURCE, PRIORITY, DUE, MINUTES, LABELS, CREATED, UPDATED, OFFSET = range(10)
+"""Of a task's column: the hash of its identity, that of its title's words, which source, its labels as bits of buckets
+(tables.texts), when it was first told (0 where that is UPDATED), and the last write's stamp."""
+QUIET_UNTIL, QUIET_REASON, SHOWN, DISMISSED, SNOOZED = range(10, 15)
+_ID_CHARS, _TITLE_CHARS, _NOTES_CHARS, _URL_CHARS, _LABELS_CHARS = range(15, 20)
+_TASK_WIDTH = 20
+
+START, END, BUSY, EVENT_UPDATED, EVENT_OFFSET, EVENT_SOURCE, _EVENT_ID_CHARS, _EVENT_TITLE_CHARS = range(8)
+_EVENT_WIDTH = 8
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,80 +60,375 @@ class Overflow:
     signal: signal_pb2.Signal
 
 
+@dataclass(slots=True)
+class Backlog:
+    """A row's tasks and events, unpacked."""
+
+    tasks: Ints
+    """(20, N) in the order of candidate ids."""
+    events: Ints
+    """(8, M) in the order of their start, then source and id."""
+    sources: list[str]
+    """What SOURCE counts in, sorted."""
+    task_texts: str
+    event_texts: str
+    stones_block: bytes
+    """Tombstones, packed: few records ask for them."""
+    said: bool = False
+    """Tasks or events were changed, which is not in the row yet."""
+    buried: bool = False
+    """The same of tombstones."""
+    dropped: bool = False
+    """A task or an event is gone, so that a source may be of no use any more."""
+    _stones: Ints | None = None
+    _starts: list[int] | None = None
+    """Where each task's texts begin, and where the last one's end."""
+
+    @property
+    def stones(self) -> Ints:
+        """Tombstones, the oldest first: the item's `KEY`, and the stamp that it went with: (3, S)."""
+        if self._stones is None:
+            self._stones = columns.unpacked(self.stones_block, width=3)
+        return self._stones
+
+    def bury(self, stones: Ints) -> None:
+        """Keep these tombstones instead."""
+        self._stones, self.buried = stones, True
+
+    def name(self, index: int) -> str:
+        """The candidate id of a task."""
+        start = self._task_starts()[index]
+        external_id = self.task_texts[start : start + int(self.tasks[_ID_CHARS, index])]
+        return head(self.sources[self.tasks[SOURCE, index]]) + external_id
+
+    def external_ids(self, indices: list[int]) -> list[str]:
+        """The ids that their sources gave these tasks."""
+        if not indices:
+            return []
+        starts, chars, said = self._task_starts(), self.tasks[_ID_CHARS].tolist(), self.task_texts
+        return [said[starts[i] : starts[i] + chars[i]] for i in indices]
+
+    def task(self, index: int) -> row_pb2.Task:
+        """One task, spelled out."""
+        column = self.tasks[:, index].tolist()
+        at, said = self._task_starts()[index], self.task_texts
+        spelled = []
+        for chars in column[_ID_CHARS:]:
+            spelled.append(said[at : at + chars])
+            at += chars
+        external_id, title, notes, url, labels = spelled
+        return row_pb2.Task(
+            source=self.sources[column[SOURCE]],
+            external_id=external_id,
+            title=title,
+            notes=notes,
+            priority=column[PRIORITY],
+            due_ms=column[DUE],
+            estimated_minutes=column[MINUTES],
+            labels=_labels_of(labels),
+            url=url,
+            created_ms=column[CREATED],
+            updated_ms=column[UPDATED],
+            updated_offset=column[OFFSET],
+            quiet_until_ms=column[QUIET_UNTIL],
+            quiet_reason=column[QUIET_REASON],
+            shown=column[SHOWN],
+            dismissed=column[DISMISSED],
+            snoozed=column[SNOOZED],
+        )
+
+    def stamp(self, index: int | None) -> tuple[int, int] | None:
+        """When a task was last written, by event time and source offset; None where there is none."""
+        return None if index is None else (int(self.tasks[UPDATED, index]), int(self.tasks[OFFSET, index]))
+
+    def event_stamp(self, index: int | None) -> tuple[int, int] | None:
+        """The same of an event."""
+        if index is None:
+            return None
+        return int(self.events[EVENT_UPDATED, index]), int(self.events[EVENT_OFFSET, index])
+
+    def event(self, index: int) -> row_pb2.CalendarEvent:
+        """One event, spelled out."""
+        column = self.events[:, index].tolist()
+        at = self._event_start(index)
+        middle, end = at + column[_EVENT_ID_CHARS], at + column[_EVENT_ID_CHARS] + column[_EVENT_TITLE_CHARS]
+        return row_pb2.CalendarEvent(
+            source=self.sources[column[EVENT_SOURCE]],
+            external_id=self.event_texts[at:middle],
+            title=self.event_texts[middle:end],
+            start_ms=column[START],
+            end_ms=column[END],
+            busy=bool(column[BUSY]),
+            updated_ms=column[EVENT_UPDATED],
+            updated_offset=column[EVENT_OFFSET],
+        )
+
+    def index(self, key: int) -> int | None:
+        """Where the task of this `item_key` stands."""
+        found = _index(self.tasks, columns.signed(key))
+        return found if found >= 0 else None
+
+    def event_index(self, *, source: str, external_id: str) -> int | None:
+        """Where that event stands."""
+        if source not in self.sources:
+            return None
+        chars = len(external_id)
+        alike = (self.events[EVENT_SOURCE] == self.sources.index(source)) & (self.events[_EVENT_ID_CHARS] == chars)
+        for index in np.flatnonzero(alike).tolist():
+            if self.event_texts.startswith(external_id, self._event_start(index)):
+                return int(index)
+        return None
+
+    def add(self, which: int, index: int) -> None:
+        """Count one more in a task's column: SHOWN, DISMISSED or SNOOZED."""
+        self.tasks[which, index] += 1
+        self.said = True
+
+    def put_off(self, index: int, *, until_ms: int, reason: int) -> None:
+        """Keep a task quiet until then."""
+        self.tasks[QUIET_UNTIL, index], self.tasks[QUIET_REASON, index] = until_ms, reason
+        self.said = True
+
+    def put_task(self, column: list[int], said: tuple[str, ...], source: str, index: int | None) -> int:
+        """Put a task in the place of another one of the same id, or where there is none among the others; says where.
+
+        `column`: its numbers, without SOURCE and those of its texts; `said`: those texts.
+        """
+        column = [*column[:SOURCE], self._source(source), *column[SOURCE:], *map(len, said)]
+        starts = self._task_starts()
+        if index is None:
+            name = head(source) + said[0]
+            index = bisect_left(range(self.tasks.shape[1]), name, key=self.name)
+            self.tasks = _with_gap(self.tasks, index)
+            start = end = starts[index]
+        else:
+            start, end = starts[index], starts[index + 1]
+        self.task_texts = "".join([self.task_texts[:start], *said, self.task_texts[end:]])
+        self.tasks[:, index] = column
+        self.said, self._starts = True, None
+        return index
+
+    def put_spelled(self, task: row_pb2.Task) -> None:
+        """Put in a task that is a message, as rows of before had them."""
+        self.put_task(
+            [
+                columns.signed(item_key(task.source, task.external_id)),
+                texts.title_key(task.title),
+                *(task.priority, task.due_ms, task.estimated_minutes, texts.label_bits(task.labels), task.created_ms),
+                *(task.updated_ms, task.updated_offset, task.quiet_until_ms, task.quiet_reason),
+                *(task.shown, task.dismissed, task.snoozed),
+            ],
+            (task.external_id, task.title, task.notes, task.url, _as_text(task.labels)),
+            task.source,
+            None,
+        )
+
+    def texts_of(self, index: int) -> str:
+        """All texts of a task, one after the other."""
+        start, end = self._task_starts()[index : index + 2]
+        return self.task_texts[start:end]
+
+    def drop_task(self, index: int) -> None:
+        """Take a task out."""
+        start, end = self._task_starts()[index : index + 2]
+        self.task_texts = self.task_texts[:start] + self.task_texts[end:]
+        self.tasks = _without(self.tasks, index)
+        self.said, self.dropped, self._starts = True, True, None
+
+    def put_event(self, event: row_pb2.CalendarEvent) -> int:
+        """Put an event among the others, and says where."""
+        source = self._source(event.source)
+        column = [
+            *(event.start_ms, event.end_ms, event.busy, event.updated_ms, event.updated_offset, source),
+            *(len(event.external_id), len(event.title)),
+        ]
+
+        def order(i: int) -> tuple[int, int, str]:
+            at = self._event_start(i)
+            spelled = self.event_texts[at : at + int(self.events[_EVENT_ID_CHARS, i])]
+            return int(self.events[START, i]), int(self.events[EVENT_SOURCE, i]), spelled
+
+        index = bisect_left(range(self.events.shape[1]), (event.start_ms, source, event.external_id), key=order)
+        start = self._event_start(index)
+        self.event_texts = self.event_texts[:start] + event.external_id + event.title + self.event_texts[start:]
+        self.events = _with_gap(self.events, index)
+        self.events[:, index] = column
+        self.said = True
+        return index
+
+    def drop_event(self, index: int) -> None:
+        """Take an event out."""
+        start = self._event_start(index)
+        end = start + int(self.events[_EVENT_ID_CHARS:, index].sum(dtype=np.int64))
+        self.event_texts = self.event_texts[:start] + self.event_texts[end:]
+        self.events = _without(self.events, index)
+        self.said = self.dropped = True
+
+    def _task_starts(self) -> list[int]:
+        if self._starts is None:
+            self._starts = _starts(self.tasks).tolist()
+        return self._starts
+
+    def _event_start(self, index: int) -> int:
+        return int(self.events[_EVENT_ID_CHARS:, :index].sum(dtype=np.int64))
+
+    def _source(self, name: str) -> int:
+        """What SOURCE says for that source; names that are new are put in their place."""
+        place = bisect_left(self.sources, name)
+        if place == len(self.sources) or self.sources[place] != name:
+            self.sources.insert(place, name)
+            self.tasks[SOURCE] += self.tasks[SOURCE] >= place
+            self.events[EVENT_SOURCE] += self.events[EVENT_SOURCE] >= place
+        return place
+
+
+def head(source: str) -> str:
+    """What the candidate ids of a source's tasks begin with."""
+    return f"task:{source}/"
+
+
+def read(row: row_pb2.UserRow) -> Backlog:
+    """Unpack a row's tasks and events. Raises ValueError for a row that nobody of ours wrote."""
+    backlog = Backlog(
+        tasks=columns.unpacked(row.task_columns, width=_TASK_WIDTH),
+        events=columns.unpacked(row.event_columns, width=_EVENT_WIDTH),
+        sources=list(row.item_sources),
+        task_texts=row.task_texts,
+        event_texts=row.event_texts,
+        stones_block=row.buried,
+    )
+    if row.tombstones:
+        stones = [(columns.signed(one.key_hash), one.updated_ms, one.updated_offset) for one in row.tombstones]
+        backlog.stones_block = columns.packed(columns.of(stones, width=3))
+    if row.tasks or row.events:
+        # Written before there were columns.
+        for task in row.tasks:
+            backlog.put_spelled(task)
+        for event in row.events:
+            backlog.put_event(event)
+    return backlog
+
+
+def write(backlog: Backlog, row: row_pb2.UserRow) -> None:
+    """Put what was changed back into the row."""
+    if backlog.buried:
+        row.ClearField("tombstones")
+        row.buried = columns.packed(backlog.stones)
+        backlog.buried = False
+    if not backlog.said:
+        return
+    row.ClearField("tasks")
+    row.ClearField("events")
+    if backlog.dropped:
+        _drop_sources(backlog)
+        backlog.dropped = False
+    row.task_columns = columns.packed(backlog.tasks) if backlog.tasks.shape[1] else b""
+    row.task_texts = backlog.task_texts
+    row.event_columns = columns.packed(backlog.events) if backlog.events.shape[1] else b""
+    row.event_texts = backlog.event_texts
+    row.item_sources[:] = backlog.sources
+    backlog.said = False
+
+
+def spell_out(row: row_pb2.UserRow) -> None:
+    """Put tasks and events into the row as messages, instead of columns: as operators and tests look at them."""
+    backlog = read(row)
+    row.ClearField("tasks")
+    row.ClearField("events")
+    row.tasks.extend(map(backlog.task, range(backlog.tasks.shape[1])))
+    row.events.extend(map(backlog.event, range(backlog.events.shape[1])))
+    row.ClearField("tombstones")
+    for key, updated_ms, offset in backlog.stones.T.tolist():
+        row.tombstones.add(key_hash=key % (1 << 64), updated_ms=updated_ms, updated_offset=offset)
+    for name in ("task_columns", "task_texts", "event_columns", "event_texts", "item_sources", "buried"):
+        row.ClearField(name)
+
+
+@dataclass(frozen=True, slots=True)
+class Upserted:
+    """What became of a task that its source told."""
+
+    index: int | None
+    """Where it stands now; None where it found no place, or a later write stands already."""
+    before: list[int] | None
+    """Its column before, in the order of the constants above; None for unknown."""
+    changed: bool
+    """It is not what it was, but for when it was told."""
+    overflow: Overflow | None = None
+    """What had to leave for it."""
+
+
 def upsert_task(
-    row: row_pb2.UserRow, upsert: signal_pb2.TaskUpserted, *, source: str, stamp: Stamp
-) -> tuple[row_pb2.Task | None, Overflow | None]:
-    """Put the task in; returns it (None where a later write stands already) and what had to leave for it, if anything.
+    row: row_pb2.UserRow, backlog: Backlog, upsert: signal_pb2.TaskUpserted, *, source: str, stamp: Stamp
+) -> Upserted:
+    """Put the task in.
 
     A full backlog keeps the 256 that rank highest: by priority, then due date, then the newer first.
     """
-    index = task_index(row, source=source, external_id=upsert.external_id)
     key = item_key(source, upsert.external_id)
-    known = row.tasks[index] if index is not None else None
-    if not _is_later(row, known, key, stamp):
-        return None, None
-    task = row_pb2.Task(
-        source=source,
-        external_id=upsert.external_id,
-        title=one_line(upsert.title),
-        notes=one_line(upsert.notes)[:NOTES_CHARS_MAX],
-        priority=upsert.priority,
-        due_ms=to_ms(upsert.due) if upsert.HasField("due") else 0,
-        estimated_minutes=upsert.estimated_minutes,
-        labels=list(upsert.labels)[:LABELS_MAX],
-        url=upsert.url,
-        updated_ms=stamp.time_ms,
-        updated_offset=stamp.offset,
-    )
-    _bury(row, key, None)
-    if known is not None:
+    index = backlog.index(key)
+    if not _is_later(backlog, backlog.stamp(index), key, stamp):
+        return Upserted(None, None, changed=False)
+    labels, title = list(upsert.labels)[:LABELS_MAX], one_line(upsert.title)
+    said = (upsert.external_id, title, one_line(upsert.notes)[:NOTES_CHARS_MAX], upsert.url, _as_text(labels))
+    due_ms = to_ms(upsert.due) if upsert.HasField("due") else 0
+    before = backlog.tasks[:, index].tolist() if index is not None else None
+    created_ms, done_with = 0, [0] * (_ID_CHARS - QUIET_UNTIL)
+    if before is not None:
         # What the person did with it so far is not the source's to change.
-        first_ms = created_ms(known)
-        task.created_ms = 0 if first_ms == task.updated_ms else first_ms
-        for name in ("quiet_until_ms", "quiet_reason", "shown", "dismissed", "snoozed"):
-            setattr(task, name, getattr(known, name))
-        known.CopyFrom(task)
-        return known, None
-    if len(row.tasks) < TASKS_MAX:
-        row.tasks.append(task)
-        return row.tasks[-1], None
+        created_ms, done_with = before[CREATED] or before[UPDATED], before[QUIET_UNTIL:_ID_CHARS]
+        created_ms = 0 if created_ms == stamp.time_ms else created_ms
+    column = [
+        *(columns.signed(key), texts.title_key(title), upsert.priority, due_ms, upsert.estimated_minutes),
+        *(texts.label_bits(labels), created_ms, stamp.time_ms, stamp.offset, *done_with),
+    ]
+    _bury(backlog, key, None)
+    if index is not None and before is not None:
+        old = backlog.texts_of(index)
+        backlog.put_task(column, said, source, index)
+        after = backlog.tasks[:, index].tolist()
+        same = before[:CREATED] == after[:CREATED] and before[_ID_CHARS:] == after[_ID_CHARS:]
+        return Upserted(index, before, changed=not same or old != backlog.texts_of(index))
+    if backlog.tasks.shape[1] < TASKS_MAX:
+        return Upserted(backlog.put_task(column, said, source, None), None, changed=True)
     row.tasks_refused += 1
-    last = max(range(len(row.tasks)), key=lambda i: rank(row.tasks[i]))
-    if rank(task) >= rank(row.tasks[last]):
+    last = backlog.task(last_ranked(backlog.tasks))
+    place = backlog.put_task(column, said, source, None)
+    out = last_ranked(backlog.tasks)
+    backlog.drop_task(out)
+    if place == out:
         whole = signal_pb2.Signal(user_id=row.user_id, source=source, event_time=from_ms(stamp.time_ms))
         whole.task_upserted.CopyFrom(upsert)
-        return None, _backlog_full(whole)
-    evicted = _overflow_task(row.user_id, row.tasks[last])
-    row.tasks[last].CopyFrom(task)
-    return row.tasks[last], evicted
+        return Upserted(None, None, changed=False, overflow=_backlog_full(whole))
+    return Upserted(place - (out < place), None, changed=True, overflow=_overflow_task(row.user_id, last))
 
 
-def remove_task(
-    row: row_pb2.UserRow, *, source: str, external_id: str, stamp: Stamp, now_ms: int
-) -> row_pb2.Task | None:
-    """Take the task out and leave a tombstone; returns what was there, or None (also where a later write stands)."""
-    index = task_index(row, source=source, external_id=external_id)
+def remove_task(backlog: Backlog, *, source: str, external_id: str, stamp: Stamp, now_ms: int) -> bool:
+    """Take the task out and leaves a tombstone; says whether there was one (False also where a later write stands)."""
     key = item_key(source, external_id)
-    known = row.tasks[index] if index is not None else None
-    if not _is_later(row, known, key, stamp):
-        return None
-    _bury(row, key, stamp, now_ms=now_ms)
+    index = backlog.index(key)
+    if not _is_later(backlog, backlog.stamp(index), key, stamp):
+        return False
+    _bury(backlog, key, stamp, now_ms=now_ms)
     if index is None:
-        return None
-    removed = row_pb2.Task()
-    removed.CopyFrom(row.tasks[index])
-    del row.tasks[index]
-    return removed
+        return False
+    backlog.drop_task(index)
+    return True
 
 
 def upsert_event(
-    row: row_pb2.UserRow, upsert: signal_pb2.CalendarEventUpserted, *, source: str, stamp: Stamp, now_ms: int
+    row: row_pb2.UserRow,
+    backlog: Backlog,
+    upsert: signal_pb2.CalendarEventUpserted,
+    *,
+    source: str,
+    stamp: Stamp,
+    now_ms: int,
 ) -> tuple[bool, Overflow | None]:
     """Put the event in; says whether the calendar changed, and what had to leave (a full one keeps the 256 next)."""
     key = item_key(source, upsert.external_id)
-    index = _event_index(row, source=source, external_id=upsert.external_id)
-    known = row.events[index] if index is not None else None
-    if not _is_later(row, known, key, stamp):
+    index = backlog.event_index(source=source, external_id=upsert.external_id)
+    if not _is_later(backlog, backlog.event_stamp(index), key, stamp):
         return False, None
     event = row_pb2.CalendarEvent(
         source=source,
@@ -129,65 +440,49 @@ def upsert_event(
         updated_ms=stamp.time_ms,
         updated_offset=stamp.offset,
     )
-    _bury(row, key, None)
+    _bury(backlog, key, None)
     if index is not None:
-        del row.events[index]
+        backlog.drop_event(index)
     if event.end_ms + EVENT_KEPT_MS <= now_ms:
         return index is not None, None
-    # Kept in the order of their start: the next one is what is asked for.
-    events = sorted([*row.events, event], key=lambda e: (e.start_ms, e.source, e.external_id))
-    out, overflow = None, None
-    if len(events) > EVENTS_MAX:
-        out = events.pop()
-        overflow = Overflow(
-            reason="calendar-full",
-            detail=f"a person's calendar keeps the {EVENTS_MAX} next events; this one starts after them",
-            signal=_event_signal(row.user_id, out),
-        )
-    del row.events[:]
-    row.events.extend(events)
-    return out is not event, overflow
+    place = backlog.put_event(event)
+    if backlog.events.shape[1] <= EVENTS_MAX:
+        return True, None
+    overflow = Overflow(
+        reason="calendar-full",
+        detail=f"a person's calendar keeps the {EVENTS_MAX} next events; this one starts after them",
+        signal=_event_signal(row.user_id, backlog.event(EVENTS_MAX)),
+    )
+    backlog.drop_event(EVENTS_MAX)
+    return place != EVENTS_MAX, overflow
 
 
-def remove_event(row: row_pb2.UserRow, *, source: str, external_id: str, stamp: Stamp, now_ms: int) -> bool:
-    """Take the event out and leave a tombstone; says whether one was there."""
-    index = _event_index(row, source=source, external_id=external_id)
+def remove_event(backlog: Backlog, *, source: str, external_id: str, stamp: Stamp, now_ms: int) -> bool:
+    """Take the event out and leaves a tombstone; says whether one was there."""
+    index = backlog.event_index(source=source, external_id=external_id)
     key = item_key(source, external_id)
-    if not _is_later(row, row.events[index] if index is not None else None, key, stamp):
+    if not _is_later(backlog, backlog.event_stamp(index), key, stamp):
         return False
-    _bury(row, key, stamp, now_ms=now_ms)
+    _bury(backlog, key, stamp, now_ms=now_ms)
     if index is None:
         return False
-    del row.events[index]
+    backlog.drop_event(index)
     return True
 
 
-def pass_time(row: row_pb2.UserRow, *, now_ms: int) -> bool:
-    """Drop events that are over and wake tasks whose quiet time has ended; says whether a task woke."""
-    gone_ms = now_ms - EVENT_KEPT_MS
-    over = [i for i, event in enumerate(row.events) if event.end_ms <= gone_ms]
-    for index in reversed(over):
-        del row.events[index]
-    woke = False
-    for task in row.tasks:
-        if 0 < task.quiet_until_ms <= now_ms:
-            task.quiet_until_ms = 0
-            task.quiet_reason = row_pb2.Task.QUIET_REASON_UNSPECIFIED
-            woke = True
-    return woke
-
-
-def task_index(row: row_pb2.UserRow, *, source: str, external_id: str) -> int | None:
-    """Where the task stands in the row."""
-    for index, task in enumerate(row.tasks):
-        if task.external_id == external_id and task.source == source:
-            return index
-    return None
-
-
-def task_of_key(row: row_pb2.UserRow, key: int) -> row_pb2.Task | None:
-    """Return the task of that `item_key`."""
-    return next((task for task in row.tasks if item_key(task.source, task.external_id) == key), None)
+def pass_time(backlog: Backlog, *, now_ms: int) -> bool:
+    """Drop events that are over and wakes tasks whose quiet time has ended; says whether a task woke."""
+    over, waking = _passed(backlog.tasks, backlog.events, now_ms - EVENT_KEPT_MS, now_ms)
+    if over:
+        for index in reversed(np.flatnonzero(backlog.events[END] <= now_ms - EVENT_KEPT_MS).tolist()):
+            backlog.drop_event(index)
+    if waking:
+        until_ms = backlog.tasks[QUIET_UNTIL]
+        woke = (until_ms > 0) & (until_ms <= now_ms)
+        until_ms[woke] = 0
+        backlog.tasks[QUIET_REASON][woke] = row_pb2.Task.QUIET_REASON_UNSPECIFIED
+        backlog.said = True
+    return bool(waking)
 
 
 def created_ms(task: row_pb2.Task) -> int:
@@ -195,9 +490,62 @@ def created_ms(task: row_pb2.Task) -> int:
     return task.created_ms or task.updated_ms
 
 
-def rank(task: row_pb2.Task) -> tuple[int, int, int, str, str]:
-    """Smaller comes first: priority, due date, the newer, then its name so that no two are equal."""
-    return (task.priority or 5, task.due_ms or NEVER_MS, -task.updated_ms, task.source, task.external_id)
+@compiled("i8(i8[:, ::1], i8)")
+def _index(tasks: Ints, key: Int) -> Int:
+    for i in range(tasks.shape[1]):
+        if tasks[KEY, i] == key:
+            return np.int64(i)
+    return np.int64(-1)
+
+
+@compiled("i8[::1](i8[:, ::1])")
+def _starts(tasks: Ints) -> Ints:
+    starts = np.zeros(tasks.shape[1] + 1, dtype=np.int64)
+    for i in range(tasks.shape[1]):
+        starts[i + 1] = starts[i]
+        for c in range(_ID_CHARS, _TASK_WIDTH):
+            starts[i + 1] += tasks[c, i]
+    return starts
+
+
+@compiled("b1(i8[:, ::1], i8, i8)")
+def ranks_before(tasks: Ints, a: Int, b: Int) -> Int:
+    """Whether a task comes before another: by priority, due date, the newer, then source and id so that no two are equal."""
+    one, other = tasks[PRIORITY, a], tasks[PRIORITY, b]
+    one, other = one or np.int64(5), other or np.int64(5)
+    if one != other:
+        return one < other
+    one, other = tasks[DUE, a], tasks[DUE, b]
+    one, other = one or np.int64(NEVER_MS), other or np.int64(NEVER_MS)
+    if one != other:
+        return one < other
+    if tasks[UPDATED, a] != tasks[UPDATED, b]:
+        return tasks[UPDATED, a] > tasks[UPDATED, b]
+    if tasks[SOURCE, a] != tasks[SOURCE, b]:
+        return tasks[SOURCE, a] < tasks[SOURCE, b]
+    # Within a source tasks stand in the order of their ids.
+    return a < b
+
+
+@compiled("i8(i8[:, ::1])")
+def last_ranked(tasks: Ints) -> Int:
+    """The task that comes after all others."""
+    last = np.int64(0)
+    for i in range(1, tasks.shape[1]):
+        if ranks_before(tasks, last, np.int64(i)):
+            last = np.int64(i)
+    return last
+
+
+@compiled("i8(i8[:, ::1])")
+def next_quiet_end_ms(tasks: Ints) -> Int:
+    """The soonest end of a task's quiet time; 0 for none."""
+    soonest = np.int64(0)
+    for i in range(tasks.shape[1]):
+        until = tasks[QUIET_UNTIL, i]
+        if until > 0 and (soonest == 0 or until < soonest):
+            soonest = until
+    return soonest
 
 
 def one_line(text: str) -> str:
@@ -219,28 +567,87 @@ def from_ms(time_ms: int) -> Timestamp:
     return Timestamp(seconds=time_ms // 1000, nanos=time_ms % 1000 * 1_000_000)
 
 
-def _is_later(row: row_pb2.UserRow, known: row_pb2.Task | row_pb2.CalendarEvent | None, key: int, stamp: Stamp) -> bool:
-    written: row_pb2.Task | row_pb2.CalendarEvent | row_pb2.Tombstone | None = known
+@compiled("UniTuple(b1, 2)(i8[:, ::1], i8[:, ::1], i8, i8)")
+def _passed(tasks: Ints, events: Ints, gone_ms: Int, now_ms: Int) -> tuple[Int, Int]:
+    over = waking = False
+    for i in range(events.shape[1]):
+        over |= events[END, i] <= gone_ms
+    for i in range(tasks.shape[1]):
+        waking |= 0 < tasks[QUIET_UNTIL, i] <= now_ms
+    return over, waking
+
+
+def _as_text(labels: Iterable[str]) -> str:
+    """Labels one after the other, each behind its length."""
+    return "".join([f"{len(label)}:{label}" for label in labels])
+
+
+def _labels_of(text: str) -> list[str]:
+    """The labels that `_as_text` wrote.
+
+    >>> _labels_of(_as_text(["home", "", "a:b"]))
+    ['home', '', 'a:b']
+    """
+    found, at = [], 0
+    while at < len(text):
+        colon = text.index(":", at)
+        end = colon + 1 + int(text[at:colon])
+        found.append(text[colon + 1 : end])
+        at = end
+    return found
+
+
+def _with_gap(block: Ints, index: int) -> Ints:
+    width, n = block.shape
+    wider: Ints = np.empty((width, n + 1), dtype=np.int64)
+    wider[:, :index], wider[:, index + 1 :] = block[:, :index], block[:, index:]
+    return wider
+
+
+def _without(block: Ints, index: int) -> Ints:
+    width, n = block.shape
+    narrower: Ints = np.empty((width, n - 1), dtype=np.int64)
+    narrower[:, :index], narrower[:, index:] = block[:, :index], block[:, index + 1 :]
+    return narrower
+
+
+def _drop_sources(backlog: Backlog) -> None:
+    """Forgets sources of which nothing is left."""
+    used = {*backlog.tasks[SOURCE].tolist(), *backlog.events[EVENT_SOURCE].tolist()}
+    for place in reversed(range(len(backlog.sources))):
+        if place not in used:
+            del backlog.sources[place]
+            backlog.tasks[SOURCE] -= backlog.tasks[SOURCE] > place
+            backlog.events[EVENT_SOURCE] -= backlog.events[EVENT_SOURCE] > place
+
+
+def _is_later(backlog: Backlog, known: tuple[int, int] | None, key: int, stamp: Stamp) -> bool:
+    """Whether a write counts beside the one that stands, or beside the tombstone."""
+    written = known
     if written is None:
-        written = next((stone for stone in row.tombstones if stone.key_hash == key), None)
-    return written is None or (stamp.time_ms, stamp.offset) >= (written.updated_ms, written.updated_offset)
+        index = _stone(backlog.stones, columns.signed(key))
+        written = None if index < 0 else (int(backlog.stones[1, index]), int(backlog.stones[2, index]))
+    return written is None or (stamp.time_ms, stamp.offset) >= written
 
 
-def _bury(row: row_pb2.UserRow, key: int, stamp: Stamp | None, *, now_ms: int = 0) -> None:
-    stones = [s for s in row.tombstones if s.key_hash != key and s.updated_ms > now_ms - TOMBSTONE_MS]
-    if stamp is not None:
-        stones.append(row_pb2.Tombstone(key_hash=key, updated_ms=stamp.time_ms, updated_offset=stamp.offset))
-    elif len(stones) == len(row.tombstones):
+def _bury(backlog: Backlog, key: int, stamp: Stamp | None, *, now_ms: int = 0) -> None:
+    """Leaves a tombstone, or takes away the one that there is."""
+    stones, key = backlog.stones, columns.signed(key)
+    if stamp is None and _stone(stones, key) < 0:
         return
-    del row.tombstones[:]
-    row.tombstones.extend(stones[-TOMBSTONES_MAX:])
+    left = (stones[0] != key) & (stones[1] > now_ms - TOMBSTONE_MS)
+    stones = stones[:, left]
+    if stamp is not None:
+        stones = np.concatenate([stones, [[key], [stamp.time_ms], [stamp.offset]]], axis=1)
+    backlog.bury(np.ascontiguousarray(stones[:, -TOMBSTONES_MAX:]))
 
 
-def _event_index(row: row_pb2.UserRow, *, source: str, external_id: str) -> int | None:
-    for index, event in enumerate(row.events):
-        if event.external_id == external_id and event.source == source:
-            return index
-    return None
+@compiled("i8(i8[:, ::1], i8)")
+def _stone(stones: Ints, key: Int) -> Int:
+    for i in range(stones.shape[1]):
+        if stones[0, i] == key:
+            return np.int64(i)
+    return np.int64(-1)
 
 
 def _overflow_task(user_id: str, task: row_pb2.Task) -> Overflow:

@@ -8,9 +8,12 @@ every processor.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, TypeVar, cast
+from typing import Any, TypeAlias, TypeVar, cast
 
 import numba
+
+Int: TypeAlias = Any
+"""A whole number of 64 bits: numpy's within a compiled loop, Python's outside of it."""
 
 F = TypeVar("F", bound=Callable[..., object])
 

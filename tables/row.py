@@ -1,20 +1,11 @@
-"""A person's row: how it begins, what fences it, and which records it has already taken.
-
-It never holds a record's effects; `agents.step` writes those.
-"""
+"""A person's row: what fences it, and how it looks with everything that it keeps packed spelled out."""
 
 from __future__ import annotations
 
+import struct
 from dataclasses import dataclass
 
-from oo.v1 import journal_pb2, row_pb2
-from streams.units import DAY_MS
-
-EVENT_KEYS_MAX = 256
-EVENT_KEY_MS = 7 * DAY_MS
-"""At the least: ids leave the row with the last of their UTC day."""
-SOURCES_MAX = 64
-"""Source partitions remembered per person: 8 of signals, 8 of reactions, and those of recreated topics."""
+from oo.v1 import row_pb2
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,6 +16,9 @@ class Fence:
     offset: int
     next_wake_ms: int
 
+
+BLOCKS = tuple(field.name for field in row_pb2.UserRow.DESCRIPTOR.fields if field.number >= 40)
+"""What holds in blocks of columns, and in texts beside them, what other fields spell out."""
 
 FENCE_BYTES = 36
 """Of its serialized front: two fixed64 with their tags, then a 16-byte topic id with tag and length."""
@@ -46,46 +40,20 @@ def fence_of(message: bytes) -> Fence:
     )
 
 
-def has_taken(row: row_pb2.UserRow, record: journal_pb2.JournalRecord, *, now_ms: int) -> bool:
-    """True for a record that is in the row under another journal offset, or that its producer sent twice."""
-    source = record.source
-    for position in row.sources:
-        if position.topic_id == source.topic_id and position.partition == source.partition:
-            if source.offset <= position.offset and source.topic_id:
-                return True
-            break
-    if not record.event_key:
-        return False
-    first_day = _first_day(now_ms)
-    return any(one.day >= first_day and record.event_key in one.keys for one in row.event_keys)
+def spelled_out(row: row_pb2.UserRow) -> row_pb2.UserRow:
+    """Return the same row with messages instead of blocks of columns: as operators and tests look at it.
 
+    A row that was written before there were blocks gives the same as one of now, so that the two can be compared.
+    Raises ValueError for a row that nobody of ours wrote.
+    """
+    # Not before: all of them are compiled, and who asks for a fence waits for none.
+    from tables import backlog, pending, sums, taken, windows
 
-def note_record(row: row_pb2.UserRow, record: journal_pb2.JournalRecord, *, now_ms: int) -> None:
-    """Note in the row that this record was taken in."""
-    if record.source.topic_id:
-        for position in row.sources:
-            if position.topic_id == record.source.topic_id and position.partition == record.source.partition:
-                position.offset = record.source.offset
-                break
-        else:
-            row.sources.append(record.source)
-            del row.sources[:-SOURCES_MAX]
-    if record.event_key:
-        _note_key(row, record.event_key, now_ms=now_ms)
-
-
-def _note_key(row: row_pb2.UserRow, key: int, *, now_ms: int) -> None:
-    today = now_ms // DAY_MS
-    if not row.event_keys or row.event_keys[-1].day != today:
-        row.event_keys.add(day=today)
-    row.event_keys[-1].keys.append(key)
-    while row.event_keys[0].day < _first_day(now_ms):
-        del row.event_keys[0]
-    if sum(len(one.keys) for one in row.event_keys) > EVENT_KEYS_MAX:
-        del row.event_keys[0].keys[0]
-        if not row.event_keys[0].keys:
-            del row.event_keys[0]
-
-
-def _first_day(now_ms: int) -> int:
-    return max(now_ms - EVENT_KEY_MS, 0) // DAY_MS
+    shown = row_pb2.UserRow()
+    shown.CopyFrom(row)
+    try:
+        for part in (taken, backlog, windows, pending, sums):
+            part.spell_out(shown)
+    except (IndexError, StopIteration, struct.error) as error:
+        raise ValueError("not a row: what it keeps does not fit together") from error
+    return shown

@@ -19,6 +19,7 @@ import numpy as np
 
 from oo.v1 import row_pb2
 from streams.units import DAY_MS
+from tables import columns
 from tables.compiled import compiled
 from tables.linear import Ints
 
@@ -104,8 +105,72 @@ def nothing(d: int) -> Taught:
     return Taught(gram=np.zeros(d * (d + 1) // 2, dtype=np.int64), moment=np.zeros(d, dtype=np.int64))
 
 
-def read(message: row_pb2.Sums, *, d: int, feature_version: int) -> Taught:
-    """Unpacks a row's sums; those of other features teach nothing any more."""
+def read(row: row_pb2.UserRow, *, d: int, feature_version: int) -> Taught:
+    """Unpack a row's sums; those of other features teach nothing any more."""
+    if not row.taught:
+        return _spelled(row.sums, d=d, feature_version=feature_version)
+    (kept,) = columns.unpacked(row.taught, width=1)
+    if len(kept) != _HEAD + LOSSES + d + d * (d + 1) // 2 or kept[0] != feature_version:
+        return nothing(d)
+    _, n, landmark, weight_, epoch = kept[:_HEAD].tolist()
+    return Taught(
+        gram=kept[_HEAD + LOSSES + d :],
+        moment=kept[_HEAD + LOSSES : _HEAD + LOSSES + d],
+        losses=kept[_HEAD : _HEAD + LOSSES],
+        n=n,
+        landmark=landmark,
+        weight=weight_,
+        epoch=epoch % (1 << 64),
+    )
+
+
+def write(taught: Taught, row: row_pb2.UserRow, *, feature_version: int) -> None:
+    """Pack sums into a row.
+
+    >>> one, row = nothing(2), row_pb2.UserRow()
+    >>> add(one, x=[64, 32], reward=64, time_ms=0)
+    >>> write(one, row, feature_version=1)
+    >>> read(row, d=2, feature_version=1).gram.tolist(), read(row, d=2, feature_version=1).n
+    ([262144, 131072, 65536], 64)
+    """
+    epoch = taught.epoch - (1 << 64) if taught.epoch >= 1 << 63 else taught.epoch
+    head = np.array([feature_version, taught.n, taught.landmark, taught.weight, epoch], dtype=np.int64)
+    kept = np.concatenate([head, taught.losses, taught.moment, taught.gram])
+    row.taught = columns.packed(kept.reshape(1, -1))
+    row.ClearField("sums")
+
+
+def spell_out(row: row_pb2.UserRow) -> None:
+    """Put the sums into the row as a message, instead of a block: as operators and tests look at them."""
+    if not row.taught:
+        if not row.sums.landmark and not row.sums.weight:
+            row.ClearField("sums")  # Rows of before have it for whoever has only been silent, too.
+        return
+    (kept,) = columns.unpacked(row.taught, width=1)
+    entries = len(kept) - _HEAD - LOSSES
+    d = next(d for d in range(entries + 1) if d + d * (d + 1) // 2 >= entries)
+    taught = read(row, d=d, feature_version=int(kept[0]))
+    row.sums.CopyFrom(
+        row_pb2.Sums(
+            feature_version=int(kept[0]),
+            landmark=taught.landmark,
+            n=taught.n,
+            gram=taught.gram.tolist(),
+            moment=taught.moment.tolist(),
+            weight=taught.weight,
+            losses=taught.losses.tolist() if taught.losses.any() else (),
+            epoch=taught.epoch,
+        )
+    )
+    row.ClearField("taught")
+
+
+_HEAD = 5
+"""Entries before the losses: feature version, n, landmark, weight, epoch."""
+
+
+def _spelled(message: row_pb2.Sums, *, d: int, feature_version: int) -> Taught:
+    """Sums as rows had them before they were packed."""
     if message.feature_version != feature_version or not message.gram:
         return nothing(d)
     taught = Taught(
@@ -119,27 +184,6 @@ def read(message: row_pb2.Sums, *, d: int, feature_version: int) -> Taught:
     if message.losses:
         taught.losses[:] = message.losses
     return taught
-
-
-def written(taught: Taught, *, feature_version: int) -> row_pb2.Sums:
-    """Pack sums for a row.
-
-    >>> one = nothing(2)
-    >>> add(one, x=[64, 32], reward=64, time_ms=0)
-    >>> message = written(one, feature_version=1)
-    >>> list(message.gram), list(message.moment), read(message, d=2, feature_version=1).n
-    ([262144, 131072, 65536], [262144, 131072], 64)
-    """
-    return row_pb2.Sums(
-        feature_version=feature_version,
-        landmark=taught.landmark,
-        n=taught.n,
-        gram=taught.gram.tolist(),
-        moment=taught.moment.tolist(),
-        weight=taught.weight,
-        losses=taught.losses.tolist() if taught.losses.any() else (),
-        epoch=taught.epoch,
-    )
 
 
 def add(

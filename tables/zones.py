@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from functools import lru_cache
 from importlib import resources
 from zoneinfo import ZoneInfo
@@ -16,7 +16,6 @@ TZDATA_VERSION: str = tzdata.__version__
 _FIRST_MS, _LAST_MS = -62_135_596_800_000 + DAY_MS, 253_402_300_799_000 - DAY_MS
 """A day inside of the years 1 to 9999, so that every zone has a date for it."""
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _PARTS = ("night", "morning", "afternoon", "evening")
 
 
@@ -47,7 +46,8 @@ def local(time_ms: int, *, time_zone: str) -> datetime:
     '1970-01-01T01:00:00+01:00'
     """
     inside_ms = min(max(time_ms, _FIRST_MS), _LAST_MS)
-    return (_EPOCH + timedelta(milliseconds=inside_ms)).astimezone(zone(time_zone))
+    seconds, rest_ms = divmod(inside_ms, 1000)
+    return datetime.fromtimestamp(seconds, zone(time_zone)).replace(microsecond=rest_ms * 1000)
 
 
 def part_of_day(time_ms: int, *, time_zone: str) -> int:

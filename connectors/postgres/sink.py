@@ -16,6 +16,7 @@ from psycopg import errors, sql
 
 from oo.v1.decision_pb2 import Decision
 from oo.v1.outcome_pb2 import Outcome
+from tables import slates
 
 ID_BYTES_MAX: Final = 256
 """Of a decision's, an outcome's or a user's id; beyond it a message is refused."""
@@ -212,7 +213,7 @@ async def _insert_decisions(connection: psycopg.AsyncConnection, decisions: Sequ
             candidate.score,
         )
         for it in decisions
-        for position, candidate in enumerate(it.slate)
+        for position, candidate in enumerate(slates.spelled_out(it))
     ]
     await _insert(connection, "tip_scores", _TIP_SCORES, scores)
     return written
@@ -265,15 +266,18 @@ def _text(value: object) -> object:
 
 def _kind(decision: Decision) -> str:
     """The chosen candidate's kind; NONE where the slate is empty."""
-    if not decision.slate:
-        return "NONE"
-    return _name(Decision.TipKind.Name, decision.slate[decision.chosen].kind)
+    slate = slates.spelled_out(decision)
+    return _name(Decision.TipKind.Name, slate[decision.chosen].kind) if slate else "NONE"
 
 
 def _decision_fault(decision: Decision) -> str:
     """What keeps a decision out, in a sentence; empty for nothing."""
-    if decision.slate and decision.chosen >= len(decision.slate):
-        return f"chosen is {decision.chosen}, past the slate of {len(decision.slate)}"
+    try:
+        slate = slates.spelled_out(decision)
+    except ValueError as error:
+        return str(error)
+    if slate and decision.chosen >= len(slate):
+        return f"chosen is {decision.chosen}, past the slate of {len(slate)}"
     return _id_fault(decision_id=decision.decision_id, user_id=decision.user_id)
 
 

@@ -16,8 +16,6 @@ from uuid import uuid4
 import typer
 from rich.console import Console
 
-from agents import profile as settings
-from agents.eligibility import quiet_until_ms
 from connectors.source_file import timestamp
 from deploy.commands.session import (
     DEFAULT_STATE,
@@ -33,7 +31,6 @@ from deploy.stack.running import RunningStack
 from oo.v1.row_pb2 import UserRow
 from oo.v1.signal_pb2 import ProfileChanged, QuietHours, Signal
 from streams.clock import clock_ms
-from tables.backlog import NEVER_MS
 
 TAKEN_WITHIN_S = 20.0
 POLL_S = 0.3
@@ -114,6 +111,10 @@ def parse_consent(text: str) -> ProfileChanged:
 def as_shown(row: UserRow, *, now_ms: int) -> dict[str, Any]:
     """The settings as they stand, for `--json`. `tips_per_hour` and `tips_per_day` are null where the policy's stand."""
     quiet = row.profile.quiet_hours
+    from agents import profile as settings
+    from agents.eligibility import quiet_until_ms
+    from tables.backlog import NEVER_MS
+
     until_ms = quiet_until_ms(row, now_ms=now_ms)
     days = [day for number, day in enumerate(DAYS) if quiet.weekdays >> number & 1]
     return {

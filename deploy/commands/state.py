@@ -17,7 +17,8 @@ from oo.v1 import decision_pb2, outcome_pb2, row_pb2
 from streams.partitioner import partition_of
 from streams.reader import read_partition, topic_ids
 from streams.units import DAY_MS, HOUR_MS
-from tables import ids, windows
+from tables import ids
+from tables.row import BLOCKS, spelled_out
 from tables.zones import part_name
 
 REACTIONS = {
@@ -42,6 +43,8 @@ def state(user: UserOption, state: StateOption = DEFAULT_STATE, as_json: JsonOpt
         # The row keeps ids of decisions as bytes; everybody else knows them as they are spelled.
         for one, pending in zip(shown["pending"], row.pending, strict=True):
             one["decision_id"] = ids.spelled(pending.decision_id)
+        for name in BLOCKS:
+            del shown[name]  # Spelled out in other fields.
         shown["reactions"] = _reactions(row)
         shown["current_decision_id"] = ids.spelled(row.pending[-1].decision_id) if row.pending else ""
         print(json.dumps(shown, ensure_ascii=False))
@@ -65,12 +68,15 @@ def state(user: UserOption, state: StateOption = DEFAULT_STATE, as_json: JsonOpt
 
 def _reactions(row: row_pb2.UserRow) -> dict[str, Any]:
     """What the windows hold, counted: by span, and in it by tip kind and by part of the day."""
+    from tables import windows
+
     spans = {"1h": HOUR_MS, "24h": DAY_MS, "7d": 7 * DAY_MS, "28d": 28 * DAY_MS}
 
     def counted(tally: windows.Tally, **only: int) -> dict[str, int]:
         return {name: windows.total(tally, reaction=reaction, **only) for name, reaction in REACTIONS.items()}
 
-    tallies = {span: windows.last(row.windows, now_ms=row.now_ms, span_ms=span_ms) for span, span_ms in spans.items()}
+    kept = windows.kept(row)
+    tallies = {span: windows.last(kept, now_ms=row.now_ms, span_ms=span_ms) for span, span_ms in spans.items()}
     return {
         span: {
             **counted(tally),
@@ -82,10 +88,10 @@ def _reactions(row: row_pb2.UserRow) -> dict[str, Any]:
 
 
 async def row_of(stack: RunningStack, user: str) -> row_pb2.UserRow | None:
-    """The person's row as it stands in the changelog."""
+    """The person's row as it stands in the changelog, spelled out."""
     cluster, journal = stack.cluster, stack.cluster.name("journal")
     partition = partition_of(user.encode(), cluster.topics["rows"].partitions)
     journal_id = (await topic_ids(cluster, [journal]))[journal]
     changelog = read_partition(cluster, cluster.name("rows"), partition, ours=True)
     message = (await read_rows(changelog, journal_id=journal_id)).get(user)
-    return None if message is None else row_pb2.UserRow.FromString(message)
+    return None if message is None else spelled_out(row_pb2.UserRow.FromString(message))

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from deploy.simulator.life import SOURCE, Act, Life, Response
 from deploy.simulator.world import DISMISS, DONE, SNOOZE, worths
 from oo.v1 import decision_pb2, reaction_pb2
+from tables import slates
 
 REACTIONS = {
     DONE: reaction_pb2.Reaction.DONE,
@@ -59,9 +60,10 @@ def look(life: Life, decision: decision_pb2.Decision, tally: Tally, *, start_ms:
     """The person looks; None where there is nothing new, or nothing to see. A decision is judged the first time only."""
     if not life.first_look(decision.decision_id):
         return None
-    eligible = [one.id for one in decision.slate if not one.ineligible]
+    slate = slates.spelled_out(decision)
+    eligible = [one.id for one in slate if not one.ineligible]
     values = life.values(eligible, now_ms=now_ms)
-    chosen = decision.slate[decision.chosen].id
+    chosen = slate[decision.chosen].id
     tally.judged.append(
         Judged(
             after_ms=now_ms - start_ms,

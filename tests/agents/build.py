@@ -6,15 +6,16 @@ It never patches anything: every row in these tests is one that `step` made.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from agents.active_version import ActiveVersion
 from agents.prior import prior
 from agents.reward import DEFAULT
 from agents.step import STEP_VERSION, Entry, Outputs, step
 from oo.v1 import decision_pb2, journal_pb2, policy_pb2, reaction_pb2, row_pb2, signal_pb2
-from tables import ids
+from tables import ids, slates
 from tables.backlog import from_ms
+from tables.row import spelled_out
 
 MAC_KEY = bytes(range(32))
 JOURNAL_ID = b"J" * 16
@@ -200,6 +201,9 @@ class Person:
     offset: int = 0
     time_ms: int = MONDAY_MS
     log: list[tuple[Entry, Outputs]] = field(default_factory=list)
+    """Every record, and what followed from it, decisions spelled out."""
+    packed: list[decision_pb2.Decision] = field(default_factory=list)
+    """Every decision as `step` made it."""
 
     def take(self, payload: Payload, *, after_ms: int = 1000, **rest: object) -> Outputs:
         """Folds one record in, `after_ms` later than the last."""
@@ -210,8 +214,11 @@ class Person:
         )
 
     def take_entry(self, one: Entry) -> Outputs:
-        """Folds in a record that the test made itself."""
+        """Folds in a record that the test made itself; decisions come back spelled out."""
         self.row, outputs = step(self.row, one, self.policy)
+        if outputs.decision is not None:
+            self.packed.append(outputs.decision)
+            outputs = replace(outputs, decision=spelled(outputs.decision))
         self.log.append((one, outputs))
         return outputs
 
@@ -228,9 +235,9 @@ class Person:
 
     @property
     def now(self) -> row_pb2.UserRow:
-        """The row; fails where there is none."""
+        """The row, spelled out; fails where there is none."""
         assert self.row is not None
-        return self.row
+        return spelled_out(self.row)
 
     @property
     def current(self) -> str:
@@ -244,19 +251,29 @@ class Person:
 
 def current_id(row: row_pb2.UserRow) -> str:
     """The id of the decision that the row serves."""
-    return ids.spelled(row.pending[-1].decision_id)
+    return ids.spelled(spelled_out(row).pending[-1].decision_id)
+
+
+def spelled(decision: decision_pb2.Decision) -> decision_pb2.Decision:
+    """The same decision with its slate spelled out, as those of before step version 5 have it."""
+    found = decision_pb2.Decision()
+    found.CopyFrom(decision)
+    found.ClearField("packed")
+    found.ClearField("slate")
+    found.slate.extend(slates.spelled_out(decision))
+    return found
 
 
 def chosen(decision: decision_pb2.Decision | None) -> str:
     """The id of the candidate that was chosen."""
     assert decision is not None
-    return decision.slate[decision.chosen].id
+    return slates.spelled_out(decision)[decision.chosen].id
 
 
 def slate(outputs: Outputs) -> dict[str, tuple[str, ...]]:
     """Why each candidate is out; empty for eligible."""
     assert outputs.decision is not None
-    return {one.id: tuple(one.ineligible) for one in outputs.decision.slate}
+    return {one.id: tuple(one.ineligible) for one in slates.spelled_out(outputs.decision)}
 
 
 def last_slate(ada: Person) -> dict[str, tuple[str, ...]]:

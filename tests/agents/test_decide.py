@@ -16,6 +16,7 @@ from tests.agents.build import (
     active,
     activity,
     entry,
+    spelled,
     task,
 )
 
@@ -104,7 +105,7 @@ def test_the_draw_comes_from_the_record_not_from_its_place() -> None:
         ada.take(task("a"), source_offset=1)
         _, outputs = step(ada.now, entry(task("b"), offset=100 + offset, time_ms=ada.time_ms, source_offset=9), PRIOR)
         assert outputs.decision is not None
-        slates.append((list(outputs.decision.slate), outputs.decision.chosen))
+        slates.append((list(spelled(outputs.decision).slate), outputs.decision.chosen))
     assert slates[0] == slates[1]
 
 
@@ -120,5 +121,5 @@ def test_two_people_with_the_same_row_draw_apart() -> None:
         )
         assert outputs.decision is not None
         assert row is not None
-        chosen.add(tuple(one.draws_won for one in outputs.decision.slate))
+        chosen.add(tuple(one.draws_won for one in spelled(outputs.decision).slate))
     assert len(chosen) > 10

@@ -5,14 +5,14 @@ from __future__ import annotations
 import ast
 import re
 import tomllib
+from importlib import import_module
 from pathlib import Path
 
 import numba
 import pytest
 from numba.core.dispatcher import Dispatcher
 
-from agents.bandit import kernel, philox
-from tables import linear, marginal, sums
+from deploy.compile import MODULES
 from tables.compiled import OPTIONS
 
 ROOT = Path(__file__).parents[2]
@@ -124,10 +124,20 @@ def test_a_planted_use_is_found(planted_line: str) -> None:
 
 COMPILED = [
     one
-    for module in (kernel, linear, marginal, philox, sums)
+    for module in map(import_module, MODULES)
     for one in vars(module).values()
     if isinstance(one, Dispatcher) and one.py_func.__module__ == module.__name__
 ]
+
+
+def test_every_module_that_compiles_is_compiled_at_set_up_and_looked_at_here() -> None:
+    holding = {
+        ".".join(path.relative_to(ROOT).with_suffix("").parts)
+        for room in ("agents", "tables")
+        for path in (ROOT / room).rglob("*.py")
+        if re.search(r"^@compiled\(", path.read_text(), re.MULTILINE)
+    }
+    assert holding == set(MODULES)
 
 
 FUSED = r"\bv?fn?m(add|sub|la|ls)"

@@ -10,6 +10,7 @@ from agents.step import NOTHING
 from oo.v1 import outcome_pb2, row_pb2
 from streams.units import DAY_MS, HOUR_MS, MINUTE_MS
 from tables import ids, sums, windows
+from tables.row import spelled_out
 from tests.agents.build import BLUNT, Person, active, activity, chosen, completed, frozen, removed, task, told, trigger
 
 
@@ -33,17 +34,19 @@ def learned_once(ada: Person, decision_id: str, reward: int) -> row_pb2.Sums:
         predicted=sums.Predicted(pending.shared_prediction, pending.own_prediction, pending.known),
     )
     only.epoch = ada.now.sums.epoch
-    return sums.written(only, feature_version=features.VERSION)
+    row = row_pb2.UserRow()
+    sums.write(only, row, feature_version=features.VERSION)
+    return spelled_out(row).sums
 
 
 def unpacked(message: row_pb2.Sums) -> sums.Taught:
-    return sums.read(message, d=features.D, feature_version=features.VERSION)
+    return sums.read(row_pb2.UserRow(sums=message), d=features.D, feature_version=features.VERSION)
 
 
 def counted(ada: Person, kind: str) -> int:
     """How many such reactions the last hour holds."""
     return windows.count(
-        ada.now.windows,
+        windows.kept(ada.now),
         now_ms=ada.now.now_ms,
         span_ms=HOUR_MS,
         reaction=outcome_pb2.Outcome.Kind.Value(kind),
@@ -408,13 +411,13 @@ def test_a_reaction_to_saying_nothing_changes_no_more_than_the_fence() -> None:
     ada.take(activity())
     while chosen(next(o.decision for _, o in reversed(ada.log) if o.decision is not None)) != "none":
         ada.react("DONE")
-    before = row_pb2.UserRow()
-    before.CopyFrom(ada.now)
+    before = ada.now
     assert ada.react("DONE") == NOTHING
-    for row in (before, ada.now):
+    after = ada.now
+    for row in (before, after):
         row.journal_offset, row.now_ms = 0, 0
         row.ClearField("sources")
-    assert frozen(before) == frozen(ada.now)
+    assert frozen(before) == frozen(after)
 
 
 def test_outcome_ids_are_unique_and_the_same_again() -> None:

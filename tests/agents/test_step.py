@@ -11,10 +11,11 @@ import pytest
 from agents import candidates
 from agents.fold import PartitionState
 from agents.step import NOTHING, STARTERS_GIVE_WAY, step
-from oo.v1 import journal_pb2, signal_pb2
+from oo.v1 import journal_pb2, row_pb2, signal_pb2
 from streams.units import DAY_MS, HOUR_MS, MINUTE_MS
 from tables import backlog
-from tables.row import EVENT_KEY_MS, EVENT_KEYS_MAX, SOURCES_MAX
+from tables.row import spelled_out
+from tables.taken import EVENT_KEY_MS, KEYS_MAX, SOURCES_MAX
 from tests.agents.build import (
     BLUNT,
     MONDAY_MS,
@@ -387,9 +388,9 @@ def test_a_producers_duplicate_is_known_for_seven_days() -> None:
 
 def test_a_producers_duplicate_is_known_for_256_ids() -> None:
     ada = Person()
-    for n in range(EVENT_KEYS_MAX + 1):
+    for n in range(KEYS_MAX + 1):
         ada.take(activity(), event_id=f"e{n}")
-    assert sum(len(day.keys) for day in ada.now.event_keys) == EVENT_KEYS_MAX
+    assert sum(len(day.keys) for day in ada.now.event_keys) == KEYS_MAX
     before = ada.row
     ada.take(activity(), event_id="e1")
     assert ada.row is before
@@ -550,13 +551,17 @@ def test_of_ten_thousand_tasks_the_256_best_stay_and_every_other_is_handed_back(
     # A step copies the row: fill it, then go on through the backlog alone.
     for n in range(300):
         handed_back += ada.take(task(f"t{n}", priority=1 + n % 4)).overflows
-    row = ada.now
+    row = row_pb2.UserRow()
+    row.CopyFrom(ada.now)
+    items = backlog.read(row)
     for n in range(300, total):
         signal = task(f"t{n}", priority=1 + n % 4)
         stamp = backlog.Stamp(time_ms=MONDAY_MS + n, offset=n)
-        _, overflow = backlog.upsert_task(row, signal.task_upserted, source="todo.txt", stamp=stamp)
-        if overflow is not None:
-            handed_back.append(overflow)
+        found = backlog.upsert_task(row, items, signal.task_upserted, source="todo.txt", stamp=stamp)
+        if found.overflow is not None:
+            handed_back.append(found.overflow)
+    backlog.write(items, row)
+    row = spelled_out(row)
     assert len(row.tasks) == backlog.TASKS_MAX
     assert {one.reason for one in handed_back} == {"backlog-full"}
     known = {t.external_id for t in row.tasks} | {o.signal.task_upserted.external_id for o in handed_back}
@@ -655,8 +660,7 @@ def test_a_row_with_everything_at_its_maximum_stays_below_the_topics_4_mib() -> 
 
 
 def test_a_decision_over_the_fullest_row_stays_below_256_kib() -> None:
-    decisions = [o.decision for _, o in fullest().log if o.decision is not None]
-    assert max(one.ByteSize() for one in decisions) < 256 * 1024
+    assert max(one.ByteSize() for one in fullest().packed) < 256 * 1024
 
 
 # Purity

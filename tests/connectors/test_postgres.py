@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from importlib.resources import files
 from typing import Any
 
+import numpy as np
 import psycopg
 import pytest
 from psycopg import sql
@@ -20,6 +21,7 @@ from connectors.postgres.roles import HISTORY, MODULES, ROLES
 from connectors.postgres.sink import Refused, Sink, Written
 from oo.v1.decision_pb2 import Decision
 from oo.v1.outcome_pb2 import Outcome
+from tables import slates
 from tests.connectors.postgres_cluster import PASSWORDS, PATIENCE_S, Cluster, Database
 
 SCHEMAS = (*MODULES, "public", "migrations")
@@ -261,6 +263,22 @@ def _decision(
     return decision
 
 
+def _packed(decision: Decision) -> Decision:
+    """The same decision as step version 5 writes it."""
+    found = Decision()
+    found.CopyFrom(decision)
+    found.ClearField("slate")
+    block = np.zeros((slates.X, len(decision.slate)), dtype=np.int64)
+    for at, one in enumerate(decision.slate):
+        out = sum(1 << slates.REASONS.index(reason) for reason in one.ineligible)
+        score = int(one.score * slates.GRID)
+        block[:, at] = (int(one.id != "none"), one.kind, out, int(one.propensity * 4), one.draws_won, score)
+    ids = [one.id.removeprefix("task:todo.txt/") for one in decision.slate]
+    slates.pack(found.packed, block, heads=["", "task:todo.txt/"], ids=ids, denominator=4)
+    assert list(slates.spelled_out(found)) == list(decision.slate)
+    return found
+
+
 def _outcome(number: int, *, decision: int, kind: int = Outcome.DONE, user: str = "alice") -> Outcome:
     outcome = Outcome(
         outcome_id=f"o{number:04}",
@@ -282,8 +300,9 @@ def _rows(database: Database, query: str) -> list[tuple[Any, ...]]:
         return admin.execute(query.encode()).fetchall()
 
 
-def test_a_decision_is_written_with_its_whole_slate(database: Database) -> None:
-    decision = _decision(1)
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_decision_is_written_with_its_whole_slate(database: Database, *, packed: bool) -> None:
+    decision = _packed(_decision(1)) if packed else _decision(1)
 
     async def work() -> Written:
         async with Sink(database.dsn("recommender")) as sink:
@@ -345,10 +364,12 @@ def test_a_message_that_cannot_be_held_is_handed_back_and_its_neighbours_are_wri
     past.chosen = 9
     candidate = _decision(6)
     candidate.slate[0].id = "a\0b"
+    torn = _packed(_decision(8))
+    torn.packed.columns = torn.packed.columns[:-1]
 
     async def work() -> Written:
         async with Sink(database.dsn("recommender")) as sink:
-            return await sink.record_decisions([_decision(1), nul, nameless, long, past, candidate, _decision(7)])
+            return await sink.record_decisions([_decision(1), nul, nameless, long, past, candidate, _decision(7), torn])
 
     written = asyncio.run(work())
     assert written.rows == 4
@@ -356,6 +377,7 @@ def test_a_message_that_cannot_be_held_is_handed_back_and_its_neighbours_are_wri
         Refused(2, "decision_id is empty"),
         Refused(3, "user_id is longer than 256 bytes"),
         Refused(4, "chosen is 9, past the slate of 3"),
+        Refused(7, "not a block of columns"),
     )
     # PostgreSQL's texts have no NUL: it is escaped there, and the message beside has it.
     assert _rows(database, "SELECT decision_id, title FROM recommender.decisions ORDER BY 1")[1] == ("d0002", "a\\x00b")

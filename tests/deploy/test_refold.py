@@ -20,6 +20,7 @@ from streams.cluster import Cluster
 from streams.frames import Frames
 from streams.reader import end_offsets, topic_ids
 from streams.topics import PARTITIONS
+from tables.row import spelled_out
 from tests.agents.build import PRIOR, Person, task
 
 USERS = tuple(f"user-{number}" for number in range(2 * PARTITIONS))
@@ -107,9 +108,12 @@ def own(servers: RunningStack) -> Iterator[Topics]:
 def test_every_planted_difference_is_found_in_any_number_of_processes(own: Topics, processes: int) -> None:
     own.live()
     rows = own.rows()
-    torn = row_pb2.UserRow.FromString(rows["user-3"])
+    torn = spelled_out(row_pb2.UserRow.FromString(rows["user-3"]))
     torn.tasks[0].title = "Something else"
-    live = {**rows, "user-3": torn.SerializeToString()}
+    # As it was written before rows were kept in columns: it says the same.
+    before = spelled_out(row_pb2.UserRow.FromString(rows["user-7"])).SerializeToString()
+    assert before != rows["user-7"]
+    live = {**rows, "user-3": torn.SerializeToString(), "user-7": before}
     del live["user-12"]
     own.write("rows", *(changed(user, row) for user, row in live.items()))
     ghost = row_pb2.UserRow.FromString(rows["user-5"])

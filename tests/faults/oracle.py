@@ -36,6 +36,7 @@ from oo.v1.journal_pb2 import JournalRecord, SetAside
 from oo.v1.outcome_pb2 import Outcome
 from oo.v1.policy_pb2 import PolicyVersion
 from oo.v1.row_pb2 import PartitionRow, UserRow
+from tables.row import spelled_out
 from tests.faults.log import Line, Log
 from tests.faults.traffic import Ledger, unframed
 
@@ -295,7 +296,7 @@ class Oracle:
             number = self.home.get(user)
             if number is None:
                 continue
-            row = UserRow.FromString(self.greatest.get((number, user.encode()), (0, b""))[1])
+            row = spelled_out(UserRow.FromString(self.greatest.get((number, user.encode()), (0, b""))[1]))
             there = {event.external_id: event.title for event in row.events if event.source == "faults"}
             for (owner, item), (_, title) in newest.items():
                 if owner == user and there.get(item) not in {title, *maybe[user, item]}:
@@ -360,7 +361,7 @@ class Oracle:
             )
             for user, decisions, first in connection.execute(query).fetchall():
                 number = self.home.get(user, -1)
-                row = UserRow.FromString(self.greatest.get((number, user.encode()), (0, b""))[1])
+                row = spelled_out(UserRow.FromString(self.greatest.get((number, user.encode()), (0, b""))[1]))
                 low, high = (decisions * weight for weight in weights)
                 if not low <= row.sums.n <= high:
                     wrong = round(row.sums.n / weights[1]) - decisions

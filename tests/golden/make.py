@@ -25,6 +25,7 @@ from agents.step import Entry
 from oo.v1 import decision_pb2, journal_pb2, policy_pb2, row_pb2
 from streams.units import DAY_MS, HOUR_MS, MINUTE_MS
 from tables import ids
+from tables.row import spelled_out
 from tables.totals import Totals, merged
 from tests.agents.build import (
     Payload,
@@ -42,7 +43,19 @@ from tests.agents.build import (
     task,
     tick,
 )
-from tests.golden.replay import EXPECTED, JOURNAL, PARTITIONS, VERSIONS, epochs_of, from_line, replay, to_line, versions
+from tests.golden.replay import (
+    EXPECTED,
+    EXPECTED_STEP5,
+    JOURNAL,
+    PARTITIONS,
+    VERSIONS,
+    as_step,
+    epochs_of,
+    golden,
+    replay,
+    to_line,
+    versions,
+)
 
 SEED = 20261019
 RECORDS = 300
@@ -86,10 +99,11 @@ def main() -> None:
             ),
             "utf-8",
         )
-    entries = [from_line(line) for line in JOURNAL.read_text("utf-8").splitlines()]
-    lines = list(replay(entries, known=versions()))
-    EXPECTED.write_text("".join(line + "\n" for line in lines), "utf-8")
-    print(f"{len(entries)} records, {len(lines)} lines expected")
+    entries = golden()
+    for path, records in ((EXPECTED, entries), (EXPECTED_STEP5, as_step(entries, 5))):
+        lines = list(replay(records, known=versions()))
+        path.write_text("".join(line + "\n" for line in lines), "utf-8")
+        print(f"{len(entries)} records, {len(lines)} lines expected in {path.name}")
 
 
 def journal() -> tuple[list[Entry], list[policy_pb2.PolicyVersion]]:
@@ -115,11 +129,14 @@ def journal() -> tuple[list[Entry], list[policy_pb2.PolicyVersion]]:
         offset = offsets[partition]
         add(entry(payload, offset=offset, time_ms=time_ms, user=user, partition=partition, **rest))  # type: ignore[arg-type]
 
+    def told(partition: int, user: str) -> row_pb2.UserRow:
+        row = partitions[partition].row(user)
+        assert row is not None
+        return spelled_out(row)
+
     def tell(payload: Payload, *, time_ms: int) -> row_pb2.UserRow:
         put(GUARDED, payload, time_ms=time_ms, partition=0)
-        row = partitions[0].row(GUARDED)
-        assert row is not None
-        return row
+        return told(0, GUARDED)
 
     _meet_the_rails(tell)
     # Of each kind of duplicate one that is sure to be there: read again, journaled again, sent again.
@@ -148,8 +165,7 @@ def journal() -> tuple[list[Entry], list[policy_pb2.PolicyVersion]]:
                 put("", mark, time_ms=time_ms, partition=partition)
         user = chance.choice(list(PEOPLE))
         zone, partition = PEOPLE[user]
-        row = partitions[partition].row(user)
-        if row is None:
+        if partitions[partition].row(user) is None:
             put(user, profile(zone, user=user), time_ms=time_ms, partition=partition)
             continue
         due = [
@@ -159,9 +175,7 @@ def journal() -> tuple[list[Entry], list[policy_pb2.PolicyVersion]]:
         ]
         for name, wake_ms in due:
             put(name, tick(wake_ms), time_ms=time_ms, partition=PEOPLE[name][1])
-        row = partitions[partition].row(user)
-        assert row is not None
-        payload, event_ms = _next(chance, row, user=user, time_ms=time_ms)
+        payload, event_ms = _next(chance, told(partition, user), user=user, time_ms=time_ms)
         put(
             user, payload, time_ms=time_ms, partition=partition, event_ms=event_ms,
             event_id=f"e{number}" if chance.random() < 0.3 else "",

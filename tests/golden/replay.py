@@ -1,6 +1,7 @@
 """Folds the golden journal and says, in lines that a person can read, what came of it.
 
-`python -m tests.golden.replay [SEED]` prints those lines; a seed ends batches at random places. It never writes a file.
+`python -m tests.golden.replay [SEED]` prints those lines, of the journal as it is, as if all of it had been written by step version 5, and as
+if its second half had; a seed ends batches at random places. It never writes a file.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ import json
 import random
 import sys
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 from google.protobuf.json_format import MessageToDict, ParseDict
@@ -20,7 +22,9 @@ from agents.features import VERSION
 from agents.fold import PartitionState, taught
 from agents.step import Entry, Outputs
 from oo.v1 import decision_pb2, journal_pb2, outcome_pb2, policy_pb2, row_pb2
+from tables import slates
 from tables.marginal import Epoch
+from tables.row import spelled_out
 from tables.totals import Totals, messages
 from tests.agents.build import JOURNAL_ID, active
 
@@ -28,6 +32,7 @@ HERE = Path(__file__).parent
 JOURNAL = HERE / "journal.jsonl"
 VERSIONS = HERE / "versions.jsonl"
 EXPECTED = HERE / "expected.jsonl"
+EXPECTED_STEP5 = HERE / "expected-step5.jsonl"
 
 PARTITIONS = 2
 
@@ -50,6 +55,27 @@ def from_line(line: str) -> Entry:
         time_ms=said["time_ms"],
         record=ParseDict(said["record"], journal_pb2.JournalRecord()),
     )
+
+
+def golden() -> list[Entry]:
+    """The journal as it is: its records were written by a step version before 2."""
+    return [from_line(line) for line in JOURNAL.read_text("utf-8").splitlines()]
+
+
+def as_step(entries: list[Entry], step_version: int, *, begin: int = 0) -> list[Entry]:
+    """The same records, as if that step version had written them from one of them on."""
+    found = entries[:begin]
+    for one in entries[begin:]:
+        record = journal_pb2.JournalRecord()
+        record.CopyFrom(one.record)
+        record.step_version = step_version
+        found.append(replace(one, record=record))
+    return found
+
+
+def half_step(entries: list[Entry], step_version: int) -> list[Entry]:
+    """The same records, as if that step version had begun in the middle."""
+    return as_step(entries, step_version, begin=len(entries) // 2)
 
 
 def versions() -> dict[str, ActiveVersion]:
@@ -93,8 +119,7 @@ def replay(entries: list[Entry], *, known: dict[str, ActiveVersion], batch_seed:
     for number, partition in partitions.items():
         partition.acknowledge()
         for user, message in sorted(rows[number].items()):
-            row = partition.row(user)
-            assert row is not None
+            row = spelled_out(row_pb2.UserRow.FromString(message))
             yield json.dumps(
                 {
                     "row": user,
@@ -106,6 +131,7 @@ def replay(entries: list[Entry], *, known: dict[str, ActiveVersion], batch_seed:
                     "next_wake_ms": row.next_wake_ms,
                     "bytes": len(message),
                     "hash": digest(message),
+                    "said": digest(row),
                 },
                 ensure_ascii=False,
             )
@@ -144,12 +170,12 @@ def _said(one: Entry, outputs: Outputs) -> dict[str, object]:
     decision, tip = outputs.decision, outputs.tip
     if decision is not None and tip is not None:
         said["trigger"] = decision_pb2.Decision.Trigger.Name(decision.trigger)
-        said["chosen"] = decision.slate[decision.chosen].id
+        slate = slates.spelled_out(decision)
+        said["chosen"] = slate[decision.chosen].id
         said["propensity"] = repr(decision.propensity)
         said["version"] = decision.policy_version
         said["slate"] = {
-            c.id: "/".join(c.ineligible) if c.ineligible else f"{c.draws_won} of 64, {c.score!r}"
-            for c in decision.slate
+            c.id: "/".join(c.ineligible) if c.ineligible else f"{c.draws_won} of 64, {c.score!r}" for c in slate
         }
         said["title"], said["why"] = tip.title[:60], list(tip.why)
         said["decision"], said["tip"] = digest(decision), digest(tip)
@@ -157,12 +183,13 @@ def _said(one: Entry, outputs: Outputs) -> dict[str, object]:
 
 
 def main() -> None:
-    """Print the replay of the golden journal."""
-    entries = [from_line(line) for line in JOURNAL.read_text("utf-8").splitlines()]
+    """Print the replays of the golden journal, one after the other."""
+    entries = golden()
     seed = int(sys.argv[1]) if len(sys.argv) > 1 else None
     sys.stdout.reconfigure(encoding="utf-8")  # type: ignore[union-attr]
-    for line in replay(entries, known=versions(), batch_seed=seed):
-        print(line)
+    for journal in (entries, as_step(entries, 5), half_step(entries, 5)):
+        for line in replay(journal, known=versions(), batch_seed=seed):
+            print(line)
 
 
 if __name__ == "__main__":

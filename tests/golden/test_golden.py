@@ -8,14 +8,31 @@ import platform
 import subprocess
 import sys
 from collections import Counter
+from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from pathlib import Path
 
 import pytest
+from google.protobuf.message import Message
 
 from agents.eligibility import REASONS
+from agents.fold import PartitionState
+from agents.step import Entry, Outputs
+from tests.agents import build
 from tests.golden import processors
-from tests.golden.replay import EXPECTED, JOURNAL, from_line, replay, to_line, versions
+from tests.golden.replay import (
+    EXPECTED,
+    EXPECTED_STEP5,
+    JOURNAL,
+    PARTITIONS,
+    as_step,
+    golden,
+    half_step,
+    replay,
+    to_line,
+    versions,
+)
 
 ON_X86 = pytest.mark.skipif(platform.machine() not in {"x86_64", "AMD64"}, reason="names of x86 processors")
 
@@ -39,7 +56,7 @@ def elsewhere(module: str, *arguments: str, **environment: str) -> str:
         capture_output=True,
         encoding="utf-8",
         check=True,
-        timeout=120,
+        timeout=600,
     ).stdout
 
 
@@ -58,32 +75,86 @@ def expected() -> list[str]:
     return lines(EXPECTED.read_text("utf-8"))
 
 
-def entries() -> list:  # type: ignore[type-arg]
-    return [from_line(line) for line in lines(JOURNAL.read_text("utf-8"))]
+@cache
+def expected_of_step5() -> list[str]:
+    return lines(EXPECTED_STEP5.read_text("utf-8"))
+
+
+@cache
+def expected_of_all() -> list[str]:
+    """What `tests.golden.replay` prints."""
+    return [*expected(), *expected_of_step5(), *replay(half_step(golden(), 5), known=versions())]
 
 
 def test_the_golden_journal_gives_what_it_gave_before() -> None:
     # Where a change is meant: python -m tests.golden.make, and read the diff.
-    assert list(replay(entries(), known=versions())) == expected()
+    assert list(replay(golden(), known=versions())) == expected()
+
+
+def test_written_by_step_version_5_it_gives_what_it_gave_before() -> None:
+    assert list(replay(as_step(golden(), 5), known=versions())) == expected_of_step5()
+
+
+def rows_and_outputs(journal: list[Entry]) -> tuple[list[dict[str, bytes]], list[Outputs]]:
+    rows: list[dict[str, bytes]] = [{} for _ in range(PARTITIONS)]
+    known = versions()
+    partitions = [PartitionState(partition=n, versions=known, rows=rows[n]) for n in range(PARTITIONS)]
+    outputs = []
+    for one in journal:
+        outputs.append(partitions[one.partition].apply(one))
+        partitions[one.partition].acknowledge()
+    return rows, outputs
+
+
+@pytest.mark.parametrize("of", [as_step, half_step])
+def test_step_version_5_packs_the_slate_and_changes_nothing_else(of: Callable[..., list[Entry]]) -> None:
+    rows, packed = rows_and_outputs(of(golden(), 5))
+    rows_before, spelled = rows_and_outputs(of(golden(), 4))
+    assert rows == rows_before
+    begin = 0 if of is as_step else len(packed) // 2
+    n = 0
+    for at, (one, other) in enumerate(zip(packed, spelled, strict=True)):
+        assert replace(one, decision=None) == replace(other, decision=None)
+        if one.decision is None or other.decision is None:
+            assert one.decision is other.decision is None
+        elif at < begin:
+            assert one.decision == other.decision
+            assert not one.decision.HasField("packed")
+        else:
+            n += 1
+            assert (one.decision.step_version, other.decision.step_version) == (5, 4)
+            assert not one.decision.slate
+            assert not other.decision.HasField("packed")
+            again = build.spelled(one.decision)
+            again.step_version = 4
+            assert frozen(again) == frozen(other.decision)
+            assert one.decision.ByteSize() < other.decision.ByteSize()
+    assert n > 100
+
+
+def frozen(message: Message) -> bytes:
+    return message.SerializeToString(deterministic=True)
 
 
 def test_folding_it_again_gives_the_same_again() -> None:
-    known, read = versions(), entries()
+    known, read = versions(), golden()
     assert list(replay(read, known=known)) == list(replay(read, known=known))
 
 
 def test_its_lines_are_read_and_written_without_loss() -> None:
-    assert [to_line(one) for one in entries()] == lines(JOURNAL.read_text("utf-8"))
+    assert [to_line(one) for one in golden()] == lines(JOURNAL.read_text("utf-8"))
 
 
 @pytest.mark.parametrize("seed", range(5))
 def test_nothing_depends_on_where_a_batch_ends(seed: int) -> None:
-    assert list(replay(entries(), known=versions(), batch_seed=seed)) == expected()
+    assert list(replay(golden(), known=versions(), batch_seed=seed)) == expected()
+    assert list(replay(as_step(golden(), 5), known=versions(), batch_seed=seed)) == expected_of_step5()
 
 
 def test_partitions_may_be_read_in_any_order() -> None:
-    one_by_one = sorted(entries(), key=lambda one: one.partition)
-    assert sorted(replay(one_by_one, known=versions())) == sorted(expected())
+    for journal, said in ((golden(), expected()), (as_step(golden(), 5), expected_of_step5())):
+        one_by_one = sorted(journal, key=lambda one: one.partition)
+        assert sorted(replay(one_by_one, known=versions())) == sorted(said)
 
 
 @ON_X86
@@ -91,26 +162,26 @@ def test_partitions_may_be_read_in_any_order() -> None:
 def test_another_blas_changes_no_byte(core: str) -> None:
     if core not in usable_cores():
         pytest.skip(f"this machine lacks {CORES[core]}")
-    assert lines(elsewhere("tests.golden.replay", OPENBLAS_CORETYPE=core)) == expected()
+    assert lines(elsewhere("tests.golden.replay", OPENBLAS_CORETYPE=core)) == expected_of_all()
 
 
 @ON_X86
 def test_processors_without_numpys_vector_instructions_change_no_byte() -> None:
-    assert lines(elsewhere("tests.golden.replay", NPY_DISABLE_CPU_FEATURES=dispatchable())) == expected()
+    assert lines(elsewhere("tests.golden.replay", NPY_DISABLE_CPU_FEATURES=dispatchable())) == expected_of_all()
 
 
 @ON_X86
 def test_loops_compiled_for_the_oldest_processor_change_no_byte(tmp_path: Path) -> None:
     oldest = {"NUMBA_CPU_NAME": "x86-64", "NUMBA_CPU_FEATURES": "", "NUMBA_CACHE_DIR": str(tmp_path)}
-    assert lines(elsewhere("tests.golden.replay", **oldest)) == expected()
+    assert lines(elsewhere("tests.golden.replay", **oldest)) == expected_of_all()
 
 
 def test_another_hash_seed_and_batches_that_end_elsewhere_change_no_byte() -> None:
-    assert lines(elsewhere("tests.golden.replay", "99", PYTHONHASHSEED="7")) == expected()
+    assert lines(elsewhere("tests.golden.replay", "99", PYTHONHASHSEED="7")) == expected_of_all()
 
 
 def test_another_machines_zones_and_clock_change_no_byte(tmp_path: object) -> None:
-    assert lines(elsewhere("tests.golden.replay", PYTHONTZPATH=str(tmp_path), TZ="Asia/Tokyo")) == expected()
+    assert lines(elsewhere("tests.golden.replay", PYTHONTZPATH=str(tmp_path), TZ="Asia/Tokyo")) == expected_of_all()
 
 
 # That these settings do something at all
@@ -150,7 +221,7 @@ def test_exp_would_differ_without_these_instructions() -> None:
 
 def test_it_holds_every_kind_of_record() -> None:
     kinds: Counter[str] = Counter()
-    for one in entries():
+    for one in golden():
         payload = str(one.record.WhichOneof("payload"))
         kinds[payload] += 1
         if payload == "signal":
@@ -172,7 +243,7 @@ def test_it_holds_duplicates_of_every_kind() -> None:
     sources: set[tuple[bytes, int, int]] = set()
     keys: set[int] = set()
     again: Counter[str] = Counter()
-    for one in entries():
+    for one in golden():
         place = (one.partition, one.offset)
         source = (one.record.source.topic_id, one.record.source.partition, one.record.source.offset)
         if place in seen:
@@ -187,8 +258,9 @@ def test_it_holds_duplicates_of_every_kind() -> None:
     assert min(again[kind] for kind in ("read again", "journaled again", "sent again")) > 0
 
 
-def test_every_trigger_outcome_and_reason_comes_of_it() -> None:
-    said = [json.loads(line) for line in expected()]
+@pytest.mark.parametrize("lines_of", [expected, expected_of_step5])
+def test_every_trigger_outcome_and_reason_comes_of_it(lines_of: Callable[[], list[str]]) -> None:
+    said = [json.loads(line) for line in lines_of()]
     triggers = {one["trigger"] for one in said if "trigger" in one}
     assert triggers == {"NO_TIP", "RAN_OUT", "BECAME_WRONG", "REACTION", "SLATE_CHANGED", "URGENT_ARRIVAL"}
     outcomes = {(kind, bool(corrects)) for one in said for kind, corrects, *_ in one.get("outcomes", [])}

@@ -8,7 +8,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from oo.v1 import row_pb2
 from tables import sums
+from tables.row import spelled_out
 from tables.sums import HALF_LIFE_MS, LOSSES, Predicted, Taught
 
 D = 5
@@ -36,8 +38,14 @@ def moved(taught: Taught, *, landmark: int) -> Taught:
     return taught
 
 
+def written(taught: Taught, *, feature_version: int = 1) -> row_pb2.UserRow:
+    row = row_pb2.UserRow()
+    sums.write(taught, row, feature_version=feature_version)
+    return row
+
+
 def packed(taught: Taught) -> bytes:
-    return sums.written(taught, feature_version=1).SerializeToString(deterministic=True)
+    return written(taught).SerializeToString(deterministic=True)
 
 
 @given(st.lists(CONTRIBUTION, max_size=8), CONTRIBUTION)
@@ -79,13 +87,16 @@ def test_they_equal_whole_number_arithmetic_by_hand(contributions: list[Contribu
 def test_a_row_gives_back_what_was_written(contributions: list[Contribution]) -> None:
     total = added(contributions)
     total.epoch = 2**64 - 1
-    message = sums.written(total, feature_version=1)
-    assert packed(sums.read(message, d=D, feature_version=1)) == packed(total)
+    row = written(total)
+    assert packed(sums.read(row, d=D, feature_version=1)) == packed(total)
+    # Spelled out it is a row as they were written before there were blocks.
+    assert packed(sums.read(spelled_out(row), d=D, feature_version=1)) == packed(total)
 
 
 def test_sums_of_other_features_teach_nothing() -> None:
-    message = sums.written(added([([64] * D, 64, START_MS, PLAIN)]), feature_version=9)
-    assert packed(sums.read(message, d=3, feature_version=1)) == packed(sums.nothing(3))
+    row = written(added([([64] * D, 64, START_MS, PLAIN)]), feature_version=9)
+    for one in (row, spelled_out(row)):
+        assert packed(sums.read(one, d=3, feature_version=1)) == packed(sums.nothing(3))
 
 
 @given(CONTRIBUTION, st.integers(1, 70))

@@ -90,6 +90,7 @@ class Decision(_message.Message):
     PROMPT_VERSION_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
     LATENCY_MS_FIELD_NUMBER: _builtins.int
+    PACKED_FIELD_NUMBER: _builtins.int
     decision_id: _builtins.str
     user_id: _builtins.str
     record_id: _builtins.bytes
@@ -116,6 +117,10 @@ class Decision(_message.Message):
     def journal(self) -> _journal_pb2.Position: ...
     @_builtins.property
     def slate(self) -> _containers.RepeatedCompositeFieldContainer[Global___Candidate]: ...
+    @_builtins.property
+    def packed(self) -> Global___PackedSlate:
+        """The slate as it is written from step version 5 on; `slate` spells the same out in decisions of before."""
+
     def __init__(
         self,
         *,
@@ -141,14 +146,55 @@ class Decision(_message.Message):
         prompt_version: _builtins.str = ...,
         model: _builtins.str = ...,
         latency_ms: _builtins.int = ...,
+        packed: Global___PackedSlate | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["journal", b"journal"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["journal", b"journal", "packed", b"packed"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["chosen", b"chosen", "config_hash", b"config_hash", "decided_ms", b"decided_ms", "decision_id", b"decision_id", "feature_version", b"feature_version", "journal", b"journal", "latency_ms", b"latency_ms", "model", b"model", "policy", b"policy", "policy_sequence", b"policy_sequence", "policy_version", b"policy_version", "prompt_version", b"prompt_version", "propensity", b"propensity", "record_id", b"record_id", "slate", b"slate", "step_version", b"step_version", "supersedes", b"supersedes", "title", b"title", "trigger", b"trigger", "tzdata_version", b"tzdata_version", "user_id", b"user_id", "valid_until_ms", b"valid_until_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chosen", b"chosen", "config_hash", b"config_hash", "decided_ms", b"decided_ms", "decision_id", b"decision_id", "feature_version", b"feature_version", "journal", b"journal", "latency_ms", b"latency_ms", "model", b"model", "packed", b"packed", "policy", b"policy", "policy_sequence", b"policy_sequence", "policy_version", b"policy_version", "prompt_version", b"prompt_version", "propensity", b"propensity", "record_id", b"record_id", "slate", b"slate", "step_version", b"step_version", "supersedes", b"supersedes", "title", b"title", "trigger", b"trigger", "tzdata_version", b"tzdata_version", "user_id", b"user_id", "valid_until_ms", b"valid_until_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Decision: _TypeAlias = Decision  # noqa: Y015
+
+@_typing.final
+class PackedSlate(_message.Message):
+    """All candidates of a decision, in the order of their ids (tables/slates.py reads it)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IDS_FIELD_NUMBER: _builtins.int
+    HEADS_FIELD_NUMBER: _builtins.int
+    COLUMNS_FIELD_NUMBER: _builtins.int
+    DENOMINATOR_FIELD_NUMBER: _builtins.int
+    columns: _builtins.bytes
+    """A block of columns (tables/columns.py): which head, the kind, the reasons why it is out as bits, the numerator of its propensity,
+    draws won, the score in units of 2^-20, then the features, a column each.
+    """
+    denominator: _builtins.int
+    """What the numerators are over."""
+    @_builtins.property
+    def ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Of each candidate in turn, what its id has behind its head."""
+
+    @_builtins.property
+    def heads(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What ids begin with."""
+
+    def __init__(
+        self,
+        *,
+        ids: _abc.Iterable[_builtins.str] | None = ...,
+        heads: _abc.Iterable[_builtins.str] | None = ...,
+        columns: _builtins.bytes = ...,
+        denominator: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "denominator", b"denominator", "heads", b"heads", "ids", b"ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PackedSlate: _TypeAlias = PackedSlate  # noqa: Y015
 
 @_typing.final
 class Candidate(_message.Message):

@@ -53,6 +53,19 @@ class UserRow(_message.Message):
     PROFILE_STAMPS_FIELD_NUMBER: _builtins.int
     REACTED_MS_FIELD_NUMBER: _builtins.int
     UNASKED_FIELD_NUMBER: _builtins.int
+    TASK_COLUMNS_FIELD_NUMBER: _builtins.int
+    TASK_TEXTS_FIELD_NUMBER: _builtins.int
+    EVENT_COLUMNS_FIELD_NUMBER: _builtins.int
+    EVENT_TEXTS_FIELD_NUMBER: _builtins.int
+    ITEM_SOURCES_FIELD_NUMBER: _builtins.int
+    TAUGHT_FIELD_NUMBER: _builtins.int
+    COUNTED_FIELD_NUMBER: _builtins.int
+    PENDING_COLUMNS_FIELD_NUMBER: _builtins.int
+    PENDING_NAMES_FIELD_NUMBER: _builtins.int
+    TAKEN_SOURCES_FIELD_NUMBER: _builtins.int
+    TAKEN_KEYS_FIELD_NUMBER: _builtins.int
+    BURIED_FIELD_NUMBER: _builtins.int
+    COUNTED_UNASKED_FIELD_NUMBER: _builtins.int
     journal_offset: _builtins.int
     """Fence: the journal offset that this row has seen."""
     next_wake_ms: _builtins.int
@@ -70,6 +83,26 @@ class UserRow(_message.Message):
     tasks_refused: _builtins.int
     reacted_ms: _builtins.int
     """When the last reaction came: a tip that is looked at right after it was asked for."""
+    task_columns: _builtins.bytes
+    """Tasks and events as they are kept (tables/backlog.py): their numbers in blocks of columns (tables/columns.py), their texts one
+    after the other. `tasks` and `events` spell the same out: rows that were written before, and what operators look at.
+    """
+    task_texts: _builtins.str
+    event_columns: _builtins.bytes
+    event_texts: _builtins.str
+    taught: _builtins.bytes
+    """Sums as they are kept (tables/sums.py): a block of columns; `sums` spells the same out."""
+    counted: _builtins.bytes
+    """Windows as they are kept (tables/windows.py): a block of columns; `windows` spells the same out."""
+    pending_columns: _builtins.bytes
+    """Decisions as they are kept (tables/pending.py): a block of columns, and the candidates of those that are no task's; `pending`
+    spells the same out.
+    """
+    taken_sources: _builtins.bytes
+    """Likewise, a block each: `sources` and `event_keys` (tables/taken.py), `tombstones` (tables/backlog.py), `unasked` (tables/windows.py)."""
+    taken_keys: _builtins.bytes
+    buried: _builtins.bytes
+    counted_unasked: _builtins.bytes
     @_builtins.property
     def sources(self) -> _containers.RepeatedCompositeFieldContainer[_journal_pb2.Position]:
         """Greatest source offset taken, per source partition."""
@@ -110,6 +143,12 @@ class UserRow(_message.Message):
     def unasked(self) -> _containers.RepeatedCompositeFieldContainer[Global___Window]:
         """Tips that were seen unasked, of the last hour and day; apart from windows, which every step reads."""
 
+    @_builtins.property
+    def item_sources(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Names of the sources that they come from, sorted."""
+
+    @_builtins.property
+    def pending_names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(
         self,
         *,
@@ -137,10 +176,23 @@ class UserRow(_message.Message):
         profile_stamps: _abc.Iterable[Global___SettingStamp] | None = ...,
         reacted_ms: _builtins.int = ...,
         unasked: _abc.Iterable[Global___Window] | None = ...,
+        task_columns: _builtins.bytes = ...,
+        task_texts: _builtins.str = ...,
+        event_columns: _builtins.bytes = ...,
+        event_texts: _builtins.str = ...,
+        item_sources: _abc.Iterable[_builtins.str] | None = ...,
+        taught: _builtins.bytes = ...,
+        counted: _builtins.bytes = ...,
+        pending_columns: _builtins.bytes = ...,
+        pending_names: _abc.Iterable[_builtins.str] | None = ...,
+        taken_sources: _builtins.bytes = ...,
+        taken_keys: _builtins.bytes = ...,
+        buried: _builtins.bytes = ...,
+        counted_unasked: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_journal_offset", b"_journal_offset", "_next_wake_ms", b"_next_wake_ms", "_topic_id", b"_topic_id", "journal_offset", b"journal_offset", "next_wake_ms", b"next_wake_ms", "profile", b"profile", "sums", b"sums", "topic_id", b"topic_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_journal_offset", b"_journal_offset", "_next_wake_ms", b"_next_wake_ms", "_topic_id", b"_topic_id", "cool_downs", b"cool_downs", "current_candidate", b"current_candidate", "current_valid_until_ms", b"current_valid_until_ms", "event_keys", b"event_keys", "events", b"events", "generated", b"generated", "journal_offset", b"journal_offset", "next_wake_ms", b"next_wake_ms", "now_ms", b"now_ms", "pending", b"pending", "profile", b"profile", "profile_stamps", b"profile_stamps", "reacted_ms", b"reacted_ms", "sources", b"sources", "sums", b"sums", "tasks", b"tasks", "tasks_refused", b"tasks_refused", "time_zone", b"time_zone", "time_zone_updated_ms", b"time_zone_updated_ms", "tombstones", b"tombstones", "topic_id", b"topic_id", "unasked", b"unasked", "user_id", b"user_id", "windows", b"windows"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_journal_offset", b"_journal_offset", "_next_wake_ms", b"_next_wake_ms", "_topic_id", b"_topic_id", "buried", b"buried", "cool_downs", b"cool_downs", "counted", b"counted", "counted_unasked", b"counted_unasked", "current_candidate", b"current_candidate", "current_valid_until_ms", b"current_valid_until_ms", "event_columns", b"event_columns", "event_keys", b"event_keys", "event_texts", b"event_texts", "events", b"events", "generated", b"generated", "item_sources", b"item_sources", "journal_offset", b"journal_offset", "next_wake_ms", b"next_wake_ms", "now_ms", b"now_ms", "pending", b"pending", "pending_columns", b"pending_columns", "pending_names", b"pending_names", "profile", b"profile", "profile_stamps", b"profile_stamps", "reacted_ms", b"reacted_ms", "sources", b"sources", "sums", b"sums", "taken_keys", b"taken_keys", "taken_sources", b"taken_sources", "task_columns", b"task_columns", "task_texts", b"task_texts", "tasks", b"tasks", "tasks_refused", b"tasks_refused", "taught", b"taught", "time_zone", b"time_zone", "time_zone_updated_ms", b"time_zone_updated_ms", "tombstones", b"tombstones", "topic_id", b"topic_id", "unasked", b"unasked", "user_id", b"user_id", "windows", b"windows"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__journal_offset: _TypeAlias = _typing.Literal["journal_offset"]  # noqa: Y015
     _WhichOneofArgType__journal_offset: _TypeAlias = _typing.Literal["_journal_offset", b"_journal_offset"]  # noqa: Y015

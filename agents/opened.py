@@ -1,0 +1,51 @@
+"""A row while one record is taken in: the message, with what it keeps packed unpacked once.
+
+It never decides anything; what was changed is put back by `close`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Self
+
+from agents.features import VERSION, D
+from oo.v1 import row_pb2
+from tables import backlog, pending, sums, windows
+from tables.backlog import Backlog
+from tables.linear import Ints
+from tables.pending import Pending
+from tables.sums import Taught
+
+
+@dataclass(slots=True)
+class Opened:
+    """A person's row, as the functions below `agents.step` take and change it."""
+
+    row: row_pb2.UserRow
+    backlog: Backlog
+    pending: Pending
+    unasked: Ints
+    """Tips that were seen unasked (tables.windows)."""
+    _taught: Taught | None = None
+    learned: bool = False
+    """The sums were changed."""
+
+    @classmethod
+    def of(cls, row: row_pb2.UserRow) -> Self:
+        """Unpacks what every record looks at; sums are unpacked when they are first asked for."""
+        return cls(row, backlog.read(row), pending.read(row, d=D), windows.unasked(row))
+
+    @property
+    def taught(self) -> Taught:
+        """What the person taught."""
+        if self._taught is None:
+            self._taught = sums.read(self.row, d=D, feature_version=VERSION)
+        return self._taught
+
+    def close(self) -> None:
+        """Puts back what was changed."""
+        backlog.write(self.backlog, self.row)
+        pending.write(self.pending, self.row)
+        if self.learned:
+            sums.write(self.taught, self.row, feature_version=VERSION)
+            self.learned = False

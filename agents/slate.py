@@ -1,0 +1,239 @@
+"""What could be said now as numbers: who is on the slate, why each may not be chosen, and what the policy sees of it.
+
+One compiled call goes from a row's columns to all of them. It never chooses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+
+from agents import candidates, eligibility, features
+from agents.candidates import Proposal
+from agents.fatigue import Cap
+from agents.features import ONE, PLACE, WEEK_MS, Moment
+from agents.opened import Opened
+from oo.v1 import decision_pb2, policy_pb2
+from streams.units import DAY_MS, MINUTE_MS
+from tables import backlog, pending, slates, texts
+from tables.compiled import Int, compiled
+from tables.linear import Ints
+
+
+class Slate(NamedTuple):
+    """K candidates in the order of their ids: those that are no tasks, then tasks; E of them may be chosen."""
+
+    others: Sequence[Proposal]
+    tasks: Ints
+    """Which tasks of the backlog, by index."""
+    block: Ints
+    """What a decision logs of each, in the columns of tables.slates: (X + D, K)."""
+    eligible: Ints
+    """The places of those that may be chosen: (E,)."""
+    x: Ints
+    """What the policy sees of these, in units of 1/64; saying nothing has none, all zeros: (E, D)."""
+    silent: int
+    """Which of these is saying nothing."""
+
+
+def slate_at(opened: Opened, *, at: Moment, caps: Sequence[Cap], config: policy_pb2.DecisionConfig) -> Slate:
+    """Everything that could be said at this moment. A starter tip is for someone with no task to choose from: it is out as
+    soon as one task is in, or would be but for the event that the person is in.
+    """
+    row, tasks, now_ms = opened.row, opened.backlog.tasks, at.now_ms
+    others = candidates.others(row, calendar=at.calendar, now_ms=now_ms)
+    picked = candidates.first_tasks(tasks, now_ms)
+    cooling = eligibility.cooling(row, now_ms=now_ms)
+    beside: list[int] = []
+    for one in others:
+        own = cooling.get(one.id, 0) if one.until_ms > now_ms else cooling.get(one.id, 0) | eligibility.EXPIRED
+        beside += (one.kind, texts.title_key(one.title), own, features.prompt_odd(one.prompt_version, one.model))
+    permille, alike_permille = config.duplicate_permille, 0 < config.duplicate_permille < 1000
+    facts = (
+        *(now_ms, at.part, at.free_ms, at.calendar.held, config.conflict_minutes, permille),
+        pending.repeated_kind(opened.pending.columns, config.same_kind_max) if config.same_kind_max else 0,
+        *eligibility.held(row, caps, now_ms=now_ms),
+    )
+    block, eligible, x, silent = _fill(
+        tasks,
+        picked,
+        np.array(beside, dtype=np.int64).reshape(-1, 4),
+        at.base,
+        np.array(facts, dtype=np.int64),
+        _alike(opened, others, picked, config=config) if alike_permille else _NOBODY,
+    )
+    return Slate(others, picked, block, eligible, x, silent)
+
+
+_NOBODY = np.zeros((0, 0), dtype=np.int64)
+
+
+def _alike(opened: Opened, others: Sequence[Proposal], picked: Ints, *, config: policy_pb2.DecisionConfig) -> Ints:
+    """Which titles share so many words that they say the same, where that is less than all: (K, K)."""
+    titles = [one.title for one in others] + [opened.backlog.task(int(i)).title for i in picked]
+    words, permille = list(map(texts.words, titles)), config.duplicate_permille
+    return np.array(
+        [
+            [one == other or texts.alike(one, other, permille=permille) if one else False for other in words]
+            for one in words
+        ],
+        dtype=np.int64,
+    )
+
+
+_NONE, _TASK, _STARTER, _GENERATED = (
+    int(decision_pb2.Decision.NONE),
+    int(decision_pb2.Decision.TASK),
+    int(decision_pb2.Decision.STARTER),
+    int(decision_pb2.Decision.GENERATED),
+)
+_NOW, _PART, _FREE, _HELD, _CONFLICT_MINUTES, _PERMILLE, _REPEATED, _OF_KIND = range(8)
+_KIND, _TITLE, _OWN, _ODD = range(4)
+_PRIORITY, _OVERDUE, _WITHIN_DAY = PLACE["priority"], PLACE["overdue"], PLACE["due_within_day"]
+_SHORT, _FITS, _NOVEL, _LABEL = PLACE["short"], PLACE["fits_gap"], PLACE["novel"], PLACE["label_0"]
+_HAS_DUE, _WITHIN_WEEK, _AGE = PLACE["has_due"], PLACE["due_within_week"], PLACE["age"]
+_SHOWN, _DISMISSED, _PROMPT, _ROUTINE = PLACE["shown"], PLACE["dismissed"], PLACE["prompt"], PLACE["label_0_morning"]
+_PARTS, _BUCKETS, _DEFAULT_MINUTES = 3, texts.LABEL_BUCKETS, features.DEFAULT_MINUTES
+_SNOOZED, _DONE, _COOLING = eligibility.SNOOZED, eligibility.DONE, eligibility.COOLING_DOWN
+_CONFLICT, _HAS_TASKS = eligibility.CONFLICT, eligibility.HAS_TASKS
+_DUPLICATE, _REPEATED_KIND = eligibility.DUPLICATE, eligibility.REPEATED_KIND
+_REASON_SNOOZED, _REASON_DONE = 1, 3
+"""Task.QuietReason, as the columns hold it."""
+
+
+@compiled("void(i8[:, ::1], i8, i8[::1], i8[::1])")
+def _task_features(tasks: Ints, i: Int, facts: Ints, x: Ints) -> None:
+    """Writes what is a task's own into its vector, which holds already what all share."""
+    now, due, minutes = facts[_NOW], tasks[backlog.DUE, i], tasks[backlog.MINUTES, i]
+    if minutes == 0:
+        minutes = np.int64(_DEFAULT_MINUTES)
+    priority = tasks[backlog.PRIORITY, i]
+    x[_PRIORITY] = 16 * (5 - priority) if priority else np.int64(0)
+    if due:
+        left = due - now
+        x[_HAS_DUE] = ONE
+        x[_OVERDUE] = ONE if left < 0 else 0
+        left = max(left, np.int64(0))
+        x[_WITHIN_DAY] = ONE * max(DAY_MS - left, np.int64(0)) // DAY_MS
+        x[_WITHIN_WEEK] = ONE * max(WEEK_MS - left, np.int64(0)) // WEEK_MS
+    x[_SHORT] = ONE * max(120 - minutes, np.int64(0)) // 120
+    x[_FITS] = ONE if minutes * MINUTE_MS <= facts[_FREE] else 0
+    created = tasks[backlog.CREATED, i]
+    age = max(now - (created or tasks[backlog.UPDATED, i]), np.int64(0))
+    x[_NOVEL] = ONE * max(DAY_MS - age, np.int64(0)) // DAY_MS
+    days = age // DAY_MS
+    x[_AGE] = ONE * days // (days + 7)
+    shown, dismissed = tasks[backlog.SHOWN, i], tasks[backlog.DISMISSED, i]
+    x[_SHOWN] = ONE * shown // (shown + 2)
+    x[_DISMISSED] = ONE * dismissed // (dismissed + 1)
+    bits, part = tasks[backlog.LABELS, i], facts[_PART]
+    for b in range(_BUCKETS):
+        if bits >> b & 1:
+            x[_LABEL + b] = ONE
+            if part:
+                x[_ROUTINE + b * _PARTS + part - 1] = ONE
+
+
+@compiled("void(i8[:, ::1], i8[::1], i8[:, ::1], i8[:, ::1], i8[::1], i8[::1])")
+def _mark_duplicates(tasks: Ints, picked: Ints, beside: Ints, alike: Ints, kinds: Ints, reasons: Ints) -> None:
+    """Marks those that say what a better one of these says: tasks come first, by their rank, then written tips, then starters."""
+    others, n = beside.shape[0], len(picked)
+    order, m = np.empty(others + n, dtype=np.int64), 0
+    for t in range(n):
+        if reasons[others + t] != 0:
+            continue
+        at = m
+        while at > 0 and backlog.ranks_before(tasks, picked[t], picked[order[at - 1] - others]):
+            order[at] = order[at - 1]
+            at -= 1
+        order[at] = others + t
+        m += 1
+    for kind in (_GENERATED, _STARTER):
+        for a in range(others):
+            if kinds[a] == kind and reasons[a] == 0:
+                order[m] = a
+                m += 1
+    kept = 0
+    for at in range(m):
+        a = order[at]
+        key = tasks[backlog.TITLE, picked[a - others]] if a >= others else beside[a, _TITLE]
+        said = False
+        if key != 0:
+            for other in order[:kept]:
+                if len(alike):
+                    said |= alike[a, other] != 0
+                else:
+                    said |= key == (
+                        tasks[backlog.TITLE, picked[other - others]] if other >= others else beside[other, _TITLE]
+                    )
+        if said:
+            reasons[a] |= _DUPLICATE
+        else:
+            order[kept] = a
+            kept += 1
+
+
+@compiled(
+    "Tuple((i8[:, ::1], i8[::1], i8[:, ::1], i8))(i8[:, ::1], i8[::1], i8[:, ::1], i8[:, ::1], i8[::1], i8[:, ::1])",
+)
+def _fill(
+    tasks: Ints, picked: Ints, beside: Ints, base: Ints, facts: Ints, alike: Ints
+) -> tuple[Ints, Ints, Ints, Int]:
+    """Returns what `Slate` holds from `block` on. beside: a row for each candidate that is no task."""
+    others, n = beside.shape[0], len(picked)
+    k, now = others + n, facts[_NOW]
+    block = np.zeros((slates.X + base.shape[1], k), dtype=np.int64)
+    x = np.empty((k, base.shape[1]), dtype=np.int64)
+    kinds, reasons = block[slates.KIND], block[slates.OUT]
+    for a in range(others):
+        kind = beside[a, _KIND]
+        kinds[a], x[a] = kind, base[kind]
+        reasons[a] = 0 if kind == _NONE else facts[_OF_KIND + kind] | beside[a, _OWN]
+        if beside[a, _ODD] >= 0:
+            x[a, _PROMPT] = ONE * beside[a, _ODD]
+    for t in range(n):
+        i, a = picked[t], others + t
+        block[slates.HEAD, a] = tasks[backlog.SOURCE, i] + 1
+        kinds[a], x[a] = _TASK, base[_TASK]
+        _task_features(tasks, i, facts, x[a])
+        bits = facts[_OF_KIND + _TASK]
+        if tasks[backlog.QUIET_UNTIL, i] > now:
+            why = tasks[backlog.QUIET_REASON, i]
+            bits |= _SNOOZED if why == _REASON_SNOOZED else _DONE if why == _REASON_DONE else _COOLING
+        if facts[_HELD] and 0 < facts[_CONFLICT_MINUTES] <= tasks[backlog.MINUTES, i]:
+            bits |= _CONFLICT
+        reasons[a] = bits
+    to_do = False
+    for a in range(k):
+        if kinds[a] == _TASK or kinds[a] == _GENERATED:
+            to_do |= reasons[a] == 0 or reasons[a] == _CONFLICT
+    if to_do:
+        for a in range(others):
+            if kinds[a] == _STARTER:
+                reasons[a] |= _HAS_TASKS
+    if facts[_PERMILLE]:
+        _mark_duplicates(tasks, picked, beside, alike, kinds, reasons)
+    repeated = facts[_REPEATED]
+    if repeated:
+        other = False
+        for a in range(k):
+            other |= reasons[a] == 0 and kinds[a] != _NONE and kinds[a] != repeated
+        if other:
+            for a in range(k):
+                if reasons[a] == 0 and kinds[a] == repeated:
+                    reasons[a] |= _REPEATED_KIND
+    eligible = np.empty(k, dtype=np.int64)
+    chosen_from = silent = np.int64(0)
+    for a in range(k):
+        for c in range(x.shape[1]):
+            block[slates.X + c, a] = x[a, c]
+        if reasons[a] == 0:
+            if kinds[a] == _NONE:
+                silent = chosen_from
+            eligible[chosen_from] = a
+            # Those that are out make way in x: each stands where it stood, or before.
+            x[chosen_from] = x[a]
+            chosen_from += 1
+    return block, eligible[:chosen_from], x[:chosen_from], silent

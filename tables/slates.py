@@ -1,0 +1,98 @@
+"""The slate of a decision: written in columns, read as the candidates that it is made of.
+
+Decisions of before step version 5 spell their slate out; `spelled_out` gives the same of either. It never chooses.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from oo.v1 import decision_pb2
+from tables import columns
+from tables.compiled import compiled
+from tables.linear import Floats, Ints
+
+REASONS = (
+    *("consent", "quiet-hours", "cap-hour", "cap-day", "cap-kind", "expired", "done", "snoozed", "cooling-down"),
+    *("conflict", "has-tasks", "duplicate", "repeated-kind"),
+)
+"""Why a candidate is out: each one's place is its bit, in the order in which they are named. New ones go to the end."""
+
+GRID = float(1 << 20)
+"""Scores are whole multiples of 2^-20."""
+
+HEAD, KIND, OUT, NUMERATOR, WON, SCORE, X = range(7)
+"""Of a candidate's column: which of the heads its id begins with, its kind, why it is out (bits of REASONS; 0 for eligible), its
+propensity as a whole number over the denominator, how many draws it won, its score, and from X on its features."""
+
+
+def note_chances(
+    block: Ints, eligible: Ints, *, numerators: Sequence[int], won: Sequence[int], scores: Sequence[float]
+) -> None:
+    """Put what a policy said of the eligible candidates into a slate's columns; `won` and `scores` may be empty."""
+    said = np.array([*numerators, *won], dtype=np.int64)
+    _note_chances(block, eligible, said, np.array(scores, dtype=np.float64))
+
+
+def pack(
+    into: decision_pb2.PackedSlate, block: Ints, *, heads: Sequence[str], ids: Sequence[str], denominator: int
+) -> None:
+    """Write a slate of K candidates: `heads[block[HEAD, i]] + ids[i]` is the id of one. block: (X + d, K)."""
+    into.heads.extend(heads)
+    into.ids.extend(ids)
+    into.columns = columns.packed(block)
+    into.denominator = denominator
+
+
+@compiled("void(i8[:, ::1], i8[::1], i8[::1], f8[::1])")
+def _note_chances(block: Ints, eligible: Ints, said: Ints, scores: Floats) -> None:
+    k = len(eligible)
+    for i in range(k):
+        at = eligible[i]
+        block[NUMERATOR, at] = said[i]
+        if len(said) > k:
+            block[WON, at] = said[k + i]
+        if len(scores):
+            block[SCORE, at] = np.int64(np.rint(scores[i] * GRID))
+
+
+def spelled_out(decision: decision_pb2.Decision) -> Sequence[decision_pb2.Candidate]:
+    """Every candidate of a decision. Raises ValueError for a slate that nobody of ours packed."""
+    if not decision.HasField("packed"):
+        return decision.slate
+    slate = decision.packed
+    block = columns.unpacked(slate.columns)
+    if block.shape[0] < X or block.shape[1] != len(slate.ids):
+        raise ValueError("not a slate: its columns are not those of its candidates")
+    found, x = [], block[X:].T.tolist()
+    for at, (head, kind, reasons, numerator, won, score) in enumerate(zip(*block[:X].tolist(), strict=True)):
+        if not 0 <= head < len(slate.heads):
+            raise ValueError("not a slate: an id has a head that is not there")
+        found.append(
+            decision_pb2.Candidate(
+                id=slate.heads[head] + slate.ids[at],
+                kind=kind,
+                ineligible=names(reasons),
+                x=x[at],
+                propensity=numerator / slate.denominator if slate.denominator else 0.0,
+                draws_won=won,
+                score=score / GRID,
+            )
+        )
+    return found
+
+
+def length(decision: decision_pb2.Decision) -> int:
+    """How many candidates a decision has."""
+    return len(decision.packed.ids) if decision.HasField("packed") else len(decision.slate)
+
+
+def names(reasons: int) -> list[str]:
+    """The reasons that these bits stand for.
+
+    >>> names(0b1000000001)
+    ['consent', 'conflict']
+    """
+    return [name for bit, name in enumerate(REASONS) if reasons >> bit & 1]
