@@ -11,8 +11,6 @@ import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
-from google.protobuf.message import Message
-
 from agents import snapshot
 from agents.evaluation.gate import Kind, Verdict
 from agents.features import VERSION, D
@@ -80,7 +78,7 @@ class Shadow:
         self._order = InOrder({topics[name].name: rank for rank, name in enumerate(READ)}, starts)
         self._ended: dict[Place, int] = {}
         """Where Kafka's topics ended when it was last asked."""
-        self._said: dict[int, int] = {}
+        self._said: dict[int, tuple[int, set[str]]] = {}
         """By partition, the journal offset up to which shadows have spoken already."""
         self._restored = False
         self._live = asyncio.Event()
@@ -108,20 +106,19 @@ class Shadow:
                 self._shelf.close()
 
     async def _recall(self) -> None:
-        """Learn how far shadows have spoken: the last message of each partition says."""
+        """Learn how far shadows have spoken: of each partition the last decision, and who of them has spoken on it."""
         for number, end in (await self._ends("shadows")).items():
-            said: Message | None = None
-            # Mostly the very last record; farther back where somebody else wrote there.
-            for back in (1, 64, end):
-                if said is not None or end == 0:
+            # Farther back than all shadows' words on one decision only where somebody else wrote there.
+            for back in (64, end):
+                if number in self._said or end == 0:
                     break
                 async for records in self._read("shadows", number, max(0, end - back)):
-                    said = next(
-                        (one for record in records[::-1] if (one := read(self._schemas, "shadows", record))), said
-                    )
-            if said is not None:
-                assert isinstance(said, evaluation_pb2.ShadowDecision)
-                self._said[said.journal.partition] = said.journal.offset
+                    for record in records:
+                        one = read(self._schemas, "shadows", record)
+                        if isinstance(one, evaluation_pb2.ShadowDecision):
+                            offset, spoke = self._said.get(one.journal.partition, (-1, set[str]()))
+                            spoke = spoke if one.journal.offset == offset else set[str]()
+                            self._said[one.journal.partition] = one.journal.offset, spoke | {one.policy}
 
     async def _restore(self) -> None:
         """Go on from the snapshot, if there is one that fits what stands in Kafka."""
@@ -203,9 +200,9 @@ class Shadow:
 
     async def _decide(self, decision: decision_pb2.Decision, *, key: bytes | None) -> None:
         place = decision.journal
-        is_said = place.offset <= self._said.get(place.partition, -1)
+        last, spoke = self._said.get(place.partition, (-1, set[str]()))
         for one in self._shadows.decide(decision):
-            if not is_said:
+            if place.offset > last or (place.offset == last and one.policy not in spoke):
                 await self._producer.room()
                 self._producer.produce(
                     self._topics["shadows"].name,
