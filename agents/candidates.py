@@ -14,6 +14,7 @@ from oo.v1 import decision_pb2, row_pb2
 from streams.units import HOUR_MS, MINUTE_MS
 from tables import backlog
 from tables.backlog import Backlog
+from tables.bounds import NEVER_MS
 from tables.compiled import Int, compiled
 from tables.linear import Ints
 
@@ -41,7 +42,7 @@ class Calendar(NamedTuple):
     busy_until_ms: int
     """End of the busy event that runs now; 0 when free."""
     next_start_ms: int
-    """Start of the next busy event; `backlog.NEVER_MS` for none."""
+    """Start of the next busy event; `NEVER_MS` for none."""
     next_place: int
     """Where it stands among the events; -1 for none."""
     held: bool
@@ -65,7 +66,7 @@ class Proposal(NamedTuple):
     kind: decision_pb2.Decision.TipKind.ValueType
     title: str = ""
     detail: str = ""
-    until_ms: int = backlog.NEVER_MS
+    until_ms: int = NEVER_MS
     """When what it says stops being so."""
     prompt_version: str = ""
     model: str = ""
@@ -143,7 +144,7 @@ def first_tasks(tasks: Ints, now_ms: Int) -> Ints:
 @compiled("UniTuple(i8, 4)(i8[:, ::1], i8, i8)")
 def _around(events: Ints, now_ms: Int, holds_ms_max: Int) -> tuple[Int, Int, Int, Int]:
     """End of what runs, place and start of what comes next (-1 and never for none), and whether what runs holds."""
-    until, place, start, held = np.int64(0), np.int64(-1), np.int64(backlog.NEVER_MS), np.int64(0)
+    until, place, start, held = np.int64(0), np.int64(-1), np.int64(NEVER_MS), np.int64(0)
     for i in range(events.shape[1]):
         begins, ends = events[backlog.START, i], events[backlog.END, i]
         if not events[backlog.BUSY, i] or ends <= now_ms:
@@ -160,7 +161,7 @@ def _around(events: Ints, now_ms: Int, holds_ms_max: Int) -> tuple[Int, Int, Int
 @compiled("i8(i8[:, ::1], i8, i8)")
 def next_hold_ms(events: Ints, now_ms: Int, holds_ms_max: Int) -> Int:
     """When the next event begins that leaves no time beside it; never for none."""
-    soonest = np.int64(backlog.NEVER_MS)
+    soonest = np.int64(NEVER_MS)
     for i in range(events.shape[1]):
         begins = events[backlog.START, i]
         if events[backlog.BUSY, i] and begins > now_ms and events[backlog.END, i] - begins <= holds_ms_max:
@@ -168,7 +169,7 @@ def next_hold_ms(events: Ints, now_ms: Int, holds_ms_max: Int) -> Int:
     return soonest
 
 
-def _starter(name: str, title: str, detail: str, *, until_ms: int = backlog.NEVER_MS) -> Proposal:
+def _starter(name: str, title: str, detail: str, *, until_ms: int = NEVER_MS) -> Proposal:
     return Proposal(f"starter:{name}", decision_pb2.Decision.STARTER, title=title, detail=detail, until_ms=until_ms)
 
 

@@ -17,6 +17,7 @@ from agents.outcomes import Current
 from agents.slate import slate_at
 from oo.v1 import decision_pb2, journal_pb2, policy_pb2, row_pb2
 from tables import backlog, ids, slates
+from tables.bounds import NEVER_MS
 from tables.sums import Predicted
 from tables.zones import TZDATA_VERSION
 
@@ -62,7 +63,7 @@ def decide(
         task = items.task(index)
         picked, title = Proposal(items.name(index), decision_pb2.Decision.TASK), task.title
         valid_until_ms = eligibility.valid_until_ms(
-            row, items, ends_ms=backlog.NEVER_MS, minutes=task.estimated_minutes, config=config
+            row, items, ends_ms=NEVER_MS, minutes=task.estimated_minutes, config=config
         )
 
     raw_id = ids.decision_bytes(row.user_id, record_id=record_id, mac_key=policy.mac_key)

@@ -13,8 +13,9 @@ from agents.fatigue import Cap
 from agents.outcomes import Current
 from oo.v1 import decision_pb2, policy_pb2, row_pb2
 from streams.units import DAY_MS
-from tables import backlog, slates
+from tables import slates
 from tables.backlog import Backlog
+from tables.bounds import NEVER_MS
 
 CONSENT, QUIET_HOURS, CAP_HOUR, CAP_DAY, CAP_KIND, EXPIRED, DONE, SNOOZED, COOLING_DOWN, CONFLICT, *_REST = (
     1 << bit for bit in range(len(slates.REASONS))
@@ -46,7 +47,7 @@ _KINDS = (decision_pb2.Decision.TASK, decision_pb2.Decision.GENERATED, decision_
 
 def held(row: row_pb2.UserRow, caps: Sequence[Cap], *, now_ms: int) -> list[int]:
     """By tip kind, what holds back every tip of that kind, as bits; `caps` are those that are reached."""
-    quiet = QUIET_HOURS if quiet_until_ms(row, now_ms=now_ms) else 0
+    quiet = QUIET_HOURS if quiet_hours.until_ms(row, now_ms=now_ms) else 0
     found = [0] * 5
     for kind in _KINDS:
         found[kind] = quiet if profile.consents(row, kind) else quiet | CONSENT
@@ -76,7 +77,7 @@ def silent_until_ms(row: row_pb2.UserRow, caps: Sequence[Cap], *, config: policy
     now_ms = row.now_ms
     silenced_until_ms = max(
         [
-            quiet_until_ms(row, now_ms=now_ms),
+            quiet_hours.until_ms(row, now_ms=now_ms),
             *(c.until_ms for c in caps if not c.kind and c.from_ms <= now_ms),
         ]
     )
@@ -93,7 +94,7 @@ def valid_until_ms(
     now_ms = row.now_ms
     ends = [now_ms + config.tip_valid_ms, ends_ms]
     if row.profile.HasField("quiet_hours"):
-        ends.append(_quiet_changes_ms(row, now_ms=now_ms))
+        ends.append(quiet_hours.next_change_ms(row, now_ms=now_ms))
     if 0 < config.conflict_minutes <= minutes:
         ends.append(candidates.next_hold_ms(items.events, now_ms, config.conflict_event_ms_max))
     return min(ends)
@@ -103,23 +104,9 @@ def next_change_ms(row: row_pb2.UserRow, current: Current | None, caps: Sequence
     """When what is being served may no longer be, by time alone; 0 for never."""
     if current is None or current.kind == decision_pb2.Decision.NONE:
         return 0
-    times_ms = [_quiet_changes_ms(row, now_ms=row.now_ms)] if row.profile.HasField("quiet_hours") else []
+    times_ms = [quiet_hours.next_change_ms(row, now_ms=row.now_ms)] if row.profile.HasField("quiet_hours") else []
     if not current.seen_ms:
         # Whoever reacted was let through a cap, and has not come for what followed.
         times_ms += [cap.from_ms for cap in caps if cap.kind in (0, current.kind)]
-    soonest_ms = min([time_ms for time_ms in times_ms if time_ms > row.now_ms], default=backlog.NEVER_MS)
-    return soonest_ms if soonest_ms < backlog.NEVER_MS else 0
-
-
-def quiet_until_ms(row: row_pb2.UserRow, *, now_ms: int) -> int:
-    """The end of the quiet hours that run now; 0 outside of them, `backlog.NEVER_MS` for quiet without an end."""
-    if not row.profile.HasField("quiet_hours"):
-        return 0
-    if not quiet_hours.is_quiet(row.profile.quiet_hours, now_ms, time_zone=row.time_zone):
-        return 0
-    return _quiet_changes_ms(row, now_ms=now_ms)
-
-
-def _quiet_changes_ms(row: row_pb2.UserRow, *, now_ms: int) -> int:
-    changes_ms = quiet_hours.changes_ms(row.profile.quiet_hours, now_ms, time_zone=row.time_zone)
-    return changes_ms or backlog.NEVER_MS
+    soonest_ms = min([time_ms for time_ms in times_ms if time_ms > row.now_ms], default=NEVER_MS)
+    return soonest_ms if soonest_ms < NEVER_MS else 0

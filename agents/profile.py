@@ -5,10 +5,12 @@ Works on the copy of the row that `step` hands through. It never decides.
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from oo.v1 import decision_pb2, row_pb2, signal_pb2
-from tables.backlog import Stamp
+
+if TYPE_CHECKING:
+    from tables.backlog import Stamp
 
 _CONSENTS: dict[int, Literal["task_tips", "starter_tips", "generated_tips"]] = {
     decision_pb2.Decision.TASK: "task_tips",

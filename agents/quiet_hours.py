@@ -1,15 +1,16 @@
 """Quiet hours: nothing is said while the clock on the person's wall stands between two times.
 
 The wall alone decides, so an hour that summer time skips has no quiet part, and one that comes twice is quiet twice.
-It never reads a clock or a row.
+It never reads a clock.
 """
 
 from __future__ import annotations
 
 from datetime import datetime
 
-from oo.v1 import signal_pb2
+from oo.v1 import row_pb2, signal_pb2
 from streams.units import MINUTE_MS
+from tables.bounds import NEVER_MS
 from tables.zones import local
 
 DAY_MINUTES = 24 * 60
@@ -50,6 +51,20 @@ def changes_ms(quiet: signal_pb2.QuietHours, now_ms: int, *, time_zone: str) -> 
         if _covers(quiet, clock) != was_quiet:
             return at_ms
     return 0
+
+
+def until_ms(row: row_pb2.UserRow, *, now_ms: int) -> int:
+    """The end of a person's quiet hours that run now; 0 outside of them, `NEVER_MS` for quiet without an end."""
+    if not row.profile.HasField("quiet_hours") or not is_quiet(
+        row.profile.quiet_hours, now_ms, time_zone=row.time_zone
+    ):
+        return 0
+    return next_change_ms(row, now_ms=now_ms)
+
+
+def next_change_ms(row: row_pb2.UserRow, *, now_ms: int) -> int:
+    """When a person's quiet hours next begin or end; `NEVER_MS` for never."""
+    return changes_ms(row.profile.quiet_hours, now_ms, time_zone=row.time_zone) or NEVER_MS
 
 
 def _covers(quiet: signal_pb2.QuietHours, clock: datetime) -> bool:

@@ -6,6 +6,7 @@ from agents.features import DEFAULT_MINUTES, Moment
 from oo.v1 import decision_pb2, row_pb2
 from streams.units import DAY_MS, MINUTE_MS
 from tables import backlog
+from tables.bounds import NEVER_MS
 from tables.zones import local, part_name
 
 LINES_MAX = 3
@@ -35,7 +36,7 @@ def _about_task(row: row_pb2.UserRow, task: row_pb2.Task, *, at: Moment) -> list
         found.append(("Highest priority", "High priority", "Medium priority", "Low priority")[task.priority - 1])
     minutes = task.estimated_minutes or DEFAULT_MINUTES
     free_minutes = at.free_ms // MINUTE_MS
-    if at.calendar.next_start_ms != backlog.NEVER_MS and minutes <= free_minutes < 240:
+    if at.calendar.next_start_ms != NEVER_MS and minutes <= free_minutes < 240:
         found.append(f"It fits into the {free_minutes} minutes before {at.calendar.next_title}")
     age_days = (at.now_ms - backlog.created_ms(task)) // DAY_MS
     if age_days >= 14:

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field, replace
 from connectors.likeness import pairs
 from connectors.source_file import EVENT_MS_MIN, Parsed, timestamp
 from oo.v1.signal_pb2 import CalendarEventRemoved, Signal, TaskCompleted, TaskRemoved
-from tables.backlog import EVENTS_MAX, NEVER_MS, TASKS_MAX
+from tables.bounds import EVENTS_MAX, NEVER_MS, TASKS_MAX
 
 ITEMS_MAX = 50_000
 """Remembered per file; past it what has gone longest is forgotten first."""

@@ -154,13 +154,17 @@ async def _bounds(cluster: Cluster, topic: str, partition: int, *, ours: bool) -
 async def _offsets(
     cluster: Cluster, places: Sequence[TopicPartition], which: OffsetSpec, isolation: IsolationLevel
 ) -> dict[int, int]:
-    admin = _admin(cluster)
+    found = await _offsets_at(cluster, dict.fromkeys(places, which), isolation)
+    return {partition: offset for (_, partition), offset in found.items()}
 
-    async def ask() -> dict[int, int]:
-        found = admin.list_offsets(
-            dict.fromkeys(places, which), isolation_level=isolation, request_timeout=_REQUEST_TIMEOUT_S
-        )
-        return {at.partition: (await asyncio.wrap_future(future)).offset for at, future in found.items()}
+
+async def _offsets_at(
+    cluster: Cluster, wanted: dict[TopicPartition, OffsetSpec], isolation: IsolationLevel
+) -> dict[tuple[str, int], int]:
+    async def ask() -> dict[tuple[str, int], int]:
+        admin = _admin(cluster)
+        found = admin.list_offsets(wanted, isolation_level=isolation, request_timeout=_REQUEST_TIMEOUT_S)
+        return {(at.topic, at.partition): (await asyncio.wrap_future(future)).offset for at, future in found.items()}
 
     return await _patiently(ask)
 
@@ -213,7 +217,6 @@ class Together:
         self._order = order
         self._starts = dict(starts)
         self._paused: set[tuple[str, int]] = set()
-        self._admin = _admin(cluster)
 
     async def __aiter__(self) -> AsyncIterator[None]:
         """Go round after each read, whether something came or not."""
@@ -237,16 +240,7 @@ class Together:
     async def ends(self) -> dict[tuple[str, int], int]:
         """Last stable offset of each partition now."""
         wanted = {TopicPartition(*place): _LATEST for place in self._starts}
-
-        async def ask() -> dict[tuple[str, int], int]:
-            found = self._admin.list_offsets(
-                wanted, isolation_level=IsolationLevel.READ_COMMITTED, request_timeout=_REQUEST_TIMEOUT_S
-            )
-            return {
-                (at.topic, at.partition): (await asyncio.wrap_future(future)).offset for at, future in found.items()
-            }
-
-        return await _patiently(ask)
+        return await _offsets_at(self._cluster, wanted, IsolationLevel.READ_COMMITTED)
 
     async def _pause(self, client: Consumer, call: Call[Any]) -> None:
         full = {place for place in self._starts if self._order.waiting(place) >= WAITING_MAX}
@@ -397,8 +391,12 @@ async def _patiently(ask: Callable[[], Awaitable[T]]) -> T:
         try:
             return await ask()
         except KafkaException as refused:
-            if time.monotonic() > deadline_s or refused.args[0].code() not in _PASSING:
+            code = refused.args[0].code()
+            if time.monotonic() > deadline_s or code not in _PASSING:
                 raise
+            if code == KafkaError.FENCED_LEADER_EPOCH:
+                # A broker has started again. librdkafka 2.16 would go on asking with the epoch that it knows, for minutes.
+                _admin_of.cache_clear()
         await asyncio.sleep(_POLL_S)
 
 

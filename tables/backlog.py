@@ -16,12 +16,11 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from oo.v1 import row_pb2, signal_pb2
 from streams.units import DAY_MS
 from tables import columns, texts
+from tables.bounds import EVENTS_MAX, NEVER_MS, TASKS_MAX
 from tables.compiled import Int, compiled
 from tables.ids import item_key
 from tables.linear import Ints
 
-TASKS_MAX = 256
-EVENTS_MAX = 256
 TOMBSTONES_MAX = 256
 LABELS_MAX = 8
 NOTES_CHARS_MAX = 280
@@ -29,8 +28,6 @@ NOTES_CHARS_MAX = 280
 TOMBSTONE_MS = 28 * DAY_MS
 EVENT_KEPT_MS = 3600 * 1000
 """How long an event stays after its end."""
-
-NEVER_MS = 1 << 62
 
 KEY, TITLE, SOURCE, PRIORITY, DUE, MINUTES, LABELS, CREATED, UPDATED, OFFSET = range(10)
 """Of a task's column: the hash of its identity, that of its title's words, which source, its labels as bits of buckets

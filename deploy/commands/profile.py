@@ -112,10 +112,10 @@ def as_shown(row: UserRow, *, now_ms: int) -> dict[str, Any]:
     """The settings as they stand, for `--json`. `tips_per_hour` and `tips_per_day` are null where the policy's stand."""
     quiet = row.profile.quiet_hours
     from agents import profile as settings
-    from agents.eligibility import quiet_until_ms
-    from tables.backlog import NEVER_MS
+    from agents import quiet_hours
+    from tables.bounds import NEVER_MS
 
-    until_ms = quiet_until_ms(row, now_ms=now_ms)
+    until_ms = quiet_hours.until_ms(row, now_ms=now_ms)
     days = [day for number, day in enumerate(DAYS) if quiet.weekdays >> number & 1]
     return {
         "user": row.user_id,

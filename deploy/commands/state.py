@@ -38,6 +38,7 @@ def state(user: UserOption, state: StateOption = DEFAULT_STATE, as_json: JsonOpt
     row = asyncio.run(row_of(open_state(state, ready=False), user))
     if row is None:
         raise CommandError(f"nothing is known of {user}: 'oo import FILE --user {user}' brings in what they have to do")
+    size, row = row.ByteSize(), spelled_out(row)
     if as_json:
         shown = MessageToDict(row, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
         # The row keeps ids of decisions as bytes; everybody else knows them as they are spelled.
@@ -52,7 +53,7 @@ def state(user: UserOption, state: StateOption = DEFAULT_STATE, as_json: JsonOpt
     console = Console(highlight=False)
     console.print(
         f"{row.user_id}: {len(row.tasks)} tasks, {len(row.events)} events, {len(row.pending)} decisions "
-        f"that can be learned from; journal offset {row.journal_offset}, {row.ByteSize()} bytes"
+        f"that can be learned from; journal offset {row.journal_offset}, {size} bytes"
     )
     table = Table("task", "priority", "source", "shown", "dismissed")
     for task in row.tasks:
@@ -88,10 +89,10 @@ def _reactions(row: row_pb2.UserRow) -> dict[str, Any]:
 
 
 async def row_of(stack: RunningStack, user: str) -> row_pb2.UserRow | None:
-    """The person's row as it stands in the changelog, spelled out."""
+    """The person's row as it stands in the changelog."""
     cluster, journal = stack.cluster, stack.cluster.name("journal")
     partition = partition_of(user.encode(), cluster.topics["rows"].partitions)
     journal_id = (await topic_ids(cluster, [journal]))[journal]
     changelog = read_partition(cluster, cluster.name("rows"), partition, ours=True)
     message = (await read_rows(changelog, journal_id=journal_id)).get(user)
-    return None if message is None else spelled_out(row_pb2.UserRow.FromString(message))
+    return None if message is None else row_pb2.UserRow.FromString(message)

@@ -67,7 +67,8 @@ def test_every_reading_command_and_import_tip_and_react_work_by_settings_alone(
     assert not (folder / ".oo").exists()
 
 
-@pytest.mark.parametrize("command", READING, ids=" ".join)
+# `oo state` alone looks into a row's columns.
+@pytest.mark.parametrize("command", [one for one in READING if one[0] != "state"], ids=" ".join)
 def test_a_command_that_reads_imports_nothing_heavy_to_do_so(stack: RunningStack, command: tuple[str, ...]) -> None:
     assert imported_heavily(*command, state_of(stack)) == frozenset()
 
