@@ -24,9 +24,6 @@ PARTS: dict[str, Sequence[str]] = {
     "columns to features, mask, rank and duplicates": (
         "agents.slate._fill",
         "agents.candidates.first_tasks",
-        "agents.candidates.propose",
-        "agents.eligibility.reasons",
-        "agents.features.vector",
     ),
     PMF: (),
     "slate and messages": ("agents.decide.decide", "agents.decide._tip", "tables.slates.packed"),
