@@ -26,7 +26,12 @@ PARTS: dict[str, Sequence[str]] = {
         "agents.candidates.first_tasks",
     ),
     PMF: (),
-    "slate and messages": ("agents.decide.decide", "agents.decide._tip", "tables.slates.packed"),
+    "slate and messages": (
+        "agents.decide.decide",
+        "agents.decide._tip",
+        "tables.slates.note_chances",
+        "tables.slates.pack",
+    ),
     "ids": (
         "tables.ids.decision_bytes",
         "tables.ids.spelled",
