@@ -31,8 +31,7 @@ def estimated(target: Floats, *, action: Ints, propensity: Floats, reward: Float
     logging[np.arange(n), action] = propensity
     event = Event(logging, action, reward, past_rates(action, reward, actions=k))
     each = estimates.add(estimates.empty(shape=(n,)), event, target)
-    w = (each.w, each.w2, each.wr, each.w2r, each.w2r2, each.s, each.s2)
-    return Estimates(n, *(np.asarray(one.sum()) for one in w)), each.s
+    return Estimates(n, each.sums.sum(axis=1)), each.sums[6]
 
 
 def past_rates(action: Ints, reward: Floats, *, actions: int) -> Floats:
