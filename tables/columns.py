@@ -1,4 +1,4 @@
-"""Whole numbers in columns as bytes: each column in the shortest of three forms, so that it takes what varints would, or less.
+"""Whole numbers in columns as bytes: each column in the shortest of four forms, so that it takes what varints would, or less.
 
 A block is two varints, how many columns and how many entries in each, then the columns one after the other: a byte for the form, then
 its numbers as zigzag varints, by themselves, as steps from the entry before, or as runs (how many, then what); a column of
