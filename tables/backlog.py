@@ -229,7 +229,7 @@ class Backlog:
         """Take a task out."""
         start, end = self._task_starts()[index : index + 2]
         self.task_texts = self.task_texts[:start] + self.task_texts[end:]
-        self.tasks = _without(self.tasks, index)
+        self.tasks = columns.without(self.tasks, index)
         self.said, self.dropped, self._starts = True, True, None
 
     def put_event(self, event: row_pb2.CalendarEvent) -> int:
@@ -258,7 +258,7 @@ class Backlog:
         start = self._event_start(index)
         end = start + int(self.events[_EVENT_ID_CHARS:, index].sum(dtype=np.int64))
         self.event_texts = self.event_texts[:start] + self.event_texts[end:]
-        self.events = _without(self.events, index)
+        self.events = columns.without(self.events, index)
         self.said = self.dropped = True
 
     def _task_starts(self) -> list[int]:
@@ -599,13 +599,6 @@ def _with_gap(block: Ints, index: int) -> Ints:
     wider: Ints = np.empty((width, n + 1), dtype=np.int64)
     wider[:, :index], wider[:, index + 1 :] = block[:, :index], block[:, index:]
     return wider
-
-
-def _without(block: Ints, index: int) -> Ints:
-    width, n = block.shape
-    narrower: Ints = np.empty((width, n - 1), dtype=np.int64)
-    narrower[:, :index], narrower[:, index:] = block[:, :index], block[:, index + 1 :]
-    return narrower
 
 
 def _drop_sources(backlog: Backlog) -> None:

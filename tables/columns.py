@@ -62,6 +62,15 @@ def signed(key: int) -> int:
     return key - (1 << 64) if key >= 1 << 63 else key
 
 
+@compiled("i8[:, ::1](i8[:, ::1], i8)")
+def without(columns: Ints, index: Int) -> Ints:
+    """Return the columns without one entry of each."""
+    width, n = columns.shape
+    left = np.empty((width, n - 1), dtype=np.int64)
+    left[:, :index], left[:, index:] = columns[:, :index], columns[:, index + 1 :]
+    return left
+
+
 @compiled("i8(u8)")
 def _length(value: Int) -> Int:
     n = np.int64(1)

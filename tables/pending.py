@@ -100,7 +100,7 @@ class Pending:
         if kinds[index] not in _UNNAMED:
             del self.names[_named_before(kinds, index)]
             self.named = True
-        self.columns = _without(self.columns, index)
+        self.columns = columns.without(self.columns, index)
         self.said = True
 
 
@@ -176,14 +176,6 @@ def _spelled(row: row_pb2.UserRow, *, d: int) -> Ints:
         if len(one.x) == d:
             block[X:, at] = one.x
     return block
-
-
-@compiled("i8[:, ::1](i8[:, ::1], i8)")
-def _without(pending: Ints, index: Int) -> Ints:
-    width, n = pending.shape
-    left = np.empty((width, n - 1), dtype=np.int64)
-    left[:, :index], left[:, index:] = pending[:, :index], pending[:, index + 1 :]
-    return left
 
 
 @compiled("i8[:, ::1](i8[:, ::1], i8[::1], i8[:])")
