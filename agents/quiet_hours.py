@@ -41,7 +41,7 @@ def changes_ms(quiet: signal_pb2.QuietHours, now_ms: int, *, time_zone: str) -> 
     at_ms, clock = now_ms, local(now_ms, time_zone=time_zone)
     was_quiet = _covers(quiet, clock)
     for _ in range(_HOPS_MAX):
-        since_midnight_ms = _since_midnight_ms(clock)
+        since_midnight_ms = ((clock.hour * 60 + clock.minute) * 60 + clock.second) * 1000 + at_ms % 1000
         edge_ms = at_ms + min(edge - since_midnight_ms for edge in edges_ms if edge > since_midnight_ms)
         there = local(edge_ms, time_zone=time_zone)
         if there.utcoffset() != clock.utcoffset():
@@ -79,10 +79,6 @@ def _covers(quiet: signal_pb2.QuietHours, clock: datetime) -> bool:
 
 def _begins_on(quiet: signal_pb2.QuietHours, weekday: int) -> bool:
     return not quiet.weekdays or bool(quiet.weekdays >> weekday & 1)
-
-
-def _since_midnight_ms(clock: datetime) -> int:
-    return ((clock.hour * 60 + clock.minute) * 60 + clock.second) * 1000 + clock.microsecond // 1000
 
 
 def _offset_changes_ms(before_ms: int, after_ms: int, *, time_zone: str) -> int:

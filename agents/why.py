@@ -45,10 +45,10 @@ def _about_task(row: row_pb2.UserRow, task: row_pb2.Task, *, at: Moment) -> list
 
 
 def _due(due_ms: int, *, at: Moment, time_zone: str) -> list[str]:
-    due, now = local(due_ms, time_zone=time_zone), at.clock
-    days = (due.date() - now.date()).days
+    due = local(due_ms, time_zone=time_zone)
+    days = due.toordinal() - at.clock.toordinal()
     # The end of a day stands for "that day": no clock time is shown for it.
-    clock = "" if (due.hour, due.minute) == (23, 59) else f" at {due:%H:%M}"
+    clock = "" if (due.hour, due.minute) == (23, 59) else f" at {due.hour:02}:{due.minute:02}"
     if due_ms < at.now_ms:
         return ["It was due earlier today" if days == 0 else f"Overdue by {-days} day{'s' if days != -1 else ''}"]
     if days == 0:

@@ -40,14 +40,12 @@ def zone(name: str) -> ZoneInfo:
 
 
 def local(time_ms: int, *, time_zone: str) -> datetime:
-    """That instant on a clock in that zone; one outside of the years 1 to 9999 is the calendar's first or last day.
+    """That second on a clock in that zone; one outside of the years 1 to 9999 is of the calendar's first or last day.
 
     >>> local(0, time_zone="Europe/Berlin").isoformat()
     '1970-01-01T01:00:00+01:00'
     """
-    inside_ms = min(max(time_ms, _FIRST_MS), _LAST_MS)
-    seconds, rest_ms = divmod(inside_ms, 1000)
-    return datetime.fromtimestamp(seconds, zone(time_zone)).replace(microsecond=rest_ms * 1000)
+    return datetime.fromtimestamp(min(max(time_ms, _FIRST_MS), _LAST_MS) // 1000, zone(time_zone))
 
 
 def part_of_day(time_ms: int, *, time_zone: str) -> int:
