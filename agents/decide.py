@@ -15,8 +15,9 @@ from agents.features import Moment
 from agents.opened import Opened
 from agents.outcomes import Current
 from agents.slate import slate_at
-from oo.v1 import decision_pb2, journal_pb2, policy_pb2, row_pb2
+from oo.v1 import decision_pb2, journal_pb2, policy_pb2
 from tables import backlog, ids, slates
+from tables.backlog import Told
 from tables.bounds import NEVER_MS
 from tables.sums import Predicted
 from tables.zones import TZDATA_VERSION
@@ -49,7 +50,6 @@ def decide(
     key = ids.draw_key(row.user_id, record_id=record_id)
     choice = policy.policy.pmf(policy.belief, opened.taught, slate.x, silent=slate.silent, now_ms=now_ms, key=key)
     chosen = int(slate.eligible[choice.chosen])
-    index = -1
     if chosen < len(slate.others):
         picked, task = slate.others[chosen], None
         title = picked.title
@@ -60,10 +60,10 @@ def decide(
         )
     else:
         index = int(slate.tasks[chosen - len(slate.others)])
-        task = items.task(index)
-        picked, title = Proposal(items.name(index), decision_pb2.Decision.TASK), task.title
+        task = items.told(index)
+        picked, title = Proposal(task.name, decision_pb2.Decision.TASK), task.title
         valid_until_ms = eligibility.valid_until_ms(
-            row, items, ends_ms=NEVER_MS, minutes=task.estimated_minutes, config=config
+            row, items, ends_ms=NEVER_MS, minutes=task.column[backlog.MINUTES], config=config
         )
 
     raw_id = ids.decision_bytes(row.user_id, record_id=record_id, mac_key=policy.mac_key)
@@ -111,7 +111,7 @@ def decide(
                 now_ms,
                 picked.kind,
                 0,
-                int(items.tasks[backlog.KEY, index]) if task is not None else 0,
+                task.column[backlog.KEY] if task is not None else 0,
                 features.VERSION,
             ),
             *(0, 0, 0, 0, told.shared, told.own, told.known, 0, 0),
@@ -156,7 +156,7 @@ def stands(opened: Opened, current: Current, *, now_ms: int) -> bool:
 
 
 def _tip(
-    picked: Proposal, task: row_pb2.Task | None, decision: decision_pb2.Decision, *, why_lines: list[str]
+    picked: Proposal, task: Told | None, decision: decision_pb2.Decision, *, why_lines: list[str]
 ) -> decision_pb2.Tip:
     tip = decision_pb2.Tip(
         user_id=decision.user_id,

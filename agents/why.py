@@ -2,23 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from agents.features import DEFAULT_MINUTES, Moment
 from oo.v1 import decision_pb2, row_pb2
 from streams.units import DAY_MS, MINUTE_MS
 from tables import backlog
+from tables.backlog import Told
 from tables.bounds import NEVER_MS
 from tables.zones import local, part_name
 
 LINES_MAX = 3
 
 
-def lines(row: row_pb2.UserRow, kind: int, task: row_pb2.Task | None, *, at: Moment) -> list[str]:
+def lines(row: row_pb2.UserRow, kind: int, task: Told | None, *, at: Moment) -> list[str]:
     """Why this tip now, the strongest reason first; never empty for a tip."""
     if kind == decision_pb2.Decision.NONE:
         return []
     found: list[str] = []
     if task is not None:
-        found += _about_task(row, task, at=at)
+        found += _about_task(row, task.column, at=at)
     elif kind == decision_pb2.Decision.STARTER:
         found.append("There is nothing on your list that could be done now")
     if at.often_done_now:
@@ -28,17 +31,16 @@ def lines(row: row_pb2.UserRow, kind: int, task: row_pb2.Task | None, *, at: Mom
     return found[:LINES_MAX]
 
 
-def _about_task(row: row_pb2.UserRow, task: row_pb2.Task, *, at: Moment) -> list[str]:
-    found: list[str] = []
-    if task.due_ms:
-        found += _due(task.due_ms, at=at, time_zone=row.time_zone)
-    if task.priority:
-        found.append(("Highest priority", "High priority", "Medium priority", "Low priority")[task.priority - 1])
-    minutes = task.estimated_minutes or DEFAULT_MINUTES
+def _about_task(row: row_pb2.UserRow, column: Sequence[int], *, at: Moment) -> list[str]:
+    due_ms, priority = column[backlog.DUE], column[backlog.PRIORITY]
+    found = _due(due_ms, at=at, time_zone=row.time_zone) if due_ms else []
+    if priority:
+        found.append(("Highest priority", "High priority", "Medium priority", "Low priority")[priority - 1])
+    minutes = column[backlog.MINUTES] or DEFAULT_MINUTES
     free_minutes = at.free_ms // MINUTE_MS
     if at.calendar.next_start_ms != NEVER_MS and minutes <= free_minutes < 240:
         found.append(f"It fits into the {free_minutes} minutes before {at.calendar.next_title}")
-    age_days = (at.now_ms - backlog.created_ms(task)) // DAY_MS
+    age_days = (at.now_ms - (column[backlog.CREATED] or column[backlog.UPDATED])) // DAY_MS
     if age_days >= 14:
         found.append(f"It has been waiting for {age_days} days")
     return found

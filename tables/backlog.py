@@ -9,6 +9,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterable
 from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -55,6 +56,24 @@ class Overflow:
     reason: str
     detail: str
     signal: signal_pb2.Signal
+
+
+class Told(NamedTuple):
+    """One task: its numbers, and its texts."""
+
+    column: list[Int]
+    source: str
+    external_id: str
+    title: str
+    notes: str
+    url: str
+    labels: str
+    """One after the other, each behind its length."""
+
+    @property
+    def name(self) -> str:
+        """Its candidate id."""
+        return head(self.source) + self.external_id
 
 
 @dataclass(slots=True)
@@ -105,17 +124,20 @@ class Backlog:
         starts, chars, said = self._task_starts(), self.tasks[_ID_CHARS].tolist(), self.task_texts
         return [said[starts[i] : starts[i] + chars[i]] for i in indices]
 
+    def told(self, index: int) -> Told:
+        """One task, as a decision on it takes it."""
+        column = self.tasks[:, index].tolist()
+        at, said, texts = self._task_starts()[index], self.task_texts, []
+        for chars in column[_ID_CHARS:]:
+            texts.append(said[at : at + chars])
+            at += chars
+        return Told(column, self.sources[column[SOURCE]], *texts)
+
     def task(self, index: int) -> row_pb2.Task:
         """One task, spelled out."""
-        column = self.tasks[:, index].tolist()
-        at, said = self._task_starts()[index], self.task_texts
-        spelled = []
-        for chars in column[_ID_CHARS:]:
-            spelled.append(said[at : at + chars])
-            at += chars
-        external_id, title, notes, url, labels = spelled
+        column, source, external_id, title, notes, url, labels = self.told(index)
         return row_pb2.Task(
-            source=self.sources[column[SOURCE]],
+            source=source,
             external_id=external_id,
             title=title,
             notes=notes,
@@ -480,11 +502,6 @@ def pass_time(backlog: Backlog, *, now_ms: int) -> bool:
         backlog.tasks[QUIET_REASON][woke] = row_pb2.Task.QUIET_REASON_UNSPECIFIED
         backlog.said = True
     return bool(waking)
-
-
-def created_ms(task: row_pb2.Task) -> int:
-    """When the task was first told."""
-    return task.created_ms or task.updated_ms
 
 
 @compiled("i8(i8[:, ::1], i8)")
