@@ -50,6 +50,20 @@ class _Report(NamedTuple):
     delivered: Delivered | DeliveryFailed
 
 
+class _Record(NamedTuple):
+    """One record on its way to librdkafka."""
+
+    topic: str
+    key: bytes | None
+    value: bytes | None
+    partition: int
+    headers: Sequence[tuple[str, bytes]]
+    timestamp_ms: int
+    future: asyncio.Future[Delivered]
+    epoch: int
+    size: int
+
+
 class DeliveryFailed(Exception):
     """Kafka did not take a record within the delivery timeout, or refused it."""
 
@@ -80,7 +94,8 @@ class Producer:
         """Open the client; nothing is sent yet.
 
         `delivery_timeout_ms` stays below the consumer's session timeout, so that a worker that Kafka does not hear
-        gives up before its partitions go elsewhere. `guard` runs before each produce and may raise (see streams/watchdog.py).
+        gives up before its partitions go elsewhere. `guard` runs before records are handed over; if it raises, none of
+        them nor any later one goes out (see streams/watchdog.py).
         """
         self.failure = None
         self.on_failure = on_failure
@@ -100,6 +115,8 @@ class Producer:
         self._waiters: list[asyncio.Future[None]] = []
         self._loop = asyncio.get_running_loop()
         self._busy = asyncio.Event()
+        # What this turn of the loop has produced.
+        self._produced: list[_Record] = []
         # What librdkafka has reported and the loop has not yet taken.
         self._reports: deque[_Report] = deque()
         self._told = False
@@ -142,8 +159,6 @@ class Producer:
         Returning does not mean delivered. The future may be dropped: `flush` and `on_failure` still cover it.
         Raises BufferError past the hard bound (twice the room): await `room` first.
         """
-        if self.guard is not None:
-            self.guard()
         if self._pending >= 2 * self._pending_max or self._pending_bytes >= 2 * self._pending_bytes_max:
             raise BufferError(f"{self._pending} records wait for Kafka: await room() before producing more")
         future: asyncio.Future[Delivered] = self._loop.create_future()
@@ -157,22 +172,37 @@ class Producer:
         self._pending_bytes += size
         self._pending_by_epoch[epoch] = self._pending_by_epoch.get(epoch, 0) + 1
         self._since_s[future] = self._loop.time()
-        try:
-            self._client.produce(
-                topic,
-                value,
-                key,
-                -1 if partition is None else partition,
-                bind(self._on_delivery, future, epoch, size, topic),
-                timestamp=timestamp_ms or 0,
-                headers=list(headers) or None,
-            )
-        except confluent_kafka.KafkaException as refused:  # too large for the client, an unknown partition
-            self._complete(future, epoch, size)
-            self._fail(future, DeliveryFailed(f"{topic}: {refused.args[0]}"))
+        if not self._produced:
+            self._loop.call_soon(self._hand_over)
+        place = -1 if partition is None else partition
+        self._produced.append(_Record(topic, key, value, place, headers, timestamp_ms or 0, future, epoch, size))
         if not self._busy.is_set():
             self._busy.set()
         return future
+
+    def _hand_over(self) -> None:
+        # All that one turn of the loop produced: librdkafka's thread wakes once for many, and they share batches.
+        records, self._produced = self._produced, []
+        if self.guard is not None:
+            try:
+                self.guard()
+            except Exception as error:  # noqa: BLE001 - whatever it is, nothing may go out
+                self._give_up(DeliveryFailed(f"not handed over: {error}"))
+        for record in records:
+            failure = self.failure or self._refused(record)
+            if failure is not None:
+                self._complete(record.future, record.epoch, record.size)
+                self._fail(record.future, failure)
+
+    def _refused(self, record: _Record) -> DeliveryFailed | None:
+        # Hands it to librdkafka, which may not take it.
+        topic, key, value, partition, headers, timestamp_ms, future, epoch, size = record
+        told = bind(self._on_delivery, future, epoch, size, topic)
+        try:
+            self._client.produce(topic, value, key, partition, told, timestamp=timestamp_ms, headers=list(headers) or None)
+        except confluent_kafka.KafkaException as refused:  # too large for the client, an unknown partition
+            return DeliveryFailed(f"{topic}: {refused.args[0]}")
+        return None
 
     async def room(self) -> None:
         """Wait until there is room for more (back pressure): call it before each burst."""

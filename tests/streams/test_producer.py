@@ -149,9 +149,13 @@ def test_a_guard_that_objects_lets_nothing_out(bootstrap: str, topic: str) -> No
 
     async def body(producer: Producer) -> None:
         producer.guard = guard
-        with pytest.raises(RuntimeError, match="no longer mine"):
-            producer.produce(topic, key=b"k", value=b"v")
+        produced = [producer.produce(topic, key=b"k", value=b"v") for _ in range(2)]
+        for one in produced:
+            with pytest.raises(DeliveryFailed, match="no longer mine"):
+                await one
         producer.guard = None
+        with pytest.raises(DeliveryFailed, match="no longer mine"):
+            await producer.produce(topic, key=b"k", value=b"later")
 
     using(bootstrap, body)
     assert sum(asyncio.run(end_offsets(Cluster(bootstrap), topic)).values()) == 0
