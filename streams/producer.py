@@ -199,7 +199,9 @@ class Producer:
         topic, key, value, partition, headers, timestamp_ms, future, epoch, size = record
         told = bind(self._on_delivery, future, epoch, size, topic)
         try:
-            self._client.produce(topic, value, key, partition, told, timestamp=timestamp_ms, headers=list(headers) or None)
+            self._client.produce(
+                topic, value, key, partition, told, timestamp=timestamp_ms, headers=list(headers) or None
+            )
         except confluent_kafka.KafkaException as refused:  # too large for the client, an unknown partition
             return DeliveryFailed(f"{topic}: {refused.args[0]}")
         return None
