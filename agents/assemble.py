@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -201,7 +201,7 @@ def shadow(process: Process) -> Shadow:
 
     settings, topics = process.settings, process.topics
     names = list(dict.fromkeys([CHAMPION, *(name for name in settings.shadows.split(",") if name)]))
-    learners = {name: learner(name) for name in names}
+    learners = learners_of(names)
     rule = Rule(reward_range(DEFAULT), margin=GATE_MARGIN, places=len(servable(names)))
     waits = Waits(unseen_ms=round(settings.unseen_s * 1000), stale_ms=round(settings.stale_s * 1000))
     by = Shadows(
@@ -233,15 +233,14 @@ def _shelf(by: Shadows, path: Path, *, identity: bytes) -> Shelf | None:
     from agents.in_memory import InMemory
     from tables.shelf import Shelf, ShelfFailed
 
-    ours = [one for one in by.learners.values() if isinstance(one, InMemory)]
-    if len(ours) < len(by.learners):
+    if not all(isinstance(one, InMemory) for one in by.learners.values()):
         logger.warning(
             "snapshot.none policies=%s: not all can be put away, each start folds all of the log", [*by.learners]
         )
         return None
     try:
         shelf = Shelf(path, identity=identity)
-        for number, one in enumerate(ours):
+        for number, one in enumerate(shadows.holders(by.learners)):
             one.people = shelf.drawer(
                 f"people_{number}", most=shadows.PEOPLE_NEAR_MAX, pack=in_memory.packed, unpack=in_memory.unpacked
             )
@@ -249,6 +248,18 @@ def _shelf(by: Shadows, path: Path, *, identity: bytes) -> Shelf | None:
     except ShelfFailed as failed:
         raise SystemExit(f"shadow: {failed}") from None
     return shelf
+
+
+def learners_of(names: Iterable[str]) -> dict[str, Learner]:
+    """The shadows of these names; those that see the same features learn the same, and choose by what one of them holds."""
+    from agents.policies import POLICIES
+
+    found: dict[str, Learner] = {}
+    holders: dict[object, Learner] = {}
+    for name in names:
+        sees = POLICIES[name].expand if name in POLICIES else name
+        found[name] = holders[sees] if sees in holders else holders.setdefault(sees, learner(name))
+    return found
 
 
 def learner(name: str) -> Learner:

@@ -1,5 +1,6 @@
 """One of our policies over many people in memory: what rows, partitions and `learn` hold together in the running system.
 
+What is learned is the same for all that see the same features, whoever chose; so several policies may choose by what one holds.
 It never reads a clock.
 """
 
@@ -101,6 +102,8 @@ class InMemory:
     """Those who taught something since the last fit."""
     _epochs: dict[int, Epoch] = field(default_factory=dict)
     _totals: Totals = field(init=False)
+    _nothing: Taught = field(init=False)
+    """Of whoever has taught nothing yet; never added to."""
     _made: dict[tuple[str, int], Choice] = field(default_factory=dict)
     """The latest choices, by person and time: a reward is held against what was expected when its decision was made."""
     _rewards: int = 0
@@ -111,18 +114,26 @@ class InMemory:
         if self.expand is not None:
             more = self.expand(np.zeros((1, self.shape.d), dtype=np.int64)).shape[1] - self.shape.d
             self.shape = replace(self.shape, mean=(*self.shape.mean, *([0.0] * more)))
-        self._totals = Totals(epochs=self._epochs)
+        self._totals, self._nothing = Totals(epochs=self._epochs), sums.nothing(self.shape.d)
         self._adopt(fitting.prior(self.name, shape=self.shape, config=self.config))
 
-    def choose(self, user_id: str, x: Ints, *, silent: int | None, time_ms: int, key: int) -> Choice:
-        """The policy's own choice, drawn by the key. Whoever asks keeps what was expected, for `teach`."""
+    def taught(self, user_id: str) -> Taught:
+        """What this person taught, to choose by."""
+        person = self.people.get(user_id)
+        return person.taught if person is not None else self._nothing
+
+    def choose(
+        self, taught: Taught, x: Ints, *, silent: int | None, time_ms: int, key: int, policy: str | None = None
+    ) -> Choice:
+        """The choice of the policy, or of another one that sees the same features, drawn by the key. Whoever asks keeps what was
+        expected, for `teach`."""
         if self.expand is not None:
             x = self.expand(x)
-        return POLICIES[self.name].pmf(self.belief, self._taught(user_id), x, silent=silent, now_ms=time_ms, key=key)
+        return POLICIES[policy or self.name].pmf(self.belief, taught, x, silent=silent, now_ms=time_ms, key=key)
 
     def pmf(self, user_id: str, x: Ints, *, silent: int | None, time_ms: int, key: int) -> Floats:
         """See Learner."""
-        choice = self.choose(user_id, x, silent=silent, time_ms=time_ms, key=key)
+        choice = self.choose(self.taught(user_id), x, silent=silent, time_ms=time_ms, key=key)
         self._made[user_id, time_ms] = choice
         if len(self._made) > MADE_MAX:
             del self._made[next(iter(self._made))]
@@ -197,10 +208,6 @@ class InMemory:
         self._totals = Totals.from_bytes(totals, epochs=self._epochs)
         self._changed = set(changed)
         self.versions, self._rewards, self._time_ms = counts
-
-    def _taught(self, user_id: str) -> Taught:
-        person = self.people.get(user_id)
-        return person.taught if person is not None else sums.nothing(self.shape.d)
 
     def _adopt(self, version: policy_pb2.PolicyVersion) -> None:
         self._version, self.belief = version, belief(version)

@@ -22,6 +22,9 @@ HISTORY_WAIT_MS = 200
 HISTORY_BYTES_MIN = 256 * 1024
 """Nobody waits for the history: `record` takes what comes within this time together, for a fraction of the work."""
 
+SHADOW_LINGER_MS = 200.0
+"""Nor does anybody wait for what shadows say, and Kafka is paid by the batch."""
+
 
 class Process:
     """One process, made before anything runs in it."""
@@ -34,7 +37,8 @@ class Process:
         self.cluster = settings.cluster
         self.topics = self.cluster.topics
         self.ids = ids
-        self.producer = Producer(self.cluster, client_id=settings.worker_id)
+        linger_ms = SHADOW_LINGER_MS if name == "shadow" else 0.0
+        self.producer = Producer(self.cluster, client_id=settings.worker_id, linger_ms=linger_ms)
         self._name: Name = name
         self.schemas = schemas
         self.dead_letters = DeadLetters(

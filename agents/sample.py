@@ -7,6 +7,7 @@ for want of time.
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from hashlib import blake2b
 
 PERMILLE_MIN = 100
@@ -33,6 +34,7 @@ def suffix(permille: int) -> str:
     return f"-s{permille}" if permille else ""
 
 
+@lru_cache(maxsize=64)
 def probability(version_id: str) -> float:
     """Return the probability with which decisions of this version are taken.
 
@@ -49,5 +51,7 @@ def is_taken(decision_id: str, probability: float) -> bool:
     >>> is_taken("one", 1.0), sum(is_taken(str(n), 0.1) for n in range(1000))
     (True, 107)
     """
+    if probability >= 1:
+        return True
     name = blake2b(decision_id.encode(), digest_size=8, person=b"sample").digest()
     return int.from_bytes(name, "big") < probability * 2**64

@@ -13,10 +13,9 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
 from agents import snapshot
 from agents.evaluation.gate import Kind, Verdict
-from agents.features import VERSION, D
 from agents.messages import pass_over, read
 from agents.policies import DEFAULT
-from agents.shadows import X_MAX, Shadows, evidence_of, takes
+from agents.shadows import NotOurs, Shadows, evidence_of
 from oo.v1 import decision_pb2, evaluation_pb2, outcome_pb2
 from streams.frames import Frames
 from streams.in_order import InOrder, Place
@@ -24,7 +23,6 @@ from streams.producer import Producer
 from streams.reader import Together
 from streams.record import Record
 from streams.topics import Topic
-from tables import slates
 from tables.shelf import Shelf
 
 logger = logging.getLogger(__name__)
@@ -36,6 +34,7 @@ LOOK_EVERY_S = 0.5
 """Between two questions to Kafka where its topics end."""
 READ = ("promotions", "outcomes", "decisions")
 """What it takes; of records of the same moment in this order, as a reaction comes before the decision that follows it."""
+_NOTHING: tuple[int, frozenset[str]] = (-1, frozenset())
 CAUSES = {
     Kind.PROMOTE: evaluation_pb2.Promotion.PROVEN,
     Kind.ROLL_BACK: evaluation_pb2.Promotion.ROLLED_BACK,
@@ -185,12 +184,10 @@ class Shadow:
     async def _take(self, name: str, record: Record) -> None:
         message = read(self._schemas, name, record)
         match message:
-            case decision_pb2.Decision() if not is_decision(message):
-                pass_over(record, "not-decision")
             case evaluation_pb2.Promotion() if not message.policy:
                 pass_over(record, "not-promotion")
             case decision_pb2.Decision():
-                await self._decide(message, key=record.key)
+                await self._decide(message, record)
             case outcome_pb2.Outcome():
                 self._shadows.resolve(message)
                 await self._heed()
@@ -198,15 +195,23 @@ class Shadow:
                 self._promoted = message
                 self._heed_promotion(message)
 
-    async def _decide(self, decision: decision_pb2.Decision, *, key: bytes | None) -> None:
+    async def _decide(self, decision: decision_pb2.Decision, record: Record) -> None:
         place = decision.journal
-        last, spoke = self._said.get(place.partition, (-1, set[str]()))
-        for one in self._shadows.decide(decision):
+        if not decision.decision_id or len(place.topic_id) != TOPIC_ID_BYTES:
+            pass_over(record, "not-decision")
+            return
+        try:
+            said = self._shadows.decide(decision)
+        except NotOurs:
+            pass_over(record, "not-decision")
+            return
+        last, spoke = self._said.get(place.partition, _NOTHING)
+        await self._producer.room()
+        for one in said:
             if place.offset > last or (place.offset == last and one.policy not in spoke):
-                await self._producer.room()
                 self._producer.produce(
                     self._topics["shadows"].name,
-                    key=key,
+                    key=record.key,
                     value=self._schemas.frame("shadows", one),
                     partition=place.partition,
                 )
@@ -252,6 +257,7 @@ class Shadow:
     async def _publish(self) -> None:
         await self._live.wait()
         while True:
+            said = []
             for one in self._shadows.estimates(now_ms=self._clock_ms()):
                 key = f"{one.policy}/{decision_pb2.Decision.TipKind.Name(one.kind)}/{one.prompt_version}".encode()
                 stamp = one.updated_ms
@@ -261,30 +267,8 @@ class Shadow:
                     continue
                 self._published[key] = content
                 one.updated_ms = stamp
-                await self._producer.produce(
-                    self._topics["estimates"].name, key=key, value=self._schemas.frame("estimates", one)
-                )
+                value = self._schemas.frame("estimates", one)
+                said.append(self._producer.produce(self._topics["estimates"].name, key=key, value=value))
                 await asyncio.sleep(0)
+            await asyncio.gather(*said)
             await asyncio.sleep(self._every_s)
-
-
-def is_decision(decision: decision_pb2.Decision) -> bool:
-    """Tell whether it is whole enough to be decided again: a stranger's message on the topic of decisions is not."""
-    if not decision.decision_id or len(decision.journal.topic_id) != TOPIC_ID_BYTES:
-        return False
-    if not takes(decision):
-        return True  # Nothing else of it is looked at.
-    try:
-        slate = slates.spelled_out(decision)
-    except ValueError:
-        return False
-    eligible = [one for one in slate if not one.ineligible]
-    return (
-        decision.chosen < len(slate)
-        and not slate[decision.chosen].ineligible
-        and any(one.kind == decision_pb2.Decision.NONE for one in eligible)
-        and (
-            decision.feature_version != VERSION
-            or all(len(one.x) == D and min(one.x) >= -X_MAX and max(one.x) <= X_MAX for one in eligible)
-        )
-    )

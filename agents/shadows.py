@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import heapq
 import marshal
-from collections import deque
+from collections import OrderedDict, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
@@ -23,7 +23,7 @@ from agents import sample
 from agents.bandit.expected import predicted
 from agents.bandit.learner import Learner
 from agents.drift import Drifts
-from agents.evaluation import counted, estimates, model
+from agents.evaluation import counted, estimates, model, single
 from agents.evaluation.estimates import Estimate, Estimates
 from agents.evaluation.event import Event
 from agents.evaluation.gate import (
@@ -73,6 +73,11 @@ _FINAL = frozenset(
         outcome_pb2.Outcome.DONE_ELSEWHERE,
     ]
 )
+
+
+class NotOurs(ValueError):
+    """A stranger's message on the topic of decisions: it cannot be decided on again."""
+
 
 Group = tuple[str, int, str]
 """Policy, kind of tip, prompt version; kind 0 and no prompt for all together."""
@@ -139,7 +144,7 @@ def unpacked(content: bytes) -> Open:
         kind=kind,
         prompt_version=prompt,
         x=np.frombuffer(x, dtype=np.int8).reshape(-1, D),
-        logging=np.frombuffer(logging),
+        logging=np.frombuffer(logging).copy(),  # Compiled loops take none that may not be written.
         action=action,
         predicted=predicted,
         pmfs={name: np.frombuffer(pmf) for name, pmf in pmfs},
@@ -148,7 +153,7 @@ def unpacked(content: bytes) -> Open:
         seen=seen,
         heard=heard,
         reward=reward,
-        q_hat=None if q_hat is None else np.frombuffer(q_hat),
+        q_hat=None if q_hat is None else np.frombuffer(q_hat).copy(),
     )
 
 
@@ -181,8 +186,8 @@ class Shadows:
     _model: RewardModel = field(default_factory=lambda: model.empty(D))
     open: Kept[Open] = field(default_factory=dict)
     """By decision id; give it a drawer where they are many."""
-    _held: deque[str] = field(default_factory=deque)
-    """Of these, oldest first."""
+    _held: OrderedDict[str, None] = field(default_factory=OrderedDict)
+    """Of these, oldest first: so nothing is looked up that is not there."""
     _due: list[tuple[int, str]] = field(default_factory=list)
     """Heap of (when, decision id): what is unseen then counts as it is."""
     _order: deque[tuple[int, str]] = field(default_factory=deque)
@@ -192,75 +197,84 @@ class Shadows:
     _early: dict[str, list[outcome_pb2.Outcome]] = field(default_factory=dict)
     _now_ms: int = 0
 
-    def decide(self, decision: decision_pb2.Decision) -> Iterator[evaluation_pb2.ShadowDecision]:
-        """What each shadow would have done; of a decision made with other features, or not taken, nothing is said."""
+    def decide(self, decision: decision_pb2.Decision) -> list[evaluation_pb2.ShadowDecision]:
+        """What each shadow would have done; of a decision made with other features, or not taken, nothing is said.
+
+        Raises NotOurs, and is as before then.
+        """
+        decision_id, user_id, now_ms = decision.decision_id, decision.user_id, decision.decided_ms
+        share = sample.probability(decision.policy_version)
+        is_taken = sample.is_taken(decision_id, share)
+        slate = slate_of(decision) if is_taken else None
         if decision.feature_version != VERSION:
-            return
-        self._now_ms = max(self._now_ms, decision.decided_ms)
-        if decision.supersedes and self.open.get(decision.supersedes) is not None:
-            heapq.heappush(self._due, (decision.decided_ms + self.waits.unseen_ms, decision.supersedes))
+            return []
+        self._now_ms = max(self._now_ms, now_ms)
+        if decision.supersedes in self._held:
+            heapq.heappush(self._due, (now_ms + self.waits.unseen_ms, decision.supersedes))
             if len(self._due) > OPEN_MAX:
                 heapq.heappop(self._due)
-        if not takes(decision):
+        if slate is None:
             self._passed += 1
-            return
-        if self.open.get(decision.decision_id) is not None:
-            return
-        slate = slates.spelled_out(decision)
-        eligible = [(at, one) for at, one in enumerate(slate) if not one.ineligible]
-        x = np.array([one.x for _, one in eligible], dtype=np.int64)
-        places = [at for at, _ in eligible]
-        silent = next(i for i, (_, one) in enumerate(eligible) if one.kind == decision_pb2.Decision.NONE)
+            return []
+        if decision_id in self._held:
+            return []
+        x, silent = slate.x, slate.kinds.index(decision_pb2.Decision.NONE)
+        action = slate.places.index(decision.chosen)
+        taught = {one.name: one.taught(user_id) for one in self._holders}
         pmfs: dict[str, Floats] = {}
         expected: dict[str, sums.Predicted] = {}
-        action = places.index(decision.chosen)
+        said = []
         for name, learner in self.learners.items():
             began_s = self.clock()
-            key = ids.draw_key(name, record_id=decision.record_id)
+            key, version = ids.draw_key(name, record_id=decision.record_id), 0
             if isinstance(learner, InMemory):
-                choice = learner.choose(decision.user_id, x, silent=silent, time_ms=decision.decided_ms, key=key)
-                pmfs[name] = np.array(choice.numerators) / choice.denominator
-                if choice.shared:
-                    expected[name] = predicted(choice, action)
+                holder, version = learner.name, learner.versions
+                choice = learner.choose(taught[holder], x, silent=silent, time_ms=now_ms, key=key, policy=name)
+                pmf = np.array(choice.numerators) / choice.denominator
+                if choice.shared and holder not in expected:
+                    expected[holder] = predicted(choice, action)
             else:
-                pmfs[name] = learner.pmf(decision.user_id, x, silent=silent, time_ms=decision.decided_ms, key=key)
+                pmf = learner.pmf(user_id, x, silent=silent, time_ms=now_ms, key=key)
             cost_s = self.clock() - began_s
             many, took_s = self.costs.get(name, (0, 0.0))
             self.costs[name] = many + 1, took_s + cost_s
-            yield evaluation_pb2.ShadowDecision(
-                decision_id=decision.decision_id,
-                journal=decision.journal,
-                policy=name,
-                version=learner.versions if isinstance(learner, InMemory) else 0,
-                propensities=pmfs[name].tolist(),
-                cost_us=round(cost_s * 1e6),
+            pmfs[name] = pmf
+            said.append(
+                evaluation_pb2.ShadowDecision(
+                    decision_id=decision_id,
+                    journal=decision.journal,
+                    policy=name,
+                    version=version,
+                    propensities=pmf.tolist(),
+                    cost_us=round(cost_s * 1e6),
+                )
             )
-        logging = np.array([one.propensity for _, one in eligible])
+        logging = np.array(slate.propensities)
         # The one that is served is known exactly.
         pmfs[decision.policy] = logging
-        chosen = slate[decision.chosen]
-        self.open[decision.decision_id] = Open(
-            user_id=decision.user_id,
-            decided_ms=decision.decided_ms,
-            kind=chosen.kind,
+        self.open[decision_id] = Open(
+            user_id=user_id,
+            decided_ms=now_ms,
+            kind=slate.kinds[action],
             prompt_version=decision.prompt_version,
             x=x.astype(np.int8),
             logging=logging,
             action=action,
-            predicted=chosen.score,
+            predicted=slate.scores[action],
             pmfs=pmfs,
             expected=expected,
-            share=sample.probability(decision.policy_version),
+            share=share,
         )
-        self._held.append(decision.decision_id)
-        self._order.append((self._passed, decision.decision_id))
+        self._held[decision_id] = None
+        self._order.append((self._passed, decision_id))
         self._passed = 0
         while len(self._held) > OPEN_MAX:
-            self.open.pop(self._held.popleft(), None)
+            self.open.pop(self._held.popitem(last=False)[0], None)
+        return said
 
     def resolve(self, outcome: outcome_pb2.Outcome) -> None:
         """Takes in what became of a decision."""
-        one = self.open.get(outcome.decision_id)
+        one = self.open.get(outcome.decision_id) if outcome.decision_id in self._held else None
         if one is None:
             self._early.setdefault(outcome.decision_id, []).append(outcome)
             while len(self._early) > EARLY_MAX:
@@ -363,27 +377,31 @@ class Shadows:
     def state(self) -> tuple[object, ...]:
         """Return all but what is `open` and the learners' people, as plain values: what `restore` takes, on the same machine."""
         early = [(name, [one.SerializeToString() for one in found]) for name, found in self._early.items()]
-        learners = {name: one.state() for name, one in self.learners.items() if isinstance(one, InMemory)}
-        waiting = self._held, self._due, self._order, self._passed, early
+        learners = {one.name: one.state() for one in self._holders}
+        waiting = list(self._held), self._due, self._order, self._passed, early
         return self.gate, self.groups, self.drifts, self._model, self._now_ms, waiting, learners
 
     def restore(self, state: tuple[Any, ...]) -> None:
         """Go on from there, with what was kept then."""
         self.gate, self.groups, self.drifts, self._model, self._now_ms, waiting, learners = state
-        self._held, self._due, self._order, self._passed, early = waiting
+        held, self._due, self._order, self._passed, early = waiting
+        self._held = OrderedDict.fromkeys(held)
         self._early = {name: [outcome_pb2.Outcome.FromString(one) for one in found] for name, found in early}
-        for name, one in learners.items():
-            learner = self.learners[name]
-            assert isinstance(learner, InMemory), name
-            learner.restore(one)
+        for one in self._holders:
+            one.restore(learners[one.name])
+
+    @property
+    def _holders(self) -> list[InMemory]:
+        """Those that hold people, once each: several policies may choose by one of them."""
+        return holders(self.learners)
 
     def _teach(self, one: Open, reward: float) -> None:
         x = one.x.astype(np.int64)
-        for name, learner in self.learners.items():
-            if isinstance(learner, InMemory):
-                row, expected = x[one.action : one.action + 1], one.expected.get(name)
-                learner.teach(one.user_id, row, reward=reward, time_ms=one.decided_ms, expected=expected)
-            else:
+        for holder in self._holders:
+            row, expected = x[one.action : one.action + 1], one.expected.get(holder.name)
+            holder.teach(one.user_id, row, reward=reward, time_ms=one.decided_ms, expected=expected)
+        for learner in self.learners.values():
+            if not isinstance(learner, InMemory):
                 learner.learn(
                     one.user_id,
                     x,
@@ -399,11 +417,11 @@ class Shadows:
         one.reward = reward = counted.reward(tip, kind, config=DEFAULT)
         x = one.x / sums.UNIT
         one.q_hat = model.predict(self._model, x)
-        event = one.event
-        for name, pmf in one.pmfs.items():
-            terms = estimates.terms(event, pmf)
+        all_ = np.array(list(one.pmfs.values()))
+        terms = single.terms(one.logging, one.q_hat, all_, one.action, reward, 1 / one.share)
+        for name, new in zip(one.pmfs, terms, strict=True):
             for group in {(name, 0, ""), (name, one.kind, one.prompt_version)}:
-                self.groups[group] = estimates.plus(self.groups.get(group) or estimates.empty(), terms)
+                self.groups[group] = estimates.plus(self.groups.get(group) or estimates.empty(), new)
         self._model = model.learn(self._model, x[one.action], np.array(reward))
         if kind in _FINAL:
             self.drifts.update(self.gate.champion, one.kind, reward - one.predicted, now_ms=one.decided_ms)
@@ -424,9 +442,23 @@ class Shadows:
         return verdict if verdict is not None and verdict.kind is not Kind.HOLD else None
 
 
-def takes(decision: decision_pb2.Decision) -> bool:
-    """Tell whether the decision is in the sample."""
-    return sample.is_taken(decision.decision_id, sample.probability(decision.policy_version))
+def holders(learners: Mapping[str, Learner]) -> list[InMemory]:
+    """Those of ours that hold people, once each."""
+    return list({id(one): one for one in learners.values() if isinstance(one, InMemory)}.values())
+
+
+def slate_of(decision: decision_pb2.Decision) -> slates.Eligible:
+    """Read what could be drawn. Raises NotOurs."""
+    try:
+        slate = slates.eligible(decision)
+    except ValueError as error:
+        raise NotOurs(str(error)) from error
+    if decision.chosen not in slate.places or decision_pb2.Decision.NONE not in slate.kinds:
+        raise NotOurs("what was drawn could not be, or saying nothing could not")
+    x = slate.x
+    if decision.feature_version == VERSION and (x.shape[1:] != (D,) or x.min() < -X_MAX or x.max() > X_MAX):
+        raise NotOurs("features that none of ours has")
+    return slate
 
 
 def with_challengers(

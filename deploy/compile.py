@@ -24,6 +24,7 @@ MODULES = (
     "agents.bandit.philox",
     "agents.bandit.kernel",
     "agents.candidates",
+    "agents.evaluation.single",
     "agents.features",
     "agents.slate",
 )

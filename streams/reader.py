@@ -12,6 +12,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import asynccontextmanager
 from functools import lru_cache
 from functools import partial as bind
+from types import MappingProxyType
 from typing import Any, NamedTuple, TypeVar
 
 from confluent_kafka import (
@@ -36,8 +37,12 @@ T = TypeVar("T")
 
 CONSUMED_AT_ONCE = 500
 """Ten times as many take twice the processor time: their values no longer fit the cache."""
-TOGETHER_KIB = 8 * 1024
-"""What waits in the client that follows several topics together."""
+TOGETHER: dict[str, Any] = {
+    "queued.max.messages.kbytes": 8 * 1024,
+    "fetch.wait.max.ms": 200,
+    "fetch.min.bytes": 64 * 1024,
+}
+"""Of the client that follows several topics together: what waits in it, and what it asks for at once, as nobody waits for it."""
 WAITING_MAX = 500
 """Records of a partition that have come and wait for their turn; with so many it is read no further."""
 _POLL_S = 0.1
@@ -221,7 +226,7 @@ class Together:
     async def __aiter__(self) -> AsyncIterator[None]:
         """Go round after each read, whether something came or not."""
         order = self._order
-        async with _open(self._cluster, waiting_kib=TOGETHER_KIB) as (client, call):
+        async with _open(self._cluster, told=TOGETHER) as (client, call):
             await call(bind(client.assign, [TopicPartition(*place, at) for place, at in self._starts.items()]))
             while True:
                 await self._pause(client, call)
@@ -448,13 +453,10 @@ def settings(cluster: Cluster, *, group: str = "oo-reader", ours: bool = False) 
 
 @asynccontextmanager
 async def _open(  # type: ignore[no-untyped-def]
-    cluster: Cluster, *, group: str = "oo-reader", ours: bool = False, waiting_kib: int | None = None
+    cluster: Cluster, *, group: str = "oo-reader", ours: bool = False, told: Mapping[str, Any] = MappingProxyType({})
 ):
     """A client and a way to call it: its blocking calls run in one thread of its own, closing included."""
-    told = settings(cluster, group=group, ours=ours)
-    if waiting_kib is not None:
-        told["queued.max.messages.kbytes"] = waiting_kib
-    client = Consumer(told)
+    client = Consumer({**settings(cluster, group=group, ours=ours), **told})
     thread = ThreadPoolExecutor(1, thread_name_prefix="reader")
     loop = asyncio.get_running_loop()
     try:

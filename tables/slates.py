@@ -6,6 +6,7 @@ Decisions of before step version 5 spell their slate out; `spelled_out` gives th
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -63,13 +64,9 @@ def spelled_out(decision: decision_pb2.Decision) -> Sequence[decision_pb2.Candid
     if not decision.HasField("packed"):
         return decision.slate
     slate = decision.packed
-    block = columns.unpacked(slate.columns)
-    if block.shape[0] < X or block.shape[1] != len(slate.ids):
-        raise ValueError("not a slate: its columns are not those of its candidates")
+    block = _block(slate)
     found, x = [], block[X:].T.tolist()
     for at, (head, kind, reasons, numerator, won, score) in enumerate(zip(*block[:X].tolist(), strict=True)):
-        if not 0 <= head < len(slate.heads):
-            raise ValueError("not a slate: an id has a head that is not there")
         found.append(
             decision_pb2.Candidate(
                 id=slate.heads[head] + slate.ids[at],
@@ -84,9 +81,58 @@ def spelled_out(decision: decision_pb2.Decision) -> Sequence[decision_pb2.Candid
     return found
 
 
+class Eligible(NamedTuple):
+    """What could be drawn from a decision's slate; all are of K."""
+
+    places: list[int]
+    """In the whole slate."""
+    kinds: list[int]
+    x: Ints
+    """Features, in units of 1/64: (K, d)."""
+    propensities: list[float]
+    scores: list[float]
+
+
+def eligible(decision: decision_pb2.Decision) -> Eligible:
+    """Read those of a slate that could be drawn, without spelling it out. Raises ValueError for one that nobody of ours packed."""
+    if not decision.HasField("packed"):
+        those = [(at, one) for at, one in enumerate(decision.slate) if not one.ineligible]
+        return Eligible(
+            places=[at for at, _ in those],
+            kinds=[one.kind for _, one in those],
+            x=np.array([one.x for _, one in those], dtype=np.int64),
+            propensities=[one.propensity for _, one in those],
+            scores=[one.score for _, one in those],
+        )
+    slate = decision.packed
+    block = _block(slate)
+    (places,) = (block[OUT] == 0).nonzero()
+    front = block[:X, places].tolist()
+    if any(not 0 <= kind < 1 << 31 for kind in front[KIND]):
+        raise ValueError("not a slate: a kind that there cannot be")
+    whole = slate.denominator
+    return Eligible(
+        places=places.tolist(),
+        kinds=front[KIND],
+        x=np.ascontiguousarray(block[X:, places].T),
+        propensities=[one / whole if whole else 0.0 for one in front[NUMERATOR]],
+        scores=[one / GRID for one in front[SCORE]],
+    )
+
+
 def length(decision: decision_pb2.Decision) -> int:
     """How many candidates a decision has."""
     return len(decision.packed.ids) if decision.HasField("packed") else len(decision.slate)
+
+
+def _block(slate: decision_pb2.PackedSlate) -> Ints:
+    block = columns.unpacked(slate.columns)
+    if block.shape[0] < X or block.shape[1] != len(slate.ids):
+        raise ValueError("not a slate: its columns are not those of its candidates")
+    heads = block[HEAD].tolist()
+    if heads and not 0 <= min(heads) <= max(heads) < len(slate.heads):
+        raise ValueError("not a slate: an id has a head that is not there")
+    return block
 
 
 def names(reasons: int) -> list[str]:

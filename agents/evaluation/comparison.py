@@ -6,9 +6,10 @@ from dataclasses import dataclass, replace
 
 from agents.evaluation import estimates, propensities, sequence
 from agents.evaluation.estimates import Estimates
-from agents.evaluation.event import Event, Floats, Range
+from agents.evaluation.event import Floats, Range
 from agents.evaluation.propensities import Balance
 from agents.evaluation.sequence import Sequence
+from agents.evaluation.single import MANY
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,18 +38,18 @@ def empty(policy: str, *, rewards: Range, reach: float, share: float = 1.0, is_f
 
 
 def add(
-    one: Comparison, event: Event, mine: Floats, champions: Floats, *, theirs: Floats, alpha_distrust: float
+    one: Comparison, *, mine: Floats, champions: Floats, y: Floats, growth: Floats, alpha_distrust: float
 ) -> Comparison:
-    """Take one event of a single stream in; both policies' probabilities on its slate: (K,). `theirs`: the champion's terms."""
-    return _judged(
-        replace(
-            one,
-            mine=estimates.add(one.mine, event, mine),
-            champions=estimates.plus(one.champions, theirs),
-            difference=sequence.add(one.difference, event, mine, minus=champions),
-            balance=propensities.add(one.balance, event, mine),
-        ),
-        alpha_distrust=alpha_distrust,
+    """Take one event of a single stream in: both policies' terms, what is bet on, (6,), and how each bettor's wealth grows by it."""
+    balance = propensities.plus(one.balance, y[MANY:].reshape(2, 2), growth[MANY:].reshape(2, 2, -1))
+    return Comparison(
+        one.policy,
+        one.is_former,
+        estimates.plus(one.mine, mine),
+        estimates.plus(one.champions, champions),
+        sequence.plus(one.difference, y[:MANY], growth[:MANY]),
+        balance,
+        one.is_distrusted or bool(propensities.is_off(balance, alpha=alpha_distrust)),
     )
 
 
@@ -60,20 +61,13 @@ def passed(one: Comparison, times: int) -> Comparison:
 def merged(a: Comparison, b: Comparison, *, alpha_distrust: float) -> Comparison:
     """Return what holds after the events of both, which must not overlap."""
     assert (a.policy, a.is_former) == (b.policy, b.is_former), "comparisons of different policies do not add up"
-    return _judged(
-        Comparison(
-            a.policy,
-            a.is_former,
-            estimates.merged(a.mine, b.mine),
-            estimates.merged(a.champions, b.champions),
-            sequence.merged(a.difference, b.difference),
-            propensities.merged(a.balance, b.balance),
-            a.is_distrusted or b.is_distrusted,
-        ),
-        alpha_distrust=alpha_distrust,
+    balance = propensities.merged(a.balance, b.balance)
+    return Comparison(
+        a.policy,
+        a.is_former,
+        estimates.merged(a.mine, b.mine),
+        estimates.merged(a.champions, b.champions),
+        sequence.merged(a.difference, b.difference),
+        balance,
+        a.is_distrusted or b.is_distrusted or bool(propensities.is_off(balance, alpha=alpha_distrust)),
     )
-
-
-def _judged(one: Comparison, *, alpha_distrust: float) -> Comparison:
-    is_off = one.is_distrusted or bool(propensities.is_off(one.balance, alpha=alpha_distrust))
-    return replace(one, is_distrusted=is_off)

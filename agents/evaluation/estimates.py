@@ -67,20 +67,12 @@ def add(estimates: Estimates, event: Event, pmf: Floats) -> Estimates:
 
 def terms(event: Event, pmf: Floats) -> Floats:
     """Return what the event adds to the sums, for whoever adds it to several: (12, ...)."""
-    w: Floats | float
-    meant: Floats | float = (pmf * event.q_hat).sum(axis=-1)
-    if pmf.ndim == event.logging.ndim == 1:
-        # One stream: plain numbers, which give the same bits in a tenth of the time.
-        action = int(event.action)
-        logged, q, meant = float(event.logging[action]), float(event.q_hat[action]), float(meant)
-        w = float(pmf[action]) / logged if logged > 0 else 0.0
-        r, a = float(event.reward), float(event.counts)
-    else:
-        w, q, r, a = at(weights(event, pmf), event.action), at(event.q_hat, event.action), event.reward, event.counts  # type: ignore[assignment]
+    meant = (pmf * event.q_hat).sum(axis=-1)
+    w, q, r, a = at(weights(event, pmf), event.action), at(event.q_hat, event.action), event.reward, event.counts
     s = a * (w * (r - q) + meant)
     w, more = a * w, a - 1
     new = (a, w, w * w, w * r, w * w * r, w * w * r * r, s, s * s, a * more, more * w, more * w * r, more * s)
-    return np.array(new) if pmf.ndim == 1 else np.stack(np.broadcast_arrays(*new))
+    return np.stack(np.broadcast_arrays(*new))
 
 
 def plus(estimates: Estimates, new: Floats) -> Estimates:

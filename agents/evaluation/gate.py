@@ -24,7 +24,7 @@ from math import log
 
 import numpy as np
 
-from agents.evaluation import comparison, estimates, sequence
+from agents.evaluation import comparison, estimates, sequence, single, wealth
 from agents.evaluation.comparison import Comparison
 from agents.evaluation.event import SUM_TOLERANCE, Event, Floats, Range, check
 
@@ -175,17 +175,27 @@ def noted(gate: Gate, event: Event, pmfs: Mapping[str, Floats]) -> Gate:
     is no way to go on, since which ones are left out may depend on their outcome.
     """
     base, rule = pmfs[gate.champion], gate.rule
-    if (np.asarray(event.counts) * rule.share > 1 + SUM_TOLERANCE).any():
+    action, reward, counts = int(event.action), float(event.reward), float(event.counts)
+    if counts * rule.share > 1 + SUM_TOLERANCE:
         raise ValueError(
             f"an event was taken with a probability below {rule.share:g}: `renewed` begins an era of that share"
         )
-    check(event, np.stack([base, *(pmfs[one.policy] for one in gate.comparisons)]), rewards=rule.rewards)
-    theirs = estimates.terms(event, base)
-    added = (
-        comparison.add(one, event, pmfs[one.policy], base, theirs=theirs, alpha_distrust=rule.alpha_distrust)
-        for one in gate.comparisons
-    )
-    return replace(gate, comparisons=tuple(added))
+    all_ = np.array([base, *(pmfs[one.policy] for one in gate.comparisons)])
+    told = event.logging, event.q_hat, all_, action, reward
+    if not single.is_usable(*told, rule.rewards.low, rule.rewards.high):
+        check(event, all_, rewards=rule.rewards)
+    if not gate.comparisons:
+        return gate
+    theirs, *each = single.terms(*told, counts)
+    about = gate.comparisons[0].difference
+    floors = sequence.both_floors(about)
+    units = np.array([sequence.unit(floor, about) for floor in floors])
+    y = single.bets(*told, counts, rule.rewards.low, rule.rewards.width, np.array(floors), units, rule.share)
+    added = [
+        comparison.add(one, mine=mine, champions=theirs, y=bet, growth=growth, alpha_distrust=rule.alpha_distrust)
+        for one, mine, bet, growth in zip(gate.comparisons, each, y, wealth.grown(y), strict=True)
+    ]
+    return Gate(rule, gate.champion, gate.era, gate.joined, tuple(added))
 
 
 def passed(gate: Gate, times: int) -> Gate:
@@ -282,8 +292,10 @@ def _alpha(rule: Rule, one: Comparison) -> float:
 
 
 def _ahead(gate: Gate, one: Comparison) -> float:
-    """Return how much more log wealth there is than it takes."""
-    return float(sequence.log_wealth_above(one.difference, gate.rule.margin)) - log(1 / _alpha(gate.rule, one))
+    """Return how much more log wealth there is than it takes; where even the best bettor has less, that one's."""
+    needed = log(1 / _alpha(gate.rule, one))
+    best = float(sequence.best_above(one.difference, gate.rule.margin)) - needed
+    return best if best < 0 else float(sequence.log_wealth_above(one.difference, gate.rule.margin)) - needed
 
 
 def _numbers(estimate: estimates.Estimate) -> tuple[float, float, float]:

@@ -61,7 +61,7 @@ def learn(model: RewardModel, x: Floats, reward: Floats) -> RewardModel:
     n = model.n + 1
     gram = model.gram + x[..., :, None] * x[..., None, :]
     moment = model.moment + x * np.asarray(reward)[..., None]
-    learned = replace(model, n=n, gram=gram, moment=moment)
+    learned = RewardModel(n, gram, moment, model.beta)
     return refitted(learned) if n % REFIT_EVERY == 0 else learned
 
 

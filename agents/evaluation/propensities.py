@@ -20,6 +20,8 @@ from agents.evaluation.wealth import Wealth
 
 WEIGHT_MAX = 4.0
 """Where the target's weights are cut."""
+_ROUNDING = 1e-6
+"""Much more than what rounding may add to a logarithm of wealth."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,8 +55,12 @@ def add(balance: Balance, event: Event, pmf: Floats) -> Balance:
     off = np.stack([at(f, event.action) - (event.logging * f).sum(axis=-1) for f in watched], axis=-1)
     off *= (np.asarray(event.counts) > 0)[..., None]
     y = np.maximum(np.stack([1 + off, 1 - off]), 0)
-    grown = wealth.grown(y)
-    return Balance(wealth.plus(balance.many, y[0], grown[0]), wealth.plus(balance.few, y[1], grown[1]))
+    return plus(balance, y, wealth.grown(y))
+
+
+def plus(balance: Balance, y: Floats, growth: Floats) -> Balance:
+    """Take one event in by what is bet on, (2, ..., 2), and by how much it lets each bettor's wealth grow."""
+    return Balance(wealth.plus(balance.many, y[0], growth[0]), wealth.plus(balance.few, y[1], growth[1]))
 
 
 def merged(a: Balance, b: Balance) -> Balance:
@@ -65,6 +71,9 @@ def merged(a: Balance, b: Balance) -> Balance:
 def is_off(balance: Balance, *, alpha: float) -> npt.NDArray[np.bool_]:
     """True once the logged probabilities are refuted; wrongly so, ever, with probability at most alpha. (...)"""
     many, few = balance.many, balance.few
+    highest = np.maximum(many.growth, few.growth)
+    if wealth.best(Wealth(many.n, many.total, highest), 1.0).max() < log(1 / alpha) - _ROUNDING:
+        return np.zeros(many.total.shape[:-1], dtype=np.bool_)  # The mean cannot be more than the best, anywhere.
     both = np.concatenate([many.growth, few.growth], axis=-2)
     each = wealth.log_wealth(Wealth(many.n, both[..., 0], both), 1.0)
     return np.asarray(np.logaddexp.reduce(each, axis=-1) >= log(each.shape[-1] / alpha))

@@ -95,6 +95,11 @@ def log_wealth(wealth: Wealth, mean: float | Floats) -> Floats:
     return np.asarray(most + np.log(mixed))  # noqa: TID251 - the same
 
 
+def best(wealth: Wealth, mean: float | Floats) -> Floats:
+    """Return the logarithm of what the richest bettor has made of it, (...): `log_wealth`, the mean's, is never more."""
+    return np.asarray((wealth.growth - wealth.n * np.log1p(STAKES * np.asarray(mean)[..., None])).max(axis=-1))
+
+
 def lower_bound(wealth: Wealth, *, alpha: float) -> Floats:
     """Below the running mean at every moment with probability 1 - alpha; (...), 0 where nothing can be said yet.
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -17,9 +18,10 @@ from agents.in_memory import InMemory
 from agents.policies import POLICIES, vw
 from agents.prior import SHAPE
 from agents.reward import DEFAULT
-from agents.shadows import Shadows, Waits, with_challengers
+from agents.shadows import X_MAX, NotOurs, Shadows, Waits, with_challengers
 from oo.v1 import decision_pb2, outcome_pb2
 from streams.units import HOUR_MS
+from tables import columns, slates
 from tests.agents.build import Person, active, task
 
 KEEN = active(exploration=0, floor_permille=1)
@@ -422,3 +424,64 @@ def test_an_outcome_that_comes_twice_teaches_once() -> None:
         again.learners["mixed"].people["ada"].taught.gram.tobytes()
         == by.learners["mixed"].people["ada"].taught.gram.tobytes()
     )
+
+
+def test_a_packed_slate_is_read_as_the_same_one_spelled_out() -> None:
+    ada = busy()
+    spelled_out = [outputs.decision for _, outputs in ada.log if outputs.decision is not None]
+    for packed, plain in zip(ada.packed, spelled_out, strict=True):
+        assert packed.HasField("packed") > plain.HasField("packed")
+        one, other = slates.eligible(packed), slates.eligible(plain)
+        assert one.x.flags.c_contiguous
+        assert [one.x.tolist(), *one[:2], *one[3:]] == [other.x.tolist(), *other[:2], *other[3:]]
+
+
+STRANGERS: dict[str, Callable[[decision_pb2.Decision], object]] = {
+    "no slate": lambda one: one.ClearField("packed"),
+    "columns of something else": lambda one: setattr(one.packed, "columns", b"\x07" + one.packed.columns[1:]),
+    "an id without a head": lambda one: one.packed.ClearField("heads"),
+    "an id less": lambda one: one.packed.ids.pop(),
+    "what was drawn is not there": lambda one: setattr(one, "chosen", len(one.packed.ids)),
+    "features beyond their bounds": lambda one: changed(one, slates.X, X_MAX + 1),
+    "nobody says nothing": lambda one: changed(one, slates.KIND, decision_pb2.Decision.TASK),
+    "a kind that there cannot be": lambda one: changed(one, slates.KIND, 1 << 31),
+    "all are out": lambda one: changed(one, slates.OUT, 1),
+    "a feature less": lambda one: setattr(
+        one.packed, "columns", columns.packed(columns.unpacked(one.packed.columns)[:-1])
+    ),
+}
+
+
+def changed(decision: decision_pb2.Decision, row: int, value: int) -> None:
+    """All candidates say this in one of the slate's columns."""
+    block = columns.unpacked(decision.packed.columns)
+    block[row] = value
+    decision.packed.columns = columns.packed(block)
+
+
+@pytest.mark.parametrize("spoil", STRANGERS.values(), ids=STRANGERS)
+def test_a_strangers_decision_is_refused_and_leaves_everything_as_it_was(
+    spoil: Callable[[decision_pb2.Decision], object],
+) -> None:
+    by, ada = shadows("mixed", "lin_ts"), busy()
+    assert by.decide(ada.packed[0])
+    before, strange = snapshot.packed(by.state()), ada.packed[1]
+    spoil(strange)
+    with pytest.raises(NotOurs):
+        by.decide(strange)
+    assert (snapshot.packed(by.state()), [*by.open]) == (before, [ada.packed[0].decision_id])
+
+
+def test_those_who_see_the_same_features_choose_by_one_memory_as_by_one_each() -> None:
+    names = ("mixed", "lin_ts", "random", "linucb", "mixed_rff")
+    apart, together = shadows(*names), shadows(*names)
+    together.learners = assemble.learners_of(names)
+    for one in together.learners.values():
+        assert isinstance(one, InMemory)
+        one.refit_every = 20
+    for n in range(8):
+        for by in (apart, together):
+            heed(by, busy(user=f"user-{n}"))
+    assert len({id(one) for one in together.learners.values()}) == 2
+    assert together.learners["linucb"].versions > 0
+    assert all_of(together) == all_of(apart)
