@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+from collections.abc import Iterator
 from functools import lru_cache
 
 _HALF = 10
-"""Bytes of each half of a decision id: hash, then MAC. Twenty bytes are 32 characters of base32, without padding."""
+"""Bytes of each half of a decision id: hash, then MAC."""
+_CHARS = 32
+"""Of its base32, without padding."""
 
 
 def source_record_id(topic_id: bytes, *, partition: int, offset: int) -> bytes:
@@ -49,12 +52,13 @@ def decision_id(user_id: str, *, record_id: bytes, mac_key: bytes) -> str:
 
 def decision_bytes(user_id: str, *, record_id: bytes, mac_key: bytes) -> bytes:
     """Return the 20 bytes that such an id spells."""
-    name = _hash(b"decision", user_id.encode(), record_id, size=_HALF)
-    return name + _mac(name, user_id=user_id, mac_key=mac_key)
+    whose = _framed(b"decision", user_id.encode())
+    name = hashlib.blake2b(whose + _framed(record_id), digest_size=_HALF).digest()
+    return name + _mac(whose, name, mac_key=mac_key)
 
 
 _LETTERS = "abcdefghijklmnopqrstuvwxyz234567"
-_PAIRS = tuple(one + other for one in _LETTERS for other in _LETTERS)
+_TO_LETTERS = bytes.maketrans(bytes(range(32)), _LETTERS.encode())
 _DIGITS = bytes.maketrans(
     bytes(range(256)),
     bytes(b"0123456789abcdefghijklmnopqrstuv"[_LETTERS.find(chr(n))] if chr(n) in _LETTERS else 33 for n in range(256)),
@@ -64,11 +68,21 @@ _DIGITS = bytes.maketrans(
 
 def spelled(raw: bytes) -> str:
     """Return the decision id of these 20 bytes, as everybody but the row writes it: base32 (RFC 4648), in small letters."""
-    found: list[str] = []
-    for at in range(0, 2 * _HALF, 5):
-        bits = int.from_bytes(raw[at : at + 5], "big")
-        found += _PAIRS[bits >> 30], _PAIRS[bits >> 20 & 1023], _PAIRS[bits >> 10 & 1023], _PAIRS[bits & 1023]
-    return "".join(found)
+    bits = int.from_bytes(raw, "big")
+    for low, high, apart in _APART:
+        bits = bits & low | (bits & high) << apart
+    return bits.to_bytes(_CHARS, "big").translate(_TO_LETTERS).decode()
+
+
+def _apart() -> Iterator[tuple[int, int, int]]:
+    """Bits of lower halves, of upper ones, and how far these move: 160 bits become two halves, those two each, until every five have a byte."""
+    for bits in (80, 40, 20, 10, 5):
+        slot = bits * 8 // 5
+        low = sum(((1 << bits) - 1) << at for at in range(0, 8 * _CHARS, 2 * slot))
+        yield low, low << bits, slot - bits
+
+
+_APART = tuple(_apart())
 
 
 def packed(decision: str) -> bytes:
@@ -77,7 +91,7 @@ def packed(decision: str) -> bytes:
     >>> packed(spelled(bytes(range(20)))) == bytes(range(20)), packed("no id"), packed("A" * 32)
     (True, b'', b'')
     """
-    if len(decision) != 16 * _HALF // 5 or not decision.isascii():
+    if len(decision) != _CHARS or not decision.isascii():
         return b""
     try:
         return int(decision.encode().translate(_DIGITS), 32).to_bytes(2 * _HALF, "big")
@@ -88,7 +102,9 @@ def packed(decision: str) -> bytes:
 def belongs(decision: str, *, user_id: str, mac_key: bytes) -> bool:
     """True where this decision id was made for this user; needs no look-up and takes constant time."""
     raw = packed(decision)
-    return bool(raw) and hmac.compare_digest(raw[_HALF:], _mac(raw[:_HALF], user_id=user_id, mac_key=mac_key))
+    return bool(raw) and hmac.compare_digest(
+        raw[_HALF:], _mac(_framed(b"decision", user_id.encode()), raw[:_HALF], mac_key=mac_key)
+    )
 
 
 def outcome_id(user_id: str, *, record_id: bytes, index: int) -> str:
@@ -101,9 +117,9 @@ def draw_key(user_id: str, *, record_id: bytes) -> int:
     return int.from_bytes(_hash(b"draw", user_id.encode(), record_id, size=16), "big")
 
 
-def _mac(name: bytes, *, user_id: str, mac_key: bytes) -> bytes:
+def _mac(whose: bytes, name: bytes, *, mac_key: bytes) -> bytes:
     mac = _keyed(mac_key).copy()
-    mac.update(_framed(b"decision", user_id.encode(), name))
+    mac.update(whose + _framed(name))
     return mac.digest()[:_HALF]
 
 
@@ -119,4 +135,7 @@ def _hash(*parts: bytes, size: int) -> bytes:
 
 def _framed(*parts: bytes) -> bytes:
     # Lengths in front, so that ("ab", "c") and ("a", "bc") differ.
-    return b"".join([len(part).to_bytes(4, "big") + part for part in parts])
+    framed = b""
+    for part in parts:
+        framed += len(part).to_bytes(4, "big") + part
+    return framed
