@@ -47,12 +47,14 @@ _KINDS = (decision_pb2.Decision.TASK, decision_pb2.Decision.GENERATED, decision_
 
 def held(row: row_pb2.UserRow, caps: Sequence[Cap], *, now_ms: int) -> list[int]:
     """By tip kind, what holds back every tip of that kind, as bits; `caps` are those that are reached."""
-    quiet = QUIET_HOURS if quiet_hours.until_ms(row, now_ms=now_ms) else 0
     found = [0] * 5
-    for kind in _KINDS:
-        found[kind] = quiet if profile.consents(row, kind) else quiet | CONSENT
-        for cap in caps:
-            if cap.kind in (0, kind) and cap.from_ms <= now_ms:
+    if row.HasField("profile"):
+        quiet = QUIET_HOURS if quiet_hours.until_ms(row, now_ms=now_ms) else 0
+        for kind in _KINDS:
+            found[kind] = quiet if profile.consents(row, kind) else quiet | CONSENT
+    for cap in caps:
+        if cap.from_ms <= now_ms:
+            for kind in (cap.kind,) if cap.kind else _KINDS:
                 found[kind] |= _OF_CAP[cap.reason]
     return found
 

@@ -56,14 +56,14 @@ def caps(opened: Opened, *, config: policy_pb2.DecisionConfig) -> list[Cap]:
     held = windows.most_of_a_width(unasked)
     if not held:
         return []
-    bounds = [
-        (CAP_HOUR, 0, HOUR_MS, _own(row.profile.tips_per_hour, config.cap_hour, config.own_cap_hour_max)),
-        (CAP_DAY, 0, DAY_MS, _own(row.profile.tips_per_day, config.cap_day, config.own_cap_day_max)),
+    own = row.profile
+    bounds = (
+        (CAP_HOUR, 0, HOUR_MS, _own(own.tips_per_hour, config.cap_hour, config.own_cap_hour_max)),
+        (CAP_DAY, 0, DAY_MS, _own(own.tips_per_day, config.cap_day, config.own_cap_day_max)),
         (CAP_KIND, decision_pb2.Decision.TASK, DAY_MS, config.cap_day_task),
         (CAP_KIND, decision_pb2.Decision.STARTER, DAY_MS, config.cap_day_starter),
         (CAP_KIND, decision_pb2.Decision.GENERATED, DAY_MS, config.cap_day_generated),
-    ]
-    from_ms = _asked_until_ms(row, config=config)
+    )
     found = []
     for reason, kind, span_ms, most in bounds:
         if 0 < most <= held:
@@ -71,6 +71,7 @@ def caps(opened: Opened, *, config: policy_pb2.DecisionConfig) -> list[Cap]:
                 unasked, most, now_ms=row.now_ms, span_ms=span_ms, reaction=Outcome.SEEN, kind=kind
             )
             if until_ms:
+                from_ms = _asked_until_ms(row, config=config)
                 found.append(Cap(reason=reason, kind=kind, from_ms=from_ms, until_ms=until_ms))
     return found
 

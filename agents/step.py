@@ -74,7 +74,8 @@ def step(state: row_pb2.UserRow | None, entry: Entry, policy: ActiveVersion) -> 
     record_ms = record.now_ms or entry.time_ms
     now_ms = max(state.now_ms if state is not None else 0, record_ms)
     noted = taken.take(state, record, now_ms=now_ms)
-    if noted.already or not _counts(state, record, now_ms=now_ms):
+    payload = record.WhichOneof("payload")
+    if noted.already or not _counts(payload, state, record, now_ms=now_ms):
         return state, NOTHING
 
     row = row_pb2.UserRow()
@@ -87,9 +88,11 @@ def step(state: row_pb2.UserRow | None, entry: Entry, policy: ActiveVersion) -> 
 
     opened, change, config = Opened.of(row), Change(), policy.version.config
     change.slate |= backlog.pass_time(opened.backlog, now_ms=now_ms)
-    _drop_cool_downs(row, now_ms=now_ms)
-    _drop_expired(row, now_ms=now_ms)
-    match record.WhichOneof("payload"):
+    if row.cool_downs:
+        _drop_cool_downs(row, now_ms=now_ms)
+    if row.generated:
+        _drop_expired(row, now_ms=now_ms)
+    match payload:
         case "signal":
             signals.apply(opened, record, change, config=config)
         case "reaction":
@@ -122,10 +125,12 @@ def step(state: row_pb2.UserRow | None, entry: Entry, policy: ActiveVersion) -> 
     return row, Outputs(decision, tip, named, tuple(change.overflows))
 
 
-def _counts(state: row_pb2.UserRow | None, record: journal_pb2.JournalRecord, *, now_ms: int) -> bool:
-    if record.HasField("tick"):
+def _counts(
+    payload: str | None, state: row_pb2.UserRow | None, record: journal_pb2.JournalRecord, *, now_ms: int
+) -> bool:
+    if payload == "tick":
         return state is not None and state.next_wake_ms == record.tick.due_ms and now_ms >= record.tick.due_ms
-    return record.WhichOneof("payload") not in (None, "mark", "sealed")
+    return payload not in (None, "mark", "sealed")
 
 
 def _trigger(
@@ -165,11 +170,15 @@ def _trigger(
 def _next_wake(opened: Opened, caps: Sequence[Cap], config: policy_pb2.DecisionConfig) -> int:
     """The next time at which something changes by itself; always after now, 0 for never."""
     row = opened.row
-    times = [row.current_valid_until_ms, eligibility.next_change_ms(row, outcomes.current(opened), caps)]
-    times += [c.until_ms for c in row.cool_downs]
-    times.append(backlog.next_quiet_end_ms(opened.backlog.tasks))
     seen_ms = pending.first_seen_ms(opened.pending.columns)
-    times.append(seen_ms + config.reaction_window_ms if seen_ms else 0)
+    times = [
+        row.current_valid_until_ms,
+        eligibility.next_change_ms(row, outcomes.current(opened), caps),
+        backlog.next_quiet_end_ms(opened.backlog.tasks),
+        seen_ms + config.reaction_window_ms if seen_ms else 0,
+    ]
+    if row.cool_downs:
+        times += [c.until_ms for c in row.cool_downs]
     soonest_ms = min([time_ms for time_ms in times if time_ms > 0], default=0)
     return max(soonest_ms, row.now_ms + 1) if soonest_ms else 0
 
