@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from oo.v1 import decision_pb2, row_pb2
+from oo.v1 import decision_pb2, journal_pb2, row_pb2
 from streams.units import HOUR_MS, MINUTE_MS
 from tables import backlog
 from tables.backlog import Backlog
@@ -95,24 +95,25 @@ def calendar_at(items: Backlog, *, now_ms: int, holds_ms_max: int) -> Calendar:
 
 def others(row: row_pb2.UserRow, *, calendar: Calendar, now_ms: int) -> list[Proposal]:
     """What there is beside tasks, sorted by candidate id so that it is the same everywhere: all of it comes before them."""
-    found = [
-        Proposal(
-            id=generated_id(tip.external_id),
-            kind=decision_pb2.Decision.GENERATED,
-            title=tip.title,
-            detail=tip.detail,
-            until_ms=tip.expires_ms,
-            prompt_version=tip.prompt_version,
-            model=tip.model,
-        )
-        for tip in row.generated[:GENERATED_MAX]
-    ]
-    found += _STARTERS
+    found = [NOTHING, *_STARTERS]
     if calendar.busy_until_ms == 0 and calendar.next_start_ms - now_ms <= STARTER_GAP_MS_MAX:
         found.append(_before_next(calendar, now_ms=now_ms))
-    found.append(NOTHING)
+    if row.generated:
+        found += map(_generated, row.generated[:GENERATED_MAX])
     found.sort(key=attrgetter("id"))
     return found
+
+
+def _generated(tip: journal_pb2.GeneratedTip) -> Proposal:
+    return Proposal(
+        id=generated_id(tip.external_id),
+        kind=decision_pb2.Decision.GENERATED,
+        title=tip.title,
+        detail=tip.detail,
+        until_ms=tip.expires_ms,
+        prompt_version=tip.prompt_version,
+        model=tip.model,
+    )
 
 
 @compiled("i8[::1](i8[:, ::1], i8)")

@@ -52,7 +52,6 @@ def decide(
     chosen = int(slate.eligible[choice.chosen])
     if chosen < len(slate.others):
         picked, task = slate.others[chosen], None
-        title = picked.title
         valid_until_ms = (
             eligibility.silent_until_ms(row, caps, config=config)
             if picked is candidates.NOTHING
@@ -61,7 +60,7 @@ def decide(
     else:
         index = int(slate.tasks[chosen - len(slate.others)])
         task = items.told(index)
-        picked, title = Proposal(task.name, decision_pb2.Decision.TASK), task.title
+        picked = Proposal(task.name, decision_pb2.Decision.TASK, title=task.title, detail=task.notes)
         valid_until_ms = eligibility.valid_until_ms(
             row, items, ends_ms=NEVER_MS, minutes=task.column[backlog.MINUTES], config=config
         )
@@ -71,7 +70,6 @@ def decide(
         decision_id=ids.spelled(raw_id),
         user_id=row.user_id,
         record_id=record_id,
-        journal=journal,
         decided_ms=now_ms,
         valid_until_ms=valid_until_ms,
         trigger=trigger,
@@ -85,11 +83,12 @@ def decide(
         tzdata_version=TZDATA_VERSION,
         chosen=chosen,
         propensity=choice.propensity(choice.chosen),
-        title=title,
+        title=picked.title,
         prompt_version=picked.prompt_version,
         model=picked.model,
         latency_ms=latency_ms,
     )
+    decision.journal.CopyFrom(journal)
     slates.note_chances(
         slate.block, slate.eligible, numerators=choice.numerators, won=choice.draws_won, scores=choice.scores
     )
@@ -114,7 +113,7 @@ def decide(
                 task.column[backlog.KEY] if task is not None else 0,
                 features.VERSION,
             ),
-            *(0, 0, 0, 0, told.shared, told.own, told.known, 0, 0),
+            *(0, 0, 0, 0, *told, 0, 0),
         ),
         raw_id=raw_id,
         name="" if nothing or task is not None else picked.id,
@@ -158,20 +157,19 @@ def stands(opened: Opened, current: Current, *, now_ms: int) -> bool:
 def _tip(
     picked: Proposal, task: Told | None, decision: decision_pb2.Decision, *, why_lines: list[str]
 ) -> decision_pb2.Tip:
+    nothing = picked is candidates.NOTHING
     tip = decision_pb2.Tip(
         user_id=decision.user_id,
-        journal=decision.journal,
+        decision_id="" if nothing else decision.decision_id,
         kind=picked.kind,
-        title=decision.title,
+        title=picked.title,
+        detail=picked.detail,
+        source="" if nothing else task.source if task is not None else OUR_SOURCE,
+        url=task.url if task is not None else "",
         why=why_lines,
         decided_ms=decision.decided_ms,
         valid_until_ms=decision.valid_until_ms,
+        external_id=task.external_id if task is not None else "",
     )
-    if picked is not candidates.NOTHING:
-        tip.decision_id = decision.decision_id
-        tip.source = OUR_SOURCE
-        tip.detail = picked.detail
-    if task is not None:
-        tip.source, tip.detail, tip.url = task.source, task.notes, task.url
-        tip.external_id = task.external_id
+    tip.journal.CopyFrom(decision.journal)
     return tip

@@ -54,13 +54,15 @@ def held(row: row_pb2.UserRow, caps: Sequence[Cap], *, now_ms: int) -> list[int]
             found[kind] = quiet if profile.consents(row, kind) else quiet | CONSENT
     for cap in caps:
         if cap.from_ms <= now_ms:
-            for kind in (cap.kind,) if cap.kind else _KINDS:
-                found[kind] |= _OF_CAP[cap.reason]
+            for held_kind in (cap.kind,) if cap.kind else _KINDS:
+                found[held_kind] |= _OF_CAP[cap.reason]
     return found
 
 
 def cooling(row: row_pb2.UserRow, *, now_ms: int) -> dict[str, int]:
     """The candidates that are no tasks and put off now, with the bit that says why."""
+    if not row.cool_downs:
+        return {}
     return {one.candidate: OF_QUIET.get(one.reason, COOLING_DOWN) for one in row.cool_downs if one.until_ms > now_ms}
 
 

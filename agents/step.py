@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from agents import candidates, decide, eligibility, fatigue, outcomes, reactions, signals
 from agents.active_version import ActiveVersion
@@ -47,8 +48,7 @@ class Entry:
         return journal_pb2.Position(topic_id=self.topic_id, partition=self.partition, offset=self.offset)
 
 
-@dataclass(frozen=True, slots=True)
-class Outputs:
+class Outputs(NamedTuple):
     """What a step says to the outside, each with an id that a repeat makes again."""
 
     decision: decision_pb2.Decision | None = None

@@ -14,6 +14,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from functools import lru_cache
 from math import sqrt
+from typing import NamedTuple
 
 import numpy as np
 
@@ -72,8 +73,7 @@ def triangle(d: int) -> tuple[Ints, Ints]:
     return rows, columns
 
 
-@dataclass(frozen=True, slots=True)
-class Predicted:
+class Predicted(NamedTuple):
     """What was expected of a decision when it was made, in units of 1/1024: for everybody, and for this person."""
 
     shared: int

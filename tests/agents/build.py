@@ -6,7 +6,7 @@ It never patches anything: every row in these tests is one that `step` made.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
 from agents.active_version import ActiveVersion
 from agents.prior import prior
@@ -218,7 +218,7 @@ class Person:
         self.row, outputs = step(self.row, one, self.policy)
         if outputs.decision is not None:
             self.packed.append(outputs.decision)
-            outputs = replace(outputs, decision=spelled(outputs.decision))
+            outputs = outputs._replace(decision=spelled(outputs.decision))
         self.log.append((one, outputs))
         return outputs
 
