@@ -102,7 +102,7 @@ def step(state: row_pb2.UserRow | None, entry: Entry, policy: ActiveVersion) -> 
         case _:
             pass
     change.outcomes += outcomes.expire(opened, now_ms=now_ms, config=config)
-    if any(outcome.learned for outcome in change.outcomes):
+    if change.outcomes and any(outcome.learned for outcome in change.outcomes):
         opened.taught.epoch, opened.learned = policy.version.epoch, True
 
     decision = tip = None
@@ -121,8 +121,8 @@ def step(state: row_pb2.UserRow | None, entry: Entry, policy: ActiveVersion) -> 
         )
     row.next_wake_ms = _next_wake(opened, caps, config)
     opened.close()
-    named = tuple(_named(row, change.outcomes, entry=entry))
-    return row, Outputs(decision, tip, named, tuple(change.overflows))
+    _name(change.outcomes, entry=entry)
+    return row, Outputs(decision, tip, tuple(change.outcomes), tuple(change.overflows))
 
 
 def _counts(
@@ -197,9 +197,8 @@ def _drop_expired(row: row_pb2.UserRow, *, now_ms: int) -> None:
         row.generated.extend(kept)
 
 
-def _named(row: row_pb2.UserRow, found: list[outcome_pb2.Outcome], *, entry: Entry) -> list[outcome_pb2.Outcome]:
+def _name(found: list[outcome_pb2.Outcome], *, entry: Entry) -> None:
     for index, outcome in enumerate(found):
         outcome.outcome_id = ids.outcome_id(entry.user_id, record_id=entry.record.record_id, index=index)
-        outcome.user_id = row.user_id
+        outcome.user_id = entry.user_id
         outcome.journal.CopyFrom(entry.position)
-    return found

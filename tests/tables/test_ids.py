@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import base64
+import hmac
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -19,6 +22,16 @@ def made(user: str = "ada") -> str:
 def test_a_decision_id_belongs_to_its_user(user: str, record_id: bytes) -> None:
     user = user.encode("utf-8", "ignore").decode()
     assert ids.belongs(ids.decision_id(user, record_id=record_id, mac_key=KEY), user_id=user, mac_key=KEY)
+
+
+@given(st.text(max_size=128), st.binary(min_size=1, max_size=200), st.binary(min_size=16, max_size=16))
+def test_it_is_written_as_everybody_writes_base32_and_hmac(user: str, key: bytes, record_id: bytes) -> None:
+    user = user.encode("utf-8", "ignore").decode()
+    one = ids.decision_id(user, record_id=record_id, mac_key=key)
+    raw = base64.b32decode(one.upper())
+    framed = b"".join(len(part).to_bytes(4, "big") + part for part in (b"decision", user.encode(), raw[:10]))
+    assert raw[10:] == hmac.digest(key, framed, "sha256")[:10]
+    assert ids.packed(one) == raw
 
 
 def test_it_belongs_to_nobody_else() -> None:
