@@ -44,25 +44,23 @@ def slate_at(opened: Opened, *, at: Moment, caps: Sequence[Cap], config: policy_
     """
     row, tasks, now_ms = opened.row, opened.backlog.tasks, at.now_ms
     others = candidates.others(row, calendar=at.calendar, now_ms=now_ms)
-    picked = candidates.first_tasks(tasks, now_ms)
     cooling = eligibility.cooling(row, now_ms=now_ms)
     beside: list[int] = []
     for one in others:
         own = cooling.get(one.id, 0) if one.until_ms > now_ms else cooling.get(one.id, 0) | eligibility.EXPIRED
         beside += (one.kind, texts.title_key(one.title), own, features.prompt_odd(one.prompt_version, one.model))
-    permille, alike_permille = config.duplicate_permille, 0 < config.duplicate_permille < 1000
+    permille = config.duplicate_permille
     facts = (
-        *(now_ms, at.part, at.free_ms, at.calendar.held, config.conflict_minutes, permille),
-        pending.repeated_kind(opened.pending.columns, config.same_kind_max) if config.same_kind_max else 0,
+        *(now_ms, at.part, at.free_ms, at.calendar.held, config.conflict_minutes, permille, config.same_kind_max),
         *eligibility.held(row, caps, now_ms=now_ms),
     )
-    block, eligible, x, silent = _fill(
+    picked, block, eligible, x, silent = _fill(
         tasks,
-        picked,
+        opened.pending.columns,
         np.array(beside, dtype=np.int64).reshape(-1, 4),
         at.base,
         np.array(facts, dtype=np.int64),
-        _alike(opened, others, picked, config=config) if alike_permille else _NOBODY,
+        _alike(opened, others, now_ms=now_ms, permille=permille) if 0 < permille < 1000 else _NOBODY,
     )
     return Slate(others, picked, block, eligible, x, silent)
 
@@ -70,10 +68,11 @@ def slate_at(opened: Opened, *, at: Moment, caps: Sequence[Cap], config: policy_
 _NOBODY = np.zeros((0, 0), dtype=np.int64)
 
 
-def _alike(opened: Opened, others: Sequence[Proposal], picked: Ints, *, config: policy_pb2.DecisionConfig) -> Ints:
+def _alike(opened: Opened, others: Sequence[Proposal], *, now_ms: int, permille: int) -> Ints:
     """Which titles share so many words that they say the same, where that is less than all: (K, K)."""
-    titles = [one.title for one in others] + [opened.backlog.task(int(i)).title for i in picked]
-    words, permille = list(map(texts.words, titles)), config.duplicate_permille
+    picked = candidates.first_tasks(opened.backlog.tasks, now_ms).tolist()
+    titles = [one.title for one in others] + [opened.backlog.told(i).title for i in picked]
+    words = list(map(texts.words, titles))
     return np.array(
         [
             [one == other or texts.alike(one, other, permille=permille) if one else False for other in words]
@@ -89,7 +88,7 @@ _NONE, _TASK, _STARTER, _GENERATED = (
     int(decision_pb2.Decision.STARTER),
     int(decision_pb2.Decision.GENERATED),
 )
-_NOW, _PART, _FREE, _HELD, _CONFLICT_MINUTES, _PERMILLE, _REPEATED, _OF_KIND = range(8)
+_NOW, _PART, _FREE, _HELD, _CONFLICT_MINUTES, _PERMILLE, _SAME_KIND_MAX, _OF_KIND = range(8)
 _KIND, _TITLE, _OWN, _ODD = range(4)
 _PRIORITY, _OVERDUE, _WITHIN_DAY = PLACE["priority"], PLACE["overdue"], PLACE["due_within_day"]
 _SHORT, _FITS, _NOVEL, _LABEL = PLACE["short"], PLACE["fits_gap"], PLACE["novel"], PLACE["label_0"]
@@ -176,12 +175,14 @@ def _mark_duplicates(tasks: Ints, picked: Ints, beside: Ints, alike: Ints, kinds
 
 
 @compiled(
-    "Tuple((i8[:, ::1], i8[::1], i8[:, ::1], i8))(i8[:, ::1], i8[::1], i8[:, ::1], i8[:, ::1], i8[::1], i8[:, ::1])",
+    "Tuple((i8[::1], i8[:, ::1], i8[::1], i8[:, ::1], i8))"
+    "(i8[:, ::1], i8[:, ::1], i8[:, ::1], i8[:, ::1], i8[::1], i8[:, ::1])",
 )
 def _fill(
-    tasks: Ints, picked: Ints, beside: Ints, base: Ints, facts: Ints, alike: Ints
-) -> tuple[Ints, Ints, Ints, Int]:
-    """Returns what `Slate` holds from `block` on. beside: a row for each candidate that is no task."""
+    tasks: Ints, decided: Ints, beside: Ints, base: Ints, facts: Ints, alike: Ints
+) -> tuple[Ints, Ints, Ints, Ints, Int]:
+    """Returns what `Slate` holds from `tasks` on. decided: as tables.pending has them; beside: a row for each candidate that is no task."""
+    picked = candidates.first_tasks(tasks, facts[_NOW])
     others, n = beside.shape[0], len(picked)
     k, now = others + n, facts[_NOW]
     block = np.zeros((slates.X + base.shape[1], k), dtype=np.int64)
@@ -215,7 +216,7 @@ def _fill(
                 reasons[a] |= _HAS_TASKS
     if facts[_PERMILLE]:
         _mark_duplicates(tasks, picked, beside, alike, kinds, reasons)
-    repeated = facts[_REPEATED]
+    repeated = pending.repeated_kind(decided, facts[_SAME_KIND_MAX]) if facts[_SAME_KIND_MAX] else np.int64(0)
     if repeated:
         other = False
         for a in range(k):
@@ -236,4 +237,4 @@ def _fill(
             # Those that are out make way in x: each stands where it stood, or before.
             x[chosen_from] = x[a]
             chosen_from += 1
-    return block, eligible[:chosen_from], x[:chosen_from], silent
+    return picked, block, eligible[:chosen_from], x[:chosen_from], silent

@@ -21,10 +21,7 @@ from tests.agents.build import PRIOR
 
 PMF = "posterior, random words and draws"
 PARTS: dict[str, Sequence[str]] = {
-    "columns to features, mask, rank and duplicates": (
-        "agents.slate._fill",
-        "agents.candidates.first_tasks",
-    ),
+    "columns to features, mask, rank and duplicates": ("agents.slate._fill",),
     PMF: (),
     "slate and messages": (
         "agents.decide.decide",
