@@ -196,6 +196,11 @@ class Shadows:
     """Decisions since the last one of these that were not taken."""
     _early: dict[str, list[outcome_pb2.Outcome]] = field(default_factory=dict)
     _now_ms: int = 0
+    _holders: list[InMemory] = field(init=False)
+    """Those that hold people, once each: several policies may choose by one of them."""
+
+    def __post_init__(self) -> None:
+        self._holders = holders(self.learners)
 
     def decide(self, decision: decision_pb2.Decision) -> list[evaluation_pb2.ShadowDecision]:
         """What each shadow would have done; of a decision made with other features, or not taken, nothing is said.
@@ -203,6 +208,7 @@ class Shadows:
         Raises NotOurs, and is as before then.
         """
         decision_id, user_id, now_ms = decision.decision_id, decision.user_id, decision.decided_ms
+        record_id, place = decision.record_id, decision.journal
         share = sample.probability(decision.policy_version)
         is_taken = sample.is_taken(decision_id, share)
         slate = slate_of(decision) if is_taken else None
@@ -226,7 +232,7 @@ class Shadows:
         said = []
         for name, learner in self.learners.items():
             began_s = self.clock()
-            key, version = ids.draw_key(name, record_id=decision.record_id), 0
+            key, version = ids.draw_key(name, record_id=record_id), 0
             if isinstance(learner, InMemory):
                 holder, version = learner.name, learner.versions
                 choice = learner.choose(taught[holder], x, silent=silent, time_ms=now_ms, key=key, policy=name)
@@ -242,7 +248,7 @@ class Shadows:
             said.append(
                 evaluation_pb2.ShadowDecision(
                     decision_id=decision_id,
-                    journal=decision.journal,
+                    journal=place,
                     policy=name,
                     version=version,
                     propensities=pmf.tolist(),
@@ -389,11 +395,6 @@ class Shadows:
         self._early = {name: [outcome_pb2.Outcome.FromString(one) for one in found] for name, found in early}
         for one in self._holders:
             one.restore(learners[one.name])
-
-    @property
-    def _holders(self) -> list[InMemory]:
-        """Those that hold people, once each: several policies may choose by one of them."""
-        return holders(self.learners)
 
     def _teach(self, one: Open, reward: float) -> None:
         x = one.x.astype(np.int64)

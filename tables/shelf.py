@@ -12,7 +12,7 @@ import logging
 import sqlite3
 import zlib
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, Generic, NoReturn, TypeVar
 
@@ -31,6 +31,8 @@ PRAGMAS = (
     f"cache_size=-{CACHE_KIB}",
 )
 WORDS = "words"
+AT_ONCE = 8
+"""Such a part more than the most is in memory before what is beyond it leaves together."""
 
 
 class ShelfFailed(Exception):
@@ -62,7 +64,7 @@ class Shelf:
         return self.read(WORDS, "state")
 
     def drawer(self, name: str, *, most: int, pack: Callable[[T], bytes], unpack: Callable[[bytes], T]) -> Drawer[T]:
-        """Return what is kept under this name; as many as `most` of its values, those used last, are in memory."""
+        """Return what is kept under this name; some more than `most` of its values, those used last, are in memory."""
         one = Drawer(self, name, most=most, pack=pack, unpack=unpack)
         self._drawers.append(one)
         self._begin(name)
@@ -72,7 +74,7 @@ class Shelf:
         """Put all that was changed, and this, in the place of what was committed before."""
         for one in self._drawers:
             one.settle()
-        self.write(WORDS, "state", state)
+        self.write(WORDS, [("state", state)])
         self._run("COMMIT")
         self._run("BEGIN IMMEDIATE")
 
@@ -106,10 +108,13 @@ class Shelf:
             self._fail(sqlite3.DatabaseError(f"a value of {name} is not what was written"))
         return value[4:]
 
-    def write(self, name: str, key: str, value: bytes) -> None:
+    def write(self, name: str, values: Iterable[tuple[str, bytes]]) -> None:
         """For drawers."""
-        whole = zlib.crc32(value).to_bytes(4, "big") + value
-        self._run(f"INSERT OR REPLACE INTO {name} VALUES (?, ?)", key, whole)  # noqa: S608
+        whole = [(key, zlib.crc32(value).to_bytes(4, "big") + value) for key, value in values]
+        try:
+            self._db.executemany(f"INSERT OR REPLACE INTO {name} VALUES (?, ?)", whole)  # noqa: S608
+        except sqlite3.Error as error:
+            self._fail(error)
 
     def erase(self, name: str, key: str) -> None:
         """For drawers."""
@@ -125,7 +130,7 @@ class Shelf:
             self._db.execute("BEGIN IMMEDIATE")
             self._begin(WORDS)
             identity = self.read(WORDS, "identity")
-            self.write(WORDS, "identity", self._identity)
+            self.write(WORDS, [("identity", self._identity)])
         except sqlite3.OperationalError as error:
             raise ShelfFailed(f"the snapshot {self._path} cannot be opened: {error}") from error
         except sqlite3.DatabaseError as error:
@@ -196,8 +201,7 @@ class Drawer(Generic[T]):
 
     def settle(self) -> None:
         """Write what has changed; it counts with the next commit."""
-        for key in self._changed:
-            self._shelf.write(self.name, key, self._pack(self._near[key]))
+        self._shelf.write(self.name, [(key, self._pack(self._near[key])) for key in self._changed])
         self._changed.clear()
 
     def forget(self) -> None:
@@ -206,8 +210,8 @@ class Drawer(Generic[T]):
         self._changed.clear()
 
     def _leave(self) -> None:
-        while len(self._near) > self._most:
-            key, value = self._near.popitem(last=False)
-            if key in self._changed:
-                self._changed.discard(key)
-                self._shelf.write(self.name, key, self._pack(value))
+        if len(self._near) <= self._most + self._most // AT_ONCE:
+            return
+        left = [self._near.popitem(last=False) for _ in range(len(self._near) - self._most)]
+        self._shelf.write(self.name, [(key, self._pack(value)) for key, value in left if key in self._changed])
+        self._changed.difference_update(key for key, _ in left)

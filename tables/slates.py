@@ -81,6 +81,25 @@ def spelled_out(decision: decision_pb2.Decision) -> Sequence[decision_pb2.Candid
     return found
 
 
+@compiled("UniTuple(i8[:, ::1], 2)(i8[:, ::1])")
+def _eligible(block: Ints) -> tuple[Ints, Ints]:
+    """Of those that are not out, in rows where each stands, its kind, numerator and score; and their features, a row for each."""
+    width, n = block.shape
+    k = 0
+    for at in range(n):
+        k += block[OUT, at] == 0
+    found, x = np.empty((4, k), dtype=np.int64), np.empty((k, width - X), dtype=np.int64)
+    i = 0
+    for at in range(n):
+        if block[OUT, at] == 0:
+            found[0, i], found[1, i] = at, block[KIND, at]
+            found[2, i], found[3, i] = block[NUMERATOR, at], block[SCORE, at]
+            for f in range(width - X):
+                x[i, f] = block[X + f, at]
+            i += 1
+    return found, x
+
+
 class Eligible(NamedTuple):
     """What could be drawn from a decision's slate; all are of K."""
 
@@ -105,18 +124,17 @@ def eligible(decision: decision_pb2.Decision) -> Eligible:
             scores=[one.score for _, one in those],
         )
     slate = decision.packed
-    block = _block(slate)
-    (places,) = (block[OUT] == 0).nonzero()
-    front = block[:X, places].tolist()
-    if any(not 0 <= kind < 1 << 31 for kind in front[KIND]):
+    found, x = _eligible(_block(slate))
+    places, kinds, numerators, scores = found.tolist()
+    if any(not 0 <= kind < 1 << 31 for kind in kinds):
         raise ValueError("not a slate: a kind that there cannot be")
     whole = slate.denominator
     return Eligible(
-        places=places.tolist(),
-        kinds=front[KIND],
-        x=np.ascontiguousarray(block[X:, places].T),
-        propensities=[one / whole if whole else 0.0 for one in front[NUMERATOR]],
-        scores=[one / GRID for one in front[SCORE]],
+        places=places,
+        kinds=kinds,
+        x=x,
+        propensities=[one / whole if whole else 0.0 for one in numerators],
+        scores=[one / GRID for one in scores],
     )
 
 
@@ -129,8 +147,7 @@ def _block(slate: decision_pb2.PackedSlate) -> Ints:
     block = columns.unpacked(slate.columns)
     if block.shape[0] < X or block.shape[1] != len(slate.ids):
         raise ValueError("not a slate: its columns are not those of its candidates")
-    heads = block[HEAD].tolist()
-    if heads and not 0 <= min(heads) <= max(heads) < len(slate.heads):
+    if not set(block[HEAD].tolist()) <= set(range(len(slate.heads))):
         raise ValueError("not a slate: an id has a head that is not there")
     return block
 

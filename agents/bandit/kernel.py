@@ -214,6 +214,20 @@ def wins(found: Floats) -> Ints:
     return won
 
 
+@compiled("i8[::1](f8[:, ::1], f8[:, ::1], f8)")
+def best(scored: Floats, covariance: Floats, width: float) -> Ints:
+    """Return 1 for whoever has the greatest score and so many of its deviations, 0 for the others, (K,); of what `expect` returned."""
+    k = covariance.shape[0]
+    bound, greatest = np.empty(k), -np.inf
+    for a in range(k):
+        bound[a] = np.rint((scored[0, a] + width * np.sqrt(covariance[a, a])) * GRID)
+        greatest = max(greatest, bound[a])
+    found = np.zeros(k, dtype=np.int64)
+    for a in range(k):
+        found[a] = bound[a] == greatest
+    return found
+
+
 @compiled("i8[::1](f8[:, ::1], f8[:, ::1], u8[::1], i8, f8, f8)")
 def draws_won(scored: Floats, covariance: Floats, raw: Words, draws: int, width: float, optimism: float) -> Ints:
     """Return how many draws each candidate wins, (K,), of what `expect` returned; the rest as `draw` takes it."""

@@ -294,7 +294,7 @@ def _alpha(rule: Rule, one: Comparison) -> float:
 def _ahead(gate: Gate, one: Comparison) -> float:
     """Return how much more log wealth there is than it takes; where even the best bettor has less, that one's."""
     needed = log(1 / _alpha(gate.rule, one))
-    best = float(sequence.best_above(one.difference, gate.rule.margin)) - needed
+    best = sequence.best_above(one.difference, gate.rule.margin) - needed
     return best if best < 0 else float(sequence.log_wealth_above(one.difference, gate.rule.margin)) - needed
 
 

@@ -16,10 +16,9 @@ import numpy.typing as npt
 
 from agents.evaluation import wealth
 from agents.evaluation.event import Event, Floats, at, weights
+from agents.evaluation.single import WEIGHT_MAX
 from agents.evaluation.wealth import Wealth
 
-WEIGHT_MAX = 4.0
-"""Where the target's weights are cut."""
 _ROUNDING = 1e-6
 """Much more than what rounding may add to a logarithm of wealth."""
 
@@ -71,8 +70,7 @@ def merged(a: Balance, b: Balance) -> Balance:
 def is_off(balance: Balance, *, alpha: float) -> npt.NDArray[np.bool_]:
     """True once the logged probabilities are refuted; wrongly so, ever, with probability at most alpha. (...)"""
     many, few = balance.many, balance.few
-    highest = np.maximum(many.growth, few.growth)
-    if wealth.best(Wealth(many.n, many.total, highest), 1.0).max() < log(1 / alpha) - _ROUNDING:
+    if max(wealth.best(many, 1.0), wealth.best(few, 1.0)) < log(1 / alpha) - _ROUNDING:
         return np.zeros(many.total.shape[:-1], dtype=np.bool_)  # The mean cannot be more than the best, anywhere.
     both = np.concatenate([many.growth, few.growth], axis=-2)
     each = wealth.log_wealth(Wealth(many.n, both[..., 0], both), 1.0)

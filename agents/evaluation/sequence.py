@@ -157,8 +157,8 @@ def log_wealth_above(sequence: Sequence, value: float) -> Floats:
     return wealth.log_wealth(sequence.below, _bet_on(sequence, value))
 
 
-def best_above(sequence: Sequence, value: float) -> Floats:
-    """Return at least `log_wealth_above`, for a third of the work; (...)."""
+def best_above(sequence: Sequence, value: float) -> float:
+    """Return what `log_wealth_above` is nowhere more than, for a small part of the work."""
     return wealth.best(sequence.below, _bet_on(sequence, value))
 
 

@@ -7,9 +7,10 @@ from __future__ import annotations
 import numpy as np
 
 from agents.evaluation.event import SUM_TOLERANCE, Floats
-from agents.evaluation.propensities import WEIGHT_MAX
 from tables.compiled import Int, compiled
 
+WEIGHT_MAX = 4.0
+"""Where `propensities` cuts the target's weights."""
 BELOW, ABOVE, MANY, FEW = 0, 1, 2, 4
 """Where in what `bets` returns they stand: one bet on either side of the difference, two each of `propensities.Balance`."""
 
@@ -27,6 +28,16 @@ def _sum(values: Floats) -> float:
         found = ((s[0] + s[1]) + (s[2] + s[3])) + ((s[4] + s[5]) + (s[6] + s[7]))
     for at in range(whole, n):
         found += values[at]
+    return found
+
+
+@compiled("f8(f8[:, ::1], i8, f8[::1])")
+def most(growth: Floats, n: Int, lost: Floats) -> float:
+    """Return the greatest of growth - n · lost; growth: (any, J), lost: (J,)."""
+    found = -np.inf
+    for i in range(growth.shape[0]):
+        for j in range(growth.shape[1]):
+            found = max(found, growth[i, j] - n * lost[j])
     return found
 
 

@@ -23,10 +23,12 @@ fixed stakes of a finite portfolio instead of plugged-in ones: that is what lets
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from math import log
 
 import numpy as np
 
+from agents.evaluation import single
 from agents.evaluation.event import Floats
 
 SHARES: Floats = 0.9 * 2.0 ** -np.arange(12.0)
@@ -95,9 +97,14 @@ def log_wealth(wealth: Wealth, mean: float | Floats) -> Floats:
     return np.asarray(most + np.log(mixed))  # noqa: TID251 - the same
 
 
-def best(wealth: Wealth, mean: float | Floats) -> Floats:
-    """Return the logarithm of what the richest bettor has made of it, (...): `log_wealth`, the mean's, is never more."""
-    return np.asarray((wealth.growth - wealth.n * np.log1p(STAKES * np.asarray(mean)[..., None])).max(axis=-1))
+def best(wealth: Wealth, mean: float) -> float:
+    """Return the logarithm of what the richest bettor of all has made of it: `log_wealth`, which is of their mean, is nowhere more."""
+    return single.most(wealth.growth.reshape(-1, len(STAKES)), wealth.n, _lost(mean))
+
+
+@lru_cache(maxsize=8)
+def _lost(mean: float) -> Floats:
+    return np.log1p(STAKES * mean)
 
 
 def lower_bound(wealth: Wealth, *, alpha: float) -> Floats:

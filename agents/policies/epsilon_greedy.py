@@ -5,8 +5,6 @@ Langford & Zhang 2007, "The epoch-greedy algorithm for contextual multi-armed ba
 
 from __future__ import annotations
 
-import numpy as np
-
 from agents.bandit import kernel
 from agents.bandit.belief import Belief
 from agents.bandit.choice import Choice, words
@@ -21,7 +19,6 @@ EPSILON_PERMILLE = 50
 def pmf(belief: Belief, taught: Taught, x: Ints, *, silent: int | None, now_ms: int, key: int) -> Choice:
     """Return a probability for each candidate, and the one drawn."""
     found = expected(belief, taught, x, silent=silent, now_ms=now_ms)
-    score = np.rint(found.scores * kernel.GRID)
-    best = (score == score.max()).astype(np.int64).tolist()
+    best = kernel.best(found.scored, found.covariance, 0.0).tolist()
     floor_permille = max(belief.config.floor_permille, EPSILON_PERMILLE)
     return found.choice(best, floor_permille=floor_permille, word=int(words(key=key, n=1)[0]))

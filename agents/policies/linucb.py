@@ -6,8 +6,6 @@ the mixed model, so its ridge on a person's part is what people have shown.
 
 from __future__ import annotations
 
-import numpy as np
-
 from agents.bandit import kernel
 from agents.bandit.belief import Belief
 from agents.bandit.choice import Choice, words
@@ -22,7 +20,5 @@ WIDTH = 0.25
 def pmf(belief: Belief, taught: Taught, x: Ints, *, silent: int | None, now_ms: int, key: int) -> Choice:
     """Return a probability for each candidate, and the one drawn."""
     found = expected(belief, taught, x, silent=silent, now_ms=now_ms, gate=1.0)
-    deviations = np.sqrt(found.covariance.diagonal())
-    bound = np.rint((found.scores + WIDTH * deviations) * kernel.GRID).astype(np.int64)
-    best = (bound == bound.max()).astype(np.int64).tolist()
+    best = kernel.best(found.scored, found.covariance, WIDTH).tolist()
     return found.choice(best, floor_permille=belief.config.floor_permille, word=int(words(key=key, n=1)[0]))

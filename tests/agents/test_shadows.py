@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
@@ -36,11 +36,11 @@ def learner(name: str) -> Learner:
     return InMemory(name, shape=SHAPE, config=DEFAULT, refit_every=20)
 
 
-def shadows(*names: str) -> Shadows:
+def shadows(*names: str, learners: Mapping[str, Learner] | None = None) -> Shadows:
     rule = Rule(reward_range(DEFAULT), places=4)
     names = names or NAMES
     return Shadows(
-        learners={name: learner(name) for name in names},
+        learners=learners or {name: learner(name) for name in names},
         gate=with_challengers("mixed", names, rule=rule),
         clock=lambda: 0.0,
     )
@@ -474,8 +474,7 @@ def test_a_strangers_decision_is_refused_and_leaves_everything_as_it_was(
 
 def test_those_who_see_the_same_features_choose_by_one_memory_as_by_one_each() -> None:
     names = ("mixed", "lin_ts", "random", "linucb", "mixed_rff")
-    apart, together = shadows(*names), shadows(*names)
-    together.learners = assemble.learners_of(names)
+    apart, together = shadows(*names), shadows(*names, learners=assemble.learners_of(names))
     for one in together.learners.values():
         assert isinstance(one, InMemory)
         one.refit_every = 20
