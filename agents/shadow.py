@@ -34,7 +34,6 @@ LOOK_EVERY_S = 0.5
 """Between two questions to Kafka where its topics end."""
 READ = ("promotions", "outcomes", "decisions")
 """What it takes; of records of the same moment in this order, as a reaction comes before the decision that follows it."""
-_NOTHING: tuple[int, frozenset[str]] = (-1, frozenset())
 CAUSES = {
     Kind.PROMOTE: evaluation_pb2.Promotion.PROVEN,
     Kind.ROLL_BACK: evaluation_pb2.Promotion.ROLLED_BACK,
@@ -77,7 +76,7 @@ class Shadow:
         self._order = InOrder({topics[name].name: rank for rank, name in enumerate(READ)}, starts)
         self._ended: dict[Place, int] = {}
         """Where Kafka's topics ended when it was last asked."""
-        self._said: dict[int, tuple[int, set[str]]] = {}
+        self._said: dict[int, int] = {}
         """By partition, the journal offset up to which shadows have spoken already."""
         self._restored = False
         self._live = asyncio.Event()
@@ -105,9 +104,9 @@ class Shadow:
                 self._shelf.close()
 
     async def _recall(self) -> None:
-        """Learn how far shadows have spoken: of each partition the last decision, and who of them has spoken on it."""
+        """Learn how far shadows have spoken: of each partition the last decision."""
         for number, end in (await self._ends("shadows")).items():
-            # Farther back than all shadows' words on one decision only where somebody else wrote there.
+            # Farther back only where somebody else wrote there.
             for back in (64, end):
                 if number in self._said or end == 0:
                     break
@@ -115,9 +114,7 @@ class Shadow:
                     for record in records:
                         one = read(self._schemas, "shadows", record)
                         if isinstance(one, evaluation_pb2.ShadowDecision):
-                            offset, spoke = self._said.get(one.journal.partition, (-1, set[str]()))
-                            spoke = spoke if one.journal.offset == offset else set[str]()
-                            self._said[one.journal.partition] = one.journal.offset, spoke | {one.policy}
+                            self._said[one.journal.partition] = one.journal.offset
 
     async def _restore(self) -> None:
         """Go on from the snapshot, if there is one that fits what stands in Kafka."""
@@ -205,16 +202,11 @@ class Shadow:
         except NotOurs:
             pass_over(record, "not-decision")
             return
-        last, spoke = self._said.get(place.partition, _NOTHING)
-        await self._producer.room()
-        for one in said:
-            if place.offset > last or (place.offset == last and one.policy not in spoke):
-                self._producer.produce(
-                    self._topics["shadows"].name,
-                    key=record.key,
-                    value=self._schemas.frame("shadows", one),
-                    partition=place.partition,
-                )
+        if said and place.offset > self._said.get(place.partition, -1):
+            await self._producer.room()
+            one = evaluation_pb2.ShadowDecision(decision_id=decision.decision_id, journal=place, said=said)
+            value = self._schemas.frame("shadows", one)
+            self._producer.produce(self._topics["shadows"].name, key=record.key, value=value, partition=place.partition)
         for outcome in self._shadows.early(decision.decision_id):
             self._shadows.resolve(outcome)
         self._shadows.pass_time(decision.decided_ms)

@@ -202,13 +202,13 @@ class Shadows:
     def __post_init__(self) -> None:
         self._holders = holders(self.learners)
 
-    def decide(self, decision: decision_pb2.Decision) -> list[evaluation_pb2.ShadowDecision]:
+    def decide(self, decision: decision_pb2.Decision) -> list[evaluation_pb2.Said]:
         """What each shadow would have done; of a decision made with other features, or not taken, nothing is said.
 
         Raises NotOurs, and is as before then.
         """
         decision_id, user_id, now_ms = decision.decision_id, decision.user_id, decision.decided_ms
-        record_id, place = decision.record_id, decision.journal
+        record_id = decision.record_id
         share = sample.probability(decision.policy_version)
         is_taken = sample.is_taken(decision_id, share)
         slate = slate_of(decision) if is_taken else None
@@ -246,13 +246,8 @@ class Shadows:
             self.costs[name] = many + 1, took_s + cost_s
             pmfs[name] = pmf
             said.append(
-                evaluation_pb2.ShadowDecision(
-                    decision_id=decision_id,
-                    journal=place,
-                    policy=name,
-                    version=version,
-                    propensities=pmf.tolist(),
-                    cost_us=round(cost_s * 1e6),
+                evaluation_pb2.Said(
+                    policy=name, version=version, propensities=pmf.tolist(), cost_us=round(cost_s * 1e6)
                 )
             )
         logging = np.array(slate.propensities)

@@ -29,14 +29,14 @@ def counted(stack: RunningStack) -> dict[str, int]:
     return {one["policy"]: int(one["n"]) for one in whole}
 
 
-async def shadows_of(stack: RunningStack, decision_id: str) -> list[evaluation_pb2.ShadowDecision]:
+async def shadows_of(stack: RunningStack, decision_id: str) -> list[evaluation_pb2.Said]:
     schemas, topic, found = Frames(), stack.cluster.name("shadows"), []
     for number in await end_offsets(stack.cluster, topic):
         async for records in read_partition(stack.cluster, topic, number):
             for record in records:
                 one = read(schemas, "shadows", record)  # other tests put junk there
                 if isinstance(one, evaluation_pb2.ShadowDecision) and one.decision_id == decision_id:
-                    found.append(one)
+                    found.extend(one.said)
     return found
 
 

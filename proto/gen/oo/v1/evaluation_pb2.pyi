@@ -35,18 +35,21 @@ class ShadowDecision(_message.Message):
     VERSION_FIELD_NUMBER: _builtins.int
     PROPENSITIES_FIELD_NUMBER: _builtins.int
     COST_US_FIELD_NUMBER: _builtins.int
+    SAID_FIELD_NUMBER: _builtins.int
     decision_id: _builtins.str
     policy: _builtins.str
+    """Of records of before, in which each shadow spoke alone."""
     version: _builtins.int
-    """How often it had been fitted."""
     cost_us: _builtins.int
     @_builtins.property
     def journal(self) -> _journal_pb2.Position:
         """Of the decision's journal record."""
 
     @_builtins.property
-    def propensities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
-        """Its probabilities for the eligible candidates of the decision's slate, in their order."""
+    def propensities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]: ...
+    @_builtins.property
+    def said(self) -> _containers.RepeatedCompositeFieldContainer[Global___Said]:
+        """All shadows, in the order in which they were named."""
 
     def __init__(
         self,
@@ -57,10 +60,11 @@ class ShadowDecision(_message.Message):
         version: _builtins.int = ...,
         propensities: _abc.Iterable[_builtins.float] | None = ...,
         cost_us: _builtins.int = ...,
+        said: _abc.Iterable[Global___Said] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["journal", b"journal"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost_us", b"cost_us", "decision_id", b"decision_id", "journal", b"journal", "policy", b"policy", "propensities", b"propensities", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost_us", b"cost_us", "decision_id", b"decision_id", "journal", b"journal", "policy", b"policy", "propensities", b"propensities", "said", b"said", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -272,3 +276,37 @@ class Evidence(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Evidence: _TypeAlias = Evidence  # noqa: Y015
+
+@_typing.final
+class Said(_message.Message):
+    """Of one shadow. It stands last: frames name messages by their place."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POLICY_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    PROPENSITIES_FIELD_NUMBER: _builtins.int
+    COST_US_FIELD_NUMBER: _builtins.int
+    policy: _builtins.str
+    version: _builtins.int
+    """How often it had been fitted."""
+    cost_us: _builtins.int
+    @_builtins.property
+    def propensities(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Its probabilities for the eligible candidates of the decision's slate, in their order."""
+
+    def __init__(
+        self,
+        *,
+        policy: _builtins.str = ...,
+        version: _builtins.int = ...,
+        propensities: _abc.Iterable[_builtins.float] | None = ...,
+        cost_us: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost_us", b"cost_us", "policy", b"policy", "propensities", b"propensities", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Said: _TypeAlias = Said  # noqa: Y015
