@@ -93,37 +93,43 @@ def _unzigzag(value: Int) -> Int:
     return np.int64(value >> np.uint64(1)) ^ -np.int64(value & np.uint64(1))
 
 
-@compiled("i8(u8, u1[::1], i8)")
+# Places in bytes are unsigned: of a signed one the compiler asks at each byte whether it counts from the end.
+
+
+@compiled("u8(u8, u1[::1], u8)")
 def _write(value: Int, into: Bytes, at: Int) -> Int:
     while value >= np.uint64(128):
         into[at] = np.uint8(value & np.uint64(127)) | np.uint8(128)
         value >>= np.uint64(7)
-        at += 1
+        at += np.uint64(1)
     into[at] = np.uint8(value)
-    return at + 1
+    return at + np.uint64(1)
 
 
-@compiled(f"UniTuple(i8, 2)({BYTES_FORM}, i8)")
+_NOWHERE = 1 << 62
+"""Past the end of any bytes."""
+
+
+@compiled(f"UniTuple(u8, 2)({BYTES_FORM}, u8)")
 def _read(raw: bytes, at: Int) -> tuple[Int, Int]:
-    """A varint, and where the next one begins; -1 for none."""
-    if 0 <= at < len(raw) and raw[at] < 128:
-        return np.int64(raw[at]), at + 1
-    value, shift = np.uint64(0), np.uint64(0)
-    while 0 <= at < len(raw) and shift < np.uint64(70):
+    """A varint, and where the next one begins; past the end for none."""
+    size, value, shift = np.uint64(len(raw)), np.uint64(0), np.uint64(0)
+    while at < size and shift < np.uint64(70):
         byte = np.uint64(raw[at])
-        at += 1
+        at += np.uint64(1)
         value |= (byte & np.uint64(127)) << shift
         if byte < np.uint64(128):
-            return np.int64(value), at
+            return value, at
         shift += np.uint64(7)
-    return np.int64(0), np.int64(-1)
+    return np.uint64(0), np.uint64(_NOWHERE)
 
 
-@compiled("i8(i8[:, ::1], u1[::1])")
-def pack(columns: Ints, into: Bytes) -> Int:
-    """Writes the block of these columns, (C, N), and returns its length; `into` has room for it."""
+@compiled("u1[::1](i8[:, ::1])")
+def written(columns: Ints) -> Bytes:
+    """The block of these columns, (C, N); what `packed` makes bytes of."""
     width, n = columns.shape
-    at = _write(np.uint64(n), into, _write(np.uint64(width), into, np.int64(0)))
+    into = np.empty(2 * _VARINT_MAX + width * (1 + _VARINT_MAX * n), dtype=np.uint8)
+    at = _write(np.uint64(n), into, _write(np.uint64(width), into, np.uint64(0)))
     for c in range(width):
         column = columns[c]
         one = np.int64(1)
@@ -134,21 +140,22 @@ def pack(columns: Ints, into: Bytes) -> Int:
             first = _length(_zigzag(column[0]))
             plain, steps, runs = n * first, first + n - 1, _length(np.uint64(n)) + first
         else:
-            plain = steps = runs = np.int64(0)
-            run, before = np.int64(0), np.int64(0)
+            plain = steps = runs = size = np.int64(0)
+            begin, before = np.int64(0), np.int64(0)
             for i in range(n):
                 value = column[i]
-                plain += _length(_zigzag(value))
-                steps += _length(_zigzag(value - before))
-                if i > 0 and value == before:
-                    run += 1
+                if i and value == before:
+                    plain += size
+                    steps += 1
                 else:
-                    if run > 0:
-                        runs += _length(np.uint64(run)) + _length(_zigzag(before))
-                    run = np.int64(1)
-                before = value
-            if run > 0:
-                runs += _length(np.uint64(run)) + _length(_zigzag(before))
+                    if i:
+                        runs += _length(np.uint64(i - begin)) + size
+                    begin, size = np.int64(i), _length(_zigzag(value))
+                    plain += size
+                    steps += _length(_zigzag(value - before))
+                    before = value
+            if n:
+                runs += _length(np.uint64(n - begin)) + size
         form, least = _PLAIN, plain
         if steps < least:
             form, least = _STEPS, steps
@@ -157,13 +164,14 @@ def pack(columns: Ints, into: Bytes) -> Int:
         if 8 * n < least:
             form = _WHOLE
         into[at] = np.uint8(form)
-        at += 1
+        at += np.uint64(1)
         if form == _WHOLE:
             for i in range(n):
                 value = column[i]
-                for b in range(8):
-                    into[at] = np.uint8((value >> (8 * b)) & 255)
-                    at += 1
+                for _ in range(8):
+                    into[at] = np.uint8(value & 255)
+                    value >>= 8
+                    at += np.uint64(1)
         elif form == _RUNS:
             entry = np.int64(0)
             while entry < n:
@@ -173,72 +181,71 @@ def pack(columns: Ints, into: Bytes) -> Int:
                 at = _write(np.uint64(run), into, at)
                 at = _write(_zigzag(column[entry]), into, at)
                 entry += run
-        else:
+        elif form == _STEPS:
             before = np.int64(0)
             for i in range(n):
                 value = column[i]
                 at = _write(_zigzag(value - before), into, at)
-                if form == _STEPS:
-                    before = value
-    return at
-
-
-@compiled("u1[::1](i8[:, ::1])")
-def written(columns: Ints) -> Bytes:
-    """The block of these columns; what `packed` makes bytes of."""
-    into = np.empty(2 * _VARINT_MAX + columns.shape[0] * (1 + _VARINT_MAX * columns.shape[1]), dtype=np.uint8)
-    return into[: pack(columns, into)].copy()
+                before = value
+        else:
+            for i in range(n):
+                at = _write(_zigzag(column[i]), into, at)
+    return into[:at].copy()
 
 
 @compiled(f"i8[:, ::1]({BYTES_FORM}, i8)")
 def read(raw: bytes, expected: Int) -> Ints:
     """The columns of a block; of no bytes, so many as expected, without entries; none, (0, 0), where it is no block."""
     nothing = np.empty((0, 0), dtype=np.int64)
-    if not len(raw):
+    size = np.uint64(len(raw))
+    if not size:
         return np.empty((expected, 0), dtype=np.int64)
-    width, at = _read(raw, np.int64(0))
-    n, at = _read(raw, at)
-    if at < 0 or width < 1 or n < 0 or width > ENTRIES_MAX or n > ENTRIES_MAX or width * n > ENTRIES_MAX:
+    wide, at = _read(raw, np.uint64(0))
+    many, at = _read(raw, at)
+    most = np.uint64(ENTRIES_MAX)
+    if at > size or wide < np.uint64(1) or wide > most or many > most or wide * many > most:
         return nothing
+    width, n = np.int64(wide), np.int64(many)
     columns = np.empty((width, n), dtype=np.int64)
     for c in range(width):
-        if at >= len(raw):
+        if at >= size:
             return nothing
         column, form = columns[c], raw[at]
-        at += 1
+        at += np.uint64(1)
         if form == _WHOLE:
-            if at + 8 * n > len(raw):
+            if at + np.uint64(8) * many > size:
                 return nothing
             for i in range(n):
                 value = np.uint64(0)
                 for b in range(8):
                     value |= np.uint64(raw[at]) << np.uint64(8 * b)
-                    at += 1
+                    at += np.uint64(1)
                 column[i] = np.int64(value)
         elif form == _RUNS:
             entry = np.int64(0)
             while entry < n:
                 run, at = _read(raw, at)
                 told, at = _read(raw, at)
-                if at < 0 or run < 1 or run > n - entry:
+                if at > size or run < np.uint64(1) or run > np.uint64(n - entry):
                     return nothing
-                told = _unzigzag(np.uint64(told))
-                for _ in range(run):
-                    column[entry] = told
+                value = _unzigzag(told)
+                for _ in range(np.int64(run)):
+                    column[entry] = value
                     entry += 1
-        elif form in (_PLAIN, _STEPS):
+        elif form == _STEPS:
             before = np.int64(0)
             for i in range(n):
-                if at < len(raw) and raw[at] < 128:
-                    told, at = np.int64(raw[at]), at + 1
-                else:
-                    told, at = _read(raw, at)
-                    if at < 0:
-                        return nothing
-                told = _unzigzag(np.uint64(told)) + before
-                column[i] = told
-                if form == _STEPS:
-                    before = told
+                told, at = _read(raw, at)
+                if at > size:
+                    return nothing
+                before += _unzigzag(told)
+                column[i] = before
+        elif form == _PLAIN:
+            for i in range(n):
+                told, at = _read(raw, at)
+                if at > size:
+                    return nothing
+                column[i] = _unzigzag(told)
         else:
             return nothing
-    return columns if at == len(raw) else nothing
+    return columns if at == size else nothing
