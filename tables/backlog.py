@@ -91,7 +91,9 @@ class Backlog:
     stones_block: bytes
     """Tombstones, packed: few records ask for them."""
     said: bool = False
-    """Tasks or events were changed, which is not in the row yet."""
+    """Tasks were changed, which is not in the row yet."""
+    said_events: bool = False
+    """The same of events."""
     buried: bool = False
     """The same of tombstones."""
     dropped: bool = False
@@ -272,7 +274,7 @@ class Backlog:
         self.event_texts = self.event_texts[:start] + event.external_id + event.title + self.event_texts[start:]
         self.events = _with_gap(self.events, index)
         self.events[:, index] = column
-        self.said = True
+        self.said_events = True
         return index
 
     def drop_event(self, index: int) -> None:
@@ -281,7 +283,7 @@ class Backlog:
         end = start + int(self.events[_EVENT_ID_CHARS:, index].sum(dtype=np.int64))
         self.event_texts = self.event_texts[:start] + self.event_texts[end:]
         self.events = columns.without(self.events, index)
-        self.said = self.dropped = True
+        self.said_events = self.dropped = True
 
     def _task_starts(self) -> list[int]:
         if self._starts is None:
@@ -298,6 +300,7 @@ class Backlog:
             self.sources.insert(place, name)
             self.tasks[SOURCE] += self.tasks[SOURCE] >= place
             self.events[EVENT_SOURCE] += self.events[EVENT_SOURCE] >= place
+            self.said = self.said_events = True
         return place
 
 
@@ -334,19 +337,20 @@ def write(backlog: Backlog, row: row_pb2.UserRow) -> None:
         row.ClearField("tombstones")
         row.buried = columns.packed(backlog.stones)
         backlog.buried = False
-    if not backlog.said:
-        return
-    row.ClearField("tasks")
-    row.ClearField("events")
     if backlog.dropped:
         _drop_sources(backlog)
         backlog.dropped = False
-    row.task_columns = columns.packed(backlog.tasks) if backlog.tasks.shape[1] else b""
-    row.task_texts = backlog.task_texts
-    row.event_columns = columns.packed(backlog.events) if backlog.events.shape[1] else b""
-    row.event_texts = backlog.event_texts
-    row.item_sources[:] = backlog.sources
-    backlog.said = False
+    if backlog.said:
+        row.ClearField("tasks")
+        row.task_columns = columns.packed(backlog.tasks) if backlog.tasks.shape[1] else b""
+        row.task_texts = backlog.task_texts
+    if backlog.said_events:
+        row.ClearField("events")
+        row.event_columns = columns.packed(backlog.events) if backlog.events.shape[1] else b""
+        row.event_texts = backlog.event_texts
+    if backlog.said or backlog.said_events:
+        row.item_sources[:] = backlog.sources
+        backlog.said = backlog.said_events = False
 
 
 def spell_out(row: row_pb2.UserRow) -> None:
@@ -626,6 +630,7 @@ def _drop_sources(backlog: Backlog) -> None:
             del backlog.sources[place]
             backlog.tasks[SOURCE] -= backlog.tasks[SOURCE] > place
             backlog.events[EVENT_SOURCE] -= backlog.events[EVENT_SOURCE] > place
+            backlog.said = backlog.said_events = True
 
 
 def _is_later(backlog: Backlog, known: tuple[int, int] | None, key: int, stamp: Stamp) -> bool:
