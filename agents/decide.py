@@ -96,7 +96,7 @@ def decide(
         decision.packed,
         slate.block,
         heads=["", *map(backlog.head, items.sources)],
-        ids=[*[one.id for one in slate.others], *items.external_ids(slate.tasks.tolist())],
+        ids=[*[one.id for one in slate.others], *items.external_ids(slate.tasks)],
         denominator=choice.denominator,
     )
     if step_version < PACKS_SLATES:

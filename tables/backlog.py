@@ -119,12 +119,10 @@ class Backlog:
         external_id = self.task_texts[start : start + int(self.tasks[_ID_CHARS, index])]
         return head(self.sources[self.tasks[SOURCE, index]]) + external_id
 
-    def external_ids(self, indices: list[int]) -> list[str]:
+    def external_ids(self, indices: Ints) -> list[str]:
         """The ids that their sources gave these tasks."""
-        if not indices:
-            return []
-        starts, chars, said = self._task_starts(), self.tasks[_ID_CHARS].tolist(), self.task_texts
-        return [said[starts[i] : starts[i] + chars[i]] for i in indices]
+        said = self.task_texts
+        return [said[start:end] for start, end in _id_places(self.tasks, indices).tolist()]
 
     def told(self, index: int) -> Told:
         """One task, as a decision on it takes it."""
@@ -220,7 +218,7 @@ class Backlog:
         if index is None:
             name = head(source) + said[0]
             index = bisect_left(range(self.tasks.shape[1]), name, key=self.name)
-            self.tasks = _with_gap(self.tasks, index)
+            self.tasks = columns.with_gap(self.tasks, index, 0)
             start = end = starts[index]
         else:
             start, end = starts[index], starts[index + 1]
@@ -272,7 +270,7 @@ class Backlog:
         index = bisect_left(range(self.events.shape[1]), (event.start_ms, source, event.external_id), key=order)
         start = self._event_start(index)
         self.event_texts = self.event_texts[:start] + event.external_id + event.title + self.event_texts[start:]
-        self.events = _with_gap(self.events, index)
+        self.events = columns.with_gap(self.events, index, 0)
         self.events[:, index] = column
         self.said_events = True
         return index
@@ -526,6 +524,20 @@ def _starts(tasks: Ints) -> Ints:
     return starts
 
 
+@compiled("i8[:, ::1](i8[:, ::1], i8[::1])")
+def _id_places(tasks: Ints, indices: Ints) -> Ints:
+    """Where each one's id begins among the texts, and where it ends: (K, 2). The indices grow."""
+    places = np.empty((len(indices), 2), dtype=np.int64)
+    at = start = np.int64(0)
+    for k in range(len(indices)):
+        while at < indices[k]:
+            for c in range(_ID_CHARS, _TASK_WIDTH):
+                start += tasks[c, at]
+            at += 1
+        places[k, 0], places[k, 1] = start, start + tasks[_ID_CHARS, at]
+    return places
+
+
 @compiled("b1(i8[:, ::1], i8, i8)")
 def ranks_before(tasks: Ints, a: Int, b: Int) -> Int:
     """Whether a task comes before another: by priority, due date, the newer, then source and id so that no two are equal."""
@@ -613,13 +625,6 @@ def _labels_of(text: str) -> list[str]:
         found.append(text[colon + 1 : end])
         at = end
     return found
-
-
-def _with_gap(block: Ints, index: int) -> Ints:
-    width, n = block.shape
-    wider: Ints = np.empty((width, n + 1), dtype=np.int64)
-    wider[:, :index], wider[:, index + 1 :] = block[:, :index], block[:, index:]
-    return wider
 
 
 def _drop_sources(backlog: Backlog) -> None:

@@ -71,6 +71,19 @@ def without(columns: Ints, index: Int) -> Ints:
     return left
 
 
+@compiled("i8[:, ::1](i8[:, ::1], i8, i8)")
+def with_gap(columns: Ints, index: Int, begin: Int) -> Ints:
+    """Return the columns from an entry on, with one entry more, of any numbers, before that of this index."""
+    width, n = columns.shape
+    wider = np.empty((width, n - begin + 1), dtype=np.int64)
+    for c in range(width):
+        for i in range(begin, index):
+            wider[c, i - begin] = columns[c, i]
+        for i in range(index, n):
+            wider[c, i + 1 - begin] = columns[c, i]
+    return wider
+
+
 @compiled("i8(u8)")
 def _length(value: Int) -> Int:
     n = np.int64(1)

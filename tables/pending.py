@@ -110,8 +110,10 @@ def _named_before(kinds: Sequence[int], index: int) -> int:
 
 def read(row: row_pb2.UserRow, *, d: int) -> Pending:
     """Unpacks a row's decisions, with d features each. Raises ValueError for a row that nobody of ours wrote."""
-    kept = columns.unpacked(row.pending_columns, width=X + d) if not row.pending else _spelled(row, d=d)
+    kept = columns.read(row.pending_columns, X + d) if not row.pending else _spelled(row, d=d)
     if kept.shape[0] != X + d:
+        if kept.shape[0] < X:
+            raise ValueError("not a block of decisions")
         # Of other features: nothing can be learned of them.
         old, kept = kept, np.zeros((X + d, kept.shape[1]), dtype=np.int64)
         kept[:X] = old[:X]

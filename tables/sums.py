@@ -109,18 +109,13 @@ def read(row: row_pb2.UserRow, *, d: int, feature_version: int) -> Taught:
     """Unpack a row's sums; those of other features teach nothing any more."""
     if not row.taught:
         return _spelled(row.sums, d=d, feature_version=feature_version)
-    (kept,) = columns.unpacked(row.taught, width=1)
-    if len(kept) != _HEAD + LOSSES + d + d * (d + 1) // 2 or kept[0] != feature_version:
+    kept = columns.unpacked(row.taught, width=1)[0]
+    begin = _HEAD + LOSSES + d
+    version, n, landmark, weight_, epoch = kept[:_HEAD].tolist() if len(kept) >= _HEAD else (0,) * _HEAD
+    if len(kept) != begin + d * (d + 1) // 2 or version != feature_version:
         return nothing(d)
-    _, n, landmark, weight_, epoch = kept[:_HEAD].tolist()
     return Taught(
-        gram=kept[_HEAD + LOSSES + d :],
-        moment=kept[_HEAD + LOSSES : _HEAD + LOSSES + d],
-        losses=kept[_HEAD : _HEAD + LOSSES],
-        n=n,
-        landmark=landmark,
-        weight=weight_,
-        epoch=epoch % (1 << 64),
+        kept[begin:], kept[begin - d : begin], kept[_HEAD : begin - d], n, landmark, weight_, epoch % (1 << 64)
     )
 
 

@@ -104,9 +104,7 @@ def _take(
             already = source[3] <= sources[3, at]
         else:
             over = max(n + 1 - SOURCES_MAX, 0)
-            grown = np.empty((4, n + 1 - over), dtype=np.int64)
-            grown[:, : n - over] = sources[:, over:]
-            sources, at = grown, n - over
+            sources, at = columns.with_gap(sources, n, over), n - over
         for c in range(4):
             sources[c, at] = source[c]
     if key[1] != 0:
@@ -116,8 +114,6 @@ def _take(
         for i in range(begin, n):
             already |= keys[1, i] == key[1]
         begin = max(begin, n + 1 - KEYS_MAX)
-        grown = np.empty((2, n + 1 - begin), dtype=np.int64)
-        grown[:, : n - begin] = keys[:, begin:]
-        grown[0, n - begin], grown[1, n - begin] = key
-        keys = grown
+        keys = columns.with_gap(keys, n, begin)
+        keys[0, n - begin], keys[1, n - begin] = key
     return already, True, columns.written(sources), columns.written(keys)
