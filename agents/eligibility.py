@@ -109,8 +109,10 @@ def next_change_ms(row: row_pb2.UserRow, current: Current | None, caps: Sequence
     if current is None or current.kind == decision_pb2.Decision.NONE:
         return 0
     times_ms = [quiet_hours.next_change_ms(row, now_ms=row.now_ms)] if row.profile.HasField("quiet_hours") else []
-    if not current.seen_ms:
+    if caps and not current.seen_ms:
         # Whoever reacted was let through a cap, and has not come for what followed.
         times_ms += [cap.from_ms for cap in caps if cap.kind in (0, current.kind)]
+    if not times_ms:
+        return 0
     soonest_ms = min([time_ms for time_ms in times_ms if time_ms > row.now_ms], default=NEVER_MS)
     return soonest_ms if soonest_ms < NEVER_MS else 0
