@@ -37,12 +37,12 @@ T = TypeVar("T")
 
 CONSUMED_AT_ONCE = 500
 """Ten times as many take twice the processor time: their values no longer fit the cache."""
-TOGETHER: dict[str, Any] = {
-    "queued.max.messages.kbytes": 8 * 1024,
-    "fetch.wait.max.ms": 200,
-    "fetch.min.bytes": 64 * 1024,
-}
-"""Of the client that follows several topics together: what waits in it, and what it asks for at once, as nobody waits for it."""
+UNHURRIED: dict[str, Any] = {"fetch.wait.max.ms": 200, "fetch.min.bytes": 64 * 1024}
+"""Where nobody waits for what comes: each fetch costs the broker and the client as much as ten records do."""
+TOGETHER: dict[str, Any] = {**UNHURRIED, "queued.max.messages.kbytes": 8 * 1024}
+"""Of the client that follows several topics together; and how much waits in it."""
+QUIET: dict[str, Any] = {"fetch.wait.max.ms": 500}
+"""For topics on which little comes, which is heard at once: how often it is asked for again meanwhile."""
 WAITING_MAX = 500
 """Records of a partition that have come and wait for their turn; with so many it is read no further."""
 _POLL_S = 0.1
@@ -191,7 +191,7 @@ class Tail:
             *(_offsets(self._cluster, places, which, IsolationLevel.READ_COMMITTED) for which in (_EARLIEST, _LATEST))
         )
         behind = {partition for partition, end in ends.items() if end > starts[partition]}
-        async with _open(self._cluster) as (client, call):
+        async with _open(self._cluster, told=QUIET) as (client, call):
             # By number: a new client that is told OFFSET_BEGINNING does nothing for half a second.
             await call(bind(client.assign, [TopicPartition(self._topic, *start) for start in starts.items()]))
             while True:
@@ -280,7 +280,7 @@ class Follower:
         self._changed.set()
 
     async def __aiter__(self) -> AsyncIterator[list[Record]]:
-        async with _open(self._cluster, ours=True) as (client, call):
+        async with _open(self._cluster, ours=True, told=UNHURRIED) as (client, call):
             while True:
                 if self._changed.is_set():
                     self._changed.clear()
