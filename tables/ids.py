@@ -118,22 +118,15 @@ def draw_key(user_id: str, *, record_id: bytes) -> int:
 
 
 def _mac(whose: bytes, name: bytes, *, mac_key: bytes) -> bytes:
-    inner, outer = _keyed(mac_key)
-    inner, outer = inner.copy(), outer.copy()
-    inner.update(whose + _framed(name))
-    outer.update(inner.digest())
-    return outer.digest()[:_HALF]
+    mac = _keyed(mac_key).copy()
+    mac.update(whose + _framed(name))
+    return mac.digest()[:_HALF]
 
 
 @lru_cache(maxsize=8)
-def _keyed(mac_key: bytes) -> tuple[hashlib._Hash, hashlib._Hash]:
-    """Return the two hashes of HMAC-SHA-256 (RFC 2104) with the key taken in: to copy them costs a third of what hmac does."""
-    block = (mac_key if len(mac_key) <= _BLOCK else hashlib.sha256(mac_key).digest()).ljust(_BLOCK, b"\0")
-    inner, outer = (hashlib.sha256(bytes(byte ^ pad for byte in block)) for pad in (0x36, 0x5C))
-    return inner, outer
-
-
-_BLOCK = 64
+def _keyed(mac_key: bytes) -> hmac.HMAC:
+    """Return a MAC that has taken the key in: a copy of it costs half of what a new one does."""
+    return hmac.new(mac_key, digestmod="sha256")
 
 
 def _hash(*parts: bytes, size: int) -> bytes:
