@@ -13,7 +13,7 @@ from deploy.stack.processes import Command
 from deploy.stack.state import LOOPBACK
 
 SETTINGS = {
-    "maxmemory": "64mb",
+    "maxmemory": "256mb",
     # A tip that was pushed out would be served by nobody: better that a write fails and is seen.
     "maxmemory-policy": "noeviction",
     "appendonly": "yes",
