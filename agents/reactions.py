@@ -95,8 +95,9 @@ def _set_aside(
     if index is None:
         return False
     if kind == reaction_pb2.Reaction.DONE:
-        task = tasks.task(index)
-        stamp = Stamp(time_ms=max(record.event_time_ms, task.updated_ms), offset=task.updated_offset)
+        task = tasks.told(index)
+        updated_ms = task.column[backlog.UPDATED]
+        stamp = Stamp(time_ms=max(record.event_time_ms, updated_ms), offset=task.column[backlog.OFFSET])
         backlog.remove_task(tasks, source=task.source, external_id=task.external_id, stamp=stamp, now_ms=row.now_ms)
     elif kind == reaction_pb2.Reaction.SNOOZE:
         tasks.add(backlog.SNOOZED, index)

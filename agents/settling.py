@@ -19,7 +19,8 @@ from streams.topics import Topic
 
 EVERY_S = 0.05
 """From one round to the next, at least. Nobody waits for a row, a decision or an outcome, and the broker is paid by the batch
-of one partition: what comes within this time goes together. A tip is sent where it is decided and waits for nothing."""
+of one partition: what comes within this time goes together. A tip is sent where it is decided: it waits for no round, only for the end of that turn
+of the loop."""
 UNSETTLED_MAX = 4_000
 """Records folded and not settled; then the fold waits."""
 

@@ -1,5 +1,7 @@
 """Tasks and events as a row keeps them: each written where it changed, and named by sources that come and go."""
 
+from collections.abc import Callable
+
 from oo.v1 import row_pb2, signal_pb2
 from tables import backlog
 from tables.backlog import Stamp
@@ -26,6 +28,12 @@ def told(row: row_pb2.UserRow, *, source: str) -> None:
     backlog.write(items, row)
 
 
+def removed(row: row_pb2.UserRow, remove: Callable[..., bool], *, source: str, external_id: str) -> None:
+    items = backlog.read(row)
+    assert remove(items, source=source, external_id=external_id, stamp=LATER, now_ms=2000)
+    backlog.write(items, row)
+
+
 def sources(row: row_pb2.UserRow) -> tuple[list[str], list[str]]:
     shown = row_pb2.UserRow()
     shown.CopyFrom(row)
@@ -43,9 +51,7 @@ def test_a_task_of_a_source_that_comes_before_leaves_events_with_theirs() -> Non
 def test_the_last_task_of_a_source_leaves_events_with_theirs() -> None:
     row = with_an_event()
     told(row, source="apples")
-    items = backlog.read(row)
-    assert backlog.remove_task(items, source="apples", external_id="1", stamp=LATER, now_ms=2000)
-    backlog.write(items, row)
+    removed(row, backlog.remove_task, source="apples", external_id="1")
     assert list(row.item_sources) == ["calendar"]
     assert sources(row) == ([], ["calendar"])
 
@@ -53,8 +59,6 @@ def test_the_last_task_of_a_source_leaves_events_with_theirs() -> None:
 def test_the_last_event_of_a_source_leaves_tasks_with_theirs() -> None:
     row = with_an_event()
     told(row, source="zebras")
-    items = backlog.read(row)
-    assert backlog.remove_event(items, source="calendar", external_id="e", stamp=LATER, now_ms=2000)
-    backlog.write(items, row)
+    removed(row, backlog.remove_event, source="calendar", external_id="e")
     assert list(row.item_sources) == ["zebras"]
     assert sources(row) == (["zebras"], [])
