@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from agents.evaluation import estimates, propensities, sequence, single, wealth
@@ -77,6 +77,7 @@ def test_what_no_estimator_can_use_is_refused_by_both(given_: tuple[Event, list[
             logging[at] = 0.0
         case "support":
             logging[(at + 1) % len(logging)] = 0.0
+            assume(logging.any())
             logging /= logging.sum()
     event, all_ = replace(event, logging=logging), np.array(those)
     usable = True
