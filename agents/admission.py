@@ -12,12 +12,12 @@ from dataclasses import dataclass
 import protovalidate
 
 from agents.step import STEP_VERSION
-from oo.v1 import journal_pb2, reaction_pb2, signal_pb2
+from oo.v1 import journal_pb2, reaction_pb2, signal_pb2, subject_request_pb2
 from streams.dead_letters import REDRIVEN
 from streams.record import Record
 from tables import ids
 from tables.backlog import to_ms
-from tables.message_rules import breaches
+from tables.message_rules import FromOutside, breaches
 
 WRITER = "admit/1"
 
@@ -39,7 +39,7 @@ class Door:
 
     def admit(
         self,
-        message: signal_pb2.Signal | reaction_pb2.Reaction,
+        message: FromOutside,
         record: Record,
         *,
         topic_id: bytes,
@@ -65,13 +65,17 @@ class Door:
         )
         if isinstance(message, signal_pb2.Signal):
             journal.signal.CopyFrom(message)
+        elif isinstance(message, subject_request_pb2.SubjectRequest):
+            journal.subject_request.CopyFrom(message)
         else:
             journal.reaction.CopyFrom(message)
         return journal
 
 
-def _event_time_ms(message: signal_pb2.Signal | reaction_pb2.Reaction, record: Record) -> int:
+def _event_time_ms(message: FromOutside, record: Record) -> int:
     """The message's own time, else CloudEvents' `ce_time`, else the Kafka record's."""
+    if isinstance(message, subject_request_pb2.SubjectRequest):
+        return record.timestamp_ms
     if message.HasField("event_time"):
         return to_ms(message.event_time)
     ce_time = _header(record.headers, "ce_time")
@@ -85,9 +89,11 @@ def _event_time_ms(message: signal_pb2.Signal | reaction_pb2.Reaction, record: R
     return record.timestamp_ms
 
 
-def _event_key(message: signal_pb2.Signal | reaction_pb2.Reaction, record: Record) -> int:
+def _event_key(message: FromOutside, record: Record) -> int:
     """CloudEvents' (ce_source, ce_id), else (source, event_id), else the letter that it was redriven from, else 0: then
     only its position names the event."""
+    if isinstance(message, subject_request_pb2.SubjectRequest):
+        return ids.event_key("SubjectRequest", message.request_id)
     ce_id = _header(record.headers, "ce_id")
     if ce_id:
         return ids.event_key(f"ce:{_header(record.headers, 'ce_source')}", ce_id)

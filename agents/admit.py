@@ -19,7 +19,7 @@ from agents import fault, set_aside
 from agents.admission import Door, Refused
 from agents.in_hand import InHand
 from agents.refuse import DeadLetters, Refusal
-from oo.v1 import reaction_pb2, signal_pb2
+from oo.v1 import reaction_pb2, signal_pb2, subject_request_pb2
 from streams import cloudevents
 from streams.clock import clock_ms
 from streams.partitions import Handler, Partitions
@@ -80,7 +80,7 @@ class Admit:
         message = await self.schemas.unframe_public(
             self.short_name, record.value, headers=record.headers, asking=self.in_hand.lay_down
         )
-        assert isinstance(message, signal_pb2.Signal | reaction_pb2.Reaction)
+        assert isinstance(message, signal_pb2.Signal | reaction_pb2.Reaction | subject_request_pb2.SubjectRequest)
         journal = self.door.admit(message, record, topic_id=self.topic_id, now_ms=now_ms)
         return message.user_id.encode(), self.schemas.frame("journal", journal)
 

@@ -75,7 +75,7 @@ async def core(process: Process, stack: AsyncExitStack) -> list[Partitions]:
             dead_letters=process.dead_letters,
             in_hand=process.in_hand,
         )
-        for name in ("signals", "reactions")
+        for name in ("signals", "reactions", "subject-requests")
     }
 
     commits = Shared(lambda: committed(process.cluster, process.app.conf.id, topics["journal"].name))

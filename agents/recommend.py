@@ -258,9 +258,11 @@ class Recommend:
 
     def _faulty(self, entry: Entry, record: Record, fault: str) -> Refusal:
         """A record that `step` failed on: once that is mended, what the producer said can be sent again."""
-        said = {"signal": ("signals", entry.record.signal), "reaction": ("reactions", entry.record.reaction)}.get(
-            entry.record.WhichOneof("payload") or ""
-        )
+        said = {
+            "signal": ("signals", entry.record.signal),
+            "reaction": ("reactions", entry.record.reaction),
+            "subject_request": ("subject-requests", entry.record.subject_request),
+        }.get(entry.record.WhichOneof("payload") or "")
         if said is not None:
             topic, message = said
             value = self._schemas.frame(topic, message)

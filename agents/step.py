@@ -130,7 +130,7 @@ def _counts(
 ) -> bool:
     if payload == "tick":
         return state is not None and state.next_wake_ms == record.tick.due_ms and now_ms >= record.tick.due_ms
-    return payload not in (None, "mark", "sealed")
+    return payload not in (None, "mark", "sealed", "subject_request")
 
 
 def _trigger(

@@ -125,4 +125,6 @@ def _journaled(message: dead_letter_pb2.DeadLetter, *, cluster: Cluster) -> tupl
         return "signals", record.signal
     if record.HasField("reaction"):
         return "reactions", record.reaction
+    if record.HasField("subject_request"):
+        return "subject-requests", record.subject_request
     raise CannotRedrive(f"nobody's words stand in it: {record.WhichOneof('payload')}")

@@ -37,6 +37,7 @@ TRIES = 5
 READERS = {
     "signals": "core",
     "reactions": "core",
+    "subject-requests": "core",
     "journal": "core",
     "tips": "publish",
     "decisions": "record",

@@ -19,12 +19,14 @@ from oo.v1 import (
     reaction_pb2,
     row_pb2,
     signal_pb2,
+    subject_request_pb2,
 )
 from streams.wire import BadFrame, header, parse, read_header
 
 MESSAGES: Final[dict[str, tuple[type[Message], ...]]] = {
     "signals": (signal_pb2.Signal,),
     "reactions": (reaction_pb2.Reaction,),
+    "subject-requests": (subject_request_pb2.SubjectRequest,),
     "journal": (journal_pb2.JournalRecord,),
     "set-aside": (journal_pb2.SetAside,),
     # Both stand in row.proto, so under one schema; the message index in each frame tells them apart.

@@ -51,6 +51,8 @@ PARTITIONS = 8
 _TABLE = (
     Topic("signals", "oo.v1.Signal", "user", PARTITIONS, "delete", 7 * DAY_MS, MIB, public=True),
     Topic("reactions", "oo.v1.Reaction", "user", PARTITIONS, "delete", 7 * DAY_MS, MIB, public=True),
+    # Of the person themself: only the edge and operators write here.
+    Topic("subject-requests", "oo.v1.SubjectRequest", "user", PARTITIONS, "delete", 7 * DAY_MS, MIB),
     # Infinite until row snapshots exist: the journal is the truth.
     Topic("journal", "oo.v1.JournalRecord", "user", PARTITIONS, "delete", FOREVER, 2 * MIB, "LogAppendTime"),
     # What every fold passes over; kept as long as the journal.

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import protovalidate
 from protovalidate import Violation
 
-from oo.v1 import reaction_pb2, signal_pb2
+from oo.v1 import reaction_pb2, signal_pb2, subject_request_pb2
 from streams.units import DAY_MS
 from tables.zones import TZDATA_VERSION, zone
 
@@ -22,6 +22,10 @@ EVENT_MS_MIN = 946_684_800_000
 """2000-01-01: before it, a time is a mistake."""
 _SECONDS = range(-62_135_596_800, 253_402_300_800)
 """What a due date or an event's start may be: years 1 to 9999. The wire allows more, which no row could hold."""
+
+
+FromOutside = signal_pb2.Signal | reaction_pb2.Reaction | subject_request_pb2.SubjectRequest
+"""What comes in through a door of its own topic."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,7 +45,7 @@ class Breach:
 
 
 def breaches(
-    message: signal_pb2.Signal | reaction_pb2.Reaction,
+    message: FromOutside,
     *,
     validator: protovalidate.Validator,
     event_time_ms: int,
@@ -54,13 +58,15 @@ def breaches(
     return list(_others(message, event_time_ms=event_time_ms, now_ms=now_ms))[:1]
 
 
-def _others(message: signal_pb2.Signal | reaction_pb2.Reaction, *, event_time_ms: int, now_ms: int) -> Iterator[Breach]:
+def _others(message: FromOutside, *, event_time_ms: int, now_ms: int) -> Iterator[Breach]:
     if event_time_ms > now_ms + AHEAD_MS_MAX:
         yield Breach("time-ahead", ("event_time",), "is more than 24 hours ahead of the clock here")
     if event_time_ms < EVENT_MS_MIN:
         yield Breach("time-behind", ("event_time",), "is before the year 2000")
     if isinstance(message, reaction_pb2.Reaction):
         yield from _times(message, (), ["snooze_until"])
+        return
+    if isinstance(message, subject_request_pb2.SubjectRequest):
         return
     match message.WhichOneof("payload"):
         case "profile_changed":

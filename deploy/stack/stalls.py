@@ -21,6 +21,7 @@ TIMEOUT_S = 2.0
 READERS = {
     "signals": "core",
     "reactions": "core",
+    "subject-requests": "core",
     "journal": "core",
     "policy-sums": "core",
     "tips": "publish",

@@ -24,27 +24,28 @@ _sym_db = _symbol_database.Default()
 
 from oo.v1 import reaction_pb2 as oo_dot_v1_dot_reaction__pb2
 from oo.v1 import signal_pb2 as oo_dot_v1_dot_signal__pb2
+from oo.v1 import subject_request_pb2 as oo_dot_v1_dot_subject__request__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13oo/v1/journal.proto\x12\x05oo.v1\x1a\x14oo/v1/reaction.proto\x1a\x12oo/v1/signal.proto\"?\n\x08Position\x12\x10\n\x08topic_id\x18\x01 \x01(\x0c\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\x0e\n\x06offset\x18\x03 \x01(\x03\"\x81\x03\n\rJournalRecord\x12\x11\n\trecord_id\x18\x01 \x01(\x0c\x12\x0e\n\x06now_ms\x18\x02 \x01(\x03\x12\x1f\n\x06source\x18\x03 \x01(\x0b\x32\x0f.oo.v1.Position\x12\x16\n\x0esource_time_ms\x18\x04 \x01(\x03\x12\x0e\n\x06writer\x18\x05 \x01(\t\x12\x14\n\x0cstep_version\x18\x06 \x01(\r\x12\x11\n\tevent_key\x18\x07 \x01(\x06\x12\x15\n\revent_time_ms\x18\x08 \x01(\x03\x12\x1f\n\x06signal\x18\n \x01(\x0b\x32\r.oo.v1.SignalH\x00\x12#\n\x08reaction\x18\x0b \x01(\x0b\x32\x0f.oo.v1.ReactionH\x00\x12\x1b\n\x04tick\x18\x0c \x01(\x0b\x32\x0b.oo.v1.TickH\x00\x12\x1b\n\x04mark\x18\r \x01(\x0b\x32\x0b.oo.v1.MarkH\x00\x12\'\n\ncandidates\x18\x0e \x01(\x0b\x32\x11.oo.v1.CandidatesH\x00\x12\x10\n\x06sealed\x18\x0f \x01(\x0cH\x00\x42\t\n\x07payload\"\x16\n\x04Tick\x12\x0e\n\x06\x64ue_ms\x18\x01 \x01(\x03\"o\n\x04Mark\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x12\n\nversion_id\x18\x02 \x01(\t\x12\x14\n\x0cstep_version\x18\x03 \x01(\r\x12\x13\n\x0b\x63onfig_hash\x18\x04 \x01(\t\x12\x16\n\x0etzdata_version\x18\x05 \x01(\t\"j\n\nCandidates\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x16\n\x0eprompt_version\x18\x02 \x01(\t\x12\r\n\x05model\x18\x03 \x01(\t\x12!\n\x04tips\x18\x04 \x03(\x0b\x32\x13.oo.v1.GeneratedTip\"}\n\x0cGeneratedTip\x12\x13\n\x0b\x65xternal_id\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\x12\x12\n\nexpires_ms\x18\x04 \x01(\x03\x12\x16\n\x0eprompt_version\x18\x05 \x01(\t\x12\r\n\x05model\x18\x06 \x01(\t\"g\n\x08SetAside\x12\x1e\n\x05place\x18\x01 \x01(\x0b\x32\x0f.oo.v1.Position\x12\x0e\n\x06worker\x18\x02 \x01(\t\x12\x0c\n\x04\x65nds\x18\x03 \x01(\r\x12\r\n\x05\x61t_ms\x18\x04 \x01(\x03\x12\x0e\n\x06\x64igest\x18\x05 \x01(\x0c\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13oo/v1/journal.proto\x12\x05oo.v1\x1a\x14oo/v1/reaction.proto\x1a\x12oo/v1/signal.proto\x1a\x1boo/v1/subject_request.proto\"?\n\x08Position\x12\x10\n\x08topic_id\x18\x01 \x01(\x0c\x12\x11\n\tpartition\x18\x02 \x01(\x05\x12\x0e\n\x06offset\x18\x03 \x01(\x03\"\xb3\x03\n\rJournalRecord\x12\x11\n\trecord_id\x18\x01 \x01(\x0c\x12\x0e\n\x06now_ms\x18\x02 \x01(\x03\x12\x1f\n\x06source\x18\x03 \x01(\x0b\x32\x0f.oo.v1.Position\x12\x16\n\x0esource_time_ms\x18\x04 \x01(\x03\x12\x0e\n\x06writer\x18\x05 \x01(\t\x12\x14\n\x0cstep_version\x18\x06 \x01(\r\x12\x11\n\tevent_key\x18\x07 \x01(\x06\x12\x15\n\revent_time_ms\x18\x08 \x01(\x03\x12\x1f\n\x06signal\x18\n \x01(\x0b\x32\r.oo.v1.SignalH\x00\x12#\n\x08reaction\x18\x0b \x01(\x0b\x32\x0f.oo.v1.ReactionH\x00\x12\x1b\n\x04tick\x18\x0c \x01(\x0b\x32\x0b.oo.v1.TickH\x00\x12\x1b\n\x04mark\x18\r \x01(\x0b\x32\x0b.oo.v1.MarkH\x00\x12\'\n\ncandidates\x18\x0e \x01(\x0b\x32\x11.oo.v1.CandidatesH\x00\x12\x10\n\x06sealed\x18\x0f \x01(\x0cH\x00\x12\x30\n\x0fsubject_request\x18\x10 \x01(\x0b\x32\x15.oo.v1.SubjectRequestH\x00\x42\t\n\x07payload\"\x16\n\x04Tick\x12\x0e\n\x06\x64ue_ms\x18\x01 \x01(\x03\"o\n\x04Mark\x12\x10\n\x08sequence\x18\x01 \x01(\x04\x12\x12\n\nversion_id\x18\x02 \x01(\t\x12\x14\n\x0cstep_version\x18\x03 \x01(\r\x12\x13\n\x0b\x63onfig_hash\x18\x04 \x01(\t\x12\x16\n\x0etzdata_version\x18\x05 \x01(\t\"j\n\nCandidates\x12\x12\n\nrequest_id\x18\x01 \x01(\t\x12\x16\n\x0eprompt_version\x18\x02 \x01(\t\x12\r\n\x05model\x18\x03 \x01(\t\x12!\n\x04tips\x18\x04 \x03(\x0b\x32\x13.oo.v1.GeneratedTip\"}\n\x0cGeneratedTip\x12\x13\n\x0b\x65xternal_id\x18\x01 \x01(\t\x12\r\n\x05title\x18\x02 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\x12\x12\n\nexpires_ms\x18\x04 \x01(\x03\x12\x16\n\x0eprompt_version\x18\x05 \x01(\t\x12\r\n\x05model\x18\x06 \x01(\t\"g\n\x08SetAside\x12\x1e\n\x05place\x18\x01 \x01(\x0b\x32\x0f.oo.v1.Position\x12\x0e\n\x06worker\x18\x02 \x01(\t\x12\x0c\n\x04\x65nds\x18\x03 \x01(\r\x12\r\n\x05\x61t_ms\x18\x04 \x01(\x03\x12\x0e\n\x06\x64igest\x18\x05 \x01(\x0c\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'oo.v1.journal_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_POSITION']._serialized_start=72
-  _globals['_POSITION']._serialized_end=135
-  _globals['_JOURNALRECORD']._serialized_start=138
-  _globals['_JOURNALRECORD']._serialized_end=523
-  _globals['_TICK']._serialized_start=525
-  _globals['_TICK']._serialized_end=547
-  _globals['_MARK']._serialized_start=549
-  _globals['_MARK']._serialized_end=660
-  _globals['_CANDIDATES']._serialized_start=662
-  _globals['_CANDIDATES']._serialized_end=768
-  _globals['_GENERATEDTIP']._serialized_start=770
-  _globals['_GENERATEDTIP']._serialized_end=895
-  _globals['_SETASIDE']._serialized_start=897
-  _globals['_SETASIDE']._serialized_end=1000
+  _globals['_POSITION']._serialized_start=101
+  _globals['_POSITION']._serialized_end=164
+  _globals['_JOURNALRECORD']._serialized_start=167
+  _globals['_JOURNALRECORD']._serialized_end=602
+  _globals['_TICK']._serialized_start=604
+  _globals['_TICK']._serialized_end=626
+  _globals['_MARK']._serialized_start=628
+  _globals['_MARK']._serialized_end=739
+  _globals['_CANDIDATES']._serialized_start=741
+  _globals['_CANDIDATES']._serialized_end=847
+  _globals['_GENERATEDTIP']._serialized_start=849
+  _globals['_GENERATEDTIP']._serialized_end=974
+  _globals['_SETASIDE']._serialized_start=976
+  _globals['_SETASIDE']._serialized_end=1079
 # @@protoc_insertion_point(module_scope)

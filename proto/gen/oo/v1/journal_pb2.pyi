@@ -9,6 +9,7 @@ from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from oo.v1 import reaction_pb2 as _reaction_pb2
 from oo.v1 import signal_pb2 as _signal_pb2
+from oo.v1 import subject_request_pb2 as _subject_request_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -67,6 +68,7 @@ class JournalRecord(_message.Message):
     MARK_FIELD_NUMBER: _builtins.int
     CANDIDATES_FIELD_NUMBER: _builtins.int
     SEALED_FIELD_NUMBER: _builtins.int
+    SUBJECT_REQUEST_FIELD_NUMBER: _builtins.int
     record_id: _builtins.bytes
     """16 bytes, from the source position or the tick's due time: ids and seeds come from it, never from an offset."""
     now_ms: _builtins.int
@@ -94,6 +96,8 @@ class JournalRecord(_message.Message):
     def mark(self) -> Global___Mark: ...
     @_builtins.property
     def candidates(self) -> Global___Candidates: ...
+    @_builtins.property
+    def subject_request(self) -> _subject_request_pb2.SubjectRequest: ...
     def __init__(
         self,
         *,
@@ -111,12 +115,13 @@ class JournalRecord(_message.Message):
         mark: Global___Mark | None = ...,
         candidates: Global___Candidates | None = ...,
         sealed: _builtins.bytes = ...,
+        subject_request: _subject_request_pb2.SubjectRequest | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["candidates", b"candidates", "mark", b"mark", "payload", b"payload", "reaction", b"reaction", "sealed", b"sealed", "signal", b"signal", "source", b"source", "tick", b"tick"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["candidates", b"candidates", "mark", b"mark", "payload", b"payload", "reaction", b"reaction", "sealed", b"sealed", "signal", b"signal", "source", b"source", "subject_request", b"subject_request", "tick", b"tick"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidates", b"candidates", "event_key", b"event_key", "event_time_ms", b"event_time_ms", "mark", b"mark", "now_ms", b"now_ms", "payload", b"payload", "reaction", b"reaction", "record_id", b"record_id", "sealed", b"sealed", "signal", b"signal", "source", b"source", "source_time_ms", b"source_time_ms", "step_version", b"step_version", "tick", b"tick", "writer", b"writer"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidates", b"candidates", "event_key", b"event_key", "event_time_ms", b"event_time_ms", "mark", b"mark", "now_ms", b"now_ms", "payload", b"payload", "reaction", b"reaction", "record_id", b"record_id", "sealed", b"sealed", "signal", b"signal", "source", b"source", "source_time_ms", b"source_time_ms", "step_version", b"step_version", "subject_request", b"subject_request", "tick", b"tick", "writer", b"writer"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_payload: _TypeAlias = _typing.Literal["signal", "reaction", "tick", "mark", "candidates", "sealed"]  # noqa: Y015
+    _WhichOneofReturnType_payload: _TypeAlias = _typing.Literal["signal", "reaction", "tick", "mark", "candidates", "sealed", "subject_request"]  # noqa: Y015
     _WhichOneofArgType_payload: _TypeAlias = _typing.Literal["payload", b"payload"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_payload) -> _WhichOneofReturnType_payload | None: ...
 
