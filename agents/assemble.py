@@ -43,6 +43,7 @@ async def core(process: Process, stack: AsyncExitStack) -> list[Partitions]:
     from agents.messages import messages
     from agents.recovery import Recovery
     from agents.versions import Versions
+    from tables.leavers import Leaving
 
     settings, topics = process.settings, process.topics
     assert settings.mac_key_file is not None, "core needs OO_MAC_KEY_FILE"
@@ -54,6 +55,10 @@ async def core(process: Process, stack: AsyncExitStack) -> list[Partitions]:
 
     versions = Versions(schemas=process.schemas, mac_key=mac_key, end=Shared(versions_end))
     champion = Champion(schemas=process.schemas)
+    leaving = Leaving(
+        journal_id=process.id_of("journal"), schemas=process.schemas, ends=Shared(lambda: process.ends("erasures"))
+    )
+    _begun(stack, leaving.follow(process.tail("erasures")), name="erasures")
     policies, promotions = process.tail("policies"), process.tail("promotions")
     # Both read at the same time.
     following = _begun(stack, versions.follow(policies), name="versions")
@@ -84,6 +89,7 @@ async def core(process: Process, stack: AsyncExitStack) -> list[Partitions]:
         return (await commits()).get(number)
 
     async def aside() -> Mapping[int, set_aside.Aside]:
+        await leaving.catch_up()
         words = process.read(topics["set-aside"], 0)
         said = messages(process.schemas, "set-aside", words)
         return await set_aside.passed_over(said, journal_id=process.id_of("journal"))
@@ -107,6 +113,7 @@ async def core(process: Process, stack: AsyncExitStack) -> list[Partitions]:
         ),
         rows_follower=Follower(process.cluster, topics["rows"].name),
         in_hand=process.in_hand,
+        leavers=leaving.leavers,
         worker_id=settings.worker_id,
     )
     _begun(stack, champion.hear(process.tail("estimates")), name="estimates")

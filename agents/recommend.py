@@ -39,6 +39,7 @@ from streams.topics import Topic
 from streams.units import SECOND_MS
 from streams.wire import BadFrame
 from tables import ids
+from tables.leavers import Leavers
 
 logger = logging.getLogger(__name__)
 
@@ -66,8 +67,10 @@ class Recommend:
         recovery: Recovery,
         rows_follower: Follower,
         in_hand: InHand,
+        leavers: Leavers,
         worker_id: str,
     ) -> None:
+        """`leavers`: known to their end whenever a partition has been recovered."""
         self._topics = topics
         self._journal_id = journal_id
         self._schemas = schemas
@@ -77,6 +80,7 @@ class Recommend:
         self._recovery = recovery
         self._rows_follower = rows_follower
         self._in_hand = in_hand
+        self._leavers = leavers
         self._worker_id = worker_id
         self._settling = Settling(topics=topics, schemas=schemas, producer=producer, dead_letters=dead_letters)
         self._assigned: dict[int, Assigned] = {}
@@ -122,7 +126,7 @@ class Recommend:
         loop = asyncio.get_running_loop()
         turn_s = loop.time()
         for record in records:
-            if assigned.aside.passes(record):
+            if assigned.aside.passes(record) or self._leavers.passes(record.key, record.offset):
                 continue
             # A mark is nobody's record: without it the partition would go on with another version than it was told.
             if record.key and (ends := self._in_hand.ends(self._journal_id, record)):
@@ -141,7 +145,7 @@ class Recommend:
                     await self._versions.wait_for(entry.record.mark.version_id)
                 outputs = assigned.state.apply(entry)
             assigned.folding = record.offset
-            if outputs.decision or outputs.outcomes or outputs.overflows:
+            if outputs.tip or outputs.outcomes or outputs.overflows:
                 self._send(assigned, outputs, user_id=entry.user_id)
                 self._settling.refuse(self._overflows(outputs, record))
             if outputs.fault:
@@ -236,10 +240,13 @@ class Recommend:
 
     def _send(self, assigned: Assigned, outputs: Outputs, *, user_id: str) -> None:
         key, partition = user_id.encode(), assigned.state.partition
-        if outputs.tip is not None and outputs.decision is not None:
+        if outputs.tip is not None:
             # The tip now: it is what somebody waits for.
             self._producer.produce(self._topics["tips"].name, key=key, value=self._schemas.frame("tips", outputs.tip))
+        if outputs.decision is not None:
             self._settling.output(partition, "decisions", key, outputs.decision)
+        if outputs.erased is not None:
+            self._settling.output(partition, "erasures", key, outputs.erased)
         for outcome in outputs.outcomes:
             self._settling.output(partition, "outcomes", key, outcome)
 

@@ -46,7 +46,7 @@ class Recovery:
     committed: Callable[[int], Awaitable[int | None]]
     """Offset up to which a partition of the journal is committed."""
     aside: Callable[[], Awaitable[Mapping[int, Aside]]]
-    """What every fold passes over, by partition of the journal, as it is now."""
+    """What every fold passes over, by partition of the journal, as it is now; who has left is known by then too."""
 
     async def recover(self, number: int) -> tuple[Assigned, int]:
         """Return the partition, ready to be folded on, and the changelog offset up to which it was read.

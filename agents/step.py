@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from agents import candidates, decide, eligibility, fatigue, outcomes, reactions, signals
+from agents import candidates, decide, eligibility, erasure, fatigue, outcomes, reactions, signals
 from agents.active_version import ActiveVersion
 from agents.change import Change
 from agents.fatigue import Cap
 from agents.opened import Opened
-from oo.v1 import decision_pb2, journal_pb2, outcome_pb2, policy_pb2, row_pb2
+from oo.v1 import decision_pb2, erased_pb2, journal_pb2, outcome_pb2, policy_pb2, row_pb2
 from tables import backlog, ids, pending, taken
 from tables.backlog import Overflow
 
@@ -55,6 +55,8 @@ class Outputs(NamedTuple):
     tip: decision_pb2.Tip | None = None
     outcomes: tuple[outcome_pb2.Outcome, ...] = ()
     overflows: tuple[Overflow, ...] = ()
+    erased: erased_pb2.Erased | None = None
+    """The person leaves, or begins again."""
     fault: str = ""
     """Set where `step` itself failed on the record (agents.fold): the row stands as it was."""
 
@@ -74,8 +76,14 @@ def step(state: row_pb2.UserRow | None, entry: Entry, policy: ActiveVersion) -> 
     record_ms = record.now_ms or entry.time_ms
     now_ms = max(state.now_ms if state is not None else 0, record_ms)
     noted = taken.take(state, record, now_ms=now_ms)
+    left = state.left if state is not None and state.HasField("left") else None
+    if noted.already or (left is not None and erasure.passes(left, record)):
+        return state, NOTHING
+    if erasure.is_erasure(record):
+        return _erase(entry, time_ms=record_ms)
     payload = record.WhichOneof("payload")
-    if noted.already or not _counts(payload, state, record, now_ms=now_ms):
+    comes_back = left is not None and erasure.begins_again(left, record)
+    if not comes_back and not _counts(payload, state, record, now_ms=now_ms):
         return state, NOTHING
 
     row = row_pb2.UserRow()
@@ -85,6 +93,10 @@ def step(state: row_pb2.UserRow | None, entry: Entry, policy: ActiveVersion) -> 
         row.CopyFrom(state)
     row.topic_id, row.journal_offset, row.now_ms = entry.topic_id, entry.offset, now_ms
     noted.write(row)
+    erased = None
+    if comes_back:
+        row.left.began_again = True
+        erased = erasure.said(row, partition=entry.partition, began_again=entry.position)
 
     opened, change, config = Opened.of(row), Change(), policy.version.config
     change.slate |= backlog.pass_time(opened.backlog, now_ms=now_ms)
@@ -122,7 +134,14 @@ def step(state: row_pb2.UserRow | None, entry: Entry, policy: ActiveVersion) -> 
     row.next_wake_ms = _next_wake(opened, caps, config)
     opened.close()
     _name(change.outcomes, entry=entry)
-    return row, Outputs(decision, tip, tuple(change.outcomes), tuple(change.overflows))
+    return row, Outputs(decision, tip, tuple(change.outcomes), tuple(change.overflows), erased)
+
+
+def _erase(entry: Entry, *, time_ms: int) -> tuple[row_pb2.UserRow, Outputs]:
+    """What stands from an erasure on, whatever stood before it."""
+    row = erasure.stub(entry.user_id, entry.record, journal=entry.position, time_ms=time_ms)
+    tip = erasure.tip(row, journal=entry.position)
+    return row, Outputs(tip=tip, erased=erasure.said(row, partition=entry.partition))
 
 
 def _counts(

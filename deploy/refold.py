@@ -29,9 +29,12 @@ from streams.reader import read_partition
 from streams.record import Record
 from streams.wire import BadFrame
 from tables import slates
+from tables.leavers import Leavers
 from tables.row import spelled_out
 
 SHOWN_MAX = 50
+NOBODY = Leavers(b"")
+"""Never added to."""
 
 
 class RefoldError(Exception):
@@ -47,6 +50,8 @@ class Journal:
     versions: Mapping[str, ActiveVersion]
     aside: Mapping[int, Aside] = field(default_factory=dict)
     """What every fold passes over, by partition."""
+    leavers: Leavers = NOBODY
+    """Whose records every fold passes over, up to where they left."""
 
 
 @dataclass(slots=True)
@@ -80,9 +85,10 @@ class Part:
     def collect(self, outputs: Outputs) -> None:
         """Notes what followed from one record."""
         decision, tip = outputs.decision, outputs.tip
-        if decision is not None and tip is not None:
+        if decision is not None:
             self.decisions[decision.decision_id] = digest(decision)
             self.vectors += slates.length(decision)
+        if tip is not None:
             self.tips[tip.user_id] = tip.journal.offset, digest(tip)
         for outcome in outputs.outcomes:
             self.outcomes[outcome.outcome_id] = digest(outcome)
@@ -103,10 +109,15 @@ def digest(message: Message) -> bytes:
     return hashlib.blake2b(message.SerializeToString(deterministic=True), digest_size=16).digest()
 
 
-def entries_of(records: list[Record], *, schemas: Frames, topic_id: bytes, aside: Aside = NOTHING) -> Iterator[Entry]:
-    """The journal records; what is none, or is set aside, is passed over, as the worker does with a dead letter."""
+def entries_of(
+    records: list[Record], *, schemas: Frames, topic_id: bytes, aside: Aside = NOTHING, leavers: Leavers = NOBODY
+) -> Iterator[Entry]:
+    """The journal records; what is none, or is set aside, is passed over, as the worker does with a dead letter.
+
+    What stands below where its person left is not looked at.
+    """
     for record in records:
-        if aside.passes(record):
+        if aside.passes(record) or leavers.passes(record.key, record.offset):
             continue
         try:
             journal = schemas.unframe("journal", record.value)
@@ -125,7 +136,8 @@ async def fold_part(
     state = PartitionState(partition=number, versions=journal.versions, rows=rows)
     aside = journal.aside.get(number, NOTHING)
     async for records in _read(journal, "journal", number, end=end):
-        for entry in entries_of(records, schemas=schemas, topic_id=journal.topic_id, aside=aside):
+        some = entries_of(records, schemas=schemas, topic_id=journal.topic_id, aside=aside, leavers=journal.leavers)
+        for entry in some:
             part.collect(state.apply(entry))
         state.acknowledge()
         progress(len(records))

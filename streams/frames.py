@@ -12,6 +12,7 @@ from google.protobuf.message import Message
 from oo.v1 import (
     dead_letter_pb2,
     decision_pb2,
+    erased_pb2,
     evaluation_pb2,
     journal_pb2,
     outcome_pb2,
@@ -29,6 +30,7 @@ MESSAGES: Final[dict[str, tuple[type[Message], ...]]] = {
     "subject-requests": (subject_request_pb2.SubjectRequest,),
     "journal": (journal_pb2.JournalRecord,),
     "set-aside": (journal_pb2.SetAside,),
+    "erasures": (erased_pb2.Erased,),
     # Both stand in row.proto, so under one schema; the message index in each frame tells them apart.
     "rows": (row_pb2.UserRow, row_pb2.PartitionRow),
     "decisions": (decision_pb2.Decision,),

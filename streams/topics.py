@@ -57,6 +57,8 @@ _TABLE = (
     Topic("journal", "oo.v1.JournalRecord", "user", PARTITIONS, "delete", FOREVER, 2 * MIB, "LogAppendTime"),
     # What every fold passes over; kept as long as the journal.
     Topic("set-aside", "oo.v1.SetAside", "source", 1, "delete", FOREVER, MIB),
+    # Who left: read before anything is folded, kept as long as the journal. Stamped by the broker, for `shadow`.
+    Topic("erasures", "oo.v1.Erased", "user", PARTITIONS, "delete", FOREVER, MIB, "LogAppendTime"),
     Topic("rows", "oo.v1.UserRow", "user", PARTITIONS, "compact", FOREVER, 4 * MIB),
     # Stamped by the broker, so that `shadow` takes them in one order (streams/in_order.py).
     Topic("decisions", "oo.v1.Decision", "user", PARTITIONS, "delete", 90 * DAY_MS, 4 * MIB, "LogAppendTime"),

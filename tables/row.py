@@ -17,7 +17,7 @@ class Fence:
     next_wake_ms: int
 
 
-BLOCKS = tuple(field.name for field in row_pb2.UserRow.DESCRIPTOR.fields if field.number >= 40)
+BLOCKS = tuple(field.name for field in row_pb2.UserRow.DESCRIPTOR.fields if 40 <= field.number < 60)
 """What holds in blocks of columns, and in texts beside them, what other fields spell out."""
 
 FENCE_BYTES = 36

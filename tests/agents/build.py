@@ -12,7 +12,7 @@ from agents.active_version import ActiveVersion
 from agents.prior import prior
 from agents.reward import DEFAULT
 from agents.step import STEP_VERSION, Entry, Outputs, step
-from oo.v1 import decision_pb2, journal_pb2, policy_pb2, reaction_pb2, row_pb2, signal_pb2
+from oo.v1 import decision_pb2, journal_pb2, policy_pb2, reaction_pb2, row_pb2, signal_pb2, subject_request_pb2
 from tables import ids, slates
 from tables.backlog import from_ms
 from tables.row import spelled_out
@@ -21,11 +21,25 @@ MAC_KEY = bytes(range(32))
 JOURNAL_ID = b"J" * 16
 SIGNALS_ID = b"S" * 16
 REACTIONS_ID = b"R" * 16
+REQUESTS_ID = b"Q" * 16
 
 MONDAY_MS = 1_790_582_400_000
 """Monday 28 September 2026, 08:00 UTC."""
 
-Payload = signal_pb2.Signal | reaction_pb2.Reaction | journal_pb2.Tick | journal_pb2.Mark | journal_pb2.Candidates
+Payload = (
+    signal_pb2.Signal
+    | reaction_pb2.Reaction
+    | subject_request_pb2.SubjectRequest
+    | journal_pb2.Tick
+    | journal_pb2.Mark
+    | journal_pb2.Candidates
+)
+SOURCES = {
+    signal_pb2.Signal: ("signal", SIGNALS_ID),
+    reaction_pb2.Reaction: ("reaction", REACTIONS_ID),
+    subject_request_pb2.SubjectRequest: ("subject_request", REQUESTS_ID),
+}
+"""Which field of a journal record holds what the door lets in, and the topic that it comes from."""
 
 
 def config(**changes: int | bool) -> policy_pb2.DecisionConfig:
@@ -135,6 +149,25 @@ def reaction(decision_id: str, kind: str, *, user: str = "ada", until_ms: int = 
     return made
 
 
+def erasure(
+    receipt: str, *, user: str = "ada", ends: Mapping[bytes, int] | None = None
+) -> subject_request_pb2.SubjectRequest:
+    """The person leaves; `ends`: by topic, where its first partition ended."""
+    request = subject_request_pb2.SubjectRequest(request_id=receipt, user_id=user)
+    request.erasure.SetInParent()
+    for topic_id, offset in (ends or {}).items():
+        request.erasure.ends.add(topic_id=topic_id, partition=0, offset=offset)
+    return request
+
+
+def grant(request_id: str, *, knows_of: str = "", user: str = "ada") -> subject_request_pb2.SubjectRequest:
+    """The person agrees to tips from their tasks; with the receipt of their leaving they begin again."""
+    changed = subject_request_pb2.ConsentChanged(
+        purpose=subject_request_pb2.PURPOSE_TASKS, granted=True, knows_of=knows_of
+    )
+    return subject_request_pb2.SubjectRequest(request_id=request_id, user_id=user, consent_changed=changed)
+
+
 def tick(due_ms: int) -> journal_pb2.Tick:
     """The time has come."""
     return journal_pb2.Tick(due_ms=due_ms)
@@ -179,13 +212,13 @@ def entry(
         case journal_pb2.Candidates():
             record.record_id = ids.source_record_id(b"C" * 16, partition=partition, offset=source_offset)
             record.candidates.CopyFrom(payload)
-        case signal_pb2.Signal() | reaction_pb2.Reaction():
-            name, source_id = (
-                ("signal", SIGNALS_ID) if isinstance(payload, signal_pb2.Signal) else ("reaction", REACTIONS_ID)
-            )
+        case signal_pb2.Signal() | reaction_pb2.Reaction() | subject_request_pb2.SubjectRequest():
+            name, source_id = SOURCES[type(payload)]
             record.record_id = ids.source_record_id(source_id, partition=partition, offset=source_offset)
             record.source.CopyFrom(journal_pb2.Position(topic_id=source_id, partition=partition, offset=source_offset))
             record.source_time_ms = time_ms - 5
+            if isinstance(payload, subject_request_pb2.SubjectRequest):
+                event_id = payload.request_id
             record.event_key = ids.event_key("test", event_id) if event_id else 0
             getattr(record, name).CopyFrom(payload)
     return Entry(user_id=user, topic_id=topic_id, partition=partition, offset=offset, time_ms=time_ms, record=record)

@@ -225,8 +225,9 @@ class Oracle:
         if after is not None and after is not before:
             self.rows[user] = after
             self.changes[user].append(line.offset)
-        if outputs.decision is not None and outputs.tip is not None:
+        if outputs.decision is not None:
             self._expect("decisions", outputs.decision.decision_id, outputs.decision)
+        if outputs.tip is not None:
             self.tips[user] = outputs.tip
         for outcome in outputs.outcomes:
             self._expect("outcomes", outcome.outcome_id, outcome)

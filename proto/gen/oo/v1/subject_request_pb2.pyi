@@ -106,7 +106,9 @@ class ConsentChanged(_message.Message):
     text_version: _builtins.str
     """Which text the person saw."""
     knows_of: _builtins.str
-    """Of a grant: the request_id of the last withdrawal of the same, empty for none. One that names another is late, and counts nothing."""
+    """Of a grant: the request_id of the last withdrawal of the same, empty for none. One that names another is late, and counts nothing.
+    An erasure withdraws everything: a grant that names it is how somebody who left begins again.
+    """
     def __init__(
         self,
         *,

@@ -1,0 +1,137 @@
+"""Somebody leaves a running engine: on real servers, killed and rebuilt, nothing of them comes back."""
+
+from __future__ import annotations
+
+import asyncio
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from agents.active_version import ActiveVersion
+from agents.prior import prior
+from agents.rows import read_rows
+from deploy.refold import Journal, compare_part
+from deploy.stack.running import RunningStack
+from deploy.verify import leavers_of
+from oo.v1.decision_pb2 import Tip
+from oo.v1.erased_pb2 import Erased
+from oo.v1.policy_pb2 import PolicyVersion
+from oo.v1.row_pb2 import UserRow
+from oo.v1.subject_request_pb2 import SubjectRequest
+from streams.partitioner import partition_of
+from streams.reader import end_offsets, read_partition
+from streams.topics import PARTITIONS
+from tables.row import spelled_out
+from tests.agents.build import erasure, grant, task
+from tests.agents.process import AgentProcess, Topics, until
+
+RECEIPT = "receipt-of-leaving"
+HOME = partition_of(b"ada", PARTITIONS)
+
+
+@pytest.fixture
+def under(servers: RunningStack) -> Iterator[Topics]:
+    topics = Topics(servers)
+    yield topics
+    topics.close()
+
+
+def test_who_leaves_stays_away_however_the_engine_dies_and_comes_back_empty_handed(
+    servers: RunningStack, under: Topics, tmp_path: Path
+) -> None:
+    worker = AgentProcess("core", servers, under, tmp_path, {}).start()
+    under.produce("signals", [task("1"), task("2"), task("1", user="bob")], partition=2)
+    until(lambda: len(rows(under)) == 2, alive=worker)
+    ask(under, leaving(under))
+    until(lambda: words(under) != [], alive=worker)
+    under.produce("signals", [task("3"), task("2", user="bob")], partition=2)
+    until(lambda: settled(under), alive=worker)
+    [word] = words(under)
+    assert (word.user_id, word.receipt) == ("ada", RECEIPT)
+    tips = [tip for tip in under.messages("tips", partition=HOME) if isinstance(tip, Tip) and tip.user_id == "ada"]
+    assert not tips[-1].decision_id and tips[-1].journal == word.journal
+    stub = rows(under)["ada"]
+    assert UserRow.FromString(stub).left.receipt == RECEIPT
+    assert differences(under, servers) == 0
+
+    # Killed, its disk lost, and everything folded once more.
+    worker.kill()
+    shutil.rmtree(tmp_path / "core")
+    worker.start()
+    under.produce("signals", [task("4"), task("3", user="bob")], partition=2)
+    until(lambda: settled(under), alive=worker)
+    assert rows(under)["ada"] == stub
+    assert differences(under, servers) == 0
+
+    ask(under, grant("begin-again-000001", knows_of=RECEIPT))
+    until(lambda: len(words(under)) == 2, alive=worker)
+    under.produce("signals", [task("5")], partition=2)
+    until(lambda: titles(under) == ["Task 5"], alive=worker)
+    assert worker.stop() == 0
+    assert differences(under, servers) == 0
+
+
+def ask(under: Topics, request: SubjectRequest) -> None:
+    """As the edge sends it."""
+    under.produce("subject-requests", [request], partition=HOME)
+
+
+def leaving(under: Topics) -> SubjectRequest:
+    """The person leaves, with the ends of the topics as they are."""
+    request = erasure(RECEIPT)
+    for topic in ("signals", "reactions", "subject-requests"):
+        for number, end in asyncio.run(end_offsets(under.cluster, under.cluster.name(topic))).items():
+            request.erasure.ends.add(topic_id=under.topic_id(topic), partition=number, offset=end)
+    return request
+
+
+def words(under: Topics) -> list[Erased]:
+    return [word for word in under.messages("erasures", partition=HOME) if isinstance(word, Erased)]
+
+
+def rows(under: Topics) -> dict[str, bytes]:
+    """Of everybody, as a worker with an empty disk finds them."""
+
+    async def all_of_them() -> dict[str, bytes]:
+        found: dict[str, bytes] = {}
+        for number in range(PARTITIONS):
+            changelog = read_partition(under.cluster, under.cluster.name("rows"), number, ours=True)
+            found |= await read_rows(changelog, journal_id=journal_id)
+        return found
+
+    journal_id = under.topic_id("journal")
+    return asyncio.run(all_of_them())
+
+
+def titles(under: Topics) -> list[str]:
+    """Of ada's tasks."""
+    return [one.title for one in spelled_out(UserRow.FromString(rows(under)["ada"])).tasks]
+
+
+def settled(under: Topics) -> bool:
+    """Whether all that stands in the topics is taken."""
+    return all(
+        under.committed("core", topic, partition=number) == under.end(topic, partition=number)
+        for topic in ("signals", "subject-requests", "journal")
+        for number in range(PARTITIONS)
+    )
+
+
+def differences(under: Topics, servers: RunningStack) -> int:
+    """Between the live rows and the journal folded anew."""
+    mac_key, journal_id = servers.mac_key_file.read_bytes(), under.topic_id("journal")
+    versions = {"": ActiveVersion.of(prior(), mac_key=mac_key)}
+    for version in under.messages("policies"):
+        assert isinstance(version, PolicyVersion)
+        versions[version.version_id] = ActiveVersion.of(version, mac_key=mac_key)
+
+    async def count() -> int:
+        leavers = await leavers_of(under.cluster, journal_id)
+        journal = Journal(under.cluster, topic_id=journal_id, versions=versions, leavers=leavers)
+        ends = await end_offsets(under.cluster, under.cluster.name("journal"))
+        parts = [await compare_part(journal, number, end=end, progress=lambda _: None) for number, end in ends.items()]
+        return sum(part.differences.n for part in parts)
+
+    return asyncio.run(count())
