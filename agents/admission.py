@@ -12,7 +12,7 @@ from dataclasses import dataclass
 import protovalidate
 
 from agents.step import STEP_VERSION
-from oo.v1 import journal_pb2, reaction_pb2, signal_pb2, subject_request_pb2
+from oo.v1 import erased_pb2, journal_pb2, reaction_pb2, signal_pb2, subject_request_pb2
 from streams.dead_letters import REDRIVEN
 from streams.record import Record
 from tables import ids
@@ -28,6 +28,14 @@ class Refused(Exception):
     def __init__(self, reason: str, detail: str) -> None:
         super().__init__(f"{reason}: {detail}")
         self.reason, self.detail = reason, detail
+
+
+def comes_back(message: FromOutside, word: erased_pb2.Erased) -> bool:
+    """Whether somebody who left may say this: that they begin again, or once more that they leave."""
+    if not isinstance(message, subject_request_pb2.SubjectRequest):
+        return False
+    changed = message.consent_changed
+    return message.HasField("erasure") or (changed.granted and changed.knows_of == word.receipt)
 
 
 @dataclass(frozen=True, slots=True)

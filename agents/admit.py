@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
@@ -16,10 +16,11 @@ import faust
 from faust.types import StreamT
 
 from agents import fault, set_aside
-from agents.admission import Door, Refused
+from agents.admission import Door, Refused, comes_back
 from agents.in_hand import InHand
 from agents.refuse import DeadLetters, Refusal
 from oo.v1 import reaction_pb2, signal_pb2, subject_request_pb2
+from oo.v1.erased_pb2 import Erased
 from streams import cloudevents
 from streams.clock import clock_ms
 from streams.partitions import Handler, Partitions
@@ -28,9 +29,12 @@ from streams.record import Batch, Record
 from streams.schemas import Schemas
 from streams.topics import MIB, Topic
 from streams.wire import BadFrame
+from tables.leavers import Leaving
 
 YIELD_S = 0.010
 """The longest that a round holds the event loop before others get a turn."""
+
+LEFT = "the person has left: nothing of them is taken before they begin again, and nothing of this record is kept"
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,12 +49,14 @@ class Admit:
     producer: Producer
     dead_letters: DeadLetters
     in_hand: InHand
+    leaving: Leaving
 
     async def handle(self, batches: Sequence[Batch]) -> asyncio.Future[None]:
         """Send every record to the journal or to the dead letters; what it returns is done when they stand there."""
         loop = asyncio.get_running_loop()
         refusals: list[Refusal] = []
         now_ms, turn_s = clock_ms(), loop.time()
+        gone = _Gone(self.leaving, self.in_hand)
         for record in chain.from_iterable(batch.records for batch in batches):
             if ends := self.in_hand.ends(self.topic_id, record):
                 refusals.append(Refusal(record, "set-aside", set_aside.detail(ends)))
@@ -58,7 +64,9 @@ class Admit:
             admitted = None
             with self.in_hand.holding(self.topic_id, record):
                 try:
-                    admitted = await self._admit(record, now_ms=now_ms)
+                    admitted = await self._admit(record, gone, now_ms=now_ms)
+                except _Left:
+                    refusals.append(Refusal(record, "erased", LEFT, is_kept=False))
                 except (BadFrame, Refused) as refused:
                     refusals.append(Refusal(record, refused.reason, refused.detail))
                 except MemoryError:
@@ -72,17 +80,52 @@ class Admit:
             if loop.time() - turn_s > YIELD_S:
                 await asyncio.sleep(0)
                 turn_s = loop.time()
-        await self.dead_letters.refuse(refusals)
+        await self.dead_letters.refuse([await gone.without_bytes(refusal) for refusal in refusals])
         return self.producer.acknowledged()
 
-    async def _admit(self, record: Record, *, now_ms: int) -> tuple[bytes, bytes]:
+    async def _admit(self, record: Record, gone: _Gone, *, now_ms: int) -> tuple[bytes, bytes]:
         record = cloudevents.binary(record, bytes_max=MIB)
         message = await self.schemas.unframe_public(
             self.short_name, record.value, headers=record.headers, asking=self.in_hand.lay_down
         )
         assert isinstance(message, signal_pb2.Signal | reaction_pb2.Reaction | subject_request_pb2.SubjectRequest)
+        word = await gone.word_of(message.user_id)
+        if word is not None and not comes_back(message, word):
+            raise _Left
         journal = self.door.admit(message, record, topic_id=self.topic_id, now_ms=now_ms)
         return message.user_id.encode(), self.schemas.frame("journal", journal)
+
+
+class _Left(Exception):
+    """The record is of somebody who left."""
+
+
+class _Gone:
+    """Who has left, for one round: asked anew before the first of its records is refused for that.
+
+    Whoever writes once their beginning again is said in `oo.erasures` is let in, however late this door hears of it.
+    """
+
+    def __init__(self, leaving: Leaving, in_hand: InHand) -> None:
+        self._leaving = leaving
+        self._in_hand = in_hand
+        self._is_asked = False
+
+    async def word_of(self, user_id: str) -> Erased | None:
+        """The word of somebody who left and has not begun again."""
+        leavers = self._leaving.leavers
+        if leavers.are_gone(user_id) and not self._is_asked:
+            self._in_hand.lay_down()
+            await self._leaving.catch_up()
+            self._is_asked = True
+        return leavers.word_of(user_id) if leavers.are_gone(user_id) else None
+
+    async def without_bytes(self, refusal: Refusal) -> Refusal:
+        """The same, not to be kept where the record's key is such a person: what it holds may not have been read."""
+        key = refusal.record.key
+        if key is None or await self.word_of(key.decode(errors="replace")) is None:
+            return refusal
+        return replace(refusal, is_kept=False)
 
 
 def build(app: faust.App, *, admits: dict[str, Admit], topics: dict[str, Topic]) -> list[Partitions]:

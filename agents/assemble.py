@@ -55,18 +55,20 @@ async def core(process: Process, stack: AsyncExitStack) -> list[Partitions]:
 
     versions = Versions(schemas=process.schemas, mac_key=mac_key, end=Shared(versions_end))
     champion = Champion(schemas=process.schemas)
+    policies, promotions, erasures = (process.tail(name) for name in ("policies", "promotions", "erasures"))
     leaving = Leaving(
         journal_id=process.id_of("journal"), schemas=process.schemas, ends=Shared(lambda: process.ends("erasures"))
     )
-    _begun(stack, leaving.follow(process.tail("erasures")), name="erasures")
-    policies, promotions = process.tail("policies"), process.tail("promotions")
-    # Both read at the same time.
+    # All are read at the same time.
+    leaving_heard = _begun(stack, leaving.follow(erasures), name="erasures")
     following = _begun(stack, versions.follow(policies), name="versions")
     hearing = _begun(stack, champion.follow(promotions), name="promotions")
     await _first(following, policies.caught_up)
     process.starting.part("versions")
     await _first(hearing, promotions.caught_up)
     process.starting.part("champion")
+    await _first(leaving_heard, erasures.caught_up)
+    process.starting.part("erasures")
 
     door = Door(validator=protovalidate.Validator(), mac_key=mac_key)
     admits = {
@@ -79,6 +81,7 @@ async def core(process: Process, stack: AsyncExitStack) -> list[Partitions]:
             producer=process.producer,
             dead_letters=process.dead_letters,
             in_hand=process.in_hand,
+            leaving=leaving,
         )
         for name in ("signals", "reactions", "subject-requests")
     }

@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from streams.clock import clock_ms
-from streams.dead_letters import dead_letter
+from streams.dead_letters import bare_letter, dead_letter
 from streams.frames import Frames
 from streams.metrics import REFUSED
 from streams.producer import Producer
@@ -27,6 +27,8 @@ class Refusal:
     record: Record
     reason: str
     detail: str
+    is_kept: bool = True
+    """Whether the letter holds the record: not that of somebody who left."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +46,7 @@ class DeadLetters:
         futures = []
         for refusal in refusals:
             record = refusal.record
-            letter = dead_letter(
+            letter = (dead_letter if refusal.is_kept else bare_letter)(
                 record,
                 topic_id=self.topic_ids[record.topic],
                 reason=refusal.reason,

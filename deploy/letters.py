@@ -65,6 +65,8 @@ def target(message: dead_letter_pb2.DeadLetter, *, cluster: Cluster) -> str:
 
     A letter that `recommend` wrote (a full backlog) names the public topic in a header of its own.
     """
+    if message.reason == "erased":
+        raise CannotRedrive("its person has left, and nothing of it was kept")
     if message.original_length > len(message.original):
         raise CannotRedrive(
             f"it was cut: {len(message.original)} of {message.original_length} bytes were kept, so send the original again"

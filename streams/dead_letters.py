@@ -53,6 +53,19 @@ def dead_letter(record: Record, *, topic_id: bytes, reason: str, detail: str, re
     return letter
 
 
+def bare_letter(record: Record, *, topic_id: bytes, reason: str, detail: str, refused_ms: int) -> DeadLetter:
+    """Build the letter of somebody of whom nothing may be kept: where it stood and why, and nothing of what it held."""
+    return DeadLetter(
+        topic=record.topic,
+        topic_id=topic_id,
+        partition=record.partition,
+        offset=record.offset,
+        reason=reason,
+        detail=detail,
+        refused_ms=refused_ms,
+    )
+
+
 def _storable(text: str) -> str:
     """Spell out what no protobuf text may hold: half of a surrogate pair, which JSON can name.
 

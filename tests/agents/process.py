@@ -60,11 +60,11 @@ class Topics:
     def topic_id(self, short: str) -> bytes:
         return asyncio.run(topic_ids(self.cluster, [self._names[short]]))[self._names[short]]
 
-    def produce(self, short: str, values: Sequence[Message | bytes], *, partition: int = 0) -> None:
+    def produce(self, short: str, values: Sequence[Message | bytes], *, partition: int = 0, key: bytes = b"k") -> None:
         """Return once Kafka has them all."""
         for value in values:
             data = value if isinstance(value, bytes) else self._schemas.frame(short, value)
-            self._producer.produce(self._names[short], key=b"k", value=data, partition=partition)
+            self._producer.produce(self._names[short], key=key, value=data, partition=partition)
         assert self._producer.flush(PATIENCE_S) == 0
 
     def read(self, short: str, *, partition: int = 0) -> list[Record]:

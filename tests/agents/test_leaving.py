@@ -48,6 +48,13 @@ def test_who_leaves_stays_away_however_the_engine_dies_and_comes_back_empty_hand
     until(lambda: words(under) != [], alive=worker)
     under.produce("signals", [task("3"), task("2", user="bob")], partition=2)
     until(lambda: settled(under), alive=worker)
+    # Refused at the door, once it has heard of it, and not a byte is kept.
+    until(lambda: refused_again(under), alive=worker)
+    under.produce("signals", [b"\0\0\0\0\0 of ada"], partition=2, key=b"ada")
+    until(lambda: under.dead_letters()[-1].reason == "truncated", alive=worker)
+    letters = under.dead_letters()
+    assert {letter.reason for letter in letters} == {"erased", "truncated"}
+    assert not any(b"ada" in letter.SerializeToString() or letter.original_length for letter in letters)
     [word] = words(under)
     assert (word.user_id, word.receipt) == ("ada", RECEIPT)
     tips = [tip for tip in under.messages("tips", partition=HOME) if isinstance(tip, Tip) and tip.user_id == "ada"]
@@ -67,10 +74,18 @@ def test_who_leaves_stays_away_however_the_engine_dies_and_comes_back_empty_hand
 
     ask(under, grant("begin-again-000001", knows_of=RECEIPT))
     until(lambda: len(words(under)) == 2, alive=worker)
+    refused = len(under.dead_letters())
     under.produce("signals", [task("5")], partition=2)
     until(lambda: titles(under) == ["Task 5"], alive=worker)
+    assert len(under.dead_letters()) == refused, "who writes once the word stands there is let in"
     assert worker.stop() == 0
     assert differences(under, servers) == 0
+
+
+def refused_again(under: Topics) -> bool:
+    """Whether the door has refused another task of ada's."""
+    under.produce("signals", [task("3")], partition=2)
+    return under.dead_letters() != []
 
 
 def ask(under: Topics, request: SubjectRequest) -> None:
