@@ -28,6 +28,7 @@ from agents.settling import Settling
 from agents.step import STEP_VERSION, Entry, Outputs
 from agents.versions import Versions
 from oo.v1 import journal_pb2
+from streams import heartbeat
 from streams.clock import clock_ms
 from streams.frames import Frames
 from streams.partitions import Partitions
@@ -177,6 +178,10 @@ class Recommend:
                     self._topics["journal"].name, key=user_id.encode(), value=value, partition=number
                 )
 
+    async def beat(self) -> None:
+        """Have Kafka clean up behind what was overwritten, in the partitions that are worked on here."""
+        await heartbeat.beat(self._recovery.cluster, self._producer, self._assigned)
+
     async def settle(self) -> None:
         """Settle what was folded, for ever."""
         await self._settling.run()
@@ -304,4 +309,5 @@ def build(app: faust.App, recommend: Recommend, *, topics: dict[str, Topic], sum
     every(app, COMMITS_EVERY_S, recommend.read_commits)
     every(app, AHEAD_MS / 2 / SECOND_MS, recommend.look_ahead)
     every(app, sums_every_s, recommend.publish_sums)
+    every(app, heartbeat.LOOKED_EVERY_S, recommend.beat)
     return partitions

@@ -28,9 +28,9 @@ from tests.agents.build import PRIOR
 PROGRAM = "bench.measured.replay"
 PEOPLE = {"light": 180, "typical": 18, "heavy": 2}
 """As in population: 90 %, 9 % and 1 %."""
-TURNS = 5
-TURNS_PARALLEL = 3
-LONGER = 12
+TURNS = 3
+TURNS_PARALLEL = 1
+LONGER = 10
 """Times as many people for two processes, so that a fold takes long enough to be shared out."""
 JOURNAL = topics()["journal"].name
 

@@ -12,8 +12,10 @@ import sys
 from pathlib import Path
 
 from deploy.stack.postgres import REGISTRY_DATABASE
-from deploy.stack.running import RunningStack, open_stack
+from deploy.stack.running import NotRunning, RunningStack, open_stack
 from deploy.stack.state import DATABASE
+from streams.topics import PUBLIC_DAYS
+from streams.units import DAY_MS
 
 
 def databases(stack: RunningStack) -> None:
@@ -46,8 +48,16 @@ def topics(stack: RunningStack) -> None:
     """The topics, with exactly the settings of streams/topics.py."""
     from deploy.stack.topics import ensure_topics
 
-    replication = int(os.environ.get("OO_TOPIC_REPLICATION", "1"))
-    ensure_topics(stack.cluster, replication=replication)
+    replication, days = _number("OO_TOPIC_REPLICATION", 1, most=99), _number("OO_PUBLIC_DAYS", PUBLIC_DAYS, most=3650)
+    ensure_topics(stack.cluster, replication=replication, public_ms=days * DAY_MS)
+
+
+def _number(name: str, default: int, *, most: int) -> int:
+    """Read a whole number from the environment; raises NotRunning for what is none."""
+    told = os.environ.get(name) or str(default)
+    if not (told.isascii() and told.isdecimal() and 1 <= int(told) <= most):
+        raise NotRunning(f"{name} is {told!r}: write a whole number from 1 to {most}")
+    return int(told)
 
 
 def schemas(stack: RunningStack) -> None:

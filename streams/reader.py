@@ -26,7 +26,7 @@ from confluent_kafka import (
     TopicPartition,
 )
 from confluent_kafka.admin import AdminClient, TopicDescription
-from confluent_kafka.admin._listoffsets import OffsetSpec
+from confluent_kafka.admin._listoffsets import ListOffsetsResultInfo, OffsetSpec
 
 from streams.cluster import Cluster
 from streams.commit_note import of_another_topic
@@ -70,7 +70,7 @@ _PASSING = frozenset(
     )
 )
 """What Kafka says for a moment: of a partition just created or moved, and while a broker starts or wakes."""
-_EARLIEST, _LATEST = OffsetSpec.earliest(), OffsetSpec.latest()
+_EARLIEST, _LATEST, _NEWEST = OffsetSpec.earliest(), OffsetSpec.latest(), OffsetSpec.max_timestamp()
 
 
 async def read_partition(
@@ -166,10 +166,16 @@ async def _offsets(
 async def _offsets_at(
     cluster: Cluster, wanted: dict[TopicPartition, OffsetSpec], isolation: IsolationLevel
 ) -> dict[tuple[str, int], int]:
-    async def ask() -> dict[tuple[str, int], int]:
+    return {at: found.offset for at, found in (await _listed(cluster, wanted, isolation)).items()}
+
+
+async def _listed(
+    cluster: Cluster, wanted: dict[TopicPartition, OffsetSpec], isolation: IsolationLevel
+) -> dict[tuple[str, int], ListOffsetsResultInfo]:
+    async def ask() -> dict[tuple[str, int], ListOffsetsResultInfo]:
         admin = _admin(cluster)
         found = admin.list_offsets(wanted, isolation_level=isolation, request_timeout=_REQUEST_TIMEOUT_S)
-        return {(at.topic, at.partition): (await asyncio.wrap_future(future)).offset for at, future in found.items()}
+        return {(at.topic, at.partition): await asyncio.wrap_future(future) for at, future in found.items()}
 
     return await _patiently(ask)
 
@@ -347,6 +353,13 @@ async def end_offsets(cluster: Cluster, topic: str) -> dict[int, int]:
     """Last stable offset of each partition, behind which a transaction may be open. KeyError for a topic that is missing."""
     found = (await described(cluster, [topic]))[topic]
     return await _offsets(cluster, _places(topic, found), _LATEST, IsolationLevel.READ_COMMITTED)
+
+
+async def newest_ms(cluster: Cluster, topic: str) -> dict[int, int]:
+    """The greatest time that a record of each partition carries; -1 where there is none. KeyError for a topic that is missing."""
+    found = (await described(cluster, [topic]))[topic]
+    listed = await _listed(cluster, dict.fromkeys(_places(topic, found), _NEWEST), IsolationLevel.READ_UNCOMMITTED)
+    return {partition: one.timestamp for (_, partition), one in listed.items()}
 
 
 def _places(topic: str, found: Described) -> list[TopicPartition]:

@@ -8,10 +8,14 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import Literal
 
-from streams.units import DAY_MS
+from streams.units import DAY_MS, HOUR_MS
 
 MIB = 1024 * 1024
 FOREVER = -1
+SEGMENT_MS = 12 * HOUR_MS
+"""Of what is deleted or compacted: Kafka frees whole segments, and with its own default "seven days" are fourteen."""
+COMPACTED_MS = 2 * DAY_MS
+"""The longest that what was overwritten stays where somebody writes (streams/heartbeat.py sees to that)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,17 +44,33 @@ class Topic:
         if self.cleanup == "compact":
             # A zombie's late write must still be there to be found and put right before the cleaner may keep it.
             config["min.compaction.lag.ms"] = str(DAY_MS)
+            config["max.compaction.lag.ms"] = str(COMPACTED_MS)
+            config["delete.retention.ms"] = str(DAY_MS)
         else:
             config["retention.ms"] = str(self.retention_ms)
+        if self.gone_ms != FOREVER:
+            config["segment.ms"] = str(SEGMENT_MS)
         return config
 
+    @property
+    def gone_ms(self) -> int:
+        """The longest that a record may be found on a disk after it was to go: overwritten, or older than what is kept.
 
+        With the time that Kafka takes to look, and with heartbeats. FOREVER where nothing ever goes.
+        """
+        if self.cleanup == "compact":
+            return COMPACTED_MS + SEGMENT_MS + HOUR_MS * 2
+        return FOREVER if self.retention_ms == FOREVER else SEGMENT_MS + HOUR_MS
+
+
+PUBLIC_DAYS = 7
+"""How long the public topics keep what producers write, unless OO_PUBLIC_DAYS says otherwise."""
 PARTITIONS = 8
 """Of every topic keyed by user; one number, so that a user's number is the same everywhere."""
 
 _TABLE = (
-    Topic("signals", "oo.v1.Signal", "user", PARTITIONS, "delete", 7 * DAY_MS, MIB, public=True),
-    Topic("reactions", "oo.v1.Reaction", "user", PARTITIONS, "delete", 7 * DAY_MS, MIB, public=True),
+    Topic("signals", "oo.v1.Signal", "user", PARTITIONS, "delete", PUBLIC_DAYS * DAY_MS, MIB, public=True),
+    Topic("reactions", "oo.v1.Reaction", "user", PARTITIONS, "delete", PUBLIC_DAYS * DAY_MS, MIB, public=True),
     # Of the person themself: only the edge and operators write here.
     Topic("subject-requests", "oo.v1.SubjectRequest", "user", PARTITIONS, "delete", 7 * DAY_MS, MIB),
     # Infinite until row snapshots exist: the journal is the truth.

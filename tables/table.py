@@ -24,6 +24,7 @@ import logging
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 
+from streams import heartbeat
 from streams.metrics import SKIPPED
 from streams.producer import Delivered
 from streams.record import Record
@@ -139,6 +140,8 @@ class Table:
         key = record.key
         if key is None:
             _pass_over(self._name, key)
+            return
+        if key == heartbeat.KEY:
             return
         ours = self._ours.get(key)
         if ours is not None and record.offset == ours[0]:

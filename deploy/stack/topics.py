@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from streams.cluster import Cluster
-from streams.topics import Topic
+from streams.topics import PUBLIC_DAYS, Topic
+from streams.units import DAY_MS
 
 if TYPE_CHECKING:
     from confluent_kafka.admin import AdminClient
@@ -22,16 +24,16 @@ class TopicsDiffer(Exception):
     """A topic stands there with other partitions than it must have."""
 
 
-def ensure_topics(cluster: Cluster, *, replication: int = 1) -> list[str]:
+def ensure_topics(cluster: Cluster, *, replication: int = 1, public_ms: int = PUBLIC_DAYS * DAY_MS) -> list[str]:
     """Makes every topic exist with exactly its settings; returns the names of those that were created. Blocks.
 
-    Settings of an existing topic are put right; raises TopicsDiffer where its partition count differs.
+    `public_ms`: how long the public topics keep what producers write. Settings of an existing topic are put right; raises TopicsDiffer where its partition count differs.
     """
     from confluent_kafka import KafkaError, KafkaException
     from confluent_kafka.admin import NewTopic
 
     client = admin(cluster)
-    wanted = list(cluster.topics.values())
+    wanted = [replace(one, retention_ms=public_ms) if one.public else one for one in cluster.topics.values()]
     existing = _partitions(client)
     _check(wanted, existing)
     missing = [topic for topic in wanted if topic.name not in existing]

@@ -9,9 +9,11 @@ import pytest
 from confluent_kafka.admin import AdminClient, AlterConfigOpType, ConfigEntry, ConfigResource, NewTopic, ResourceType
 
 from deploy.stack.groups import view
-from deploy.stack.running import RunningStack
+from deploy.stack.running import NotRunning, RunningStack
 from deploy.stack.topics import TopicsDiffer, ensure_topics
+from deploy.steps import topics as make_topics
 from streams.topics import topics
+from streams.units import DAY_MS
 
 
 def until_told(client: AdminClient, name: str, key: str, value: str) -> None:
@@ -49,6 +51,22 @@ def test_a_setting_that_was_changed_is_set_back(servers: RunningStack) -> None:
     until_told(client, journal.name, "retention.ms", "60000")
     ensure_topics(cluster)
     until_told(client, journal.name, "retention.ms", "-1")
+
+
+def test_how_long_the_public_topics_keep_what_producers_write_is_a_setting_and_no_other_topic_follows_it(
+    servers: RunningStack, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stack = replace(servers, cluster=replace(servers.cluster, prefix="topics-kept."))
+    client = AdminClient({"bootstrap.servers": servers.cluster.bootstrap})
+    for days in ("3", "30"):
+        monkeypatch.setenv("OO_PUBLIC_DAYS", days)
+        make_topics(stack)
+        for name in ("signals", "reactions"):
+            until_told(client, stack.cluster.name(name), "retention.ms", str(int(days) * DAY_MS))
+        assert settings(client, stack.cluster.name("decisions"))["retention.ms"] == str(90 * DAY_MS)
+    monkeypatch.setenv("OO_PUBLIC_DAYS", "a week")
+    with pytest.raises(NotRunning, match="OO_PUBLIC_DAYS is 'a week': write a whole number from 1 to 3650"):
+        make_topics(stack)
 
 
 def test_another_number_of_partitions_is_refused_with_both_numbers(servers: RunningStack) -> None:

@@ -5,9 +5,13 @@ from __future__ import annotations
 from pathlib import Path
 
 from streams.topics import FOREVER, MIB, Topic, topics
-from streams.units import DAY_MS
+from streams.units import DAY_MS, HOUR_MS
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "topics.md"
+
+
+def gone(topic: Topic) -> str:
+    return "never" if topic.gone_ms == FOREVER else f"{topic.gone_ms // HOUR_MS} h"
 
 
 def row(topic: Topic) -> str:
@@ -18,7 +22,7 @@ def row(topic: Topic) -> str:
     public = " (public)" if topic.public else ""
     return (
         f"| `{topic.name}`{public} | `{topic.value}` | {topic.key} | {topic.partitions} | {topic.cleanup} | {kept} "
-        f"| {topic.message_bytes_max // MIB} MiB | {topic.timestamp} |"
+        f"| {gone(topic)} | {topic.message_bytes_max // MIB} MiB | {topic.timestamp} |"
     )
 
 
