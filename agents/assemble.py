@@ -191,6 +191,7 @@ async def record(process: Process, stack: AsyncExitStack) -> list[Partitions]:
         topics=topics,
         decisions_sink=await stack.enter_async_context(Sink(dsn)),
         outcomes_sink=await stack.enter_async_context(Sink(dsn)),
+        erasures_sink=await stack.enter_async_context(Sink(dsn)),
         schemas=process.schemas,
         dead_letters=process.dead_letters,
     )

@@ -1,4 +1,4 @@
-"""Record: writes decisions with their slates, and their outcomes, to PostgreSQL.
+"""Record: writes decisions with their slates, and their outcomes, to PostgreSQL; and deletes those of people who left.
 
 It never holds up a tip: it is a process of its own, and with PostgreSQL down it waits and catches up later.
 """
@@ -23,6 +23,7 @@ from streams.partitions import Partitions
 from streams.record import Batch, Record
 from streams.topics import Topic
 from streams.wire import BadFrame
+from tables import leavers
 
 Message = TypeVar("Message", Decision, Outcome)
 
@@ -33,6 +34,7 @@ def build(
     topics: Mapping[str, Topic],
     decisions_sink: Sink,
     outcomes_sink: Sink,
+    erasures_sink: Sink,
     schemas: Frames,
     dead_letters: DeadLetters,
 ) -> list[Partitions]:
@@ -48,6 +50,14 @@ def build(
     decisions = Partitions(app, topics["decisions"].name, on_decisions, stalled_after_s=math.inf)
     outcomes = Partitions(app, topics["outcomes"].name, on_outcomes, stalled_after_s=math.inf)
 
+    async def on_erasures(batches: Sequence[Batch]) -> None:
+        records = chain.from_iterable(batch.records for batch in batches)
+        words = [word for record in records if (word := leavers.read(schemas, record)) is not None]
+        if words:
+            await until_done(lambda: erasures_sink.forget(words), on=Unreachable, what="postgres")
+
+    erasures = Partitions(app, topics["erasures"].name, on_erasures, stalled_after_s=math.inf)
+
     @app.agent(app.topic(topics["decisions"].name), name="record-decisions")
     async def record_decisions(stream: StreamT[Any]) -> None:
         await decisions.run(stream)
@@ -56,7 +66,11 @@ def build(
     async def record_outcomes(stream: StreamT[Any]) -> None:
         await outcomes.run(stream)
 
-    return [decisions, outcomes]
+    @app.agent(app.topic(topics["erasures"].name), name="record-erasures")
+    async def record_erasures(stream: StreamT[Any]) -> None:
+        await erasures.run(stream)
+
+    return [decisions, outcomes, erasures]
 
 
 def _read(schemas: Frames, name: str, kind: type[Message]) -> Callable[[Record], Message]:

@@ -44,6 +44,7 @@ READERS = {
     "tips": "publish",
     "decisions": "record",
     "outcomes": "record",
+    "erasures": "record",
 }
 """Which process takes each topic, in the order that a record goes through them."""
 

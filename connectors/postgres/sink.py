@@ -14,7 +14,9 @@ from typing import Final, Self, TypeVar
 import psycopg
 from psycopg import errors, sql
 
+from connectors.postgres import leavers
 from oo.v1.decision_pb2 import Decision
+from oo.v1.erased_pb2 import Erased
 from oo.v1.outcome_pb2 import Outcome
 from tables import slates
 
@@ -60,6 +62,13 @@ _OUTCOMES: Final = (
     ("reward", "double precision"),
     ("message", "bytea"),
 )
+
+_TAKEN: Final = {
+    "decisions": f"NOT EXISTS (SELECT FROM recommender.erased known WHERE {leavers.is_of_before('decisions')})",
+    "outcomes": f"NOT EXISTS (SELECT FROM recommender.erased known WHERE {leavers.is_of_before('outcomes')})",
+    "tip_scores": "EXISTS (SELECT FROM recommender.decisions d WHERE d.decision_id = it.decision_id)",
+}
+"""By table, which rows are written: nothing of a life that ended (connectors/postgres/leavers.py)."""
 
 Unreachable: Final = (psycopg.Error,)
 """What a call raises while PostgreSQL is down, slow or not as it should be: it is worth trying again later."""
@@ -124,6 +133,17 @@ class Sink:
     async def record_outcomes(self, outcomes: Sequence[Outcome]) -> Written:
         """Write outcomes; their decisions may come later."""
         return await self._record(outcomes, _insert_outcomes, _outcome_fault)
+
+    async def forget(self, words: Sequence[Erased]) -> int:
+        """Delete what is of people who left, and take nothing of it any more; returns how many rows went."""
+        async with self._turn:
+            try:
+                connection = await self._connected()
+                async with connection.transaction():
+                    return await leavers.forget(connection, words)
+            except BaseException:
+                await self.close()
+                raise
 
     async def _record(
         self,
@@ -246,10 +266,15 @@ async def _insert(
     """One statement for all rows: a parameter per column, in binary, so that bytes are sent as they are."""
     if not rows:
         return 0
-    statement = sql.SQL("INSERT INTO recommender.{} ({}) SELECT * FROM unnest({}) ON CONFLICT DO NOTHING").format(
-        sql.Identifier(table),
-        sql.SQL(", ").join(sql.Identifier(name) for name, _ in columns),
-        sql.SQL(", ").join(sql.SQL("%b::{}[]").format(sql.SQL(kind)) for _, kind in columns),
+    await leavers.share(connection)
+    statement = sql.SQL(
+        "INSERT INTO recommender.{table} ({names}) SELECT it.* FROM unnest({arrays}) AS it ({names}) WHERE {taken} "
+        "ON CONFLICT DO NOTHING"
+    ).format(
+        table=sql.Identifier(table),
+        names=sql.SQL(", ").join(sql.Identifier(name) for name, _ in columns),
+        arrays=sql.SQL(", ").join(sql.SQL("%b::{}[]").format(sql.SQL(kind)) for _, kind in columns),
+        taken=sql.SQL(_TAKEN[table]),
     )
     held = [
         [_text(value) for value in column] if kind == "text" else list(column)

@@ -27,6 +27,7 @@ READERS = {
     "tips": "publish",
     "decisions": "record",
     "outcomes": "record",
+    "erasures": "record",
 }
 """Which process takes each topic."""
 ENDS = "ends.json"

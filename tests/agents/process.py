@@ -14,7 +14,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
+from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
 from confluent_kafka import Producer as PlainProducer
+from confluent_kafka.admin import AdminClient
 from google.protobuf.message import Message
 
 from deploy.stack.running import RunningStack
@@ -88,6 +90,18 @@ class Topics:
     def committed(self, process: str, short: str, *, partition: int = 0) -> int:
         """The group's committed offset; 0 before the first."""
         return asyncio.run(committed(self.cluster, self.cluster.group(process), self._names[short]))[partition] or 0
+
+    def forget_commits(self, process: str, shorts: Sequence[str]) -> None:
+        """Set a group that nobody is in back to the beginning of these topics."""
+        places = [
+            TopicPartition(self._names[short], number, 0)
+            for short in shorts
+            for number in range(self.cluster.topics[short].partitions)
+        ]
+        admin = AdminClient({"bootstrap.servers": self.cluster.bootstrap})
+        asked = ConsumerGroupTopicPartitions(self.cluster.group(process), places)
+        [answer] = admin.alter_consumer_group_offsets([asked]).values()
+        answer.result(PATIENCE_S)
 
     def end(self, short: str, *, partition: int = 0) -> int:
         return asyncio.run(end_offsets(self.cluster, self._names[short]))[partition]

@@ -10,6 +10,7 @@ import pytest
 
 from deploy.stack.running import RunningStack
 from oo.v1.decision_pb2 import Decision
+from oo.v1.erased_pb2 import Erased
 from oo.v1.outcome_pb2 import Outcome
 from tests.agents.process import AgentProcess, Topics, until
 from tests.connectors.postgres_cluster import Cluster, Database, cluster
@@ -110,6 +111,37 @@ def test_with_postgresql_down_nothing_is_committed_and_all_of_it_is_there_afterw
     assert line.process.running()
     assert line.ids("decisions", "decision_id") == names("d", 3000)
     assert line.ids("outcomes", "outcome_id") == names("o", 500)
+
+
+def test_who_left_while_postgresql_was_away_is_gone_and_stays_so_when_all_comes_again_from_the_beginning(
+    line: Line,
+) -> None:
+    def of(user: str, number: int) -> Decision:
+        made = decision(number)
+        made.user_id, made.journal.topic_id, made.journal.offset = user, b"j" * 16, number
+        return made
+
+    line.topics.produce("decisions", [of("alice", 0), of("bob", 1)])
+    line.until_recorded(2)
+    line.postgres.stop()
+    try:
+        word = Erased(user_id="alice", receipt="receipt-of-leaving", erased_ms=5)
+        word.journal.topic_id, word.journal.offset = b"j" * 16, 3
+        line.topics.produce("erasures", [b"garbage", word])
+        line.topics.produce("decisions", [of("alice", 2), of("alice", 4)])
+        until(lambda: "postgres.unavailable" in line.process.log(), alive=line.process)
+    finally:
+        line.postgres.start()
+    until(lambda: line.topics.committed("record", "decisions") == 4, alive=line.process)
+    until(lambda: line.topics.committed("record", "erasures") == 2, alive=line.process)
+    assert line.ids("decisions", "decision_id") == ["d00001", "d00004"]
+
+    assert line.process.stop() == 0
+    line.topics.forget_commits("record", ["decisions", "outcomes"])
+    line.process.start()
+    until(lambda: line.topics.committed("record", "decisions") == 4, alive=line.process)
+    assert line.ids("decisions", "decision_id") == ["d00001", "d00004"]
+    assert line.ids("tip_scores", "decision_id") == ["d00001", "d00004"]
 
 
 def test_it_ends_when_it_is_told_to_although_postgresql_is_down(line: Line) -> None:

@@ -15,11 +15,13 @@ from psycopg import sql
 from psycopg.errors import InsufficientPrivilege
 from sqlalchemy.exc import ProgrammingError
 
+from connectors.postgres import leavers
 from connectors.postgres.history import Cursor, History
 from connectors.postgres.migrate import migrate
 from connectors.postgres.roles import HISTORY, MODULES, ROLES
-from connectors.postgres.sink import Refused, Sink, Written
+from connectors.postgres.sink import Refused, Sink, Written, _insert_decisions
 from oo.v1.decision_pb2 import Decision
+from oo.v1.erased_pb2 import Erased
 from oo.v1.outcome_pb2 import Outcome
 from tables import slates
 from tests.connectors.postgres_cluster import PASSWORDS, PATIENCE_S, Cluster, Database
@@ -417,6 +419,66 @@ def test_a_broken_batch_leaves_nothing_and_the_next_call_connects_again(postgres
             return await sink.record_decisions([_decision(1)])
 
     assert asyncio.run(work()) == Written(1)
+
+
+# Who left
+
+
+def _left(user: str, offset: int, *, topic_id: bytes = b"t" * 16, erased_ms: int = 10_000) -> Erased:
+    word = Erased(user_id=user, receipt="receipt-of-leaving", erased_ms=erased_ms)
+    word.journal.topic_id, word.journal.partition, word.journal.offset = topic_id, 3, offset
+    return word
+
+
+def test_what_is_of_somebody_who_left_is_deleted_up_to_there_and_nothing_else_is(database: Database) -> None:
+    old = _decision(4)
+    old.journal.topic_id = b"o" * 16
+
+    async def work() -> int:
+        async with Sink(database.dsn("recommender")) as sink:
+            await sink.record_decisions([*map(_decision, (1, 2, 3)), old, _decision(5, user="bob")])
+            await sink.record_outcomes([_outcome(1, decision=1), _outcome(2, decision=5, user="bob")])
+            return await sink.forget([_left("alice", 2), _left("alice", 1)])
+
+    # Two decisions, one of a journal before this one; the outcome stands at 101, in the life that follows.
+    assert asyncio.run(work()) == 3
+    assert _rows(database, "SELECT decision_id FROM recommender.decisions ORDER BY 1") == [("d0003",), ("d0005",)]
+    assert _rows(database, "SELECT DISTINCT decision_id FROM recommender.tip_scores ORDER BY 1") == [
+        ("d0003",),
+        ("d0005",),
+    ]
+    assert _rows(database, "SELECT count(*) FROM recommender.outcomes") == [(2,)]
+    assert _rows(database, "SELECT user_id, journal_offset FROM recommender.erased") == [("alice", 2)]
+
+
+def test_nothing_of_a_life_that_ended_is_taken_again_however_often_it_comes(database: Database) -> None:
+    async def work() -> tuple[Written, Written]:
+        async with Sink(database.dsn("recommender")) as sink:
+            await sink.forget([_left("alice", 101)])
+            await sink.forget([_left("alice", 7)])
+            decisions = await sink.record_decisions([_decision(101), _decision(102), _decision(3, user="bob")])
+            return decisions, await sink.record_outcomes([_outcome(1, decision=101), _outcome(2, decision=102)])
+
+    assert asyncio.run(work()) == (Written(2), Written(1))
+    assert _rows(database, "SELECT decision_id FROM recommender.decisions ORDER BY 1") == [("d0003",), ("d0102",)]
+    assert _rows(database, "SELECT outcome_id FROM recommender.outcomes") == [("o0002",)]
+
+
+def test_a_decision_that_is_being_written_while_its_person_leaves_is_not_left_behind(database: Database) -> None:
+    dsn = database.dsn("recommender")
+
+    async def work() -> None:
+        async with Sink(dsn) as sink, await psycopg.AsyncConnection.connect(dsn) as writer:
+            await leavers.share(writer)  # as a writer does before it looks for notes
+            forgetting = asyncio.create_task(sink.forget([_left("alice", 2)]))
+            await asyncio.sleep(0.3)
+            assert not forgetting.done()
+            await _insert_decisions(writer, [_decision(1)])
+            await writer.commit()
+            assert await forgetting == 1
+
+    asyncio.run(work())
+    assert _rows(database, "SELECT count(*) FROM recommender.decisions") == [(0,)]
 
 
 # What the history reads

@@ -50,6 +50,7 @@ LAGS = {
     "tips": "publish",
     "decisions": "record",
     "outcomes": "record",
+    "erasures": "record",
 }
 """Topic -> the process whose group reads it."""
 
