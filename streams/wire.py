@@ -11,6 +11,8 @@ from typing import Final, Literal
 from google.protobuf.json_format import Parse, ParseError
 from google.protobuf.message import DecodeError, Message
 
+from streams.json_faults import why
+
 JSON_DEPTH_MAX: Final = 32
 DETAIL_LENGTH_MAX: Final = 300
 
@@ -101,7 +103,7 @@ def from_json(kind: type[Message], value: bytes | None, *, bytes_max: int) -> Me
     except UnicodeDecodeError as error:
         raise BadFrame("bad-json", f"not UTF-8 at byte {error.start}") from error
     except (ParseError, ValueError) as error:
-        raise BadFrame("bad-json", " ".join(str(error).split()) or type(error).__name__) from error
+        raise BadFrame("bad-json", why(text, kind)) from error
 
 
 def parse(kind: type[Message], data: bytes) -> Message:

@@ -24,6 +24,7 @@ from serving.log import LogUnavailable
 from serving.problems import ERRORS_MAX, Fault, Problem, pointer, unavailable
 from serving.routes.answers import problems
 from serving.schemas import SignalsAccepted
+from streams import json_faults
 from tables.backlog import to_ms
 from tables.message_rules import breaches
 
@@ -118,14 +119,14 @@ def _signal(entry: object, *, user_id: str, now_ms: int) -> tuple[signal_pb2.Sig
     signal = signal_pb2.Signal()
     if not isinstance(entry, dict):
         return signal, [Fault(pointer="", detail="a signal is a JSON object")]
-    fault = _past_bounds(entry)
-    if fault is not None:
-        return signal, [fault]
+    past = _past_bounds(entry)
+    if past is not None:
+        return signal, [past]
     try:
         ParseDict(entry, signal, max_recursion_depth=DEPTH_MAX)
         signal.SerializeToString()
-    except Exception as error:  # noqa: BLE001 - protobuf raises what its parts do: OverflowError for a time, for one
-        return signal, [Fault(pointer="", detail=str(error)[:300] or type(error).__name__, reason="bad-json")]
+    except Exception:  # noqa: BLE001 - protobuf raises what its parts do: OverflowError for a time, for one
+        return signal, [Fault(pointer="", detail=json_faults.fault(entry, signal_pb2.Signal), reason="bad-json")]
     if signal.user_id not in ("", user_id):
         return signal, [Fault(pointer="/user_id", detail="is not the token's subject; leave it out")]
     signal.user_id = user_id
