@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from typing import Any, cast
 
 from google.protobuf.descriptor import FieldDescriptor
-from google.protobuf.json_format import ParseDict, ParseError
+from google.protobuf.json_format import ParseDict
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 
@@ -67,7 +67,7 @@ def _fault(document: Any, message: Message, path: tuple[str, ...]) -> str:
             return f"{where} has a field that it cannot have; {hint}"
         try:
             ParseDict({field.name: value}, type(message)())
-        except (ParseError, ValueError, RecursionError):
+        except Exception:  # noqa: BLE001 - protobuf raises what its parts do: OverflowError for a time, for one
             below = (*path, field.name)
             nested = _nested(field)
             if nested is not None and len(path) < _NESTED:

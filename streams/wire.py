@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final, Literal
 
-from google.protobuf.json_format import Parse, ParseError
+from google.protobuf.json_format import Parse
 from google.protobuf.message import DecodeError, Message
 
 from streams.json_faults import why
@@ -96,13 +96,14 @@ def from_json(kind: type[Message], value: bytes | None, *, bytes_max: int) -> Me
         raise BadFrame("too-large", f"{len(value)} bytes of JSON; the most is {bytes_max}")
     try:
         text = value.decode("utf-8-sig")
-        if not text.lstrip().startswith("{"):
-            # The parser would take [] for a message without fields.
-            raise BadFrame("bad-json", "not a JSON object")
-        return Parse(text, kind(), max_recursion_depth=JSON_DEPTH_MAX)
     except UnicodeDecodeError as error:
         raise BadFrame("bad-json", f"not UTF-8 at byte {error.start}") from error
-    except (ParseError, ValueError) as error:
+    if not text.lstrip().startswith("{"):
+        # The parser would take [] for a message without fields.
+        raise BadFrame("bad-json", "not a JSON object")
+    try:
+        return Parse(text, kind(), max_recursion_depth=JSON_DEPTH_MAX)
+    except Exception as error:  # protobuf raises what its parts do: OverflowError for a time, for one
         raise BadFrame("bad-json", why(text, kind)) from error
 
 

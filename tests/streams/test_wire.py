@@ -147,6 +147,7 @@ NO_SIGNALS = (
     b'{"user_id": "a", "user_id": "b"}',
     b'{"event_time": "yesterday"}',
     b'{"event_time": "9999999-01-01T00:00:00Z"}',
+    b'{"event_time": "2026-01-01T00:00:00.1e999Z"}',
     b'{"activity": {"value": 1e99999}}' * 2,
     b'{"task_completed": {}, "task_removed": {}}',
     b'{"task_completed": "words"}',
