@@ -12,6 +12,7 @@ import sys
 from pathlib import Path
 
 from deploy.stack.postgres import REGISTRY_DATABASE
+from deploy.stack.rights import RIGHTS
 from deploy.stack.running import NotRunning, RunningStack, open_stack
 from deploy.stack.state import DATABASE
 from streams.topics import PUBLIC_DAYS
@@ -45,11 +46,17 @@ def migrate(stack: RunningStack) -> None:
 
 
 def topics(stack: RunningStack) -> None:
-    """The topics, with exactly the settings of streams/topics.py."""
+    """The topics, with exactly the settings of streams/topics.py; on a secure stack users and their rights before them."""
     from deploy.stack.topics import ensure_topics
 
+    cluster = stack.as_admin.cluster
+    if stack.secured is not None:
+        from deploy.stack.users import ensure_rights, ensure_users
+
+        ensure_users(cluster, {role: stack.secured.kafka[role] for role in RIGHTS})
+        ensure_rights(cluster)
     replication, days = _number("OO_TOPIC_REPLICATION", 1, most=99), _number("OO_PUBLIC_DAYS", PUBLIC_DAYS, most=3650)
-    ensure_topics(stack.cluster, replication=replication, public_ms=days * DAY_MS)
+    ensure_topics(cluster, replication=replication, public_ms=days * DAY_MS)
 
 
 def _number(name: str, default: int, *, most: int) -> int:

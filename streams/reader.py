@@ -41,6 +41,8 @@ UNHURRIED: dict[str, Any] = {"fetch.wait.max.ms": 200, "fetch.min.bytes": 64 * 1
 """Where nobody waits for what comes: each fetch costs the broker and the client as much as ten records do."""
 TOGETHER: dict[str, Any] = {**UNHURRIED, "queued.max.messages.kbytes": 8 * 1024}
 """Of the client that follows several topics together; and how much waits in it."""
+BRIEF: dict[str, Any] = {"log_level": 0}
+"""For a read that ends. Closed while it still signs in elsewhere, a client would complain; what matters comes out of its calls."""
 QUIET: dict[str, Any] = {"fetch.wait.max.ms": 500}
 """For topics on which little comes, which is heard at once: how often it is asked for again meanwhile."""
 WAITING_MAX = 500
@@ -115,7 +117,7 @@ async def _read(
     at = max(start, low)
     if at >= stop:
         return
-    async with _open(cluster, ours=ours) as (client, call):
+    async with _open(cluster, ours=ours, told=BRIEF) as (client, call):
         await call(bind(client.assign, [TopicPartition(topic, partition, at)]))
         coming = call(bind(client.consume, CONSUMED_AT_ONCE, _POLL_SOON_S))
         try:
@@ -372,7 +374,7 @@ async def committed(cluster: Cluster, group: str, topic: str) -> dict[int, int |
     wanted = _places(topic, asked)
     # Not the admin client's question: a coordinator that still loads, or has moved, crashes the process in librdkafka
     # 2.12 to 2.16 (rd_kafka_cgrp_op without a group). A consumer asks again; one that never subscribes never joins.
-    async with _open(cluster, group=group) as (client, call):
+    async with _open(cluster, group=group, told=BRIEF) as (client, call):
 
         async def ask() -> list[TopicPartition]:
             answer: list[TopicPartition] = await call(bind(client.committed, wanted, timeout=_REQUEST_TIMEOUT_S))

@@ -37,6 +37,14 @@ def up(
     demo: Annotated[bool, typer.Option("--demo/--no-demo", help="Give the user demo sample tasks when empty.")] = True,
     port: Annotated[list[str] | None, typer.Option(help="A fixed port, as PART=PORT; may be repeated.")] = None,
     prefix: Annotated[str, typer.Option(help="Stands before every topic's name.")] = "oo.",
+    secure: Annotated[
+        bool | None,
+        typer.Option(
+            "--secure/--open",
+            help="Kafka with TLS, passwords and rights, Valkey with passwords and rights; as the last time, if not given.",
+            show_default=False,
+        ),
+    ] = None,
     servers_only: Annotated[bool, typer.Option(hidden=True)] = False,
     supervise: Annotated[bool, typer.Option(hidden=True)] = False,
 ) -> None:
@@ -46,6 +54,8 @@ def up(
     folder = StateFolder(state.resolve())
     if folder.locked():
         raise CommandError(already(folder))
+    if secure is None:
+        secure = bool((folder.read() or {}).get("secure"))
     cache = default_cache()
     fetch_servers(cache)
     plan = local.Plan(
@@ -54,6 +64,7 @@ def up(
         demo=demo and not servers_only,
         servers_only=servers_only,
         prefix=prefix,
+        secure=secure,
         given_ports=parse_ports(port or []),
     )
     console = Console(highlight=False, soft_wrap=True)
@@ -62,6 +73,7 @@ def up(
             f"--workers={workers}",
             f"--prefix={prefix}",
             "--demo" if demo else "--no-demo",
+            "--secure" if secure else "--open",
             *(f"--port={given}" for given in port or []),
         ]
         start_detached(folder, [*options, *(["--servers-only"] if servers_only else [])], console)

@@ -69,13 +69,15 @@ def snapshot(stack: RunningStack) -> dict[str, Any]:
         "kafka": stack.cluster.bootstrap,
         "registry": stack.cluster.registry_url,
         "postgres": stack.shown_dsn("recommender"),
-        "valkey": stack.valkey_url,
+        "valkey": stack.shown_valkey_url,
     }
     if "edge" in parts:
         addresses["edge"] = stack.edge_url
     shown: dict[str, Any] = {
         name: {SERVERS[name]: address, **_life(parts.get(name, {}))} for name, address in addresses.items()
     }
+    if stack.producer_file is not None:
+        shown["kafka"]["producer_file"] = str(stack.producer_file)
     if "preloaded" in parts:
         shown["preloaded"] = _life(parts["preloaded"])
     seen = _view(stack) if parts.get("kafka", {}).get("ready") else None

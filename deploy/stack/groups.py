@@ -94,11 +94,11 @@ def _offsets(client: AdminClient, places: list[tuple[str, int]], *, earliest: bo
 def _committed(cluster: Cluster, group: str, places: list[tuple[str, int]]) -> dict[tuple[str, int], int]:
     from confluent_kafka import Consumer, KafkaException, TopicPartition
 
-    from streams.reader import settings
+    from streams.reader import BRIEF, settings
 
     # Not the admin client's question: one to a coordinator that still loads crashes the process in librdkafka
     # (streams/reader.py). This one never subscribes, so it never joins.
-    client = Consumer(settings(cluster, group=group))
+    client = Consumer({**settings(cluster, group=group), **BRIEF})
     try:
         answer = client.committed([TopicPartition(*place) for place in places], timeout=TIMEOUT_S)
     finally:

@@ -15,7 +15,9 @@ from deploy.stack import probes
 from deploy.stack.fetch import Cache
 from deploy.stack.java import FLAGS, class_path, java_env, java_path
 from deploy.stack.processes import Command
-from deploy.stack.state import LOOPBACK
+from deploy.stack.rights import ADMIN
+from deploy.stack.secured import Secured
+from deploy.stack.state import LOOPBACK, write_private
 
 OFFSETS_RETENTION_MINUTES = 2 * 365 * 24 * 60
 """Far beyond any outage: a group whose offsets were forgotten would read everything again."""
@@ -90,6 +92,36 @@ LEAN = {
 """What one small machine needs."""
 
 
+def secure_settings(secured: Secured) -> dict[str, str]:
+    """What stands over the others on a secure stack: nobody comes in without TLS and a password, nobody does what no ACL allows.
+
+    The broker itself signs in as ADMIN, whom it knows from here: SCRAM's users stand in the log, which ADMIN has to reach first.
+    """
+    password = secured.kafka[ADMIN]
+    plain = (
+        "org.apache.kafka.common.security.plain.PlainLoginModule required "
+        f'username="{ADMIN}" password="{password}" user_{ADMIN}="{password}";'
+    )
+    return {
+        "listener.security.protocol.map": "BROKER:SASL_SSL,CONTROLLER:SASL_SSL",
+        "ssl.keystore.type": "PEM",
+        "ssl.keystore.location": str(secured.server_file),
+        "ssl.truststore.type": "PEM",
+        "ssl.truststore.location": str(secured.ca_file),
+        "sasl.enabled.mechanisms": "SCRAM-SHA-512,PLAIN",
+        "sasl.mechanism.inter.broker.protocol": "PLAIN",
+        "sasl.mechanism.controller.protocol": "PLAIN",
+        "listener.name.broker.plain.sasl.jaas.config": plain,
+        "listener.name.broker.scram-sha-512.sasl.jaas.config": (
+            "org.apache.kafka.common.security.scram.ScramLoginModule required;"
+        ),
+        "listener.name.controller.sasl.enabled.mechanisms": "PLAIN",
+        "listener.name.controller.plain.sasl.jaas.config": plain,
+        "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+        "super.users": f"User:{ADMIN}",
+    }
+
+
 @dataclass(frozen=True, slots=True)
 class Kafka:
     """Where the broker's files and ports are."""
@@ -99,6 +131,7 @@ class Kafka:
     port: int
     controller_port: int
     proxied: Proxied | None = None
+    secured: Secured | None = None
 
     @property
     def bootstrap(self) -> str:
@@ -111,9 +144,14 @@ class Kafka:
 
     def prepare(self) -> Command:
         """Writes the settings, formats the storage the first time, and says how to start. Blocks for a second then."""
+        from deploy.stack import authority
+
         self.data.mkdir(parents=True, exist_ok=True)
         given = settings(port=self.port, controller_port=self.controller_port, data=self.data, proxied=self.proxied)
-        self.config_file.write_text("".join(f"{key}={value}\n" for key, value in given.items()))
+        if self.secured is not None:
+            authority.ensure(self.secured.ca_file, self.secured.server_file)
+            given |= secure_settings(self.secured)
+        write_private(self.config_file, "".join(f"{key}={value}\n" for key, value in given.items()).encode())
         if not (self.data / "logs" / "meta.properties").exists():
             self._run(
                 "kafka.tools.StorageTool", "format", "--standalone", "-t", cluster_id(), "-c", str(self.config_file)
@@ -123,7 +161,7 @@ class Kafka:
 
     async def ready(self) -> bool:
         """Whether the broker processes requests."""
-        return await probes.kafka(self.port)
+        return await probes.kafka(self.port, None if self.secured is None else self.secured.ca_file)
 
     @property
     def _classes(self) -> tuple[str, ...]:

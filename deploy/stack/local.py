@@ -24,6 +24,7 @@ from deploy.stack.postgres import Postgres
 from deploy.stack.processes import Command
 from deploy.stack.registry import Registry
 from deploy.stack.running import RunningStack
+from deploy.stack.secured import Secured
 from deploy.stack.state import StateFolder
 from deploy.stack.supervisor import Part, Step, Supervisor, Told, end_leftovers
 from deploy.stack.valkey import Valkey
@@ -51,6 +52,8 @@ class Plan:
     servers_only: bool = False
     """Without our own processes, for tests that bring their own."""
     prefix: str = "oo."
+    secure: bool = False
+    """Kafka with TLS, passwords and rights, Valkey with passwords and rights."""
     given_ports: Mapping[str, int] = field(default_factory=dict)
     proxied: Proxied | None = None
     """For tests that stand between the broker and its clients."""
@@ -70,10 +73,13 @@ def supervisor(folder: StateFolder, plan: Plan, *, told: Told) -> Supervisor:
     passwords = folder.passwords()
     folder.keys()
     ports = folder.ports((*SERVER_PORTS, *plan.processes), plan.given_ports)
-    stack = RunningStack.local(folder, plan.prefix, ports, passwords)
-    kafka = Kafka(plan.cache, folder.data("kafka"), ports["kafka"], ports["kafka-controller"], plan.proxied)
+    secured = Secured.of(folder) if plan.secure else None
+    stack = RunningStack.local(folder, plan.prefix, ports, passwords, secured)
+    if secured is not None:
+        secured.write_client_files(folder, stack.cluster.bootstrap)
+    kafka = Kafka(plan.cache, folder.data("kafka"), ports["kafka"], ports["kafka-controller"], plan.proxied, secured)
     postgres = Postgres(folder.data("postgres"), ports["postgres"], passwords)
-    valkey = Valkey(folder.data("valkey"), ports["valkey"])
+    valkey = Valkey(folder.data("valkey"), ports["valkey"], {} if secured is None else secured.valkey)
     registry = Registry(
         plan.cache,
         folder.data("registry"),
@@ -104,7 +110,13 @@ def supervisor(folder: StateFolder, plan: Plan, *, told: Told) -> Supervisor:
     ]
     if preloaded is not None:
         ours.append(Part("preloaded", preloaded.prepare, preloaded.ready, death_signal=signal.SIGKILL))
-    facts = {"ports": ports, "prefix": plan.prefix, "workers": plan.workers, "servers_only": plan.servers_only}
+    facts = {
+        "ports": ports,
+        "prefix": plan.prefix,
+        "workers": plan.workers,
+        "servers_only": plan.servers_only,
+        "secure": plan.secure,
+    }
     return Supervisor(folder, [*servers, *ours], steps, facts=facts, told=told, preloaded=preloaded)
 
 

@@ -7,7 +7,9 @@ long as the stack and asks nothing else, so it stays small.
 from __future__ import annotations
 
 import asyncio
+import ssl
 import struct
+from pathlib import Path
 
 from deploy.stack.state import LOOPBACK
 
@@ -20,11 +22,12 @@ _POSTGRES_START = b"user\0postgres\0database\0postgres\0\0"
 _POSTGRES_PROTOCOL = 196_608
 
 
-async def exchange(port: int, question: bytes, *, enough: int = 1) -> bytes:
-    """The first bytes that a server on this loopback port answers; empty when it does not."""
+async def exchange(port: int, question: bytes, *, enough: int = 1, ca_file: Path | None = None) -> bytes:
+    """The first bytes that a server on this loopback port answers; empty when it does not. Over TLS with `ca_file`."""
     try:
         async with asyncio.timeout(TIMEOUT_S):
-            reader, writer = await asyncio.open_connection(LOOPBACK, port)
+            context = None if ca_file is None else ssl.create_default_context(cafile=ca_file)
+            reader, writer = await asyncio.open_connection(LOOPBACK, port, ssl=context)
             try:
                 writer.write(question)
                 return await reader.readexactly(enough)
@@ -34,9 +37,9 @@ async def exchange(port: int, question: bytes, *, enough: int = 1) -> bytes:
         return b""
 
 
-async def kafka(port: int) -> bool:
-    """Whether the broker processes requests: it opens its port long before."""
-    return len(await exchange(port, _KAFKA_API_VERSIONS, enough=8)) == 8
+async def kafka(port: int, ca_file: Path | None = None) -> bool:
+    """Whether the broker processes requests: it opens its port long before. It answers this before a client signs in."""
+    return len(await exchange(port, _KAFKA_API_VERSIONS, enough=8, ca_file=ca_file)) == 8
 
 
 async def valkey(port: int) -> bool:

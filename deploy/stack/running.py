@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from urllib.parse import quote
 
+from deploy.stack.rights import ADMIN
+from deploy.stack.secured import Secured, client_file
 from deploy.stack.state import DATABASE, LOOPBACK, StateFolder, dsn
 from streams.cluster import Cluster
 
@@ -21,6 +23,16 @@ SHADOW_SETTINGS = ("OO_SHADOWS", "OO_GATE", "OO_UNSEEN_S", "OO_STALE_S")
 """What an operator may tell `shadow` from outside."""
 SHADOW_SAMPLE = "OO_SHADOW_SAMPLE"
 """Told to the cores: it is fixed in the versions that they make, before a decision is."""
+
+
+SECRETS = {
+    "OO_VALKEY_URL": ("publish", "edge", "operator"),
+    "OO_RECOMMENDER_DSN": ("record", "operator"),
+    "OO_HISTORY_DSN": ("edge",),
+    "OO_MAC_KEY_FILE": ("core", "edge", "operator"),
+    "OO_LOCAL_SIGNING_KEY_FILE": ("edge",),
+}
+"""Who is told what of a secure stack; where nobody signs in, everybody is told all of it."""
 
 
 class NotRunning(Exception):
@@ -48,14 +60,21 @@ class RunningStack:
     passwords: Mapping[str, str] = field(default_factory=dict, repr=False)
     ports: Mapping[str, int] = field(default_factory=dict)
     """Of the parts that run on this machine."""
+    secured: Secured | None = None
+    """How the roles of a secure local stack sign in. What stands in `cluster` and `valkey_url` is then the operator's."""
 
     @classmethod
     def local(
-        cls, folder: StateFolder, prefix: str, ports: Mapping[str, int], passwords: Mapping[str, str]
+        cls,
+        folder: StateFolder,
+        prefix: str,
+        ports: Mapping[str, int],
+        passwords: Mapping[str, str],
+        secured: Secured | None = None,
     ) -> RunningStack:
         """The stack of a state folder."""
         postgres = f"{LOOPBACK}:{ports['postgres']}"
-        return cls(
+        stack = cls(
             Cluster(
                 f"{LOOPBACK}:{ports['kafka']}",
                 prefix=prefix,
@@ -69,7 +88,35 @@ class RunningStack:
             postgres=postgres,
             passwords=passwords,
             ports=ports,
+            secured=secured,
         )
+        return stack.as_role("operator")
+
+    def as_role(self, role: str) -> RunningStack:
+        """The same, signed in to Kafka and Valkey as this role; where nobody signs in, or the roles are not ours, as it is."""
+        if self.secured is None:
+            return self
+        return replace(
+            self,
+            cluster=replace(self.cluster, security=self.secured.security(role)),
+            valkey_url=self.secured.valkey_url(self.ports["valkey"], role),
+        )
+
+    @property
+    def as_admin(self) -> RunningStack:
+        """Signed in as who makes topics, users and rights."""
+        return self.as_role(ADMIN)
+
+    @property
+    def producer_file(self) -> Path | None:
+        """What a producer on this machine signs in with; None where it need not."""
+        return None if self.secured is None else client_file(self.folder, "producer")
+
+    @property
+    def shown_valkey_url(self) -> str:
+        """Without a password."""
+        scheme, _, address = self.valkey_url.partition("://")
+        return f"{scheme}://{address.rpartition('@')[2]}"
 
     def dsn(self, role: str, database: str = DATABASE) -> str:
         """PostgreSQL as this role: `recommender`, `history`, `postgres` (the superuser) ..."""
@@ -97,11 +144,16 @@ class RunningStack:
         return AUDIENCE
 
     def environment(self, part: str) -> dict[str, str]:
-        """What a process of ours reads from its environment; `part` names its data folder and its health port."""
+        """What a process of ours reads from its environment; `part` names its data folder and its health port.
+
+        Of a secure stack it gets what its role needs, and no other secret; `part` may then be any role.
+        """
+        role = part.partition("-")[0]
+        own = self.as_role(role)
         environment = {
             "OO_KAFKA_BOOTSTRAP": self.cluster.bootstrap,
             "OO_REGISTRY_URL": self.cluster.registry_url,
-            "OO_VALKEY_URL": self.valkey_url,
+            "OO_VALKEY_URL": own.valkey_url,
             "OO_TOPIC_PREFIX": self.cluster.prefix,
             "OO_RECOMMENDER_DSN": self.recommender_dsn,
             "OO_HISTORY_DSN": self.dsn("history"),
@@ -116,6 +168,16 @@ class RunningStack:
             "OO_DATA_DIR": str(self.folder.data(part)),
             "OO_WORKER_ID": part,
         }
+        if self.secured is not None:
+            security = own.cluster.security
+            environment |= {
+                "OO_KAFKA_SECURITY_PROTOCOL": security.protocol,
+                "OO_KAFKA_SASL_MECHANISM": security.mechanism,
+                "OO_KAFKA_SASL_USERNAME": security.username,
+                "OO_KAFKA_SASL_PASSWORD": security.password,
+                "OO_KAFKA_CA_FILE": str(security.ca_file),
+            }
+            environment = {name: told for name, told in environment.items() if role in SECRETS.get(name, (role,))}
         if part.startswith("core"):
             environment["OO_STORE"] = os.environ.get("OO_STORE", "rocksdb")
             if SHADOW_SAMPLE in os.environ:
@@ -138,4 +200,5 @@ def open_stack(root: Path, *, ready: bool = True) -> RunningStack:
         raise NotRunning(f"no stack runs in {root}: start it with 'oo up', or name its folder with --state")
     if ready and state["phase"] != "ready":
         raise NotRunning(f"the stack in {root} is {state['phase']}: 'oo status' shows what it waits for")
-    return RunningStack.local(folder, state["prefix"], state["ports"], folder.passwords())
+    secured = Secured.of(folder) if state.get("secure") else None
+    return RunningStack.local(folder, state["prefix"], state["ports"], folder.passwords(), secured)

@@ -156,14 +156,20 @@ class StateFolder:
 
     def passwords(self) -> dict[str, str]:
         """The password of every PostgreSQL role, made once."""
-        path = self.passwords_file
+        known = self.words("postgres", ROLES)
+        if not self.passfile.exists() or len(self.passfile.read_text().splitlines()) != len(known):
+            lines = [f"*:*:*:{role}:{password}\n" for role, password in sorted(known.items())]
+            write_private(self.passfile, "".join(lines).encode())
+        return known
+
+    def words(self, server: str, roles: Iterable[str]) -> dict[str, str]:
+        """The password of every role of a server, made once."""
+        path = self.secrets / f"{server}.json"
         known: dict[str, str] = json.loads(path.read_text()) if path.exists() else {}
-        missing = [role for role in ROLES if role not in known]
+        missing = [role for role in roles if role not in known]
         if missing:
             known.update({role: secrets.token_urlsafe(24) for role in missing})
             write_private(path, json.dumps(known, indent=1).encode())
-            lines = [f"*:*:*:{role}:{password}\n" for role, password in sorted(known.items())]
-            write_private(self.passfile, "".join(lines).encode())
         return known
 
     def keys(self) -> None:

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from command import oo
+from outside import SECURE
 
 from deploy.stack.running import RunningStack, open_stack
 
@@ -17,7 +18,7 @@ def stack() -> Iterator[RunningStack]:
     """Each test uses users of its own, so that none sees another's."""
     with tempfile.TemporaryDirectory(prefix="oo-e2e-") as folder:
         state = Path(folder) / "state"
-        oo("up", "--detach", "--no-demo", f"--state={state}")
+        oo("up", "--detach", "--no-demo", *SECURE, f"--state={state}")
         try:
             yield open_stack(state)
         finally:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import subprocess
 import time
 from collections.abc import Callable
@@ -19,6 +20,9 @@ from deploy.stack.running import RunningStack
 from deploy.verify import caught_up
 
 T = TypeVar("T")
+
+SECURE = ("--secure",) if os.environ.get("OO_TEST_SECURE") else ()
+"""Of `oo up`: all of this folder runs on a secure stack where OO_TEST_SECURE is set."""
 
 
 def state_of(stack: RunningStack) -> str:
@@ -36,7 +40,9 @@ def send(
 
     Returns where they stand: partition and offset.
     """
-    producer = Producer({"bootstrap.servers": stack.cluster.bootstrap, "message.max.bytes": 8 * 1024 * 1024})
+    # What only we may write, a stranger writes where nobody has to sign in.
+    who = stack.as_role("producer") if stack.cluster.topics[topic].public else stack.as_admin
+    producer = Producer({"message.max.bytes": 8 * 1024 * 1024, **who.cluster.rdkafka()})
     failed: list[str] = []
     places: list[tuple[int, int]] = []
 

@@ -20,9 +20,10 @@ from deploy.stack.running import RunningStack
 @pytest.fixture
 def told(stack: RunningStack, tmp_path: Path) -> dict[str, str]:
     """The settings that an operator of the cluster has."""
-    known = stack.environment("core-0")
-    names = ("KAFKA_BOOTSTRAP", "REGISTRY_URL", "VALKEY_URL", "RECOMMENDER_DSN", "MAC_KEY_FILE", "TOPIC_PREFIX")
-    return {f"OO_{name}": known[f"OO_{name}"] for name in names} | {"HOME": str(tmp_path / "home")}
+    known = stack.environment("operator")
+    names = ("OO_REGISTRY_URL", "OO_VALKEY_URL", "OO_RECOMMENDER_DSN", "OO_MAC_KEY_FILE", "OO_TOPIC_PREFIX")
+    kept = {name: known[name] for name in known if name in names or name.startswith("OO_KAFKA_")}
+    return {**kept, "HOME": str(tmp_path / "home")}
 
 
 def oo(told: dict[str, str], folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -64,7 +64,7 @@ def test_junk_on_our_own_topics_ends_nothing_also_after_a_restart(stack: Running
     with client(stack, user) as http:
         assert eventually(lambda: tip(http)) is not None
     before, core = pids(stack), core_pid(stack)
-    producer = Producer({"bootstrap.servers": stack.cluster.bootstrap})
+    producer = Producer(stack.as_admin.cluster.rdkafka())
     table = stack.cluster.topics
     for name, topic in table.items():
         if topic.public:

@@ -53,11 +53,11 @@ def test_what_the_producer_writes_is_the_tip_and_what_it_says_was_done_is(
 ) -> None:
     user = f"quickstart-{uuid.uuid4().hex[:8]}"
     command = program(tmp_path)
+    files = {python: "producer.properties", java: "producer.java.properties"}
+    broker = stack.cluster.bootstrap if stack.secured is None else str(stack.folder.secrets / files[program])
 
     def tell(*words: str) -> None:
-        done = subprocess.run(
-            (*command, stack.cluster.bootstrap, *words), capture_output=True, text=True, timeout=120, check=False
-        )
+        done = subprocess.run((*command, broker, *words), capture_output=True, text=True, timeout=120, check=False)
         assert done.returncode == 0, done.stdout + done.stderr
         assert "has it" in done.stdout
 

@@ -12,7 +12,7 @@ from typing import Any
 
 from command import called, oo
 from confluent_kafka import Producer
-from outside import client, eventually, send, settled, settled_tip, state_of, task, tip, verify
+from outside import SECURE, client, eventually, send, settled, settled_tip, state_of, task, tip, verify
 
 from deploy.stack.running import RunningStack, open_stack
 from oo.v1 import row_pb2
@@ -47,7 +47,7 @@ def write_as_before(stack: RunningStack, user: str) -> None:
     assert record.value is not None
     message = payload(record.value)
     old = spelled_out(row_pb2.UserRow.FromString(message)).SerializeToString(deterministic=True)
-    producer = Producer({"bootstrap.servers": stack.cluster.bootstrap})
+    producer = Producer(stack.as_admin.cluster.rdkafka())
     head = record.value[: len(record.value) - len(message)]
     producer.produce(stack.cluster.name("rows"), head + old, user.encode(), record.partition)
     assert producer.flush(20) == 0
@@ -62,7 +62,7 @@ def test_rows_of_before_serve_their_tips_and_learn_on_after_an_upgrade() -> None
     users = [f"old-{uuid.uuid4().hex[:8]}" for _ in range(3)]
     with tempfile.TemporaryDirectory(prefix="oo-upgrade-") as folder:
         state = Path(folder) / "state"
-        oo("up", "--detach", "--no-demo", f"--state={state}")
+        oo("up", "--detach", "--no-demo", *SECURE, f"--state={state}")
         try:
             stack = open_stack(state)
             tips = {}
@@ -84,7 +84,7 @@ def test_rows_of_before_serve_their_tips_and_learn_on_after_an_upgrade() -> None
             (store,) = (state / "data").glob("core-*")
             shutil.rmtree(store)
 
-            oo("up", "--detach", "--no-demo", f"--state={state}")
+            oo("up", "--detach", "--no-demo", *SECURE, f"--state={state}")
             stack = open_stack(state)
             for user in users:
                 assert known(stack, user) == before[user]

@@ -24,7 +24,7 @@ def test_a_decision_changed_in_postgresql_and_a_tip_gone_from_valkey_are_found(s
         decision_id = settled_tip(stack, http)["decision_id"]
     with (
         psycopg.connect(stack.recommender_dsn, autocommit=True) as database,
-        Valkey.from_url(stack.valkey_url) as valkey,
+        Valkey.from_url(stack.as_admin.valkey_url) as valkey,
     ):
         where = "WHERE decision_id = %s"
         (message,) = database.execute(f"SELECT message FROM recommender.decisions {where}", [decision_id]).fetchone()

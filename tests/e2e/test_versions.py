@@ -44,7 +44,7 @@ def publish_by_hand(stack: RunningStack) -> str:
     )
     schemas = Schemas(stack.cluster)
     schemas._register()
-    producer = Producer({"bootstrap.servers": stack.cluster.bootstrap})
+    producer = Producer(stack.as_admin.cluster.rdkafka())
     producer.produce(stack.cluster.name("policies"), schemas.frame("policies", version), version.version_id.encode())
     assert producer.flush(20) == 0
     for number in range(PARTITIONS):

@@ -64,7 +64,7 @@ def test_up_says_in_one_sentence_what_to_install(python: Path, tmp_path: Path) -
 
 def test_the_other_commands_work_by_settings(python: Path, stack: RunningStack) -> None:
     user = f"bare-{uuid.uuid4().hex[:8]}"
-    known = stack.environment("core-0")
+    known = stack.environment("operator")
     told = {name: value for name, value in known.items() if name not in ("OO_DATA_DIR", "OO_WORKER_ID")}
     told |= {"OO_EDGE_URL": stack.edge_url, "OO_TOKEN": called("token", "--user", user, state_of(stack)).stdout.strip()}
     send(stack, "signals", task(user, "1", "Call the dentist"))

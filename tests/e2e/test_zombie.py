@@ -44,7 +44,7 @@ def test_the_owner_puts_its_own_row_behind_an_older_one(stack: RunningStack) -> 
     oldest, newest = written[0], written[-1]
     assert journal_offset(oldest) < journal_offset(newest)
 
-    zombie = Producer({"bootstrap.servers": stack.cluster.bootstrap})
+    zombie = Producer(stack.as_admin.cluster.rdkafka())
     zombie.produce(stack.cluster.name("rows"), oldest.value, user.encode(), oldest.partition)
     assert zombie.flush(20) == 0
 

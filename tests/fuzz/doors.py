@@ -77,7 +77,7 @@ class Fuzz:
         letters_from = (await end_offsets(self._stack.cluster, self._topics["dead-letters"].name))[0]
         journal_from = await end_offsets(self._stack.cluster, self._topics["journal"].name)
         sent: dict[tuple[int, int], Made] = {}
-        producer = Producer({"bootstrap.servers": self._stack.cluster.bootstrap, "message.max.bytes": 4 * 1024 * 1024})
+        producer = Producer({"message.max.bytes": 4 * 1024 * 1024, **self._stack.as_admin.cluster.rdkafka()})
         for number in range(n):
             made = makes.good() if number % 4 == 0 or number == n - 1 else makes.bad()
 
@@ -146,7 +146,7 @@ class Fuzz:
 
     def _internal(self, n: int) -> None:
         """Junk on every internal topic: bytes, frames of garbage, frames of another topic's message."""
-        producer = Producer({"bootstrap.servers": self._stack.cluster.bootstrap})
+        producer = Producer(self._stack.as_admin.cluster.rdkafka())
         names = [name for name, topic in self._topics.items() if not topic.public]
         other = self._makes("signals").good().value
         for number in range(n):

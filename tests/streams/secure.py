@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import datetime
-import ipaddress
 import secrets
 import subprocess
 import time
@@ -13,11 +11,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from cryptography import x509
-from cryptography.hazmat.primitives import hashes, serialization
-from cryptography.hazmat.primitives.asymmetric import ec
-from cryptography.x509.oid import NameOID
-
+from deploy.stack.authority import Authority
 from deploy.stack.fetch import default_cache, fetch
 from deploy.stack.kafka import Kafka, cluster_id, settings
 from deploy.stack.state import LOOPBACK, free_port
@@ -112,56 +106,3 @@ def secure_broker(folder: Path) -> Iterator[SecureBroker]:
     finally:
         process.kill()
         process.wait()
-
-
-class Authority:
-    """Signs one server's certificate; its own key never leaves memory."""
-
-    def __init__(self) -> None:
-        self._key = ec.generate_private_key(ec.SECP256R1())
-        self._name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "oO test authority")])
-        self._certificate = self._sign(self._name, self._key.public_key(), ca=True)
-
-    def certificate(self) -> bytes:
-        return self._certificate.public_bytes(serialization.Encoding.PEM)
-
-    def server(self) -> bytes:
-        """A key and its certificate for loopback, as Kafka reads them from one file."""
-        key = ec.generate_private_key(ec.SECP256R1())
-        name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "kafka")])
-        private = key.private_bytes(
-            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
-        )
-        certificate = self._sign(name, key.public_key(), ca=False)
-        return private + certificate.public_bytes(serialization.Encoding.PEM) + self.certificate()
-
-    def _sign(self, name: x509.Name, key: ec.EllipticCurvePublicKey, *, ca: bool) -> x509.Certificate:
-        now = datetime.datetime.now(datetime.UTC)
-        usage = x509.KeyUsage(
-            digital_signature=True,
-            key_cert_sign=ca,
-            crl_sign=ca,
-            **dict.fromkeys(("content_commitment", "key_encipherment", "data_encipherment", "key_agreement"), False),
-            encipher_only=False,
-            decipher_only=False,
-        )
-        return (
-            x509.CertificateBuilder()
-            .subject_name(name)
-            .issuer_name(self._name)
-            .public_key(key)
-            .serial_number(x509.random_serial_number())
-            .not_valid_before(now - datetime.timedelta(minutes=5))
-            .not_valid_after(now + datetime.timedelta(days=1))
-            .add_extension(x509.BasicConstraints(ca=ca, path_length=None), critical=True)
-            .add_extension(usage, critical=True)
-            .add_extension(x509.SubjectKeyIdentifier.from_public_key(key), critical=False)
-            .add_extension(x509.AuthorityKeyIdentifier.from_issuer_public_key(self._key.public_key()), critical=False)
-            .add_extension(
-                x509.SubjectAlternativeName(
-                    [x509.IPAddress(ipaddress.ip_address(LOOPBACK)), x509.DNSName("localhost")]
-                ),
-                critical=False,
-            )
-            .sign(self._key, hashes.SHA256())
-        )

@@ -1,7 +1,10 @@
 import static java.nio.charset.StandardCharsets.UTF_8;
 
 import com.fasterxml.jackson.databind.ObjectMapper;
+import java.nio.file.Files;
+import java.nio.file.Path;
 import java.util.Map;
+import java.util.Properties;
 import java.util.UUID;
 import org.apache.kafka.clients.producer.KafkaProducer;
 import org.apache.kafka.clients.producer.ProducerRecord;
@@ -15,6 +18,8 @@ import org.apache.kafka.common.serialization.StringSerializer;
  * Quickstart BROKER task USER TASK_ID TITLE
  * Quickstart BROKER done USER DECISION_ID
  * </pre>
+ *
+ * BROKER is HOST:PORT, or a file of the client's settings where Kafka asks who you are.
  */
 class Quickstart {
   public static void main(String[] words) throws Exception {
@@ -32,8 +37,12 @@ class Quickstart {
     record.headers().add("ce_source", "/quickstart/java".getBytes(UTF_8));
     record.headers().add("ce_id", UUID.randomUUID().toString().getBytes(UTF_8));
 
-    Map<String, Object> settings =
-        Map.of("bootstrap.servers", broker, "max.block.ms", 30_000, "delivery.timeout.ms", 30_000, "request.timeout.ms", 10_000);
+    var settings = new Properties();
+    settings.putAll(Map.of(
+        "bootstrap.servers", broker, "max.block.ms", 30_000, "delivery.timeout.ms", 30_000, "request.timeout.ms", 10_000));
+    if (Files.isRegularFile(Path.of(broker))) {
+      settings.load(Files.newBufferedReader(Path.of(broker)));
+    }
     try (var producer = new KafkaProducer<>(settings, new StringSerializer(), new ByteArraySerializer())) {
       System.out.println(producer.send(record).get() + " has it");
     }

@@ -2,11 +2,14 @@
 
 python producer.py BROKER task USER TASK_ID TITLE
 python producer.py BROKER done USER DECISION_ID
+
+BROKER is HOST:PORT, or a file of the client's settings, one NAME=VALUE a line, where Kafka asks who you are.
 """
 
 import json
 import sys
 import uuid
+from pathlib import Path
 
 from confluent_kafka import Producer
 
@@ -21,7 +24,8 @@ else:
 # Sent twice with the same source and id, it counts once: better than a made-up id is one that your system has for it.
 event = {"specversion": "1.0", "id": str(uuid.uuid4()), "source": "/quickstart/python", "type": what, "data": data}
 
-producer = Producer({"bootstrap.servers": broker, "enable.idempotence": True})
+settings = Path(broker).read_text() if Path(broker).is_file() else f"bootstrap.servers={broker}"
+producer = Producer({"enable.idempotence": True, **dict(line.split("=", 1) for line in settings.splitlines())})
 refused = []
 producer.produce(
     topic,

@@ -1,0 +1,90 @@
+"""Who may read and write which topic: one table, and what it comes to as Kafka's access control lists. Pure.
+
+A role has what stands here and nothing else. `ADMIN`, as whom `oo up` makes topics and users, is Kafka's super user, so it has
+no line. Which role may touch which of Valkey's keys stands in valkey.py.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from streams.cluster import Cluster
+from streams.topics import NAMES
+
+ADMIN = "admin"
+READER_GROUP = "oo-reader"
+"""Which readers without a group name to the client library (streams/reader.py): nobody joins it or commits to it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rights:
+    """Of one role, in short names of topics."""
+
+    reads: tuple[str, ...] = ()
+    writes: tuple[str, ...] = ()
+    in_a_group: bool = False
+    """Reads in the consumer group of its own name, and commits there."""
+    looks_around: bool = True
+    """May ask for names, ids, partitions and offsets of our topics, which shows no record."""
+    watches: bool = False
+    """May ask how far every group is, and who is in it."""
+
+
+RIGHTS = {
+    "core": Rights(
+        reads=(
+            *("signals", "reactions", "subject-requests", "journal", "set-aside", "erasures", "rows"),
+            *("policy-sums", "policies", "estimates", "promotions"),
+        ),
+        writes=(
+            *("journal", "set-aside", "erasures", "rows", "decisions", "outcomes", "tips"),
+            # Estimates are the shadow's; the core's heartbeat keeps every compacted topic going (streams/heartbeat.py).
+            *("policy-sums", "policies", "estimates", "dead-letters"),
+        ),
+        in_a_group=True,
+    ),
+    "publish": Rights(reads=("tips",), writes=("dead-letters",), in_a_group=True),
+    "record": Rights(reads=("decisions", "outcomes", "erasures"), writes=("dead-letters",), in_a_group=True),
+    "shadow": Rights(
+        reads=("decisions", "outcomes", "shadows", "promotions"), writes=("shadows", "estimates", "promotions")
+    ),
+    "edge": Rights(writes=("signals", "reactions", "subject-requests")),
+    "producer": Rights(writes=("signals", "reactions"), looks_around=False),
+    "operator": Rights(reads=NAMES, writes=("signals", "reactions", "subject-requests", "promotions"), watches=True),
+}
+"""Every role that signs in to Kafka, but ADMIN. `oo` is the operator."""
+
+
+class Acl(NamedTuple):
+    """One line of Kafka's: this operation on this is allowed. Kafka's own words; reading and writing imply describing."""
+
+    resource: str
+    name: str
+    pattern: str
+    operation: str
+
+
+def acls(rights: Rights, role: str, cluster: Cluster) -> frozenset[Acl]:
+    """What Kafka is told of one role.
+
+    >>> sorted(acls(RIGHTS["producer"], "producer", Cluster("127.0.0.1:9092")))[1]
+    Acl(resource='TOPIC', name='oo.signals', pattern='LITERAL', operation='WRITE')
+    """
+    return frozenset(_acls(rights, role, cluster))
+
+
+def _acls(rights: Rights, role: str, cluster: Cluster) -> Iterable[Acl]:
+    yield from (Acl("TOPIC", cluster.name(topic), "LITERAL", "READ") for topic in rights.reads)
+    yield from (Acl("TOPIC", cluster.name(topic), "LITERAL", "WRITE") for topic in rights.writes)
+    if rights.looks_around:
+        yield Acl("TOPIC", cluster.prefix, "PREFIXED", "DESCRIBE")
+    if rights.reads:
+        # The library asks who coordinates the group that it was told, also where nobody joins it.
+        yield Acl("GROUP", READER_GROUP, "LITERAL", "DESCRIBE")
+    if rights.in_a_group:
+        yield Acl("GROUP", cluster.group(role), "LITERAL", "READ")
+    if rights.watches:
+        yield Acl("GROUP", "*", "LITERAL", "DESCRIBE")
+        yield Acl("CLUSTER", "kafka-cluster", "LITERAL", "DESCRIBE")

@@ -1,0 +1,77 @@
+"""The whole way on a stack started with `--secure`, each process with its own user: what a person and a producer then see.
+
+All of this folder runs so with OO_TEST_SECURE=1 (CONTRIBUTING.md); this is what runs so always.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+import tempfile
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from command import called, oo
+from confluent_kafka import KafkaError, Producer
+from outside import client, eventually, send, settled, settled_tip, state_of, task, tip, verify
+
+from deploy.stack.running import RunningStack, open_stack
+
+
+@pytest.fixture(scope="module")
+def secure() -> Iterator[RunningStack]:
+    with tempfile.TemporaryDirectory(prefix="oo-e2e-secure-") as folder:
+        state = Path(folder) / "state"
+        oo("up", "--detach", "--no-demo", "--secure", f"--state={state}")
+        try:
+            yield open_stack(state)
+        finally:
+            oo("down", f"--state={state}")
+
+
+def test_a_producers_signal_becomes_a_tip_feedback_brings_another_and_the_fold_finds_no_difference(
+    secure: RunningStack, tmp_path: Path
+) -> None:
+    user, state = f"ada-{uuid.uuid4().hex[:8]}", state_of(secure)
+    send(secure, "signals", task(user, "1", "Call the dentist", priority=1), b"no signal")
+    (tmp_path / "todo.txt").write_text("Water the plants\n")
+    called("import", str(tmp_path / "todo.txt"), "--user", user, state)
+    with client(secure, user) as http:
+        first = settled_tip(secure, http)
+        for reaction in ("seen", "done"):
+            body = {"decision_id": first["decision_id"], "reaction": reaction}
+            assert http.post("/v1/feedback", json=body).status_code == 202
+        second = eventually(lambda: tip(http), lambda found: found is not None and found["title"] != first["title"])
+        assert second is not None
+        settled(secure)
+        history = http.get("/v1/tips").json()["items"]
+        assert {one["title"] for one in history} >= {first["title"]}
+    found = verify(secure)
+    assert (found["differences"], found["rows"]) == (0, 1), found["shown"]
+    assert json.loads(called("state", "--user", user, "--json", state).stdout)["reactions"]["1h"]["done"] == 1
+    (letter,) = json.loads(called("dead-letters", "list", "--json", state).stdout)
+    called("dead-letters", "redrive", letter["id"], state)
+    assert json.loads(called("status", "--json", state).stdout)["ready"]
+    rows = {row["topic"]: row for row in json.loads(called("topics", "--json", state).stdout)}
+    assert rows["oo.journal"]["lag"] == {"oo-core": 0}
+    called("policies", "promote", "lin_ts", "--why=a test", state)
+    called("profile", "--user", user, "--quiet", "22:00-07:00", state)
+    eventually(lambda: json.loads(called("policies", "--json", state).stdout)["champion"] == "lin_ts")
+    # Who was refused would say so again and again.
+    logs = {path.name: path.read_text(errors="replace") for path in secure.folder.logs.iterdir()}
+    assert {
+        name: said for name, text in logs.items() if (said := re.findall("(?i).*(?:authoriz|NOPERM).*", text))
+    } == {}
+
+
+@pytest.mark.parametrize("topic", ["subject-requests", "journal", "tips", "dead-letters"])
+def test_a_producer_that_writes_where_it_may_not_is_told_so(secure: RunningStack, topic: str) -> None:
+    assert secure.producer_file is not None
+    lines = secure.producer_file.read_text().splitlines()
+    producer, said = Producer({"log_level": 0, **dict(line.split("=", 1) for line in lines)}), []
+    producer.produce(secure.cluster.name(topic), b"x", on_delivery=lambda error, _: said.append(error))
+    assert producer.flush(30) == 0
+    assert said[0].code() == KafkaError.TOPIC_AUTHORIZATION_FAILED
+    assert "authorization failed" in said[0].str()
