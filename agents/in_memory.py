@@ -169,6 +169,15 @@ class InMemory:
         if self._rewards % self.refit_every == 0:
             self.refit()
 
+    def forget(self, user_id: str) -> None:
+        """Drop the person: the totals are those of the others from here on, and so is the next version."""
+        person = self.people.pop(user_id, None)
+        if person is not None and person.part is not None:
+            self._totals.add(person.part, sign=-1)
+        self._changed.discard(user_id)
+        for made in [made for made in self._made if made[0] == user_id]:
+            del self._made[made]
+
     def refit(self) -> None:
         """Makes the next version out of what everybody taught."""
         # In one order, so that whom a drawer puts away does not hang on how strings are hashed.

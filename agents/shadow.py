@@ -1,6 +1,6 @@
 """Shadow: what policies that are not served would do, what they would earn, and which one should be served.
 
-It takes decisions, outcomes and promotions in one order that follows from the records alone, without a group, from where its
+It takes decisions, outcomes, promotions and erasures in one order that follows from the records alone, without a group, from where its
 snapshot stands (tables/shelf.py), or from their beginning where there is none that fits; so a kill changes nothing that it says.
 One process does this for all partitions. It never serves a decision; what it says of a champion, `learn` acts on.
 """
@@ -16,7 +16,7 @@ from agents.evaluation.gate import Kind, Verdict
 from agents.messages import pass_over, read
 from agents.policies import DEFAULT
 from agents.shadows import NotOurs, Shadows, evidence_of
-from oo.v1 import decision_pb2, evaluation_pb2, outcome_pb2
+from oo.v1 import decision_pb2, erased_pb2, evaluation_pb2, outcome_pb2
 from streams.frames import Frames
 from streams.in_order import InOrder, Place
 from streams.producer import Producer
@@ -32,7 +32,7 @@ YIELD_EVERY = 20
 """Records between two looks at anything else."""
 LOOK_EVERY_S = 0.5
 """Between two questions to Kafka where its topics end."""
-READ = ("promotions", "outcomes", "decisions")
+READ = ("promotions", "outcomes", "decisions", "erasures")
 """What it takes; of records of the same moment in this order, as a reaction comes before the decision that follows it."""
 CAUSES = {
     Kind.PROMOTE: evaluation_pb2.Promotion.PROVEN,
@@ -187,6 +187,9 @@ class Shadow:
                 await self._decide(message, record)
             case outcome_pb2.Outcome():
                 self._shadows.resolve(message)
+                await self._heed()
+            case erased_pb2.Erased():
+                self._shadows.forget(message.user_id, message.journal)
                 await self._heed()
             case evaluation_pb2.Promotion():
                 self._promoted = message

@@ -46,7 +46,7 @@ from agents.features import VERSION, D
 from agents.in_memory import InMemory
 from agents.policies import POLICIES
 from agents.reward import DEFAULT
-from oo.v1 import decision_pb2, evaluation_pb2, outcome_pb2
+from oo.v1 import decision_pb2, evaluation_pb2, journal_pb2, outcome_pb2
 from streams.units import HOUR_MS
 from tables import ids, slates, sums
 from tables.kept import Kept
@@ -186,8 +186,10 @@ class Shadows:
     _model: RewardModel = field(default_factory=lambda: model.empty(D))
     open: Kept[Open] = field(default_factory=dict)
     """By decision id; give it a drawer where they are many."""
-    _held: OrderedDict[str, None] = field(default_factory=OrderedDict)
-    """Of these, oldest first: so nothing is looked up that is not there."""
+    _held: OrderedDict[str, str] = field(default_factory=OrderedDict)
+    """Of these the person, oldest first: so nothing is looked up that is not there. Empty for those who left."""
+    _left: dict[str, tuple[bytes, int]] = field(default_factory=dict)
+    """Who left which journal, and where."""
     _due: list[tuple[int, str]] = field(default_factory=list)
     """Heap of (when, decision id): what is unseen then counts as it is."""
     _order: deque[tuple[int, str]] = field(default_factory=deque)
@@ -209,6 +211,9 @@ class Shadows:
         """
         decision_id, user_id, now_ms = decision.decision_id, decision.user_id, decision.decided_ms
         record_id = decision.record_id
+        if self._is_of_before(user_id, decision.journal):
+            self._passed += 1
+            return []
         share = sample.probability(decision.policy_version)
         is_taken = sample.is_taken(decision_id, share)
         slate = slate_of(decision) if is_taken else None
@@ -266,7 +271,7 @@ class Shadows:
             expected=expected,
             share=share,
         )
-        self._held[decision_id] = None
+        self._held[decision_id] = user_id
         self._order.append((self._passed, decision_id))
         self._passed = 0
         while len(self._held) > OPEN_MAX:
@@ -275,6 +280,8 @@ class Shadows:
 
     def resolve(self, outcome: outcome_pb2.Outcome) -> None:
         """Takes in what became of a decision."""
+        if self._is_of_before(outcome.user_id, outcome.journal):
+            return
         one = self.open.get(outcome.decision_id) if outcome.decision_id in self._held else None
         if one is None:
             self._early.setdefault(outcome.decision_id, []).append(outcome)
@@ -291,6 +298,27 @@ class Shadows:
         if outcome.kind in _FINAL and one.reward is None:
             self._count(one, outcome.kind)
         self.open[outcome.decision_id] = one
+
+    def forget(self, user_id: str, journal: journal_pb2.Position) -> None:
+        """Drop somebody who left; what was counted of them stays, as sums without people. What waits counts as what is known of it
+        now: else whoever leaves displeased would vanish from the estimates."""
+        known = self._left.get(user_id)
+        if known is not None and known[0] == journal.topic_id and known[1] >= journal.offset:
+            return
+        self._left[user_id] = journal.topic_id, journal.offset
+        for decision_id in [held for held, whose in self._held.items() if whose == user_id]:
+            one = self.open.get(decision_id)
+            if one is not None:
+                if one.reward is None:
+                    self._count(one, outcome_pb2.Outcome.SEEN if one.seen else outcome_pb2.Outcome.KIND_UNSPECIFIED)
+                one.user_id, one.x, one.expected = "", one.x[:0], {}
+                self.open[decision_id] = one
+            self._held[decision_id] = ""
+        for decision_id, found in list(self._early.items()):
+            if any(one.user_id == user_id for one in found):
+                del self._early[decision_id]
+        for holder in self._holders:
+            holder.forget(user_id)
 
     def early(self, decision_id: str) -> list[outcome_pb2.Outcome]:
         """Outcomes that came before their decision, which is another topic's: they are to be settled now."""
@@ -379,17 +407,22 @@ class Shadows:
         """Return all but what is `open` and the learners' people, as plain values: what `restore` takes, on the same machine."""
         early = [(name, [one.SerializeToString() for one in found]) for name, found in self._early.items()]
         learners = {one.name: one.state() for one in self._holders}
-        waiting = list(self._held), self._due, self._order, self._passed, early
-        return self.gate, self.groups, self.drifts, self._model, self._now_ms, waiting, learners
+        waiting = list(self._held.items()), self._due, self._order, self._passed, early
+        return self.gate, self.groups, self.drifts, self._model, self._now_ms, waiting, learners, self._left
 
     def restore(self, state: tuple[Any, ...]) -> None:
         """Go on from there, with what was kept then."""
-        self.gate, self.groups, self.drifts, self._model, self._now_ms, waiting, learners = state
+        self.gate, self.groups, self.drifts, self._model, self._now_ms, waiting, learners, self._left = state
         held, self._due, self._order, self._passed, early = waiting
-        self._held = OrderedDict.fromkeys(held)
+        self._held = OrderedDict(held)
         self._early = {name: [outcome_pb2.Outcome.FromString(one) for one in found] for name, found in early}
         for one in self._holders:
             one.restore(learners[one.name])
+
+    def _is_of_before(self, user_id: str, journal: journal_pb2.Position) -> bool:
+        """Whether it came of a record of a life that ended."""
+        left = self._left.get(user_id)
+        return left is not None and left[0] == journal.topic_id and journal.offset <= left[1]
 
     def _teach(self, one: Open, reward: float) -> None:
         x = one.x.astype(np.int64)

@@ -23,7 +23,7 @@ from agents.evaluation.propensities import Balance
 from agents.evaluation.sequence import Sequence as Watched
 from agents.evaluation.wealth import Wealth
 
-FORMAT = 2
+FORMAT = 3
 """To be raised with every change of what a state is made of, or of what counts how."""
 
 _OURS = (Balance, Comparison, Drift, Drifts, Estimates, Gate, Range, RewardModel, Rule, Watched, Wealth, deque)

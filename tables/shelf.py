@@ -28,6 +28,8 @@ PRAGMAS = (
     "locking_mode=EXCLUSIVE",
     "journal_mode=WAL",
     "synchronous=NORMAL",
+    # What is taken out of it leaves the file too.
+    "secure_delete=ON",
     f"cache_size=-{CACHE_KIB}",
 )
 WORDS = "words"

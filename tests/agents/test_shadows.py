@@ -19,10 +19,11 @@ from agents.policies import POLICIES, vw
 from agents.prior import SHAPE
 from agents.reward import DEFAULT
 from agents.shadows import X_MAX, NotOurs, Shadows, Waits, with_challengers
-from oo.v1 import decision_pb2, outcome_pb2
+from oo.v1 import decision_pb2, journal_pb2, outcome_pb2
 from streams.units import HOUR_MS
 from tables import columns, slates
-from tests.agents.build import Person, active, task
+from tables.totals import Totals
+from tests.agents.build import JOURNAL_ID, Person, active, task
 
 KEEN = active(exploration=0, floor_permille=1)
 """The best, but for what the floor leaves to chance."""
@@ -410,6 +411,43 @@ def test_one_whose_people_and_decisions_are_on_disk_and_who_is_begun_anew_says_t
         one.belief.mean.tobytes() for one in whole.learners.values()
     ]
     shelf.close()
+
+
+def test_who_leaves_is_forgotten_and_what_was_counted_of_them_stays() -> None:
+    by, ada, bob = shadows("mixed", "lin_ts"), busy(n=30), busy(user="bob", n=30)
+    for one in (ada, bob):
+        follow(by, one)
+    holder = by.learners["mixed"]
+    assert isinstance(holder, InMemory) and holder.people.get("bob") is not None
+    earned = {name: by.groups[name, 0, ""] for name in ("mixed", "lin_ts")}
+    waiting = sum(one.user_id == "bob" and one.reward is None for one in by.open.values())  # type: ignore[attr-defined]
+    assert waiting
+    left = journal_pb2.Position(topic_id=JOURNAL_ID, offset=bob.offset + 1)
+    by.forget("bob", left)
+    for name, before in earned.items():
+        assert by.groups[name, 0, ""].n == before.n + waiting, "what waits counts as what is known of it"
+    assert not any(one.user_id == "bob" for one in by.open.values())  # type: ignore[attr-defined]
+    holder.refit()
+    anew = Totals(epochs=holder._epochs)
+    for user in ("ada", "bob"):
+        person = holder.people.get(user)
+        if person is not None:
+            anew.replace(None, person.taught)
+    assert holder._totals.to_bytes() == anew.to_bytes()
+    assert holder._totals.users == 1
+
+    # Nothing of before is taken again, and who goes on from a snapshot says the same to the bit.
+    state = snapshot.packed(by.state())
+    assert state.count(b"bob") == 1, "only that they left"
+    by.forget("bob", left)
+    follow(by, bob)
+    assert by.open.keys() == {name for name, whose in by._held.items()}  # type: ignore[attr-defined]
+    again = shadows("mixed", "lin_ts")
+    again.open, again.learners["mixed"].people = dict(by.open), holder.people  # type: ignore[attr-defined,call-overload]
+    again.restore(snapshot.unpacked(state))
+    assert [one.SerializeToString() for one in again.estimates(now_ms=1)] == [
+        one.SerializeToString() for one in by.estimates(now_ms=1)
+    ]
 
 
 def test_an_outcome_that_comes_twice_teaches_once() -> None:
