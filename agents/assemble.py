@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from agents.bandit.learner import Learner
     from agents.shadow import Shadow
     from agents.shadows import Shadows
+    from tables.leavers import Leaving
     from tables.shelf import Shelf
 
 logger = logging.getLogger(__name__)
@@ -43,7 +44,6 @@ async def core(process: Process, stack: AsyncExitStack) -> list[Partitions]:
     from agents.messages import messages
     from agents.recovery import Recovery
     from agents.versions import Versions
-    from tables.leavers import Leaving
 
     settings, topics = process.settings, process.topics
     assert settings.mac_key_file is not None, "core needs OO_MAC_KEY_FILE"
@@ -55,20 +55,16 @@ async def core(process: Process, stack: AsyncExitStack) -> list[Partitions]:
 
     versions = Versions(schemas=process.schemas, mac_key=mac_key, end=Shared(versions_end))
     champion = Champion(schemas=process.schemas)
-    policies, promotions, erasures = (process.tail(name) for name in ("policies", "promotions", "erasures"))
-    leaving = Leaving(
-        journal_id=process.id_of("journal"), schemas=process.schemas, ends=Shared(lambda: process.ends("erasures"))
-    )
+    policies, promotions = process.tail("policies"), process.tail("promotions")
     # All are read at the same time.
-    leaving_heard = _begun(stack, leaving.follow(erasures), name="erasures")
+    hearing_of_leavers = asyncio.create_task(_leaving(process, stack), name="leavers")
     following = _begun(stack, versions.follow(policies), name="versions")
     hearing = _begun(stack, champion.follow(promotions), name="promotions")
     await _first(following, policies.caught_up)
     process.starting.part("versions")
     await _first(hearing, promotions.caught_up)
     process.starting.part("champion")
-    await _first(leaving_heard, erasures.caught_up)
-    process.starting.part("erasures")
+    leaving = await hearing_of_leavers
 
     door = Door(validator=protovalidate.Validator(), mac_key=mac_key)
     admits = {
@@ -129,12 +125,27 @@ async def core(process: Process, stack: AsyncExitStack) -> list[Partitions]:
         champion=lambda: champion.policy,
         drifted_ms=lambda: champion.drifted_ms,
         sample_permille=sample.permille(settings.shadow_sample),
+        leavers=leaving.leavers,
     )
     return [
         *admit.build(process.app, admits=admits, topics=topics),
         recommend.build(process.app, folding, topics=topics, sums_every_s=settings.sums_every_s),
         learn.build(process.app, learning, topics=topics),
     ]
+
+
+async def _leaving(process: Process, stack: AsyncExitStack) -> Leaving:
+    """Who has left, followed from now on; known as of now when this returns."""
+    from tables.leavers import Leaving
+
+    ends = Shared(lambda: process.ends("erasures"))
+    leaving, tail = (
+        Leaving(journal_id=process.id_of("journal"), schemas=process.schemas, ends=ends),
+        process.tail("erasures"),
+    )
+    await _first(_begun(stack, leaving.follow(tail), name="erasures"), tail.caught_up)
+    process.starting.part("erasures")
+    return leaving
 
 
 def _stores(process: Process) -> Callable[[int], Store]:
@@ -172,8 +183,14 @@ async def publish(process: Process, stack: AsyncExitStack) -> list[Partitions]:
         end=end,
         read=lambda number, start, stop: process.read(topic, number, start, stop),
     )
+    leaving = await _leaving(process, stack)
     publisher = publish.Publisher(
-        topic=source, store=store, progress=progress, schemas=process.schemas, dead_letters=process.dead_letters
+        topic=source,
+        store=store,
+        progress=progress,
+        schemas=process.schemas,
+        dead_letters=process.dead_letters,
+        leaving=leaving,
     )
     return [publish.build(process.app, publisher, topics=process.topics)]
 

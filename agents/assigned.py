@@ -6,7 +6,7 @@ It never reads or writes a topic but through its table, and never decides anythi
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -20,6 +20,7 @@ from streams.clock import clock_ms
 from streams.frames import Frames
 from streams.record import Record
 from streams.wire import payload
+from tables.leavers import Leavers
 from tables.sums import Taught
 from tables.table import Table
 from tables.totals import Totals, messages
@@ -147,7 +148,7 @@ class Assigned:
         else:
             self.table.commit({TOTALS: self.totals.to_bytes()})
 
-    def sums(self) -> policy_pb2.PartitionSums | None:
+    def sums(self, leavers: Leavers) -> policy_pb2.PartitionSums | None:
         """What is to be published now, naming the offset that it covers; None where nothing changed or may be said.
 
         Raises what ended the counting.
@@ -158,17 +159,19 @@ class Assigned:
             return None
         if self.folded < self.withheld_until or self.folded < 0:
             return None
-        totals = messages(self.totals, feature_version=VERSION)
-        if _content(totals) == self._published:
-            return None
-        return policy_pb2.PartitionSums(
-            journal=journal_pb2.Position(topic_id=self.journal_id, partition=self.state.partition, offset=self.folded),
-            totals=totals,
+        number = self.state.partition
+        said = policy_pb2.PartitionSums(
+            journal=journal_pb2.Position(topic_id=self.journal_id, partition=number, offset=self.folded),
+            totals=messages(self.totals, feature_version=VERSION),
+            erasures=len(leavers.times(number, above=-1, to=self.folded)),
+            since_sequence=self.state.sequence_at(self.folded),
+            others=len(self.state.others),
         )
+        return None if _content(said) == self._published else said
 
     def published(self, sums: policy_pb2.PartitionSums) -> None:
         """Record these sums as acknowledged: the same ones need not be said again."""
-        self._published = _content(sums.totals)
+        self._published = _content(sums)
 
 
 def taught_by(value: bytes | None) -> Taught | None:
@@ -176,5 +179,7 @@ def taught_by(value: bytes | None) -> Taught | None:
     return taught(row_pb2.UserRow.FromString(payload(value))) if value is not None else None
 
 
-def _content(totals: Iterable[policy_pb2.Total]) -> bytes:
-    return b"".join(one.SerializeToString(deterministic=True) for one in totals)
+def _content(sums: policy_pb2.PartitionSums) -> bytes:
+    """What of it is worth saying anew: not how far it reaches, nor what the version is, which `learn` knows."""
+    content = policy_pb2.PartitionSums(totals=sums.totals, erasures=sums.erasures)
+    return content.SerializeToString(deterministic=True)

@@ -15,6 +15,11 @@ def is_erasure(record: journal_pb2.JournalRecord) -> bool:
     return record.subject_request.HasField("erasure")
 
 
+def is_stub(row: row_pb2.UserRow) -> bool:
+    """Whether it stands for somebody who left and has not begun again."""
+    return row.HasField("left") and not row.left.began_again
+
+
 def passes(left: row_pb2.Left, record: journal_pb2.JournalRecord) -> bool:
     """Whether the row of somebody who left goes past this record: of the life before it, or in no life at all."""
     if is_of_before(left, record.source):

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
+from agents import erasure
 from agents.active_version import ActiveVersion
 from agents.fault import where
 from agents.features import VERSION, D
@@ -18,6 +19,9 @@ from streams.record import Record
 from tables import marks, sums
 from tables.sums import Taught
 from tables.totals import Totals
+
+OTHERS_MAX = 64
+"""People counted who taught otherwise since the version in force: more than `learn` asks for."""
 
 
 class VersionMissing(Exception):
@@ -63,6 +67,8 @@ class PartitionState:
     """What its people taught, kept up where it is given."""
     committed: int = 0
     """Offset below which no record comes again: marks below it may go."""
+    others: set[str] = field(default_factory=set)
+    """People who taught otherwise since the version in force was marked, those who left not among them; no more than OTHERS_MAX."""
     _before: dict[str, row_pb2.UserRow | None] = field(default_factory=dict)
     """Rows as they stood before this batch: each is parsed once."""
     _touched: dict[str, row_pb2.UserRow] = field(default_factory=dict)
@@ -106,6 +112,10 @@ class PartitionState:
             self._before[user_id] = None if message is None else row_pb2.UserRow.FromString(message)
         return self._before[user_id]
 
+    def sequence_at(self, offset: int) -> int:
+        """Of the version that records at this offset are decided with."""
+        return self.versions[marks.version_at(self.marks, offset=offset)].version.sequence
+
     def changed(self) -> Mapping[str, bytes]:
         """Rows that have to be written before the batch may be committed, by user."""
         if self._changed is None:
@@ -124,8 +134,12 @@ class PartitionState:
         """The batch's rows are acknowledged: they are the state from here on."""
         if self.totals is not None:
             for user_id, row in self._touched.items():
+                if erasure.is_stub(row):
+                    self.others.discard(user_id)
                 before = self._before[user_id]
                 if row.taught and (before is None or before.taught != row.taught):
+                    if len(self.others) < OTHERS_MAX:
+                        self.others.add(user_id)
                     self.totals.replace(None if before is None else taught(before), taught(row))
         self.rows.update(self.changed())
         self._before.clear()
@@ -142,6 +156,7 @@ class PartitionState:
         if after is not self.marks:
             after.topic_id, after.journal_offset, after.next_wake_ms = entry.topic_id, entry.offset, 0
             self.marks, self._marked = after, True
+            self.others.clear()
 
 
 def taught(row: row_pb2.UserRow) -> Taught:

@@ -24,6 +24,7 @@ from agents.prior import SHAPE, fit
 from agents.reward import DEFAULT, config_hash
 from agents.step import STEP_VERSION
 from oo.v1 import journal_pb2, policy_pb2
+from streams.clock import clock_ms
 from streams.frames import Frames
 from streams.partitions import Partitions
 from streams.periodic import every
@@ -32,6 +33,7 @@ from streams.record import Batch, Record
 from streams.topics import Topic
 from streams.units import DAY_MS
 from tables import marginal
+from tables.leavers import Leavers
 from tables.totals import merged, read
 from tables.zones import TZDATA_VERSION
 
@@ -44,6 +46,8 @@ DRIFT_MS = 7 * DAY_MS
 GROWTH_PERCENT = 2
 """A new version is worth making once the weight of what was learned has grown by this much."""
 
+OTHERS_MIN = 10
+"""People whose changes come with the first version without somebody."""
 
 TOPIC_ID_BYTES = 16
 SIZE = marginal.size(d=SHAPE.d, q=SHAPE.q)
@@ -64,8 +68,12 @@ class Learn:
         drifted_ms: Callable[[], int] = lambda: 0,
         config: policy_pb2.DecisionConfig = DEFAULT,
         sample_permille: int = 0,
+        leavers: Leavers | None = None,
+        now_ms: Callable[[], int] = clock_ms,
     ) -> None:
-        """`sample_permille`: with which probability shadows take the decisions of its versions, 0 for all."""
+        """`sample_permille`: with which probability shadows take the decisions of its versions, 0 for all. `leavers`: who left."""
+        self._leavers = leavers or Leavers(b"")
+        self._now_ms = now_ms
         self._topics = topics
         self._schemas = schemas
         self._producer = producer
@@ -129,6 +137,7 @@ class Learn:
             discount=self._discount(),
             inputs=[part.journal for _, part in sorted(self._parts.items())],
             sample_permille=self._sample_permille,
+            erasures=self._erasures,
         )
         await self._producer.produce(
             self._topics["policies"].name,
@@ -152,7 +161,30 @@ class Learn:
             return True
         if latest.config != self._config or latest.policy != self._champion() or latest.feature_version != VERSION:
             return True
+        if self._erasures > latest.erasures:
+            return self._tells_nobody(latest)
         return abs(n - latest.n) * 100 >= GROWTH_PERCENT * max(latest.n, 1) and n != latest.n
+
+    @property
+    def _erasures(self) -> int:
+        """How many the sums are without."""
+        return sum(part.erasures for part in self._parts.values())
+
+    def _tells_nobody(self, latest: policy_pb2.PolicyVersion) -> bool:
+        """Whether a version without people whom the last one had shows more than their numbers: two that differ by one person give
+        that person away. So it comes with the changes of some others, or a day after the first of them left."""
+        parts = self._parts.values()
+        if sum(part.others for part in parts if part.since_sequence == latest.sequence) >= OTHERS_MIN:
+            return True
+        had = {(one.topic_id, one.partition): one.offset for one in latest.inputs}
+        left_ms = [
+            time_ms
+            for place in (part.journal for part in parts)
+            for time_ms in self._leavers.times(
+                place.partition, above=had.get((place.topic_id, place.partition), -1), to=place.offset
+            )
+        ]
+        return bool(left_ms) and self._now_ms() - min(left_ms) >= DAY_MS
 
     async def _mark(self, version: policy_pb2.PolicyVersion) -> None:
         mark = journal_pb2.Mark(

@@ -56,6 +56,7 @@ def fit(
     discount: float = 1.0,
     inputs: Sequence[journal_pb2.Position] = (),
     sample_permille: int = 0,
+    erasures: int = 0,
 ) -> policy_pb2.PolicyVersion:
     """The version that these totals teach; `before`: the last one, None or one of other features for none of ours.
 
@@ -67,7 +68,7 @@ def fit(
     version = fitting.fit(policy, totals, shape=SHAPE, before=before, config=config, now_ms=now_ms, discount=discount)
     version.sequence = sequence + 1
     version.inputs.extend(inputs)
-    version.sample_permille = sample_permille
+    version.sample_permille, version.erasures = sample_permille, erasures
     return _finished(version)
 
 

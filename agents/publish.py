@@ -30,6 +30,7 @@ from streams.periodic import every
 from streams.record import Batch, Record
 from streams.topics import Topic
 from streams.wire import BadFrame
+from tables.leavers import Leaving
 
 logger = logging.getLogger(__name__)
 
@@ -88,7 +89,9 @@ class Publisher:
         progress: TipProgress,
         schemas: Frames,
         dead_letters: DeadLetters,
+        leaving: Leaving,
     ) -> None:
+        self._leaving = leaving
         self._topic = topic
         self._store = store
         self._progress = progress
@@ -122,7 +125,7 @@ class Publisher:
             ends[batch.partition] = batch.last + 1
             for record in batch.records:
                 if record.value is None:
-                    continue  # a tombstone: the user's erasure removes the key itself
+                    continue  # nobody of ours writes one: an erasure leaves an empty tip
                 try:
                     found.append((record.offset, self._tip(record)))
                 except BadFrame as bad:
@@ -151,7 +154,7 @@ class Publisher:
         moving = {partition: end for partition, end in ends.items() if end > held[partition]}
         if not moving:
             return
-        await self._store.publish_tips(
+        await self._publish(
             [tip for partition in moving for offset, tip in tips[partition] if offset >= held[partition]]
         )
         to = {partition: Mark(self._topic.topic_id, end) for partition, end in moving.items()}
@@ -192,8 +195,19 @@ class Publisher:
                         newest[tip.user_id] = _newer(newest.get(tip.user_id), tip)
         if partition not in self._turns:
             return  # revoked meanwhile
-        await self._store.publish_tips(list(newest.values()))
+        # A zombie's tip may stand where an erasure's was cleaned away.
+        await self._leaving.catch_up()
+        await self._publish(list(newest.values()))
         self._marks[partition] = await self._move(partition, seen=seen, offset=end)
+
+    async def _publish(self, tips: Sequence[Tip]) -> None:
+        """Write them, but for those of a life that ended; of who left, all that is kept beside the tip goes."""
+        leavers = self._leaving.leavers
+        taken = [tip for tip in tips if not leavers.are_of_before(tip.user_id, tip.journal)]
+        await self._store.publish_tips(taken)
+        for tip in taken:
+            if not tip.decision_id:
+                await self._store.forget(tip.user_id)
 
     async def _move(self, partition: int, *, seen: str, offset: int) -> str:
         to = Mark(self._topic.topic_id, offset)

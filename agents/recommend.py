@@ -211,7 +211,7 @@ class Recommend:
     async def publish_sums(self) -> None:
         """Publish each partition's sums where they changed, naming the offset that they cover."""
         for number, assigned in list(self._assigned.items()):
-            message = assigned.sums()
+            message = assigned.sums(self._leavers)
             if message is None:
                 continue
             await self._producer.produce(

@@ -33,6 +33,8 @@ SPENT_MAX = 64
 """Decisions remembered as spent per user: many times what one valid tip's lifetime can bring."""
 PUBLISH_BATCH_MAX = 256
 """Tips sent to Valkey in one pipeline."""
+SCANNED_AT_ONCE = 1_000
+"""Keys that Valkey looks at between two other requests, when somebody leaves."""
 
 Unreachable = (ValkeyError, OSError, TimeoutError)
 """What a call raises when Valkey is down, slow or refuses: catch these and say so."""
@@ -196,6 +198,12 @@ class TipStore:
         name = f"oo:idem:{{{user_id}}}:{hashlib.sha256(key.encode()).hexdigest()}"
         before = await self._client.set(name, fingerprint, nx=True, get=True, ex=DAY_S)
         return before is None or before == fingerprint.encode()
+
+    async def forget(self, user_id: str) -> None:
+        """Remove what is kept of this person beside their tip: which decisions had feedback, which requests keys stood for."""
+        name = "".join(f"\\{char}" if char in "\\*?[]^" else char for char in user_id)
+        requests = [key async for key in self._client.scan_iter(match=f"oo:idem:{{{name}}}:*", count=SCANNED_AT_ONCE)]
+        await self._client.delete(spent_key(user_id), *requests)
 
     async def ping(self) -> None:
         """Raises where Valkey does not answer."""

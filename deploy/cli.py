@@ -43,6 +43,10 @@ COMMANDS = {
     "simulate": Entry("deploy.commands.simulate", "simulate", "Let simulated people use it, live or in memory."),
     "verify": Entry("deploy.commands.verify", "verify", "Fold the journal again and compare it with what is live."),
     "state": Entry("deploy.commands.state", "state", "What is known of one user."),
+    "erase": Entry("deploy.commands.erase", "erase", "Forget a person; asks again, and gives a receipt."),
+    "privacy": Entry(
+        "deploy.commands.privacy", (("status", "status"),), "Of somebody who left: what is gone, and what waits."
+    ),
     "policies": Entry(
         "deploy.commands.policies",
         (("", "listed"), ("promote", "promote")),

@@ -19,6 +19,7 @@ from zoneinfo import ZoneInfo
 from connectors import ical, todo_txt
 from connectors.delivery import deliver
 from connectors.differences import Memory, Sent, differences, settled, waiting
+from connectors.leaving import word_of
 from connectors.source_file import EVENT_MS_MIN, Parsed, Problem, UnreadableFile, file_name, timestamp
 from connectors.watch import Snapshot, read_file
 from deploy.stack.running import RunningStack
@@ -48,22 +49,22 @@ class Imported:
 
 @dataclass(frozen=True, slots=True)
 class MemoryFile:
-    """What was sent of one file for one person to one topic; a topic made anew begins with none."""
+    """What was sent of one file in one life of a person (`life_of`); the next one begins with none."""
 
     path: Path
     person: str = ""
-    """The same for all that is remembered of one person and one topic."""
+    """The same for all that is remembered of one life of a person."""
 
     @classmethod
-    def of(cls, folder: Path, *, topic_id: bytes, user_id: str, subject: str) -> MemoryFile:
+    def of(cls, folder: Path, *, life: bytes, user_id: str, subject: str) -> MemoryFile:
         """`subject` is the file's whole path, or what else is remembered."""
-        name = _hash(topic_id, user_id.encode(), subject.encode())
-        return cls(folder / f"{name}.json", person=_hash(topic_id, user_id.encode()))
+        name = _hash(life, user_id.encode(), subject.encode())
+        return cls(folder / f"{name}.json", person=_hash(life, user_id.encode()))
 
     @classmethod
-    def of_file(cls, path: Path, *, stack: RunningStack, topic_id: bytes, user_id: str) -> MemoryFile:
+    def of_file(cls, path: Path, *, stack: RunningStack, life: bytes, user_id: str) -> MemoryFile:
         """The memory of a file, which is known by where it really stands."""
-        return cls.of(stack.sources, topic_id=topic_id, user_id=user_id, subject=str(path.resolve()))
+        return cls.of(stack.sources, life=life, user_id=user_id, subject=str(path.resolve()))
 
     def load(self) -> Memory:
         """What is known; nothing if there is no such file or it is broken."""
@@ -173,8 +174,8 @@ class PersonZone:
     @classmethod
     async def of(cls, given: str | None, *, machine: str | None, user_id: str, stack: RunningStack) -> PersonZone:
         """The zone given now, else given before, else this machine's, else the one used before."""
-        topic_id = await signals_topic_id(stack)
-        file = MemoryFile.of(stack.sources, topic_id=topic_id, user_id=user_id, subject="profile")
+        life = await life_of(stack, user_id)
+        file = MemoryFile.of(stack.sources, life=life, user_id=user_id, subject="profile")
         before = file.load().items.get("time_zone")
         if given:
             return cls(given, True, file)
@@ -207,11 +208,11 @@ async def import_files(
         except (OSError, UnreadableFile) as error:
             raise UnreadableFile(f"{path}: {error}") from error
 
-    topic_id = await signals_topic_id(stack)
+    life = await life_of(stack, user_id)
     plan = [_profile(zone, now=now, user_id=user_id)] if zone.name else []
     results: list[Imported] = []
     for path, snapshot, parsed in read:
-        file = MemoryFile.of_file(path, stack=stack, topic_id=topic_id, user_id=user_id)
+        file = MemoryFile.of_file(path, stack=stack, life=life, user_id=user_id)
         signals, memory = differences(
             file.load(),
             parsed,
@@ -285,10 +286,16 @@ class Connection:
         )
 
 
-async def signals_topic_id(stack: RunningStack) -> bytes:
-    """What tells this stack's signals topic from one of the same name that was deleted."""
+async def life_of(stack: RunningStack, user_id: str) -> bytes:
+    """What tells one life of a person on this stack from every other: what was sent in one is not known in the next.
+
+    The signals topic's id, which another of the same name has not; and of somebody who left, that they did, and that they have begun
+    again: what a watcher sends in between is refused.
+    """
     name = stack.cluster.name("signals")
-    return (await topic_ids(stack.cluster, [name]))[name]
+    topic_id = (await topic_ids(stack.cluster, [name]))[name]
+    word = await word_of(stack.cluster, user_id)
+    return topic_id if word is None else topic_id + word.receipt.encode() + word.began_again.SerializeToString()
 
 
 def _profile(zone: PersonZone, *, now: datetime, user_id: str) -> tuple[str, list[Signal], MemoryFile, Memory]:

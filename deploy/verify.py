@@ -21,6 +21,7 @@ from agents.active_version import ActiveVersion
 from agents.bandit.belief import is_named
 from agents.messages import messages, read
 from agents.prior import prior
+from connectors.leaving import leavers_of
 from connectors.valkey import TipStore
 from deploy.refold import Differences, Journal, Part, compare_parts, digest
 from deploy.stack.running import RunningStack
@@ -28,8 +29,6 @@ from oo.v1 import decision_pb2, outcome_pb2, policy_pb2
 from streams.cluster import Cluster
 from streams.frames import Frames
 from streams.reader import committed, end_offsets, read_partition, topic_ids
-from tables import leavers as leaving
-from tables.leavers import Leavers
 
 SETTLE_S = 120.0
 """How long to wait for the workers to have taken what stands in the topics."""
@@ -101,7 +100,7 @@ async def _compare(
         versions=await _versions(cluster, mac_key=stack.mac_key_file.read_bytes()),
         # After the ends were: a word stands there before any fold goes past its record.
         aside=await set_aside.passed_over(messages(Frames(), "set-aside", words), journal_id=topic_id),
-        leavers=await leavers_of(cluster, topic_id),
+        leavers=await leavers_of(cluster),
     )
     total = sum(ends.values())
 
@@ -162,17 +161,6 @@ async def _compare_valkey(stack: RunningStack, expected: Part, found: Difference
                 found.add(f"tip of {user_id}: Valkey serves journal offset {standing.offset}, the fold says {offset}")
     finally:
         await store.close()
-
-
-async def leavers_of(cluster: Cluster, journal_id: bytes) -> Leavers:
-    """Who has left until now."""
-    leavers, schemas = Leavers(journal_id), Frames()
-    for number in range(cluster.topics["erasures"].partitions):
-        async for records in read_partition(cluster, cluster.name("erasures"), number):
-            for record in records:
-                if (word := leaving.read(schemas, record)) is not None:
-                    leavers.add(word)
-    return leavers
 
 
 async def caught_up(cluster: Cluster) -> dict[int, int]:

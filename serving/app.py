@@ -18,6 +18,7 @@ from connectors.postgres.history import History
 from connectors.valkey import TipStore
 from serving import openapi, problems
 from serving.current import CurrentTips
+from serving.departed import Departed
 from serving.edge import Edge
 from serving.express import Express, Lane
 from serving.issuer import LocalIssuer
@@ -27,7 +28,7 @@ from serving.metrics import Metrics
 from serving.middleware import Middleware
 from serving.newcomers import Newcomers
 from serving.recent import Recent
-from serving.routes import feedback, health, history, page, signals, stream, tip
+from serving.routes import feedback, health, history, leave, page, signals, stream, tip
 from serving.settings import LOOPBACK, Settings
 from serving.spent_decisions import SpentDecisions
 from serving.subscriptions import Subscriptions
@@ -58,7 +59,8 @@ def create_app(settings: Settings) -> FastAPI:
             settings.valkey_url, spent=spent, changed=subscriptions.changed, metrics=metrics, now_ms=clock_ms
         )
         log = Log(settings.cluster)
-        newcomers = Newcomers(log=log, current=current, subscriptions=subscriptions, metrics=metrics)
+        departed = Departed(settings.cluster)
+        newcomers = Newcomers(log=log, current=current, subscriptions=subscriptions, metrics=metrics, departed=departed)
         keys = Keys(_fetch_keys(settings, local))
         past = None if settings.history_dsn is None else History(settings.history_dsn.get_secret_value())
         app.state.edge = Edge(
@@ -69,6 +71,7 @@ def create_app(settings: Settings) -> FastAPI:
             recent=Recent(),
             subscriptions=subscriptions,
             log=log,
+            departed=departed,
             keys=keys,
             verifier=Verifier(keys, issuer=settings.jwt_issuer, audience=settings.jwt_audience),
             history=past,
@@ -84,7 +87,7 @@ def create_app(settings: Settings) -> FastAPI:
         if past is not None:
             await past.open()
         await keys.refresh()
-        beside = [asyncio.create_task(work) for work in (log.run(), spent.run(), current.reads.run())]
+        beside = [asyncio.create_task(work) for work in (log.run(), spent.run(), current.reads.run(), departed.run())]
         try:
             yield
         finally:
@@ -116,7 +119,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.lanes = lanes
     app.add_middleware(Express, lanes=lanes, edge=lambda: getattr(app.state, "edge", None))
     app.add_middleware(Middleware, metrics=metrics, hosts=hosts)
-    for module in (stream, tip, feedback, history, signals, health):
+    for module in (stream, tip, feedback, history, signals, leave, health):
         app.include_router(module.router)
     if local is not None:
         app.include_router(page.router)

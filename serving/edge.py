@@ -14,6 +14,7 @@ from fastapi import Depends, Request
 from connectors.postgres.history import History
 from connectors.valkey import TipStore
 from serving.current import CurrentTips
+from serving.departed import Departed
 from serving.issuer import LocalIssuer
 from serving.keys import Keys
 from serving.log import Log
@@ -36,6 +37,7 @@ class Edge:
     recent: Recent
     subscriptions: Subscriptions
     log: Log
+    departed: Departed
     keys: Keys
     verifier: Verifier
     history: History | None

@@ -37,7 +37,7 @@ class Log:
     """One producer per process. Create it inside the running loop."""
 
     def __init__(self, cluster: Cluster) -> None:
-        self._cluster = cluster
+        self.cluster = cluster
         self._names = {short: topic.name for short, topic in cluster.topics.items()}
         # One short attempt at a time: `run` repeats them, and a stopping edge waits for no more than one.
         self._schemas = Schemas(cluster, timeout_s=2.0, attempts=1)
@@ -105,7 +105,7 @@ class Log:
         self._schemas.close()
 
     def _new_producer(self) -> Producer:
-        return Producer(self._cluster, client_id="oo-edge", pending_max=PENDING_MAX)
+        return Producer(self.cluster, client_id="oo-edge", pending_max=PENDING_MAX)
 
     def _answers(self) -> bool:
         try:

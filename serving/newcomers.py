@@ -12,6 +12,7 @@ from collections import OrderedDict
 
 from oo.v1 import signal_pb2
 from serving.current import CurrentTips
+from serving.departed import Departed
 from serving.log import Log, LogUnavailable
 from serving.memory import NEVER, Current
 from serving.metrics import Metrics
@@ -30,7 +31,10 @@ PER_S_MAX = 200
 class Newcomers:
     """One per process; create it inside the running loop."""
 
-    def __init__(self, *, log: Log, current: CurrentTips, subscriptions: Subscriptions, metrics: Metrics) -> None:
+    def __init__(
+        self, *, log: Log, current: CurrentTips, subscriptions: Subscriptions, metrics: Metrics, departed: Departed
+    ) -> None:
+        self._departed = departed
         self._log = log
         self._current = current
         self._subscriptions = subscriptions
@@ -52,6 +56,8 @@ class Newcomers:
 
     def tell(self, user_id: str) -> None:
         """Tell the engine of this person, unless it was told just now or too many are told of; does not wait."""
+        if self._departed.leavers.are_gone(user_id):
+            return  # Only they themselves begin again.
         now_s = time.monotonic()
         while self._told_s and next(iter(self._told_s.values())) <= now_s - AGAIN_S:
             self._told_s.popitem(last=False)

@@ -142,7 +142,9 @@ def install(app: FastAPI) -> None:
         }
         detail = details.get(error.status_code, str(error.detail))
         headers = dict(error.headers or {})
-        if "GET" in headers.get("Allow", "").split(", "):
-            # serving.middleware answers HEAD wherever there is a GET.
-            headers["Allow"] += ", HEAD"
+        if "Allow" in headers:
+            # Starlette says those of the first route at this address; serving.middleware answers HEAD wherever there is a GET.
+            described = request.app.openapi()["paths"].get(request.url.path, {})
+            found = {*headers["Allow"].split(", "), *(method.upper() for method in described)}
+            headers["Allow"] = ", ".join(sorted(found | {"HEAD"} if "GET" in found else found))
         return Problem(error.status_code, kind, detail=detail, headers=headers).response()

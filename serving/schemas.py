@@ -93,6 +93,10 @@ class SignalsAccepted(BaseModel):
     accepted: int
 
 
+class RequestAccepted(BaseModel):
+    receipt: str = Field(description="Names this request: `oo privacy status --receipt` says what came of it")
+
+
 class PastTip(BaseModel):
     decision_id: str
     kind: str

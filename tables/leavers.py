@@ -56,6 +56,10 @@ class Leavers:
         word = self._words.get(key)
         return word is not None and offset < word.journal.offset
 
+    def are_of_before(self, user_id: str, journal: journal_pb2.Position) -> bool:
+        """Whether what came of this record of the journal is of a life that ended."""
+        return journal.topic_id == self.journal_id and self.passes(user_id.encode(), journal.offset)
+
     def word_of(self, user_id: str) -> erased_pb2.Erased | None:
         """The last word of somebody who left, whether or not they have begun again."""
         return self._words.get(user_id.encode())

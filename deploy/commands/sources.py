@@ -18,8 +18,10 @@ import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TextColumn
 
+from connectors.leaving import word_of
 from connectors.source_file import Problem, file_name
 from connectors.watch import NotDelivered, Report, Watch
+from deploy.commands.erase import come_back
 from deploy.commands.session import DEFAULT_STATE, CommandError, StateOption, UserOption, ZoneOption, open_state
 from deploy.imports import (
     Connection,
@@ -27,11 +29,12 @@ from deploy.imports import (
     MemoryFile,
     PersonZone,
     import_files,
+    life_of,
     now_utc,
     parse_file,
-    signals_topic_id,
 )
 from deploy.machine_zone import machine_zone
+from deploy.stack.running import RunningStack
 from oo.v1.signal_pb2 import Signal
 from streams.registry import RegistryError
 
@@ -53,9 +56,12 @@ def import_command(
     user: UserOption,
     state: StateOption = DEFAULT_STATE,
     time_zone: ZoneOption = None,
+    begin_again: Annotated[
+        bool, typer.Option("--begin-again", help="For somebody who left: they begin a new life with this.")
+    ] = False,
 ) -> None:
     """Read todo.txt and .ics files into signals. Doing it again sends only what has changed."""
-    for result in asyncio.run(_import(files, user_id=user, state=state, time_zone=time_zone)):
+    for result in asyncio.run(_import(files, user_id=user, state=state, time_zone=time_zone, begin_again=begin_again)):
         _out.print(f"{result.path.name}: {summary(result)}")
         print_problems(result.problems)
 
@@ -75,9 +81,12 @@ def _hush() -> None:
     logging.getLogger("librdkafka").setLevel(logging.CRITICAL)
 
 
-async def _import(files: Sequence[Path], *, user_id: str, state: Path, time_zone: str | None) -> list[Imported]:
+async def _import(
+    files: Sequence[Path], *, user_id: str, state: Path, time_zone: str | None, begin_again: bool
+) -> list[Imported]:
     _hush()
     stack = open_state(state, "registry_url")
+    await _check_is_here(stack, user_id, begin_again=begin_again)
     zone = await PersonZone.of(time_zone, machine=machine_zone(), user_id=user_id, stack=stack)
     with _progress() as progress:
         task = progress.add_task("sending", total=None)
@@ -94,14 +103,27 @@ async def _import(files: Sequence[Path], *, user_id: str, state: Path, time_zone
     return results
 
 
+async def _check_is_here(stack: RunningStack, user_id: str, *, begin_again: bool = False) -> None:
+    """Raises CommandError for somebody who left, unless they begin again with this."""
+    word = await word_of(stack.cluster, user_id)
+    if word is None or word.HasField("began_again"):
+        return
+    if not begin_again:
+        raise CommandError(
+            f"{user_id} has left: nothing of them is taken. oo import --begin-again begins a new life for them"
+        )
+    await come_back(stack, user_id, word)
+
+
 async def _watch(path: Path, *, user_id: str, state: Path, time_zone: str | None) -> None:
     _hush()
     stack = open_state(state, "registry_url")
+    await _check_is_here(stack, user_id)
     zone = await PersonZone.of(time_zone, machine=machine_zone(), user_id=user_id, stack=stack)
     # Sends the time zone, if it is news.
     await import_files([], user_id=user_id, stack=stack, zone=zone, now=now_utc())
-    topic_id = await signals_topic_id(stack)
-    memory_file = MemoryFile.of_file(path, stack=stack, topic_id=topic_id, user_id=user_id)
+    life = await life_of(stack, user_id)
+    memory_file = MemoryFile.of_file(path, stack=stack, life=life, user_id=user_id)
 
     async def send(found: Sequence[Signal]) -> None:
         try:

@@ -51,6 +51,7 @@ async def react(request: Request, who: Who, edge: TheEdge, idempotency_key: Idem
     The same reaction to the same tip counts once, with or without an Idempotency-Key.
     """
     user_id = who.user_id
+    edge.departed.check(user_id)
     try:
         body = FeedbackBody.model_validate(await json_body(request, bytes_max=BODY_BYTES_MAX))
     except ValidationError as error:

@@ -45,10 +45,12 @@ async def page(
     if edge.history is None:
         raise unavailable("history", detail="This edge has no history to read.", retry_after_s=60)
     try:
-        entries = await edge.history.page(who.user_id, limit=limit, before=cursor)
+        found = await edge.history.page(who.user_id, limit=limit, before=cursor)
     except Unreachable as error:
         log.warning("history.failed error=%s", type(error).__name__)
         raise unavailable("history", detail="The history cannot be read now; tips go on.", retry_after_s=5) from None
+    # `record` deletes what is of a life that ended, and may be behind.
+    entries = [entry for entry in found if entry.decided_ms > edge.departed.since_ms(who.user_id)]
     items = [
         PastTip(
             decision_id=entry.decision_id,
@@ -59,7 +61,7 @@ async def page(
         )
         for entry in entries
     ]
-    after = _text(entries[-1].cursor) if len(entries) == limit else None
+    after = _text(entries[-1].cursor) if entries and len(found) == limit else None
     return Response(History(items=items, next=after).model_dump_json(), media_type="application/json")
 
 

@@ -72,6 +72,7 @@ _EXAMPLE = {
 )
 async def tell(request: Request, who: Who, edge: TheEdge, idempotency_key: IdempotencyKey = None) -> Response:
     """A signal with an `event_id` counts once per source, however often it is sent."""
+    edge.departed.check(who.user_id)
     signals = await _signals(await json_body(request), user_id=who.user_id, now_ms=edge.now_ms())
     if idempotency_key is not None:
         fingerprint = _fingerprint(signals)

@@ -10,10 +10,12 @@ from agents.bandit.belief import is_named
 from agents.features import VERSION
 from agents.learn import DRIFT_MS, SIZE, Learn
 from agents.prior import prior
-from oo.v1 import policy_pb2
+from oo.v1 import erased_pb2, journal_pb2, policy_pb2
 from streams.frames import Frames
 from streams.record import Record
 from streams.topics import topics
+from streams.units import DAY_MS
+from tables.leavers import Leavers
 from tests.agents.build import MONDAY_MS
 
 SCHEMAS = Frames()
@@ -36,11 +38,11 @@ class Sent:
         return done
 
 
-def sums(n: int, *, offset: int) -> Record:
+def sums(n: int, *, offset: int, erasures: int = 0, others: int = 0, since: int = 0) -> Record:
     total = policy_pb2.Total(
         feature_version=VERSION, landmark=740, n=n, users=1, epoch=prior().epoch, contribution=[0] * SIZE
     )
-    part = policy_pb2.PartitionSums(totals=[total])
+    part = policy_pb2.PartitionSums(totals=[total], erasures=erasures, others=others, since_sequence=since)
     part.journal.topic_id, part.journal.offset = bytes(16), offset
     return Record("oo.policy-sums", 0, offset, MONDAY_MS, b"0", SCHEMAS.frame("policy-sums", part), ())
 
@@ -51,6 +53,8 @@ def versions(
     drifts: list[int] | None = None,
     before: policy_pb2.PolicyVersion | None = None,
     permille: int = 0,
+    leavers: Leavers | None = None,
+    now_ms: int = MONDAY_MS,
 ) -> Sent:
     """What learn makes of these, looking after each; `champion` and `drifts` hold what is so then."""
     sent, now = Sent(), {"champion": "mixed", "drift": 0}
@@ -69,6 +73,8 @@ def versions(
             champion=lambda: str(now["champion"]),
             drifted_ms=lambda: int(now["drift"]),
             sample_permille=permille,
+            leavers=leavers,
+            now_ms=lambda: now_ms,
         )
         await learn.assign({0})
         for number, record in enumerate(told):
@@ -109,3 +115,32 @@ def test_a_drift_halves_what_was_taught_for_a_week() -> None:
     told = [sums(6400, offset=offset) for offset in range(1, 4)]
     sent = versions(*told, drifts=[0, MONDAY_MS - 1, MONDAY_MS - DRIFT_MS])
     assert [one.discount for one in sent.versions] == [1.0, 1.0, 0.5, 1.0]
+
+
+def left(*offsets: int) -> Leavers:
+    """Who left the partition of these tests, a millisecond apart."""
+    leavers = Leavers(bytes(16))
+    for number, offset in enumerate(offsets):
+        place = journal_pb2.Position(topic_id=bytes(16), offset=offset)
+        leavers.add(erased_pb2.Erased(user_id=f"u{number}", journal=place, erased_ms=MONDAY_MS + number))
+    return leavers
+
+
+def test_the_version_without_somebody_comes_with_the_changes_of_ten_others() -> None:
+    told = [
+        sums(6400, offset=1),
+        sums(9000, offset=5, erasures=1, others=9, since=2),
+        sums(9001, offset=6, erasures=1, others=10, since=1),
+        sums(9002, offset=7, erasures=1, others=10, since=2),
+    ]
+    made = versions(*told, leavers=left(3)).versions
+    assert [(one.n, one.erasures) for one in made] == [(0, 0), (6400, 0), (9002, 1)]
+    assert all(is_named(one) for one in made)
+
+
+def test_or_it_comes_a_day_after_the_first_of_them_left_however_little_there_is() -> None:
+    told = [sums(6400, offset=1), sums(6399, offset=5, erasures=2)]
+    for now_ms, expected in ((MONDAY_MS + DAY_MS - 1, [0, 6400]), (MONDAY_MS + DAY_MS, [0, 6400, 6399])):
+        assert [one.n for one in versions(*told, leavers=left(2, 5), now_ms=now_ms).versions] == expected
+    # Who had left before the last version was made is nobody's to wait for.
+    assert [one.n for one in versions(*told, leavers=left(1, 9), now_ms=MONDAY_MS + DAY_MS).versions] == [0, 6400]

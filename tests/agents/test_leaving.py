@@ -12,9 +12,9 @@ import pytest
 from agents.active_version import ActiveVersion
 from agents.prior import prior
 from agents.rows import read_rows
+from connectors.leaving import leave, leavers_of
 from deploy.refold import Journal, compare_part
 from deploy.stack.running import RunningStack
-from deploy.verify import leavers_of
 from oo.v1.decision_pb2 import Tip
 from oo.v1.erased_pb2 import Erased
 from oo.v1.policy_pb2 import PolicyVersion
@@ -24,7 +24,7 @@ from streams.partitioner import partition_of
 from streams.reader import end_offsets, read_partition
 from streams.topics import PARTITIONS
 from tables.row import spelled_out
-from tests.agents.build import erasure, grant, task
+from tests.agents.build import grant, task
 from tests.agents.process import AgentProcess, Topics, until
 
 RECEIPT = "receipt-of-leaving"
@@ -95,11 +95,7 @@ def ask(under: Topics, request: SubjectRequest) -> None:
 
 def leaving(under: Topics) -> SubjectRequest:
     """The person leaves, with the ends of the topics as they are."""
-    request = erasure(RECEIPT)
-    for topic in ("signals", "reactions", "subject-requests"):
-        for number, end in asyncio.run(end_offsets(under.cluster, under.cluster.name(topic))).items():
-            request.erasure.ends.add(topic_id=under.topic_id(topic), partition=number, offset=end)
-    return request
+    return asyncio.run(leave(under.cluster, "ada", receipt=RECEIPT))
 
 
 def words(under: Topics) -> list[Erased]:
@@ -143,7 +139,7 @@ def differences(under: Topics, servers: RunningStack) -> int:
         versions[version.version_id] = ActiveVersion.of(version, mac_key=mac_key)
 
     async def count() -> int:
-        leavers = await leavers_of(under.cluster, journal_id)
+        leavers = await leavers_of(under.cluster)
         journal = Journal(under.cluster, topic_id=journal_id, versions=versions, leavers=leavers)
         ends = await end_offsets(under.cluster, under.cluster.name("journal"))
         parts = [await compare_part(journal, number, end=end, progress=lambda _: None) for number, end in ends.items()]

@@ -16,10 +16,12 @@ from agents.refuse import DeadLetters
 from connectors.tip_progress import TipProgress
 from connectors.valkey import TipStore
 from deploy.stack.running import RunningStack
-from oo.v1.decision_pb2 import Tip
+from oo.v1.decision_pb2 import Decision, Tip
+from oo.v1.erased_pb2 import Erased
 from streams.producer import Producer
 from streams.reader import end_offsets, read_partition
 from streams.schemas import Schemas
+from tables.leavers import Leaving
 from tests.agents.process import AgentProcess, Topics, until
 from tests.serving.valkeys import ValkeyServer
 
@@ -67,6 +69,11 @@ def line(servers: RunningStack, tmp_path: Path) -> Iterator[Line]:
             topics.close()
 
 
+async def nobody() -> dict[int, int]:
+    """Where the topic of erasures ends."""
+    return {}
+
+
 def tip(user: str, offset: int) -> Tip:
     made = Tip(user_id=user, decision_id=f"{user}-{offset}", decided_ms=offset, title="Rest")
     made.journal.topic_id = EPOCH
@@ -82,6 +89,53 @@ def test_each_users_newest_tip_is_served_and_what_is_no_tip_is_a_dead_letter(lin
     (letter,) = line.topics.dead_letters()
     assert (letter.topic, letter.offset, letter.reason) == (f"{line.topics.prefix}tips", 1, "no-frame")
     assert line.served() == {"alice": 5, "bob": 6}
+
+
+def test_of_who_left_an_empty_tip_stands_and_nothing_else_also_where_a_zombies_tip_is_the_last(line: Line) -> None:
+    journal_id = line.topics.topic_id("journal")
+
+    def of(user: str, offset: int) -> Tip:
+        made = tip(user, offset)
+        made.journal.topic_id = journal_id
+        return made
+
+    line.topics.produce("tips", [of("al*ce", 5), of("alice", 5), of("bob", 6)])
+    line.until_served({"al*ce": 5, "alice": 5, "bob": 6})
+    beside = ["oo:spent:{al*ce}", "oo:idem:{al*ce}:1", "oo:spent:{alice}", "oo:idem:{alice}:1"]
+    with line.client() as client:
+        client.zadd("oo:spent:{al*ce}", {"d": 1})
+        client.zadd("oo:spent:{alice}", {"d": 1})
+        client.mset({name: "k" for name in beside if "idem" in name})
+        word = Erased(user_id="al*ce", receipt="receipt-of-leaving")
+        word.journal.topic_id, word.journal.offset = journal_id, 7
+        empty = Tip(user_id="al*ce", journal=word.journal, kind=Decision.NONE)
+        line.topics.produce("erasures", [word])
+        line.topics.produce("tips", [empty])
+        line.until_served({"al*ce": 7, "alice": 5, "bob": 6})
+        line.until_committed(4)
+        assert [name for name in beside if client.exists(name)] == beside[2:]
+
+        line.topics.produce("tips", [of("al*ce", 6)])  # a worker's that was stopped, and woke up
+        line.until_committed(5)
+        assert line.served() == {"al*ce": 7, "alice": 5, "bob": 6}
+
+        client.flushall()
+        line.until_served({"al*ce": 7, "alice": 5, "bob": 6})
+
+
+def test_a_tip_of_a_life_that_ended_is_not_served_though_nothing_newer_stands_in_the_topic(line: Line) -> None:
+    # As after the cleaner, which keeps the last of each: a woken worker's.
+    line.process.kill()
+    word = Erased(user_id="alice", receipt="receipt-of-leaving")
+    word.journal.topic_id, word.journal.offset = line.topics.topic_id("journal"), 7
+    zombies, bobs = tip("alice", 6), tip("bob", 6)
+    zombies.journal.topic_id = bobs.journal.topic_id = word.journal.topic_id
+    line.topics.produce("erasures", [word])
+    line.topics.produce("tips", [zombies, bobs])
+    line.process.start()
+    line.until_served({"bob": 6})
+    line.until_committed(2)
+    assert line.served() == {"bob": 6}
 
 
 def test_valkey_emptied_while_no_tip_comes_is_filled_again(line: Line) -> None:
@@ -181,7 +235,14 @@ def test_valkey_emptied_between_a_tip_and_its_mark_while_it_is_filled_from_nothi
         store, progress = EmptiedOnce(url), TipProgress(url)
         producer = Producer(servers.cluster)
         letters = DeadLetters(producer=producer, schemas=schemas, topic=f"{topics.prefix}dead-letters", topic_ids={})
-        publisher = Publisher(topic=topic, store=store, progress=progress, schemas=schemas, dead_letters=letters)
+        publisher = Publisher(
+            topic=topic,
+            store=store,
+            progress=progress,
+            schemas=schemas,
+            dead_letters=letters,
+            leaving=Leaving(journal_id=b"", schemas=schemas, ends=nobody),
+        )
         await publisher.assign({0})
         await store.close()
         await progress.close()

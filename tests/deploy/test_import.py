@@ -330,7 +330,7 @@ def test_a_sample_that_was_edited_is_not_written_over(tmp_path: Path) -> None:
 
 
 def test_a_memory_is_kept_for_its_owner_only(tmp_path: Path) -> None:
-    file = MemoryFile.of(tmp_path / "sources", topic_id=b"t", user_id="ann", subject="/home/ann/todo.txt")
+    file = MemoryFile.of(tmp_path / "sources", life=b"t", user_id="ann", subject="/home/ann/todo.txt")
     memory = Memory(5, {"task:1": Sent("d", 1, source="todo.txt"), "event:2": Sent("e", 0, ends_ms=9, sure=False)})
     file.save(memory)
     assert file.load() == memory
@@ -348,7 +348,7 @@ def test_a_broken_memory_is_none(tmp_path: Path, content: str) -> None:
 
 def test_a_memory_belongs_to_one_topic_one_person_and_one_file(tmp_path: Path) -> None:
     names = {
-        MemoryFile.of(tmp_path, topic_id=topic_id, user_id=user_id, subject=subject).path
+        MemoryFile.of(tmp_path, life=topic_id, user_id=user_id, subject=subject).path
         for topic_id in (b"1", b"2")
         for user_id in ("ann", "ben")
         for subject in ("/a", "/b")

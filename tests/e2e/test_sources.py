@@ -18,7 +18,7 @@ from command import called
 from outside import client, settled, settled_tip, state_of
 
 from connectors.watch import Pace, Watch
-from deploy.imports import Connection, MemoryFile, parse_file, signals_topic_id
+from deploy.imports import Connection, MemoryFile, life_of, parse_file
 from deploy.stack.running import RunningStack
 from oo.v1.signal_pb2 import Signal
 
@@ -36,7 +36,7 @@ def look(stack: RunningStack, path: Path, user: str, text: str, *, pace: Pace = 
     path.write_text(text)
 
     async def once() -> int:
-        memory = MemoryFile.of_file(path, stack=stack, topic_id=await signals_topic_id(stack), user_id=user)
+        memory = MemoryFile.of_file(path, stack=stack, life=await life_of(stack, user), user_id=user)
         memory.begin_watch(path)
         async with Connection(stack) as connection:
 

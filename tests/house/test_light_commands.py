@@ -10,8 +10,8 @@ from light import READING, imported_heavily
 
 from deploy.cli import COMMANDS
 
-WRITING = {"up", "down", "import", "watch", "react", "token", "simulate", "verify"}
-"""What starts, writes or computes."""
+WRITING = {"up", "down", "import", "watch", "react", "token", "simulate", "verify", "erase", "privacy"}
+"""What starts, writes, or needs what is heavy for what it counts."""
 
 
 @pytest.mark.parametrize("name", [*(name for name, *_ in READING), "up", "down", "token", "verify"])

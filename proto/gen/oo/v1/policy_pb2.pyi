@@ -36,12 +36,22 @@ class PartitionSums(_message.Message):
     SUMS_FIELD_NUMBER: _builtins.int
     USERS_FIELD_NUMBER: _builtins.int
     TOTALS_FIELD_NUMBER: _builtins.int
+    ERASURES_FIELD_NUMBER: _builtins.int
+    SINCE_SEQUENCE_FIELD_NUMBER: _builtins.int
+    OTHERS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     @_deprecated("""This field has been marked as deprecated using proto field options.""")
     def users(self) -> _builtins.int: ...
     @users.setter
     @_deprecated("""This field has been marked as deprecated using proto field options.""")
     def users(self, value: _builtins.int) -> None: ...
+    erasures: _builtins.int
+    """How many erasures of this partition it is without."""
+    since_sequence: _builtins.int
+    """The version in force at that place, and how many people have taught otherwise since, those who left not among them; no more than
+    some are counted.
+    """
+    others: _builtins.int
     @_builtins.property
     def journal(self) -> _journal_pb2.Position:
         """What it covers: every record of the partition below or at this offset."""
@@ -62,10 +72,13 @@ class PartitionSums(_message.Message):
         sums: _abc.Iterable[_row_pb2.Sums] | None = ...,
         users: _builtins.int = ...,
         totals: _abc.Iterable[Global___Total] | None = ...,
+        erasures: _builtins.int = ...,
+        since_sequence: _builtins.int = ...,
+        others: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["journal", b"journal"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["journal", b"journal", "sums", b"sums", "totals", b"totals", "users", b"users"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["erasures", b"erasures", "journal", b"journal", "others", b"others", "since_sequence", b"since_sequence", "sums", b"sums", "totals", b"totals", "users", b"users"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -135,6 +148,7 @@ class PolicyVersion(_message.Message):
     FEATURES_FIELD_NUMBER: _builtins.int
     DISCOUNT_FIELD_NUMBER: _builtins.int
     SAMPLE_PERMILLE_FIELD_NUMBER: _builtins.int
+    ERASURES_FIELD_NUMBER: _builtins.int
     version_id: _builtins.str
     sequence: _builtins.int
     policy: _builtins.str
@@ -160,6 +174,8 @@ class PolicyVersion(_message.Message):
     """With which probability, in units of 1/1000, shadows take a decision that is made with this version; 0 for all of them. It stands
     in the version's id too, which each decision names.
     """
+    erasures: _builtins.int
+    """How many erasures the sums that went into it are without."""
     @_builtins.property
     def config(self) -> Global___DecisionConfig: ...
     @_builtins.property
@@ -194,10 +210,11 @@ class PolicyVersion(_message.Message):
         features: _features_pb2.FeatureSet | None = ...,
         discount: _builtins.float = ...,
         sample_permille: _builtins.int = ...,
+        erasures: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "features", b"features"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "discount", b"discount", "epoch", b"epoch", "epoch_mean", b"epoch_mean", "epoch_people", b"epoch_people", "factor", b"factor", "feature_version", b"feature_version", "features", b"features", "gate", b"gate", "half_life_ms", b"half_life_ms", "inputs", b"inputs", "mean", b"mean", "n", b"n", "noise", b"noise", "policy", b"policy", "precision", b"precision", "sample_permille", b"sample_permille", "sequence", b"sequence", "version_id", b"version_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "discount", b"discount", "epoch", b"epoch", "epoch_mean", b"epoch_mean", "epoch_people", b"epoch_people", "erasures", b"erasures", "factor", b"factor", "feature_version", b"feature_version", "features", b"features", "gate", b"gate", "half_life_ms", b"half_life_ms", "inputs", b"inputs", "mean", b"mean", "n", b"n", "noise", b"noise", "policy", b"policy", "precision", b"precision", "sample_permille", b"sample_permille", "sequence", b"sequence", "version_id", b"version_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,177 @@
+"""`oo privacy status`: of somebody who left, per place what is gone and what waits. It only reads, and counts what it finds."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from dataclasses import asdict, dataclass
+from datetime import UTC, datetime
+from typing import Annotated
+
+import psycopg
+import typer
+from rich.console import Console
+from rich.table import Table
+from valkey.exceptions import ValkeyError
+
+from connectors.leaving import leavers_of
+from connectors.valkey import TipStore
+from deploy.commands.session import DEFAULT_STATE, CommandError, JsonOption, StateOption, open_state
+from deploy.commands.state import row_of
+from deploy.stack.running import RunningStack
+from oo.v1.erased_pb2 import Erased
+from oo.v1.policy_pb2 import PolicyVersion
+from streams.frames import Frames
+from streams.partitioner import partition_of
+from streams.reader import read_partition
+from streams.record import Record
+from streams.topics import FOREVER
+from streams.units import DAY_MS
+from streams.wire import BadFrame
+
+_KEYED = ("signals", "reactions", "subject-requests", "journal", "rows", "decisions", "outcomes", "tips", "shadows")
+"""Topics whose records have the person as their key."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """One place, and what was found there."""
+
+    place: str
+    gone: bool
+    found: str
+
+
+def status(
+    user: Annotated[str | None, typer.Option("--user", "-u", help="Who left.")] = None,
+    receipt: Annotated[str | None, typer.Option("--receipt", help="What they were given when they left.")] = None,
+    state: StateOption = DEFAULT_STATE,
+    as_json: JsonOption = False,
+) -> None:
+    """Of somebody who left: per place what is gone, and what waits. It looks, and trusts no date."""
+    if (user is None) == (receipt is None):
+        raise typer.BadParameter("name --user or --receipt")
+    stack = open_state(state, "valkey_url", "recommender_dsn", ready=False)
+    word, places = asyncio.run(_status(stack, user, receipt))
+    if as_json:
+        print(json.dumps({**_told(word), "places": [asdict(one) for one in places]}, ensure_ascii=False))
+        return
+    told = _told(word)
+    again = ", and has begun again since" if told["began_again"] else ""
+    print(f"{told['user']} left at {told['erased_at']}, receipt {told['receipt']}{again}")
+    table = Table("place", "", "found")
+    for one in places:
+        table.add_row(one.place, "gone" if one.gone else "waits", one.found)
+    Console(highlight=False).print(table)
+
+
+def _told(word: Erased) -> dict[str, object]:
+    return {
+        "user": word.user_id,
+        "receipt": word.receipt,
+        "erased_at": datetime.fromtimestamp(word.erased_ms / 1000, UTC).isoformat(timespec="seconds"),
+        "began_again": word.HasField("began_again"),
+    }
+
+
+async def _status(stack: RunningStack, user: str | None, receipt: str | None) -> tuple[Erased, list[Place]]:
+    leavers = await leavers_of(stack.cluster)
+    word = next((one for one in leavers if user == one.user_id or receipt == one.receipt), None)
+    if word is None:
+        raise CommandError(
+            f"{user or receipt}: nobody left under that name, as far as oo.erasures says; a request is taken within a second "
+            "or so while the workers run ('oo status')"
+        )
+    return word, [
+        await _row(stack, word),
+        await _valkey(stack, word),
+        await _postgres(stack, word),
+        await _model(stack, word),
+        *[await _topic(stack, name, word) for name in _KEYED],
+        await _letters(stack, word),
+    ]
+
+
+async def _row(stack: RunningStack, word: Erased) -> Place:
+    row = await row_of(stack, word.user_id)
+    if row is None or row.left.receipt != word.receipt:
+        return Place("row", gone=False, found="the row of before stands: the engine is behind")
+    if row.left.began_again:
+        return Place("row", gone=True, found="a row of the life that began since")
+    return Place("row", gone=True, found=f"a stub of {row.ByteSize()} bytes")
+
+
+async def _valkey(stack: RunningStack, word: Erased) -> Place:
+    store = TipStore(stack.valkey_url)
+    try:
+        standing = await store.read(word.user_id)
+    except (ValkeyError, OSError, TimeoutError):
+        return Place("Valkey", gone=False, found="it does not answer")
+    finally:
+        await store.close()
+    is_old = standing is not None and standing.offset < word.journal.offset
+    found = "a tip of before: publish is behind" if is_old else "no tip of before"
+    return Place("Valkey", gone=not is_old, found=found)
+
+
+async def _postgres(stack: RunningStack, word: Erased) -> Place:
+    rows = 0
+    try:
+        async with await psycopg.AsyncConnection.connect(stack.recommender_dsn, connect_timeout=5) as connection:
+            for table in (b"decisions", b"outcomes"):
+                query = b"SELECT count(*) FROM recommender." + table + b" WHERE user_id = %s AND journal_offset <= %s"
+                cursor = await connection.execute(query, (word.user_id, word.journal.offset))
+                rows += (await cursor.fetchone() or (0,))[0]
+    except psycopg.Error:
+        return Place("PostgreSQL", gone=False, found="it does not answer")
+    return Place("PostgreSQL", gone=not rows, found=f"{rows} rows of before")
+
+
+async def _model(stack: RunningStack, word: Erased) -> Place:
+    latest = PolicyVersion()
+    async for records in read_partition(stack.cluster, stack.cluster.name("policies"), 0):
+        for record in records:
+            try:
+                version = Frames().unframe("policies", record.value)
+            except BadFrame:
+                continue
+            if isinstance(version, PolicyVersion) and version.sequence >= latest.sequence:
+                latest = version
+    if not latest.version_id:
+        return Place("model", gone=True, found="no version was made yet")
+    place = word.journal
+    covers = next(
+        (one.offset for one in latest.inputs if (one.topic_id, one.partition) == (place.topic_id, place.partition)), -1
+    )
+    if covers >= place.offset:
+        return Place("model", gone=True, found=f"version {latest.sequence} is without them; older ones stay in the log")
+    return Place("model", gone=False, found=f"version {latest.sequence} was made before; the next one is without them")
+
+
+async def _topic(stack: RunningStack, name: str, word: Erased) -> Place:
+    topic, key, found = stack.cluster.topics[name], word.user_id.encode(), 0
+    for number in range(topic.partitions) if topic.public else [partition_of(key, topic.partitions)]:
+        async for records in read_partition(stack.cluster, topic.name, number, ours=name == "rows"):
+            for record in records:
+                # Of the journal the erasure's own place tells; elsewhere nothing of before is written behind it.
+                is_before = record.offset < word.journal.offset if name == "journal" else _is_before(record, word)
+                found += record.key == key and is_before
+    if topic.cleanup == "compact":
+        until = "until Kafka compacts it"
+    elif topic.retention_ms == FOREVER:
+        until = "passed over unread by every fold; the bytes stay"
+    else:
+        until = f"until their time is over, {topic.retention_ms // DAY_MS} days at the most"
+    return Place(topic.name, gone=not found, found=f"{found} records of before" + (f", {until}" if found else ""))
+
+
+def _is_before(record: Record, word: Erased) -> bool:
+    return record.timestamp_ms < word.erased_ms
+
+
+async def _letters(stack: RunningStack, word: Erased) -> Place:
+    topic, key, found = stack.cluster.topics["dead-letters"], word.user_id.encode(), 0
+    async for records in read_partition(stack.cluster, topic.name, 0):
+        found += sum(key in (record.value or b"") and _is_before(record, word) for record in records)
+    until = f", until their time is over, {topic.retention_ms // DAY_MS} days at the most" if found else ""
+    return Place(topic.name, gone=not found, found=f"{found} letters that name them{until}")
