@@ -45,12 +45,13 @@ RIGHTS = {
         ),
         in_a_group=True,
     ),
-    "publish": Rights(reads=("tips",), writes=("dead-letters",), in_a_group=True),
+    "publish": Rights(reads=("tips", "erasures"), writes=("dead-letters",), in_a_group=True),
     "record": Rights(reads=("decisions", "outcomes", "erasures"), writes=("dead-letters",), in_a_group=True),
     "shadow": Rights(
-        reads=("decisions", "outcomes", "shadows", "promotions"), writes=("shadows", "estimates", "promotions")
+        reads=("decisions", "outcomes", "erasures", "shadows", "promotions"),
+        writes=("shadows", "estimates", "promotions"),
     ),
-    "edge": Rights(writes=("signals", "reactions", "subject-requests")),
+    "edge": Rights(reads=("erasures",), writes=("signals", "reactions", "subject-requests")),
     "producer": Rights(writes=("signals", "reactions"), looks_around=False),
     "operator": Rights(reads=NAMES, writes=("signals", "reactions", "subject-requests", "promotions"), watches=True),
 }
