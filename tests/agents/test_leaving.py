@@ -26,6 +26,7 @@ from streams.topics import PARTITIONS
 from tables.row import spelled_out
 from tests.agents.build import grant, task
 from tests.agents.process import AgentProcess, Topics, until
+from tests.faults.leaving import STEPS
 
 RECEIPT = "receipt-of-leaving"
 HOME = partition_of(b"ada", PARTITIONS)
@@ -79,6 +80,31 @@ def test_who_leaves_stays_away_however_the_engine_dies_and_comes_back_empty_hand
     until(lambda: titles(under) == ["Task 5"], alive=worker)
     assert len(under.dead_letters()) == refused, "who writes once the word stands there is let in"
     assert worker.stop() == 0
+    assert differences(under, servers) == 0
+
+
+@pytest.mark.parametrize("step", STEPS)
+def test_a_worker_killed_at_any_step_of_an_erasure_leaves_what_an_undisturbed_one_would(
+    servers: RunningStack, under: Topics, tmp_path: Path, step: str
+) -> None:
+    told = {"OO_ENDS_AT": step}
+    worker = AgentProcess("core", servers, under, tmp_path, told, module="tests.faults.leaving").start()
+    under.produce("signals", [task("1"), task("2"), task("1", user="bob")], partition=2)
+    until(lambda: len(rows(under)) == 2 and settled(under), alive=worker)
+    before = rows(under)["ada"]
+    ask(under, leaving(under))
+    until(lambda: not worker.running())
+    assert (words(under) != []) == (step != "folded")
+    assert (rows(under)["ada"] != before) == (step == "written")
+    shutil.rmtree(tmp_path / "core")
+    worker.start()
+    under.produce("signals", [task("2", user="bob")], partition=2)
+    until(lambda: words(under) != [] and settled(under), alive=worker)
+    assert worker.stop() == 0
+    assert {(word.user_id, word.receipt, word.journal.offset) for word in words(under)} == {
+        ("ada", RECEIPT, words(under)[0].journal.offset)
+    }
+    assert UserRow.FromString(rows(under)["ada"]).left.receipt == RECEIPT
     assert differences(under, servers) == 0
 
 
