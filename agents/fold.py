@@ -134,11 +134,12 @@ class PartitionState:
         """The batch's rows are acknowledged: they are the state from here on."""
         if self.totals is not None:
             for user_id, row in self._touched.items():
-                if erasure.is_stub(row):
-                    self.others.discard(user_id)
                 before = self._before[user_id]
-                if row.taught and (before is None or before.taught != row.taught):
-                    if len(self.others) < OTHERS_MAX:
+                # What others get of the row, not whether it has any: of a stub they get nothing.
+                if _teaches(before) != _teaches(row):
+                    if erasure.is_stub(row):
+                        self.others.discard(user_id)
+                    elif len(self.others) < OTHERS_MAX:
                         self.others.add(user_id)
                     self.totals.replace(None if before is None else taught(before), taught(row))
         self.rows.update(self.changed())
@@ -162,3 +163,10 @@ class PartitionState:
 def taught(row: row_pb2.UserRow) -> Taught:
     """What a row says that its person taught."""
     return sums.read(row, d=D, feature_version=VERSION)
+
+
+def _teaches(row: row_pb2.UserRow | None) -> bytes:
+    """The same, to be compared; rows of before have it as a message."""
+    if row is None:
+        return b""
+    return row.taught or (row.sums.SerializeToString(deterministic=True) if row.HasField("sums") else b"")

@@ -9,9 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from agents.fold import PartitionState, taught
 from agents.step import NOTHING, Entry, Outputs, step
 from oo.v1 import decision_pb2, row_pb2
 from tables.leavers import Leavers
+from tables.totals import Totals
 from tests.agents.build import (
     JOURNAL_ID,
     MONDAY_MS,
@@ -142,6 +144,51 @@ def test_a_history_folded_whole_and_without_what_stands_below_the_erasure_is_the
     passed, again = folded(history, leavers)
     assert passed.SerializeToString(deterministic=True) == whole.SerializeToString(deterministic=True)
     assert again == [one for one in said if one[0] >= word.journal.offset]
+
+
+def test_after_erasures_the_running_totals_equal_a_recount_to_the_bit_and_a_journal_without_them() -> None:
+    epochs = {PRIOR.version.epoch: PRIOR.belief.epoch}
+    lives = [lived(f"user-{n}") for n in range(24)]
+    leave = {f"user-{n}" for n in range(0, 24, 3)}
+
+    def state() -> PartitionState:
+        return PartitionState(partition=0, versions={"": PRIOR}, totals=Totals(epochs=epochs))
+
+    whole, without = state(), state()
+    offset = 0
+    for turn in range(max(map(len, lives))):
+        for life in lives:
+            if turn < len(life):
+                offset += 1
+                whole.apply(replace(life[turn], offset=offset))
+                if life[turn].user_id not in leave:
+                    without.apply(replace(life[turn], offset=offset))
+        whole.acknowledge()
+        without.acknowledge()
+    assert whole.totals is not None and without.totals is not None
+    assert len(whole.others) == len(lives)
+    for user in sorted(leave):
+        offset += 1
+        whole.apply(entry(erasure(RECEIPT, user=user), offset=offset, time_ms=MONDAY_MS + 30 * HOUR_MS, user=user))
+        if offset % 3:
+            whole.acknowledge()
+    whole.acknowledge()
+    anew = Totals(epochs=epochs)
+    for message in whole.rows.values():  # type: ignore[attr-defined]
+        anew.replace(None, taught(row_pb2.UserRow.FromString(message)))
+    assert whole.totals.users == len(lives) - len(leave)
+    assert whole.totals.to_bytes() == anew.to_bytes() == without.totals.to_bytes()
+    assert whole.others == {f"user-{n}" for n in range(24)} - leave
+
+
+def lived(user: str) -> list[Entry]:
+    """Records of somebody who teaches something."""
+    somebody = Person(user=user)
+    for n in range(3):
+        somebody.take(task(str(n), user=user))
+        somebody.react("SEEN")
+        somebody.react(("DONE", "SNOOZE", "DISMISS")[(n + len(user)) % 3])
+    return [one for one, _ in somebody.log]
 
 
 def folded(history: list[Entry], leavers: Leavers) -> tuple[row_pb2.UserRow, list[tuple[int, Outputs]]]:
