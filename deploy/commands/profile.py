@@ -155,8 +155,12 @@ async def _set(stack: RunningStack, user: str, changed: ProfileChanged) -> UserR
     """Sends what is changed and waits until the row has it; returns the row."""
     if not changed.ListFields():
         return await row_of(stack, user)
+    from connectors.leaving import word_of
     from deploy.imports import Connection, PersonZone, import_files, now_utc
 
+    word = await word_of(stack.cluster, user)
+    if word is not None and not word.HasField("began_again"):
+        raise CommandError(f"{user} has left: nothing of them is taken before they begin again")
     if changed.time_zone:
         # `oo import` has to know from now on which zone was given, else it would send this machine's.
         zone = await PersonZone.of(changed.time_zone, machine=None, user_id=user, stack=stack)

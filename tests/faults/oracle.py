@@ -46,6 +46,7 @@ EXPLICIT = frozenset((Outcome.DONE, Outcome.SNOOZE, Outcome.DISMISS))
 LAGS = {
     "signals": "core",
     "reactions": "core",
+    "subject-requests": "core",
     "journal": "core",
     "tips": "publish",
     "decisions": "record",
@@ -107,13 +108,15 @@ class Oracle:
     _aside: dict[tuple[int, bytes], int] = field(default_factory=dict)
     """By journal partition and digest of a record: from which offset on it and its copies are passed over."""
     _fresh: dict[str, dict[str, bytes]] = field(default_factory=lambda: {"decisions": {}, "outcomes": {}})
+    _made: dict[str, list[tuple[str, str]]] = field(default_factory=lambda: defaultdict(list))
+    """By user: decisions and outcomes that the fold made."""
     _told: set[str] = field(default_factory=set)
 
     def open(self) -> None:
         """Learn the topics' ids and the key of decision ids."""
         prefix = self.stack.cluster.prefix
         client = AdminClient({"bootstrap.servers": self.stack.cluster.bootstrap, "log_level": 0})
-        names = [prefix + name for name in ("signals", "reactions", "journal")]
+        names = [prefix + name for name in ("signals", "reactions", "subject-requests", "journal")]
         for name, future in client.describe_topics(TopicCollection(names)).items():
             found = future.result(30).topic_id
             halves = (found.get_most_significant_bits(), found.get_least_significant_bits())
@@ -226,6 +229,11 @@ class Oracle:
         if after is not None and after is not before:
             self.rows[user] = after
             self.changes[user].append(line.offset)
+        if outputs.erased is not None and not outputs.erased.HasField("began_again"):
+            # What was made of them before is in no place any more.
+            for name, key in self._made.pop(user, ()):
+                (self.decisions if name == "decisions" else self.outcomes).pop(key, None)
+                self._fresh[name].pop(key, None)
         if outputs.decision is not None:
             self._expect("decisions", outputs.decision.decision_id, outputs.decision)
         if outputs.tip is not None:
@@ -233,11 +241,12 @@ class Oracle:
         for outcome in outputs.outcomes:
             self._expect("outcomes", outcome.outcome_id, outcome)
 
-    def _expect(self, name: str, key: str, message: Message) -> None:
+    def _expect(self, name: str, key: str, message: Decision | Outcome) -> None:
         known = self.decisions if name == "decisions" else self.outcomes
         if key in known:
             self.faults.append(f"{name} {key}: made twice by the fold")
         known[key] = b""
+        self._made[message.user_id].append((name, key))
         self._fresh[name][key] = message.SerializeToString(deterministic=True)
 
     def _source(self, user: str, record: JournalRecord, time_ms: int) -> None:

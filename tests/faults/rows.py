@@ -25,6 +25,7 @@ ROWS = (
     Row("rolling-stop", "every process ended by SIGTERM and started, one after the other", worker_faults.roll),
     Row("add-remove", "a worker added and removed every 5 s", worker_faults.add_and_remove),
     Row("disk-deleted", "worker killed and its disk deleted", worker_faults.kill_and_delete_the_disk, rebuilt=True),
+    Row("leaving", "ten people leave while workers are killed, then workers with empty disks", worker_faults.leave, rebuilt=True),
     Row("disk-full-log", "the broker's disk full: it ends, and starts again once there is room", disk_faults.fill_the_log),
     Row("disk-full-state", "a worker's disk full: it ends and says so, and is right once there is room", disk_faults.fill_the_state),
     Row("postgres-away", "PostgreSQL stopped for 15 s", server_faults.take_postgres_away),

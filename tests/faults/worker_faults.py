@@ -5,18 +5,24 @@ Each does its fault to a running stack while events are written, and returns whe
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import shutil
 import time
 
 from confluent_kafka import Producer
+from google.protobuf.json_format import MessageToJson
 
+from connectors.leaving import leave as leave_request
+from connectors.leaving import word_of
+from streams.partitioner import partition_of
+from streams.topics import PARTITIONS
 from tests.faults.compaction import compact
 from tests.faults.hold import held
 from tests.faults.scene import CONT, CORES, KILL, STOP, TERM, Do, Scene
 from tests.faults.stack import oo
-from tests.faults.traffic import Traffic
+from tests.faults.traffic import JSON, Traffic
 
 
 def kill_ten_times(scene: Scene) -> None:
@@ -90,6 +96,33 @@ def write_late(scene: Scene, *, recover_first: bool) -> None:
     for name in CORES:
         stack.workers[name].send(KILL)
     stack.wait(2)
+
+
+def leave(scene: Scene) -> None:
+    """Of some people every other one leaves while workers are killed; then empty disks, and all groups' views are what they were."""
+    stack, prefix = scene.stack, scene.stack.running.cluster.prefix
+    run = f"leaving-{scene.chance.randrange(10**6)}"
+    people = Traffic(stack.running.cluster.bootstrap, prefix, run=run, seed=0, rate=40, users=20)
+    people.start()
+    stack.wait(6)
+    producer = Producer({"bootstrap.servers": stack.running.cluster.bootstrap, "log_level": 0})
+    for user in people.users[::2]:
+        request = asyncio.run(
+            leave_request(stack.running.cluster, user, receipt=f"receipt-{scene.chance.randrange(10**12):012}")
+        )
+        value = MessageToJson(request).encode()
+        number = partition_of(user.encode(), PARTITIONS)
+        producer.produce(f"{prefix}subject-requests", value, user.encode(), number, headers=list(JSON))
+        assert producer.flush(30) == 0
+        scene.between(0.2, 0.8)
+        stack.workers[scene.chance.choice(CORES)].send(KILL)
+    scene.probe()
+    people.stop()
+    kill_and_delete_the_disk(scene)
+    scene.goes_on("subject-requests", "journal", "erasures")
+    gone = [user for user in people.users[::2] if not asyncio.run(word_of(stack.running.cluster, user))]
+    if gone:
+        scene.problems.append(f"{len(gone)} asked to leave, and nothing says that they did")
 
 
 def roll(scene: Scene) -> None:
