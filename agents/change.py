@@ -14,6 +14,8 @@ class Change:
 
     slate: bool = False
     urgent: bool = False
+    wrong: bool = False
+    """What is being served rests on what was withdrawn."""
     reacted: bool = False
     outcomes: list[outcome_pb2.Outcome] = field(default_factory=list)
     overflows: list[Overflow] = field(default_factory=list)

@@ -42,7 +42,7 @@ def decide(
     step_version: int,
 ) -> tuple[decision_pb2.Decision, decision_pb2.Tip]:
     """Chooses among what is there now, notes the choice in the row, and returns it with the tip to serve."""
-    row, items, held = opened.row, opened.backlog, opened.pending
+    row, items, held = opened.row, opened.usable, opened.pending
     now_ms, version, config = row.now_ms, policy.version, policy.version.config
     at = _moment(opened, config=config)
     slate = slate_at(opened, at=at, caps=caps, config=config)
@@ -139,7 +139,7 @@ _TO_DO = (decision_pb2.Decision.TASK, decision_pb2.Decision.GENERATED)
 
 def _moment(opened: Opened, *, config: policy_pb2.DecisionConfig) -> Moment:
     now_ms = opened.row.now_ms
-    calendar = candidates.calendar_at(opened.backlog, now_ms=now_ms, holds_ms_max=config.conflict_event_ms_max)
+    calendar = candidates.calendar_at(opened.usable, now_ms=now_ms, holds_ms_max=config.conflict_event_ms_max)
     return features.moment(opened.row, calendar=calendar, now_ms=now_ms)
 
 
@@ -148,8 +148,9 @@ def stands(opened: Opened, current: Current, *, now_ms: int) -> bool:
     if current.kind == decision_pb2.Decision.NONE:
         return True
     if current.kind == decision_pb2.Decision.TASK:
-        index = opened.backlog.index(current.task_key)
-        return index is not None and bool(opened.backlog.tasks[backlog.QUIET_UNTIL, index] <= now_ms)
+        items = opened.usable
+        index = items.index(current.task_key)
+        return index is not None and bool(items.tasks[backlog.QUIET_UNTIL, index] <= now_ms)
     row = opened.row
     return all(c.candidate != row.current_candidate or c.until_ms <= now_ms for c in row.cool_downs)
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from agents import candidates, fatigue, profile, quiet_hours
 from agents.fatigue import Cap
+from agents.limits import Limits
 from agents.outcomes import Current
 from oo.v1 import decision_pb2, policy_pb2, row_pb2
 from streams.units import DAY_MS
@@ -20,7 +21,7 @@ from tables.bounds import NEVER_MS
 CONSENT, QUIET_HOURS, CAP_HOUR, CAP_DAY, CAP_KIND, EXPIRED, DONE, SNOOZED, COOLING_DOWN, CONFLICT, *_REST = (
     1 << bit for bit in range(len(slates.REASONS))
 )
-HAS_TASKS, DUPLICATE, REPEATED_KIND = _REST
+HAS_TASKS, DUPLICATE, REPEATED_KIND, SOURCE = _REST
 """The bit of each reason."""
 
 REASONS = {
@@ -37,6 +38,7 @@ REASONS = {
     "has-tasks": "It is a starter tip, and there is something to do.",
     "duplicate": "A better one says the same.",
     "repeated-kind": "Too many of this kind were seen running, and there is another kind to choose.",
+    "source": "The person has withdrawn its source.",
 }
 """Every reason, in the order in which a mask names them."""
 
@@ -45,13 +47,15 @@ OF_QUIET: dict[int, int] = {row_pb2.Task.SNOOZED: SNOOZED, row_pb2.Task.DONE: DO
 _KINDS = (decision_pb2.Decision.TASK, decision_pb2.Decision.GENERATED, decision_pb2.Decision.STARTER)
 
 
-def held(row: row_pb2.UserRow, caps: Sequence[Cap], *, now_ms: int) -> list[int]:
+def held(row: row_pb2.UserRow, caps: Sequence[Cap], *, now_ms: int, limits: Limits) -> list[int]:
     """By tip kind, what holds back every tip of that kind, as bits; `caps` are those that are reached."""
     found = [0] * 5
     if row.HasField("profile"):
         quiet = QUIET_HOURS if quiet_hours.until_ms(row, now_ms=now_ms) else 0
         for kind in _KINDS:
             found[kind] = quiet if profile.consents(row, kind) else quiet | CONSENT
+    for withdrawn in limits.kinds:
+        found[withdrawn] |= CONSENT
     for cap in caps:
         if cap.from_ms <= now_ms:
             for held_kind in (cap.kind,) if cap.kind else _KINDS:
@@ -69,11 +73,11 @@ def cooling(row: row_pb2.UserRow, *, now_ms: int) -> dict[str, int]:
 _OF_CAP = {fatigue.CAP_HOUR: CAP_HOUR, fatigue.CAP_DAY: CAP_DAY, fatigue.CAP_KIND: CAP_KIND}
 
 
-def may_stand(row: row_pb2.UserRow, current: Current, caps: Sequence[Cap]) -> bool:
+def may_stand(row: row_pb2.UserRow, current: Current, caps: Sequence[Cap], *, limits: Limits) -> bool:
     """Whether what is being served may still be; a tip that was seen is not taken away for a cap."""
     if current.kind == decision_pb2.Decision.NONE:
         return True
-    return not held(row, [] if current.seen_ms else caps, now_ms=row.now_ms)[current.kind]
+    return not held(row, [] if current.seen_ms else caps, now_ms=row.now_ms, limits=limits)[current.kind]
 
 
 def silent_until_ms(row: row_pb2.UserRow, caps: Sequence[Cap], *, config: policy_pb2.DecisionConfig) -> int:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from agents import erasure
+from agents import consents, erasure
 from agents.active_version import ActiveVersion
 from agents.fault import where
 from agents.features import VERSION, D
@@ -135,7 +135,7 @@ class PartitionState:
         if self.totals is not None:
             for user_id, row in self._touched.items():
                 before = self._before[user_id]
-                # What others get of the row, not whether it has any: of a stub they get nothing.
+                # What others get of the row, not what is in it: of a stub, and where learning is withdrawn, they get nothing.
                 if _teaches(before) != _teaches(row):
                     if erasure.is_stub(row):
                         self.others.discard(user_id)
@@ -160,13 +160,13 @@ class PartitionState:
             self.others.clear()
 
 
-def taught(row: row_pb2.UserRow) -> Taught:
-    """What a row says that its person taught."""
-    return sums.read(row, d=D, feature_version=VERSION)
+def taught(row: row_pb2.UserRow) -> Taught | None:
+    """What a row teaches others; None where its person has withdrawn that."""
+    return sums.read(row, d=D, feature_version=VERSION) if consents.teaches_others(row) else None
 
 
 def _teaches(row: row_pb2.UserRow | None) -> bytes:
     """The same, to be compared; rows of before have it as a message."""
-    if row is None:
+    if row is None or not consents.teaches_others(row):
         return b""
     return row.taught or (row.sums.SerializeToString(deterministic=True) if row.HasField("sums") else b"")

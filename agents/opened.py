@@ -8,7 +8,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Self
 
+from agents import limits
 from agents.features import VERSION, D
+from agents.limits import Limits
 from oo.v1 import row_pb2
 from tables import backlog, pending, sums, windows
 from tables.backlog import Backlog
@@ -26,6 +28,8 @@ class Opened:
     pending: Pending
     unasked: Ints
     """Tips that were seen unasked (tables.windows)."""
+    limits: Limits
+    """What of it may not be used."""
     _taught: Taught | None = None
     learned: bool = False
     """The sums were changed."""
@@ -33,7 +37,18 @@ class Opened:
     @classmethod
     def of(cls, row: row_pb2.UserRow) -> Self:
         """Unpacks what every record looks at; sums are unpacked when they are first asked for."""
-        return cls(row, backlog.read(row), pending.read(row, d=D), windows.unasked(row))
+        return cls(row, backlog.read(row), pending.read(row, d=D), windows.unasked(row), limits.of(row))
+
+    @property
+    def usable(self) -> Backlog:
+        """The tasks and events as a decision may see them; never to be changed."""
+        return limits.usable(self.backlog, self.limits)
+
+    def pass_time(self) -> bool:
+        """Drop events that are over and wake tasks whose quiet time has ended; says whether one woke that may be used."""
+        now_ms, usable = self.row.now_ms, self.usable
+        woke = backlog.pass_time(self.backlog, now_ms=now_ms)
+        return woke and (usable is self.backlog or 0 < backlog.next_quiet_end_ms(usable.tasks) <= now_ms)
 
     @property
     def taught(self) -> Taught:

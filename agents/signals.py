@@ -5,10 +5,10 @@ Works on the copy of the row that `step` hands through. It never decides.
 
 from __future__ import annotations
 
-from agents import candidates, outcomes, profile, reactions
+from agents import candidates, consents, outcomes, profile, reactions
 from agents.change import Change
 from agents.opened import Opened
-from oo.v1 import decision_pb2, journal_pb2, outcome_pb2, policy_pb2, row_pb2, signal_pb2
+from oo.v1 import decision_pb2, journal_pb2, outcome_pb2, policy_pb2, signal_pb2
 from tables import backlog, ids, windows
 from tables.backlog import Stamp
 
@@ -26,6 +26,8 @@ def apply(
         case "task_completed" | "task_removed" as name:
             external_id = getattr(signal, name).external_id
             gone = backlog.remove_task(items, source=signal.source, external_id=external_id, stamp=stamp, now_ms=now_ms)
+            # It leaves what is kept of a withdrawn source too, and nothing else follows.
+            gone &= opened.limits.tasks_of(signal.source)
             change.slate |= gone
             if gone and name == "task_completed":
                 found = outcomes.completed(
@@ -51,17 +53,22 @@ def apply(
             )
             if overflow is not None:
                 change.overflows.append(overflow)
-            change.slate |= changed
+            change.slate |= changed and opened.limits.events_of(signal.source)
         case "calendar_event_removed":
-            change.slate |= backlog.remove_event(
+            gone = backlog.remove_event(
                 items,
                 source=signal.source,
                 external_id=signal.calendar_event_removed.external_id,
                 stamp=stamp,
                 now_ms=now_ms,
             )
+            change.slate |= gone and opened.limits.events_of(signal.source)
         case "profile_changed":
-            change.slate |= profile.apply(row, signal.profile_changed, stamp=stamp)
+            changes = signal.profile_changed
+            if record.step_version >= consents.BY_PLACE:
+                consents.apply(opened, record, change)
+                changes = consents.other_settings(changes)
+            change.slate |= profile.apply(row, changes, stamp=stamp)
         case _:
             # An activity wakes the row (a first decision, expiries) and leaves nothing else behind yet.
             pass
@@ -72,7 +79,7 @@ def _take_task(opened: Opened, signal: signal_pb2.Signal, change: Change, *, sta
     told = backlog.upsert_task(row, items, signal.task_upserted, source=signal.source, stamp=stamp)
     if told.overflow is not None:
         change.overflows.append(told.overflow)
-    if told.index is None:
+    if told.index is None or not opened.limits.tasks_of(signal.source):
         return
     now = items.tasks[:, told.index].tolist()
     # An edit of what was urgent before is no arrival, and the same task told again is no change.
@@ -86,8 +93,11 @@ def _is_urgent(task: list[int], *, now_ms: int, within_ms: int) -> bool:
     return 0 < task[backlog.DUE] - now_ms <= within_ms and task[backlog.QUIET_UNTIL] <= now_ms
 
 
-def take_generated(row: row_pb2.UserRow, arrived: journal_pb2.Candidates, change: Change) -> None:
-    """Takes tips of a language model in; 16 at most are kept, the newest."""
+def take_generated(opened: Opened, arrived: journal_pb2.Candidates, change: Change) -> None:
+    """Takes tips of a language model in, where they are wanted; 16 at most are kept, the newest."""
+    row = opened.row
+    if opened.limits.generated:
+        return
     fresh = {
         tip.external_id: journal_pb2.GeneratedTip(
             external_id=tip.external_id,

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from agents import candidates, eligibility, features
+from agents import candidates, eligibility, features, limits
 from agents.candidates import Proposal
 from agents.fatigue import Cap
 from agents.features import ONE, PLACE, WEEK_MS, Moment
@@ -18,6 +18,7 @@ from agents.opened import Opened
 from oo.v1 import decision_pb2, policy_pb2
 from streams.units import DAY_MS, MINUTE_MS
 from tables import backlog, pending, slates, texts
+from tables.backlog import Backlog
 from tables.compiled import Int, compiled
 from tables.linear import Ints
 
@@ -42,7 +43,7 @@ def slate_at(opened: Opened, *, at: Moment, caps: Sequence[Cap], config: policy_
     """Everything that could be said at this moment. A starter tip is for someone with no task to choose from: it is out as
     soon as one task is in, or would be but for the event that the person is in.
     """
-    row, tasks, now_ms = opened.row, opened.backlog.tasks, at.now_ms
+    row, tasks, now_ms = opened.row, opened.usable.tasks, at.now_ms
     others = candidates.others(row, calendar=at.calendar, now_ms=now_ms)
     cooling = eligibility.cooling(row, now_ms=now_ms)
     beside: list[int] = []
@@ -52,7 +53,8 @@ def slate_at(opened: Opened, *, at: Moment, caps: Sequence[Cap], config: policy_
     permille = config.duplicate_permille
     facts = (
         *(now_ms, at.part, at.free_ms, at.calendar.held, config.conflict_minutes, permille, config.same_kind_max),
-        *eligibility.held(row, caps, now_ms=now_ms),
+        *(opened.limits.features, _HIDES if opened.limits.any else 0),
+        *eligibility.held(row, caps, now_ms=now_ms, limits=opened.limits),
     )
     picked, block, eligible, x, silent = _fill(
         tasks,
@@ -60,7 +62,7 @@ def slate_at(opened: Opened, *, at: Moment, caps: Sequence[Cap], config: policy_
         np.array(beside, dtype=np.int64).reshape(-1, 4),
         at.base,
         np.array(facts, dtype=np.int64),
-        _alike(opened, others, now_ms=now_ms, permille=permille) if 0 < permille < 1000 else _NOBODY,
+        _alike(opened.usable, others, now_ms=now_ms, permille=permille) if 0 < permille < 1000 else _NOBODY,
     )
     return Slate(others, picked, block, eligible, x, silent)
 
@@ -68,10 +70,10 @@ def slate_at(opened: Opened, *, at: Moment, caps: Sequence[Cap], config: policy_
 _NOBODY = np.zeros((0, 0), dtype=np.int64)
 
 
-def _alike(opened: Opened, others: Sequence[Proposal], *, now_ms: int, permille: int) -> Ints:
+def _alike(items: Backlog, others: Sequence[Proposal], *, now_ms: int, permille: int) -> Ints:
     """Which titles share so many words that they say the same, where that is less than all: (K, K)."""
-    picked = candidates.first_tasks(opened.backlog.tasks, now_ms).tolist()
-    titles = [one.title for one in others] + [opened.backlog.told(i).title for i in picked]
+    picked = candidates.first_tasks(items.tasks, now_ms).tolist()
+    titles = [one.title for one in others] + [items.told(i).title for i in picked]
     words = list(map(texts.words, titles))
     return np.array(
         [
@@ -88,7 +90,7 @@ _NONE, _TASK, _STARTER, _GENERATED = (
     int(decision_pb2.Decision.STARTER),
     int(decision_pb2.Decision.GENERATED),
 )
-_NOW, _PART, _FREE, _HELD, _CONFLICT_MINUTES, _PERMILLE, _SAME_KIND_MAX, _OF_KIND = range(8)
+_NOW, _PART, _FREE, _HELD, _CONFLICT_MINUTES, _PERMILLE, _SAME_KIND_MAX, _MASKED, _OUT_OF_SIGHT, _OF_KIND = range(10)
 _KIND, _TITLE, _OWN, _ODD = range(4)
 _PRIORITY, _OVERDUE, _WITHIN_DAY = PLACE["priority"], PLACE["overdue"], PLACE["due_within_day"]
 _SHORT, _FITS, _NOVEL, _LABEL = PLACE["short"], PLACE["fits_gap"], PLACE["novel"], PLACE["label_0"]
@@ -97,8 +99,11 @@ _SHOWN, _DISMISSED, _PROMPT, _ROUTINE = PLACE["shown"], PLACE["dismissed"], PLAC
 _PARTS, _BUCKETS, _DEFAULT_MINUTES = 3, texts.LABEL_BUCKETS, features.DEFAULT_MINUTES
 _SNOOZED, _DONE, _COOLING = eligibility.SNOOZED, eligibility.DONE, eligibility.COOLING_DOWN
 _CONFLICT, _HAS_TASKS = eligibility.CONFLICT, eligibility.HAS_TASKS
+_CONSENT, _SOURCE = eligibility.CONSENT, eligibility.SOURCE
+_HIDES = _CONSENT | _SOURCE
+"""Of a candidate that is out for one of these the slate shows nothing but who it is."""
 _DUPLICATE, _REPEATED_KIND = eligibility.DUPLICATE, eligibility.REPEATED_KIND
-_REASON_SNOOZED, _REASON_DONE = 1, 3
+_REASON_SNOOZED, _REASON_DONE, _HIDDEN = 1, 3, limits.HIDDEN
 """Task.QuietReason, as the columns hold it."""
 
 
@@ -202,7 +207,10 @@ def _fill(
         bits = facts[_OF_KIND + _TASK]
         if tasks[backlog.QUIET_UNTIL, i] > now:
             why = tasks[backlog.QUIET_REASON, i]
-            bits |= _SNOOZED if why == _REASON_SNOOZED else _DONE if why == _REASON_DONE else _COOLING
+            if why == _HIDDEN:
+                bits |= 0 if bits & _CONSENT else _SOURCE
+            else:
+                bits |= _SNOOZED if why == _REASON_SNOOZED else _DONE if why == _REASON_DONE else _COOLING
         if facts[_HELD] and 0 < facts[_CONFLICT_MINUTES] <= tasks[backlog.MINUTES, i]:
             bits |= _CONFLICT
         reasons[a] = bits
@@ -225,6 +233,12 @@ def _fill(
             for a in range(k):
                 if reasons[a] == 0 and kinds[a] == repeated:
                     reasons[a] |= _REPEATED_KIND
+    masked, out_of_sight = facts[_MASKED], facts[_OUT_OF_SIGHT]
+    if masked or out_of_sight:
+        for a in range(k):
+            for c in range(x.shape[1]):
+                if masked >> c & 1 or reasons[a] & out_of_sight:
+                    x[a, c] = 0
     eligible = np.empty(k, dtype=np.int64)
     chosen_from = silent = np.int64(0)
     for a in range(k):

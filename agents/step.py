@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from agents import candidates, decide, eligibility, erasure, fatigue, outcomes, reactions, signals
+from agents import candidates, consents, decide, eligibility, erasure, fatigue, outcomes, reactions, signals
 from agents.active_version import ActiveVersion
 from agents.change import Change
 from agents.fatigue import Cap
@@ -19,10 +19,11 @@ from oo.v1 import decision_pb2, erased_pb2, journal_pb2, outcome_pb2, policy_pb2
 from tables import backlog, ids, pending, taken
 from tables.backlog import Overflow
 
-STEP_VERSION = 5
+STEP_VERSION = 6
 """Of what is written now. A record folds by the rules of the version that it was written under, so that old journals fold as
 they did: version 3 takes a reaction that another replaces out of the windows (agents.reactions), version 4 lets a starter
-tip that was seen give way to something to do, version 5 packs the slate of a decision (agents.decide)."""
+tip that was seen give way to something to do, version 5 packs the slate of a decision (agents.decide), version 6 takes consents in the
+order of the journal (agents.consents)."""
 OLDEST_VERSION = 2
 """Records of earlier versions fold by its rules."""
 STARTERS_GIVE_WAY = 4
@@ -99,18 +100,22 @@ def step(state: row_pb2.UserRow | None, entry: Entry, policy: ActiveVersion) -> 
         erased = erasure.said(row, partition=entry.partition, began_again=entry.position)
 
     opened, change, config = Opened.of(row), Change(), policy.version.config
-    change.slate |= backlog.pass_time(opened.backlog, now_ms=now_ms)
+    change.slate |= opened.pass_time()
     if row.cool_downs:
         _drop_cool_downs(row, now_ms=now_ms)
     if row.generated:
         _drop_expired(row, now_ms=now_ms)
+    if record.step_version >= consents.BY_PLACE and row.HasField("profile"):
+        consents.adopt(opened, change)
     match payload:
         case "signal":
             signals.apply(opened, record, change, config=config)
+        case "subject_request":
+            consents.apply(opened, record, change)
         case "reaction":
             reactions.apply(opened, record, change, config=config)
         case "candidates":
-            signals.take_generated(row, record.candidates, change)
+            signals.take_generated(opened, record.candidates, change)
         case _:
             pass
     change.outcomes += outcomes.expire(opened, now_ms=now_ms, config=config)
@@ -149,7 +154,9 @@ def _counts(
 ) -> bool:
     if payload == "tick":
         return state is not None and state.next_wake_ms == record.tick.due_ms and now_ms >= record.tick.due_ms
-    return payload not in (None, "mark", "sealed", "subject_request")
+    if payload == "subject_request":
+        return record.subject_request.HasField("consent_changed") and record.step_version >= consents.BY_PLACE
+    return payload not in (None, "mark", "sealed")
 
 
 def _trigger(
@@ -172,7 +179,9 @@ def _trigger(
         return Trigger.NO_TIP
     if change.reacted:
         return Trigger.REACTION
-    if not decide.stands(opened, current, now_ms=now_ms) or not eligibility.may_stand(row, current, caps):
+    if change.wrong or not decide.stands(opened, current, now_ms=now_ms):
+        return Trigger.BECAME_WRONG
+    if not eligibility.may_stand(row, current, caps, limits=opened.limits):
         return Trigger.BECAME_WRONG
     if row.current_valid_until_ms <= now_ms:
         return Trigger.RAN_OUT
@@ -193,7 +202,7 @@ def _next_wake(opened: Opened, caps: Sequence[Cap], config: policy_pb2.DecisionC
     times = [
         row.current_valid_until_ms,
         eligibility.next_change_ms(row, outcomes.current(opened), caps),
-        backlog.next_quiet_end_ms(opened.backlog.tasks),
+        backlog.next_quiet_end_ms(opened.usable.tasks),
         seen_ms + config.reaction_window_ms if seen_ms else 0,
     ]
     if row.cool_downs:

@@ -7,9 +7,10 @@ from collections.abc import Sequence
 from agents.features import DEFAULT_MINUTES, Moment
 from oo.v1 import decision_pb2, row_pb2
 from streams.units import DAY_MS, MINUTE_MS
-from tables import backlog
+from tables import backlog, consents
 from tables.backlog import Told
 from tables.bounds import NEVER_MS
+from tables.purposes import TASKS
 from tables.zones import local, part_name
 
 LINES_MAX = 3
@@ -20,14 +21,16 @@ def lines(row: row_pb2.UserRow, kind: int, task: Told | None, *, at: Moment) -> 
     if kind == decision_pb2.Decision.NONE:
         return []
     found: list[str] = []
+    # Once that is withdrawn, what is on a list is nothing to speak of.
+    listed = consents.grants(row.consents, TASKS)
     if task is not None:
         found += _about_task(row, task.column, at=at)
-    elif kind == decision_pb2.Decision.STARTER:
+    elif kind == decision_pb2.Decision.STARTER and listed:
         found.append("There is nothing on your list that could be done now")
     if at.often_done_now:
         found.append(f"You often get things done in the {part_name(at.part)}")
     if not found:
-        found.append("It is next on your list")
+        found.append("It is next on your list" if listed else "It takes a moment, and no list")
     return found[:LINES_MAX]
 
 

@@ -21,10 +21,11 @@ from connectors.delivery import deliver
 from connectors.differences import Memory, Sent, differences, settled, waiting
 from connectors.leaving import word_of
 from connectors.source_file import EVENT_MS_MIN, Parsed, Problem, UnreadableFile, file_name, timestamp
-from connectors.watch import Snapshot, read_file
+from connectors.watch import NotDelivered, Snapshot, read_file
 from deploy.stack.running import RunningStack
 from oo.v1.signal_pb2 import ProfileChanged, Signal
-from streams.producer import Producer
+from oo.v1.subject_request_pb2 import SubjectRequest
+from streams.producer import DeliveryFailed, Producer
 from streams.reader import topic_ids
 from streams.schemas import Schemas
 
@@ -284,6 +285,23 @@ class Connection:
             event_source=event_source,
             on_acknowledged=on_acknowledged,
         )
+
+
+async def ask(stack: RunningStack, requests: Sequence[SubjectRequest]) -> None:
+    """Say for a person what only they may say; returns once all are acknowledged. Raises NotDelivered."""
+    schemas = Schemas(stack.cluster)
+    await schemas.register()
+    producer = Producer(stack.cluster, client_id="oo-ask")
+    try:
+        topic = stack.cluster.name("subject-requests")
+        for one in requests:
+            producer.produce(topic, key=one.user_id.encode(), value=schemas.frame("subject-requests", one))
+        await producer.acknowledged()
+    except DeliveryFailed as error:
+        raise NotDelivered(f"Kafka did not take it ({error})") from error
+    finally:
+        await producer.close()
+        schemas.close()
 
 
 async def life_of(stack: RunningStack, user_id: str) -> bytes:

@@ -573,7 +573,7 @@ def next_quiet_end_ms(tasks: Ints) -> Int:
     soonest = np.int64(0)
     for i in range(tasks.shape[1]):
         until = tasks[QUIET_UNTIL, i]
-        if until > 0 and (soonest == 0 or until < soonest):
+        if 0 < until < NEVER_MS and (soonest == 0 or until < soonest):
             soonest = until
     return soonest
 

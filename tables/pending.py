@@ -85,6 +85,11 @@ class Pending:
         self.columns[X:, index] = 0
         self.said = True
 
+    def release(self, index: int) -> None:
+        """Nothing may be learned of it any more, nor anything that was be taken back: it is as if made with other features."""
+        self.columns[FEATURES, index] = 0
+        self.forget(index)
+
     def add(self, head: Sequence[int], *, raw_id: bytes, name: str, x: Ints | None) -> None:
         """Puts a new decision after all others; `head` has the numbers before its id."""
         numbers = np.array((*head, *_ID_FORM.unpack(raw_id)), dtype=np.int64)

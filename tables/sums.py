@@ -10,7 +10,7 @@ Source of forward decay: Cormode et al. 2009, "Forward decay: a practical time d
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from math import sqrt
@@ -219,6 +219,22 @@ def move(taught: Taught, *, landmark: int) -> None:
         taught.losses = halve(taught.losses, steps=steps)
         taught.n, taught.weight = _halved(taught.n, steps), taught.weight >> min(steps, 62)
         taught.landmark = landmark
+
+
+def mask(taught: Taught, places: Sequence[int]) -> None:
+    """Make these features 0 in all that was taught: the sums are those of the same decisions without them.
+
+    >>> one, other = nothing(2), nothing(2)
+    >>> add(one, x=[64, 32], reward=64, time_ms=0); add(other, x=[64, 0], reward=64, time_ms=0)
+    >>> mask(one, [1])
+    >>> one.gram.tolist() == other.gram.tolist(), one.moment.tolist() == other.moment.tolist()
+    (True, True)
+    """
+    rows, columns_ = triangle(len(taught.moment))
+    # What was read of a row is a view of its bytes' numbers, which others may share.
+    taught.gram, taught.moment = taught.gram.copy(), taught.moment.copy()
+    taught.gram[np.isin(rows, places) | np.isin(columns_, places)] = 0
+    taught.moment[list(places)] = 0
 
 
 def unit_at(taught: Taught, *, now_ms: int, half_life_ms: int = HALF_LIFE_MS) -> int:

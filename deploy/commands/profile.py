@@ -1,6 +1,6 @@
-"""`oo profile`: what a person has set for themselves, and setting it.
+"""`oo profile`: what a person has set for themselves, what their data may be used for, and setting both.
 
-It never writes a row: it sends signals, as a producer would, and shows what the worker made of them.
+It never writes a row: it sends signals as a producer would, and consents as the person, and shows what the worker made of them.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import asyncio
 import json
 import re
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Annotated, Any
 from uuid import uuid4
@@ -26,14 +27,18 @@ from deploy.commands.session import (
     ZoneOption,
     open_state,
 )
-from deploy.commands.state import TIP_KINDS, row_of
+from deploy.commands.state import row_of
 from deploy.stack.running import RunningStack
 from oo.v1.row_pb2 import UserRow
 from oo.v1.signal_pb2 import ProfileChanged, QuietHours, Signal
+from oo.v1.subject_request_pb2 import ConsentChanged, SubjectRequest
 from streams.clock import clock_ms
+from tables import consents
+from tables.purposes import BY_NAME, PURPOSES
 
 TAKEN_WITHIN_S = 20.0
 POLL_S = 0.3
+CONSENT_HELP = f"{', '.join(BY_NAME)}, or a source as source:NAME; may come again."
 DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 QUIET_HELP = 'Nothing is said then: "22:00-07:00", "22:00-07:00 sun,mon,tue" (the days on which they begin), or off.'
 
@@ -46,7 +51,7 @@ def profile(
     quiet: Annotated[str | None, typer.Option("--quiet", metavar="HOURS", help=QUIET_HELP)] = None,
     consent: Annotated[
         list[str] | None,
-        typer.Option("--consent", metavar="KIND=on|off", help="task, starter or generated tips; may come again."),
+        typer.Option("--consent", metavar="PURPOSE=on|off", help=CONSENT_HELP),
     ] = None,
     per_hour: Annotated[
         int | None, typer.Option("--per-hour", min=0, max=60, help="The most tips unasked; 0 for the usual.")
@@ -61,10 +66,9 @@ def profile(
     changed = ProfileChanged(time_zone=time_zone or "", tips_per_hour=per_hour, tips_per_day=per_day)
     if quiet is not None:
         changed.quiet_hours.CopyFrom(parse_quiet(quiet))
-    for one in consent or []:
-        changed.MergeFrom(parse_consent(one))
-    stack = open_state(state, *(["registry_url"] if changed.ListFields() else []))
-    row = asyncio.run(_set(stack, user, changed))
+    words = [parse_consent(one) for one in consent or []]
+    stack = open_state(state, *(["registry_url"] if changed.ListFields() or words else []))
+    row = asyncio.run(_set(stack, user, changed, words))
     if row is None:
         raise CommandError(f"nothing is known of {user}: an option of 'oo profile' sets something, see --help")
     shown = as_shown(row, now_ms=clock_ms())
@@ -94,18 +98,20 @@ def parse_quiet(text: str) -> QuietHours:
     return QuietHours(start_minute=start, end_minute=end, weekdays=sum({1 << DAYS.index(day) for day in days}))
 
 
-def parse_consent(text: str) -> ProfileChanged:
-    """KIND=on or KIND=off; raises typer.BadParameter.
+def parse_consent(text: str) -> ConsentChanged:
+    """PURPOSE=on, source:NAME=off and so on; raises typer.BadParameter.
 
-    >>> parse_consent("generated=off").generated_tips
-    False
+    >>> parse_consent("generated=off").granted, parse_consent("source:ical=on").source
+    (False, 'ical')
     """
-    kind, _, said = text.partition("=")
-    if kind not in TIP_KINDS or said not in ("on", "off"):
-        raise typer.BadParameter(f"{text!r} is no consent; write task, starter or generated, and =on or =off")
-    changed = ProfileChanged()
-    setattr(changed, f"{kind}_tips", said == "on")
-    return changed
+    name, _, said = text.rpartition("=")
+    source = name.removeprefix("source:") if name.startswith("source:") else ""
+    purpose = BY_NAME.get({"task": "tasks"}.get(name, name))
+    if said not in ("on", "off") or (purpose is None and re.fullmatch(r"[A-Za-z0-9._:-]{1,64}", source) is None):
+        raise typer.BadParameter(f"{text!r} is no consent; write {', '.join(BY_NAME)} or source:NAME, and =on or =off")
+    if purpose is None:
+        return ConsentChanged(source=source, granted=said == "on")
+    return ConsentChanged(purpose=purpose.number, granted=said == "on", text_version=purpose.text_version)
 
 
 def as_shown(row: UserRow, *, now_ms: int) -> dict[str, Any]:
@@ -116,6 +122,7 @@ def as_shown(row: UserRow, *, now_ms: int) -> dict[str, Any]:
     from tables.bounds import NEVER_MS
 
     until_ms = quiet_hours.until_ms(row, now_ms=now_ms)
+    stand = row.consents
     days = [day for number, day in enumerate(DAYS) if quiet.weekdays >> number & 1]
     return {
         "user": row.user_id,
@@ -125,7 +132,11 @@ def as_shown(row: UserRow, *, now_ms: int) -> dict[str, Any]:
         else {"start": _clock(quiet.start_minute), "end": _clock(quiet.end_minute), "days": days or list(DAYS)},
         "quiet_now": bool(until_ms),
         "quiet_until": datetime.fromtimestamp(until_ms / 1000, UTC).isoformat() if 0 < until_ms < NEVER_MS else None,
-        "consents": {name: settings.consents(row, kind) for name, kind in TIP_KINDS.items()},
+        "consents": {
+            one.name: consents.grants(stand, one.number) and all(settings.consents(row, kind) for kind in one.kinds)
+            for one in PURPOSES
+        },
+        "withdrawn_sources": sorted(consents.withdrawn_sources(stand)),
         "tips_per_hour": row.profile.tips_per_hour or None,
         "tips_per_day": row.profile.tips_per_day or None,
     }
@@ -133,7 +144,9 @@ def as_shown(row: UserRow, *, now_ms: int) -> dict[str, Any]:
 
 def in_words(shown: dict[str, Any]) -> list[str]:
     """The same in lines."""
-    quiet, off = shown["quiet_hours"], [kind for kind, given in shown["consents"].items() if not given]
+    quiet = shown["quiet_hours"]
+    given, off = ([name for name, one in shown["consents"].items() if one == wanted] for wanted in (True, False))
+    off += [f"source:{name}" for name in shown["withdrawn_sources"]]
     hours = "none"
     if quiet is not None:
         on = "every day" if len(quiet["days"]) == len(DAYS) else f"beginning {', '.join(quiet['days'])}"
@@ -142,7 +155,7 @@ def in_words(shown: dict[str, Any]) -> list[str]:
         f"{shown['user']}",
         f"  time zone    {shown['time_zone']}",
         f"  quiet hours  {hours}",
-        f"  consents     {'all kinds of tips' if not off else 'all but ' + ', '.join(off)}",
+        f"  consents     {', '.join(given) or 'none'}; not {', '.join(off) or 'anything'}",
         f"  at most      {shown['tips_per_hour'] or 'as usual'} an hour, {shown['tips_per_day'] or 'as usual'} a day",
     ]
 
@@ -151,33 +164,45 @@ def _clock(minute: int) -> str:
     return f"{minute // 60:02}:{minute % 60:02}"
 
 
-async def _set(stack: RunningStack, user: str, changed: ProfileChanged) -> UserRow | None:
+async def _set(
+    stack: RunningStack, user: str, changed: ProfileChanged, words: Sequence[ConsentChanged]
+) -> UserRow | None:
     """Sends what is changed and waits until the row has it; returns the row."""
-    if not changed.ListFields():
+    if not changed.ListFields() and not words:
         return await row_of(stack, user)
     from connectors.leaving import word_of
-    from deploy.imports import Connection, PersonZone, import_files, now_utc
+    from deploy.imports import Connection, PersonZone, ask, import_files, now_utc
 
-    word = await word_of(stack.cluster, user)
-    if word is not None and not word.HasField("began_again"):
+    left = await word_of(stack.cluster, user)
+    if left is not None and not left.HasField("began_again"):
         raise CommandError(f"{user} has left: nothing of them is taken before they begin again")
+    if words:
+        row = await row_of(stack, user)
+        for one in words:
+            # Who grants here has been told what stands.
+            found = None if row is None else consents.find(row.consents, purpose=one.purpose, source=one.source)
+            if one.granted and found is not None:
+                one.knows_of = found.withdrawal
+        requests = [SubjectRequest(request_id=uuid4().hex, user_id=user, consent_changed=one) for one in words]
+        await ask(stack, requests)
     if changed.time_zone:
         # `oo import` has to know from now on which zone was given, else it would send this machine's.
         zone = await PersonZone.of(changed.time_zone, machine=None, user_id=user, stack=stack)
         await import_files([], user_id=user, stack=stack, zone=zone, now=now_utc())
-    signal = Signal(
-        event_id=f"profile-{uuid4().hex}",
-        user_id=user,
-        source="oo",
-        event_time=timestamp(clock_ms()),
-        profile_changed=changed,
-    )
-    async with Connection(stack) as connection:
-        await connection.send([signal], event_source="profile")
+    if changed.ListFields():
+        signal = Signal(
+            event_id=f"profile-{uuid4().hex}",
+            user_id=user,
+            source="oo",
+            event_time=timestamp(clock_ms()),
+            profile_changed=changed,
+        )
+        async with Connection(stack) as connection:
+            await connection.send([signal], event_source="profile")
     deadline_s = time.monotonic() + TAKEN_WITHIN_S
     while True:
         row = await row_of(stack, user)
-        if row is not None and _has(row, changed):
+        if row is not None and _has(row, changed, words):
             return row
         if time.monotonic() > deadline_s:
             raise CommandError(
@@ -186,8 +211,11 @@ async def _set(stack: RunningStack, user: str, changed: ProfileChanged) -> UserR
         await asyncio.sleep(POLL_S)
 
 
-def _has(row: UserRow, changed: ProfileChanged) -> bool:
+def _has(row: UserRow, changed: ProfileChanged, words: Sequence[ConsentChanged]) -> bool:
     stands = {field.number: value for field, value in row.profile.ListFields()}
-    return changed.time_zone in ("", row.time_zone) and all(
-        stands.get(field.number) == value for field, value in changed.ListFields() if field.name != "time_zone"
+    found = [(one.granted, consents.find(row.consents, purpose=one.purpose, source=one.source)) for one in words]
+    return (
+        changed.time_zone in ("", row.time_zone)
+        and all(stands.get(field.number) == value for field, value in changed.ListFields() if field.name != "time_zone")
+        and all(one is not None and one.granted == granted for granted, one in found)
     )

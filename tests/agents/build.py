@@ -15,6 +15,7 @@ from agents.step import STEP_VERSION, Entry, Outputs, step
 from oo.v1 import decision_pb2, journal_pb2, policy_pb2, reaction_pb2, row_pb2, signal_pb2, subject_request_pb2
 from tables import ids, slates
 from tables.backlog import from_ms
+from tables.purposes import BY_NAME
 from tables.row import spelled_out
 
 MAC_KEY = bytes(range(32))
@@ -141,6 +142,27 @@ def profile(
     return signal_pb2.Signal(user_id=user, source="edge", profile_changed=changed)
 
 
+def withdrawn(of: str, *, word: str, user: str = "ada", **rest: str) -> subject_request_pb2.SubjectRequest:
+    """The person withdraws a purpose, by its name, or a source, as `source:NAME`; `word` names the request."""
+    return _consent(of, word, user=user, granted=False, **rest)
+
+
+def granted(
+    of: str, *, word: str, knows_of: str = "", user: str = "ada", **rest: str
+) -> subject_request_pb2.SubjectRequest:
+    """The person grants it, knowing of that withdrawal."""
+    return _consent(of, word, user=user, granted=True, knows_of=knows_of, **rest)
+
+
+def _consent(of: str, request_id: str, *, user: str, **said: str | bool) -> subject_request_pb2.SubjectRequest:
+    changed = subject_request_pb2.ConsentChanged(**said)  # type: ignore[arg-type]
+    if of.startswith("source:"):
+        changed.source = of.removeprefix("source:")
+    else:
+        changed.purpose = BY_NAME[of].number
+    return subject_request_pb2.SubjectRequest(request_id=request_id, user_id=user, consent_changed=changed)
+
+
 def reaction(decision_id: str, kind: str, *, user: str = "ada", until_ms: int = 0) -> reaction_pb2.Reaction:
     """What the person did: SEEN, DONE, SNOOZE or DISMISS."""
     made = reaction_pb2.Reaction(user_id=user, decision_id=decision_id, kind=reaction_pb2.Reaction.Kind.Value(kind))
@@ -196,10 +218,11 @@ def entry(
     event_ms: int | None = None,
     event_id: str = "",
     topic_id: bytes = JOURNAL_ID,
+    step_version: int = STEP_VERSION,
 ) -> Entry:
     """A journal record where it stands, with the envelope that the door or the timer puts around it."""
     record = journal_pb2.JournalRecord(
-        writer="test/1", step_version=STEP_VERSION, event_time_ms=time_ms if event_ms is None else event_ms
+        writer="test/1", step_version=step_version, event_time_ms=time_ms if event_ms is None else event_ms
     )
     source_offset = offset if source_offset is None else source_offset
     match payload:

@@ -321,9 +321,9 @@ def test_every_reason_that_applies_is_named_in_one_order() -> None:
     ada.take(task("a", minutes=5, priority=1))
     ada.react("SNOOZE")
     ada.take(task("a", minutes=60, priority=1))
-    ada.take(profile(task_tips=False, quiet=(0, 1440)))
+    ada.take(profile(quiet=(0, 1440)))
     mask = last_slate(ada)["task:todo.txt/a"]
-    assert mask == ("consent", "quiet-hours", "snoozed", "conflict")
+    assert mask == ("quiet-hours", "snoozed", "conflict")
     assert sorted(mask, key=list(REASONS).index) == list(mask)
 
 

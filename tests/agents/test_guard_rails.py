@@ -12,7 +12,21 @@ from agents.eligibility import REASONS
 from oo.v1 import decision_pb2
 from streams.units import DAY_MS, HOUR_MS, MINUTE_MS
 from tables import zones
-from tests.agents.build import BLUNT, MONDAY_MS, Person, activity, chosen, event, profile, slate, task, trigger
+from tables.purposes import BY_NAME, BY_NUMBER, OF_KIND
+from tests.agents.build import (
+    BLUNT,
+    MONDAY_MS,
+    Person,
+    activity,
+    chosen,
+    event,
+    granted,
+    profile,
+    slate,
+    task,
+    trigger,
+    withdrawn,
+)
 from tests.agents.build import candidates as written
 
 # Consent
@@ -30,10 +44,11 @@ def test_a_withdrawn_consent_takes_a_tip_of_that_kind_away_even_under_their_eyes
 
 def test_a_consent_that_is_given_again_brings_the_kind_back() -> None:
     ada = Person(policy=BLUNT)
-    ada.take(profile(task_tips=False, starter_tips=False))
+    ada.take(withdrawn("tasks", word="w1"))
+    ada.take(withdrawn("starter", word="w2"))
     ada.take(task("a", priority=1))
     assert ada.now.current_candidate == "none"
-    assert chosen(ada.take(profile(task_tips=True)).decision) == "task:todo.txt/a"
+    assert chosen(ada.take(granted("tasks", word="g", knows_of="w1")).decision) == "task:todo.txt/a"
 
 
 def test_a_consent_to_another_kind_leaves_a_seen_tip_alone() -> None:
@@ -142,7 +157,7 @@ happenings = st.lists(
         st.tuples(st.just("react"), st.sampled_from(["SEEN", "DONE", "SNOOZE", "DISMISS"])),
         st.tuples(st.just("written"), st.integers(0, 3)),
         st.tuples(st.just("event"), st.integers(-60, 60), st.sampled_from([30, 600])),
-        st.tuples(st.just("consent"), st.sampled_from(["task", "starter", "generated"]), st.booleans()),
+        st.tuples(st.just("consent"), st.sampled_from(["tasks", "starter", "generated"]), st.booleans()),
         st.tuples(st.just("quiet"), st.integers(0, 1439), st.integers(0, 1440)),
         st.tuples(st.just("caps"), st.integers(0, 2)),
         st.tuples(st.just("wait"), st.integers(1, 12 * 60)),
@@ -164,8 +179,11 @@ def happen(ada: Person, one: tuple) -> None:  # type: ignore[type-arg]
         case ("event", starts_in, lasts):
             start_ms = ada.time_ms + starts_in * MINUTE_MS
             ada.take(event("e", start_ms=start_ms, end_ms=start_ms + lasts * MINUTE_MS))
-        case ("consent", kind, given_):
-            ada.take(profile(**{f"{kind}_tips": given_}))
+        case ("consent", purpose, given_):
+            stood = next((c for c in ada.now.consents if c.purpose == BY_NAME[purpose].number), None)
+            knows_of = stood.withdrawal if stood else ""
+            word = f"r{ada.offset}"
+            ada.take(granted(purpose, word=word, knows_of=knows_of) if given_ else withdrawn(purpose, word=word))
         case ("quiet", start, end):
             ada.take(profile(quiet=(start, end)))
         case ("caps", n):
@@ -182,7 +200,7 @@ def happen(ada: Person, one: tuple) -> None:  # type: ignore[type-arg]
 def test_no_tip_stands_against_a_consent_or_in_quiet_hours_and_silence_is_never_out(story: list) -> None:  # type: ignore[type-arg]
     ada = Person()
     ada.take(activity())
-    given_ = {"task": True, "starter": True, "generated": True}
+    given_ = {"tasks": True, "starter": True, "generated": True}
     for one in story:
         happen(ada, one)
         if one[0] == "consent":
@@ -195,7 +213,7 @@ def test_no_tip_stands_against_a_consent_or_in_quiet_hours_and_silence_is_never_
             assert abs(sum(c.propensity for c in decision.slate) - 1) < 1e-12
         current = ada.now.pending[-1].kind
         if current != decision_pb2.Decision.NONE:
-            assert given_[decision_pb2.Decision.TipKind.Name(current).lower()]
+            assert given_[BY_NUMBER[OF_KIND[current]].name]
             clock = zones.local(ada.now.now_ms, time_zone="UTC")
             minute, quiet = clock.hour * 60 + clock.minute, ada.now.profile.quiet_hours
             inside = (

@@ -17,11 +17,11 @@ TASK, GENERATED = decision_pb2.Decision.TASK, decision_pb2.Decision.GENERATED
 
 def test_a_setting_that_is_not_named_stays_as_it_was() -> None:
     ada = Person()
-    ada.take(profile("Europe/Berlin", quiet=(1320, 420), generated_tips=False, tips_per_day=9))
+    ada.take(profile("Europe/Berlin", quiet=(1320, 420), tips_per_day=9))
     ada.take(profile(tips_per_hour=3))
     ada.take(profile("Asia/Tokyo"))
     stands = ada.now.profile
-    assert (stands.quiet_hours.start_minute, stands.generated_tips) == (1320, False)
+    assert stands.quiet_hours.start_minute == 1320
     assert (stands.tips_per_hour, stands.tips_per_day, ada.now.time_zone) == (3, 9, "Asia/Tokyo")
 
 
@@ -46,20 +46,24 @@ def test_of_two_words_of_the_same_time_the_greater_source_offset_stands() -> Non
     assert ada.now.profile.tips_per_day == 5
 
 
-def test_a_consent_of_a_clock_that_is_ahead_does_not_outlive_a_withdrawal() -> None:
+BEFORE = {"step_version": 5}
+"""Of records in which each kind of tips is a setting like others; from version 6 on see test_consents."""
+
+
+def test_before_step_version_6_a_consent_of_a_clock_that_is_ahead_does_not_outlive_a_withdrawal() -> None:
     ada = Person()
-    ada.take(profile(generated_tips=True), event_ms=MONDAY_MS + 20 * HOUR_MS)
-    ada.take(profile(generated_tips=False))
+    ada.take(profile(generated_tips=True), event_ms=MONDAY_MS + 20 * HOUR_MS, **BEFORE)
+    ada.take(profile(generated_tips=False), **BEFORE)
     assert not consents(ada.now, GENERATED)
 
 
-def test_consent_stands_until_it_is_withdrawn_and_again_once_it_is_given() -> None:
+def test_before_step_version_6_consent_stands_until_it_is_withdrawn_and_again_once_it_is_given() -> None:
     ada = Person()
-    ada.take(profile("UTC"))
+    ada.take(profile("UTC"), **BEFORE)
     assert consents(ada.now, GENERATED)
-    ada.take(profile(generated_tips=False))
+    ada.take(profile(generated_tips=False), **BEFORE)
     assert (consents(ada.now, GENERATED), consents(ada.now, TASK)) == (False, True)
-    ada.take(profile(generated_tips=True))
+    ada.take(profile(generated_tips=True), **BEFORE)
     assert consents(ada.now, GENERATED)
 
 

@@ -10,9 +10,11 @@ import pytest
 from agents import candidates, fatigue, features
 from agents.opened import Opened
 from agents.slate import slate_at
-from oo.v1 import journal_pb2, policy_pb2, row_pb2, signal_pb2
+from oo.v1 import decision_pb2, journal_pb2, policy_pb2, row_pb2, signal_pb2
 from streams.units import DAY_MS, HOUR_MS, MINUTE_MS
 from tables import pending, slates, taken, windows
+from tables.consents import grants, withdrawn_sources
+from tables.purposes import PURPOSES
 from tables.row import BLOCKS, spelled_out
 from tables.windows import SPANS_MS, Cell
 from tests.agents import before
@@ -191,7 +193,7 @@ Said = list[tuple[str, int, tuple[str, ...], list[int]]]
 
 def by_the_kernel(row: row_pb2.UserRow, config: policy_pb2.DecisionConfig) -> Said:
     opened = Opened.of(row)
-    calendar = candidates.calendar_at(opened.backlog, now_ms=row.now_ms, holds_ms_max=config.conflict_event_ms_max)
+    calendar = candidates.calendar_at(opened.usable, now_ms=row.now_ms, holds_ms_max=config.conflict_event_ms_max)
     at = features.moment(row, calendar=calendar, now_ms=row.now_ms)
     slate = slate_at(opened, at=at, caps=fatigue.caps(opened, config=config), config=config)
     ids = [*(one.id for one in slate.others), *(opened.backlog.name(int(i)) for i in slate.tasks)]
@@ -231,8 +233,59 @@ def test_rows_of_chance_meet_every_reason_and_every_feature() -> None:
         for _, _, mask, x in by_plain_python(row_of(chance), config_of(chance)):
             met |= set(mask)
             used |= np.array(x) != 0
-    assert met == set(slates.REASONS)
+    assert met == set(slates.REASONS) - {"source"}
     assert [name for name, one in zip(features.NAMES, used, strict=True) if not one] == []
+
+
+def said_of_consents(chance: random.Random, row: row_pb2.UserRow) -> None:
+    for purpose in PURPOSES:
+        if chance.random() < 0.4:
+            row.consents.add(purpose=purpose.number, granted=chance.random() < 0.5)
+    for source in sorted({one.source for one in (*row.tasks, *row.events)} | {"elsewhere"}):
+        if chance.random() < 0.4:
+            row.consents.add(source=source, granted=chance.random() < 0.3)
+
+
+def by_plain_python_without_what_is_withdrawn(row: row_pb2.UserRow, config: policy_pb2.DecisionConfig) -> Said:
+    gone = [one for one in PURPOSES if not grants(row.consents, one.number)]
+    names, sources = {one.name for one in gone}, withdrawn_sources(row.consents)
+    seen = row_pb2.UserRow()
+    seen.CopyFrom(row)
+    del seen.events[:]
+    seen.events.extend(one for one in row.events if "calendar" not in names and one.source not in sources)
+    hidden = set()
+    for one in seen.tasks:
+        if "tasks" in names or one.source in sources:
+            hidden.add(f"task:{one.source}/{one.external_id}")
+            stub = row_pb2.Task(source=one.source, external_id=one.external_id, quiet_until_ms=NEVER_MS)
+            one.CopyFrom(stub)
+    for purpose in gone:
+        for kind in purpose.kinds:
+            setattr(seen.profile, f"{decision_pb2.Decision.TipKind.Name(kind).lower()}_tips", False)
+    masked = {features.PLACE[name] for one in gone for name in one.features}
+    found: Said = []
+    for name, number, mask, vector in by_plain_python(seen, config):
+        told = tuple("source" if name in hidden and one == "cooling-down" else one for one in mask)
+        if "consent" in told and name in hidden:
+            told = tuple(one for one in told if one != "source")
+        shown = not {"consent", "source"} & set(told)
+        x = [one if shown and at not in masked else 0 for at, one in enumerate(vector)]
+        # The order of a mask is that of its reasons.
+        found.append((name, number, tuple(sorted(told, key=slates.REASONS.index)), x))
+    return found
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_kernel_and_plain_python_agree_on_what_is_left_when_something_is_withdrawn(seed: int) -> None:
+    chance, met = random.Random(seed), set()
+    for _ in range(20):
+        row, settings = row_of(chance), config_of(chance)
+        said_of_consents(chance, row)
+        if row.consents:
+            said = by_the_kernel(packed(row), settings)
+            assert said == by_plain_python_without_what_is_withdrawn(row, settings)
+            met |= {reason for _, _, mask, _ in said for reason in mask}
+    assert {"consent", "source"} <= met
 
 
 @pytest.mark.parametrize("seed", range(10))

@@ -93,7 +93,7 @@ def tip(http: httpx.Client) -> dict[str, Any] | None:
     # What was reacted to a moment ago is silence too, and so is what is still on its way.
     if time.monotonic() - _silent_since_s.setdefault(http, time.monotonic()) > SILENT_S:
         _silent_since_s[http] = float("inf")
-        http.post("/v1/signals", json={"source": "test", "profile_changed": {"task_tips": True}}).raise_for_status()
+        http.post("/v1/signals", json={"source": "test", "profile_changed": {"tips_per_day": 500}}).raise_for_status()
     return None
 
 

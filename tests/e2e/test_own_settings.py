@@ -51,9 +51,11 @@ def test_a_person_sets_their_own_rails_on_the_command_line_and_sees_what_stands(
             "--user",
             user,
             "--consent",
-            "task=off",
+            "tasks=off",
             "--consent",
             "starter=off",
+            "--consent",
+            "source:work=off",
             "--per-day",
             "5",
             "--json",
@@ -61,10 +63,13 @@ def test_a_person_sets_their_own_rails_on_the_command_line_and_sees_what_stands(
         ).stdout
     )
     assert second["quiet_hours"] == first["quiet_hours"]
-    assert second["consents"] == {"task": False, "starter": False, "generated": True}
+    assert [name for name, given in second["consents"].items() if given] == ["calendar", "generated", "learning"]
+    assert second["withdrawn_sources"] == ["work"]
     assert (second["tips_per_hour"], second["tips_per_day"]) == (None, 5)
     with client(stack, user) as http:
         eventually(lambda: http.get("/v1/tip").status_code, lambda status: status == 204)
     shown = called("profile", "--user", user, state).stdout
-    assert "all but task, starter" in shown
+    assert "calendar, generated, learning; not tasks, notifications, email, starter, source:work" in shown
     assert "22:00 to 07:00, beginning fri, sat" in shown
+    again = json.loads(called("profile", "--user", user, "--consent", "tasks=on", "--json", state).stdout)
+    assert again["consents"]["tasks"]

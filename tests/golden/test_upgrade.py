@@ -151,3 +151,11 @@ def test_a_row_that_nobody_of_ours_wrote_is_not_the_same() -> None:
     torn.task_columns = torn.task_columns[:-1]
     assert not _same(old, torn.SerializeToString(deterministic=True))
     assert not _same(old, b"\xff\xff\xff")
+
+
+def test_messages_of_rows_keep_their_places_since_frames_name_them_by_it() -> None:
+    names = list(row_pb2.DESCRIPTOR.message_types_by_name)
+    assert names[:12] == [
+        *("UserRow", "SettingStamp", "DayOfKeys", "Task", "Tombstone", "CalendarEvent", "Window", "PendingDecision"),
+        *("CoolDown", "Sums", "PartitionRow", "AppliedMark"),
+    ]

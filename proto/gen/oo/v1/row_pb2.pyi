@@ -11,6 +11,7 @@ from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from oo.v1 import decision_pb2 as _decision_pb2
 from oo.v1 import journal_pb2 as _journal_pb2
 from oo.v1 import outcome_pb2 as _outcome_pb2
+from oo.v1 import settings_pb2 as _settings_pb2
 from oo.v1 import signal_pb2 as _signal_pb2
 from oo.v1 import subject_request_pb2 as _subject_request_pb2
 import builtins as _builtins
@@ -67,6 +68,8 @@ class UserRow(_message.Message):
     TAKEN_KEYS_FIELD_NUMBER: _builtins.int
     BURIED_FIELD_NUMBER: _builtins.int
     COUNTED_UNASKED_FIELD_NUMBER: _builtins.int
+    CONSENTS_FIELD_NUMBER: _builtins.int
+    SETTINGS_TOLD_FIELD_NUMBER: _builtins.int
     LEFT_FIELD_NUMBER: _builtins.int
     journal_offset: _builtins.int
     """Fence: the journal offset that this row has seen."""
@@ -105,6 +108,8 @@ class UserRow(_message.Message):
     taken_keys: _builtins.bytes
     buried: _builtins.bytes
     counted_unasked: _builtins.bytes
+    settings_told: _builtins.bool
+    """Their settings have been put out (oo.settings)."""
     @_builtins.property
     def sources(self) -> _containers.RepeatedCompositeFieldContainer[_journal_pb2.Position]:
         """Greatest source offset taken, per source partition."""
@@ -152,6 +157,10 @@ class UserRow(_message.Message):
     @_builtins.property
     def pending_names(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
+    def consents(self) -> _containers.RepeatedCompositeFieldContainer[_settings_pb2.Consent]:
+        """What was said of purposes and sources, by purpose, then by source; 7 and 64 at most."""
+
+    @_builtins.property
     def left(self) -> Global___Left:
         """The person left; absent for those who never did."""
 
@@ -195,11 +204,13 @@ class UserRow(_message.Message):
         taken_keys: _builtins.bytes = ...,
         buried: _builtins.bytes = ...,
         counted_unasked: _builtins.bytes = ...,
+        consents: _abc.Iterable[_settings_pb2.Consent] | None = ...,
+        settings_told: _builtins.bool = ...,
         left: Global___Left | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_journal_offset", b"_journal_offset", "_next_wake_ms", b"_next_wake_ms", "_topic_id", b"_topic_id", "journal_offset", b"journal_offset", "left", b"left", "next_wake_ms", b"next_wake_ms", "profile", b"profile", "sums", b"sums", "topic_id", b"topic_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_journal_offset", b"_journal_offset", "_next_wake_ms", b"_next_wake_ms", "_topic_id", b"_topic_id", "buried", b"buried", "cool_downs", b"cool_downs", "counted", b"counted", "counted_unasked", b"counted_unasked", "current_candidate", b"current_candidate", "current_valid_until_ms", b"current_valid_until_ms", "event_columns", b"event_columns", "event_keys", b"event_keys", "event_texts", b"event_texts", "events", b"events", "generated", b"generated", "item_sources", b"item_sources", "journal_offset", b"journal_offset", "left", b"left", "next_wake_ms", b"next_wake_ms", "now_ms", b"now_ms", "pending", b"pending", "pending_columns", b"pending_columns", "pending_names", b"pending_names", "profile", b"profile", "profile_stamps", b"profile_stamps", "reacted_ms", b"reacted_ms", "sources", b"sources", "sums", b"sums", "taken_keys", b"taken_keys", "taken_sources", b"taken_sources", "task_columns", b"task_columns", "task_texts", b"task_texts", "tasks", b"tasks", "tasks_refused", b"tasks_refused", "taught", b"taught", "time_zone", b"time_zone", "time_zone_updated_ms", b"time_zone_updated_ms", "tombstones", b"tombstones", "topic_id", b"topic_id", "unasked", b"unasked", "user_id", b"user_id", "windows", b"windows"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_journal_offset", b"_journal_offset", "_next_wake_ms", b"_next_wake_ms", "_topic_id", b"_topic_id", "buried", b"buried", "consents", b"consents", "cool_downs", b"cool_downs", "counted", b"counted", "counted_unasked", b"counted_unasked", "current_candidate", b"current_candidate", "current_valid_until_ms", b"current_valid_until_ms", "event_columns", b"event_columns", "event_keys", b"event_keys", "event_texts", b"event_texts", "events", b"events", "generated", b"generated", "item_sources", b"item_sources", "journal_offset", b"journal_offset", "left", b"left", "next_wake_ms", b"next_wake_ms", "now_ms", b"now_ms", "pending", b"pending", "pending_columns", b"pending_columns", "pending_names", b"pending_names", "profile", b"profile", "profile_stamps", b"profile_stamps", "reacted_ms", b"reacted_ms", "settings_told", b"settings_told", "sources", b"sources", "sums", b"sums", "taken_keys", b"taken_keys", "taken_sources", b"taken_sources", "task_columns", b"task_columns", "task_texts", b"task_texts", "tasks", b"tasks", "tasks_refused", b"tasks_refused", "taught", b"taught", "time_zone", b"time_zone", "time_zone_updated_ms", b"time_zone_updated_ms", "tombstones", b"tombstones", "topic_id", b"topic_id", "unasked", b"unasked", "user_id", b"user_id", "windows", b"windows"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__journal_offset: _TypeAlias = _typing.Literal["journal_offset"]  # noqa: Y015
     _WhichOneofArgType__journal_offset: _TypeAlias = _typing.Literal["_journal_offset", b"_journal_offset"]  # noqa: Y015
@@ -215,45 +226,6 @@ class UserRow(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__topic_id) -> _WhichOneofReturnType__topic_id | None: ...
 
 Global___UserRow: _TypeAlias = UserRow  # noqa: Y015
-
-@_typing.final
-class Left(_message.Message):
-    """What is kept of an erasure, so that nothing of the life before it comes back."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    RECEIPT_FIELD_NUMBER: _builtins.int
-    OFFSET_FIELD_NUMBER: _builtins.int
-    ERASED_MS_FIELD_NUMBER: _builtins.int
-    ENDS_FIELD_NUMBER: _builtins.int
-    BEGAN_AGAIN_FIELD_NUMBER: _builtins.int
-    receipt: _builtins.str
-    """request_id of the erasure."""
-    offset: _builtins.int
-    """Its journal offset, and its time."""
-    erased_ms: _builtins.int
-    began_again: _builtins.bool
-    """The person has begun again since; until then the row is a stub."""
-    @_builtins.property
-    def ends(self) -> _containers.RepeatedCompositeFieldContainer[_subject_request_pb2.SourceEnd]:
-        """What stands below these in the public topics is of the life that ended, whenever it is admitted."""
-
-    def __init__(
-        self,
-        *,
-        receipt: _builtins.str = ...,
-        offset: _builtins.int = ...,
-        erased_ms: _builtins.int = ...,
-        ends: _abc.Iterable[_subject_request_pb2.SourceEnd] | None = ...,
-        began_again: _builtins.bool = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["began_again", b"began_again", "ends", b"ends", "erased_ms", b"erased_ms", "offset", b"offset", "receipt", b"receipt"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___Left: _TypeAlias = Left  # noqa: Y015
 
 @_typing.final
 class SettingStamp(_message.Message):
@@ -714,3 +686,42 @@ class AppliedMark(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___AppliedMark: _TypeAlias = AppliedMark  # noqa: Y015
+
+@_typing.final
+class Left(_message.Message):
+    """What is kept of an erasure, so that nothing of the life before it comes back. It stands last: frames name messages by their place."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECEIPT_FIELD_NUMBER: _builtins.int
+    OFFSET_FIELD_NUMBER: _builtins.int
+    ERASED_MS_FIELD_NUMBER: _builtins.int
+    ENDS_FIELD_NUMBER: _builtins.int
+    BEGAN_AGAIN_FIELD_NUMBER: _builtins.int
+    receipt: _builtins.str
+    """request_id of the erasure."""
+    offset: _builtins.int
+    """Its journal offset, and its time."""
+    erased_ms: _builtins.int
+    began_again: _builtins.bool
+    """The person has begun again since; until then the row is a stub."""
+    @_builtins.property
+    def ends(self) -> _containers.RepeatedCompositeFieldContainer[_subject_request_pb2.SourceEnd]:
+        """What stands below these in the public topics is of the life that ended, whenever it is admitted."""
+
+    def __init__(
+        self,
+        *,
+        receipt: _builtins.str = ...,
+        offset: _builtins.int = ...,
+        erased_ms: _builtins.int = ...,
+        ends: _abc.Iterable[_subject_request_pb2.SourceEnd] | None = ...,
+        began_again: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["began_again", b"began_again", "ends", b"ends", "erased_ms", b"erased_ms", "offset", b"offset", "receipt", b"receipt"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Left: _TypeAlias = Left  # noqa: Y015

@@ -271,7 +271,9 @@ class ProfileChanged(_message.Message):
     time_zone: _builtins.str
     """IANA name; unknown names are refused at the door. Empty: stays as it was."""
     task_tips: _builtins.bool
-    """Consent to a kind of tips: false withdraws it, true gives it again. Nobody has withdrawn what was never said."""
+    """Consent to a kind of tips: false withdraws it, as of the record's place in the journal. True says nothing any more: only the
+    person can give it again (oo.v1.ConsentChanged).
+    """
     starter_tips: _builtins.bool
     generated_tips: _builtins.bool
     """Tips that a language model wrote."""

@@ -38,6 +38,8 @@ class _PurposeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Purpose.Value
     """What the person taught counts for others too."""
     PURPOSE_NOTIFICATIONS: _Purpose.ValueType  # 5
     PURPOSE_EMAIL: _Purpose.ValueType  # 6
+    PURPOSE_STARTER: _Purpose.ValueType  # 7
+    """Tips to begin with, made of nothing of theirs."""
 
 class Purpose(_Purpose, metaclass=_PurposeEnumTypeWrapper): ...
 
@@ -52,6 +54,8 @@ PURPOSE_LEARNING: Purpose.ValueType  # 4
 """What the person taught counts for others too."""
 PURPOSE_NOTIFICATIONS: Purpose.ValueType  # 5
 PURPOSE_EMAIL: Purpose.ValueType  # 6
+PURPOSE_STARTER: Purpose.ValueType  # 7
+"""Tips to begin with, made of nothing of theirs."""
 Global___Purpose: _TypeAlias = Purpose  # noqa: Y015
 
 @_typing.final
@@ -106,7 +110,8 @@ class ConsentChanged(_message.Message):
     text_version: _builtins.str
     """Which text the person saw."""
     knows_of: _builtins.str
-    """Of a grant: the request_id of the last withdrawal of the same, empty for none. One that names another is late, and counts nothing.
+    """Of a grant: the last withdrawal of the same, as the person's settings name it (oo.v1.Consent; of the first one that is its request_id),
+    empty for none. One that names another is late, and counts nothing.
     An erasure withdraws everything: a grant that names it is how somebody who left begins again.
     """
     def __init__(
