@@ -54,7 +54,8 @@ def status(
     stack = open_state(state, "valkey_url", "recommender_dsn", ready=False)
     word, places = asyncio.run(_status(stack, user, receipt))
     if as_json:
-        print(json.dumps({**_told(word), "places": [asdict(one) for one in places]}, ensure_ascii=False))
+        done = all(one.gone for one in places)
+        print(json.dumps({**_told(word), "done": done, "places": [asdict(one) for one in places]}, ensure_ascii=False))
         return
     told = _told(word)
     again = ", and has begun again since" if told["began_again"] else ""
@@ -63,6 +64,8 @@ def status(
     for one in places:
         table.add_row(one.place, "gone" if one.gone else "waits", one.found)
     Console(highlight=False).print(table)
+    waiting = sum(not one.gone for one in places)
+    print(f"not done: {waiting} places still hold something of before" if waiting else "done")
 
 
 def _told(word: Erased) -> dict[str, object]:
@@ -155,7 +158,8 @@ async def _topic(stack: RunningStack, name: str, word: Erased) -> Place:
             for record in records:
                 # Of the journal the erasure's own place tells; elsewhere nothing of before is written behind it.
                 is_before = record.offset < word.journal.offset if name == "journal" else _is_before(record, word)
-                found += record.key == key and is_before
+                # Producers may write under any key: what holds the id counts, also as a part of another's.
+                found += is_before and (record.key == key or (topic.public and key in (record.value or b"")))
     if topic.cleanup == "compact":
         until = "until Kafka compacts it"
     elif topic.retention_ms == FOREVER:

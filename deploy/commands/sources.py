@@ -128,7 +128,10 @@ async def _watch(path: Path, *, user_id: str, state: Path, time_zone: str | None
     async def send(found: Sequence[Signal]) -> None:
         try:
             # The stack may have been started anew meanwhile, on other ports.
-            async with Connection(open_state(state, "registry_url")) as connection:
+            now = open_state(state, "registry_url")
+            if await life_of(now, user_id) != life:
+                raise CommandError(f"{user_id} has left since this watch began: end it, and begin another")
+            async with Connection(now) as connection:
                 await connection.send(found, event_source=file_name(path.name))
         except (CommandError, RegistryError) as error:
             raise NotDelivered(str(error)) from error

@@ -19,17 +19,20 @@ from deploy.stack.running import RunningStack
 
 
 @contextmanager
-def watching(stack: RunningStack, path: Path, user: str) -> Iterator[None]:
+def watching(stack: RunningStack, path: Path, user: str) -> Iterator[Path]:
+    """The file in which what it says stands."""
+    said = path.with_name(f"{path.name}.said")
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'proto' / 'gen'}", "NO_COLOR": "1"}
-    process = subprocess.Popen(
-        (sys.executable, "-m", "deploy.cli", "watch", str(path), "--user", user, state_of(stack)),
-        env=environment,
-        cwd=ROOT,
-        stdout=subprocess.DEVNULL,
-        stdin=subprocess.DEVNULL,
-    )
+    with said.open("wb") as out:
+        process = subprocess.Popen(
+            (sys.executable, "-m", "deploy.cli", "watch", str(path), "--user", user, state_of(stack)),
+            env=environment,
+            cwd=ROOT,
+            stdout=out,
+            stdin=subprocess.DEVNULL,
+        )
     try:
-        yield
+        yield said
     finally:
         process.send_signal(signal.SIGINT)
         process.wait(30)

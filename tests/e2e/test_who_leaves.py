@@ -11,7 +11,8 @@ from typing import Any
 import psycopg
 from command import called, oo
 from outside import client, eventually, letters, send, settled, settled_tip, state_of, task, verify
-from test_sources import AT_ONCE, look, tasks
+from test_follow import watching
+from test_sources import tasks
 from valkey import Valkey
 
 from connectors.leaving import word_of
@@ -45,12 +46,12 @@ def places(stack: RunningStack, *which: str) -> dict[str, bool]:
 def test_who_leaves_is_gone_from_every_place_and_begins_again_with_nothing(stack: RunningStack, tmp_path: Path) -> None:
     ada, bob, file = person("leaver"), person("stayer"), tmp_path / "todo.txt"
     text = "(A) Call the dentist\n(B) Water the plants\n"
-    assert look(stack, file, ada, text) == 2
+    file.write_text(text)
     oo("import", str(file), "--user", bob, state_of(stack))
     redriven = {**task(ada, "9", "Buy a kite"), "nonsense": 1}
     send(stack, "signals", redriven)
     eventually(lambda: [one for one in letters(stack) if one["reason"] == "bad-json"])
-    with client(stack, ada) as http, client(stack, bob) as others:
+    with client(stack, ada) as http, client(stack, bob) as others, watching(stack, file, ada) as watch:
         shown = settled_tip(stack, http)["decision_id"]
         for reaction in ("seen", "done"):
             assert http.post("/v1/feedback", json={"decision_id": shown, "reaction": reaction}).status_code == 202
@@ -75,7 +76,8 @@ def test_who_leaves_is_gone_from_every_place_and_begins_again_with_nothing(stack
         eventually(lambda: http.post("/v1/signals", json={"source": "x", "activity": {"kind": "y"}}).status_code == 403)
         assert http.post("/v1/feedback", json={"decision_id": shown, "reaction": "done"}).status_code == 403
         called("dead-letters", "redrive", "--reason", "bad-json", state_of(stack), check=False)
-        look(stack, file, ada, text + "Feed the cat\n", pace=AT_ONCE)
+        file.write_text(text + "Feed the cat\n")
+        eventually(lambda: "has left since this watch began" in watch.read_text())
         refused = called("import", str(file), "--user", ada, state_of(stack), check=False)
         assert refused.returncode == 1 and "has left" in refused.stderr
         settled(stack)
