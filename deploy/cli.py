@@ -47,6 +47,7 @@ COMMANDS = {
     "privacy": Entry(
         "deploy.commands.privacy", (("status", "status"),), "Of somebody who left: what is gone, and what waits."
     ),
+    "export": Entry("deploy.commands.export", "export", "Everything that is known of one person, in one zip."),
     "policies": Entry(
         "deploy.commands.policies",
         (("", "listed"), ("promote", "promote")),

@@ -20,6 +20,7 @@ from serving import openapi, problems
 from serving.current import CurrentTips
 from serving.departed import Departed
 from serving.edge import Edge
+from serving.exports import Exports
 from serving.express import Express, Lane
 from serving.issuer import LocalIssuer
 from serving.keys import Fetch, Keys, from_file
@@ -28,7 +29,7 @@ from serving.metrics import Metrics
 from serving.middleware import Middleware
 from serving.newcomers import Newcomers
 from serving.recent import Recent
-from serving.routes import feedback, health, history, leave, page, signals, stream, tip
+from serving.routes import export, feedback, health, history, leave, page, signals, stream, tip
 from serving.settings import LOOPBACK, Settings
 from serving.spent_decisions import SpentDecisions
 from serving.subscriptions import Subscriptions
@@ -75,6 +76,10 @@ def create_app(settings: Settings) -> FastAPI:
             keys=keys,
             verifier=Verifier(keys, issuer=settings.jwt_issuer, audience=settings.jwt_audience),
             history=past,
+            exports=Exports(
+                settings.cluster,
+                history_dsn="" if settings.history_dsn is None else settings.history_dsn.get_secret_value(),
+            ),
             metrics=metrics,
             mac_key=mac_key,
             now_ms=clock_ms,
@@ -119,7 +124,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.lanes = lanes
     app.add_middleware(Express, lanes=lanes, edge=lambda: getattr(app.state, "edge", None))
     app.add_middleware(Middleware, metrics=metrics, hosts=hosts)
-    for module in (stream, tip, feedback, history, signals, leave, health):
+    for module in (stream, tip, feedback, history, signals, export, leave, health):
         app.include_router(module.router)
     if local is not None:
         app.include_router(page.router)

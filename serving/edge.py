@@ -15,6 +15,7 @@ from connectors.postgres.history import History
 from connectors.valkey import TipStore
 from serving.current import CurrentTips
 from serving.departed import Departed
+from serving.exports import Exports
 from serving.issuer import LocalIssuer
 from serving.keys import Keys
 from serving.log import Log
@@ -41,6 +42,7 @@ class Edge:
     keys: Keys
     verifier: Verifier
     history: History | None
+    exports: Exports
     metrics: Metrics
     mac_key: bytes
     now_ms: Callable[[], int]

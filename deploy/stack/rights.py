@@ -51,7 +51,11 @@ RIGHTS = {
         reads=("decisions", "outcomes", "erasures", "shadows", "promotions"),
         writes=("shadows", "estimates", "promotions"),
     ),
-    "edge": Rights(reads=("erasures",), writes=("signals", "reactions", "subject-requests")),
+    # What it reads is for a person's own export, in a process that it starts for that (serving/exports.py).
+    "edge": Rights(
+        reads=("journal", "rows", "tips", "decisions", "outcomes", "shadows", "erasures", "dead-letters"),
+        writes=("signals", "reactions", "subject-requests"),
+    ),
     "producer": Rights(writes=("signals", "reactions"), looks_around=False),
     "operator": Rights(reads=NAMES, writes=("signals", "reactions", "subject-requests", "promotions"), watches=True),
 }

@@ -48,6 +48,8 @@ def test_a_producers_signal_becomes_a_tip_feedback_brings_another_and_the_fold_f
         settled(secure)
         history = http.get("/v1/tips").json()["items"]
         assert {one["title"] for one in history} >= {first["title"]}
+        assert http.get("/v1/me/export").status_code == 200
+    called("export", str(tmp_path / "mine.zip"), "--user", user, state)
     found = verify(secure)
     assert (found["differences"], found["rows"]) == (0, 1), found["shown"]
     assert json.loads(called("state", "--user", user, "--json", state).stdout)["reactions"]["1h"]["done"] == 1

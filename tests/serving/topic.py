@@ -20,8 +20,8 @@ SINCE_MS = int(time.time() * 1000)
 def messages(stack: RunningStack, topic: str, kind: type[M], *, user_id: str) -> list[M]:
     """All messages of this run under this user's key, up to the end as it is now."""
     name = f"{stack.cluster.prefix}{topic}"
-    settings = {"bootstrap.servers": stack.cluster.bootstrap, "group.id": "nobody", "enable.auto.commit": False}
-    consumer = Consumer({**settings, "fetch.wait.max.ms": 20})
+    settings = {"group.id": "oo-reader", "enable.auto.commit": False, "fetch.wait.max.ms": 20}
+    consumer = Consumer({**settings, **stack.cluster.rdkafka()})
     found: list[M] = []
     try:
         left = {}
