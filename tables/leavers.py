@@ -35,15 +35,15 @@ class Leavers:
     journal_id: bytes
     _words: dict[bytes, erased_pb2.Erased] = field(default_factory=dict)
     """The last of each person, by key."""
-    _places: dict[tuple[int, int], int] = field(default_factory=dict)
-    """Of each erasure, by partition and offset of the journal, its time."""
+    _times: dict[int, dict[int, int]] = field(default_factory=dict)
+    """Of each erasure its time, by partition and offset of the journal."""
 
     def add(self, word: erased_pb2.Erased) -> None:
         """Take one word in, however often it comes."""
         place = word.journal
         if place.topic_id != self.journal_id:
             return
-        self._places[place.partition, place.offset] = word.erased_ms
+        self._times.setdefault(place.partition, {})[place.offset] = word.erased_ms
         key = word.user_id.encode()
         known = self._words.get(key)
         if known is None or _order(known) < _order(word):
@@ -71,7 +71,7 @@ class Leavers:
 
     def times(self, partition: int, *, above: int, to: int) -> list[int]:
         """When the erasures between two offsets of a partition were made, the second one's among them."""
-        return [ms for (number, offset), ms in self._places.items() if number == partition and above < offset <= to]
+        return [ms for offset, ms in self._times.get(partition, {}).items() if above < offset <= to]
 
     def __iter__(self) -> Iterator[erased_pb2.Erased]:
         return iter(self._words.values())
