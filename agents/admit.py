@@ -1,7 +1,7 @@
 """Admit: the door. Reads the public topics, writes the journal, and refuses to the dead letters.
 
 Nothing is dropped in silence: a round is acknowledged once each of its records is acknowledged by Kafka in one of the
-two topics. It never keeps state, so it may run anywhere and be killed at any time.
+two topics. What goes to the journal is sealed with the person's own key; somebody new gets one first. It never keeps state, so it may run anywhere and be killed at any time.
 """
 
 from __future__ import annotations
@@ -19,14 +19,16 @@ from agents import fault, set_aside
 from agents.admission import Door, Refused, comes_back
 from agents.in_hand import InHand
 from agents.refuse import DeadLetters, Refusal
-from oo.v1 import reaction_pb2, signal_pb2, subject_request_pb2
+from oo.v1 import journal_pb2, reaction_pb2, signal_pb2, subject_request_pb2
 from oo.v1.erased_pb2 import Erased
 from streams import cloudevents
 from streams.clock import clock_ms
+from streams.key_maker import KeyMaker
 from streams.partitions import Handler, Partitions
 from streams.producer import Producer
 from streams.record import Batch, Record
 from streams.schemas import Schemas
+from streams.sealing import Sealing, stays_open
 from streams.topics import MIB, Topic
 from streams.wire import BadFrame
 from tables.leavers import Leaving
@@ -50,11 +52,15 @@ class Admit:
     dead_letters: DeadLetters
     in_hand: InHand
     leaving: Leaving
+    sealing: Sealing
+    maker: KeyMaker
 
     async def handle(self, batches: Sequence[Batch]) -> asyncio.Future[None]:
         """Send every record to the journal or to the dead letters; what it returns is done when they stand there."""
         loop = asyncio.get_running_loop()
         refusals: list[Refusal] = []
+        newcomers: list[tuple[bytes, journal_pb2.JournalRecord]] = []
+        new: set[bytes] = set()
         now_ms, turn_s = clock_ms(), loop.time()
         gone = _Gone(self.leaving, self.in_hand)
         for record in chain.from_iterable(batch.records for batch in batches):
@@ -74,16 +80,28 @@ class Admit:
                 except Exception as error:  # noqa: BLE001 - a fault of ours on one record must not stop those behind it
                     refusals.append(Refusal(record, "door-failed", fault.ours(fault.where(error))))
             if admitted is not None:
-                key, value = admitted
-                await self.producer.room()
-                self.producer.produce(self.journal, key=key, value=value)
+                whose, journal = admitted
+                # All of a person's go the same way: their order is the door's to keep.
+                if whose in new or (self.maker.lacks(whose) and not stays_open(journal)):
+                    new.add(whose)
+                    newcomers.append(admitted)
+                else:
+                    await self._journal(*admitted)
             if loop.time() - turn_s > YIELD_S:
                 await asyncio.sleep(0)
                 turn_s = loop.time()
+        if newcomers:
+            await self.maker.ensure(new)
+            for admitted in newcomers:
+                await self._journal(*admitted)
         await self.dead_letters.refuse([await gone.without_bytes(refusal) for refusal in refusals])
         return self.producer.acknowledged()
 
-    async def _admit(self, record: Record, gone: _Gone, *, now_ms: int) -> tuple[bytes, bytes]:
+    async def _journal(self, whose: bytes, journal: journal_pb2.JournalRecord) -> None:
+        await self.producer.room()
+        self.producer.produce(self.journal, key=whose, value=self.sealing.frame("journal", journal, whose=whose))
+
+    async def _admit(self, record: Record, gone: _Gone, *, now_ms: int) -> tuple[bytes, journal_pb2.JournalRecord]:
         record = cloudevents.binary(record, bytes_max=MIB)
         message = await self.schemas.unframe_public(
             self.short_name, record.value, headers=record.headers, asking=self.in_hand.lay_down
@@ -93,7 +111,7 @@ class Admit:
         if word is not None and not comes_back(message, word):
             raise _Left
         journal = self.door.admit(message, record, topic_id=self.topic_id, now_ms=now_ms)
-        return message.user_id.encode(), self.schemas.frame("journal", journal)
+        return message.user_id.encode(), journal
 
 
 class _Left(Exception):

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from agents.bandit.learner import Learner
     from agents.shadow import Shadow
     from agents.shadows import Shadows
+    from streams.keys import Keys
     from tables.leavers import Leaving
     from tables.shelf import Shelf
 
@@ -44,6 +45,8 @@ async def core(process: Process, stack: AsyncExitStack) -> list[Partitions]:
     from agents.messages import messages
     from agents.recovery import Recovery
     from agents.versions import Versions
+    from streams.key_maker import KeyMaker
+    from streams.sealing import Sealing
 
     settings, topics = process.settings, process.topics
     assert settings.mac_key_file is not None, "core needs OO_MAC_KEY_FILE"
@@ -65,6 +68,9 @@ async def core(process: Process, stack: AsyncExitStack) -> list[Partitions]:
     await _first(hearing, promotions.caught_up)
     process.starting.part("champion")
     leaving = await hearing_of_leavers
+    keys = await _keys(process, stack)
+    sealing = Sealing(process.schemas, keys)
+    maker = KeyMaker(keys, topic=topics["keys"].name, producer=process.producer, frames=process.schemas)
 
     door = Door(validator=protovalidate.Validator(), mac_key=mac_key)
     admits = {
@@ -78,6 +84,8 @@ async def core(process: Process, stack: AsyncExitStack) -> list[Partitions]:
             dead_letters=process.dead_letters,
             in_hand=process.in_hand,
             leaving=leaving,
+            sealing=sealing,
+            maker=maker,
         )
         for name in ("signals", "reactions", "subject-requests")
     }
@@ -97,6 +105,9 @@ async def core(process: Process, stack: AsyncExitStack) -> list[Partitions]:
         topics=topics,
         journal_id=process.id_of("journal"),
         schemas=process.schemas,
+        sealing=sealing,
+        keys=keys,
+        maker=maker,
         producer=process.producer,
         dead_letters=process.dead_letters,
         versions=versions,
@@ -104,6 +115,7 @@ async def core(process: Process, stack: AsyncExitStack) -> list[Partitions]:
             cluster=process.cluster,
             journal_id=process.id_of("journal"),
             schemas=process.schemas,
+            keys=keys,
             producer=process.producer,
             versions=versions,
             open_store=_stores(process),
@@ -210,11 +222,12 @@ async def record(process: Process, stack: AsyncExitStack) -> list[Partitions]:
         outcomes_sink=await stack.enter_async_context(Sink(dsn)),
         erasures_sink=await stack.enter_async_context(Sink(dsn)),
         schemas=process.schemas,
+        keys=await _keys(process, stack),
         dead_letters=process.dead_letters,
     )
 
 
-def shadow(process: Process) -> Shadow:
+async def shadow(process: Process, stack: AsyncExitStack) -> Shadow:
     """What follows all decisions; its `run` is the whole process. Raises SystemExit for a policy that is not there."""
     from agents import snapshot
     from agents.evaluation.counted import reward_range
@@ -243,6 +256,7 @@ def shadow(process: Process) -> Shadow:
     return Shadow(
         topics=topics,
         schemas=process.schemas,
+        keys=await _keys(process, stack),
         producer=process.producer,
         shadows=by,
         shelf=_shelf(by, settings.data_dir / "shadow.sqlite", identity=snapshot.identity(*told)),
@@ -309,6 +323,14 @@ def learner(name: str) -> Learner:
             f"shadow: OO_SHADOWS names 'vw', which needs {missing.name}: pip install 'oo-recommender[vw]'"
         ) from None
     return Vw(worth=DEFAULT.interruption_cost / UNIT)
+
+
+async def _keys(process: Process, stack: AsyncExitStack) -> Keys:
+    """All keys that stand in their topic, and from here on those that come."""
+    keys, tail = process.keys(), process.tail("keys")
+    await _first(_begun(stack, keys.follow(tail), name="keys"), tail.caught_up)
+    process.starting.part("keys")
+    return keys
 
 
 def _begun(stack: AsyncExitStack, work: Coroutine[Any, Any, None], *, name: str) -> asyncio.Task[None]:

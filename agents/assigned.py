@@ -19,6 +19,7 @@ from oo.v1 import journal_pb2, policy_pb2, row_pb2
 from streams.clock import clock_ms
 from streams.frames import Frames
 from streams.record import Record
+from streams.sealing import Keys, open_row, stays_open
 from streams.wire import payload
 from tables.leavers import Leavers
 from tables.sums import Taught
@@ -30,6 +31,7 @@ TOTALS = b"totals"
 AHEAD_MS = 3_600_000
 """Next wakes within this time stand in memory; the rows' heads have the others."""
 LOOKED_OVER_AT_ONCE = 2_000
+NOBODY = row_pb2.UserRow()
 COUNTED_AT_ONCE = 100
 """Rows between two looks at anything else."""
 
@@ -80,8 +82,10 @@ class Assigned:
     def cut(self, schemas: Frames) -> dict[bytes, bytes]:
         """Return the rows to write for what has been folded; the fold goes on from them, also before they are written."""
         changed = self.state.changed()
-        header = schemas.header("rows", row_pb2.UserRow)
-        values = {user_id.encode(): header + message for user_id, message in changed.items()}
+        values = dict(
+            self.rows.framed(user_id, message, is_open=stays_open(self.state.row(user_id) or NOBODY))
+            for user_id, message in changed.items()
+        )
         marks = self.state.changed_marks()
         if marks is not None:
             values[MARKS_KEY] = schemas.frame("rows", marks)
@@ -92,9 +96,7 @@ class Assigned:
 
     def commit(self, values: Mapping[bytes, bytes]) -> None:
         """Write what was cut to the disk, with what belongs to it, at once; the changelog has it."""
-        self.rows.settle()
-        if MARKS_KEY in values:
-            self.table.put(MARKS_KEY, values[MARKS_KEY])
+        self.rows.settle(values)
         self._cut = False
         side = {}
         if self.counting is None and self.stored_changes != self.totals.changes:
@@ -127,7 +129,7 @@ class Assigned:
                 break
         return count, greatest
 
-    async def count(self, rows: Iterator[tuple[bytes, bytes]], *, counted: Totals) -> None:
+    async def count(self, rows: Iterator[tuple[bytes, bytes]], *, counted: Totals, keys: Keys) -> None:
         """Add up into `counted` what the rows teach, as they stood at the start; what changes meanwhile adds itself.
 
         Beside that, rows that were loaded come to where they stay on the disk.
@@ -135,7 +137,7 @@ class Assigned:
         store = self.table.store
         for number, (key, value) in enumerate(rows):
             if key != MARKS_KEY:
-                counted.replace(None, taught_by(value))
+                counted.replace(None, taught_by(key, value, keys=keys))
             if number % COUNTED_AT_ONCE == 0:
                 store.move_loaded(COUNTED_AT_ONCE)
                 await asyncio.sleep(0)
@@ -174,9 +176,11 @@ class Assigned:
         self._published = _content(sums)
 
 
-def taught_by(value: bytes | None) -> Taught | None:
-    """Read from a framed row what its person taught."""
-    return taught(row_pb2.UserRow.FromString(payload(value))) if value is not None else None
+def taught_by(key: bytes, value: bytes | None, *, keys: Keys) -> Taught | None:
+    """Read from a framed row what its person taught. Raises KeyMissing."""
+    if value is None:
+        return None
+    return taught(row_pb2.UserRow.FromString(open_row(payload(value), whose=key, keys=keys)))
 
 
 def _content(sums: policy_pb2.PartitionSums) -> bytes:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from functools import cached_property
+from typing import TYPE_CHECKING
 
 import faust
 
@@ -17,6 +18,9 @@ from streams.record import Record
 from streams.schemas import Schemas
 from streams.starting import Starting
 from streams.topics import Topic
+
+if TYPE_CHECKING:
+    from streams.keys import Keys
 
 HISTORY_WAIT_MS = 200
 HISTORY_BYTES_MIN = 256 * 1024
@@ -72,6 +76,15 @@ class Process:
     def tail(self, name: str) -> Tail:
         """Follows all of a topic, without a group. `name`: the topic's short one."""
         return Tail(self.cluster, self.topics[name].name)
+
+    def keys(self) -> Keys:
+        """Everybody's keys, not followed yet. Ends the process where it was not told of the key-encryption keys."""
+        from connectors.key_files import KeyFiles
+        from streams.keys import Keys
+
+        if self.settings.kek_dir is None:
+            raise SystemExit(f"{self._name} needs OO_KEK_DIR: the folder of key-encryption keys")
+        return Keys.of(self.cluster, KeyFiles(self.settings.kek_dir))
 
     async def ends(self, name: str) -> dict[int, int]:
         """High-water mark of each of its partitions."""

@@ -218,6 +218,9 @@ class Publisher:
     def _tip(self, record: Record) -> Tip:
         tip = self._schemas.unframe("tips", record.value)
         assert isinstance(tip, Tip), "one message type stands on this topic"
+        if tip.sealed:
+            # Which key of Valkey's it goes to; the rest stays shut.
+            tip.user_id = (record.key or b"").decode(errors="replace")
         return tip
 
     async def _until_done(self, work: Callable[[], Awaitable[None]]) -> None:

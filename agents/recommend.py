@@ -31,11 +31,14 @@ from oo.v1 import journal_pb2
 from streams import heartbeat
 from streams.clock import clock_ms
 from streams.frames import Frames
+from streams.key_maker import KeyMaker
+from streams.keys import Keys
 from streams.partitions import Partitions
 from streams.periodic import every
 from streams.producer import Producer
 from streams.reader import Follower
 from streams.record import Batch, Record
+from streams.sealing import KeyMissing, NotOpened, Sealing
 from streams.topics import Topic
 from streams.units import SECOND_MS
 from streams.wire import BadFrame
@@ -62,6 +65,9 @@ class Recommend:
         topics: dict[str, Topic],
         journal_id: bytes,
         schemas: Frames,
+        sealing: Sealing,
+        keys: Keys,
+        maker: KeyMaker,
         producer: Producer,
         dead_letters: DeadLetters,
         versions: Versions,
@@ -75,6 +81,9 @@ class Recommend:
         self._topics = topics
         self._journal_id = journal_id
         self._schemas = schemas
+        self._sealing = sealing
+        self._keys = keys
+        self._maker = maker
         self._producer = producer
         self._dead_letters = dead_letters
         self._versions = versions
@@ -83,7 +92,9 @@ class Recommend:
         self._in_hand = in_hand
         self._leavers = leavers
         self._worker_id = worker_id
-        self._settling = Settling(topics=topics, schemas=schemas, producer=producer, dead_letters=dead_letters)
+        self._settling = Settling(
+            topics=topics, schemas=schemas, sealing=sealing, producer=producer, dead_letters=dead_letters
+        )
         self._assigned: dict[int, Assigned] = {}
 
     async def assign(self, partitions: set[int]) -> None:
@@ -108,9 +119,11 @@ class Recommend:
     async def _versions_of(self, marks: Sequence[Record]) -> None:
         for record in marks:
             with contextlib.suppress(BadFrame):
-                entry = self._entry(record)
-                if entry.record.HasField("mark"):
-                    await self._versions.wait_for(entry.record.mark.version_id)
+                # A mark is nobody's, so it is not sealed.
+                journal = self._schemas.unframe("journal", record.value)
+                assert isinstance(journal, journal_pb2.JournalRecord)
+                if journal.HasField("mark"):
+                    await self._versions.wait_for(journal.mark.version_id)
 
     async def handle(self, batches: Sequence[Batch]) -> asyncio.Future[None]:
         """Fold one round and send its tips; what it returns is done when outputs and then rows are acknowledged."""
@@ -134,9 +147,11 @@ class Recommend:
                 await self._set_aside(assigned, record, ends)
                 continue
             await self._producer.room()
+            if self._needs_key(assigned, record):
+                await self._keys_of(assigned, records)
             with self._in_hand.holding(self._journal_id, record):
                 try:
-                    entry = self._entry(record)
+                    entry = await self._entry(record)
                 except (BadFrame, UnicodeDecodeError) as bad:
                     # Only a stranger's hand writes such a thing into the journal; it must not stop the others.
                     self._settling.refuse([Refusal(record, "not-journal", type(bad).__name__)])
@@ -144,7 +159,9 @@ class Recommend:
                 if entry.record.HasField("mark"):
                     self._in_hand.lay_down()
                     await self._versions.wait_for(entry.record.mark.version_id)
-                outputs = assigned.state.apply(entry)
+                if entry.record.subject_request.consent_changed.granted and record.key:
+                    await self._key_of_who_comes_back(record.key)
+                outputs = await self._apply(assigned, entry)
             assigned.folding = record.offset
             if outputs.tip or outputs.outcomes or outputs.overflows:
                 self._send(assigned, outputs, user_id=entry.user_id)
@@ -165,6 +182,7 @@ class Recommend:
         for number, assigned in list(self._assigned.items()):
             if lag(number) > TICK_LAG_MAX:
                 continue
+            ticks: list[tuple[bytes, journal_pb2.JournalRecord]] = []
             for user_id, due_ms in assigned.timers.due(now_ms=clock_ms(), limit=TICKS_MAX):
                 tick = journal_pb2.JournalRecord(
                     record_id=ids.tick_record_id(user_id, due_ms=due_ms),
@@ -173,10 +191,11 @@ class Recommend:
                     event_time_ms=due_ms,
                     tick=journal_pb2.Tick(due_ms=due_ms),
                 )
-                value = self._schemas.frame("journal", tick)
-                self._producer.produce(
-                    self._topics["journal"].name, key=user_id.encode(), value=value, partition=number
-                )
+                ticks.append((user_id.encode(), tick))
+            await self._maker.ensure(whose for whose, _ in ticks)
+            for whose, tick in ticks:
+                value = self._sealing.frame("journal", tick, whose=whose)
+                self._producer.produce(self._topics["journal"].name, key=whose, value=value, partition=number)
 
     async def beat(self) -> None:
         """Have Kafka clean up behind what was overwritten, in the partitions that are worked on here."""
@@ -238,16 +257,59 @@ class Recommend:
         )
         assigned.aside.add(digest, offset=record.offset)
 
-    def _entry(self, record: Record) -> Entry:
-        journal = self._schemas.unframe("journal", record.value)
+    async def _keys_of(self, assigned: Assigned, records: Sequence[Record]) -> None:
+        """Another worker's door may have made them; whoever has none still was there before there were keys."""
+        await self._keys.catch_up()
+        await self._maker.ensure(record.key for record in records if record.key and self._needs_key(assigned, record))
+
+    def _needs_key(self, assigned: Assigned, record: Record) -> bool:
+        whose = record.key
+        if not whose or not self._maker.lacks(whose) or assigned.aside.passes(record):
+            return False
+        # What is left of somebody who left stands open, and they get no key until they come back.
+        name = _name(whose)
+        return bool(name) and not self._leavers.passes(whose, record.offset) and not self._leavers.are_gone(name)
+
+    async def _key_of_who_comes_back(self, whose: bytes) -> None:
+        if self._maker.lacks(whose):
+            self._in_hand.lay_down()
+            await self._maker.ensure([whose])
+
+    async def _entry(self, record: Record) -> Entry:
+        whose = record.key or b""
+        try:
+            journal = self._sealing.unframe("journal", record.value, whose=whose)
+        except KeyMissing:
+            await self._catch_up()
+            try:
+                journal = self._sealing.unframe("journal", record.value, whose=whose)
+            except KeyMissing:
+                if self._leavers.word_of(_name(whose)) is None:
+                    raise
+                # Sealed by a door that had not heard yet that they left.
+                raise NotOpened(journal_pb2.JournalRecord) from None
         assert isinstance(journal, journal_pb2.JournalRecord)
         return entry_of(record, journal, topic_id=self._journal_id)
+
+    async def _apply(self, assigned: Assigned, entry: Entry) -> Outputs:
+        try:
+            return assigned.state.apply(entry)
+        except KeyMissing:
+            # Of the row: nothing has changed yet.
+            await self._catch_up()
+            return assigned.state.apply(entry)
+
+    async def _catch_up(self) -> None:
+        # What is missing is not this record's fault: it is never set aside for it.
+        self._in_hand.lay_down()
+        await self._keys.catch_up()
 
     def _send(self, assigned: Assigned, outputs: Outputs, *, user_id: str) -> None:
         key, partition = user_id.encode(), assigned.state.partition
         if outputs.tip is not None:
             # The tip now: it is what somebody waits for.
-            self._producer.produce(self._topics["tips"].name, key=key, value=self._schemas.frame("tips", outputs.tip))
+            value = self._sealing.frame("tips", outputs.tip, whose=key)
+            self._producer.produce(self._topics["tips"].name, key=key, value=value)
         if outputs.decision is not None:
             self._settling.output(partition, "decisions", key, outputs.decision)
         if outputs.erased is not None:
@@ -280,6 +342,13 @@ class Recommend:
             value = self._schemas.frame(topic, message)
             record = record._replace(value=value, headers=(("oo_topic", topic.encode()),))
         return Refusal(record, "step-failed", ours(fault))
+
+
+def _name(key: bytes) -> str:
+    try:
+        return key.decode()
+    except UnicodeDecodeError:
+        return ""  # Only a stranger's hand writes such a key.
 
 
 def build(app: faust.App, recommend: Recommend, *, topics: dict[str, Topic], sums_every_s: float) -> Partitions:

@@ -15,10 +15,11 @@ from faust.types import StreamT
 
 from agents.refuse import DeadLetters, Refusal
 from agents.retry import until_done
-from connectors.postgres.sink import Sink, Unreachable, Written
+from connectors.postgres.sink import Sink, Stored, Unreachable, Written
 from oo.v1.decision_pb2 import Decision
 from oo.v1.outcome_pb2 import Outcome
 from streams.frames import Frames
+from streams.keys import Keys, opened_by
 from streams.partitions import Partitions
 from streams.record import Batch, Record
 from streams.topics import Topic
@@ -36,15 +37,18 @@ def build(
     outcomes_sink: Sink,
     erasures_sink: Sink,
     schemas: Frames,
+    keys: Keys,
     dead_letters: DeadLetters,
 ) -> list[Partitions]:
     """Declare the agents on `app`; returns their streams, each with a sink of its own: neither waits for the other's."""
 
     async def on_decisions(batches: Sequence[Batch]) -> None:
-        await _record(batches, _read(schemas, "decisions", Decision), decisions_sink.record_decisions, dead_letters)
+        read = _read(schemas, "decisions", Decision)
+        await _record(batches, read, keys, decisions_sink.record_decisions, dead_letters)
 
     async def on_outcomes(batches: Sequence[Batch]) -> None:
-        await _record(batches, _read(schemas, "outcomes", Outcome), outcomes_sink.record_outcomes, dead_letters)
+        read = _read(schemas, "outcomes", Outcome)
+        await _record(batches, read, keys, outcomes_sink.record_outcomes, dead_letters)
 
     # A batch may wait for PostgreSQL as long as it takes: that is no stall.
     decisions = Partitions(app, topics["decisions"].name, on_decisions, stalled_after_s=math.inf)
@@ -85,16 +89,18 @@ def _read(schemas: Frames, name: str, kind: type[Message]) -> Callable[[Record],
 async def _record(
     batches: Sequence[Batch],
     read: Callable[[Record], Message],
-    write: Callable[[Sequence[Message]], Awaitable[Written]],
+    keys: Keys,
+    write: Callable[[Sequence[Stored[Message]]], Awaitable[Written]],
     dead_letters: DeadLetters,
 ) -> None:
     """One transaction for all of them; returns once PostgreSQL has it and every refused record is a dead letter."""
     refusals: list[Refusal] = []
     taken: list[Record] = []
-    messages: list[Message] = []
+    messages: list[Stored[Message]] = []
     for record in chain.from_iterable(batch.records for batch in batches):
         try:
-            messages.append(read(record))
+            kept = read(record)
+            messages.append(Stored(await opened_by(keys, kept, whose=record.key or b""), kept))
         except BadFrame as bad:
             refusals.append(Refusal(record, bad.reason, bad.detail))
         else:

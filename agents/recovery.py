@@ -18,6 +18,7 @@ from agents.versions import Versions
 from oo.v1 import row_pb2
 from streams.cluster import Cluster
 from streams.frames import Frames
+from streams.keys import Keys
 from streams.producer import Producer
 from streams.reader import bounds, read_values
 from streams.wire import payload
@@ -40,6 +41,7 @@ class Recovery:
     cluster: Cluster
     journal_id: bytes
     schemas: Frames
+    keys: Keys
     producer: Producer
     versions: Versions
     open_store: Callable[[int], Store]
@@ -73,6 +75,8 @@ class Recovery:
         low, end = await bounds(self.cluster, changelog, number)
         # Of every epoch that a row below that end may name.
         await self.versions.catch_up()
+        # And every key that one is sealed with.
+        await self.keys.catch_up()
         known = store.side(TOTALS)
         totals = Totals.from_bytes(known or b"", epochs=self.versions.epochs)
 
@@ -84,14 +88,16 @@ class Recovery:
                 return {}
             for key, value in changes.items():
                 if key != MARKS_KEY:
-                    totals.replace(taught_by(store.get(key)), taught_by(value))
+                    totals.replace(
+                        taught_by(key, store.get(key), keys=self.keys), taught_by(key, value, keys=self.keys)
+                    )
             return {TOTALS: totals.to_bytes()}
 
         done = await table.recover(low=low, end=end, read=read, side=recount)
         counted = known is not None and not done.rebuilt
         if not counted:
             totals = Totals(epochs=self.versions.epochs)
-        rows = TableRows(table, header=self.schemas.header("rows", row_pb2.UserRow))
+        rows = TableRows(table, header=self.schemas.header("rows", row_pb2.UserRow), keys=self.keys)
         state = PartitionState(
             partition=number,
             versions=self.versions,
@@ -117,7 +123,7 @@ class Recovery:
                 f"{changelog} too: 'oo up' makes it again"
             )
         if not counted:
-            counting = assigned.count(store.values(), counted=Totals(epochs=self.versions.epochs))
+            counting = assigned.count(store.values(), counted=Totals(epochs=self.versions.epochs), keys=self.keys)
             assigned.counting = asyncio.create_task(counting, name=f"totals-{number}")
         logger.info(
             "partition.recovered partition=%d rows=%d read=%d from=%d put_again=%d offset=%d",

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Mapping
 
 from streams.record import Record
+from streams.sealing import Keys, open_row, seal_row
 from streams.wire import BadFrame, payload
 from tables.row import FENCE_BYTES
 from tables.store import MemoryStore
@@ -60,35 +61,42 @@ def wake_of(head: bytes) -> int:
 
 
 class TableRows:
-    """A table's rows as `agents.fold` wants them: messages by user, without their frames."""
+    """A table's rows as `agents.fold` wants them: messages by user, without their frames and seals."""
 
-    def __init__(self, table: Table, *, header: bytes) -> None:
+    def __init__(self, table: Table, *, header: bytes, keys: Keys) -> None:
         """`header` goes before each row's message."""
         self._table = table
         self._header = header
+        self._keys = keys
         self._settling: dict[str, bytes] = {}
 
     def get(self, user_id: str) -> bytes | None:
-        """The person's serialized row."""
+        """The person's serialized row. Raises KeyMissing."""
         settling = self._settling.get(user_id)
         if settling is not None:
             return settling
-        value = self._table.get(user_id.encode())
-        return None if value is None else payload(value)
+        whose = user_id.encode()
+        value = self._table.get(whose)
+        return None if value is None else open_row(payload(value), whose=whose, keys=self._keys)
 
     def update(self, rows: Mapping[str, bytes]) -> None:
         """These are the rows from here on; their changelog and their disk have them later."""
         self._settling.update(rows)
 
-    def settle(self) -> None:
-        """Put what was updated into the table, which has still to commit it: the changelog has it."""
-        for user_id, message in self._settling.items():
-            self._table.put(user_id.encode(), self._header + message)
+    def framed(self, user_id: str, message: bytes, *, is_open: bool = False) -> tuple[bytes, bytes]:
+        """Key and value of a row, as they stand in the changelog and on the disk. `is_open`: not sealed."""
+        whose = user_id.encode()
+        return whose, self._header + (message if is_open else seal_row(message, whose=whose, keys=self._keys))
+
+    def settle(self, values: Mapping[bytes, bytes]) -> None:
+        """Put these, which were updated, into the table, which has still to commit them: the changelog has them."""
+        for key, value in values.items():
+            self._table.put(key, value)
         self._settling.clear()
 
 
 async def read_rows(changelog: AsyncIterator[list[Record]], *, journal_id: bytes) -> dict[str, bytes]:
-    """The rows that a whole changelog holds, as a worker with an empty disk finds them: for verify and `oo state`."""
+    """The rows that a whole changelog holds, sealed as they are, as a worker with an empty disk finds them: for verify and `oo state`."""
     store = MemoryStore(head=head)
     pairs = ([(record.key, record.value) for record in records] async for records in changelog)
     await merge(pairs, store, head=head, order=order_in(journal_id))

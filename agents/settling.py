@@ -15,6 +15,7 @@ from agents.assigned import Assigned
 from agents.refuse import DeadLetters, Refusal
 from streams.frames import Frames
 from streams.producer import Producer
+from streams.sealing import Sealing
 from streams.topics import Topic
 
 EVERY_S = 0.05
@@ -41,10 +42,17 @@ class Settling:
     """What the fold leaves to be settled; `run` settles it, for ever."""
 
     def __init__(
-        self, *, topics: dict[str, Topic], schemas: Frames, producer: Producer, dead_letters: DeadLetters
+        self,
+        *,
+        topics: dict[str, Topic],
+        schemas: Frames,
+        sealing: Sealing,
+        producer: Producer,
+        dead_letters: DeadLetters,
     ) -> None:
         self._topics = topics
         self._schemas = schemas
+        self._sealing = sealing
         self._producer = producer
         self._dead_letters = dead_letters
         self._folded = _Folded(asyncio.get_running_loop().create_future())
@@ -88,7 +96,8 @@ class Settling:
             rows = [(one, one.cut(self._schemas)) for one in round_.partitions.values() if not one.gone]
             for outputs in round_.later.values():
                 for name, key, message in outputs:
-                    self._producer.produce(self._topics[name].name, key=key, value=self._schemas.frame(name, message))
+                    value = self._sealing.frame(name, message, whose=key)
+                    self._producer.produce(self._topics[name].name, key=key, value=value)
             # Tips that were sent before are among them.
             sent = self._producer.acknowledged()
             await self._dead_letters.refuse(round_.refusals)

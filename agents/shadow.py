@@ -19,9 +19,11 @@ from agents.shadows import NotOurs, Shadows, evidence_of
 from oo.v1 import decision_pb2, erased_pb2, evaluation_pb2, outcome_pb2
 from streams.frames import Frames
 from streams.in_order import InOrder, Place
+from streams.keys import Keys, opened_by
 from streams.producer import Producer
 from streams.reader import Together
 from streams.record import Record
+from streams.sealing import NotOpened, Sealing
 from streams.topics import Topic
 from tables.shelf import Shelf
 
@@ -48,6 +50,7 @@ class Shadow:
         *,
         topics: dict[str, Topic],
         schemas: Frames,
+        keys: Keys,
         producer: Producer,
         shadows: Shadows,
         shelf: Shelf | None,
@@ -61,6 +64,8 @@ class Shadow:
         """`read(topic, partition, start)` to its end now; without a shelf each start folds all of the log."""
         self._topics = topics
         self._schemas = schemas
+        self._keys = keys
+        self._sealing = Sealing(schemas, keys)
         self._producer = producer
         self._shadows = shadows
         self._shelf = shelf
@@ -180,11 +185,19 @@ class Shadow:
 
     async def _take(self, name: str, record: Record) -> None:
         message = read(self._schemas, name, record)
+        is_sealed = False
+        if isinstance(message, decision_pb2.Decision | outcome_pb2.Outcome) and message.sealed:
+            is_sealed = True
+            try:
+                message = await opened_by(self._keys, message, whose=record.key or b"")
+            except NotOpened as bad:
+                pass_over(record, bad.reason)
+                return
         match message:
             case evaluation_pb2.Promotion() if not message.policy:
                 pass_over(record, "not-promotion")
             case decision_pb2.Decision():
-                await self._decide(message, record)
+                await self._decide(message, record, is_sealed=is_sealed)
             case outcome_pb2.Outcome():
                 self._shadows.resolve(message)
                 await self._heed()
@@ -195,7 +208,7 @@ class Shadow:
                 self._promoted = message
                 self._heed_promotion(message)
 
-    async def _decide(self, decision: decision_pb2.Decision, record: Record) -> None:
+    async def _decide(self, decision: decision_pb2.Decision, record: Record, *, is_sealed: bool) -> None:
         place = decision.journal
         if not decision.decision_id or len(place.topic_id) != TOPIC_ID_BYTES:
             pass_over(record, "not-decision")
@@ -208,7 +221,11 @@ class Shadow:
         if said and place.offset > self._said.get(place.partition, -1):
             await self._producer.room()
             one = evaluation_pb2.ShadowDecision(decision_id=decision.decision_id, journal=place, said=said)
-            value = self._schemas.frame("shadows", one)
+            # Somebody whose decision is of before there were keys may have none: what is said of it is as open as it is.
+            whose = record.key or b""
+            value = (
+                self._sealing.frame("shadows", one, whose=whose) if is_sealed else self._schemas.frame("shadows", one)
+            )
             self._producer.produce(self._topics["shadows"].name, key=record.key, value=value, partition=place.partition)
         for outcome in self._shadows.early(decision.decision_id):
             self._shadows.resolve(outcome)

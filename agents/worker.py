@@ -83,7 +83,7 @@ async def _run(name: Name, settings: Settings, starting: Starting) -> None:
         stack.push_async_callback(process.producer.close)
         behind: Callable[[], Mapping[Place, int]] | None = None
         if name == "shadow":
-            shadow = assemble.shadow(process)
+            shadow = await assemble.shadow(process, stack)
             streams, serving = [], _until_told(shadow.run(), process.producer)
             behind = shadow.behind
         else:

@@ -11,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -23,11 +24,13 @@ from agents.set_aside import Aside
 from agents.versions import Versions
 from bench.population import header, population
 from bench.result import Bench, Result, Row, compared
+from connectors.key_files import KeyFiles
 from streams import producer
 from streams.clock import clock_ms
 from streams.cluster import Cluster
 from streams.frames import Frames
-from streams.reader import CONSUMED_AT_ONCE, settings
+from streams.keys import Keys
+from streams.reader import CONSUMED_AT_ONCE, read_partition, settings
 from streams.topics import topics
 from tables.rocks import Rocks
 from tables.store import MemoryStore, Store
@@ -141,6 +144,9 @@ async def ours(bootstrap: str, open_store: Callable[[int], Store], *, rows: int)
     async def no_versions() -> int:
         return 0
 
+    async def nobodys() -> dict[int, int]:
+        return {}
+
     async def nothing_aside() -> dict[int, Aside]:
         return {}
 
@@ -148,6 +154,7 @@ async def ours(bootstrap: str, open_store: Callable[[int], Store], *, rows: int)
         cluster=Cluster(bootstrap),
         journal_id=b"J" * 16,
         schemas=schemas,
+        keys=Keys(KeyFiles(Path()), ends=nobodys, read=partial(read_partition, Cluster(bootstrap), "none")),
         producer=writes,
         versions=Versions(schemas=schemas, mac_key=bytes(32), end=no_versions),
         open_store=open_store,

@@ -22,6 +22,7 @@ from oo.v1 import journal_pb2, row_pb2
 from streams.frames import Frames
 from streams.partitioner import partition_of
 from streams.reader import read_partition
+from streams.sealing import NO_KEYS, Sealing
 from streams.topics import PARTITIONS, topics
 from tests.agents.build import PRIOR
 
@@ -136,11 +137,11 @@ async def ours(journal: Journal, ends: dict[int, int]) -> int:
 
 async def parsed(journal: Journal, ends: dict[int, int]) -> list[list[Entry]]:
     """The records in memory."""
-    schemas, partitions = Frames(), []
+    sealing, partitions = Sealing(Frames(), NO_KEYS), []
     for number, end in ends.items():
         entries: list[Entry] = []
         async for records in read_partition(journal.cluster, JOURNAL, number, end=end):
-            entries += entries_of(records, schemas=schemas, topic_id=journal.topic_id)
+            entries += entries_of(records, sealing=sealing, topic_id=journal.topic_id)
         partitions.append(entries)
     return partitions
 

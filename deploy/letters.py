@@ -16,9 +16,11 @@ from oo.v1 import dead_letter_pb2, journal_pb2
 from streams.cluster import Cluster
 from streams.dead_letters import REDRIVEN, dead_letter
 from streams.frames import Frames
+from streams.keys import Keys
 from streams.producer import Delivered, Producer
 from streams.reader import read_partition
 from streams.record import Record
+from streams.sealing import KeyMissing, Sealing
 from streams.topics import NAMES
 from streams.wire import BadFrame
 
@@ -60,7 +62,7 @@ def _message(schemas: Frames, record: Record) -> dead_letter_pb2.DeadLetter:
         return dead_letter(record, topic_id=b"", reason=bad.reason, detail=bad.detail, refused_ms=record.timestamp_ms)
 
 
-def target(message: dead_letter_pb2.DeadLetter, *, cluster: Cluster) -> str:
+def target(message: dead_letter_pb2.DeadLetter, *, cluster: Cluster, keys: Keys) -> str:
     """The topic that a letter goes back to; raises CannotRedrive.
 
     A letter that `recommend` wrote (a full backlog) names the public topic in a header of its own.
@@ -71,7 +73,7 @@ def target(message: dead_letter_pb2.DeadLetter, *, cluster: Cluster) -> str:
         raise CannotRedrive(
             f"it was cut: {len(message.original)} of {message.original_length} bytes were kept, so send the original again"
         )
-    if (journaled := _journaled(message, cluster=cluster)) is not None:
+    if (journaled := _journaled(message, cluster=cluster, keys=keys)) is not None:
         return cluster.name(journaled[0])
     named = next((header.value.decode() for header in message.original_headers if header.key == "oo_topic"), "")
     topic = cluster.name(named) if named in NAMES else message.topic
@@ -85,14 +87,14 @@ def once(found: Iterable[Letter]) -> list[Letter]:
     return list({(one.message.topic_id, one.message.partition, one.message.offset): one for one in found}.values())
 
 
-async def redrive(letter: Letter, producer: Producer, *, cluster: Cluster) -> Delivered:
+async def redrive(letter: Letter, producer: Producer, *, cluster: Cluster, keys: Keys) -> Delivered:
     """Send the original bytes, key and headers again; returns where they stand now. Raises CannotRedrive.
 
     The same letter sent twice counts once, within the bounds in which a producer's own duplicate does.
     """
     message = letter.message
     name = f"{message.topic_id.hex()}/{message.partition}/{message.offset}".encode()
-    if (journaled := _journaled(message, cluster=cluster)) is not None:
+    if (journaled := _journaled(message, cluster=cluster, keys=keys)) is not None:
         return await producer.produce(
             cluster.name(journaled[0]),
             key=message.original_key or None,
@@ -104,14 +106,14 @@ async def redrive(letter: Letter, producer: Producer, *, cluster: Cluster) -> De
         # Refused behind the door: the row may have noted the producer's own id as taken.
         headers += [("ce_source", b"oo.redrive"), ("ce_id", name)]
     return await producer.produce(
-        target(message, cluster=cluster),
+        target(message, cluster=cluster, keys=keys),
         key=message.original_key or None,
         value=message.original,
         headers=[*headers, (REDRIVEN, name)],
     )
 
 
-def _journaled(message: dead_letter_pb2.DeadLetter, *, cluster: Cluster) -> tuple[str, Message] | None:
+def _journaled(message: dead_letter_pb2.DeadLetter, *, cluster: Cluster, keys: Keys) -> tuple[str, Message] | None:
     """What a producer said in a journal record that was set aside, and its topic's short name; None for any other letter.
 
     The worker did not look at its bytes again: whoever asks for it here does, in a process of their own.
@@ -119,7 +121,9 @@ def _journaled(message: dead_letter_pb2.DeadLetter, *, cluster: Cluster) -> tupl
     if message.reason != set_aside.REASON or message.topic != cluster.name("journal"):
         return None
     try:
-        record = Frames().unframe("journal", message.original)
+        record = Sealing(Frames(), keys).unframe("journal", message.original, whose=message.original_key)
+    except KeyMissing as missing:
+        raise CannotRedrive(str(missing)) from missing
     except BadFrame as bad:
         raise CannotRedrive(f"it is no journal record ({bad.reason})") from bad
     assert isinstance(record, journal_pb2.JournalRecord)

@@ -13,6 +13,7 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, M
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from multiprocessing.connection import Connection
+from pathlib import Path
 from signal import SIG_IGN, SIGINT, signal
 
 from google.protobuf.message import DecodeError, Message
@@ -22,11 +23,13 @@ from agents.fold import PartitionState, entry_of
 from agents.rows import read_rows
 from agents.set_aside import NOTHING, Aside
 from agents.step import Entry, Outputs
+from deploy.keys import read_keys
 from oo.v1 import journal_pb2, row_pb2
 from streams.cluster import Cluster
 from streams.frames import Frames
 from streams.reader import read_partition
 from streams.record import Record
+from streams.sealing import NO_KEYS, KeyMissing, Keys, Sealing, open_row
 from streams.wire import BadFrame
 from tables import slates
 from tables.leavers import Leavers
@@ -48,6 +51,8 @@ class Journal:
     cluster: Cluster
     topic_id: bytes
     versions: Mapping[str, ActiveVersion]
+    kek_dir: Path | None = None
+    """Of the key-encryption keys: each process reads the keys of its own people. None where nothing is sealed."""
     aside: Mapping[int, Aside] = field(default_factory=dict)
     """What every fold passes over, by partition."""
     leavers: Leavers = NOBODY
@@ -110,19 +115,24 @@ def digest(message: Message) -> bytes:
 
 
 def entries_of(
-    records: list[Record], *, schemas: Frames, topic_id: bytes, aside: Aside = NOTHING, leavers: Leavers = NOBODY
+    records: list[Record], *, sealing: Sealing, topic_id: bytes, aside: Aside = NOTHING, leavers: Leavers = NOBODY
 ) -> Iterator[Entry]:
     """The journal records; what is none, or is set aside, is passed over, as the worker does with a dead letter.
 
-    What stands below where its person left is not looked at.
+    What stands below where its person left is not looked at. Raises KeyMissing: without a living person's key their row would come
+    out otherwise.
     """
     for record in records:
         if aside.passes(record) or leavers.passes(record.key, record.offset):
             continue
         try:
-            journal = schemas.unframe("journal", record.value)
+            journal = sealing.unframe("journal", record.value, whose=record.key or b"")
             assert isinstance(journal, journal_pb2.JournalRecord)
             entry = entry_of(record, journal, topic_id=topic_id)
+        except KeyMissing:
+            if leavers.word_of((record.key or b"").decode(errors="replace")) is None:
+                raise
+            continue  # Sealed by a door that had not heard yet that they left.
         except (BadFrame, UnicodeDecodeError):
             continue
         yield entry
@@ -132,11 +142,23 @@ async def fold_part(
     journal: Journal, number: int, *, end: int, progress: Callable[[int], None]
 ) -> tuple[Part, dict[str, bytes]]:
     """Folds one partition up to an offset; `progress` is told how many records were read since it was last called."""
-    schemas, part, rows = Frames(), Part(), dict[str, bytes]()
+    return await _fold_part(journal, number, end=end, keys=await _keys(journal, number), progress=progress)
+
+
+async def _keys(journal: Journal, number: int) -> Keys:
+    # After the journal's end was: a key stands there before anything is sealed with it.
+    return NO_KEYS if journal.kek_dir is None else await read_keys(journal.cluster, journal.kek_dir, partition=number)
+
+
+async def _fold_part(
+    journal: Journal, number: int, *, end: int, keys: Keys, progress: Callable[[int], None]
+) -> tuple[Part, dict[str, bytes]]:
+    part, rows = Part(), dict[str, bytes]()
+    sealing = Sealing(Frames(), keys)
     state = PartitionState(partition=number, versions=journal.versions, rows=rows)
     aside = journal.aside.get(number, NOTHING)
     async for records in _read(journal, "journal", number, end=end):
-        some = entries_of(records, schemas=schemas, topic_id=journal.topic_id, aside=aside, leavers=journal.leavers)
+        some = entries_of(records, sealing=sealing, topic_id=journal.topic_id, aside=aside, leavers=journal.leavers)
         for entry in some:
             part.collect(state.apply(entry))
         state.acknowledge()
@@ -147,8 +169,10 @@ async def fold_part(
 
 async def compare_part(journal: Journal, number: int, *, end: int, progress: Callable[[int], None]) -> Part:
     """Folds one partition, and holds its rows against what the changelog makes of them."""
-    part, mine = await fold_part(journal, number, end=end, progress=progress)
-    live = await read_rows(_read(journal, "rows", number), journal_id=journal.topic_id)
+    keys = await _keys(journal, number)
+    part, mine = await _fold_part(journal, number, end=end, keys=keys, progress=progress)
+    sealed = await read_rows(_read(journal, "rows", number), journal_id=journal.topic_id)
+    live = {user_id: open_row(row, whose=user_id.encode(), keys=keys) for user_id, row in sealed.items()}
     for user_id in sorted(mine.keys() | live.keys()):
         if user_id not in mine or user_id not in live:
             part.differences.add(f"row of {user_id}: only {'live' if user_id in live else 'in the fold'}")

@@ -38,6 +38,15 @@ def databases(stack: RunningStack) -> None:
         connection.execute(sql.SQL("REVOKE CONNECT ON DATABASE {} FROM PUBLIC").format(registry))
 
 
+def kek(stack: RunningStack) -> None:
+    """The first key-encryption key."""
+    from connectors.key_files import KeyFiles
+
+    files = KeyFiles(stack.kek_dir)
+    if not files.ids():
+        files.make()
+
+
 def migrate(stack: RunningStack) -> None:
     """Schemas, tables, roles and their passwords in PostgreSQL."""
     from connectors.postgres.migrate import migrate as upgrade
@@ -112,7 +121,7 @@ async def _first_tip(valkey_url: str, user: str) -> None:
     await store.close()
 
 
-STEPS = {"demo": demo, "databases": databases, "migrate": migrate, "topics": topics, "schemas": schemas}
+STEPS = {"demo": demo, "databases": databases, "kek": kek, "migrate": migrate, "topics": topics, "schemas": schemas}
 
 
 def main() -> int:

@@ -13,7 +13,6 @@ from contextlib import aclosing, suppress
 from dataclasses import dataclass, field
 
 import psycopg
-from google.protobuf.message import Message
 from psycopg import sql
 
 from agents import set_aside
@@ -23,12 +22,17 @@ from agents.messages import messages, read
 from agents.prior import prior
 from connectors.leaving import leavers_of
 from connectors.valkey import TipStore
+from deploy.keys import read_keys
 from deploy.refold import Differences, Journal, Part, compare_parts, digest
 from deploy.stack.running import RunningStack
-from oo.v1 import decision_pb2, outcome_pb2, policy_pb2
+from oo.v1 import policy_pb2
+from oo.v1.decision_pb2 import Decision
+from oo.v1.outcome_pb2 import Outcome
 from streams.cluster import Cluster
 from streams.frames import Frames
+from streams.keys import Keys
 from streams.reader import committed, end_offsets, read_partition, topic_ids
+from streams.sealing import opened
 
 SETTLE_S = 120.0
 """How long to wait for the workers to have taken what stands in the topics."""
@@ -98,6 +102,7 @@ async def _compare(
         cluster,
         topic_id=topic_id,
         versions=await _versions(cluster, mac_key=stack.mac_key_file.read_bytes()),
+        kek_dir=stack.kek_dir,
         # After the ends were: a word stands there before any fold goes past its record.
         aside=await set_aside.passed_over(messages(Frames(), "set-aside", words), journal_id=topic_id),
         leavers=await leavers_of(cluster),
@@ -114,28 +119,30 @@ async def _compare(
     report.rows, report.decisions, report.vectors = expected.rows, len(expected.decisions), expected.vectors
     report.outcomes, report.tips = len(expected.outcomes), len(expected.tips)
     found = expected.differences
-    await _compare_postgres(stack, expected, found)
-    await _compare_valkey(stack, expected, found)
+    keys = await read_keys(cluster, stack.kek_dir)
+    await _compare_postgres(stack, expected, found, keys)
+    await _compare_valkey(stack, expected, found, keys)
     report.differences, report.shown = found.n, found.shown
     return report
 
 
-async def _compare_postgres(stack: RunningStack, expected: Part, found: Differences) -> None:
-    kinds: tuple[tuple[str, dict[str, bytes], type[Message]], ...] = (
-        ("decision", expected.decisions, decision_pb2.Decision),
-        ("outcome", expected.outcomes, outcome_pb2.Outcome),
+async def _compare_postgres(stack: RunningStack, expected: Part, found: Differences, keys: Keys) -> None:
+    kinds: tuple[tuple[str, dict[str, bytes], type[Decision | Outcome]], ...] = (
+        ("decision", expected.decisions, Decision),
+        ("outcome", expected.outcomes, Outcome),
     )
     async with await psycopg.AsyncConnection.connect(stack.recommender_dsn) as connection:
         for name, ids, kind in kinds:
             seen = 0
             async with connection.cursor(name=f"verify_{name}") as cursor:
                 await cursor.execute(_select(name, message=True))
-                async for key, message in cursor:
+                async for key, user_id, message in cursor:
                     if key not in ids:
                         found.add(f"{name} {key}: in PostgreSQL, not in the fold")
                         continue
                     seen += 1
-                    if digest(kind.FromString(message)) != ids[key]:
+                    said = opened(kind.FromString(message), whose=user_id.encode(), keys=keys)
+                    if digest(said) != ids[key]:
                         found.add(f"{name} {key}: not the same in PostgreSQL and in the fold")
             if seen < len(ids):
                 async with connection.cursor() as cursor:
@@ -146,18 +153,18 @@ async def _compare_postgres(stack: RunningStack, expected: Part, found: Differen
 
 
 def _select(name: str, *, message: bool) -> sql.Composed:
-    columns = [sql.Identifier(f"{name}_id"), *([sql.Identifier("message")] if message else [])]
+    columns = [sql.Identifier(f"{name}_id"), *map(sql.Identifier, ("user_id", "message") if message else ())]
     return sql.SQL("SELECT {} FROM {}").format(sql.SQL(", ").join(columns), sql.Identifier("recommender", f"{name}s"))
 
 
-async def _compare_valkey(stack: RunningStack, expected: Part, found: Differences) -> None:
+async def _compare_valkey(stack: RunningStack, expected: Part, found: Differences, keys: Keys) -> None:
     store = TipStore(stack.valkey_url)
     try:
         for user_id, (offset, said) in sorted(expected.tips.items()):
             standing = await store.read(user_id)
             if standing is None:
                 found.add(f"tip of {user_id}: in the fold, missing in Valkey")
-            elif digest(standing.tip) != said:
+            elif digest(opened(standing.tip, whose=user_id.encode(), keys=keys)) != said:
                 found.add(f"tip of {user_id}: Valkey serves journal offset {standing.offset}, the fold says {offset}")
     finally:
         await store.close()

@@ -14,6 +14,7 @@ from importlib.metadata import version
 from fastapi import FastAPI
 
 from connectors.jwks import jwks_at
+from connectors.key_files import KeyFiles
 from connectors.postgres.history import History
 from connectors.valkey import TipStore
 from serving import openapi, problems
@@ -35,6 +36,7 @@ from serving.spent_decisions import SpentDecisions
 from serving.subscriptions import Subscriptions
 from serving.tokens import Verifier
 from streams.clock import clock_ms
+from streams.keys import Keys as PeoplesKeys
 
 MAC_KEY_BYTES_MIN = 32
 
@@ -56,8 +58,14 @@ def create_app(settings: Settings) -> FastAPI:
         subscriptions = Subscriptions(
             streams_max=settings.streams_max, streams_per_user_max=settings.streams_per_user_max
         )
+        people = PeoplesKeys.of(settings.cluster, KeyFiles(settings.kek_dir))
         current = CurrentTips(
-            settings.valkey_url, spent=spent, changed=subscriptions.changed, metrics=metrics, now_ms=clock_ms
+            settings.valkey_url,
+            spent=spent,
+            changed=subscriptions.changed,
+            keys=people,
+            metrics=metrics,
+            now_ms=clock_ms,
         )
         log = Log(settings.cluster)
         departed = Departed(settings.cluster)
@@ -74,11 +82,13 @@ def create_app(settings: Settings) -> FastAPI:
             log=log,
             departed=departed,
             keys=keys,
+            people=people,
             verifier=Verifier(keys, issuer=settings.jwt_issuer, audience=settings.jwt_audience),
             history=past,
             exports=Exports(
                 settings.cluster,
                 history_dsn="" if settings.history_dsn is None else settings.history_dsn.get_secret_value(),
+                kek_dir=str(settings.kek_dir),
             ),
             metrics=metrics,
             mac_key=mac_key,
@@ -92,7 +102,10 @@ def create_app(settings: Settings) -> FastAPI:
         if past is not None:
             await past.open()
         await keys.refresh()
-        beside = [asyncio.create_task(work) for work in (log.run(), spent.run(), current.reads.run(), departed.run())]
+        beside = [
+            asyncio.create_task(work)
+            for work in (log.run(), log.follow(people), spent.run(), current.reads.run(), departed.run())
+        ]
         try:
             yield
         finally:

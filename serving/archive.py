@@ -15,6 +15,7 @@ import sys
 import zipfile
 from collections.abc import AsyncIterator, Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, Final
 from zoneinfo import ZoneInfo
 
@@ -23,13 +24,16 @@ from google.protobuf.json_format import MessageToDict
 from google.protobuf.message import Message
 
 from connectors import ical, todo_txt, written
+from connectors.key_files import KeyFiles
 from connectors.postgres.history import PAGE_MAX, Cursor, History
 from oo.v1 import dead_letter_pb2, decision_pb2, journal_pb2, row_pb2, signal_pb2
 from serving.exports import Order
 from streams.frames import Frames
+from streams.keys import Keys
 from streams.partitioner import partition_of
 from streams.reader import read_partition, topic_ids
 from streams.record import Record
+from streams.sealing import NotOpened, T, opened
 from streams.topics import PARTITIONS
 from streams.wire import BadFrame
 from tables import leavers, row, slates
@@ -52,6 +56,7 @@ ELSEWHERE: Final = {
     "subject-requests": "likewise",
     "candidate-requests": "nothing writes it yet",
     "deliveries": "nothing writes it yet",
+    "keys": "what your records are sealed with, itself sealed: noise",
     "set-aside": "positions in the journal, and nothing of what stands there",
     "policy-sums": "sums over all people of a partition",
     "policies": "what was fitted to everybody's sums",
@@ -168,6 +173,7 @@ class _Mine:
         self._cluster = order.cluster
         self._frames = Frames()
         self._partition = partition_of(self._whose, PARTITIONS)
+        self._keys = Keys.of(order.cluster, KeyFiles(Path(order.kek_dir)))
         self.told = _Told()
 
     async def begin(self) -> None:
@@ -178,6 +184,10 @@ class _Mine:
         async for record in self._records("erasures"):
             if (word := leavers.read(self._frames, record)) is not None:
                 self._leavers.add(word)
+        number = self._partition
+        async for records in read_partition(self._cluster, self._cluster.name("keys"), number):
+            for record in records:
+                self._keys.take(record)
 
     async def of(self, topic: str) -> AsyncIterator[dict[str, Any]]:
         """What is shown of each record."""
@@ -212,7 +222,14 @@ class _Mine:
         if isinstance(message, dead_letter_pb2.DeadLetter):
             return message if names(message, self._user_id, self._frames) else None
         at = record.offset if topic == "journal" else _position(message).offset
-        return None if topic != "erasures" and self.left_behind(at) else message
+        return None if topic != "erasures" and self.left_behind(at) else self.opened(message)
+
+    def opened(self, message: T) -> T | None:
+        """What was sealed; None for what nobody of ours sealed. Raises KeyMissing."""
+        try:
+            return opened(message, whose=self._whose, keys=self._keys)
+        except NotOpened:
+            return None
 
     def left_behind(self, offset: int) -> bool:
         """Whether what came of this journal offset is of the life that the person left."""
@@ -317,8 +334,8 @@ async def _history(history: History, user_id: str, mine: _Mine) -> AsyncIterator
     while True:
         page = await history.page(user_id, limit=PAGE_MAX, before=before)
         for entry in page:
-            decision = decision_pb2.Decision.FromString(entry.message)
-            if not mine.left_behind(decision.journal.offset):
+            kept = decision_pb2.Decision.FromString(entry.message)
+            if not mine.left_behind(kept.journal.offset) and (decision := mine.opened(kept)) is not None:
                 yield {"decision": _shown(decision), "outcome": entry.outcome, "outcome_ms": entry.outcome_ms}
         if len(page) < PAGE_MAX:
             return

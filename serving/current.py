@@ -6,7 +6,11 @@ write that Valkey made until STALE_MAX_S ago has been heard of.
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Callable
+
+from confluent_kafka import KafkaException
 
 from connectors.tracked import TrackedReads
 from connectors.valkey import Standing, Unreachable
@@ -16,7 +20,13 @@ from serving.metrics import Metrics
 from serving.problems import unavailable
 from serving.schemas import tip_body
 from serving.spent_decisions import SpentDecisions
+from streams.keys import Keys
+from streams.sealing import KeyMissing, NotOpened, opened
 
+log = logging.getLogger(__name__)
+
+KEYS_TIMEOUT_S = 2.0
+"""How long a read waits for Kafka's word on keys that came after the last that is known."""
 STALE_MAX_S = 0.08
 """Older than this, memory is not used. An edge has 100 ms to stop serving what others took feedback for."""
 
@@ -30,11 +40,13 @@ class CurrentTips:
         *,
         spent: SpentDecisions,
         changed: Callable[[str | None], None],
+        keys: Keys,
         metrics: Metrics,
         now_ms: Callable[[], int],
     ) -> None:
         self._memory = Memory()
         self._spent = spent
+        self._keys = keys
         self._tell = changed
         self._now_ms = now_ms
         self._remembered = metrics.tip_reads.labels("memory")
@@ -55,11 +67,23 @@ class CurrentTips:
         if found is not None:
             return found
         try:
-            found = await self.reads.read(user_id)
+            found = await self._ask(user_id)
         except Unreachable as error:
             raise unavailable("tips", detail="The tip store does not answer; try again.") from error
+        except (KeyMissing, NotOpened, KafkaException) as error:
+            log.warning("tip.not_opened error=%s", error)
+            raise unavailable("tips", detail="The tip cannot be opened now; try again.") from error
         self._read.inc()
         return self._now(user_id, found)
+
+    async def _ask(self, user_id: str) -> Current:
+        try:
+            return await self.reads.read(user_id)
+        except KeyMissing:
+            # Of somebody new: their key was made a moment ago.
+            async with asyncio.timeout(KEYS_TIMEOUT_S):
+                await self._keys.catch_up()
+            return await self.reads.read(user_id)
 
     def _now(self, user_id: str, found: Current) -> Current:
         if found.body is None:
@@ -69,9 +93,12 @@ class CurrentTips:
         return found
 
     def _keep(self, user_id: str, standing: Standing | None) -> Current:
-        current = _current(standing)
+        current = NOTHING if standing is None else _current(standing, self._opened(user_id, standing))
         self._memory.put(user_id, current)
         return current
+
+    def _opened(self, user_id: str, standing: Standing) -> decision_pb2.Tip:
+        return opened(standing.tip, whose=user_id.encode(), keys=self._keys)
 
     def _changed(self, user_id: str | None) -> None:
         if user_id is None:
@@ -81,10 +108,11 @@ class CurrentTips:
         self._tell(user_id)
 
 
-def _current(standing: Standing | None) -> Current:
-    if standing is None:
-        return Current(event_id=NEVER)
-    tip, event_id = standing.tip, f"{standing.epoch}-{standing.offset}"
+NOTHING = Current(event_id=NEVER)
+
+
+def _current(standing: Standing, tip: decision_pb2.Tip) -> Current:
+    event_id = f"{standing.epoch}-{standing.offset}"
     silent = not tip.decision_id or tip.kind in (decision_pb2.Decision.NONE, decision_pb2.Decision.TIP_KIND_UNSPECIFIED)
     if silent or standing.spent:
         return Current(event_id=f"{event_id}-none")

@@ -25,6 +25,7 @@ from serving.recent import Recent
 from serving.spent_decisions import SpentDecisions
 from serving.subscriptions import Subscriptions
 from serving.tokens import Verifier
+from streams.keys import Keys as PeoplesKeys
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,8 @@ class Edge:
     log: Log
     departed: Departed
     keys: Keys
+    """Of tokens."""
+    people: PeoplesKeys
     verifier: Verifier
     history: History | None
     exports: Exports

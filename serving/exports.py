@@ -31,6 +31,8 @@ class Order:
     cluster: Cluster
     history_dsn: str = field(default="", repr=False)
     """PostgreSQL as the role `history`; without it that file is left out."""
+    kek_dir: str = ""
+    """Of the key-encryption keys; without it what is sealed cannot be shown."""
 
     def told(self) -> bytes:
         """For another process. It holds passwords."""
@@ -45,6 +47,7 @@ class Order:
             fields["user_id"],
             Cluster(**{**cluster, "security": Security(**cluster["security"])}),
             fields["history_dsn"],
+            fields["kek_dir"],
         )
 
 
@@ -59,8 +62,9 @@ class NotMade(Exception):
 class Exports:
     """One per edge."""
 
-    def __init__(self, cluster: Cluster, *, history_dsn: str) -> None:
+    def __init__(self, cluster: Cluster, *, history_dsn: str, kek_dir: str) -> None:
         self._cluster = cluster
+        self._kek_dir = kek_dir
         self._history_dsn = history_dsn
         self._making = 0
 
@@ -69,7 +73,7 @@ class Exports:
         if self._making >= AT_ONCE:
             raise Busy
         self._making += 1
-        pieces = self._pieces(Order(user_id, self._cluster, self._history_dsn))
+        pieces = self._pieces(Order(user_id, self._cluster, self._history_dsn, self._kek_dir))
         try:
             first = await anext(pieces)
         except BaseException:

@@ -1,6 +1,6 @@
 """The edge's way into Kafka: frames messages, produces them under the user's key, waits for the acknowledgement.
 
-It never reads a topic, and returning from `send` is the only promise that a message stands in the log.
+It reads no topic but that of people's keys, and returning from `send` is the only promise that a message stands in the log.
 """
 
 from __future__ import annotations
@@ -17,7 +17,9 @@ from google.protobuf.message import Message
 
 from streams.backoff import PATIENT
 from streams.cluster import Cluster
+from streams.keys import Keys
 from streams.producer import DeliveryFailed, Producer
+from streams.reader import Tail
 from streams.registry import IncompatibleSchema, RegistryError
 from streams.schemas import Schemas
 
@@ -60,6 +62,17 @@ class Log:
                 raise
             except RegistryError as error:
                 log.warning("registry.unavailable error=%s", type(error).__name__)
+                failures += 1
+                await asyncio.sleep(PATIENT.pause_s(failures))
+
+    async def follow(self, keys: Keys) -> None:
+        """Take people's keys in for ever, also while Kafka comes and goes."""
+        failures = 0
+        while True:
+            try:
+                await keys.follow(Tail(self.cluster, self._names["keys"]))
+            except (KafkaException, KeyError) as error:
+                log.warning("keys.unavailable error=%s", type(error).__name__)
                 failures += 1
                 await asyncio.sleep(PATIENT.pause_s(failures))
 

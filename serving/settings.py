@@ -29,6 +29,8 @@ class Settings(ClusterSettings, BaseSettings):
     """Absent: GET /v1/tips answers 503, all else works."""
     mac_key_file: Path
     """The key of decision ids, the same for core and edge. Needed by core."""
+    kek_dir: Path
+    """The folder of key-encryption keys: what people's keys are wrapped with. Needed by core, record and shadow."""
 
     jwt_issuer: str
     """Whose access tokens are taken: their `iss`."""

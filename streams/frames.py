@@ -15,6 +15,7 @@ from oo.v1 import (
     erased_pb2,
     evaluation_pb2,
     journal_pb2,
+    key_pb2,
     outcome_pb2,
     policy_pb2,
     reaction_pb2,
@@ -31,6 +32,7 @@ MESSAGES: Final[dict[str, tuple[type[Message], ...]]] = {
     "journal": (journal_pb2.JournalRecord,),
     "set-aside": (journal_pb2.SetAside,),
     "erasures": (erased_pb2.Erased,),
+    "keys": (key_pb2.WrappedKey,),
     # Both stand in row.proto, so under one schema; the message index in each frame tells them apart.
     "rows": (row_pb2.UserRow, row_pb2.PartitionRow),
     "decisions": (decision_pb2.Decision,),

@@ -25,7 +25,7 @@ class Topic:
     name: str
     value: str
     """Full name of the protobuf message in its values."""
-    key: Literal["user", "partition", "version", "policy", "source", "any"]
+    key: Literal["user", "user and key id", "partition", "version", "policy", "source", "any"]
     partitions: int
     cleanup: Literal["delete", "compact"]
     retention_ms: int
@@ -79,6 +79,8 @@ _TABLE = (
     Topic("set-aside", "oo.v1.SetAside", "source", 1, "delete", FOREVER, MIB),
     # Who left: read before anything is folded, kept as long as the journal. Stamped by the broker, for `shadow`.
     Topic("erasures", "oo.v1.Erased", "user", PARTITIONS, "delete", FOREVER, MIB, "LogAppendTime"),
+    # Wrapped: of no use without the key-encryption key, which stands elsewhere.
+    Topic("keys", "oo.v1.WrappedKey", "user and key id", PARTITIONS, "compact", FOREVER, MIB),
     Topic("rows", "oo.v1.UserRow", "user", PARTITIONS, "compact", FOREVER, 4 * MIB),
     # Stamped by the broker, so that `shadow` takes them in one order (streams/in_order.py).
     Topic("decisions", "oo.v1.Decision", "user", PARTITIONS, "delete", 90 * DAY_MS, 4 * MIB, "LogAppendTime"),

@@ -25,6 +25,7 @@ Reason = Literal[
     "unknown-schema",
     "wrong-schema",
     "registry-unavailable",
+    "not-opened",
 ]
 """Why a value cannot be read; docs/bad-input.md says what each means."""
 
@@ -44,7 +45,7 @@ def header(schema_id: int, index: int) -> bytes:
     >>> header(7, 0).hex(), header(7, 2).hex()
     ('000000000700', '00000000070204')
     """
-    path = b"\x00" if index == 0 else b"\x02" + _varint(2 * index)
+    path = b"\x00" if index == 0 else b"\x02" + varint(2 * index)
     return b"\x00" + schema_id.to_bytes(4, "big") + path
 
 
@@ -160,7 +161,12 @@ def content_type(headers: Iterable[tuple[str, bytes | None]]) -> bytes:
     return b""
 
 
-def _varint(number: int) -> bytes:
+def varint(number: int) -> bytes:
+    """A number as protobuf writes it.
+
+    >>> varint(300).hex()
+    'ac02'
+    """
     out = bytearray()
     while number > 0x7F:
         out.append(number & 0x7F | 0x80)

@@ -28,14 +28,13 @@ class Cursor:
 class Entry:
     """A tip that was chosen, and what became of it last (None for nothing yet).
 
-    `message` is the serialized oo.v1.Decision.
+    `message` is the serialized oo.v1.Decision, sealed as it was recorded.
     """
 
     decision_id: str
     decided_ms: int
     valid_until_ms: int
     kind: str
-    title: str
     message: bytes
     outcome: str | None
     outcome_ms: int | None
@@ -46,7 +45,7 @@ class Entry:
         return Cursor(self.decided_ms, self.decision_id)
 
 
-_COLUMNS = "decision_id, decided_ms, valid_until_ms, kind, title, message, outcome, outcome_ms"
+_COLUMNS = "decision_id, decided_ms, valid_until_ms, kind, message, outcome, outcome_ms"
 _PAGE = "SELECT {} FROM recommender.history WHERE {} ORDER BY decided_ms DESC, decision_id DESC LIMIT %s"
 _FIRST = _PAGE.format(_COLUMNS, "user_id = %s")
 _NEXT = _PAGE.format(_COLUMNS, "user_id = %s AND (decided_ms, decision_id) < (%s, %s)")

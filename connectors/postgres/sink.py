@@ -9,7 +9,7 @@ import asyncio
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Final, Self, TypeVar
+from typing import Final, Generic, Self, TypeVar
 
 import psycopg
 from psycopg import errors, sql
@@ -33,7 +33,6 @@ _DECISIONS: Final = (
     ("partition", "integer"),
     ("trigger", "text"),
     ("kind", "text"),
-    ("title", "text"),
     ("policy_version", "text"),
     ("propensity", "double precision"),
     ("supersedes", "text"),
@@ -42,7 +41,6 @@ _DECISIONS: Final = (
 _TIP_SCORES: Final = (
     ("decision_id", "text"),
     ("position", "integer"),
-    ("candidate", "text"),
     ("kind", "text"),
     ("eligible", "boolean"),
     ("propensity", "double precision"),
@@ -78,8 +76,16 @@ _UNHOLDABLE = (psycopg.DataError, psycopg.IntegrityError, errors.ProgramLimitExc
 
 _Message = TypeVar("_Message", Decision, Outcome)
 _Number = TypeVar("_Number", bound=int)
-_Insert = Callable[[psycopg.AsyncConnection, Sequence[_Message]], Awaitable[int]]
+_Insert = Callable[[psycopg.AsyncConnection, "Sequence[Stored[_Message]]"], Awaitable[int]]
 _Row = tuple[object, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Stored(Generic[_Message]):
+    """A message, and how it is kept: sealed as it came, so that beside it only columns of numbers and kinds stand open."""
+
+    message: _Message
+    kept: _Message
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,11 +132,11 @@ class Sink:
         if connection is not None:
             await connection.close()
 
-    async def record_decisions(self, decisions: Sequence[Decision]) -> Written:
+    async def record_decisions(self, decisions: Sequence[Stored[Decision]]) -> Written:
         """Write decisions with their whole slates."""
         return await self._record(decisions, _insert_decisions, _decision_fault)
 
-    async def record_outcomes(self, outcomes: Sequence[Outcome]) -> Written:
+    async def record_outcomes(self, outcomes: Sequence[Stored[Outcome]]) -> Written:
         """Write outcomes; their decisions may come later."""
         return await self._record(outcomes, _insert_outcomes, _outcome_fault)
 
@@ -147,11 +153,11 @@ class Sink:
 
     async def _record(
         self,
-        messages: Sequence[_Message],
+        messages: Sequence[Stored[_Message]],
         insert: _Insert[_Message],
         fault_of: Callable[[_Message], str],
     ) -> Written:
-        faults = [fault_of(message) for message in messages]
+        faults = [fault_of(one.message) for one in messages]
         refused = [Refused(index, fault) for index, fault in enumerate(faults) if fault]
         good = [(index, message) for index, message in enumerate(messages) if not faults[index]]
         if not good:
@@ -186,7 +192,7 @@ class Sink:
 
 
 async def _one_by_one(
-    connection: psycopg.AsyncConnection, good: Sequence[tuple[int, _Message]], insert: _Insert[_Message]
+    connection: psycopg.AsyncConnection, good: Sequence[tuple[int, Stored[_Message]]], insert: _Insert[_Message]
 ) -> tuple[int, list[Refused]]:
     """Write what can be written, still as one transaction, and name what cannot."""
     rows = 0
@@ -201,7 +207,7 @@ async def _one_by_one(
     return rows, refused
 
 
-async def _insert_decisions(connection: psycopg.AsyncConnection, decisions: Sequence[Decision]) -> int:
+async def _insert_decisions(connection: psycopg.AsyncConnection, decisions: Sequence[Stored[Decision]]) -> int:
     rows = [
         (
             it.decision_id,
@@ -213,33 +219,32 @@ async def _insert_decisions(connection: psycopg.AsyncConnection, decisions: Sequ
             it.journal.partition,
             _name(Decision.Trigger.Name, it.trigger),
             _kind(it),
-            it.title,
             it.policy_version,
             it.propensity,
             it.supersedes,
-            it.SerializeToString(deterministic=True),
+            one.kept.SerializeToString(deterministic=True),
         )
-        for it in decisions
+        for one in decisions
+        for it in (one.message,)
     ]
     written = await _insert(connection, "decisions", _DECISIONS, rows)
     scores = [
         (
             it.decision_id,
             position,
-            candidate.id,
             _name(Decision.TipKind.Name, candidate.kind),
             not candidate.ineligible,
             candidate.propensity,
             candidate.score,
         )
-        for it in decisions
+        for it in (one.message for one in decisions)
         for position, candidate in enumerate(slates.spelled_out(it))
     ]
     await _insert(connection, "tip_scores", _TIP_SCORES, scores)
     return written
 
 
-async def _insert_outcomes(connection: psycopg.AsyncConnection, outcomes: Sequence[Outcome]) -> int:
+async def _insert_outcomes(connection: psycopg.AsyncConnection, outcomes: Sequence[Stored[Outcome]]) -> int:
     rows = [
         (
             it.outcome_id,
@@ -253,9 +258,10 @@ async def _insert_outcomes(connection: psycopg.AsyncConnection, outcomes: Sequen
             it.journal.partition,
             it.learned,
             it.reward,
-            it.SerializeToString(deterministic=True),
+            one.kept.SerializeToString(deterministic=True),
         )
-        for it in outcomes
+        for one in outcomes
+        for it in (one.message,)
     ]
     return await _insert(connection, "outcomes", _OUTCOMES, rows)
 

@@ -15,6 +15,7 @@ from rich.console import Console
 from rich.table import Table
 
 from deploy.commands.session import DEFAULT_STATE, CommandError, JsonOption, StateOption, open_state
+from deploy.keys import read_keys
 from deploy.letters import CannotRedrive, Letter, letters, once, target
 from deploy.letters import redrive as send_again
 from deploy.stack.running import RunningStack
@@ -62,7 +63,7 @@ def redrive(
     """Send refused records again, as they came: one by its id, or all of one reason."""
     if (letter_id is None) == (reason is None):
         raise typer.BadParameter("name one ID, or --reason for all of one reason")
-    stack = open_state(state, ready=False)
+    stack = open_state(state, "kek_dir", ready=False)
     found = asyncio.run(_letters(stack, reason))
     if letter_id is not None:
         found = [_only(found, letter_id)]
@@ -79,16 +80,17 @@ async def _letters(stack: RunningStack, reason: str | None) -> list[Letter]:
 
 
 async def _redrive(stack: RunningStack, found: list[Letter]) -> tuple[int, list[str]]:
+    keys = await read_keys(stack.cluster, stack.kek_dir)
     producer, kept, sent = Producer(stack.cluster, client_id="oo-redrive"), [], 0
     try:
         for one in once(found):
             try:
-                target(one.message, cluster=stack.cluster)
+                target(one.message, cluster=stack.cluster, keys=keys)
             except CannotRedrive as error:
                 kept.append(f"{one.id}: {error}")
                 continue
             await producer.room()
-            await send_again(one, producer, cluster=stack.cluster)
+            await send_again(one, producer, cluster=stack.cluster, keys=keys)
             sent += 1
     finally:
         await producer.close()

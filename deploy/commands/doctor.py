@@ -168,8 +168,9 @@ def _state(folder: StateFolder) -> Iterator[Finding]:
     if not os.access(folder.root, os.W_OK):
         yield Finding("state", f"{folder.root} cannot be written", "use --state with a folder that you own")
         return
-    open_to_others = [path.name for path in folder.secrets.glob("*") if path.stat().st_mode & 0o077]
-    mend = f"run: chmod 600 {folder.secrets}/*" if open_to_others else ""
+    secret = (*folder.secrets.glob("*"), *folder.kek_dir.glob("*"))
+    open_to_others = [path.name for path in secret if path.stat().st_mode & 0o077]
+    mend = f"run: chmod 600 {folder.secrets}/* {folder.kek_dir}/*" if open_to_others else ""
     yield Finding(
         "secrets", f"others can read {', '.join(open_to_others)}" if mend else "only their owner reads them", mend
     )

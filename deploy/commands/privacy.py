@@ -51,7 +51,7 @@ def status(
     """Of somebody who left: per place what is gone, and what waits. It looks, and trusts no date."""
     if (user is None) == (receipt is None):
         raise typer.BadParameter("name --user or --receipt")
-    stack = open_state(state, "valkey_url", "recommender_dsn", ready=False)
+    stack = open_state(state, "valkey_url", "recommender_dsn", "kek_dir", ready=False)
     word, places = asyncio.run(_status(stack, user, receipt))
     if as_json:
         done = all(one.gone for one in places)

@@ -67,7 +67,7 @@ def profile(
     if quiet is not None:
         changed.quiet_hours.CopyFrom(parse_quiet(quiet))
     words = [parse_consent(one) for one in consent or []]
-    stack = open_state(state, *(["registry_url"] if changed.ListFields() or words else []))
+    stack = open_state(state, "kek_dir", *(["registry_url"] if changed.ListFields() or words else []))
     row = asyncio.run(_set(stack, user, changed, words))
     if row is None:
         raise CommandError(f"nothing is known of {user}: an option of 'oo profile' sets something, see --help")

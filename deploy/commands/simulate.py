@@ -116,7 +116,8 @@ def _pure(
 
 async def _live(scenario: Scenario, plan: Plan, *, state: Path) -> tuple[dict[str, Any], Tally]:
     logging.getLogger("librdkafka").setLevel(logging.CRITICAL)
-    crowd = Crowd(plan, scenario, cluster=open_state(state, "registry_url").cluster)
+    stack = open_state(state, "registry_url", "kek_dir")
+    crowd = Crowd(plan, scenario, cluster=stack.cluster, kek_dir=stack.kek_dir)
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signals.SIGINT, signals.SIGTERM):
         loop.add_signal_handler(number, stop.set)

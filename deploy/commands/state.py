@@ -12,10 +12,12 @@ from rich.table import Table
 
 from agents.rows import read_rows
 from deploy.commands.session import DEFAULT_STATE, CommandError, JsonOption, StateOption, UserOption, open_state
+from deploy.keys import read_keys
 from deploy.stack.running import RunningStack
 from oo.v1 import decision_pb2, outcome_pb2, row_pb2
 from streams.partitioner import partition_of
 from streams.reader import read_partition, topic_ids
+from streams.sealing import open_row
 from streams.units import DAY_MS, HOUR_MS
 from tables import ids
 from tables.row import BLOCKS, spelled_out
@@ -35,7 +37,7 @@ TIP_KINDS = {
 
 def state(user: UserOption, state: StateOption = DEFAULT_STATE, as_json: JsonOption = False) -> None:
     """What is known of one user: backlog, calendar, windows, decisions, fences."""
-    row = asyncio.run(row_of(open_state(state, ready=False), user))
+    row = asyncio.run(row_of(open_state(state, "kek_dir", ready=False), user))
     if row is None:
         raise CommandError(f"nothing is known of {user}: 'oo import FILE --user {user}' brings in what they have to do")
     size, row = row.ByteSize(), spelled_out(row)
@@ -95,4 +97,7 @@ async def row_of(stack: RunningStack, user: str) -> row_pb2.UserRow | None:
     journal_id = (await topic_ids(cluster, [journal]))[journal]
     changelog = read_partition(cluster, cluster.name("rows"), partition, ours=True)
     message = (await read_rows(changelog, journal_id=journal_id)).get(user)
-    return None if message is None else row_pb2.UserRow.FromString(message)
+    if message is None:
+        return None
+    keys = await read_keys(cluster, stack.kek_dir, partition=partition)
+    return row_pb2.UserRow.FromString(open_row(message, whose=user.encode(), keys=keys))

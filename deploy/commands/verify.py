@@ -22,7 +22,7 @@ def verify(state: StateOption = DEFAULT_STATE, as_json: JsonOption = False) -> N
     from deploy.verify import NotSettled
     from deploy.verify import verify as compare
 
-    stack = open_state(state, "valkey_url", "recommender_dsn", "mac_key_file", ready=False)
+    stack = open_state(state, "valkey_url", "recommender_dsn", "mac_key_file", "kek_dir", ready=False)
     with Progress(console=Console(stderr=True), transient=True, disable=as_json) as bar:
         task = bar.add_task("folding the journal", total=None)
         try:

@@ -29,9 +29,11 @@ class Settings(ClusterSettings, BaseSettings):
     postgres_passwords_file: Path | None = None
     """JSON: every role's password."""
     data_dir: Path = Path()
+    kek_dir: Path | None = None
 
 
 NEEDED = {
+    "kek": ("kek_dir",),
     "databases": ("postgres", "postgres_passwords_file"),
     "migrate": ("postgres", "postgres_passwords_file"),
     "schemas": ("registry_url",),
@@ -44,7 +46,13 @@ def containers(*steps: str) -> RunningStack:
     told = read(Settings, *(name for step in steps for name in NEEDED.get(step, ())))
     file = told.postgres_passwords_file
     passwords = {} if file is None else json.loads(file.read_text())
-    return RunningStack(told.cluster, StateFolder(told.data_dir), postgres=told.postgres, passwords=passwords)
+    return RunningStack(
+        told.cluster,
+        StateFolder(told.data_dir),
+        kek_dir=told.kek_dir or Path(),
+        postgres=told.postgres,
+        passwords=passwords,
+    )
 
 
 def main() -> int:

@@ -12,10 +12,12 @@ import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import tee
+from pathlib import Path
 
 from google.protobuf.message import Message
 
 from connectors.delivery import headers
+from connectors.key_files import KeyFiles
 from deploy.simulator.agenda import Agenda
 from deploy.simulator.life import Act, Life
 from deploy.simulator.people import people
@@ -24,8 +26,9 @@ from deploy.simulator.visit import Tally, Visit, look
 from oo.v1 import decision_pb2, reaction_pb2
 from streams.clock import clock_ms
 from streams.cluster import Cluster
+from streams.keys import Keys, opened_by
 from streams.producer import Producer
-from streams.reader import Follower, end_offsets
+from streams.reader import Follower, Tail, end_offsets
 from streams.schemas import Schemas
 from streams.topics import Topic
 from streams.units import DAY_MS
@@ -95,13 +98,14 @@ class Heard:
 class Crowd:
     """All simulated people of one run; made and used inside one running event loop."""
 
-    def __init__(self, plan: Plan, scenario: Scenario, *, cluster: Cluster) -> None:
+    def __init__(self, plan: Plan, scenario: Scenario, *, cluster: Cluster, kek_dir: Path) -> None:
         self.tally, self.heard = Tally(), Heard()
         self._plan = plan
         self._topics: Mapping[str, Topic] = cluster.topics
         self._schemas = Schemas(cluster)
         self._producer = Producer(cluster, client_id="oo-simulate")
         self._cluster = cluster
+        self._keys = Keys.of(cluster, KeyFiles(kek_dir))
         self._start_ms = clock_ms()
         self._agenda, self._queue = Agenda(), Agenda()
         """What people do at their times; and with a rate, signals, whose times then only order them."""
@@ -130,6 +134,7 @@ class Crowd:
         # Where they begin stands before anything is sent that could be answered.
         begun = {name: await self._from_the_end(name) for name in ("tips", "decisions")}
         followers = [asyncio.create_task(self._follow(name, follower)) for name, follower in begun.items()]
+        followers.append(asyncio.create_task(self._keys.follow(Tail(self._cluster, self._topics["keys"].name))))
         try:
             await self._drive(stop, followers, on_progress=on_progress)
             await self._producer.flush()
@@ -224,4 +229,5 @@ class Crowd:
         async for records in follower:
             for record in records:
                 if record.value is not None and (record.key or b"").decode() in self._lives:
-                    self.heard.hear(self._schemas.unframe(name, record.value))
+                    message = self._schemas.unframe(name, record.value)
+                    self.heard.hear(await opened_by(self._keys, message, whose=record.key or b""))

@@ -35,25 +35,25 @@ class Rights:
 RIGHTS = {
     "core": Rights(
         reads=(
-            *("signals", "reactions", "subject-requests", "journal", "set-aside", "erasures", "rows"),
+            *("signals", "reactions", "subject-requests", "journal", "set-aside", "erasures", "keys", "rows"),
             *("policy-sums", "policies", "estimates", "promotions"),
         ),
         writes=(
-            *("journal", "set-aside", "erasures", "rows", "decisions", "outcomes", "tips"),
+            *("journal", "set-aside", "erasures", "keys", "rows", "decisions", "outcomes", "tips"),
             # Estimates are the shadow's; the core's heartbeat keeps every compacted topic going (streams/heartbeat.py).
             *("policy-sums", "policies", "estimates", "dead-letters"),
         ),
         in_a_group=True,
     ),
     "publish": Rights(reads=("tips", "erasures"), writes=("dead-letters",), in_a_group=True),
-    "record": Rights(reads=("decisions", "outcomes", "erasures"), writes=("dead-letters",), in_a_group=True),
+    "record": Rights(reads=("decisions", "outcomes", "erasures", "keys"), writes=("dead-letters",), in_a_group=True),
     "shadow": Rights(
-        reads=("decisions", "outcomes", "erasures", "shadows", "promotions"),
+        reads=("decisions", "outcomes", "erasures", "keys", "shadows", "promotions"),
         writes=("shadows", "estimates", "promotions"),
     ),
-    # What it reads is for a person's own export, in a process that it starts for that (serving/exports.py).
+    # What it reads beside `keys` and `erasures` is for a person's own export, in a process that it starts for that (serving/exports.py).
     "edge": Rights(
-        reads=("journal", "rows", "tips", "decisions", "outcomes", "shadows", "erasures", "dead-letters"),
+        reads=("journal", "rows", "tips", "decisions", "outcomes", "shadows", "erasures", "keys", "dead-letters"),
         writes=("signals", "reactions", "subject-requests"),
     ),
     "producer": Rights(writes=("signals", "reactions"), looks_around=False),

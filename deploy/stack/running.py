@@ -30,6 +30,7 @@ SECRETS = {
     "OO_RECOMMENDER_DSN": ("record", "operator"),
     "OO_HISTORY_DSN": ("edge",),
     "OO_MAC_KEY_FILE": ("core", "edge", "operator"),
+    "OO_KEK_DIR": ("core", "record", "shadow", "edge", "operator"),
     "OO_LOCAL_SIGNING_KEY_FILE": ("edge",),
 }
 """Who is told what of a secure stack; where nobody signs in, everybody is told all of it."""
@@ -53,6 +54,7 @@ class RunningStack:
     edge_url: str = ""
     recommender_dsn: str = field(default="", repr=False)
     mac_key_file: Path = Path()
+    kek_dir: Path = Path()
     token: str = field(default="", repr=False)
     """The person's access token; where none was given, the local issuer makes one."""
     postgres: str = ""
@@ -85,6 +87,7 @@ class RunningStack:
             edge_url=f"http://{LOOPBACK}:{ports['edge']}" if "edge" in ports else "",
             recommender_dsn=dsn("recommender", postgres, passwords),
             mac_key_file=folder.mac_key_file,
+            kek_dir=folder.kek_dir,
             postgres=postgres,
             passwords=passwords,
             ports=ports,
@@ -158,6 +161,7 @@ class RunningStack:
             "OO_RECOMMENDER_DSN": self.recommender_dsn,
             "OO_HISTORY_DSN": self.dsn("history"),
             "OO_MAC_KEY_FILE": str(self.mac_key_file),
+            "OO_KEK_DIR": str(self.kek_dir),
             "OO_JWT_ISSUER": ISSUER,
             "OO_JWT_AUDIENCE": AUDIENCE,
             "OO_JWKS_FILE": str(self.folder.jwks_file),

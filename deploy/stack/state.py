@@ -66,6 +66,11 @@ class StateFolder:
         return self.secrets / "mac.key"
 
     @property
+    def kek_dir(self) -> Path:
+        """Key-encryption keys, apart from everything that is backed up."""
+        return self.root / "kek"
+
+    @property
     def signing_key_file(self) -> Path:
         return self.secrets / "signing.jwk.json"
 
@@ -88,7 +93,7 @@ class StateFolder:
     def create(self) -> None:
         """Makes the folder, for its owner alone."""
         self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
-        for folder in (self.root / "data", self.logs, self.secrets):
+        for folder in (self.root / "data", self.logs, self.secrets, self.kek_dir):
             folder.mkdir(mode=0o700, exist_ok=True)
 
     def close_to_others(self) -> None:
@@ -173,7 +178,12 @@ class StateFolder:
         return known
 
     def keys(self) -> None:
-        """Makes, once, the key of the decision ids' MAC and the local issuer's signing key with its public JWKS."""
+        """Makes, once, the key of the decision ids' MAC, the first key-encryption key, and the local issuer's signing key with its public
+        JWKS."""
+        if not any(self.kek_dir.glob("*")):
+            from connectors.key_files import KeyFiles
+
+            KeyFiles(self.kek_dir).make()
         if not self.mac_key_file.exists():
             write_private(self.mac_key_file, secrets.token_bytes(32))
         if not (self.signing_key_file.exists() and self.jwks_file.exists()):

@@ -5,15 +5,19 @@ from __future__ import annotations
 import logging
 from typing import Annotated
 
+from confluent_kafka import KafkaException
 from fastapi import APIRouter, Query, Response
 
-from connectors.postgres.history import PAGE_MAX, Cursor
+from connectors.postgres.history import PAGE_MAX, Cursor, Entry
 from connectors.postgres.sink import Unreachable
-from serving.edge import TheEdge
+from oo.v1.decision_pb2 import Decision
+from serving.edge import Edge, TheEdge
 from serving.identity import Who
 from serving.problems import unavailable
 from serving.routes.answers import problems
 from serving.schemas import History, PastTip, iso
+from streams.keys import opened_by
+from streams.sealing import KeyMissing, NotOpened
 
 log = logging.getLogger(__name__)
 router = APIRouter(tags=["tips"])
@@ -55,7 +59,7 @@ async def page(
         PastTip(
             decision_id=entry.decision_id,
             kind=entry.kind.lower(),
-            title=entry.title,
+            title=(await _decision(entry, who=who.user_id, edge=edge)).title,
             decided_at=iso(entry.decided_ms),
             outcome=None if entry.outcome is None else entry.outcome.lower(),
         )
@@ -63,6 +67,14 @@ async def page(
     ]
     after = _text(entries[-1].cursor) if entries and len(found) == limit else None
     return Response(History(items=items, next=after).model_dump_json(), media_type="application/json")
+
+
+async def _decision(entry: Entry, *, who: str, edge: Edge) -> Decision:
+    try:
+        return await opened_by(edge.people, Decision.FromString(entry.message), whose=who.encode())
+    except (KeyMissing, NotOpened, KafkaException) as error:
+        log.warning("history.not_opened error=%s", error)
+        raise unavailable("history", detail="The history cannot be opened now; tips go on.", retry_after_s=5) from None
 
 
 def _text(cursor: Cursor) -> str:

@@ -19,12 +19,14 @@ from confluent_kafka import Producer as PlainProducer
 from confluent_kafka.admin import AdminClient
 from google.protobuf.message import Message
 
+from deploy.keys import read_keys
 from deploy.stack.running import RunningStack
 from deploy.stack.topics import ensure_topics
 from oo.v1.dead_letter_pb2 import DeadLetter
 from streams.reader import committed, end_offsets, read_partition, topic_ids
 from streams.record import Record
 from streams.schemas import Schemas
+from streams.sealing import Sealing
 
 ROOT = Path(__file__).resolve().parents[2]
 PATIENCE_S = 90.0
@@ -46,6 +48,7 @@ class Topics:
     def __init__(self, servers: RunningStack, *, bootstrap: str | None = None) -> None:
         self.prefix = f"t{uuid.uuid4().hex[:8]}."
         self.cluster = replace(servers.cluster, bootstrap=bootstrap or servers.cluster.bootstrap, prefix=self.prefix)
+        self._kek_dir = servers.kek_dir
         ensure_topics(self.cluster)
         self._names = {short: topic.name for short, topic in self.cluster.topics.items()}
         self._schemas = Schemas(self.cluster)
@@ -77,7 +80,10 @@ class Topics:
         return asyncio.run(all_of_it())
 
     def messages(self, short: str, *, partition: int = 0) -> list[Message]:
-        return [self._schemas.unframe(short, record.value) for record in self.read(short, partition=partition)]
+        """Opened where they are sealed."""
+        records = self.read(short, partition=partition)
+        sealing = Sealing(self._schemas, asyncio.run(read_keys(self.cluster, self._kek_dir)))
+        return [sealing.unframe(short, record.value, whose=record.key or b"") for record in records]
 
     def dead_letters(self) -> list[DeadLetter]:
         letters = []

@@ -166,7 +166,9 @@ def differences(under: Topics, servers: RunningStack) -> int:
 
     async def count() -> int:
         leavers = await leavers_of(under.cluster)
-        journal = Journal(under.cluster, topic_id=journal_id, versions=versions, leavers=leavers)
+        journal = Journal(
+            under.cluster, topic_id=journal_id, versions=versions, kek_dir=servers.kek_dir, leavers=leavers
+        )
         ends = await end_offsets(under.cluster, under.cluster.name("journal"))
         parts = [await compare_part(journal, number, end=end, progress=lambda _: None) for number, end in ends.items()]
         return sum(part.differences.n for part in parts)

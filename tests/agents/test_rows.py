@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
 
 import pytest
+from sealed import sealing_in
 
 from agents.rows import MARKS_KEY, TableRows, head, order_in, read_rows
 from oo.v1 import row_pb2
@@ -84,24 +86,42 @@ def test_the_marks_are_nobodys_row() -> None:
     assert read((MARKS_KEY, marked(4)), (b"ada", row(9))) == {"ada": 9}
 
 
-def test_rows_go_into_the_table_framed_and_come_out_without_their_frame() -> None:
+@pytest.fixture
+def rows(tmp_path: Path) -> tuple[Table, TableRows]:
     table = Table(MemoryStore(head=head), head=head, order=order_in(NOW), produce=lambda *_: asyncio.Future())
-    rows = TableRows(table, header=SCHEMAS.header("rows", row_pb2.UserRow))
+    keys = sealing_in(tmp_path, "ada").keys
+    return table, TableRows(table, header=SCHEMAS.header("rows", row_pb2.UserRow), keys=keys)
+
+
+def test_rows_go_into_the_table_framed_and_sealed_and_come_out_as_they_were(rows: tuple[Table, TableRows]) -> None:
+    table, people = rows
     message = row_pb2.UserRow.FromString(row(9)[6:]).SerializeToString()
-    rows.update({"ada": message})
-    rows.settle()
-    assert table.get(b"ada") == row(9)
-    assert (rows.get("ada"), rows.get("bob")) == (message, None)
+    people.update({"ada": message})
+    people.settle(dict([people.framed("ada", message)]))
+    stands = table.get(b"ada") or b""
+    assert head(stands) == head(row(9))
+    assert {field.name for field, _ in row_pb2.UserRow.FromString(stands[6:]).ListFields()} == {
+        "journal_offset", "next_wake_ms", "topic_id", "sealed",
+    }  # fmt: skip
+    assert (people.get("ada"), people.get("bob")) == (message, None)
 
 
-def test_the_fold_goes_on_from_rows_that_are_on_their_way_and_the_table_has_them_later() -> None:
-    table = Table(MemoryStore(head=head), head=head, order=order_in(NOW), produce=lambda *_: asyncio.Future())
-    rows = TableRows(table, header=SCHEMAS.header("rows", row_pb2.UserRow))
-    rows.update({"ada": row(9)[6:]})
-    assert rows.get("ada") == row(9)[6:]
+def test_a_row_of_before_comes_out_as_it_stands(rows: tuple[Table, TableRows]) -> None:
+    table, people = rows
+    table.put(b"bob", row(9, user="bob"))
+    assert people.get("bob") == row(9, user="bob")[6:]
+
+
+def test_the_fold_goes_on_from_rows_that_are_on_their_way_and_the_table_has_them_later(
+    rows: tuple[Table, TableRows],
+) -> None:
+    table, people = rows
+    people.update({"ada": row(9)[6:]})
+    assert people.get("ada") == row(9)[6:]
     # What else is written meanwhile takes none of them along.
     table.commit()
     assert (table.get(b"ada"), table.store.get(b"ada")) == (None, None)
-    rows.settle()
+    values = dict([people.framed("ada", row(9)[6:])])
+    people.settle(values)
     table.commit()
-    assert table.store.get(b"ada") == row(9)
+    assert table.store.get(b"ada") == values[b"ada"]

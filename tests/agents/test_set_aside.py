@@ -12,6 +12,7 @@ from agents import set_aside
 from agents.active_version import ActiveVersion
 from agents.messages import messages
 from agents.prior import prior
+from deploy.keys import read_keys
 from deploy.letters import Letter, redrive
 from deploy.refold import Journal, compare_part
 from deploy.stack.running import RunningStack
@@ -62,6 +63,7 @@ def test_a_record_that_ends_every_worker_is_set_aside_at_the_door_and_in_every_f
     letters = {letter.topic.removeprefix(under.prefix): letter for letter in under.dead_letters()}
     assert letters["signals"].offset == 1
     home = letters["journal"].partition
+    keys = asyncio.run(read_keys(under.cluster, servers.kek_dir))
     titles = {
         record.signal.task_upserted.title
         for record in under.messages("journal", partition=home)
@@ -83,6 +85,7 @@ def test_a_record_that_ends_every_worker_is_set_aside_at_the_door_and_in_every_f
             under.cluster,
             topic_id=journal_id,
             versions=versions,
+            kek_dir=servers.kek_dir,
             aside=aside if with_words else {},
         )
         end = (await end_offsets(under.cluster, f"{under.prefix}journal"))[home]
@@ -94,7 +97,7 @@ def test_a_record_that_ends_every_worker_is_set_aside_at_the_door_and_in_every_f
 
     async def send_again() -> Delivered:
         producer = Producer(under.cluster)
-        delivered = await redrive(Letter(0, letters["journal"]), producer, cluster=under.cluster)
+        delivered = await redrive(Letter(0, letters["journal"]), producer, cluster=under.cluster, keys=keys)
         await producer.close()
         return delivered
 

@@ -6,9 +6,12 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import replace
+from pathlib import Path
+from tempfile import mkdtemp
 from typing import Any
 
 import pytest
+from sealed import give, keys_in
 
 from agents.assigned import Assigned
 from agents.fold import PartitionState
@@ -21,6 +24,7 @@ from deploy.stack.running import RunningStack
 from oo.v1 import row_pb2
 from streams.producer import DeliveryFailed, Producer
 from streams.schemas import Schemas
+from streams.sealing import Sealing
 from tables.store import MemoryStore
 from tables.table import Table
 from tables.totals import Totals
@@ -46,11 +50,20 @@ class Fold:
         topics = under.cluster.topics
         topics |= {short: replace(topics[short], name=name) for short, name in instead.items()}
         letters = DeadLetters(producer, schemas, topics["dead-letters"].name, topic_ids={})
-        self.settling = Settling(topics=topics, schemas=schemas, producer=producer, dead_letters=letters)
+        self.keys = keys_in(Path(mkdtemp(prefix="oo-kek-")))
+        self.settling = Settling(
+            topics=topics,
+            schemas=schemas,
+            sealing=Sealing(schemas, self.keys),
+            producer=producer,
+            dead_letters=letters,
+        )
         self.assigned = [self._assigned(number, topics["rows"].name, schemas, producer) for number in range(2)]
 
     def apply(self, one: Entry, *, partition: int = 0) -> asyncio.Future[None]:
         assigned = self.assigned[partition]
+        if self.keys.lacks(one.user_id.encode()):
+            give(self.keys, one.user_id.encode())
         outputs = assigned.state.apply(one)
         assigned.folding = one.offset
         assert outputs.decision is not None
@@ -62,15 +75,14 @@ class Fold:
         value = self.assigned[partition].table.store.get(user.encode())
         return None if value is None else order_in(JOURNAL_ID)(head(value))
 
-    @staticmethod
-    def _assigned(number: int, changelog: str, schemas: Schemas, producer: Producer) -> Assigned:
+    def _assigned(self, number: int, changelog: str, schemas: Schemas, producer: Producer) -> Assigned:
         table = Table(
             MemoryStore(head=head),
             head=head,
             order=order_in(JOURNAL_ID),
             produce=lambda key, value: producer.produce(changelog, key=key, value=value, partition=number),
         )
-        rows = TableRows(table, header=schemas.header("rows", row_pb2.UserRow))
+        rows = TableRows(table, header=schemas.header("rows", row_pb2.UserRow), keys=self.keys)
         totals = Totals(epochs={})
         state = PartitionState(partition=number, versions={"": PRIOR}, rows=rows, totals=totals)
         return Assigned(state, table, rows, totals, journal_id=JOURNAL_ID, aside=Aside())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib.resources import files
 from typing import Any
 
@@ -19,7 +19,7 @@ from connectors.postgres import leavers
 from connectors.postgres.history import Cursor, History
 from connectors.postgres.migrate import migrate
 from connectors.postgres.roles import HISTORY, MODULES, ROLES
-from connectors.postgres.sink import Refused, Sink, Written, _insert_decisions
+from connectors.postgres.sink import Refused, Sink, Stored, Written, _insert_decisions
 from oo.v1.decision_pb2 import Decision
 from oo.v1.erased_pb2 import Erased
 from oo.v1.outcome_pb2 import Outcome
@@ -297,6 +297,11 @@ def _outcome(number: int, *, decision: int, kind: int = Outcome.DONE, user: str 
     return outcome
 
 
+def as_is(messages: Sequence[Any]) -> list[Any]:
+    """As messages of before are recorded, which had no seal."""
+    return [Stored(one, one) for one in messages]
+
+
 def _rows(database: Database, query: str) -> list[tuple[Any, ...]]:
     with database.admin() as admin:
         return admin.execute(query.encode()).fetchall()
@@ -308,28 +313,28 @@ def test_a_decision_is_written_with_its_whole_slate(database: Database, *, packe
 
     async def work() -> Written:
         async with Sink(database.dsn("recommender")) as sink:
-            return await sink.record_decisions([decision])
+            return await sink.record_decisions(as_is([decision]))
 
     assert asyncio.run(work()) == Written(1)
     assert _rows(
         database,
         "SELECT decision_id, user_id, decided_ms, valid_until_ms, journal_offset, topic_id, partition, trigger, kind,"
-        " title, policy_version, propensity, supersedes, message FROM recommender.decisions",
+        " policy_version, propensity, supersedes, message FROM recommender.decisions",
     ) == [
-        ("d0001", "alice", 1001, 5001, 1, b"t" * 16, 3, "NO_TIP", "TASK", "Tip 1", "v1", 0.25, "",
+        ("d0001", "alice", 1001, 5001, 1, b"t" * 16, 3, "NO_TIP", "TASK", "v1", 0.25, "",
          decision.SerializeToString(deterministic=True)),
     ]  # fmt: skip
     assert _rows(database, "SELECT * FROM recommender.tip_scores ORDER BY position") == [
-        ("d0001", 0, "none", "NONE", True, 0.75, 0.0),
-        ("d0001", 1, "task:todo.txt/1", "TASK", True, 0.25, 0.5),
-        ("d0001", 2, "task:todo.txt/x", "TASK", False, 0.0, 0.0),
+        ("d0001", 0, "NONE", True, 0.75, 0.0),
+        ("d0001", 1, "TASK", True, 0.25, 0.5),
+        ("d0001", 2, "TASK", False, 0.0, 0.0),
     ]
 
 
 def test_an_outcome_is_written_before_its_decision_is_there(database: Database) -> None:
     async def work() -> Written:
         async with Sink(database.dsn("recommender")) as sink:
-            return await sink.record_outcomes([_outcome(1, decision=1)])
+            return await sink.record_outcomes(as_is([_outcome(1, decision=1)]))
 
     assert asyncio.run(work()) == Written(1)
     assert _rows(
@@ -345,10 +350,10 @@ def test_the_same_batch_again_adds_nothing(database: Database) -> None:
             decisions = [_decision(number) for number in range(500)]
             outcomes = [_outcome(number, decision=number) for number in range(500)]
             return [
-                await sink.record_decisions(decisions),
-                await sink.record_decisions([*decisions, _decision(500)]),
-                await sink.record_outcomes([*outcomes, *outcomes]),
-                await sink.record_outcomes(outcomes),
+                await sink.record_decisions(as_is(decisions)),
+                await sink.record_decisions(as_is([*decisions, _decision(500)])),
+                await sink.record_outcomes(as_is([*outcomes, *outcomes])),
+                await sink.record_outcomes(as_is(outcomes)),
             ]
 
     assert asyncio.run(work()) == [Written(500), Written(1), Written(500), Written(0)]
@@ -357,7 +362,7 @@ def test_the_same_batch_again_adds_nothing(database: Database) -> None:
 
 def test_a_message_that_cannot_be_held_is_handed_back_and_its_neighbours_are_written(database: Database) -> None:
     nul = _decision(2)
-    nul.title = "a\0b"
+    nul.policy_version = "a\0b"
     nameless = _decision(3)
     nameless.decision_id = ""
     long = _decision(4)
@@ -371,7 +376,9 @@ def test_a_message_that_cannot_be_held_is_handed_back_and_its_neighbours_are_wri
 
     async def work() -> Written:
         async with Sink(database.dsn("recommender")) as sink:
-            return await sink.record_decisions([_decision(1), nul, nameless, long, past, candidate, _decision(7), torn])
+            return await sink.record_decisions(
+                as_is([_decision(1), nul, nameless, long, past, candidate, _decision(7), torn])
+            )
 
     written = asyncio.run(work())
     assert written.rows == 4
@@ -382,7 +389,10 @@ def test_a_message_that_cannot_be_held_is_handed_back_and_its_neighbours_are_wri
         Refused(7, "not a block of columns"),
     )
     # PostgreSQL's texts have no NUL: it is escaped there, and the message beside has it.
-    assert _rows(database, "SELECT decision_id, title FROM recommender.decisions ORDER BY 1")[1] == ("d0002", "a\\x00b")
+    assert _rows(database, "SELECT decision_id, policy_version FROM recommender.decisions ORDER BY 1")[1] == (
+        "d0002",
+        "a\\x00b",
+    )
     assert _rows(database, "SELECT count(*) FROM recommender.tip_scores") == [(12,)]
 
 
@@ -391,7 +401,7 @@ def test_a_value_that_a_newer_writer_knows_is_kept_as_its_number(database: Datab
 
     async def work() -> Written:
         async with Sink(database.dsn("recommender")) as sink:
-            return await sink.record_outcomes([outcome])
+            return await sink.record_outcomes(as_is([outcome]))
 
     assert asyncio.run(work()) == Written(1)
     assert _rows(database, "SELECT kind FROM recommender.outcomes") == [("42",)]
@@ -402,11 +412,11 @@ def test_a_broken_batch_leaves_nothing_and_the_next_call_connects_again(postgres
 
     async def work() -> Written:
         async with Sink(database.dsn("recommender")) as sink:
-            await sink.record_decisions([_decision(0)])
+            await sink.record_decisions(as_is([_decision(0)]))
             with database.admin() as admin:
                 # The slate's table is locked, and the sink's session dies in the middle of its transaction.
                 admin.execute("BEGIN; LOCK recommender.tip_scores")
-                call = asyncio.create_task(sink.record_decisions([_decision(1)]))
+                call = asyncio.create_task(sink.record_decisions(as_is([_decision(1)])))
                 while not admin.execute(
                     "SELECT pg_terminate_backend(pid) FROM pg_locks WHERE NOT granted"
                     " AND relation = 'recommender.tip_scores'::regclass"
@@ -416,7 +426,7 @@ def test_a_broken_batch_leaves_nothing_and_the_next_call_connects_again(postgres
                     await call
                 admin.execute("ROLLBACK")
                 assert admin.execute("SELECT count(*) FROM recommender.decisions").fetchall() == [(1,)]
-            return await sink.record_decisions([_decision(1)])
+            return await sink.record_decisions(as_is([_decision(1)]))
 
     assert asyncio.run(work()) == Written(1)
 
@@ -436,8 +446,8 @@ def test_what_is_of_somebody_who_left_is_deleted_up_to_there_and_nothing_else_is
 
     async def work() -> int:
         async with Sink(database.dsn("recommender")) as sink:
-            await sink.record_decisions([*map(_decision, (1, 2, 3)), old, _decision(5, user="bob")])
-            await sink.record_outcomes([_outcome(1, decision=1), _outcome(2, decision=5, user="bob")])
+            await sink.record_decisions(as_is([*map(_decision, (1, 2, 3)), old, _decision(5, user="bob")]))
+            await sink.record_outcomes(as_is([_outcome(1, decision=1), _outcome(2, decision=5, user="bob")]))
             return await sink.forget([_left("alice", 2), _left("alice", 1)])
 
     # Two decisions, one of a journal before this one; the outcome stands at 101, in the life that follows.
@@ -456,8 +466,8 @@ def test_nothing_of_a_life_that_ended_is_taken_again_however_often_it_comes(data
         async with Sink(database.dsn("recommender")) as sink:
             await sink.forget([_left("alice", 101)])
             await sink.forget([_left("alice", 7)])
-            decisions = await sink.record_decisions([_decision(101), _decision(102), _decision(3, user="bob")])
-            return decisions, await sink.record_outcomes([_outcome(1, decision=101), _outcome(2, decision=102)])
+            decisions = await sink.record_decisions(as_is([_decision(101), _decision(102), _decision(3, user="bob")]))
+            return decisions, await sink.record_outcomes(as_is([_outcome(1, decision=101), _outcome(2, decision=102)]))
 
     assert asyncio.run(work()) == (Written(2), Written(1))
     assert _rows(database, "SELECT decision_id FROM recommender.decisions ORDER BY 1") == [("d0003",), ("d0102",)]
@@ -473,7 +483,7 @@ def test_a_decision_that_is_being_written_while_its_person_leaves_is_not_left_be
             forgetting = asyncio.create_task(sink.forget([_left("alice", 2)]))
             await asyncio.sleep(0.3)
             assert not forgetting.done()
-            await _insert_decisions(writer, [_decision(1)])
+            await _insert_decisions(writer, as_is([_decision(1)]))
             await writer.commit()
             assert await forgetting == 1
 
@@ -494,17 +504,19 @@ def past(database: Database) -> Iterator[Database]:
 
     async def work() -> None:
         async with Sink(database.dsn("recommender")) as sink:
-            await sink.record_decisions([*decisions, silence, stranger])
+            await sink.record_decisions(as_is([*decisions, silence, stranger]))
             await sink.record_outcomes(
-                [
-                    _outcome(1, decision=1, kind=Outcome.SEEN),
-                    _outcome(2, decision=2, kind=Outcome.DISMISS),
-                    _outcome(3, decision=2, kind=Outcome.SEEN),
-                    _outcome(4, decision=3, kind=Outcome.EXPIRED),
-                    _outcome(5, decision=3, kind=Outcome.DONE),
-                    # Somebody else's word on alice's tip is not her outcome.
-                    _outcome(6, decision=4, kind=Outcome.DISMISS, user="bob"),
-                ]
+                as_is(
+                    [
+                        _outcome(1, decision=1, kind=Outcome.SEEN),
+                        _outcome(2, decision=2, kind=Outcome.DISMISS),
+                        _outcome(3, decision=2, kind=Outcome.SEEN),
+                        _outcome(4, decision=3, kind=Outcome.EXPIRED),
+                        _outcome(5, decision=3, kind=Outcome.DONE),
+                        # Somebody else's word on alice's tip is not her outcome.
+                        _outcome(6, decision=4, kind=Outcome.DISMISS, user="bob"),
+                    ]
+                )
             )
 
     asyncio.run(work())

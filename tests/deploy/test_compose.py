@@ -262,7 +262,9 @@ def test_our_processes_are_told_the_same_as_by_the_local_stack() -> None:
         there = environment(name)
         told |= set(there) | set(SERVICES[name].get("secrets", []))
         for key in set(there) & set(local) - ADDRESSES - {"OO_DATA_DIR", "OO_WORKER_ID"}:
-            if key.endswith("_FILE"):
+            if key == "OO_KEK_DIR":
+                assert there[key] in {volume.split(":")[1] for volume in SERVICES[name]["volumes"]}
+            elif key.endswith("_FILE"):
                 assert Path(there[key]).name == Path(local[key]).name
             else:
                 assert there[key] == local[key], key
@@ -353,6 +355,7 @@ def test_the_one_time_steps_run_on_real_servers_and_again(
         "OO_POSTGRES": f"127.0.0.1:{servers.ports['postgres']}",
         "OO_POSTGRES_PASSWORDS_FILE": str(passwords),
         "OO_DATA_DIR": str(tmp_path),
+        "OO_KEK_DIR": str(tmp_path / "kek"),
         "PYTHONPATH": f"{ROOT}:{ROOT / 'proto/gen'}",
         "PATH": os.environ["PATH"],
     }

@@ -21,7 +21,14 @@ from deploy.stack.running import RunningStack
 def told(stack: RunningStack, tmp_path: Path) -> dict[str, str]:
     """The settings that an operator of the cluster has."""
     known = stack.environment("operator")
-    names = ("OO_REGISTRY_URL", "OO_VALKEY_URL", "OO_RECOMMENDER_DSN", "OO_MAC_KEY_FILE", "OO_TOPIC_PREFIX")
+    names = (
+        "OO_REGISTRY_URL",
+        "OO_VALKEY_URL",
+        "OO_RECOMMENDER_DSN",
+        "OO_MAC_KEY_FILE",
+        "OO_KEK_DIR",
+        "OO_TOPIC_PREFIX",
+    )
     kept = {name: known[name] for name in known if name in names or name.startswith("OO_KAFKA_")}
     return {**kept, "HOME": str(tmp_path / "home")}
 

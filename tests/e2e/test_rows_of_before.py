@@ -14,11 +14,13 @@ from command import called, oo
 from confluent_kafka import Producer
 from outside import SECURE, client, eventually, send, settled, settled_tip, state_of, task, tip, verify
 
+from deploy.keys import read_keys
 from deploy.stack.running import RunningStack, open_stack
 from oo.v1 import row_pb2
 from streams.partitioner import partition_of
 from streams.reader import read_partition
 from streams.record import Record
+from streams.sealing import open_row
 from streams.topics import PARTITIONS
 from streams.wire import payload
 from tables.row import BLOCKS, spelled_out
@@ -35,18 +37,24 @@ def last_row(stack: RunningStack, user: str) -> Record:
     return asyncio.run(read())[-1]
 
 
-def blocks_of(record: Record) -> list[str]:
+def opened_row(stack: RunningStack, record: Record) -> bytes:
     assert record.value is not None
-    row = row_pb2.UserRow.FromString(payload(record.value))
+    assert record.key is not None
+    keys = asyncio.run(read_keys(stack.cluster, stack.kek_dir))
+    return open_row(payload(record.value), whose=record.key, keys=keys)
+
+
+def blocks_of(stack: RunningStack, record: Record) -> list[str]:
+    row = row_pb2.UserRow.FromString(opened_row(stack, record))
     return [name for name in BLOCKS if getattr(row, name)]
 
 
 def write_as_before(stack: RunningStack, user: str) -> None:
-    """The same row once more, as it was written before there were columns."""
+    """The same row once more, as it was written before there were columns and seals."""
     record = last_row(stack, user)
     assert record.value is not None
     message = payload(record.value)
-    old = spelled_out(row_pb2.UserRow.FromString(message)).SerializeToString(deterministic=True)
+    old = spelled_out(row_pb2.UserRow.FromString(opened_row(stack, record))).SerializeToString(deterministic=True)
     producer = Producer(stack.as_admin.cluster.rdkafka())
     head = record.value[: len(record.value) - len(message)]
     producer.produce(stack.cluster.name("rows"), head + old, user.encode(), record.partition)
@@ -78,7 +86,7 @@ def test_rows_of_before_serve_their_tips_and_learn_on_after_an_upgrade() -> None
             before = {user: known(stack, user) for user in users}
             for user in users:
                 write_as_before(stack, user)
-                assert blocks_of(last_row(stack, user)) == []
+                assert blocks_of(stack, last_row(stack, user)) == []
             oo("down", f"--state={state}")
             # What is not in the changelog is gone: the next start has these rows only.
             (store,) = (state / "data").glob("core-*")
@@ -95,7 +103,7 @@ def test_rows_of_before_serve_their_tips_and_learn_on_after_an_upgrade() -> None
                     assert known(stack, user)["reactions"]["1h"]["snooze"] == 1
             settled(stack)
             for user in users:
-                assert "task_columns" in blocks_of(last_row(stack, user))
+                assert "task_columns" in blocks_of(stack, last_row(stack, user))
             found = verify(stack)
             assert (found["differences"], found["rows"]) == (0, len(users)), found
         finally:

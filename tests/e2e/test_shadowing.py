@@ -12,10 +12,12 @@ from command import called, oo
 from outside import client, eventually, send, settled_tip, state_of, task, tip
 
 from agents.messages import read
+from deploy.keys import read_keys
 from deploy.stack.running import RunningStack
 from oo.v1 import evaluation_pb2
 from streams.frames import Frames
 from streams.reader import end_offsets, read_partition
+from streams.sealing import opened
 
 
 def policies(stack: RunningStack) -> dict[str, Any]:
@@ -31,12 +33,14 @@ def counted(stack: RunningStack) -> dict[str, int]:
 
 async def shadows_of(stack: RunningStack, decision_id: str) -> list[evaluation_pb2.Said]:
     schemas, topic, found = Frames(), stack.cluster.name("shadows"), []
+    keys = await read_keys(stack.cluster, stack.kek_dir)
     for number in await end_offsets(stack.cluster, topic):
         async for records in read_partition(stack.cluster, topic, number):
             for record in records:
                 one = read(schemas, "shadows", record)  # other tests put junk there
-                if isinstance(one, evaluation_pb2.ShadowDecision) and one.decision_id == decision_id:
-                    found.extend(one.said)
+                if isinstance(one, evaluation_pb2.ShadowDecision):
+                    inside = opened(one, whose=record.key or b"", keys=keys)
+                    found += inside.said if inside.decision_id == decision_id else ()
     return found
 
 

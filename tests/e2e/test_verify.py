@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -13,8 +14,10 @@ from command import oo
 from outside import client, core_pid, eventually, letters, send, settled, settled_tip, state_of, task, verify
 from valkey import Valkey
 
+from deploy.keys import read_keys
 from deploy.stack.running import RunningStack
 from oo.v1 import decision_pb2
+from streams.sealing import opened, seal
 
 
 def test_a_decision_changed_in_postgresql_and_a_tip_gone_from_valkey_are_found(stack: RunningStack) -> None:
@@ -28,12 +31,13 @@ def test_a_decision_changed_in_postgresql_and_a_tip_gone_from_valkey_are_found(s
     ):
         where = "WHERE decision_id = %s"
         (message,) = database.execute(f"SELECT message FROM recommender.decisions {where}", [decision_id]).fetchone()
-        other = decision_pb2.Decision.FromString(message)
+        keys = asyncio.run(read_keys(stack.cluster, stack.kek_dir))
+        other = opened(decision_pb2.Decision.FromString(message), whose=user.encode(), keys=keys)
         other.title = "Something else"
         change = f"UPDATE recommender.decisions SET message = %s {where}"
         (key,) = [key for key in valkey.scan_iter("*") if user.encode() in key and valkey.type(key) == b"hash"]
         tip = valkey.dump(key)
-        database.execute(change, [other.SerializeToString(), decision_id])
+        database.execute(change, [seal(other, whose=user.encode(), keys=keys).SerializeToString(), decision_id])
         valkey.delete(key)
         try:
             found = verify(stack)

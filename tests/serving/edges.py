@@ -17,6 +17,7 @@ from typing import Any, Self
 import httpx
 from joserfc.jwk import ECKey
 
+from connectors.key_files import KeyFiles
 from connectors.valkey import TipStore
 from deploy.stack.running import RunningStack
 from oo.v1 import decision_pb2, journal_pb2
@@ -54,6 +55,9 @@ class LiveEdge:
         if not self._mac_key_file.exists():
             self._mac_key_file.write_bytes(secrets.token_bytes(32))
         self.mac_key = self._mac_key_file.read_bytes()
+        self._kek_dir = folder / "kek"
+        if not self._kek_dir.exists():
+            KeyFiles(self._kek_dir).make()
         self._key_file = key or folder / "signing.pem"
         if not self._key_file.exists():
             self._key_file.write_bytes(new_signing_key())
@@ -71,6 +75,7 @@ class LiveEdge:
                 "valkey_url": valkey_url,
                 "history_dsn": stack.dsn("history") if stack else None,
                 "mac_key_file": self._mac_key_file,
+                "kek_dir": self._kek_dir,
                 "jwt_issuer": ISSUER,
                 "jwt_audience": AUDIENCE,
                 "local": True,

@@ -26,16 +26,15 @@ from streams.cluster import Cluster
 from streams.frames import MESSAGES, Frames
 from streams.partitioner import partition_of
 from streams.reader import end_offsets, topic_ids
+from streams.sealing import OPEN
 from streams.topics import NAMES, PARTITIONS
 from tables.row import BLOCKS
 from tests.serving.edges import LiveEdge, problem
 from tests.serving.valkeys import ValkeyServer
 
-SHOWN_OTHERWISE = {
-    "oo.v1.JournalRecord": {"sealed"},
-    "oo.v1.Decision": {"packed"},
-    "oo.v1.UserRow": set(BLOCKS),
-}
+SHOWN_OTHERWISE = {kind.DESCRIPTOR.full_name: {"sealed"} for kind in OPEN}
+SHOWN_OTHERWISE["oo.v1.Decision"] |= {"packed"}
+SHOWN_OTHERWISE["oo.v1.UserRow"] |= set(BLOCKS)
 """Fields whose content an export shows under the names of others."""
 
 

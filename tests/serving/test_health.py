@@ -18,6 +18,7 @@ SETTINGS = {
     "registry_url": "http://127.0.0.1:1",
     "valkey_url": "valkey://127.0.0.1:1",
     "mac_key_file": "mac",
+    "kek_dir": "kek",
     "jwt_issuer": "i",
     "jwt_audience": "a",
 }

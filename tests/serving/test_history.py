@@ -6,7 +6,7 @@ import asyncio
 
 import pytest
 
-from connectors.postgres.sink import Sink
+from connectors.postgres.sink import Sink, Stored
 from deploy.stack.running import RunningStack
 from oo.v1 import decision_pb2, journal_pb2, outcome_pb2
 from tests.serving.edges import LiveEdge, problem
@@ -44,8 +44,8 @@ def past(stack: RunningStack, user_id: str, count: int) -> None:
 
     async def write() -> None:
         async with Sink(stack.recommender_dsn) as sink:
-            await sink.record_decisions(decisions)
-            await sink.record_outcomes(outcomes)
+            await sink.record_decisions([Stored(one, one) for one in decisions])
+            await sink.record_outcomes([Stored(one, one) for one in outcomes])
 
     asyncio.run(write())
 

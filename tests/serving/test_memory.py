@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import subprocess
 import sys
+import tempfile
 import threading
 import time
 import tracemalloc
@@ -12,6 +13,7 @@ from pathlib import Path
 
 import httpx
 import pytest
+from sealed import keys_in
 from valkey import Valkey
 
 from connectors.tracked import NAME, TrackedReads
@@ -204,6 +206,7 @@ def current_tips(valkey: ValkeyServer) -> CurrentTips:
         valkey.url,
         spent=SpentDecisions(TipStore(valkey.url)),
         changed=lambda user_id: None,
+        keys=keys_in(Path(tempfile.gettempdir()) / "none"),
         metrics=Metrics(),
         now_ms=lambda: 0,
     )
@@ -282,7 +285,7 @@ def test_entries_take_no_more_than_is_counted() -> None:
         for number in range(10_000):
             # The id and the offset differ from user to user, so nothing of an entry is shared.
             one = Standing(tip=standing.tip, epoch=standing.epoch, offset=number, spent=False)
-            memory.put(f"0b9c6f2e-8f0a-4f63-9a53-{number:012}", _current(one))
+            memory.put(f"0b9c6f2e-8f0a-4f63-9a53-{number:012}", _current(one, one.tip))
         after, _ = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

@@ -7,7 +7,7 @@ from serving.schemas import FeedbackBody, ReactionKind, TipBody, tip_json
 
 TIMES = {"decided_at": "decided_ms", "valid_until": "valid_until_ms"}
 """Whole milliseconds in the contract, ISO 8601 over HTTP."""
-INTERNAL = {"user_id", "journal", "external_id"}
+INTERNAL = {"user_id", "journal", "external_id", "sealed"}
 
 
 def test_a_tip_over_http_has_the_contracts_fields() -> None:

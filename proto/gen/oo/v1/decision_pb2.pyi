@@ -91,6 +91,7 @@ class Decision(_message.Message):
     MODEL_FIELD_NUMBER: _builtins.int
     LATENCY_MS_FIELD_NUMBER: _builtins.int
     PACKED_FIELD_NUMBER: _builtins.int
+    SEALED_FIELD_NUMBER: _builtins.int
     decision_id: _builtins.str
     user_id: _builtins.str
     record_id: _builtins.bytes
@@ -113,6 +114,8 @@ class Decision(_message.Message):
     model: _builtins.str
     latency_ms: _builtins.int
     """Source record's time to the journal's: what the person waited before the decision."""
+    sealed: _builtins.bytes
+    """The whole message, sealed with the person's own key; what stands beside it is open (streams/sealing.py)."""
     @_builtins.property
     def journal(self) -> _journal_pb2.Position: ...
     @_builtins.property
@@ -147,10 +150,11 @@ class Decision(_message.Message):
         model: _builtins.str = ...,
         latency_ms: _builtins.int = ...,
         packed: Global___PackedSlate | None = ...,
+        sealed: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["journal", b"journal", "packed", b"packed"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["chosen", b"chosen", "config_hash", b"config_hash", "decided_ms", b"decided_ms", "decision_id", b"decision_id", "feature_version", b"feature_version", "journal", b"journal", "latency_ms", b"latency_ms", "model", b"model", "packed", b"packed", "policy", b"policy", "policy_sequence", b"policy_sequence", "policy_version", b"policy_version", "prompt_version", b"prompt_version", "propensity", b"propensity", "record_id", b"record_id", "slate", b"slate", "step_version", b"step_version", "supersedes", b"supersedes", "title", b"title", "trigger", b"trigger", "tzdata_version", b"tzdata_version", "user_id", b"user_id", "valid_until_ms", b"valid_until_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chosen", b"chosen", "config_hash", b"config_hash", "decided_ms", b"decided_ms", "decision_id", b"decision_id", "feature_version", b"feature_version", "journal", b"journal", "latency_ms", b"latency_ms", "model", b"model", "packed", b"packed", "policy", b"policy", "policy_sequence", b"policy_sequence", "policy_version", b"policy_version", "prompt_version", b"prompt_version", "propensity", b"propensity", "record_id", b"record_id", "sealed", b"sealed", "slate", b"slate", "step_version", b"step_version", "supersedes", b"supersedes", "title", b"title", "trigger", b"trigger", "tzdata_version", b"tzdata_version", "user_id", b"user_id", "valid_until_ms", b"valid_until_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -260,6 +264,7 @@ class Tip(_message.Message):
     DECIDED_MS_FIELD_NUMBER: _builtins.int
     VALID_UNTIL_MS_FIELD_NUMBER: _builtins.int
     EXTERNAL_ID_FIELD_NUMBER: _builtins.int
+    SEALED_FIELD_NUMBER: _builtins.int
     user_id: _builtins.str
     decision_id: _builtins.str
     """Empty when there is nothing worth saying now."""
@@ -271,6 +276,8 @@ class Tip(_message.Message):
     decided_ms: _builtins.int
     valid_until_ms: _builtins.int
     external_id: _builtins.str
+    sealed: _builtins.bytes
+    """The whole message, sealed with the person's own key; what stands beside it is open (streams/sealing.py)."""
     @_builtins.property
     def journal(self) -> _journal_pb2.Position: ...
     @_builtins.property
@@ -290,10 +297,11 @@ class Tip(_message.Message):
         decided_ms: _builtins.int = ...,
         valid_until_ms: _builtins.int = ...,
         external_id: _builtins.str = ...,
+        sealed: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["journal", b"journal"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["decided_ms", b"decided_ms", "decision_id", b"decision_id", "detail", b"detail", "external_id", b"external_id", "journal", b"journal", "kind", b"kind", "source", b"source", "title", b"title", "url", b"url", "user_id", b"user_id", "valid_until_ms", b"valid_until_ms", "why", b"why"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decided_ms", b"decided_ms", "decision_id", b"decision_id", "detail", b"detail", "external_id", b"external_id", "journal", b"journal", "kind", b"kind", "sealed", b"sealed", "source", b"source", "title", b"title", "url", b"url", "user_id", b"user_id", "valid_until_ms", b"valid_until_ms", "why", b"why"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -36,11 +36,14 @@ class ShadowDecision(_message.Message):
     PROPENSITIES_FIELD_NUMBER: _builtins.int
     COST_US_FIELD_NUMBER: _builtins.int
     SAID_FIELD_NUMBER: _builtins.int
+    SEALED_FIELD_NUMBER: _builtins.int
     decision_id: _builtins.str
     policy: _builtins.str
     """Of records of before, in which each shadow spoke alone."""
     version: _builtins.int
     cost_us: _builtins.int
+    sealed: _builtins.bytes
+    """The whole message, sealed with the person's own key; what stands beside it is open (streams/sealing.py)."""
     @_builtins.property
     def journal(self) -> _journal_pb2.Position:
         """Of the decision's journal record."""
@@ -61,10 +64,11 @@ class ShadowDecision(_message.Message):
         propensities: _abc.Iterable[_builtins.float] | None = ...,
         cost_us: _builtins.int = ...,
         said: _abc.Iterable[Global___Said] | None = ...,
+        sealed: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["journal", b"journal"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost_us", b"cost_us", "decision_id", b"decision_id", "journal", b"journal", "policy", b"policy", "propensities", b"propensities", "said", b"said", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cost_us", b"cost_us", "decision_id", b"decision_id", "journal", b"journal", "policy", b"policy", "propensities", b"propensities", "said", b"said", "sealed", b"sealed", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -83,7 +83,7 @@ class JournalRecord(_message.Message):
     event_time_ms: _builtins.int
     """When it happened for the person, filled at the door where the producer gave none."""
     sealed: _builtins.bytes
-    """Room for a payload sealed with the user's own key."""
+    """All of the record, sealed with the person's own key (streams/sealing.py); it stands alone."""
     @_builtins.property
     def source(self) -> Global___Position: ...
     @_builtins.property

@@ -1,0 +1,109 @@
+"""Key-encryption keys as files of one folder: what a KMS would hold, for one machine.
+
+A file is for its owner alone and stands in no backup. What it wraps is of no use without it, so whoever destroys it destroys that
+too. It never keeps a key in memory: a destroyed one unwraps nothing from the same moment on.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from streams.cipher import KEY_BYTES, Cipher
+from streams.clock import clock_ms
+from streams.keys import KekGone
+
+_END = ".key"
+
+
+class KeyFiles:
+    """The keys of a folder; the one made last is the current one."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+
+    def ids(self) -> list[str]:
+        """All of them, the current one last."""
+        return sorted(path.stem for path in self._folder.glob(f"*{_END}"))
+
+    def current(self) -> str:
+        """Raises KekGone where there is none: one is never made by the way, since another folder may have been meant."""
+        found = self.ids()
+        if not found:
+            raise KekGone(
+                f"no key-encryption key stands in {self._folder}: 'oo up' and deploy.compose.secrets make the first"
+            )
+        return found[-1]
+
+    def made_ms(self) -> int:
+        """When the current one was made."""
+        return int(self.current().partition("-")[0])
+
+    def holds(self, kek_id: str) -> bool:
+        return "/" not in kek_id and self._path(kek_id).exists()
+
+    def wrap(self, key: bytes, about: list[bytes]) -> tuple[str, bytes]:
+        kek_id = self.current()
+        return kek_id, self._cipher(kek_id).seal(key, about)
+
+    def unwrap(self, kek_id: str, wrapped: bytes, about: list[bytes]) -> bytes:
+        key = self._cipher(kek_id).open(wrapped, about)
+        if key is None:
+            raise ValueError(f"the key-encryption key {kek_id} did not wrap this")
+        return key
+
+    def make(self) -> str:
+        """A new one, which is the current one from here on."""
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        kek_id = f"{clock_ms():013d}-{secrets.token_hex(4)}"
+        path = self._path(kek_id)
+        fresh = path.with_suffix(".new")
+        with os.fdopen(os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(secrets.token_bytes(KEY_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+        fresh.rename(path)
+        self._settle()
+        return kek_id
+
+    def destroy(self, kek_id: str) -> None:
+        """Overwrite it, and have it gone. What a disk keeps of overwritten blocks is beyond this: use an encrypted one."""
+        path = self._path(kek_id)
+        with path.open("r+b") as file:
+            file.write(bytes(KEY_BYTES))
+            file.flush()
+            os.fsync(file.fileno())
+        path.unlink()
+        self._settle()
+
+    @contextmanager
+    def alone(self) -> Iterator[None]:
+        """While nobody else of this folder wraps all keys anew. Raises BlockingIOError where somebody does."""
+        lock = os.open(self._folder / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield
+        finally:
+            os.close(lock)
+
+    def _path(self, kek_id: str) -> Path:
+        if "/" in kek_id:
+            raise KekGone(kek_id)  # Only a stranger's hand writes such a name.
+        return self._folder / f"{kek_id}{_END}"
+
+    def _cipher(self, kek_id: str) -> Cipher:
+        try:
+            return Cipher(self._path(kek_id).read_bytes())
+        except FileNotFoundError:
+            raise KekGone(kek_id) from None
+
+    def _settle(self) -> None:
+        folder = os.open(self._folder, os.O_RDONLY)
+        try:
+            os.fsync(folder)
+        finally:
+            os.close(folder)

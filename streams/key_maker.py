@@ -1,0 +1,65 @@
+"""Makes keys for people who have none, ends the keys of those who leave, and wraps the living anew; each returns once Kafka has it.
+
+Nothing may be sealed with a key before it is acknowledged. It never writes a key in the open.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import secrets
+from collections.abc import Iterable
+
+from oo.v1.key_pb2 import WrappedKey
+from streams.cipher import KEY_BYTES, Cipher
+from streams.frames import Frames
+from streams.keys import Keys, Wrapped, about, name_of
+from streams.partitioner import partition_of
+from streams.producer import Delivered, Producer
+from streams.sealing import KEY_ID_BYTES
+from streams.topics import PARTITIONS
+
+
+class KeyMaker:
+    """Writes to one cluster's topic of keys, of this full name."""
+
+    def __init__(self, keys: Keys, *, topic: str, producer: Producer, frames: Frames) -> None:
+        self._keys = keys
+        self._topic = topic
+        self._producer = producer
+        self._frames = frames
+
+    def lacks(self, whose: bytes) -> bool:
+        """Whether `ensure` would make this person a key."""
+        return self._keys.lacks(whose)
+
+    async def ensure(self, people: Iterable[bytes]) -> None:
+        """Return once each of them has a key that is acknowledged. Two doors may each make one: any opens, the smallest id seals."""
+        new = {one: secrets.token_bytes(KEY_BYTES) for one in people if self._keys.lacks(one)}
+        left = {(whose, secrets.token_bytes(KEY_ID_BYTES)): key for whose, key in new.items()}
+        while left:
+            wrapped = {name: self._wrapped(*name, key) for name, key in left.items()}
+            await asyncio.gather(*[self._write(whose, word) for (whose, _), word in wrapped.items()])
+            # Where the living were wrapped anew meanwhile, and the old key-encryption key is gone: once more.
+            stand = [name for name, word in wrapped.items() if self._keys.kek.holds(word.kek_id)]
+            for whose, key_id in stand:
+                self._keys.put(whose, wrapped[whose, key_id])
+                self._keys.opened(whose, key_id, Cipher(left.pop((whose, key_id))))
+
+    async def forget(self, whose: bytes) -> None:
+        """Return once every key of this person that is known here has its tombstone."""
+        names = self._keys.forget(whose)
+        number = partition_of(whose, PARTITIONS)
+        await asyncio.gather(
+            *[self._producer.produce(self._topic, key=name, value=None, partition=number) for name in names]
+        )
+
+    def _wrapped(self, whose: bytes, key_id: bytes, key: bytes) -> Wrapped:
+        return Wrapped(key_id, *self._keys.kek.wrap(key, about(whose, key_id)))
+
+    def _write(self, whose: bytes, key: Wrapped) -> asyncio.Future[Delivered]:
+        return self._producer.produce(
+            self._topic,
+            key=name_of(whose, key.id),
+            value=self._frames.frame("keys", WrappedKey(kek_id=key.kek_id, wrapped=key.wrapped)),
+            partition=partition_of(whose, PARTITIONS),
+        )

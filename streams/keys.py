@@ -1,0 +1,284 @@
+"""Everybody's keys as the topic `oo.keys` has them: wrapped in memory, opened where one is asked for, and a bounded number of those kept.
+
+It follows the topic without a group, so that PostgreSQL may be away. It makes no key (streams/key_maker.py), never writes,
+and never gives one person's key for another's. A tombstone is for good: a word on the same key that comes later counts nothing.
+"""
+
+from __future__ import annotations
+
+import logging
+import struct
+from collections import OrderedDict
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from typing import Final, NamedTuple, Protocol, Self
+
+from oo.v1.key_pb2 import WrappedKey
+from streams import heartbeat
+from streams.cipher import Cipher
+from streams.cluster import Cluster
+from streams.frames import Frames
+from streams.metrics import SKIPPED
+from streams.reader import Tail, end_offsets, read_partition
+from streams.record import Record
+from streams.sealing import KEY_ID_BYTES, KeyMissing, T, opened
+from streams.shared import Shared
+from streams.wire import BadFrame
+
+log = logging.getLogger(__name__)
+
+OPENED_MAX: Final = 20_000
+"""Keys ready for use; the one that was used longest ago goes first."""
+
+_ENTRY: Final = struct.Struct(f">{KEY_ID_BYTES}sHH")
+"""Of a key in memory: its id, which key-encryption key, how many bytes follow. Plain bytes: with a million people, nothing for the
+garbage collector to look at."""
+
+
+class KekGone(Exception):
+    """The key-encryption key that a key was wrapped with is not there: destroyed, or never brought here."""
+
+
+class KeyEncryption(Protocol):
+    """Key-encryption keys, as a KMS offers them: they never leave it."""
+
+    def current(self) -> str:
+        """The id of the one that wraps now."""
+
+    def holds(self, kek_id: str) -> bool:
+        """Whether it still unwraps what that one wrapped."""
+
+    def wrap(self, key: bytes, about: list[bytes]) -> tuple[str, bytes]:
+        """The id of the current one, and what only it unwraps, told the same `about`."""
+
+    def unwrap(self, kek_id: str, wrapped: bytes, about: list[bytes]) -> bytes:
+        """The key. Raises KekGone, and ValueError for what it did not wrap about this."""
+
+
+class Wrapped(NamedTuple):
+    """One key of a person."""
+
+    id: bytes
+    kek_id: str
+    wrapped: bytes
+
+
+class Keys:
+    """By person. `whose`: the Kafka key of their records."""
+
+    def __init__(
+        self,
+        kek: KeyEncryption,
+        *,
+        ends: Callable[[], Awaitable[Mapping[int, int]]],
+        read: Callable[[int, int, int], AsyncIterator[list[Record]]],
+        opened_max: int = OPENED_MAX,
+    ) -> None:
+        """`ends()`: of each partition of the topic, now; `read(partition, start, end)`: its records."""
+        self.kek = kek
+        self._frames = Frames()
+        self._ends = ends
+        self._read = read
+        self._opened_max = opened_max
+        self._keys: dict[bytes, bytes] = {}
+        """Every person's entries, one after the other, the smallest id first."""
+        self._keks: list[str] = []
+        self._dead: set[bytes] = set()
+        """Names of keys that a tombstone has ended."""
+        self._opened: OrderedDict[bytes, Cipher] = OrderedDict()
+        self._taken: dict[int, int] = {}
+        """By partition, the offset below which every word is here."""
+        self._catch_up = Shared(self._read_on)
+
+    @classmethod
+    def of(cls, cluster: Cluster, kek: KeyEncryption) -> Self:
+        """Of this cluster; nothing is read yet."""
+        topic = cluster.name("keys")
+        return cls(
+            kek,
+            ends=lambda: end_offsets(cluster, topic),
+            read=lambda number, start, end: read_partition(cluster, topic, number, start=start, end=end),
+        )
+
+    async def follow(self, tail: Tail) -> None:
+        """Take words in for ever."""
+        async for records in tail:
+            for record in records:
+                self.take(record)
+
+    async def catch_up(self) -> None:
+        """Return once all that was acknowledged before is here; asks Kafka, whatever `follow` has come to."""
+        await self._catch_up()
+
+    async def _read_on(self) -> None:
+        for partition, end in (await self._ends()).items():
+            start = self._taken.get(partition, 0)
+            if start < end:
+                async for records in self._read(partition, start, end):
+                    for record in records:
+                        self.take(record)
+                self._taken[partition] = max(end, self._taken.get(partition, 0))
+
+    def take(self, record: Record) -> None:
+        """Take one record of the topic in."""
+        if record.offset < self._taken.get(record.partition, 0):
+            return
+        self._taken[record.partition] = record.offset + 1
+        if record.key == heartbeat.KEY:
+            return
+        named = split(record.key)
+        if named is None:
+            _pass_over(record, "no-key")
+        elif record.value is None:
+            self._end(*named)
+        else:
+            try:
+                word = self._frames.unframe("keys", record.value)
+            except BadFrame as bad:
+                _pass_over(record, bad.reason)
+                return
+            assert isinstance(word, WrappedKey), "one message type stands on this topic"
+            self.put(named[0], Wrapped(named[1], word.kek_id, word.wrapped))
+
+    def put(self, whose: bytes, key: Wrapped) -> None:
+        """Hold this key, in place of what stood under its id."""
+        if name_of(whose, key.id) in self._dead:
+            return
+        others = [one for one in self.held(whose) if one.id != key.id]
+        self._keys[whose] = self._packed(sorted([*others, key]))
+
+    def held(self, whose: bytes) -> list[Wrapped]:
+        """The person's keys, the smallest id first; none for somebody new."""
+        return list(self._entries(self._keys.get(whose, b"")))
+
+    def people(self) -> list[bytes]:
+        """Who has a key."""
+        return list(self._keys)
+
+    def lacks(self, whose: bytes) -> bool:
+        """Whether a key has to be made before anything of this person can be sealed."""
+        entries = self._keys.get(whose)
+        if entries is None:
+            return True
+        if name_of(whose, entries[:KEY_ID_BYTES]) in self._opened:
+            return False
+        return not any(self.kek.holds(one.kek_id) for one in self._entries(entries))
+
+    def sealing(self, whose: bytes) -> tuple[bytes, Cipher]:
+        """The smallest of the person's keys that can be unwrapped. Raises KeyMissing."""
+        key_id = self._keys.get(whose, b"")[:KEY_ID_BYTES]
+        cipher = self._opened.get(name_of(whose, key_id))
+        if cipher is not None:
+            return key_id, cipher
+        for one in self.held(whose):
+            if self.kek.holds(one.kek_id):
+                return one.id, self.opening(whose, one.id)
+        raise KeyMissing(
+            "somebody has no key, and their words are not written in the open: this is a fault of oO's own"
+        )
+
+    def opening(self, whose: bytes, key_id: bytes) -> Cipher:
+        """The person's key of this id. Raises KeyMissing."""
+        name = name_of(whose, key_id)
+        cipher = self._opened.get(name)
+        if cipher is not None:
+            self._opened.move_to_end(name)
+            return cipher
+        one = next((one for one in self.held(whose) if one.id == key_id), None)
+        if one is None:
+            raise KeyMissing(
+                f"key {key_id.hex()} is not in the topic of keys, and nobody was erased: bring that topic back from where it "
+                "is kept; what was sealed with this key cannot be read without"
+            )
+        try:
+            key = self.kek.unwrap(one.kek_id, one.wrapped, about(whose, key_id))
+        except KekGone:
+            raise KeyMissing(
+                f"key {key_id.hex()} is wrapped with the key-encryption key {one.kek_id}, which is not there: bring it back "
+                "(OO_KEK_DIR), or start where it is"
+            ) from None
+        except ValueError:
+            raise KeyMissing(
+                f"key {key_id.hex()} does not come out of what stands in the topic of keys: that was changed, or belongs to another "
+                "installation; bring the topic back from where it is kept"
+            ) from None
+        cipher = self._opened[name] = Cipher(key)
+        if len(self._opened) > self._opened_max:
+            self._opened.popitem(last=False)
+        return cipher
+
+    def opened(self, whose: bytes, key_id: bytes, cipher: Cipher) -> None:
+        """Have a key that was just made ready for use."""
+        self._opened[name_of(whose, key_id)] = cipher
+
+    def forget(self, whose: bytes) -> list[bytes]:
+        """Hold none of the person's keys any more, for good; returns their names in the topic, for tombstones."""
+        names = [name_of(whose, one.id) for one in self.held(whose)]
+        for name in names:
+            self._end(whose, name[-KEY_ID_BYTES:])
+        return names
+
+    def _end(self, whose: bytes, key_id: bytes) -> None:
+        name = name_of(whose, key_id)
+        self._dead.add(name)
+        self._opened.pop(name, None)
+        left = [one for one in self.held(whose) if one.id != key_id]
+        if left:
+            self._keys[whose] = self._packed(left)
+        else:
+            self._keys.pop(whose, None)
+
+    def _packed(self, keys: list[Wrapped]) -> bytes:
+        return b"".join(_ENTRY.pack(one.id, self._number(one.kek_id), len(one.wrapped)) + one.wrapped for one in keys)
+
+    def _entries(self, packed: bytes) -> Iterator[Wrapped]:
+        at = 0
+        while at < len(packed):
+            key_id, kek, length = _ENTRY.unpack_from(packed, at)
+            at += _ENTRY.size + length
+            yield Wrapped(key_id, self._keks[kek], packed[at - length : at])
+
+    def _number(self, kek_id: str) -> int:
+        if kek_id not in self._keks:
+            self._keks.append(kek_id)
+        return self._keks.index(kek_id)
+
+
+async def opened_by(keys: Keys, message: T, *, whose: bytes) -> T:
+    """As `streams.sealing.opened`, where the key may be on its way still. Raises NotOpened and KeyMissing."""
+    try:
+        return opened(message, whose=whose, keys=keys)
+    except KeyMissing:
+        await keys.catch_up()
+        return opened(message, whose=whose, keys=keys)
+
+
+def name_of(whose: bytes, key_id: bytes) -> bytes:
+    """The Kafka key of a person's key.
+
+    >>> split(name_of(b"ada", b"8 bytes.")), split(b"ada"), split(None)
+    ((b'ada', b'8 bytes.'), None, None)
+    """
+    return b"%b\0%b" % (whose, key_id)
+
+
+def split(name: bytes | None) -> tuple[bytes, bytes] | None:
+    """Whose key it is, and which; None for what names none."""
+    if name is None or len(name) <= KEY_ID_BYTES + 1 or name[-KEY_ID_BYTES - 1] != 0:
+        return None
+    return name[: -KEY_ID_BYTES - 1], name[-KEY_ID_BYTES:]
+
+
+def about(whose: bytes, key_id: bytes) -> list[bytes]:
+    """What a wrapped key is tied to."""
+    return [b"oo.keys", whose, key_id]
+
+
+def _pass_over(record: Record, reason: str) -> None:
+    SKIPPED.labels(record.topic).inc()
+    log.warning(
+        "record.skipped topic=%s partition=%d offset=%d reason=%s",
+        record.topic,
+        record.partition,
+        record.offset,
+        reason,
+    )
