@@ -45,7 +45,10 @@ async def core(process: Process, stack: AsyncExitStack) -> list[Partitions]:
     from agents.messages import messages
     from agents.recovery import Recovery
     from agents.versions import Versions
+    from connectors.key_files import KeyFiles
+    from streams import rotation
     from streams.key_maker import KeyMaker
+    from streams.periodic import every
     from streams.sealing import Sealing
 
     settings, topics = process.settings, process.topics
@@ -71,6 +74,9 @@ async def core(process: Process, stack: AsyncExitStack) -> list[Partitions]:
     keys = await _keys(process, stack)
     sealing = Sealing(process.schemas, keys)
     maker = KeyMaker(keys, topic=topics["keys"].name, producer=process.producer, frames=process.schemas)
+    files = keys.kek
+    assert isinstance(files, KeyFiles)
+    every(process.app, rotation.LOOKED_EVERY_S, lambda: rotation.rotate_if_due(keys, files, maker))
 
     door = Door(validator=protovalidate.Validator(), mac_key=mac_key)
     admits = {

@@ -53,6 +53,11 @@ COMMANDS = {
         (("", "listed"), ("promote", "promote")),
         "What each policy earns, and which one decides.",
     ),
+    "keys": Entry(
+        "deploy.commands.keys",
+        (("rotate", "rotate"),),
+        "Wrap everybody's key anew, and destroy what wrapped them before.",
+    ),
     "dead-letters": Entry(
         "deploy.commands.dead_letters",
         (("list", "listed"), ("show", "show"), ("redrive", "redrive")),

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import secrets
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from oo.v1.key_pb2 import WrappedKey
 from streams.cipher import KEY_BYTES, Cipher
@@ -52,6 +52,25 @@ class KeyMaker:
         await asyncio.gather(
             *[self._producer.produce(self._topic, key=name, value=None, partition=number) for name in names]
         )
+
+    async def wrap_anew(self, keys: Sequence[tuple[bytes, Wrapped]]) -> None:
+        """Return once these stand in the topic as the current key-encryption key wraps them. Raises KekGone."""
+        anew = []
+        for whose, one in keys:
+            key = self._keys.kek.unwrap(one.kek_id, one.wrapped, about(whose, one.id))
+            anew.append((whose, self._wrapped(whose, one.id, key)))
+        await self._producer.room()
+        await asyncio.gather(*[self._write(whose, word) for whose, word in anew])
+        for whose, word in anew:
+            self._keys.put(whose, word)
+
+    async def end_again(self) -> None:
+        """Return once every key that was ended, and of which a word came later, has a tombstone behind that."""
+        names = [(name, partition_of(name[: -KEY_ID_BYTES - 1], PARTITIONS)) for name in self._keys.again]
+        await asyncio.gather(
+            *[self._producer.produce(self._topic, key=name, value=None, partition=number) for name, number in names]
+        )
+        self._keys.again.difference_update(name for name, _ in names)
 
     def _wrapped(self, whose: bytes, key_id: bytes, key: bytes) -> Wrapped:
         return Wrapped(key_id, *self._keys.kek.wrap(key, about(whose, key_id)))

@@ -84,6 +84,8 @@ class Keys:
         self._keks: list[str] = []
         self._dead: set[bytes] = set()
         """Names of keys that a tombstone has ended."""
+        self.again: set[bytes] = set()
+        """Of these, those of which the topic holds a word behind the tombstone."""
         self._opened: OrderedDict[bytes, Cipher] = OrderedDict()
         self._taken: dict[int, int] = {}
         """By partition, the offset below which every word is here."""
@@ -129,7 +131,11 @@ class Keys:
         if named is None:
             _pass_over(record, "no-key")
         elif record.value is None:
+            assert record.key is not None
+            self.again.discard(record.key)
             self._end(*named)
+        elif record.key in self._dead:
+            self.again.add(record.key)
         else:
             try:
                 word = self._frames.unframe("keys", record.value)

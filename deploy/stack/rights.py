@@ -57,7 +57,9 @@ RIGHTS = {
         writes=("signals", "reactions", "subject-requests"),
     ),
     "producer": Rights(writes=("signals", "reactions"), looks_around=False),
-    "operator": Rights(reads=NAMES, writes=("signals", "reactions", "subject-requests", "promotions"), watches=True),
+    "operator": Rights(
+        reads=NAMES, writes=("signals", "reactions", "subject-requests", "promotions", "keys"), watches=True
+    ),
 }
 """Every role that signs in to Kafka, but ADMIN. `oo` is the operator."""
 

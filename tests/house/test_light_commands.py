@@ -10,7 +10,20 @@ from light import READING, imported_heavily
 
 from deploy.cli import COMMANDS
 
-WRITING = {"up", "down", "import", "watch", "react", "token", "simulate", "verify", "erase", "privacy", "export"}
+WRITING = {
+    "up",
+    "down",
+    "import",
+    "watch",
+    "react",
+    "token",
+    "simulate",
+    "verify",
+    "erase",
+    "export",
+    "keys",
+    "privacy",
+}
 """What starts, writes, or needs what is heavy for what it counts."""
 
 

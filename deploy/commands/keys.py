@@ -1,0 +1,39 @@
+"""oo keys: wrapping everybody's key anew, and destroying what they were wrapped with."""
+
+from __future__ import annotations
+
+import asyncio
+
+from connectors.key_files import KeyFiles
+from deploy.commands.session import DEFAULT_STATE, CommandError, StateOption, open_state
+from deploy.stack.running import RunningStack
+
+
+def rotate(state: StateOption = DEFAULT_STATE) -> None:
+    """Wrap all keys of people anew under a new key-encryption key, and destroy the old ones: what was forgotten is then gone for good."""
+    stack = open_state(state, "registry_url", "kek_dir", ready=False)
+    try:
+        count = asyncio.run(_rotate(stack))
+    except BlockingIOError:
+        raise CommandError("another process wraps all keys anew at this moment: that will do") from None
+    print(f"{count} keys wrapped anew; the old key-encryption keys are destroyed")
+
+
+async def _rotate(stack: RunningStack) -> int:
+    from streams.key_maker import KeyMaker
+    from streams.keys import Keys
+    from streams.producer import Producer
+    from streams.rotation import rotate as wrap_all_anew
+    from streams.schemas import Schemas
+
+    schemas = Schemas(stack.cluster)
+    await schemas.register()
+    producer = Producer(stack.cluster, client_id="oo-keys")
+    files = KeyFiles(stack.kek_dir)
+    keys = Keys.of(stack.cluster, files)
+    try:
+        maker = KeyMaker(keys, topic=stack.cluster.name("keys"), producer=producer, frames=schemas)
+        return await wrap_all_anew(keys, files, maker)
+    finally:
+        await producer.close()
+        schemas.close()
