@@ -21,7 +21,7 @@ from streams.frames import MESSAGES
 from streams.registry import IncompatibleSchema, RegistryError, message_names
 from streams.schemas import OUTAGE_KEPT_S, UNKNOWN_KEPT_S, Schemas
 from streams.topics import topics
-from streams.wire import BadFrame, header
+from streams.wire import BadFrame, header, read_header
 
 SIGNAL = signal_pb2.Signal(event_id="e1", user_id="alice", task_completed=signal_pb2.TaskCompleted(external_id="milk"))
 
@@ -213,6 +213,17 @@ def test_records_of_older_versions_are_read_after_a_restart(build, client, prefi
     client.register_schema(f"{prefix}signals-value", signal_file())
     schemas = build(prefix)
     assert schemas.unframe("signals", header(older, 1) + SIGNAL.SerializeToString()) == SIGNAL
+
+
+def test_what_a_build_writes_is_read_by_it_also_where_it_has_just_registered_its_schema_beside_an_older_one(
+    build, client, prefix
+):
+    older = client.register_schema(f"{prefix}signals-value", signal_file(with_a_new_message_in_front))
+    client.set_compatibility(f"{prefix}signals-value", "NONE")
+    schemas = build(prefix)
+    value = schemas.frame("signals", SIGNAL)
+    assert read_header(value)[0] != older
+    assert schemas.unframe("signals", value) == SIGNAL
 
 
 def test_an_unknown_id_is_not_asked_for_again_until_its_time_has_passed(build, client, prefix):
