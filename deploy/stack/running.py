@@ -30,6 +30,7 @@ SECRETS = {
     "OO_RECOMMENDER_DSN": ("record", "operator"),
     "OO_HISTORY_DSN": ("edge",),
     "OO_MAC_KEY_FILE": ("core", "edge", "operator"),
+    # Who opens what is sealed: not publish.
     "OO_KEK_DIR": ("core", "record", "shadow", "edge", "operator"),
     "OO_LOCAL_SIGNING_KEY_FILE": ("edge",),
 }
