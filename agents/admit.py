@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from itertools import chain
 from typing import Any
 
@@ -24,6 +24,7 @@ from oo.v1.erased_pb2 import Erased
 from streams import cloudevents
 from streams.clock import clock_ms
 from streams.key_maker import KeyMaker
+from streams.keys import Keys
 from streams.partitions import Handler, Partitions
 from streams.producer import Producer
 from streams.record import Batch, Record
@@ -53,7 +54,10 @@ class Admit:
     in_hand: InHand
     leaving: Leaving
     sealing: Sealing
+    keys: Keys
     maker: KeyMaker
+    returned: set[str] = field(default_factory=set)
+    """Receipts of those who have begun again, and whose keys are known to have changed."""
 
     async def handle(self, batches: Sequence[Batch]) -> asyncio.Future[None]:
         """Send every record to the journal or to the dead letters; what it returns is done when they stand there."""
@@ -62,7 +66,7 @@ class Admit:
         newcomers: list[tuple[bytes, journal_pb2.JournalRecord]] = []
         new: set[bytes] = set()
         now_ms, turn_s = clock_ms(), loop.time()
-        gone = _Gone(self.leaving, self.in_hand)
+        gone = _Gone(self)
         for record in chain.from_iterable(batch.records for batch in batches):
             if ends := self.in_hand.ends(self.topic_id, record):
                 refusals.append(Refusal(record, "set-aside", set_aside.detail(ends)))
@@ -124,19 +128,27 @@ class _Gone:
     Whoever writes once their beginning again is said in `oo.erasures` is let in, however late this door hears of it.
     """
 
-    def __init__(self, leaving: Leaving, in_hand: InHand) -> None:
-        self._leaving = leaving
-        self._in_hand = in_hand
+    def __init__(self, door: Admit) -> None:
+        self._door = door
         self._is_asked = False
 
     async def word_of(self, user_id: str) -> Erased | None:
         """The word of somebody who left and has not begun again."""
-        leavers = self._leaving.leavers
-        if leavers.are_gone(user_id) and not self._is_asked:
-            self._in_hand.lay_down()
-            await self._leaving.catch_up()
+        door, leavers = self._door, self._door.leaving.leavers
+        word = leavers.word_of(user_id)
+        if word is None or word.receipt in door.returned:
+            return None
+        if not self._is_asked:
+            door.in_hand.lay_down()
+            await door.leaving.catch_up()
+            # What comes of a new life is never sealed with a key of the one before.
+            await door.keys.catch_up()
             self._is_asked = True
-        return leavers.word_of(user_id) if leavers.are_gone(user_id) else None
+        if leavers.are_gone(user_id):
+            return leavers.word_of(user_id)
+        if (known := leavers.word_of(user_id)) is not None:
+            door.returned.add(known.receipt)
+        return None
 
     async def without_bytes(self, refusal: Refusal) -> Refusal:
         """The same, not to be kept where the record's key is such a person: what it holds may not have been read."""

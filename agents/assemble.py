@@ -91,6 +91,7 @@ async def core(process: Process, stack: AsyncExitStack) -> list[Partitions]:
             in_hand=process.in_hand,
             leaving=leaving,
             sealing=sealing,
+            keys=keys,
             maker=maker,
         )
         for name in ("signals", "reactions", "subject-requests")
@@ -227,6 +228,7 @@ async def record(process: Process, stack: AsyncExitStack) -> list[Partitions]:
         decisions_sink=await stack.enter_async_context(Sink(dsn)),
         outcomes_sink=await stack.enter_async_context(Sink(dsn)),
         erasures_sink=await stack.enter_async_context(Sink(dsn)),
+        leaving=await _leaving(process, stack),
         schemas=process.schemas,
         keys=await _keys(process, stack),
         dead_letters=process.dead_letters,

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 
+from agents.erasure import is_stub
 from agents.features import VERSION
 from agents.fold import PartitionState, taught
 from agents.rows import MARKS_KEY, TableRows, order_in, wake_of
@@ -61,6 +62,8 @@ class Assigned:
     stored_changes: int = 0
     """Of the totals, when they were last written to the disk."""
     gone: bool = False
+    left: list[bytes] = field(default_factory=list)
+    """Those of the rows that were cut last who have left: once their stubs are acknowledged, their keys are to go."""
     _wakes: dict[str, int] = field(default_factory=dict)
     """Next wakes of the rows that are being written."""
     _cut: bool = False
@@ -82,6 +85,7 @@ class Assigned:
     def cut(self, schemas: Frames) -> dict[bytes, bytes]:
         """Return the rows to write for what has been folded; the fold goes on from them, also before they are written."""
         changed = self.state.changed()
+        self.left = [user_id.encode() for user_id in changed if is_stub(self.state.row(user_id) or NOBODY)]
         values = dict(
             self.rows.framed(user_id, message, is_open=stays_open(self.state.row(user_id) or NOBODY))
             for user_id, message in changed.items()

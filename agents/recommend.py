@@ -16,7 +16,7 @@ from typing import Any
 import faust
 from faust.types import StreamT
 
-from agents import set_aside
+from agents import erasure, set_aside
 from agents.admit import YIELD_S
 from agents.assigned import AHEAD_MS, Assigned
 from agents.fault import ours
@@ -93,7 +93,12 @@ class Recommend:
         self._leavers = leavers
         self._worker_id = worker_id
         self._settling = Settling(
-            topics=topics, schemas=schemas, sealing=sealing, producer=producer, dead_letters=dead_letters
+            topics=topics,
+            schemas=schemas,
+            sealing=sealing,
+            producer=producer,
+            dead_letters=dead_letters,
+            end_keys=self._end_keys,
         )
         self._assigned: dict[int, Assigned] = {}
 
@@ -160,7 +165,7 @@ class Recommend:
                     self._in_hand.lay_down()
                     await self._versions.wait_for(entry.record.mark.version_id)
                 if entry.record.subject_request.consent_changed.granted and record.key:
-                    await self._key_of_who_comes_back(record.key)
+                    await self._key_of_who_comes_back(assigned, record.key)
                 outputs = await self._apply(assigned, entry)
             assigned.folding = record.offset
             if outputs.tip or outputs.outcomes or outputs.overflows:
@@ -270,10 +275,20 @@ class Recommend:
         name = _name(whose)
         return bool(name) and not self._leavers.passes(whose, record.offset) and not self._leavers.are_gone(name)
 
-    async def _key_of_who_comes_back(self, whose: bytes) -> None:
+    async def _key_of_who_comes_back(self, assigned: Assigned, whose: bytes) -> None:
+        row = assigned.state.row(_name(whose))
+        if row is not None and erasure.is_stub(row):
+            # The keys of the life that ended are gone before the new one gets its own.
+            self._in_hand.lay_down()
+            await self._settling.folded(assigned, 0)
         if self._maker.lacks(whose):
             self._in_hand.lay_down()
             await self._maker.ensure([whose])
+
+    async def _end_keys(self, whose: bytes) -> None:
+        """Also those that other doors made."""
+        await self._keys.catch_up()
+        await self._maker.forget(whose)
 
     async def _entry(self, record: Record) -> Entry:
         whose = record.key or b""

@@ -22,9 +22,11 @@ from streams.frames import Frames
 from streams.keys import Keys, opened_by
 from streams.partitions import Partitions
 from streams.record import Batch, Record
+from streams.sealing import KeyMissing
 from streams.topics import Topic
 from streams.wire import BadFrame
 from tables import leavers
+from tables.leavers import Leaving
 
 Message = TypeVar("Message", Decision, Outcome)
 
@@ -39,16 +41,17 @@ def build(
     schemas: Frames,
     keys: Keys,
     dead_letters: DeadLetters,
+    leaving: Leaving,
 ) -> list[Partitions]:
     """Declare the agents on `app`; returns their streams, each with a sink of its own: neither waits for the other's."""
 
     async def on_decisions(batches: Sequence[Batch]) -> None:
         read = _read(schemas, "decisions", Decision)
-        await _record(batches, read, keys, decisions_sink.record_decisions, dead_letters)
+        await _record(batches, read, keys, leaving, decisions_sink.record_decisions, dead_letters)
 
     async def on_outcomes(batches: Sequence[Batch]) -> None:
         read = _read(schemas, "outcomes", Outcome)
-        await _record(batches, read, keys, outcomes_sink.record_outcomes, dead_letters)
+        await _record(batches, read, keys, leaving, outcomes_sink.record_outcomes, dead_letters)
 
     # A batch may wait for PostgreSQL as long as it takes: that is no stall.
     decisions = Partitions(app, topics["decisions"].name, on_decisions, stalled_after_s=math.inf)
@@ -90,6 +93,7 @@ async def _record(
     batches: Sequence[Batch],
     read: Callable[[Record], Message],
     keys: Keys,
+    leaving: Leaving,
     write: Callable[[Sequence[Stored[Message]]], Awaitable[Written]],
     dead_letters: DeadLetters,
 ) -> None:
@@ -100,7 +104,10 @@ async def _record(
     for record in chain.from_iterable(batch.records for batch in batches):
         try:
             kept = read(record)
-            messages.append(Stored(await opened_by(keys, kept, whose=record.key or b""), kept))
+            opened = await _opened(keys, leaving, kept, whose=record.key or b"")
+            if opened is None:
+                continue
+            messages.append(Stored(opened, kept))
         except BadFrame as bad:
             refusals.append(Refusal(record, bad.reason, bad.detail))
         else:
@@ -108,3 +115,16 @@ async def _record(
     written = await until_done(lambda: write(messages), on=Unreachable, what="postgres")
     refusals += [Refusal(taken[item.index], "unstorable", item.detail) for item in written.refused]
     await dead_letters.refuse(refusals)
+
+
+async def _opened(keys: Keys, leaving: Leaving, kept: Message, *, whose: bytes) -> Message | None:
+    """The message, opened; None where it is of a life that ended, whose key may be gone. Raises NotOpened and KeyMissing."""
+    if leaving.leavers.are_of_before(whose.decode(errors="replace"), kept.journal):
+        return None
+    try:
+        return await opened_by(keys, kept, whose=whose)
+    except KeyMissing:
+        await leaving.catch_up()
+        if leaving.leavers.are_of_before(whose.decode(errors="replace"), kept.journal):
+            return None
+        raise

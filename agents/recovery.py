@@ -21,6 +21,7 @@ from streams.frames import Frames
 from streams.keys import Keys
 from streams.producer import Producer
 from streams.reader import bounds, read_values
+from streams.sealing import KeyMissing
 from streams.wire import payload
 from tables.row import fence_of
 from tables.store import Store
@@ -77,24 +78,30 @@ class Recovery:
         await self.versions.catch_up()
         # And every key that one is sealed with.
         await self.keys.catch_up()
-        known = store.side(TOTALS)
+        known, lost = store.side(TOTALS) or None, False
         totals = Totals.from_bytes(known or b"", epochs=self.versions.epochs)
 
         def read(start: int) -> AsyncIterator[Pairs]:
             return read_values(self.cluster, changelog, number, start=start, end=end)
 
         def recount(changes: Mapping[bytes, bytes | None]) -> Mapping[bytes, bytes]:
-            if known is None:
+            nonlocal lost
+            if known is None or lost:
                 return {}
-            for key, value in changes.items():
-                if key != MARKS_KEY:
-                    totals.replace(
-                        taught_by(key, store.get(key), keys=self.keys), taught_by(key, value, keys=self.keys)
-                    )
+            try:
+                for key, value in changes.items():
+                    if key != MARKS_KEY:
+                        totals.replace(
+                            taught_by(key, store.get(key), keys=self.keys), taught_by(key, value, keys=self.keys)
+                        )
+            except KeyMissing:
+                # Of somebody who left meanwhile: nobody can say any more what their row taught, so all is counted anew.
+                lost = True
+                return {TOTALS: b""}
             return {TOTALS: totals.to_bytes()}
 
         done = await table.recover(low=low, end=end, read=read, side=recount)
-        counted = known is not None and not done.rebuilt
+        counted = known is not None and not lost and not done.rebuilt
         if not counted:
             totals = Totals(epochs=self.versions.epochs)
         rows = TableRows(table, header=self.schemas.header("rows", row_pb2.UserRow), keys=self.keys)

@@ -1,4 +1,5 @@
-"""Settles what was folded, one round for all partitions: outputs acknowledged, then rows, then the worker's own disk.
+"""Settles what was folded, one round for all partitions: outputs acknowledged, then rows, then the worker's own disk; of those who
+left, then their keys.
 
 The fold goes on meanwhile: it never waits here for Kafka, but where too much has not settled. Nothing here decides what is
 folded, and no row is written before all that its records gave is acknowledged.
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -49,7 +51,10 @@ class Settling:
         sealing: Sealing,
         producer: Producer,
         dead_letters: DeadLetters,
+        end_keys: Callable[[bytes], Awaitable[None]],
     ) -> None:
+        """`end_keys(whose)`: returns once nothing of this person can be opened any more."""
+        self._end_keys = end_keys
         self._topics = topics
         self._schemas = schemas
         self._sealing = sealing
@@ -109,6 +114,8 @@ class Settling:
                 if not one.gone:
                     one.table.sent(values, [place.result() for place in places])
                     one.commit(values)
+            for whose in [whose for one, _, _ in written if not one.gone for whose in one.left]:
+                await self._end_keys(whose)
         except BaseException as error:
             if not round_.settled.done():
                 round_.settled.set_exception(error)

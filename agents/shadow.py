@@ -23,8 +23,10 @@ from streams.keys import Keys, opened_by
 from streams.producer import Producer
 from streams.reader import Together
 from streams.record import Record
-from streams.sealing import NotOpened, Sealing
+from streams.sealing import KeyMissing, NotOpened, Sealing
 from streams.topics import Topic
+from tables.leavers import Leavers
+from tables.leavers import read as leavers_read
 from tables.shelf import Shelf
 
 logger = logging.getLogger(__name__)
@@ -83,6 +85,8 @@ class Shadow:
         """Where Kafka's topics ended when it was last asked."""
         self._said: dict[int, int] = {}
         """By partition, the journal offset up to which shadows have spoken already."""
+        self._leavers = Leavers(b"")
+        """Read where a key is not there."""
         self._restored = False
         self._live = asyncio.Event()
         """Set once all that stood there at the start is taken."""
@@ -193,6 +197,12 @@ class Shadow:
             except NotOpened as bad:
                 pass_over(record, bad.reason)
                 return
+            except KeyMissing:
+                if not await self._is_of_who_left(message, record):
+                    raise
+                if isinstance(message, decision_pb2.Decision):
+                    self._shadows.pass_over()
+                return
         match message:
             case evaluation_pb2.Promotion() if not message.policy:
                 pass_over(record, "not-promotion")
@@ -207,6 +217,17 @@ class Shadow:
             case evaluation_pb2.Promotion():
                 self._promoted = message
                 self._heed_promotion(message)
+
+    async def _is_of_who_left(self, message: decision_pb2.Decision | outcome_pb2.Outcome, record: Record) -> bool:
+        """Whether its key is gone because its person left, which stands in the topic of erasures before that."""
+        if not self._leavers.passes(record.key, message.journal.offset):
+            self._leavers = Leavers(message.journal.topic_id)
+            for number in range(self._topics["erasures"].partitions):
+                async for records in self._read("erasures", number, 0):
+                    for one in records:
+                        if (word := leavers_read(self._schemas, one)) is not None:
+                            self._leavers.add(word)
+        return self._leavers.passes(record.key, message.journal.offset)
 
     async def _decide(self, decision: decision_pb2.Decision, record: Record, *, is_sealed: bool) -> None:
         place = decision.journal

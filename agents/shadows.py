@@ -299,6 +299,10 @@ class Shadows:
             self._count(one, outcome.kind)
         self.open[outcome.decision_id] = one
 
+    def pass_over(self) -> None:
+        """A decision of a life that ended, whose key is gone: as if it had not been taken."""
+        self._passed += 1
+
     def forget(self, user_id: str, journal: journal_pb2.Position) -> None:
         """Drop somebody who left; what was counted of them stays, as sums without people. What waits counts as what is known of it
         now: else whoever leaves displeased would vanish from the estimates."""

@@ -14,6 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from valkey.exceptions import ValkeyError
 
+from connectors.key_files import KeyFiles
 from connectors.leaving import leavers_of
 from connectors.valkey import TipStore
 from deploy.commands.session import DEFAULT_STATE, CommandError, JsonOption, StateOption, open_state
@@ -22,6 +23,7 @@ from deploy.stack.running import RunningStack
 from oo.v1.erased_pb2 import Erased
 from oo.v1.policy_pb2 import PolicyVersion
 from streams.frames import Frames
+from streams.keys import split
 from streams.partitioner import partition_of
 from streams.reader import read_partition
 from streams.record import Record
@@ -87,6 +89,8 @@ async def _status(stack: RunningStack, user: str | None, receipt: str | None) ->
         )
     return word, [
         await _row(stack, word),
+        await _key(stack, word),
+        _kek(stack, word),
         await _valkey(stack, word),
         await _postgres(stack, word),
         await _model(stack, word),
@@ -102,6 +106,28 @@ async def _row(stack: RunningStack, word: Erased) -> Place:
     if row.left.began_again:
         return Place("row", gone=True, found="a row of the life that began since")
     return Place("row", gone=True, found=f"a stub of {row.ByteSize()} bytes")
+
+
+async def _key(stack: RunningStack, word: Erased) -> Place:
+    key, found = word.user_id.encode(), dict[bytes, bool]()
+    number = partition_of(key, stack.cluster.topics["keys"].partitions)
+    async for records in read_partition(stack.cluster, stack.cluster.name("keys"), number, ours=True):
+        for record in records:
+            named = split(record.key)
+            # A key of the life that began since is made after its beginning, so behind the erasure.
+            if named is not None and named[0] == key and (record.value is None or _is_before(record, word)):
+                found[record.key or b""] = record.value is not None
+    left = sum(found.values())
+    return Place(
+        "key", gone=not left, found=f"{left} keys of before" if left else "no key of before is left in the topic"
+    )
+
+
+def _kek(stack: RunningStack, word: Erased) -> Place:
+    """Copies of the person's wrapped key may stand in segments and backups: they open with a key-encryption key of then."""
+    old = [one for one in KeyFiles(stack.kek_dir).ids() if int(one.partition("-")[0]) <= word.erased_ms]
+    found = "the one of then stands still, until the living are wrapped anew" if old else "the one of then is destroyed"
+    return Place("key-encryption key", gone=not old, found=found)
 
 
 async def _valkey(stack: RunningStack, word: Erased) -> Place:
@@ -163,7 +189,7 @@ async def _topic(stack: RunningStack, name: str, word: Erased) -> Place:
     if topic.cleanup == "compact":
         until = "until Kafka compacts it"
     elif topic.retention_ms == FOREVER:
-        until = "passed over unread by every fold; the bytes stay"
+        until = "passed over unread by every fold"
     else:
         until = f"until their time is over, {topic.retention_ms // DAY_MS} days at the most"
     return Place(topic.name, gone=not found, found=f"{found} records of before" + (f", {until}" if found else ""))

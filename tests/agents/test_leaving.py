@@ -13,6 +13,7 @@ from agents.active_version import ActiveVersion
 from agents.prior import prior
 from agents.rows import read_rows
 from connectors.leaving import leave, leavers_of
+from deploy.keys import read_keys
 from deploy.refold import Journal, compare_part
 from deploy.stack.running import RunningStack
 from oo.v1.decision_pb2 import Tip
@@ -20,8 +21,11 @@ from oo.v1.erased_pb2 import Erased
 from oo.v1.policy_pb2 import PolicyVersion
 from oo.v1.row_pb2 import UserRow
 from oo.v1.subject_request_pb2 import SubjectRequest
+from streams.frames import Frames
+from streams.keys import Keys
 from streams.partitioner import partition_of
 from streams.reader import end_offsets, read_partition
+from streams.sealing import open_row
 from streams.topics import PARTITIONS
 from tables.row import spelled_out
 from tests.agents.build import grant, task
@@ -58,8 +62,9 @@ def test_who_leaves_stays_away_however_the_engine_dies_and_comes_back_empty_hand
     assert not any(b"ada" in letter.SerializeToString() or letter.original_length for letter in letters)
     [word] = words(under)
     assert (word.user_id, word.receipt) == ("ada", RECEIPT)
-    tips = [tip for tip in under.messages("tips", partition=HOME) if isinstance(tip, Tip) and tip.user_id == "ada"]
-    assert not tips[-1].decision_id and tips[-1].journal == word.journal
+    tip = Frames().unframe("tips", [one.value for one in under.read("tips", partition=HOME) if one.key == b"ada"][-1])
+    assert isinstance(tip, Tip)
+    assert not tip.decision_id and tip.journal == word.journal
     stub = rows(under)["ada"]
     assert UserRow.FromString(stub).left.receipt == RECEIPT
     assert differences(under, servers) == 0
@@ -77,7 +82,7 @@ def test_who_leaves_stays_away_however_the_engine_dies_and_comes_back_empty_hand
     until(lambda: len(words(under)) == 2, alive=worker)
     refused = len(under.dead_letters())
     under.produce("signals", [task("5")], partition=2)
-    until(lambda: titles(under) == ["Task 5"], alive=worker)
+    until(lambda: titles(under, servers) == ["Task 5"], alive=worker)
     assert len(under.dead_letters()) == refused, "who writes once the word stands there is let in"
     assert worker.stop() == 0
     assert differences(under, servers) == 0
@@ -105,7 +110,41 @@ def test_a_worker_killed_at_any_step_of_an_erasure_leaves_what_an_undisturbed_on
         ("ada", RECEIPT, words(under)[0].journal.offset)
     }
     assert UserRow.FromString(rows(under)["ada"]).left.receipt == RECEIPT
+    assert asyncio.run(keys_of(under, servers)).lacks(b"ada"), "their key is gone"
+    assert not asyncio.run(keys_of(under, servers)).lacks(b"bob")
     assert differences(under, servers) == 0
+
+
+def test_a_disk_of_before_and_a_new_life_do_without_the_key_that_is_gone(
+    servers: RunningStack, under: Topics, tmp_path: Path
+) -> None:
+    worker = AgentProcess("core", servers, under, tmp_path, {}).start()
+    under.produce("signals", [task("1"), task("2"), task("1", user="bob")], partition=2)
+    until(lambda: len(rows(under)) == 2 and settled(under), alive=worker)
+    assert worker.stop() == 0
+    shutil.copytree(tmp_path / "core", tmp_path / "before")
+    worker.start()
+    ask(under, leaving(under))
+    until(lambda: words(under) != [] and settled(under), alive=worker)
+    assert asyncio.run(keys_of(under, servers)).lacks(b"ada")
+    assert worker.stop() == 0
+
+    shutil.rmtree(tmp_path / "core")
+    (tmp_path / "before").rename(tmp_path / "core")
+    worker.start()
+    ask(under, grant("begin-again-000001", knows_of=RECEIPT))
+    until(lambda: len(words(under)) == 2, alive=worker)
+    under.produce("signals", [task("5"), task("2", user="bob")], partition=2)
+    until(lambda: titles(under, servers) == ["Task 5"] and settled(under), alive=worker)
+    assert worker.stop() == 0
+    assert not asyncio.run(keys_of(under, servers)).lacks(b"ada"), "a key of the new life"
+    assert {letter.reason for letter in under.dead_letters()} == set()
+    assert differences(under, servers) == 0
+
+
+async def keys_of(under: Topics, servers: RunningStack) -> Keys:
+    """All that stand in the topic."""
+    return await read_keys(under.cluster, servers.kek_dir)
 
 
 def refused_again(under: Topics) -> bool:
@@ -142,9 +181,11 @@ def rows(under: Topics) -> dict[str, bytes]:
     return asyncio.run(all_of_them())
 
 
-def titles(under: Topics) -> list[str]:
+def titles(under: Topics, servers: RunningStack) -> list[str]:
     """Of ada's tasks."""
-    return [one.title for one in spelled_out(UserRow.FromString(rows(under)["ada"])).tasks]
+    keys = asyncio.run(keys_of(under, servers))
+    row = UserRow.FromString(open_row(rows(under)["ada"], whose=b"ada", keys=keys))
+    return [one.title for one in spelled_out(row).tasks]
 
 
 def settled(under: Topics) -> bool:

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
+from agents.record import _opened
 from deploy.stack.running import RunningStack
 from oo.v1.decision_pb2 import Decision
 from oo.v1.erased_pb2 import Erased
 from oo.v1.outcome_pb2 import Outcome
+from streams.frames import Frames
+from streams.sealing import KeyMissing, seal
+from tables.leavers import Leaving
 from tests.agents.process import AgentProcess, Topics, until
 from tests.connectors.postgres_cluster import Cluster, Database, cluster
+from tests.sealed import give, keys_in
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +57,11 @@ def line(servers: RunningStack, postgres: Cluster, tmp_path: Path) -> Iterator[L
         if process.running():
             process.kill()
         topics.close()
+
+
+async def nowhere() -> dict[int, int]:
+    """Where the topic of erasures ends."""
+    return {}
 
 
 def decision(number: int) -> Decision:
@@ -168,3 +179,28 @@ def test_three_kills_among_4000_decisions_lose_none_and_record_none_twice(line: 
     line.until_recorded(4000)
     assert line.ids("decisions", "decision_id") == names("d", 4000)
     assert len(line.ids("tip_scores", "decision_id")) == 4000
+
+
+def test_what_is_of_somebody_who_left_is_passed_over_once_their_key_is_gone_and_nobody_elses_is(tmp_path: Path) -> None:
+    keys = keys_in(tmp_path)
+    give(keys, b"alice")
+    leaving = Leaving(journal_id=b"j" * 16, schemas=Frames(), ends=nowhere)
+    made = decision(4)
+    made.journal.topic_id, made.journal.offset = b"j" * 16, 4
+    sealed = seal(made, whose=b"alice", keys=keys)
+    keys.forget(b"alice")
+
+    def opened() -> Decision | None:
+        return asyncio.run(_opened(keys, leaving, sealed, whose=b"alice"))
+
+    with pytest.raises(KeyMissing):
+        opened()
+    word = Erased(user_id="alice", receipt="receipt-of-leaving")
+    for offset, is_passed in ((4, False), (5, True)):
+        word.journal.topic_id, word.journal.offset = b"j" * 16, offset
+        leaving.leavers.add(word)
+        if is_passed:
+            assert opened() is None
+        else:
+            with pytest.raises(KeyMissing):
+                opened()

@@ -52,6 +52,7 @@ class Fold:
         letters = DeadLetters(producer, schemas, topics["dead-letters"].name, topic_ids={})
         self.keys = keys_in(Path(mkdtemp(prefix="oo-kek-")))
         self.settling = Settling(
+            end_keys=self.end_keys,
             topics=topics,
             schemas=schemas,
             sealing=Sealing(schemas, self.keys),
@@ -59,6 +60,9 @@ class Fold:
             dead_letters=letters,
         )
         self.assigned = [self._assigned(number, topics["rows"].name, schemas, producer) for number in range(2)]
+
+    async def end_keys(self, whose: bytes) -> None:
+        self.keys.forget(whose)
 
     def apply(self, one: Entry, *, partition: int = 0) -> asyncio.Future[None]:
         assigned = self.assigned[partition]

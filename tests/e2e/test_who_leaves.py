@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
+import signal
 import uuid
 from pathlib import Path
 from typing import Any
@@ -35,6 +37,12 @@ def recorded(stack: RunningStack, user: str) -> int:
     with psycopg.connect(stack.recommender_dsn) as database:
         (count,) = database.execute(query, [user, user]).fetchone() or (0,)
     return int(count)
+
+
+def shadow(stack: RunningStack) -> dict[str, Any]:
+    """As `oo status` shows it."""
+    shown = json.loads(called("status", "--json", state_of(stack), check=False).stdout)
+    return next(worker for worker in shown["workers"] if worker["id"] == "shadow")
 
 
 def places(stack: RunningStack, *which: str) -> dict[str, bool]:
@@ -93,6 +101,14 @@ def test_who_leaves_is_gone_from_every_place_and_begins_again_with_nothing(stack
         assert found["row"] and found["Valkey"] and found["PostgreSQL"] and not found["oo.journal"]
         assert places(stack, "--user", ada) == found
         assert verify(stack)["differences"] == 0
+
+        # Their key is gone, and a shadow that begins anew goes past what nobody can open.
+        assert found["key"]
+        before = shadow(stack)["pid"]
+        for kept in stack.folder.root.rglob("shadow.sqlite*"):
+            kept.unlink()
+        os.kill(before, signal.SIGKILL)
+        eventually(lambda: shadow(stack)["pid"] not in (None, before) and shadow(stack)["lag"] == 0, within_s=120)
 
         # Valkey filled again.
         with Valkey.from_url(stack.valkey_url) as valkey:
