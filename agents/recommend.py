@@ -276,7 +276,11 @@ class Recommend:
         return bool(name) and not self._leavers.passes(whose, record.offset) and not self._leavers.are_gone(name)
 
     async def _key_of_who_comes_back(self, assigned: Assigned, whose: bytes) -> None:
-        row = assigned.state.row(_name(whose))
+        try:
+            row = assigned.state.row(_name(whose))
+        except KeyMissing:
+            await self._catch_up()
+            row = assigned.state.row(_name(whose))
         if row is not None and erasure.is_stub(row):
             # The keys of the life that ended are gone before the new one gets its own.
             self._in_hand.lay_down()
