@@ -31,6 +31,10 @@ from tables.totals import Totals
 logger = logging.getLogger(__name__)
 
 
+LOST = b"lost"
+"""In the place of the totals, where they could not be kept up with the rows."""
+
+
 class OtherJournal(Exception):
     """The rows were folded from another journal than the one that is there."""
 
@@ -78,7 +82,8 @@ class Recovery:
         await self.versions.catch_up()
         # And every key that one is sealed with.
         await self.keys.catch_up()
-        known, lost = store.side(TOTALS) or None, False
+        known, lost = store.side(TOTALS), False
+        known = None if known == LOST else known
         totals = Totals.from_bytes(known or b"", epochs=self.versions.epochs)
 
         def read(start: int) -> AsyncIterator[Pairs]:
@@ -97,7 +102,7 @@ class Recovery:
             except KeyMissing:
                 # Of somebody who left meanwhile: nobody can say any more what their row taught, so all is counted anew.
                 lost = True
-                return {TOTALS: b""}
+                return {TOTALS: LOST}
             return {TOTALS: totals.to_bytes()}
 
         done = await table.recover(low=low, end=end, read=read, side=recount)
