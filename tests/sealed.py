@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import secrets
 from collections.abc import AsyncIterator
 from pathlib import Path
@@ -11,7 +12,7 @@ from streams.cipher import KEY_BYTES
 from streams.frames import Frames
 from streams.keys import Keys, Wrapped, about
 from streams.record import Record
-from streams.sealing import KEY_ID_BYTES, Sealing
+from streams.sealing import KEY_ID_BYTES, KeyMissing, Sealing, T, opened
 
 
 def keys_in(folder: Path) -> Keys:
@@ -44,3 +45,12 @@ def sealing_in(folder: Path, *people: str) -> Sealing:
     for one in people:
         give(keys, one.encode())
     return Sealing(Frames(), keys)
+
+
+def opened_now(message: T, *, whose: bytes, keys: Keys) -> T:
+    """As `opened`, for who reads topics one after the other: a key may have come since."""
+    try:
+        return opened(message, whose=whose, keys=keys)
+    except KeyMissing:
+        asyncio.run(keys.catch_up())
+        return opened(message, whose=whose, keys=keys)

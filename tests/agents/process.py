@@ -23,6 +23,7 @@ from deploy.keys import read_keys
 from deploy.stack.running import RunningStack
 from deploy.stack.topics import ensure_topics
 from oo.v1.dead_letter_pb2 import DeadLetter
+from streams.keys import Keys
 from streams.reader import committed, end_offsets, read_partition, topic_ids
 from streams.record import Record
 from streams.schemas import Schemas
@@ -79,10 +80,14 @@ class Topics:
 
         return asyncio.run(all_of_it())
 
+    def keys(self) -> Keys:
+        """Everybody's, as they stand now."""
+        return asyncio.run(read_keys(self.cluster, self._kek_dir))
+
     def messages(self, short: str, *, partition: int = 0) -> list[Message]:
         """Opened where they are sealed."""
         records = self.read(short, partition=partition)
-        sealing = Sealing(self._schemas, asyncio.run(read_keys(self.cluster, self._kek_dir)))
+        sealing = Sealing(self._schemas, self.keys())
         return [sealing.unframe(short, record.value, whose=record.key or b"") for record in records]
 
     def dead_letters(self) -> list[DeadLetter]:

@@ -29,6 +29,7 @@ from valkey import Valkey
 from agents.active_version import ActiveVersion
 from agents.prior import prior
 from agents.step import Entry, step
+from connectors.key_files import KeyFiles
 from deploy.stack.running import RunningStack
 from oo.v1.dead_letter_pb2 import DeadLetter
 from oo.v1.decision_pb2 import Decision, Tip
@@ -36,9 +37,12 @@ from oo.v1.journal_pb2 import JournalRecord, SetAside
 from oo.v1.outcome_pb2 import Outcome
 from oo.v1.policy_pb2 import PolicyVersion
 from oo.v1.row_pb2 import PartitionRow, UserRow
+from streams.keys import Keys
+from streams.sealing import NotOpened
 from tables.row import spelled_out
 from tests.faults.log import Line, Log
 from tests.faults.traffic import Ledger, unframed
+from tests.sealed import opened_now
 
 M = TypeVar("M", bound=Message)
 MARKS_KEY = b"\x00marks"
@@ -102,6 +106,7 @@ class Oracle:
     _topic_ids: dict[bytes, str] = field(default_factory=dict)
     _journal_id: bytes = b""
     _mac_key: bytes = b""
+    _keys: Keys = field(init=False)
     _checked: Counter[str] = field(default_factory=Counter)
     _written: dict[tuple[str, int], list[int]] = field(default_factory=lambda: defaultdict(list))
     """By topic and partition: offsets at which a record stands."""
@@ -125,6 +130,7 @@ class Oracle:
             if name == f"{prefix}journal":
                 self._journal_id = raw
         self._mac_key = self.stack.mac_key_file.read_bytes()
+        self._keys = Keys.of(self.stack.cluster, KeyFiles(self.stack.kek_dir))
         self._version("", prior())
 
     def take(self) -> None:
@@ -204,7 +210,7 @@ class Oracle:
         self._versions[version_id] = ActiveVersion.of(version, mac_key=self._mac_key)
 
     def _fold(self, line: Line) -> None:
-        record = parsed(JournalRecord, line)
+        record = self._opened(parsed(JournalRecord, line), line.key)
         if record is None or line.value is None:
             return
         self.records += 1
@@ -260,13 +266,21 @@ class Oracle:
         self._seen[user, topic, record.source.partition] = max(newest, record.source.offset)
 
     def _row(self, line: Line) -> None:
-        row = parsed(PartitionRow, line) if line.key == MARKS_KEY else parsed(UserRow, line)
+        row: PartitionRow | UserRow | None
+        row = parsed(PartitionRow, line) if line.key == MARKS_KEY else self._opened(parsed(UserRow, line), line.key)
         if row is None or line.value is None:
             return
-        key, message, offset = (line.partition, line.key), unframed(line.value), row.journal_offset
+        key, message, offset = (line.partition, line.key), row.SerializeToString(deterministic=True), row.journal_offset
         self.last[key] = message
         if key not in self.greatest or offset >= self.greatest[key][0]:
             self.greatest[key] = (offset, message)
+
+    def _opened(self, message: M | None, key: bytes) -> M | None:
+        """What was sealed; None for junk."""
+        try:
+            return None if message is None else opened_now(message, whose=key, keys=self._keys)
+        except NotOpened:
+            return None
 
     def _once(self, found: Findings, invariant: str, what: str, *, lost: int = 0, doubled: int = 0) -> None:
         """Attributes a difference to the fault after which it is first seen."""
@@ -353,12 +367,13 @@ class Oracle:
             for name, kind in kinds.items():
                 column, wanted = f"{name[:-1]}_id", self._fresh[name]
                 total = len(self.decisions if name == "decisions" else self.outcomes)
-                query = f"SELECT {column}, message FROM recommender.{name} WHERE {column} = ANY(%s)"
-                there = dict(connection.execute(query, (list(wanted),)).fetchall())  # type: ignore[arg-type]
+                query = f"SELECT {column}, user_id, message FROM recommender.{name} WHERE {column} = ANY(%s)"
+                rows_of = connection.execute(query, (list(wanted),)).fetchall()  # type: ignore[arg-type]
+                there = {key: self._opened(kind.FromString(kept), user.encode()) for key, user, kept in rows_of}
                 for key, message in wanted.items():
                     if key not in there:
                         self._once(found, "I5", f"{name} {key}: missing", lost=1)
-                    elif kind.FromString(there[key]).SerializeToString(deterministic=True) != message:
+                    elif (kept := there[key]) is None or kept.SerializeToString(deterministic=True) != message:
                         self._once(found, "I5", f"{name} {key}: not as the fold has it")
                 wanted.clear()
                 (rows,) = connection.execute(f"SELECT count(*) FROM recommender.{name}").fetchone() or (0,)  # type: ignore[arg-type]

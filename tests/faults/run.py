@@ -93,9 +93,8 @@ def _said(result: Result) -> str:
 def run_row(row: Row, stack: Stack, oracle: Oracle, *, seed: int) -> Result:
     """Write, do the fault, wait for lag 0, compare."""
     result, found = Result(row.id, row.what), Findings()
-    bootstrap, prefix = stack.running.cluster.bootstrap, stack.running.cluster.prefix
     name = f"s{seed}-{row.id}"
-    traffic = Traffic(bootstrap, prefix, run=name, seed=seed, rate=row.rate, mix=row.mix)
+    traffic = Traffic(stack.running, run=name, seed=seed, rate=row.rate, mix=row.mix)
     watch = TipWatch(stack.running.valkey_url, traffic.users)
     scene = Scene(stack, random.Random(f"{seed}/{row.id}/faults"), lambda: oracle.durable(found), oracle, traffic)
     exits = {worker.name: len(worker.exits) for worker in stack.workers.values()}

@@ -16,7 +16,12 @@ from typing import Any
 from confluent_kafka import OFFSET_END, Consumer, KafkaError, Message, Producer, TopicPartition
 from google.protobuf.message import DecodeError
 
+from connectors.key_files import KeyFiles
+from deploy.stack.running import RunningStack
 from oo.v1.decision_pb2 import Decision, Tip
+from streams.keys import Keys
+from streams.sealing import NotOpened
+from tests.sealed import opened_now
 
 JSON = [("content-type", b"application/json")]
 PARTITIONS = 8
@@ -69,11 +74,12 @@ class Traffic:
     """A seeded writer in a thread of its own."""
 
     def __init__(
-        self, bootstrap: str, prefix: str, *, run: str, seed: int, rate: float, users: int = 40, mix: Mix | None = None
+        self, stack: RunningStack, *, run: str, seed: int, rate: float, users: int = 40, mix: Mix | None = None
     ) -> None:
         self.users = [f"{run}-u{number}" for number in range(users)]
         self.ledger = Ledger()
-        self._bootstrap, self._prefix, self._run, self._rate = bootstrap, prefix, run, rate
+        self._bootstrap, self._prefix, self._run, self._rate = stack.cluster.bootstrap, stack.cluster.prefix, run, rate
+        self._keys = Keys.of(stack.cluster, KeyFiles(stack.kek_dir))
         self._mix = mix or Mix()
         self._chance = random.Random(f"{seed}/{run}")
         self._mine = frozenset(self.users)
@@ -184,8 +190,8 @@ class Traffic:
         value = message.value()
         assert value is not None
         try:
-            tip = Tip.FromString(unframed(value))
-        except (AssertionError, IndexError, DecodeError):
+            tip = opened_now(Tip.FromString(unframed(value)), whose=message.key() or b"", keys=self._keys)
+        except (AssertionError, IndexError, DecodeError, NotOpened):
             return  # a fault writes junk there
         if tip.user_id not in self._mine or tip.kind not in (Decision.TASK, Decision.STARTER):
             return

@@ -70,7 +70,7 @@ def write_late(scene: Scene, *, recover_first: bool) -> None:
     """Bytes that a stopped worker had in its socket, written by hand: rows as they were before. Then compaction."""
     stack, prefix = scene.stack, scene.stack.running.cluster.prefix
     run = f"quiet-{'seen' if recover_first else 'unseen'}-{scene.chance.randrange(10**6)}"
-    quiet = Traffic(stack.running.cluster.bootstrap, prefix, run=run, seed=0, rate=40, users=20)
+    quiet = Traffic(stack.running, run=run, seed=0, rate=40, users=20)
     quiet.start()
     stack.wait(8)
     quiet.stop()
@@ -102,7 +102,7 @@ def leave(scene: Scene) -> None:
     """Of some people every other one leaves while workers are killed; then empty disks, and all groups' views are what they were."""
     stack, prefix = scene.stack, scene.stack.running.cluster.prefix
     run = f"leaving-{scene.chance.randrange(10**6)}"
-    people = Traffic(stack.running.cluster.bootstrap, prefix, run=run, seed=0, rate=40, users=20)
+    people = Traffic(stack.running, run=run, seed=0, rate=40, users=20)
     people.start()
     stack.wait(6)
     producer = Producer({"bootstrap.servers": stack.running.cluster.bootstrap, "log_level": 0})

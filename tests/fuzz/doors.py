@@ -18,14 +18,17 @@ from zoneinfo import ZoneInfo
 import httpx
 from confluent_kafka import Message, Producer
 
+from connectors.key_files import KeyFiles
 from connectors.source_file import UnreadableFile
 from connectors.watch import Snapshot
 from deploy.imports import parse_file
 from deploy.stack.running import RunningStack
 from oo.v1 import dead_letter_pb2, journal_pb2
 from serving.issuer import LocalIssuer
+from streams.keys import Keys
 from streams.reader import end_offsets, read_partition, topic_ids
 from streams.schemas import Schemas
+from streams.sealing import Sealing
 from tables import ids
 from tests.fuzz.records import Made, Makes
 
@@ -45,6 +48,7 @@ class Fuzz:
         self._topics = stack.cluster.topics
         self._schemas = Schemas(stack.cluster)
         self._mac_key = stack.mac_key_file.read_bytes()
+        self._keys = Keys.of(stack.cluster, KeyFiles(stack.kek_dir))
 
     async def run(self, *, kafka: int, http: int, files: int, internal: int) -> None:
         """So many inputs at each door."""
@@ -111,6 +115,8 @@ class Fuzz:
 
     async def _journaled(self, start: dict[int, int], topic_id: bytes) -> list[tuple[int, int]]:
         places: list[tuple[int, int]] = []
+        sealing = Sealing(self._schemas, self._keys)
+        await self._keys.catch_up()
         for partition, offset in start.items():
             last: dict[int, int] = {}
             async for records in read_partition(
@@ -118,7 +124,7 @@ class Fuzz:
             ):
                 for record in records:
                     try:
-                        journal = self._schemas.unframe("journal", record.value)
+                        journal = sealing.unframe("journal", record.value, whose=record.key or b"")
                     except Exception:  # noqa: BLE001 - our own junk
                         continue
                     assert isinstance(journal, journal_pb2.JournalRecord)
