@@ -117,3 +117,22 @@ def _files(folder: Path) -> list[Path]:
 def test_a_fold_of_what_is_sealed_finds_no_difference(stack: RunningStack, marked: tuple[str, str]) -> None:
     assert marked
     assert verify(stack)["differences"] == 0
+
+
+def test_keys_wrapped_anew_while_everything_runs_disturb_nobody(stack: RunningStack, marked: tuple[str, str]) -> None:
+    user, _ = marked
+    before = {path.name for path in stack.folder.kek_dir.glob("*.key")}
+    assert "keys wrapped anew" in called("keys", "rotate", state_of(stack)).stdout
+    after = {path.name for path in stack.folder.kek_dir.glob("*.key")}
+    assert len(after) == 1
+    assert not after & before
+    someone = f"seal-{uuid.uuid4().hex[:8]}"
+    for one in (user, someone):
+        send(
+            stack, "signals", {"user_id": one, "source": "mine", "task_upserted": {"external_id": "9", "title": "Rest"}}
+        )
+        with client(stack, one) as http:
+            assert settled_tip(stack, http)["title"]
+    known = json.loads(called("state", "--user", user, "--json", state_of(stack)).stdout)
+    assert "9" in {one["external_id"] for one in known["tasks"]}
+    assert verify(stack)["differences"] == 0
