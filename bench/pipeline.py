@@ -27,10 +27,12 @@ from agents.step import Entry, step
 from bench.builds import in_turns
 from bench.cores import Cores, backlog, cores, framed, homes, write
 from bench.result import Bench, Result, compared
+from deploy.keys import read_keys
 from deploy.stack.running import RunningStack
 from oo.v1 import journal_pb2, row_pb2
 from streams.reader import end_offsets, read_partition, topic_ids
 from streams.schemas import Schemas
+from streams.sealing import Sealing
 from streams.topics import PARTITIONS
 from tests.agents.build import PRIOR
 
@@ -151,10 +153,11 @@ async def _entries(stack: RunningStack, schemas: Schemas) -> dict[int, list[Entr
     topic = stack.cluster.name("journal")
     topic_id = (await topic_ids(stack.cluster, [topic]))[topic]
     entries: dict[int, list[Entry]] = {number: [] for number in range(PARTITIONS)}
+    sealing = Sealing(schemas, await read_keys(stack.cluster, stack.kek_dir))
     for number, found in entries.items():
         async for records in read_partition(stack.cluster, topic, number):
             for record in records:
-                journal = schemas.unframe("journal", record.value)
+                journal = sealing.unframe("journal", record.value, whose=record.key or b"")
                 assert isinstance(journal, journal_pb2.JournalRecord)
                 if not journal.HasField("mark"):
                     found.append(entry_of(record, journal, topic_id=topic_id))

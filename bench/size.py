@@ -29,11 +29,13 @@ from agents.timers import Timers
 from bench.population import Population, header, population, user_id
 from bench.result import Bench, Plot, Result, Row, compared
 from oo.v1 import row_pb2
+from streams.keys import Keys
 from streams.producer import Delivered
 from tables.rocks import Rocks
 from tables.store import MemoryStore, Store
 from tables.table import Table
 from tests.agents.build import JOURNAL_ID, Payload, active, current_id, entry, reaction, task
+from tests.sealed import give, keys_in
 
 ROOT = Path(__file__).resolve().parents[1]
 PARTITIONS = 8
@@ -164,6 +166,7 @@ class _Live(NamedTuple):
     table: Table
     rows: _Timed
     timers: Timers
+    keys: Keys
 
 
 def nowhere(_key: bytes, _value: bytes) -> asyncio.Future[Delivered]:
@@ -177,8 +180,10 @@ def main() -> None:
     disks = Rocks(folder, identity=b"bench", head=head)
     process = psutil.Process()
     empty = process.memory_info().rss
+    keys = keys_in(folder.with_name(f"{folder.name}-kek"))
     lives = [
-        _live(disks.open(n) if orders["store"] == "rocksdb" else MemoryStore(head=head)) for n in range(PARTITIONS)
+        _live(disks.open(n) if orders["store"] == "rocksdb" else MemoryStore(head=head), keys)
+        for n in range(PARTITIONS)
     ]
     front, values = header(), dict[bytes, bytes]()
     for number in range(PARTITIONS):
@@ -222,10 +227,10 @@ class _Timed(TableRows):
         return found
 
 
-def _live(store: Store) -> _Live:
+def _live(store: Store, keys: Keys) -> _Live:
     table = Table(store, head=head, order=order_in(JOURNAL_ID), produce=nowhere)
-    rows = _Timed(table, header=header())
-    return _Live(PartitionState(partition=0, versions={"": active()}, rows=rows), table, rows, Timers())
+    rows = _Timed(table, header=header(), keys=keys)
+    return _Live(PartitionState(partition=0, versions={"": active()}, rows=rows), table, rows, Timers(), keys)
 
 
 def _look_over(live: _Live, *, until_ms: int) -> None:
@@ -244,13 +249,17 @@ def _fold(
         number = at // BATCH % PARTITIONS
         live = lives[number]
         entries = [_entry(people, number * each + chance.randrange(each), first + at + n, chance) for n in range(BATCH)]
+        for one in entries:
+            # Rows of before are read as they are; from their next change on they are sealed.
+            if live.keys.lacks(one.user_id.encode()):
+                give(live.keys, one.user_id.encode())
         live.rows.store_s = 0.0
         began_s, began_here_s = time.process_time(), time.thread_time()
         for one in entries:
             live.state.apply(one)
         changed = live.state.changed()
         live.state.acknowledge()
-        live.rows.settle()
+        live.rows.settle(dict(live.rows.framed(user, message) for user, message in changed.items()))
         committing_s = time.thread_time()
         live.table.commit()
         store_s += time.thread_time() - committing_s + live.rows.store_s

@@ -26,8 +26,8 @@ from streams.wire import BadFrame
 
 log = logging.getLogger(__name__)
 
-OPENED_MAX: Final = 20_000
-"""Keys ready for use; the one that was used longest ago goes first."""
+OPENED_MAX: Final = 4_000
+"""Keys ready for use, of more than 4 KB each in OpenSSL; the one that was used longest ago goes first."""
 
 _ENTRY: Final = struct.Struct(f">{KEY_ID_BYTES}sHH")
 """Of a key in memory: its id, which key-encryption key, how many bytes follow. Plain bytes: with a million people, nothing for the
