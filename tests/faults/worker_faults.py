@@ -105,6 +105,11 @@ def leave(scene: Scene) -> None:
     people = Traffic(stack.running, run=run, seed=0, rate=40, users=20)
     people.start()
     stack.wait(6)
+    people.stop()
+    # What is theirs is read while it can be opened.
+    scene.goes_on("signals", "reactions")
+    scene.goes_on("journal")
+    scene.oracle.take()
     producer = Producer({"bootstrap.servers": stack.running.cluster.bootstrap, "log_level": 0})
     for user in people.users[::2]:
         request = asyncio.run(
@@ -117,9 +122,10 @@ def leave(scene: Scene) -> None:
         scene.between(0.2, 0.8)
         stack.workers[scene.chance.choice(CORES)].send(KILL)
     scene.probe()
-    people.stop()
     kill_and_delete_the_disk(scene)
-    scene.goes_on("subject-requests", "journal", "erasures")
+    # One after the other: each ends behind what the one before has given it.
+    scene.goes_on("subject-requests")
+    scene.goes_on("journal")
     gone = [user for user in people.users[::2] if not asyncio.run(word_of(stack.running.cluster, user))]
     if gone:
         scene.problems.append(f"{len(gone)} asked to leave, and nothing says that they did")
