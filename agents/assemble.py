@@ -11,7 +11,7 @@ import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextlib import AsyncExitStack
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from agents.process import Process
 from streams.partitions import Partitions
@@ -182,36 +182,39 @@ def _stores(process: Process) -> Callable[[int], Store]:
 
 
 async def publish(process: Process, stack: AsyncExitStack) -> list[Partitions]:
-    """Tips to Valkey."""
+    """Tips and settings to Valkey."""
     from agents import publish
-    from connectors.tip_progress import TipProgress
+    from connectors.tip_progress import KEYS, TipProgress
     from connectors.valkey import TipStore
 
-    settings, topic = process.settings, process.topics["tips"]
-    assert settings.valkey_url is not None, "publish needs OO_VALKEY_URL"
-    store = TipStore(settings.valkey_url)
+    assert process.settings.valkey_url is not None, "publish needs OO_VALKEY_URL"
+    url, leaving = process.settings.valkey_url, await _leaving(process, stack)
+    store = TipStore(url)
     stack.push_async_callback(store.close)
-    progress = TipProgress(settings.valkey_url)
-    stack.push_async_callback(progress.close)
 
-    async def end(number: int) -> int:
-        return (await process.ends("tips"))[number]
+    def publisher(name: Literal["tips", "settings"]) -> Partitions:
+        async def end(number: int) -> int:
+            return (await process.ends(name))[number]
 
-    source = publish.TipsTopic(
-        topic_id=process.id_of("tips"),
-        end=end,
-        read=lambda number, start, stop: process.read(topic, number, start, stop),
-    )
-    leaving = await _leaving(process, stack)
-    publisher = publish.Publisher(
-        topic=source,
-        store=store,
-        progress=progress,
-        schemas=process.schemas,
-        dead_letters=process.dead_letters,
-        leaving=leaving,
-    )
-    return [publish.build(process.app, publisher, topics=process.topics)]
+        progress = TipProgress(url, key=KEYS[name])
+        stack.push_async_callback(progress.close)
+        source = publish.Source(
+            name=name,
+            topic_id=process.id_of(name),
+            end=end,
+            read=lambda number, start, stop: process.read(process.topics[name], number, start, stop),
+        )
+        made = publish.Publisher(
+            topic=source,
+            store=store,
+            progress=progress,
+            schemas=process.schemas,
+            dead_letters=process.dead_letters,
+            leaving=leaving,
+        )
+        return publish.build(process.app, made, topics=process.topics)
+
+    return [publisher("tips"), publisher("settings")]
 
 
 async def record(process: Process, stack: AsyncExitStack) -> list[Partitions]:

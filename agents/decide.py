@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from agents import candidates, eligibility, features, outcomes, why
+from agents import candidates, consents, eligibility, features, outcomes, why
 from agents.active_version import ActiveVersion
 from agents.bandit.expected import predicted
 from agents.candidates import Proposal
@@ -87,6 +87,7 @@ def decide(
         prompt_version=picked.prompt_version,
         model=picked.model,
         latency_ms=latency_ms,
+        unshared=not consents.teaches_others(row),
     )
     decision.journal.CopyFrom(journal)
     slates.note_chances(

@@ -5,9 +5,10 @@ Works on the copy of the row that `step` hands through. It never decides.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Literal
 
-from oo.v1 import decision_pb2, row_pb2, signal_pb2
+from oo.v1 import decision_pb2, journal_pb2, row_pb2, settings_pb2, signal_pb2
 
 if TYPE_CHECKING:
     from tables.backlog import Stamp
@@ -43,6 +44,34 @@ def apply(row: row_pb2.UserRow, changed: signal_pb2.ProfileChanged, *, stamp: St
     if settings:
         row.profile.CopyFrom(signal_pb2.ProfileChanged(**settings))
     return different
+
+
+def to_tell(
+    before: row_pb2.UserRow | None, row: row_pb2.UserRow, *, journal: journal_pb2.Position
+) -> settings_pb2.Settings | None:
+    """What the person is to be shown of their settings, where it is another thing than before; notes in the row that it was told."""
+    if not row.settings_told and not (row.consents or row.time_zone_updated_ms or row.HasField("profile")):
+        return None
+    if row.settings_told and before is not None and _stands(before) == _stands(row):
+        return None
+    row.settings_told = True
+    time_zone, profile, consents = _stands(row)
+    return settings_pb2.Settings(
+        user_id=row.user_id,
+        journal=journal,
+        time_zone=time_zone,
+        profile=profile,
+        consents=consents,
+        told_ms=row.now_ms,
+    )
+
+
+def _stands(row: row_pb2.UserRow) -> tuple[str, signal_pb2.ProfileChanged | None, Sequence[settings_pb2.Consent]]:
+    return (
+        row.time_zone if row.time_zone_updated_ms else "",
+        row.profile if row.HasField("profile") else None,
+        row.consents,
+    )
 
 
 def consents(row: row_pb2.UserRow, kind: int) -> bool:

@@ -1,7 +1,7 @@
-"""Publish: writes tips to Valkey, where the edge reads them, and writes them again when Valkey has lost them.
+"""Publish: writes tips and settings to Valkey, where the edge reads them, and writes them again when Valkey has lost them.
 
-It never decides which tip is newer (connectors/valkey.py compares in Lua), and never acknowledges a tip that Valkey
-does not hold.
+It never decides which of two is newer (connectors/valkey.py compares in Lua), and never acknowledges one that Valkey
+does not hold. What is said here of tips is so of settings too.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import Any, Literal
 
 import faust
 from faust.types import StreamT
@@ -24,6 +24,7 @@ from agents.retry import until_done
 from connectors.tip_progress import Mark, TipProgress
 from connectors.valkey import TipStore, Unreachable
 from oo.v1.decision_pb2 import Tip
+from oo.v1.settings_pb2 import Settings
 from streams.frames import Frames
 from streams.partitions import Partitions
 from streams.periodic import every
@@ -38,10 +39,15 @@ WATCH_EVERY_S = 1.0
 """How soon an emptied Valkey is noticed while no tip comes."""
 
 
-@dataclass(frozen=True, slots=True)
-class TipsTopic:
-    """The topic that tips come from, and how to read a part of one partition again without the consumer group."""
+Standing = Tip | Settings
+"""What stands for a person: the one of the greatest offset in the journal."""
 
+
+@dataclass(frozen=True, slots=True)
+class Source:
+    """The topic that tips, or settings, come from, and how to read a part of one partition again without the consumer group."""
+
+    name: Literal["tips", "settings"]
     topic_id: bytes
     end: Callable[[int], Awaitable[int]]
     """partition -> its high-water mark now."""
@@ -57,7 +63,7 @@ def build(app: faust.App, publisher: Publisher, *, topics: Mapping[str, Topic]) 
     """Declare the agent on `app`; the stream returned is for health and lag."""
     partitions = Partitions(
         app,
-        topics["tips"].name,
+        topics[publisher.name].name,
         publisher.handle,
         on_assigned=publisher.assign,
         on_revoked=publisher.revoke,
@@ -65,7 +71,7 @@ def build(app: faust.App, publisher: Publisher, *, topics: Mapping[str, Topic]) 
         stalled_after_s=math.inf,
     )
 
-    @app.agent(app.topic(topics["tips"].name), name="publish")
+    @app.agent(app.topic(topics[publisher.name].name), name=f"publish-{publisher.name}")
     async def publish(stream: StreamT[Any]) -> None:
         await partitions.run(stream)
 
@@ -84,7 +90,7 @@ class Publisher:
     def __init__(
         self,
         *,
-        topic: TipsTopic,
+        topic: Source,
         store: TipStore,
         progress: TipProgress,
         schemas: Frames,
@@ -92,8 +98,12 @@ class Publisher:
         leaving: Leaving,
     ) -> None:
         self._leaving = leaving
+        self.name = topic.name
         self._topic = topic
         self._store = store
+        self._put: Callable[[Sequence[Any]], Awaitable[object]] = (
+            store.publish_tips if topic.name == "tips" else store.publish_settings
+        )
         self._progress = progress
         self._schemas = schemas
         self._dead_letters = dead_letters
@@ -117,7 +127,7 @@ class Publisher:
 
     async def handle(self, batches: Sequence[Batch]) -> None:
         """Return once Valkey holds the tips of these batches, and what is no tip is a dead letter."""
-        tips: dict[int, list[tuple[int, Tip]]] = {}
+        tips: dict[int, list[tuple[int, Standing]]] = {}
         ends: dict[int, int] = {}
         refusals: list[Refusal] = []
         for batch in batches:
@@ -148,7 +158,7 @@ class Publisher:
                 async with turn:
                     await self._read_again(partition)
 
-    async def _write(self, tips: Mapping[int, list[tuple[int, Tip]]], ends: Mapping[int, int]) -> None:
+    async def _write(self, tips: Mapping[int, list[tuple[int, Standing]]], ends: Mapping[int, int]) -> None:
         """One round trip for the tips of all partitions, then one for their marks."""
         held = {partition: self._held(partition) for partition in tips}
         moving = {partition: end for partition, end in ends.items() if end > held[partition]}
@@ -184,8 +194,8 @@ class Publisher:
         if start == 0:
             # A mark from the first tip on: without one, a Valkey emptied meanwhile would look as it did before.
             seen = await self._move(partition, seen=seen, offset=0)
-        logger.info("tips.read_again partition=%d start=%d end=%d", partition, start, end)
-        newest: dict[str, Tip] = {}
+        logger.info("%s.read_again partition=%d start=%d end=%d", self.name, partition, start, end)
+        newest: dict[str, Standing] = {}
         async for records in self._topic.read(partition, start, end):
             for record in records:
                 # What is no tip becomes a dead letter where the consumer group passes it.
@@ -200,13 +210,13 @@ class Publisher:
         await self._publish(list(newest.values()))
         self._marks[partition] = await self._move(partition, seen=seen, offset=end)
 
-    async def _publish(self, tips: Sequence[Tip]) -> None:
+    async def _publish(self, tips: Sequence[Standing]) -> None:
         """Write them, but for those of a life that ended; of who left, all that is kept beside the tip goes."""
         leavers = self._leaving.leavers
         taken = [tip for tip in tips if not leavers.are_of_before(tip.user_id, tip.journal)]
-        await self._store.publish_tips(taken)
+        await self._put(taken)
         for tip in taken:
-            if not tip.decision_id:
+            if isinstance(tip, Tip) and not tip.decision_id:
                 await self._store.forget(tip.user_id)
 
     async def _move(self, partition: int, *, seen: str, offset: int) -> str:
@@ -215,9 +225,9 @@ class Publisher:
             raise MarkMoved(f"partition {partition}: the mark no longer stands at {seen or 'nothing'}")
         return to.text
 
-    def _tip(self, record: Record) -> Tip:
-        tip = self._schemas.unframe("tips", record.value)
-        assert isinstance(tip, Tip), "one message type stands on this topic"
+    def _tip(self, record: Record) -> Standing:
+        tip = self._schemas.unframe(self.name, record.value)
+        assert isinstance(tip, Standing), "one message type stands on this topic"
         if tip.sealed:
             # Which key of Valkey's it goes to; the rest stays shut.
             tip.user_id = (record.key or b"").decode(errors="replace")
@@ -227,8 +237,8 @@ class Publisher:
         await until_done(work, on=(*Unreachable, MarkMoved), what="valkey")
 
 
-def _newer(known: Tip | None, tip: Tip) -> Tip:
-    """Of two tips of a user the one that stands: within a journal the greater offset, else the one that came later."""
+def _newer(known: Standing | None, tip: Standing) -> Standing:
+    """Of two of a user the one that stands: within a journal the greater offset, else the one that came later."""
     if known is None or known.journal.topic_id != tip.journal.topic_id:
         return tip
     return max(known, tip, key=lambda one: one.journal.offset)

@@ -168,7 +168,7 @@ class Recommend:
                     await self._key_of_who_comes_back(assigned, record.key)
                 outputs = await self._apply(assigned, entry)
             assigned.folding = record.offset
-            if outputs.tip or outputs.outcomes or outputs.overflows:
+            if outputs.tip or outputs.outcomes or outputs.overflows or outputs.settings:
                 self._send(assigned, outputs, user_id=entry.user_id)
                 self._settling.refuse(self._overflows(outputs, record))
             if outputs.fault:
@@ -333,6 +333,8 @@ class Recommend:
             self._settling.output(partition, "decisions", key, outputs.decision)
         if outputs.erased is not None:
             self._settling.output(partition, "erasures", key, outputs.erased)
+        if outputs.settings is not None:
+            self._settling.output(partition, "settings", key, outputs.settings)
         for outcome in outputs.outcomes:
             self._settling.output(partition, "outcomes", key, outcome)
 

@@ -198,6 +198,8 @@ class Shadows:
     """Decisions since the last one of these that were not taken."""
     _early: dict[str, list[outcome_pb2.Outcome]] = field(default_factory=dict)
     _now_ms: int = 0
+    _kept_out: set[str] = field(default_factory=set)
+    """People who have been dropped and have granted nothing since: so that they are looked for once. Not in a snapshot."""
     _holders: list[InMemory] = field(init=False)
     """Those that hold people, once each: several policies may choose by one of them."""
 
@@ -205,7 +207,7 @@ class Shadows:
         self._holders = holders(self.learners)
 
     def decide(self, decision: decision_pb2.Decision) -> list[evaluation_pb2.Said]:
-        """What each shadow would have done; of a decision made with other features, or not taken, nothing is said.
+        """What each shadow would have done; of a decision made with other features, not taken, or not for others to learn from, nothing is said.
 
         Raises NotOurs, and is as before then.
         """
@@ -214,6 +216,11 @@ class Shadows:
         if self._is_of_before(user_id, decision.journal):
             self._passed += 1
             return []
+        if decision.unshared:
+            self._keep_out(user_id)
+            self._passed += 1
+            return []
+        self._kept_out.discard(user_id)
         share = sample.probability(decision.policy_version)
         is_taken = sample.is_taken(decision_id, share)
         slate = slate_of(decision) if is_taken else None
@@ -282,6 +289,9 @@ class Shadows:
         """Takes in what became of a decision."""
         if self._is_of_before(outcome.user_id, outcome.journal):
             return
+        if outcome.unshared:
+            self._keep_out(outcome.user_id)
+            return
         one = self.open.get(outcome.decision_id) if outcome.decision_id in self._held else None
         if one is None:
             self._early.setdefault(outcome.decision_id, []).append(outcome)
@@ -310,6 +320,17 @@ class Shadows:
         if known is not None and known[0] == journal.topic_id and known[1] >= journal.offset:
             return
         self._left[user_id] = journal.topic_id, journal.offset
+        self._drop(user_id)
+
+    def _keep_out(self, user_id: str) -> None:
+        """Drop somebody who has withdrawn that others learn from them, as if they left; nothing is taken until they grant it again."""
+        if user_id not in self._kept_out:
+            self._drop(user_id)
+            if len(self._kept_out) >= OPEN_MAX:
+                self._kept_out.clear()
+            self._kept_out.add(user_id)
+
+    def _drop(self, user_id: str) -> None:
         for decision_id in [held for held, whose in self._held.items() if whose == user_id]:
             one = self.open.get(decision_id)
             if one is not None:

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from agents import candidates, consents, decide, eligibility, erasure, fatigue, outcomes, reactions, signals
+from agents import candidates, consents, decide, eligibility, erasure, fatigue, outcomes, profile, reactions, signals
 from agents.active_version import ActiveVersion
 from agents.change import Change
 from agents.fatigue import Cap
 from agents.opened import Opened
-from oo.v1 import decision_pb2, erased_pb2, journal_pb2, outcome_pb2, policy_pb2, row_pb2
+from oo.v1 import decision_pb2, erased_pb2, journal_pb2, outcome_pb2, policy_pb2, row_pb2, settings_pb2
 from tables import backlog, ids, pending, taken
 from tables.backlog import Overflow
 
@@ -58,6 +58,8 @@ class Outputs(NamedTuple):
     overflows: tuple[Overflow, ...] = ()
     erased: erased_pb2.Erased | None = None
     """The person leaves, or begins again."""
+    settings: settings_pb2.Settings | None = None
+    """What the person has set, where that is another thing now."""
     fault: str = ""
     """Set where `step` itself failed on the record (agents.fold): the row stands as it was."""
 
@@ -138,15 +140,18 @@ def step(state: row_pb2.UserRow | None, entry: Entry, policy: ActiveVersion) -> 
         )
     row.next_wake_ms = _next_wake(opened, caps, config)
     opened.close()
-    _name(change.outcomes, entry=entry)
-    return row, Outputs(decision, tip, tuple(change.outcomes), tuple(change.overflows), erased)
+    settings = profile.to_tell(state, row, journal=entry.position) if record.step_version >= consents.BY_PLACE else None
+    _name(change.outcomes, entry=entry, unshared=not consents.teaches_others(row))
+    return row, Outputs(decision, tip, tuple(change.outcomes), tuple(change.overflows), erased, settings)
 
 
 def _erase(entry: Entry, *, time_ms: int) -> tuple[row_pb2.UserRow, Outputs]:
     """What stands from an erasure on, whatever stood before it."""
     row = erasure.stub(entry.user_id, entry.record, journal=entry.position, time_ms=time_ms)
     tip = erasure.tip(row, journal=entry.position)
-    return row, Outputs(tip=tip, erased=erasure.said(row, partition=entry.partition))
+    # Of settings too nothing is left but from where on.
+    settings = settings_pb2.Settings(user_id=entry.user_id, journal=entry.position, told_ms=row.now_ms)
+    return row, Outputs(tip=tip, erased=erasure.said(row, partition=entry.partition), settings=settings)
 
 
 def _counts(
@@ -225,8 +230,8 @@ def _drop_expired(row: row_pb2.UserRow, *, now_ms: int) -> None:
         row.generated.extend(kept)
 
 
-def _name(found: list[outcome_pb2.Outcome], *, entry: Entry) -> None:
+def _name(found: list[outcome_pb2.Outcome], *, entry: Entry, unshared: bool) -> None:
     for index, outcome in enumerate(found):
         outcome.outcome_id = ids.outcome_id(entry.user_id, record_id=entry.record.record_id, index=index)
-        outcome.user_id = entry.user_id
+        outcome.user_id, outcome.unshared = entry.user_id, unshared
         outcome.journal.CopyFrom(entry.position)

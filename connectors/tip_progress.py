@@ -1,12 +1,13 @@
-"""How far Valkey holds each partition of the tips topic, kept in Valkey itself.
+"""How far Valkey holds each partition of the topic of tips, and of settings, kept in Valkey itself.
 
 It never says more than Valkey has: the mark is written after the tips, moves only from the value that its writer last
 saw, and goes with the tips when Valkey is emptied or comes back older than it was. So a mark that is not where its
 writer left it is how a loss is noticed, whatever its cause.
 
-Key, documented for operators:
+Keys, documented for operators:
 
-    oo:published  hash: partition -> topic id (hex), a colon, and the offset after the last tip written
+    oo:published           hash: partition -> topic id (hex), a colon, and the offset after the last tip written
+    oo:published:settings  the same of settings
 """
 
 from __future__ import annotations
@@ -20,6 +21,7 @@ from valkey.asyncio import BlockingConnectionPool, Valkey
 from valkey.exceptions import NoScriptError
 
 KEY: Final = "oo:published"
+KEYS: Final = {"tips": KEY, "settings": f"{KEY}:settings"}
 
 _MOVE = """
 local moved = {}
@@ -70,7 +72,8 @@ class Mark:
 class TipProgress:
     """Reads and moves the marks. Every call raises `connectors.valkey.Unreachable`'s kinds."""
 
-    def __init__(self, url: str, *, timeout_s: float = 1.0, connections_max: int = 8) -> None:
+    def __init__(self, url: str, *, key: str = KEY, timeout_s: float = 1.0, connections_max: int = 8) -> None:
+        self._key = key
         self._client = Valkey.from_pool(
             BlockingConnectionPool.from_url(
                 url,
@@ -83,7 +86,7 @@ class TipProgress:
 
     async def read(self) -> dict[int, str]:
         """Each partition's mark as it stands; none for a partition that was never written."""
-        marks = await cast("Awaitable[dict[bytes, bytes]]", self._client.hgetall(KEY))
+        marks = await cast("Awaitable[dict[bytes, bytes]]", self._client.hgetall(self._key))
         return {int(partition): text.decode(errors="replace") for partition, text in marks.items()}
 
     async def move(self, partition: int, *, seen: str, to: Mark) -> bool:
@@ -95,7 +98,7 @@ class TipProgress:
         arguments = [text for partition, (seen, to) in moves.items() for text in (str(partition), seen, to.text)]
         for _ in range(2):
             try:
-                moved = await cast("Awaitable[list[int]]", self._client.evalsha(_MOVE_SHA, 1, KEY, *arguments))
+                moved = await cast("Awaitable[list[int]]", self._client.evalsha(_MOVE_SHA, 1, self._key, *arguments))
             except NoScriptError:
                 await self._client.script_load(_MOVE)
             else:

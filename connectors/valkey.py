@@ -1,4 +1,4 @@
-"""The tip store: the one tip that stands for each user, and which decisions have had their feedback.
+"""The tip store: the one tip that stands for each user, their settings, and which decisions have had their feedback.
 
 It never decides what a person sees next, and never lets an older tip replace a newer one: both comparisons run
 inside Valkey, so that two writers cannot pass each other.
@@ -7,6 +7,7 @@ Keys, documented for operators (the braces are part of the name, so that a clust
 
     oo:tip:{USER}    hash: epoch (hex of the journal's topic id), offset, decided_ms, decision_id, valid_until_ms,
                      tip (serialized oo.v1.Tip)
+    oo:settings:{USER}  hash: epoch, offset, time_ms, settings (serialized oo.v1.Settings)
     oo:spent:{USER}  sorted set: decision ids whose feedback was accepted, by time; the last 64, for a day
     oo:idem:{USER}:HASH  string: fingerprint of the request that an Idempotency-Key stood for, for a day
 
@@ -24,7 +25,7 @@ from typing import cast
 from valkey.asyncio import BlockingConnectionPool, Valkey
 from valkey.exceptions import NoScriptError, ValkeyError
 
-from oo.v1 import decision_pb2
+from oo.v1 import decision_pb2, settings_pb2
 from streams.units import DAY_S
 
 CONNECTIONS_MAX = 64
@@ -41,8 +42,8 @@ Unreachable = (ValkeyError, OSError, TimeoutError)
 
 # A tip of the same epoch must have a greater offset. Offsets of different epochs say nothing about each other (the
 # journal was made anew), so there the later decision stands. Offsets stay below 2^53, exact in Lua's numbers.
-_PUBLISH = """
-local old = redis.call('HMGET', KEYS[1], 'epoch', 'offset', 'decided_ms')
+_NEWER = """
+local old = redis.call('HMGET', KEYS[1], 'epoch', 'offset', '%s')
 if old[1] then
   if old[1] == ARGV[1] then
     if tonumber(ARGV[2]) <= tonumber(old[2]) then return 0 end
@@ -50,9 +51,18 @@ if old[1] then
     return 0
   end
 end
+"""
+_PUBLISH = f"""
+{_NEWER % "decided_ms"}
 redis.call('HSET', KEYS[1], 'epoch', ARGV[1], 'offset', ARGV[2], 'decided_ms', ARGV[3], 'decision_id', ARGV[4],
   'valid_until_ms', ARGV[5], 'tip', ARGV[6])
 redis.call('PUBLISH', ARGV[7], ARGV[6])
+return 1
+"""
+
+_SET = f"""
+{_NEWER % "time_ms"}
+redis.call('HSET', KEYS[1], 'epoch', ARGV[1], 'offset', ARGV[2], 'time_ms', ARGV[3], 'settings', ARGV[4])
 return 1
 """
 
@@ -88,6 +98,14 @@ def tip_key(user_id: str) -> str:
     'oo:tip:{alice}'
     """
     return f"oo:tip:{{{user_id}}}"
+
+
+def settings_key(user_id: str) -> str:
+    """
+    >>> settings_key("alice")
+    'oo:settings:{alice}'
+    """
+    return f"oo:settings:{{{user_id}}}"
 
 
 def spent_key(user_id: str) -> str:
@@ -147,33 +165,53 @@ class TipStore:
         Writing a tip again is refused by the same rule as an older one, so a batch may be sent any number of times.
         Tips of one user are applied in the order given. Returning True does not mean that any client has seen it.
         """
+        return await self._write(
+            _PUBLISH,
+            [
+                (
+                    *(tip_key(tip.user_id), tip.journal.topic_id.hex(), str(tip.journal.offset), str(tip.decided_ms)),
+                    *(tip.decision_id, str(tip.valid_until_ms), tip.SerializeToString(deterministic=True)),
+                    channel(tip.user_id),
+                )
+                for tip in tips
+            ],
+        )
+
+    async def publish_settings(self, settings: Sequence[settings_pb2.Settings]) -> list[bool]:
+        """Write each person's settings that are newer than what stands, as `publish_tips` does."""
+        return await self._write(
+            _SET,
+            [
+                (
+                    *(settings_key(one.user_id), one.journal.topic_id.hex(), str(one.journal.offset), str(one.told_ms)),
+                    one.SerializeToString(deterministic=True),
+                )
+                for one in settings
+            ],
+        )
+
+    async def settings(self, user_id: str) -> settings_pb2.Settings | None:
+        """What the person has set, as it was last written; None where nothing was."""
+        body = await cast("Awaitable[bytes | None]", self._client.hget(settings_key(user_id), "settings"))
+        return None if body is None else settings_pb2.Settings.FromString(body)
+
+    async def _write(self, script: str, calls: Sequence[Sequence[str | bytes]]) -> list[bool]:
+        """Runs a script once for each key, with its arguments."""
         written: list[bool] = []
-        for start in range(0, len(tips), PUBLISH_BATCH_MAX):
-            written += await self._publish_batch(tips[start : start + PUBLISH_BATCH_MAX])
+        for start in range(0, len(calls), PUBLISH_BATCH_MAX):
+            written += await self._write_batch(script, calls[start : start + PUBLISH_BATCH_MAX])
         return written
 
-    async def _publish_batch(self, tips: Sequence[decision_pb2.Tip]) -> list[bool]:
-        sha = _sha(_PUBLISH)
+    async def _write_batch(self, script: str, calls: Sequence[Sequence[str | bytes]]) -> list[bool]:
+        sha = _sha(script)
         for attempt in range(2):
             async with self._client.pipeline(transaction=False) as pipeline:
-                for tip in tips:
-                    body = tip.SerializeToString(deterministic=True)
-                    pipeline.evalsha(
-                        sha,
-                        1,
-                        tip_key(tip.user_id),
-                        tip.journal.topic_id.hex(),
-                        str(tip.journal.offset),
-                        str(tip.decided_ms),
-                        tip.decision_id,
-                        str(tip.valid_until_ms),
-                        body,  # type: ignore[arg-type]  # bytes go as they are
-                        channel(tip.user_id),
-                    )
+                for call in calls:
+                    pipeline.evalsha(sha, 1, *call)  # type: ignore[arg-type]  # bytes go as they are
                 answers = await pipeline.execute(raise_on_error=False)
             if attempt == 0 and any(isinstance(answer, NoScriptError) for answer in answers):
                 # A restarted Valkey has forgotten its scripts. What was written is refused the second time: say so.
-                await self._client.script_load(_PUBLISH)
+                await self._client.script_load(script)
                 already = [answer == 1 for answer in answers]
                 continue
             for answer in answers:

@@ -86,6 +86,8 @@ class Part:
     """Digests by id."""
     tips: dict[str, tuple[int, bytes]] = field(default_factory=dict)
     """Journal offset and digest by user."""
+    settings: dict[str, tuple[int, bytes]] = field(default_factory=dict)
+    """The same."""
 
     def collect(self, outputs: Outputs) -> None:
         """Notes what followed from one record."""
@@ -95,6 +97,8 @@ class Part:
             self.vectors += slates.length(decision)
         if tip is not None:
             self.tips[tip.user_id] = tip.journal.offset, digest(tip)
+        if (settings := outputs.settings) is not None:
+            self.settings[settings.user_id] = settings.journal.offset, digest(settings)
         for outcome in outputs.outcomes:
             self.outcomes[outcome.outcome_id] = digest(outcome)
 
@@ -107,6 +111,7 @@ class Part:
         self.decisions |= other.decisions
         self.outcomes |= other.outcomes
         self.tips |= other.tips
+        self.settings |= other.settings
 
 
 def digest(message: Message) -> bytes:

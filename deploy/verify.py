@@ -45,6 +45,7 @@ READERS = {
     "subject-requests": "core",
     "journal": "core",
     "tips": "publish",
+    "settings": "publish",
     "decisions": "record",
     "outcomes": "record",
     "erasures": "record",
@@ -166,6 +167,13 @@ async def _compare_valkey(stack: RunningStack, expected: Part, found: Difference
                 found.add(f"tip of {user_id}: in the fold, missing in Valkey")
             elif digest(opened(standing.tip, whose=user_id.encode(), keys=keys)) != said:
                 found.add(f"tip of {user_id}: Valkey serves journal offset {standing.offset}, the fold says {offset}")
+        for user_id, (offset, said) in sorted(expected.settings.items()):
+            settings = await store.settings(user_id)
+            if settings is None:
+                found.add(f"settings of {user_id}: in the fold, missing in Valkey")
+            elif digest(opened(settings, whose=user_id.encode(), keys=keys)) != said:
+                there = settings.journal.offset
+                found.add(f"settings of {user_id}: Valkey shows journal offset {there}, the fold says {offset}")
     finally:
         await store.close()
 

@@ -30,7 +30,7 @@ from serving.metrics import Metrics
 from serving.middleware import Middleware
 from serving.newcomers import Newcomers
 from serving.recent import Recent
-from serving.routes import export, feedback, health, history, leave, page, signals, stream, tip
+from serving.routes import export, feedback, health, history, leave, me, page, signals, stream, tip
 from serving.settings import LOOPBACK, Settings
 from serving.spent_decisions import SpentDecisions
 from serving.subscriptions import Subscriptions
@@ -137,7 +137,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.state.lanes = lanes
     app.add_middleware(Express, lanes=lanes, edge=lambda: getattr(app.state, "edge", None))
     app.add_middleware(Middleware, metrics=metrics, hosts=hosts)
-    for module in (stream, tip, feedback, history, signals, export, leave, health):
+    for module in (stream, tip, feedback, history, signals, me, export, leave, health):
         app.include_router(module.router)
     if local is not None:
         app.include_router(page.router)

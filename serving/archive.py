@@ -42,6 +42,7 @@ FILES: Final = {
     "journal": ("journal.json", "what came in about you, in its order: tasks, events, reactions, settings, consents"),
     "rows": ("known.json", "what is remembered: settings, open tasks, events, counts, and what you taught (sums)"),
     "tips": ("tip.json", "the tip that stands"),
+    "settings": ("settings.json", "what you have set, and what your data may be used for"),
     "decisions": ("decisions.json", "each decision of the last 90 days: all candidates, why they were out, the choice"),
     "outcomes": ("outcomes.json", "what came of decisions in the last 90 days"),
     "shadows": ("shadows.json", "what other policies would have chosen, of the last 90 days"),
@@ -67,7 +68,7 @@ ELSEWHERE: Final = {
 
 NICENESS: Final = 10
 """Nobody waits for it as for a tip."""
-_NEWEST: Final = ("rows", "tips")
+_NEWEST: Final = ("rows", "tips", "settings")
 """Topics of which one record of a person stands."""
 
 

@@ -9,7 +9,7 @@ import json
 import re
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Literal
+from typing import Annotated, Literal, get_args
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator
 
@@ -108,6 +108,78 @@ class PastTip(BaseModel):
 class History(BaseModel):
     items: list[PastTip]
     next: str | None = Field(description="Give it as `before` for the next page; null at the end")
+
+
+CLOCK = r"^([01][0-9]|2[0-3]):[0-5][0-9]$"
+Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
+DAYS: tuple[Day, ...] = get_args(Day)
+
+
+class QuietHours(BaseModel):
+    """When nothing is said, by the clock on the person's wall. An end before the start is on the day after."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    start: str = Field(pattern=CLOCK, examples=["22:00"])
+    end: str = Field(pattern=f"{CLOCK}|^24:00$", examples=["07:00"])
+    days: list[Day] = Field(default=list(DAYS), min_length=1, max_length=7, description="On which they begin")
+
+
+class PurposeBody(BaseModel):
+    """One thing that a person's data is used for, and whether it may be."""
+
+    granted: bool
+    since: Annotated[str, Field(json_schema_extra={"format": "date-time"})] | None = Field(
+        description="Null while the person has said nothing: it stands at its default"
+    )
+    text: str
+    text_version: str
+    basis: str = Field(description="The legal ground")
+
+
+class SourceBody(BaseModel):
+    """Where signals come from; one of which the person has said nothing is granted, and not listed."""
+
+    granted: bool
+    since: str = Field(json_schema_extra={"format": "date-time"})
+
+
+class Me(BaseModel):
+    """What a person has set for themselves."""
+
+    time_zone: str | None = Field(description="Null for none that anybody has told")
+    quiet_hours: QuietHours | None
+    tips_per_hour: int | None = Field(description="The most that come unasked; null for as usual")
+    tips_per_day: int | None
+    purposes: dict[str, PurposeBody]
+    sources: dict[str, SourceBody]
+
+
+class Granted(BaseModel):
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    granted: bool
+
+
+PurposeName = Literal["tasks", "calendar", "generated", "learning", "notifications", "email", "starter"]
+SourceName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._:-]{1,64}$")]
+
+
+class MeChange(BaseModel):
+    """What is to be different; what is not named stays as it is. Null takes a setting back."""
+
+    model_config = ConfigDict(extra="forbid", strict=True)
+
+    time_zone: str = Field(default="", max_length=64, examples=["Europe/Berlin"])
+    quiet_hours: QuietHours | None = None
+    tips_per_hour: int | None = Field(default=None, ge=1, le=60)
+    tips_per_day: int | None = Field(default=None, ge=1, le=500)
+    purposes: dict[PurposeName, Granted] = Field(default={}, max_length=7)
+    sources: dict[SourceName, Granted] = Field(default={}, max_length=64)
+
+
+class MeAccepted(BaseModel):
+    accepted: int = Field(description="Words that stand in the log now; `GET /v1/me` shows what became of them")
 
 
 class Liveness(BaseModel):

@@ -20,6 +20,7 @@ from oo.v1 import (
     policy_pb2,
     reaction_pb2,
     row_pb2,
+    settings_pb2,
     signal_pb2,
     subject_request_pb2,
 )
@@ -38,6 +39,7 @@ MESSAGES: Final[dict[str, tuple[type[Message], ...]]] = {
     "decisions": (decision_pb2.Decision,),
     "outcomes": (outcome_pb2.Outcome,),
     "tips": (decision_pb2.Tip,),
+    "settings": (settings_pb2.Settings,),
     "policy-sums": (policy_pb2.PartitionSums,),
     "policies": (policy_pb2.PolicyVersion,),
     "shadows": (evaluation_pb2.ShadowDecision,),

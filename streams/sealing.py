@@ -15,6 +15,7 @@ from oo.v1.evaluation_pb2 import ShadowDecision
 from oo.v1.journal_pb2 import JournalRecord
 from oo.v1.outcome_pb2 import Outcome
 from oo.v1.row_pb2 import UserRow
+from oo.v1.settings_pb2 import Settings
 from streams.frames import Frames
 from streams.wire import BadFrame, varint
 
@@ -37,6 +38,10 @@ OPEN: Final[dict[type[Message], dict[str, str]]] = {
     },
     Decision: {"journal": _WHERE},
     Outcome: {"journal": _WHERE},
+    Settings: {
+        "journal": "which of two stands: publish and Valkey compare by it, and have no key",
+        "told_ms": "which of two of two journals stands",
+    },
     ShadowDecision: {"journal": f"{_WHERE}, and shadow goes on from it"},
 }
 """What is sealed, and which of its fields stand open beside the seal, each with the reason. All else is inside; so is a copy of
@@ -65,6 +70,9 @@ def stays_open(message: Message) -> bool:
             return message.subject_request.HasField("erasure") or (changed.granted and bool(changed.knows_of))
         case Tip():
             return not message.decision_id
+        case Settings():
+            # Of who left nothing is told but from where on.
+            return not (message.time_zone or message.HasField("profile") or message.consents)
         case UserRow():
             return message.HasField("left") and not message.left.began_again
         case _:

@@ -86,6 +86,7 @@ _TABLE = (
     Topic("decisions", "oo.v1.Decision", "user", PARTITIONS, "delete", 90 * DAY_MS, 4 * MIB, "LogAppendTime"),
     Topic("outcomes", "oo.v1.Outcome", "user", PARTITIONS, "delete", 90 * DAY_MS, 4 * MIB, "LogAppendTime"),
     Topic("tips", "oo.v1.Tip", "user", PARTITIONS, "compact", FOREVER, 4 * MIB),
+    Topic("settings", "oo.v1.Settings", "user", PARTITIONS, "compact", FOREVER, MIB),
     # One partition, so that one agent adds them all.
     Topic("policy-sums", "oo.v1.PartitionSums", "partition", 1, "compact", FOREVER, 4 * MIB),
     Topic("policies", "oo.v1.PolicyVersion", "version", 1, "compact", FOREVER, 4 * MIB),

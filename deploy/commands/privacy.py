@@ -31,7 +31,10 @@ from streams.topics import FOREVER
 from streams.units import DAY_MS
 from streams.wire import BadFrame
 
-_KEYED = ("signals", "reactions", "subject-requests", "journal", "rows", "decisions", "outcomes", "tips", "shadows")
+_KEYED = (
+    *("signals", "reactions", "subject-requests", "journal", "rows", "decisions", "outcomes", "tips", "settings"),
+    "shadows",
+)
 """Topics whose records have the person as their key."""
 
 
@@ -133,13 +136,15 @@ def _kek(stack: RunningStack, word: Erased) -> Place:
 async def _valkey(stack: RunningStack, word: Erased) -> Place:
     store = TipStore(stack.valkey_url)
     try:
-        standing = await store.read(word.user_id)
+        standing, settings = await store.read(word.user_id), await store.settings(word.user_id)
     except (ValkeyError, OSError, TimeoutError):
         return Place("Valkey", gone=False, found="it does not answer")
     finally:
         await store.close()
-    is_old = standing is not None and standing.offset < word.journal.offset
-    found = "a tip of before: publish is behind" if is_old else "no tip of before"
+    is_old = (standing is not None and standing.offset < word.journal.offset) or (
+        settings is not None and settings.journal.offset < word.journal.offset
+    )
+    found = "a tip or settings of before: publish is behind" if is_old else "no tip and no settings of before"
     return Place("Valkey", gone=not is_old, found=found)
 
 

@@ -39,13 +39,13 @@ RIGHTS = {
             *("policy-sums", "policies", "estimates", "promotions"),
         ),
         writes=(
-            *("journal", "set-aside", "erasures", "keys", "rows", "decisions", "outcomes", "tips"),
+            *("journal", "set-aside", "erasures", "keys", "rows", "decisions", "outcomes", "tips", "settings"),
             # Estimates are the shadow's; the core's heartbeat keeps every compacted topic going (streams/heartbeat.py).
             *("policy-sums", "policies", "estimates", "dead-letters"),
         ),
         in_a_group=True,
     ),
-    "publish": Rights(reads=("tips", "erasures"), writes=("dead-letters",), in_a_group=True),
+    "publish": Rights(reads=("tips", "settings", "erasures"), writes=("dead-letters",), in_a_group=True),
     "record": Rights(reads=("decisions", "outcomes", "erasures", "keys"), writes=("dead-letters",), in_a_group=True),
     "shadow": Rights(
         reads=("decisions", "outcomes", "erasures", "keys", "shadows", "promotions"),
@@ -53,7 +53,18 @@ RIGHTS = {
     ),
     # What it reads beside `keys` and `erasures` is for a person's own export, in a process that it starts for that (serving/exports.py).
     "edge": Rights(
-        reads=("journal", "rows", "tips", "decisions", "outcomes", "shadows", "erasures", "keys", "dead-letters"),
+        reads=(
+            "journal",
+            "rows",
+            "tips",
+            "settings",
+            "decisions",
+            "outcomes",
+            "shadows",
+            "erasures",
+            "keys",
+            "dead-letters",
+        ),
         writes=("signals", "reactions", "subject-requests"),
     ),
     "producer": Rights(writes=("signals", "reactions"), looks_around=False),

@@ -25,6 +25,7 @@ READERS = {
     "journal": "core",
     "policy-sums": "core",
     "tips": "publish",
+    "settings": "publish",
     "decisions": "record",
     "outcomes": "record",
     "erasures": "record",

@@ -33,10 +33,10 @@ NOBODY = "on nopass resetkeys resetchannels -@all +ping"
 """Whoever has not signed in: the supervisor asks so whether the server serves."""
 ROLES = {
     # Of somebody who left it takes away what stands beside the tip.
-    "publish": f"~oo:tip:* ~oo:published &oo:tips:* {_CALLS} +hmget +hset +hget +hgetall +publish +scan "
+    "publish": f"~oo:tip:* ~oo:settings:* ~oo:published* &oo:tips:* {_CALLS} +hmget +hset +hget +hgetall +publish +scan "
     "(~oo:spent:* ~oo:idem:* -@all +del)",
     # What it may change are the markers and nothing else: a tip is publish's.
-    "edge": f"~oo:tip:* ~oo:spent:* &oo:tips:* {_CALLS} +hmget +zscore +time +publish "
+    "edge": f"~oo:tip:* ~oo:settings:* ~oo:spent:* &oo:tips:* {_CALLS} +hmget +hget +zscore +time +publish "
     "(~oo:spent:* ~oo:idem:* -@all +zadd +zremrangebyrank +expire +set +get)",
     "operator": f"~oo:* {_CALLS} +@read",
     "admin": "~* &* +@all",

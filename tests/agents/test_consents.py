@@ -349,6 +349,19 @@ def test_what_a_person_taught_leaves_the_totals_with_learning_and_comes_back_whe
     assert kept[2] == b""
 
 
+def test_without_learning_decisions_and_outcomes_say_that_they_are_not_for_others() -> None:
+    ada = Person(policy=BLUNT)
+    ada.take(task("a", priority=1))
+    ada.take(task("b", priority=2))
+    ada.take(withdrawn("learning", word="w"))
+    outputs = ada.react("DONE")
+    assert outputs.decision is not None
+    assert outputs.decision.unshared
+    assert outputs.outcomes
+    assert all(one.unshared for one in outputs.outcomes)
+    assert not any(one.decision.unshared for _, one in ada.log[:-1] if one.decision is not None)
+
+
 def test_without_learning_a_person_goes_on_learning_for_themselves() -> None:
     ada = Person(policy=BLUNT)
     ada.take(withdrawn("learning", word="w"))

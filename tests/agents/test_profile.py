@@ -7,10 +7,10 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from agents.profile import apply, consents
-from oo.v1 import decision_pb2, row_pb2, signal_pb2
+from oo.v1 import decision_pb2, row_pb2, settings_pb2, signal_pb2
 from streams.units import DAY_MS, HOUR_MS
 from tables.backlog import Stamp
-from tests.agents.build import BLUNT, MONDAY_MS, Person, profile
+from tests.agents.build import BLUNT, MONDAY_MS, Person, activity, erasure, profile, task, withdrawn
 
 TASK, GENERATED = decision_pb2.Decision.TASK, decision_pb2.Decision.GENERATED
 
@@ -122,3 +122,43 @@ def test_in_whatever_order_words_arrive_the_same_stands(*, said: list, chance: o
 @pytest.mark.parametrize("kind", [decision_pb2.Decision.TASK, decision_pb2.Decision.STARTER, GENERATED])
 def test_there_is_a_consent_for_every_kind_of_tip(kind: int) -> None:
     assert consents(row_pb2.UserRow(), kind)
+
+
+# What the person is shown
+
+
+def settings_of(ada: Person) -> list[settings_pb2.Settings]:
+    return [outputs.settings for _, outputs in ada.log if outputs.settings is not None]
+
+
+def test_what_a_person_has_set_is_told_when_it_changes_and_not_before_nor_again() -> None:
+    ada = Person()
+    ada.take(activity())
+    assert settings_of(ada) == []
+    ada.take(profile("Europe/Berlin", tips_per_day=5))
+    ada.take(profile("Europe/Berlin", tips_per_day=5))
+    ada.take(task("a"))
+    ada.take(withdrawn("calendar", word="w"))
+    first, second = settings_of(ada)
+    assert (first.time_zone, first.profile.tips_per_day, list(first.consents)) == ("Europe/Berlin", 5, [])
+    assert (first.user_id, first.journal.offset, first.told_ms) == ("ada", 2, MONDAY_MS + 2000)
+    assert [(one.granted, one.withdrawal) for one in second.consents] == [(False, "w")]
+    assert second.journal.offset == 5
+
+
+def test_what_was_set_before_step_version_6_is_told_with_the_next_record() -> None:
+    ada = Person()
+    ada.take(profile("Europe/Berlin", quiet=(1320, 420)), **BEFORE)
+    assert settings_of(ada) == []
+    ada.wait(HOUR_MS)
+    ada.take(activity())
+    (told,) = settings_of(ada)
+    assert (told.time_zone, told.profile.quiet_hours.start_minute) == ("Europe/Berlin", 1320)
+
+
+def test_of_who_leaves_nothing_is_told_but_from_where_on() -> None:
+    ada = Person()
+    ada.take(profile("Europe/Berlin", tips_per_day=5))
+    ada.take(erasure("receipt-of-ada-1"))
+    last = settings_of(ada)[-1]
+    assert [field.name for field, _ in last.ListFields()] == ["user_id", "journal", "told_ms"]

@@ -11,7 +11,7 @@ import pytest
 from valkey import Valkey
 from valkey.exceptions import ValkeyError
 
-from agents.publish import Publisher, TipsTopic
+from agents.publish import Publisher, Source
 from agents.refuse import DeadLetters
 from connectors.tip_progress import TipProgress
 from connectors.valkey import TipStore
@@ -227,7 +227,8 @@ def test_valkey_emptied_between_a_tip_and_its_mark_while_it_is_filled_from_nothi
         name = f"{topics.prefix}tips"
         schemas = Schemas(topics.cluster)
         await schemas.register()
-        topic = TipsTopic(
+        topic = Source(
+            name="tips",
             topic_id=EPOCH,
             end=end,
             read=lambda number, start, stop: read_partition(servers.cluster, name, number, start=start, end=stop),

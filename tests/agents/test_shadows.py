@@ -23,7 +23,7 @@ from oo.v1 import decision_pb2, journal_pb2, outcome_pb2
 from streams.units import HOUR_MS
 from tables import columns, slates
 from tables.totals import Totals
-from tests.agents.build import JOURNAL_ID, Person, active, task
+from tests.agents.build import JOURNAL_ID, Person, active, granted, task, withdrawn
 
 KEEN = active(exploration=0, floor_permille=1)
 """The best, but for what the floor leaves to chance."""
@@ -448,6 +448,33 @@ def test_who_leaves_is_forgotten_and_what_was_counted_of_them_stays() -> None:
     assert [one.SerializeToString() for one in again.estimates(now_ms=1)] == [
         one.SerializeToString() for one in by.estimates(now_ms=1)
     ]
+
+
+def test_nobody_learns_from_who_has_withdrawn_that_until_they_grant_it_again() -> None:
+    by, ada, bob = shadows("mixed", "lin_ts"), busy(n=10), busy(user="bob", n=10)
+    for one in (ada, bob):
+        follow(by, one)
+    holder = by.learners["mixed"]
+    assert isinstance(holder, InMemory)
+    assert holder.people.get("bob") is not None
+    counted = len(bob.log)
+
+    def goes_on(n: int) -> None:
+        for i in range(n):
+            bob.take(task(f"again{bob.offset}-{i}", priority=1, user="bob"))
+            bob.react("DONE")
+        rest = Person(user="bob", log=bob.log[counted:], packed=bob.packed)
+        follow(by, rest)
+
+    bob.take(withdrawn("learning", word="w", user="bob"))
+    goes_on(3)
+    assert holder.people.get("bob") is None
+    assert not any(one.user_id == "bob" for one in by.open.values())  # type: ignore[attr-defined]
+    assert holder.people.get("ada") is not None
+    counted = len(bob.log)
+    bob.take(granted("learning", word="g", knows_of="w", user="bob"))
+    goes_on(3)
+    assert holder.people.get("bob") is not None
 
 
 def test_an_outcome_that_comes_twice_teaches_once() -> None:

@@ -193,6 +193,8 @@ def test_who_has_not_signed_in_to_valkey_may_ask_whether_it_is_there_and_nothing
     [
         ("publish", ("HSET", "oo:tip:{a}", "tip", "x"), True),
         ("publish", ("HSET", "oo:published", "0", "x"), True),
+        ("publish", ("HSET", "oo:settings:{a}", "settings", "x"), True),
+        ("publish", ("HSET", "oo:published:settings", "0", "x"), True),
         ("publish", ("ZRANGE", "oo:spent:{a}", "0", "-1"), False),
         ("publish", ("GET", "oo:idem:{a}:1"), False),
         ("publish", ("SCAN", "0"), True),
@@ -202,6 +204,8 @@ def test_who_has_not_signed_in_to_valkey_may_ask_whether_it_is_there_and_nothing
         ("edge", ("ZADD", "oo:spent:{a}", "1", "x"), True),
         ("edge", ("SET", "oo:idem:{a}:1", "x", "NX", "GET"), True),
         ("edge", ("HSET", "oo:tip:{a}", "tip", "x"), False),
+        ("edge", ("HGET", "oo:settings:{a}", "settings"), True),
+        ("edge", ("HSET", "oo:settings:{a}", "settings", "x"), False),
         ("edge", ("SET", "oo:tip:{a}", "x"), False),
         ("edge", ("EXPIRE", "oo:tip:{a}", "1"), False),
         ("edge", ("HGETALL", "oo:published"), False),

@@ -20,7 +20,7 @@ from tests.serving.valkeys import ValkeyServer
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent / "schemathesis"
-METHODS = ("get", "head", "post", "delete")
+METHODS = ("get", "head", "post", "delete", "patch")
 
 
 def schemathesis() -> Path:

@@ -27,7 +27,7 @@ from oo.v1 import signal_pb2 as oo_dot_v1_dot_signal__pb2
 from oo.v1 import subject_request_pb2 as oo_dot_v1_dot_subject__request__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14oo/v1/settings.proto\x12\x05oo.v1\x1a\x13oo/v1/journal.proto\x1a\x12oo/v1/signal.proto\x1a\x1boo/v1/subject_request.proto\"\xab\x01\n\x08Settings\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12 \n\x07journal\x18\x02 \x01(\x0b\x32\x0f.oo.v1.Position\x12\x11\n\ttime_zone\x18\x03 \x01(\t\x12&\n\x07profile\x18\x04 \x01(\x0b\x32\x15.oo.v1.ProfileChanged\x12 \n\x08\x63onsents\x18\x05 \x03(\x0b\x32\x0e.oo.v1.Consent\x12\x0f\n\x07told_ms\x18\x06 \x01(\x03\"\xbb\x01\n\x07\x43onsent\x12!\n\x07purpose\x18\x01 \x01(\x0e\x32\x0e.oo.v1.PurposeH\x00\x12\x10\n\x06source\x18\x02 \x01(\tH\x00\x12\x0f\n\x07granted\x18\x03 \x01(\x08\x12\x10\n\x08since_ms\x18\x04 \x01(\x03\x12\x14\n\x0ctext_version\x18\x05 \x01(\t\x12\x12\n\nwithdrawal\x18\x06 \x01(\t\x12\x14\n\x0cwithdrawn_by\x18\x07 \x01(\t\x12\x12\n\ngranted_by\x18\x08 \x01(\tB\x04\n\x02ofb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14oo/v1/settings.proto\x12\x05oo.v1\x1a\x13oo/v1/journal.proto\x1a\x12oo/v1/signal.proto\x1a\x1boo/v1/subject_request.proto\"\xbb\x01\n\x08Settings\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12 \n\x07journal\x18\x02 \x01(\x0b\x32\x0f.oo.v1.Position\x12\x11\n\ttime_zone\x18\x03 \x01(\t\x12&\n\x07profile\x18\x04 \x01(\x0b\x32\x15.oo.v1.ProfileChanged\x12 \n\x08\x63onsents\x18\x05 \x03(\x0b\x32\x0e.oo.v1.Consent\x12\x0f\n\x07told_ms\x18\x06 \x01(\x03\x12\x0e\n\x06sealed\x18( \x01(\x0c\"\xbb\x01\n\x07\x43onsent\x12!\n\x07purpose\x18\x01 \x01(\x0e\x32\x0e.oo.v1.PurposeH\x00\x12\x10\n\x06source\x18\x02 \x01(\tH\x00\x12\x0f\n\x07granted\x18\x03 \x01(\x08\x12\x10\n\x08since_ms\x18\x04 \x01(\x03\x12\x14\n\x0ctext_version\x18\x05 \x01(\t\x12\x12\n\nwithdrawal\x18\x06 \x01(\t\x12\x14\n\x0cwithdrawn_by\x18\x07 \x01(\t\x12\x12\n\ngranted_by\x18\x08 \x01(\tB\x04\n\x02ofb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -35,7 +35,7 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'oo.v1.settings_pb2', _globa
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_SETTINGS']._serialized_start=102
-  _globals['_SETTINGS']._serialized_end=273
-  _globals['_CONSENT']._serialized_start=276
-  _globals['_CONSENT']._serialized_end=463
+  _globals['_SETTINGS']._serialized_end=289
+  _globals['_CONSENT']._serialized_start=292
+  _globals['_CONSENT']._serialized_end=479
 # @@protoc_insertion_point(module_scope)

@@ -33,10 +33,13 @@ class Settings(_message.Message):
     PROFILE_FIELD_NUMBER: _builtins.int
     CONSENTS_FIELD_NUMBER: _builtins.int
     TOLD_MS_FIELD_NUMBER: _builtins.int
+    SEALED_FIELD_NUMBER: _builtins.int
     user_id: _builtins.str
     time_zone: _builtins.str
     told_ms: _builtins.int
     """Of the journal's record: of two journals the later word stands."""
+    sealed: _builtins.bytes
+    """The whole message, sealed with the person's own key; what stands beside it is open (streams/sealing.py)."""
     @_builtins.property
     def journal(self) -> _journal_pb2.Position: ...
     @_builtins.property
@@ -54,10 +57,11 @@ class Settings(_message.Message):
         profile: _signal_pb2.ProfileChanged | None = ...,
         consents: _abc.Iterable[Global___Consent] | None = ...,
         told_ms: _builtins.int = ...,
+        sealed: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["journal", b"journal", "profile", b"profile"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["consents", b"consents", "journal", b"journal", "profile", b"profile", "time_zone", b"time_zone", "told_ms", b"told_ms", "user_id", b"user_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["consents", b"consents", "journal", b"journal", "profile", b"profile", "sealed", b"sealed", "time_zone", b"time_zone", "told_ms", b"told_ms", "user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
