@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import shutil
 from collections import Counter
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
@@ -29,6 +30,8 @@ from streams.producer import DeliveryFailed, Producer
 from streams.reader import topic_ids
 from streams.schemas import Schemas
 
+TOPIC_ID_BYTES = 16
+"""With which what tells a life begins."""
 ARCHIVE = "done.txt"
 """Where todo.txt programs move what is completed, in the file's own folder."""
 
@@ -53,14 +56,22 @@ class MemoryFile:
     """What was sent of one file in one life of a person (`life_of`); the next one begins with none."""
 
     path: Path
-    person: str = ""
-    """The same for all that is remembered of one life of a person."""
+    """In a folder of the life, in one of the person."""
 
     @classmethod
     def of(cls, folder: Path, *, life: bytes, user_id: str, subject: str) -> MemoryFile:
-        """`subject` is the file's whole path, or what else is remembered."""
-        name = _hash(life, user_id.encode(), subject.encode())
-        return cls(folder / f"{name}.json", person=_hash(life, user_id.encode()))
+        """`subject` is the file's whole path, or what else is remembered. What is remembered of other lives of the person goes."""
+        person = folder / _hash(life[:TOPIC_ID_BYTES], user_id.encode())
+        here = person / _hash(life, user_id.encode())
+        for other in person.glob("*"):
+            if other != here:
+                shutil.rmtree(other)
+        file = cls(here / f"{_hash(life, user_id.encode(), subject.encode())}.json")
+        # A build before kept all in one folder.
+        for known in folder.glob(f"{file.path.stem}.*"):
+            here.mkdir(parents=True, exist_ok=True)
+            known.rename(file.path.with_suffix(known.suffix))
+        return file
 
     @classmethod
     def of_file(cls, path: Path, *, stack: RunningStack, life: bytes, user_id: str) -> MemoryFile:
@@ -80,15 +91,15 @@ class MemoryFile:
     def begin_watch(self, watched: Path) -> None:
         """Notes that this person's file is watched from now on: what it holds, another file's silence does not remove."""
         self.path.parent.mkdir(parents=True, exist_ok=True)
-        mark = self.path.with_suffix(f".{self.person}.watched")
+        mark = self.path.with_suffix(".watched")
         mark.touch(mode=0o600)
         mark.write_text(str(watched.resolve()))
 
     def held_elsewhere(self) -> AbstractSet[str]:
         """Keys of what stands in this person's other files that are or were watched, as long as they are there."""
         held: set[str] = set()
-        for mark in self.path.parent.glob(f"*.{self.person}.watched"):
-            other = MemoryFile(mark.with_name(mark.name.partition(".")[0] + ".json"))
+        for mark in self.path.parent.glob("*.watched"):
+            other = MemoryFile(mark.with_suffix(".json"))
             if other.path != self.path and Path(mark.read_text()).exists():
                 held.update(key for key, said in other.load().items.items() if not (said.gone or said.absent_ms))
         return held
@@ -101,6 +112,11 @@ class MemoryFile:
         items = {key: asdict(sent) for key, sent in memory.items.items()}
         unfinished.write_text(json.dumps({"event_ms": memory.event_ms, "items": items}))
         unfinished.replace(self.path)
+
+
+def forget(folder: Path, *, topic_id: bytes, user_id: str) -> None:
+    """Drop all that is remembered of a person in this folder. `topic_id`: of the signals."""
+    shutil.rmtree(folder / _hash(topic_id, user_id.encode()), ignore_errors=True)
 
 
 def _hash(*parts: bytes) -> str:
@@ -304,14 +320,19 @@ async def ask(stack: RunningStack, requests: Sequence[SubjectRequest]) -> None:
         schemas.close()
 
 
+async def signals_id(stack: RunningStack) -> bytes:
+    """The id of the signals topic."""
+    name = stack.cluster.name("signals")
+    return (await topic_ids(stack.cluster, [name]))[name]
+
+
 async def life_of(stack: RunningStack, user_id: str) -> bytes:
     """What tells one life of a person on this stack from every other: what was sent in one is not known in the next.
 
     The signals topic's id, which another of the same name has not; and of somebody who left, that they did, and that they have begun
     again: what a watcher sends in between is refused.
     """
-    name = stack.cluster.name("signals")
-    topic_id = (await topic_ids(stack.cluster, [name]))[name]
+    topic_id = await signals_id(stack)
     word = await word_of(stack.cluster, user_id)
     return topic_id if word is None else topic_id + word.receipt.encode() + word.began_again.SerializeToString()
 

@@ -1,6 +1,6 @@
 """`oo erase`: somebody leaves, asked for by an operator. It sends one request; the engine does the rest, in order.
 
-It deletes nothing itself.
+Itself it deletes nothing but what `oo import` and `oo watch` remember here.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from google.protobuf.message import Message
 
 from connectors.leaving import begin_again, leave, word_of
 from deploy.commands.session import DEFAULT_STATE, CommandError, StateOption, UserOption, open_state
+from deploy.imports import forget, signals_id
 from deploy.stack.running import RunningStack
 from oo.v1.erased_pb2 import Erased
 from streams.producer import Producer
@@ -41,6 +42,7 @@ def erase(
         raise CommandError("nothing was erased")
     receipt = secrets.token_urlsafe(18)
     asyncio.run(_erase(stack, user, receipt))
+    forget(stack.sources, topic_id=asyncio.run(signals_id(stack)), user_id=user)
     print(f"receipt {receipt}")
     print(FOLLOWS.format(user=user, receipt=receipt))
 

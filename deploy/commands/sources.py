@@ -28,10 +28,12 @@ from deploy.imports import (
     Imported,
     MemoryFile,
     PersonZone,
+    forget,
     import_files,
     life_of,
     now_utc,
     parse_file,
+    signals_id,
 )
 from deploy.machine_zone import machine_zone
 from deploy.stack.running import RunningStack
@@ -109,6 +111,7 @@ async def _check_is_here(stack: RunningStack, user_id: str, *, begin_again: bool
     if word is None or word.HasField("began_again"):
         return
     if not begin_again:
+        forget(stack.sources, topic_id=await signals_id(stack), user_id=user_id)
         raise CommandError(
             f"{user_id} has left: nothing of them is taken. oo import --begin-again begins a new life for them"
         )

@@ -26,7 +26,7 @@ from hypothesis import strategies as st
 from connectors.differences import Memory, Sent
 from connectors.watch import read_file
 from deploy.demo import lay_out
-from deploy.imports import MemoryFile, parse_file
+from deploy.imports import MemoryFile, forget, parse_file
 from deploy.machine_zone import machine_zone
 from deploy.stack.running import RunningStack
 from oo.v1.signal_pb2 import Signal
@@ -154,7 +154,7 @@ def test_without_the_memory_everything_is_sent_again_under_the_same_ids(
     path = tmp_path / "todo.txt"
     path.write_text("Call Mom\nPay rent due:2026-11-30\n")
     run_import(servers, user, path)
-    for file in (servers.folder.root / "sources").iterdir():
+    for file in (servers.folder.root / "sources").rglob("*.json"):
         file.unlink()
     run_import(servers, user, path)
     ids = [record.headers["ce_id"] for record in arrived(servers, schemas, user)]
@@ -354,6 +354,36 @@ def test_a_memory_belongs_to_one_topic_one_person_and_one_file(tmp_path: Path) -
         for subject in ("/a", "/b")
     }
     assert len(names) == 8
+
+
+def test_what_is_remembered_of_a_person_goes_with_their_next_life_and_when_they_are_forgotten(tmp_path: Path) -> None:
+    topic_id = b"signals, 16 byte"
+
+    def kept(user_id: str, life: bytes = b"") -> Path:
+        file = MemoryFile.of(tmp_path, life=topic_id + life, user_id=user_id, subject="/home/ann/todo.txt")
+        file.save(Memory(5, {"task:1": Sent("d", 1, source="todo.txt")}))
+        file.begin_watch(tmp_path)
+        return file.path
+
+    first, others = kept("ann"), kept("ben")
+    assert kept("ann") == first
+    second = kept("ann", b"receipt")
+    assert (first.exists(), second.exists(), others.exists()) == (False, True, True)
+    forget(tmp_path, topic_id=topic_id, user_id="ann")
+    assert set(tmp_path.rglob("*.*")) == set(others.parent.iterdir())
+
+
+def test_what_a_build_before_remembered_in_one_folder_is_known(tmp_path: Path) -> None:
+    file = MemoryFile.of(tmp_path, life=b"signals, 16 byte", user_id="ann", subject="/home/ann/todo.txt")
+    memory = Memory(5, {"task:1": Sent("d", 1, source="todo.txt")})
+    file.save(memory)
+    file.begin_watch(tmp_path)
+    file.path.rename(tmp_path / file.path.name)
+    file.path.with_suffix(".watched").rename(tmp_path / f"{file.path.stem}.{'0' * 24}.watched")
+
+    again = MemoryFile.of(tmp_path, life=b"signals, 16 byte", user_id="ann", subject="/home/ann/todo.txt")
+    assert again.load() == memory
+    assert again.path.with_suffix(".watched").exists()
 
 
 @pytest.mark.parametrize(
