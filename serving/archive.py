@@ -50,7 +50,10 @@ FILES: Final = {
     "dead-letters": ("refused.json", "what was refused because it could not be used, of the last 30 days"),
 }
 """By topic: the file, and what is in it. A topic that is not here stands in ELSEWHERE."""
-HISTORY_FILE: Final = ("history.json", "every tip that was shown, also older ones, with its last outcome")
+HISTORY_FILE: Final = (
+    "history.json",
+    "every tip that was chosen, with its last outcome; whole where decisions.json has it no more",
+)
 ELSEWHERE: Final = {
     "signals": "comes through the door into the journal, or is refused",
     "reactions": "likewise",
@@ -176,6 +179,8 @@ class _Mine:
         self._partition = partition_of(self._whose, PARTITIONS)
         self._keys = Keys.of(order.cluster, KeyFiles(Path(order.kek_dir)))
         self.told = _Told()
+        self.decided: set[str] = set()
+        """Ids of the decisions that were shown whole."""
 
     async def begin(self) -> None:
         """Learn which journal it is, and whether the person left and began again."""
@@ -203,6 +208,8 @@ class _Mine:
                 continue
             if isinstance(message, journal_pb2.JournalRecord):
                 self.told.hear(message)
+            if isinstance(message, decision_pb2.Decision):
+                self.decided.add(message.decision_id)
             yield _shown(message)
         if newest is not None:
             yield _shown(newest[1])
@@ -337,7 +344,14 @@ async def _history(history: History, user_id: str, mine: _Mine) -> AsyncIterator
         for entry in page:
             kept = decision_pb2.Decision.FromString(entry.message)
             if not mine.left_behind(kept.journal.offset) and (decision := mine.opened(kept)) is not None:
-                yield {"decision": _shown(decision), "outcome": entry.outcome, "outcome_ms": entry.outcome_ms}
+                shown = {
+                    "decision_id": decision.decision_id,
+                    "title": decision.title,
+                    "decided_ms": decision.decided_ms,
+                }
+                # Whole where the log has it no more: else it would be twice in here.
+                whole = {} if decision.decision_id in mine.decided else {"decision": _shown(decision)}
+                yield {**shown, "outcome": entry.outcome, "outcome_ms": entry.outcome_ms, **whole}
         if len(page) < PAGE_MAX:
             return
         before = page[-1].cursor

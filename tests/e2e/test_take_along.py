@@ -40,8 +40,9 @@ def test_what_a_person_brought_and_what_came_of_it_is_in_their_export(stack: Run
     chosen = next(one for one in shown["decisions.json"] if one["decision_id"] == tip["decision_id"])
     assert len(chosen["slate"]) > 5 and any("ineligible" in one for one in chosen["slate"])
     assert {one["kind"] for one in shown["outcomes.json"]} >= {"SEEN", "DONE"}
-    past = next(one for one in shown["history.json"] if one["decision"]["decision_id"] == tip["decision_id"])
-    assert (past["outcome"], past["decision"]["title"]) == ("DONE", tip["title"])
+    past = next(one for one in shown["history.json"] if one["decision_id"] == tip["decision_id"])
+    assert (past["outcome"], past["title"]) == ("DONE", tip["title"])
+    assert "decision" not in past  # It is in decisions.json.
     assert [one["reason"] for one in shown["refused.json"]] == ["invalid"]
     done = [line for line in found["todo.txt"].splitlines() if line.startswith("x ")]
     assert "SUMMARY" in found["calendar.ics"] and len(found["todo.txt"].splitlines()) > len(done)
