@@ -7,8 +7,11 @@ from typing import TypeVar
 
 from confluent_kafka import Consumer, TopicPartition
 from google.protobuf.message import Message
+from sealed import opened_now
 
+from connectors.key_files import KeyFiles
 from deploy.stack.running import RunningStack
+from streams.keys import Keys
 from streams.wire import payload
 
 M = TypeVar("M", bound=Message)
@@ -18,7 +21,7 @@ SINCE_MS = int(time.time() * 1000)
 
 
 def messages(stack: RunningStack, topic: str, kind: type[M], *, user_id: str) -> list[M]:
-    """All messages of this run under this user's key, up to the end as it is now."""
+    """All messages of this run, opened, under this user's key, up to the end as it is now."""
     name = f"{stack.cluster.prefix}{topic}"
     settings = {"group.id": "oo-reader", "enable.auto.commit": False, "fetch.wait.max.ms": 20}
     consumer = Consumer({**settings, **stack.cluster.rdkafka()})
@@ -40,4 +43,5 @@ def messages(stack: RunningStack, topic: str, kind: type[M], *, user_id: str) ->
                 found.append(kind.FromString(payload(record.value())))
     finally:
         consumer.close()
-    return found
+    keys = Keys.of(stack.cluster, KeyFiles(stack.kek_dir))
+    return [opened_now(one, whose=user_id.encode(), keys=keys) for one in found]
