@@ -55,6 +55,11 @@ class Source:
     """(partition, start, end) -> the records in [start, end), in lists of a bounded size."""
 
 
+def is_of_who_left(tip: Tip) -> bool:
+    """Whether an erasure put this tip out. Silence is a decision's, sealed and with an end."""
+    return not (tip.sealed or tip.decision_id or tip.valid_until_ms)
+
+
 class MarkMoved(Exception):
     """Valkey was emptied, or another worker wrote, while this one did."""
 
@@ -216,7 +221,7 @@ class Publisher:
         taken = [tip for tip in tips if not leavers.are_of_before(tip.user_id, tip.journal)]
         await self._put(taken)
         for tip in taken:
-            if isinstance(tip, Tip) and not tip.decision_id:
+            if isinstance(tip, Tip) and is_of_who_left(tip):
                 await self._store.forget(tip.user_id)
 
     async def _move(self, partition: int, *, seen: str, offset: int) -> str:

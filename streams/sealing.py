@@ -69,7 +69,8 @@ def stays_open(message: Message) -> bool:
             changed = message.subject_request.consent_changed
             return message.subject_request.HasField("erasure") or (changed.granted and bool(changed.knows_of))
         case Tip():
-            return not message.decision_id
+            # Silence has an end.
+            return not (message.decision_id or message.valid_until_ms)
         case Settings():
             # Of who left nothing is told but from where on.
             return not (message.time_zone or message.HasField("profile") or message.consents)

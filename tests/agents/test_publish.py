@@ -110,17 +110,19 @@ def test_of_who_left_an_empty_tip_stands_and_nothing_else_also_where_a_zombies_t
         word.journal.topic_id, word.journal.offset = journal_id, 7
         empty = Tip(user_id="al*ce", journal=word.journal, kind=Decision.NONE)
         line.topics.produce("erasures", [word])
-        line.topics.produce("tips", [empty])
-        line.until_served({"al*ce": 7, "alice": 5, "bob": 6})
-        line.until_committed(4)
+        silence = of("alice", 8)
+        silence.decision_id, silence.title, silence.valid_until_ms = "", "", 9
+        line.topics.produce("tips", [empty, silence])
+        line.until_served({"al*ce": 7, "alice": 8, "bob": 6})
+        line.until_committed(5)
         assert [name for name in beside if client.exists(name)] == beside[2:]
 
         line.topics.produce("tips", [of("al*ce", 6)])  # a worker's that was stopped, and woke up
-        line.until_committed(5)
-        assert line.served() == {"al*ce": 7, "alice": 5, "bob": 6}
+        line.until_committed(6)
+        assert line.served() == {"al*ce": 7, "alice": 8, "bob": 6}
 
         client.flushall()
-        line.until_served({"al*ce": 7, "alice": 5, "bob": 6})
+        line.until_served({"al*ce": 7, "alice": 8, "bob": 6})
 
 
 def test_a_tip_of_a_life_that_ended_is_not_served_though_nothing_newer_stands_in_the_topic(line: Line) -> None:
