@@ -64,6 +64,7 @@ async def core(process: Process, stack: AsyncExitStack) -> list[Partitions]:
     policies, promotions = process.tail("policies"), process.tail("promotions")
     # All are read at the same time.
     hearing_of_leavers = asyncio.create_task(_leaving(process, stack), name="leavers")
+    reading_keys = asyncio.create_task(_keys(process, stack), name="keys")
     following = _begun(stack, versions.follow(policies), name="versions")
     hearing = _begun(stack, champion.follow(promotions), name="promotions")
     await _first(following, policies.caught_up)
@@ -71,7 +72,9 @@ async def core(process: Process, stack: AsyncExitStack) -> list[Partitions]:
     await _first(hearing, promotions.caught_up)
     process.starting.part("champion")
     leaving = await hearing_of_leavers
-    keys = await _keys(process, stack)
+    process.starting.part("erasures")
+    keys = await reading_keys
+    process.starting.part("keys")
     sealing = Sealing(process.schemas, keys)
     maker = KeyMaker(keys, topic=topics["keys"].name, producer=process.producer, frames=process.schemas)
     files = keys.kek
@@ -163,7 +166,6 @@ async def _leaving(process: Process, stack: AsyncExitStack) -> Leaving:
         process.tail("erasures"),
     )
     await _first(_begun(stack, leaving.follow(tail), name="erasures"), tail.caught_up)
-    process.starting.part("erasures")
     return leaving
 
 
@@ -340,7 +342,6 @@ async def _keys(process: Process, stack: AsyncExitStack) -> Keys:
     """All keys that stand in their topic, and from here on those that come."""
     keys, tail = process.keys(), process.tail("keys")
     await _first(_begun(stack, keys.follow(tail), name="keys"), tail.caught_up)
-    process.starting.part("keys")
     return keys
 
 

@@ -52,7 +52,7 @@ def test_a_worker_that_is_killed_is_forked_again_and_says_where_the_time_of_its_
         eventually(lambda: tip(http))
     log = (stack.folder.logs / "core-0.log").read_text()
     told = re.findall(r"start\.part part=(\S+) .*imported=(\d+)", log[log.rindex("part=imports") - 20 :])
-    wanted = ["imports", "kafka", "topics", "schemas", "versions", "champion", "parts", "group"]
+    wanted = ["imports", "kafka", "topics", "schemas", "versions", "champion", "erasures", "keys", "parts", "group"]
     assert [part for part, _ in told][: len(wanted)] == wanted
     # What is imported after the fork is paid at every start, and by each process for itself.
     assert sum(int(imported) for _, imported in told) < 20, told
