@@ -112,6 +112,7 @@ def test_the_openapi_document_names_every_public_route_and_its_errors(edge: Live
         "/v1/feedback",
         "/v1/signals",
         "/v1/me",
+        "/v1/me/export",
         "/healthz",
         "/readyz",
         "/metrics",
