@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import time
 from pathlib import Path
 
 import pytest
@@ -37,9 +38,13 @@ def test_what_is_missing_is_named(edge: LiveEdge) -> None:
 
 
 def test_with_everything_there_the_edge_is_ready(whole_edge: LiveEdge) -> None:
+    ready = 200, {"ready": True, "missing": [], "degraded": []}
+    deadline_s = time.monotonic() + 60
     with whole_edge.client() as client:
-        answer = client.get("/readyz")
-    assert (answer.status_code, answer.json()) == (200, {"ready": True, "missing": [], "degraded": []})
+        # A busy machine answers some probe too late; the next one is two seconds later.
+        while ((answer := client.get("/readyz")).status_code, answer.json()) != ready:
+            assert time.monotonic() < deadline_s, answer.text
+            time.sleep(0.2)
 
 
 def test_metrics_count_by_route_and_name_no_user(edge: LiveEdge) -> None:
