@@ -10,11 +10,12 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Self
 
-from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
+from confluent_kafka import ConsumerGroupTopicPartitions, KafkaException, TopicPartition
 from confluent_kafka import Producer as PlainProducer
 from confluent_kafka.admin import AdminClient
 from google.protobuf.message import Message
@@ -50,6 +51,7 @@ class Topics:
         self.prefix = f"t{uuid.uuid4().hex[:8]}."
         self.cluster = replace(servers.cluster, bootstrap=bootstrap or servers.cluster.bootstrap, prefix=self.prefix)
         self._kek_dir = servers.kek_dir
+        self._bootstrap = servers.cluster.bootstrap
         ensure_topics(self.cluster)
         self._names = {short: topic.name for short, topic in self.cluster.topics.items()}
         self._schemas = Schemas(self.cluster)
@@ -61,7 +63,12 @@ class Topics:
         self._producer = PlainProducer({"bootstrap.servers": self.cluster.bootstrap, "partitioner": "murmur2_random"})
 
     def close(self) -> None:
+        """Delete them: the broker that all tests share has room for a few thousand partitions, and then stands still for seconds."""
         self._schemas.close()
+        client = AdminClient({"bootstrap.servers": self._bootstrap})
+        for future in client.delete_topics(list(self._names.values())).values():
+            with suppress(KafkaException):
+                future.result()
 
     def topic_id(self, short: str) -> bytes:
         return asyncio.run(topic_ids(self.cluster, [self._names[short]]))[self._names[short]]
