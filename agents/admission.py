@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 import protovalidate
 
+from agents.erasure import answers
 from agents.step import STEP_VERSION
 from oo.v1 import erased_pb2, journal_pb2, reaction_pb2, signal_pb2, subject_request_pb2
 from streams.dead_letters import REDRIVEN
@@ -34,8 +35,7 @@ def comes_back(message: FromOutside, word: erased_pb2.Erased) -> bool:
     """Whether somebody who left may say this: that they begin again, or once more that they leave."""
     if not isinstance(message, subject_request_pb2.SubjectRequest):
         return False
-    changed = message.consent_changed
-    return message.HasField("erasure") or (changed.granted and changed.knows_of == word.receipt)
+    return message.HasField("erasure") or answers(message, word.receipt)
 
 
 @dataclass(frozen=True, slots=True)

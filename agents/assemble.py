@@ -42,14 +42,15 @@ async def core(process: Process, stack: AsyncExitStack) -> list[Partitions]:
     from agents import admit, learn, recommend, sample, set_aside
     from agents.admission import Door
     from agents.champion import Champion
-    from agents.messages import messages
     from agents.recovery import Recovery
     from agents.versions import Versions
     from connectors.key_files import KeyFiles
     from streams import rotation
     from streams.key_maker import KeyMaker
+    from streams.messages import messages
     from streams.periodic import every
     from streams.sealing import Sealing
+    from streams.topics import ENTRANCES
 
     settings, topics = process.settings, process.topics
     assert settings.mac_key_file is not None, "core needs OO_MAC_KEY_FILE"
@@ -97,7 +98,7 @@ async def core(process: Process, stack: AsyncExitStack) -> list[Partitions]:
             keys=keys,
             maker=maker,
         )
-        for name in ("signals", "reactions", "subject-requests")
+        for name in ENTRANCES.values()
     }
 
     commits = Shared(lambda: committed(process.cluster, process.app.conf.id, topics["journal"].name))

@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import logging
 
-from agents.messages import messages
 from agents.policies import DEFAULT, POLICIES
 from oo.v1 import evaluation_pb2
 from streams.frames import Frames
+from streams.messages import messages
 from streams.reader import Tail
 
 logger = logging.getLogger(__name__)

@@ -6,7 +6,7 @@ It decides nothing of what is kept elsewhere, and forgets nobody by a clock.
 
 from __future__ import annotations
 
-from oo.v1 import decision_pb2, erased_pb2, journal_pb2, row_pb2
+from oo.v1 import decision_pb2, erased_pb2, journal_pb2, row_pb2, subject_request_pb2
 from tables import taken
 
 
@@ -39,8 +39,12 @@ def is_of_before(left: row_pb2.Left, source: journal_pb2.Position) -> bool:
 
 def begins_again(left: row_pb2.Left, record: journal_pb2.JournalRecord) -> bool:
     """Whether the person comes back with this record: a grant that knows of their leaving."""
-    changed = record.subject_request.consent_changed
-    return not left.began_again and changed.granted and changed.knows_of == left.receipt
+    return not left.began_again and answers(record.subject_request, left.receipt)
+
+
+def answers(request: subject_request_pb2.SubjectRequest, receipt: str) -> bool:
+    """Whether it grants something and knows of that leaving: only the person says so."""
+    return request.consent_changed.granted and request.consent_changed.knows_of == receipt
 
 
 def stub(

@@ -16,7 +16,6 @@ from typing import Any
 import faust
 from faust.types import StreamT
 
-from agents import messages
 from agents.bandit.belief import is_named
 from agents.features import VERSION
 from agents.policies import DEFAULT as DEFAULT_POLICY
@@ -24,6 +23,7 @@ from agents.prior import SHAPE, fit
 from agents.reward import DEFAULT, config_hash
 from agents.step import STEP_VERSION
 from oo.v1 import journal_pb2, policy_pb2
+from streams import messages
 from streams.clock import clock_ms
 from streams.frames import Frames
 from streams.partitions import Partitions

@@ -29,6 +29,7 @@ from streams.frames import Frames
 from streams.partitions import Partitions
 from streams.periodic import every
 from streams.record import Batch, Record
+from streams.sealing import stays_open
 from streams.topics import Topic
 from streams.wire import BadFrame
 from tables.leavers import Leaving
@@ -53,11 +54,6 @@ class Source:
     """partition -> its high-water mark now."""
     read: Callable[[int, int, int], AsyncIterator[list[Record]]]
     """(partition, start, end) -> the records in [start, end), in lists of a bounded size."""
-
-
-def is_of_who_left(tip: Tip) -> bool:
-    """Whether an erasure put this tip out. Silence is a decision's, sealed and with an end."""
-    return not (tip.sealed or tip.decision_id or tip.valid_until_ms)
 
 
 class MarkMoved(Exception):
@@ -221,7 +217,7 @@ class Publisher:
         taken = [tip for tip in tips if not leavers.are_of_before(tip.user_id, tip.journal)]
         await self._put(taken)
         for tip in taken:
-            if isinstance(tip, Tip) and is_of_who_left(tip):
+            if isinstance(tip, Tip) and stays_open(tip):
                 await self._store.forget(tip.user_id)
 
     async def _move(self, partition: int, *, seen: str, offset: int) -> str:

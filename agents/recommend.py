@@ -39,7 +39,7 @@ from streams.producer import Producer
 from streams.reader import Follower
 from streams.record import Batch, Record
 from streams.sealing import KeyMissing, NotOpened, Sealing
-from streams.topics import Topic
+from streams.topics import ENTRANCES, Topic
 from streams.units import SECOND_MS
 from streams.wire import BadFrame
 from tables import ids
@@ -353,14 +353,10 @@ class Recommend:
 
     def _faulty(self, entry: Entry, record: Record, fault: str) -> Refusal:
         """A record that `step` failed on: once that is mended, what the producer said can be sent again."""
-        said = {
-            "signal": ("signals", entry.record.signal),
-            "reaction": ("reactions", entry.record.reaction),
-            "subject_request": ("subject-requests", entry.record.subject_request),
-        }.get(entry.record.WhichOneof("payload") or "")
-        if said is not None:
-            topic, message = said
-            value = self._schemas.frame(topic, message)
+        payload = entry.record.WhichOneof("payload") or ""
+        topic = ENTRANCES.get(payload)
+        if topic is not None:
+            value = self._schemas.frame(topic, getattr(entry.record, payload))
             record = record._replace(value=value, headers=(("oo_topic", topic.encode()),))
         return Refusal(record, "step-failed", ours(fault))
 

@@ -13,13 +13,13 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 
 from agents import snapshot
 from agents.evaluation.gate import Kind, Verdict
-from agents.messages import pass_over, read
 from agents.policies import DEFAULT
 from agents.shadows import NotOurs, Shadows, evidence_of
 from oo.v1 import decision_pb2, erased_pb2, evaluation_pb2, outcome_pb2
 from streams.frames import Frames
 from streams.in_order import InOrder, Place
 from streams.keys import Keys, opened_by
+from streams.messages import pass_over, read
 from streams.producer import Producer
 from streams.reader import Together
 from streams.record import Record

@@ -11,10 +11,10 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from agents.active_version import ActiveVersion
 from agents.bandit.belief import is_named
 from agents.fault import where
-from agents.messages import pass_over, read
 from agents.prior import prior
 from oo.v1 import policy_pb2
 from streams.frames import Frames
+from streams.messages import pass_over, read
 from streams.reader import Tail
 from tables.marginal import Epoch
 

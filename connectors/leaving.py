@@ -10,21 +10,19 @@ from oo.v1.subject_request_pb2 import PURPOSE_TASKS, SubjectRequest
 from streams.cluster import Cluster
 from streams.frames import Frames
 from streams.partitioner import partition_of
-from streams.reader import end_offsets, read_partition, topic_ids
+from streams.reader import end_offsets, read_partition, topic_id, topic_ids
+from streams.topics import ENTRANCES
 from tables.leavers import Leavers, read
-
-PUBLIC = ("signals", "reactions", "subject-requests")
-"""Topics through which something of a person comes in."""
 
 
 async def leave(cluster: Cluster, user_id: str, *, receipt: str) -> SubjectRequest:
     """The request to forget this person: what stands in the public topics by now is of the life that ends."""
     request = SubjectRequest(request_id=receipt, user_id=user_id)
     request.erasure.SetInParent()
-    ids = await topic_ids(cluster, [cluster.name(name) for name in PUBLIC])
-    for name, topic_id in ids.items():
+    ids = await topic_ids(cluster, [cluster.name(name) for name in ENTRANCES.values()])
+    for name, its_id in ids.items():
         for number, end in sorted((await end_offsets(cluster, name)).items()):
-            request.erasure.ends.add(topic_id=topic_id, partition=number, offset=end)
+            request.erasure.ends.add(topic_id=its_id, partition=number, offset=end)
     return request
 
 
@@ -44,8 +42,7 @@ async def word_of(cluster: Cluster, user_id: str) -> Erased | None:
 
 async def leavers_of(cluster: Cluster, *, only: int | None = None) -> Leavers:
     """Who has left until now; of one partition where that is enough."""
-    journal, schemas = cluster.name("journal"), Frames()
-    leavers = Leavers((await topic_ids(cluster, [journal]))[journal])
+    schemas, leavers = Frames(), Leavers(await topic_id(cluster, "journal"))
     for number in range(cluster.topics["erasures"].partitions) if only is None else (only,):
         async for records in read_partition(cluster, cluster.name("erasures"), number):
             for record in records:

@@ -27,7 +27,7 @@ from deploy.stack.running import RunningStack
 from oo.v1.signal_pb2 import ProfileChanged, Signal
 from oo.v1.subject_request_pb2 import SubjectRequest
 from streams.producer import DeliveryFailed, Producer
-from streams.reader import topic_ids
+from streams.reader import topic_id
 from streams.schemas import Schemas
 
 TOPIC_ID_BYTES = 16
@@ -320,21 +320,15 @@ async def ask(stack: RunningStack, requests: Sequence[SubjectRequest]) -> None:
         schemas.close()
 
 
-async def signals_id(stack: RunningStack) -> bytes:
-    """The id of the signals topic."""
-    name = stack.cluster.name("signals")
-    return (await topic_ids(stack.cluster, [name]))[name]
-
-
 async def life_of(stack: RunningStack, user_id: str) -> bytes:
     """What tells one life of a person on this stack from every other: what was sent in one is not known in the next.
 
     The signals topic's id, which another of the same name has not; and of somebody who left, that they did, and that they have begun
     again: what a watcher sends in between is refused.
     """
-    topic_id = await signals_id(stack)
+    signals_id = await topic_id(stack.cluster, "signals")
     word = await word_of(stack.cluster, user_id)
-    return topic_id if word is None else topic_id + word.receipt.encode() + word.began_again.SerializeToString()
+    return signals_id if word is None else signals_id + word.receipt.encode() + word.began_again.SerializeToString()
 
 
 def _profile(zone: PersonZone, *, now: datetime, user_id: str) -> tuple[str, list[Signal], MemoryFile, Memory]:

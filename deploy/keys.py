@@ -10,7 +10,6 @@ from pathlib import Path
 from connectors.key_files import KeyFiles
 from streams.cluster import Cluster
 from streams.keys import Keys
-from streams.reader import read_partition
 
 
 async def read_keys(cluster: Cluster, kek_dir: Path, *, partition: int | None = None) -> Keys:
@@ -19,7 +18,5 @@ async def read_keys(cluster: Cluster, kek_dir: Path, *, partition: int | None = 
     if partition is None:
         await keys.catch_up()
         return keys
-    async for records in read_partition(cluster, cluster.name("keys"), partition):
-        for record in records:
-            keys.take(record)
+    await keys.take_partition(partition)
     return keys

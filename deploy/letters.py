@@ -21,7 +21,7 @@ from streams.producer import Delivered, Producer
 from streams.reader import read_partition
 from streams.record import Record
 from streams.sealing import KeyMissing, Sealing
-from streams.topics import NAMES
+from streams.topics import ENTRANCES, NAMES
 from streams.wire import BadFrame
 
 
@@ -127,10 +127,7 @@ def _journaled(message: dead_letter_pb2.DeadLetter, *, cluster: Cluster, keys: K
     except BadFrame as bad:
         raise CannotRedrive(f"it is no journal record ({bad.reason})") from bad
     assert isinstance(record, journal_pb2.JournalRecord)
-    if record.HasField("signal"):
-        return "signals", record.signal
-    if record.HasField("reaction"):
-        return "reactions", record.reaction
-    if record.HasField("subject_request"):
-        return "subject-requests", record.subject_request
-    raise CannotRedrive(f"nobody's words stand in it: {record.WhichOneof('payload')}")
+    payload = record.WhichOneof("payload") or ""
+    if payload not in ENTRANCES:
+        raise CannotRedrive(f"nobody's words stand in it: {payload or None}")
+    return ENTRANCES[payload], getattr(record, payload)

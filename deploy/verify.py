@@ -18,7 +18,6 @@ from psycopg import sql
 from agents import set_aside
 from agents.active_version import ActiveVersion
 from agents.bandit.belief import is_named
-from agents.messages import messages, read
 from agents.prior import prior
 from connectors.leaving import leavers_of
 from connectors.valkey import TipStore
@@ -31,7 +30,8 @@ from oo.v1.outcome_pb2 import Outcome
 from streams.cluster import Cluster
 from streams.frames import Frames
 from streams.keys import Keys
-from streams.reader import committed, end_offsets, read_partition, topic_ids
+from streams.messages import messages, read
+from streams.reader import committed, end_offsets, read_partition, topic_id
 from streams.sealing import opened
 
 SETTLE_S = 120.0
@@ -96,16 +96,15 @@ async def _compare(
     stack: RunningStack, ends: dict[int, int], processes: int, progress: Callable[[int, int], None]
 ) -> Report:
     report, expected, cluster = Report(), Part(), stack.cluster
-    name = cluster.name("journal")
-    topic_id = (await topic_ids(cluster, [name]))[name]
+    journal_id = await topic_id(cluster, "journal")
     words = read_partition(cluster, cluster.name("set-aside"), 0)
     journal = Journal(
         cluster,
-        topic_id=topic_id,
+        topic_id=journal_id,
         versions=await _versions(cluster, mac_key=stack.mac_key_file.read_bytes()),
         kek_dir=stack.kek_dir,
         # After the ends were: a word stands there before any fold goes past its record.
-        aside=await set_aside.passed_over(messages(Frames(), "set-aside", words), journal_id=topic_id),
+        aside=await set_aside.passed_over(messages(Frames(), "set-aside", words), journal_id=journal_id),
         leavers=await leavers_of(cluster),
     )
     total = sum(ends.values())

@@ -25,18 +25,19 @@ from google.protobuf.message import Message
 
 from connectors import ical, todo_txt, written
 from connectors.key_files import KeyFiles
+from connectors.leaving import leavers_of
 from connectors.postgres.history import PAGE_MAX, Cursor, History
 from oo.v1 import dead_letter_pb2, decision_pb2, journal_pb2, row_pb2, signal_pb2
 from serving.exports import Order
 from streams.frames import Frames
 from streams.keys import Keys
 from streams.partitioner import partition_of
-from streams.reader import read_partition, topic_ids
+from streams.reader import read_partition
 from streams.record import Record
 from streams.sealing import NotOpened, T, opened
-from streams.topics import PARTITIONS
+from streams.topics import ENTRANCES, PARTITIONS
 from streams.wire import BadFrame
-from tables import leavers, row, slates
+from tables import row, slates
 
 FILES: Final = {
     "journal": ("journal.json", "what came in about you, in its order: tasks, events, reactions, settings, consents"),
@@ -184,16 +185,8 @@ class _Mine:
 
     async def begin(self) -> None:
         """Learn which journal it is, and whether the person left and began again."""
-        name = self._cluster.name("journal")
-        self._journal_id = (await topic_ids(self._cluster, [name]))[name]
-        self._leavers = leavers.Leavers(self._journal_id)
-        async for record in self._records("erasures"):
-            if (word := leavers.read(self._frames, record)) is not None:
-                self._leavers.add(word)
-        number = self._partition
-        async for records in read_partition(self._cluster, self._cluster.name("keys"), number):
-            for record in records:
-                self._keys.take(record)
+        self._leavers = await leavers_of(self._cluster, only=self._partition)
+        await self._keys.take_partition(self._partition)
 
     async def of(self, topic: str) -> AsyncIterator[dict[str, Any]]:
         """What is shown of each record."""
@@ -245,7 +238,7 @@ class _Mine:
 
     def _order(self, message: Message) -> tuple[bool, int]:
         at = _position(message)
-        return at.topic_id == self._journal_id, at.offset
+        return at.topic_id == self._leavers.journal_id, at.offset
 
 
 class _Told:
@@ -300,7 +293,7 @@ def names(letter: dead_letter_pb2.DeadLetter, user_id: str, frames: Frames) -> b
 
 
 def _named(value: bytes, frames: Frames) -> str:
-    for topic in ("signals", "reactions", "subject-requests", "journal"):
+    for topic in (*ENTRANCES.values(), "journal"):
         try:
             message = frames.unframe(topic, value)
         except BadFrame:

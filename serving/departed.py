@@ -14,7 +14,7 @@ from serving.problems import Problem
 from streams.backoff import PATIENT
 from streams.cluster import Cluster
 from streams.frames import Frames
-from streams.reader import Tail, end_offsets, topic_ids
+from streams.reader import Tail, end_offsets, topic_id
 from tables.leavers import Leavers, Leaving
 
 log = logging.getLogger(__name__)
@@ -32,10 +32,10 @@ class Departed:
         failures, topic = 0, self._cluster.name("erasures")
         while True:
             try:
-                journal = self._cluster.name("journal")
-                journal_id = (await topic_ids(self._cluster, [journal]))[journal]
                 leaving = Leaving(
-                    journal_id=journal_id, schemas=Frames(), ends=lambda: end_offsets(self._cluster, topic)
+                    journal_id=await topic_id(self._cluster, "journal"),
+                    schemas=Frames(),
+                    ends=lambda: end_offsets(self._cluster, topic),
                 )
                 self.leavers = leaving.leavers
                 await leaving.follow(Tail(self._cluster, topic))

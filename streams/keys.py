@@ -17,12 +17,11 @@ from streams import heartbeat
 from streams.cipher import Cipher
 from streams.cluster import Cluster
 from streams.frames import Frames
-from streams.metrics import SKIPPED
+from streams.messages import pass_over, read
 from streams.reader import Tail, end_offsets, read_partition
 from streams.record import Record
 from streams.sealing import KEY_ID_BYTES, KeyMissing, T, opened
 from streams.shared import Shared
-from streams.wire import BadFrame
 
 log = logging.getLogger(__name__)
 
@@ -111,6 +110,12 @@ class Keys:
         """Return once all that was acknowledged before is here; asks Kafka, whatever `follow` has come to."""
         await self._catch_up()
 
+    async def take_partition(self, number: int) -> None:
+        """Take in what one partition holds now: the keys of its people are then here, and no others."""
+        async for records in self._read(number, 0, (await self._ends())[number]):
+            for record in records:
+                self.take(record)
+
     async def _read_on(self) -> None:
         for partition, end in (await self._ends()).items():
             start = self._taken.get(partition, 0)
@@ -129,7 +134,7 @@ class Keys:
             return
         named = split(record.key)
         if named is None:
-            _pass_over(record, "no-key")
+            pass_over(record, "no-key")
         elif record.value is None:
             assert record.key is not None
             self.again.discard(record.key)
@@ -137,13 +142,9 @@ class Keys:
         elif record.key in self._dead:
             self.again.add(record.key)
         else:
-            try:
-                word = self._frames.unframe("keys", record.value)
-            except BadFrame as bad:
-                _pass_over(record, bad.reason)
-                return
-            assert isinstance(word, WrappedKey), "one message type stands on this topic"
-            self.put(named[0], Wrapped(named[1], word.kek_id, word.wrapped))
+            word = read(self._frames, "keys", record)
+            if isinstance(word, WrappedKey):
+                self.put(named[0], Wrapped(named[1], word.kek_id, word.wrapped))
 
     def put(self, whose: bytes, key: Wrapped) -> None:
         """Hold this key, in place of what stood under its id."""
@@ -277,14 +278,3 @@ def split(name: bytes | None) -> tuple[bytes, bytes] | None:
 def about(whose: bytes, key_id: bytes) -> list[bytes]:
     """What a wrapped key is tied to."""
     return [b"oo.keys", whose, key_id]
-
-
-def _pass_over(record: Record, reason: str) -> None:
-    SKIPPED.labels(record.topic).inc()
-    log.warning(
-        "record.skipped topic=%s partition=%d offset=%d reason=%s",
-        record.topic,
-        record.partition,
-        record.offset,
-        reason,
-    )

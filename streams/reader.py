@@ -346,6 +346,12 @@ async def topic_ids(cluster: Cluster, names: Sequence[str]) -> dict[str, bytes]:
     return {name: found.topic_id for name, found in (await described(cluster, names)).items()}
 
 
+async def topic_id(cluster: Cluster, short: str) -> bytes:
+    """That of one of our topics, by its short name. Raises KeyError where it is missing."""
+    name = cluster.name(short)
+    return (await topic_ids(cluster, [name]))[name]
+
+
 async def partition_counts(cluster: Cluster, names: Sequence[str]) -> dict[str, int]:
     """How many partitions each topic has. Raises KeyError for one that is missing."""
     return {name: found.partitions for name, found in (await described(cluster, names)).items()}

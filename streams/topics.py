@@ -100,6 +100,8 @@ _TABLE = (
 )
 
 NAMES = tuple(topic.name for topic in _TABLE)
+ENTRANCES = {"signal": "signals", "reaction": "reactions", "subject_request": "subject-requests"}
+"""Topics through which something of a person comes in, by the payload that the journal then has of it."""
 
 
 def topics(prefix: str = "oo.") -> dict[str, Topic]:

@@ -10,10 +10,9 @@ from collections.abc import AsyncIterable, Awaitable, Callable, Iterator, Mappin
 from dataclasses import dataclass, field
 
 from oo.v1 import erased_pb2, journal_pb2
+from streams import messages
 from streams.frames import Frames
-from streams.metrics import SKIPPED
 from streams.record import Record
-from streams.wire import BadFrame
 
 WAIT_S_MAX = 30.0
 
@@ -122,11 +121,6 @@ class Leaving:
 
 
 def read(schemas: Frames, record: Record) -> erased_pb2.Erased | None:
-    """The word in a record; None for what is none, which is counted and passed over."""
-    try:
-        word = schemas.unframe("erasures", record.value)
-    except BadFrame:
-        SKIPPED.labels(record.topic).inc()
-        return None
-    assert isinstance(word, erased_pb2.Erased)
-    return word
+    """The word in a record; None for what is none, which is said and passed over."""
+    word = messages.read(schemas, "erasures", record)
+    return word if isinstance(word, erased_pb2.Erased) else None

@@ -11,15 +11,13 @@ import time
 from typing import Annotated
 
 import typer
-from google.protobuf.message import Message
 
 from connectors.leaving import begin_again, leave, word_of
 from deploy.commands.session import DEFAULT_STATE, CommandError, StateOption, UserOption, open_state
-from deploy.imports import forget, signals_id
+from deploy.imports import ask, forget
 from deploy.stack.running import RunningStack
 from oo.v1.erased_pb2 import Erased
-from streams.producer import Producer
-from streams.schemas import Schemas
+from streams.reader import topic_id
 
 TAKEN_WITHIN_S = 20.0
 POLL_S = 0.2
@@ -42,32 +40,20 @@ def erase(
         raise CommandError("nothing was erased")
     receipt = secrets.token_urlsafe(18)
     asyncio.run(_erase(stack, user, receipt))
-    forget(stack.sources, topic_id=asyncio.run(signals_id(stack)), user_id=user)
+    forget(stack.sources, topic_id=asyncio.run(topic_id(stack.cluster, "signals")), user_id=user)
     print(f"receipt {receipt}")
     print(FOLLOWS.format(user=user, receipt=receipt))
 
 
 async def come_back(stack: RunningStack, user: str, word: Erased) -> None:
     """Let somebody who left begin again; returns when the engine has said so, and the door knows."""
-    request = begin_again(user, request_id=secrets.token_urlsafe(18), receipt=word.receipt)
-    await _send(stack, user, request)
+    await ask(stack, [begin_again(user, request_id=secrets.token_urlsafe(18), receipt=word.receipt)])
     await _until_said(stack, user, receipt=word.receipt, began_again=True)
 
 
 async def _erase(stack: RunningStack, user: str, receipt: str) -> None:
-    await _send(stack, user, await leave(stack.cluster, user, receipt=receipt))
+    await ask(stack, [await leave(stack.cluster, user, receipt=receipt)])
     await _until_said(stack, user, receipt=receipt, began_again=False)
-
-
-async def _send(stack: RunningStack, user: str, request: Message) -> None:
-    schemas, producer = Schemas(stack.cluster), Producer(stack.cluster, client_id="oo-erase")
-    try:
-        await schemas.register()
-        value = schemas.frame("subject-requests", request)
-        await producer.produce(stack.cluster.name("subject-requests"), key=user.encode(), value=value)
-    finally:
-        await producer.close()
-        schemas.close()
 
 
 async def _until_said(stack: RunningStack, user: str, *, receipt: str, began_again: bool) -> None:

@@ -19,12 +19,12 @@ from rich.console import Console
 from rich.table import Table
 
 from agents import default
-from agents.messages import read
 from deploy.commands.session import DEFAULT_STATE, CommandError, JsonOption, StateOption, open_state
 from deploy.stack.running import RunningStack
 from oo.v1 import decision_pb2, evaluation_pb2, policy_pb2
 from streams.clock import clock_ms
 from streams.frames import Frames
+from streams.messages import read
 from streams.producer import Producer
 from streams.reader import read_partition
 

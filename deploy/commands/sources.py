@@ -33,11 +33,11 @@ from deploy.imports import (
     life_of,
     now_utc,
     parse_file,
-    signals_id,
 )
 from deploy.machine_zone import machine_zone
 from deploy.stack.running import RunningStack
 from oo.v1.signal_pb2 import Signal
+from streams.reader import topic_id
 from streams.registry import RegistryError
 
 PROBLEMS_SHOWN = 20
@@ -111,7 +111,7 @@ async def _check_is_here(stack: RunningStack, user_id: str, *, begin_again: bool
     if word is None or word.HasField("began_again"):
         return
     if not begin_again:
-        forget(stack.sources, topic_id=await signals_id(stack), user_id=user_id)
+        forget(stack.sources, topic_id=await topic_id(stack.cluster, "signals"), user_id=user_id)
         raise CommandError(
             f"{user_id} has left: nothing of them is taken. oo import --begin-again begins a new life for them"
         )

@@ -16,7 +16,7 @@ from deploy.keys import read_keys
 from deploy.stack.running import RunningStack
 from oo.v1 import decision_pb2, outcome_pb2, row_pb2
 from streams.partitioner import partition_of
-from streams.reader import read_partition, topic_ids
+from streams.reader import read_partition, topic_id
 from streams.sealing import open_row
 from streams.units import DAY_MS, HOUR_MS
 from tables import ids
@@ -92,9 +92,9 @@ def _reactions(row: row_pb2.UserRow) -> dict[str, Any]:
 
 async def row_of(stack: RunningStack, user: str) -> row_pb2.UserRow | None:
     """The person's row as it stands in the changelog."""
-    cluster, journal = stack.cluster, stack.cluster.name("journal")
+    cluster = stack.cluster
     partition = partition_of(user.encode(), cluster.topics["rows"].partitions)
-    journal_id = (await topic_ids(cluster, [journal]))[journal]
+    journal_id = await topic_id(cluster, "journal")
     changelog = read_partition(cluster, cluster.name("rows"), partition, ours=True)
     message = (await read_rows(changelog, journal_id=journal_id)).get(user)
     if message is None:

@@ -10,7 +10,6 @@ import pytest
 
 from agents import set_aside
 from agents.active_version import ActiveVersion
-from agents.messages import messages
 from agents.prior import prior
 from deploy.keys import read_keys
 from deploy.letters import Letter, redrive
@@ -20,6 +19,7 @@ from oo.v1 import journal_pb2
 from oo.v1.journal_pb2 import JournalRecord
 from oo.v1.policy_pb2 import PolicyVersion
 from streams.frames import Frames
+from streams.messages import messages
 from streams.metrics import SKIPPED
 from streams.producer import Delivered, Producer
 from streams.reader import end_offsets, read_partition

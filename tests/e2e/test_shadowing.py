@@ -11,11 +11,11 @@ import psycopg
 from command import called, oo
 from outside import client, eventually, send, settled_tip, state_of, task, tip
 
-from agents.messages import read
 from deploy.keys import read_keys
 from deploy.stack.running import RunningStack
 from oo.v1 import evaluation_pb2
 from streams.frames import Frames
+from streams.messages import read
 from streams.reader import end_offsets, read_partition
 from streams.sealing import opened
 
