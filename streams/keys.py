@@ -173,7 +173,7 @@ class Keys:
     def sealing(self, whose: bytes) -> tuple[bytes, Cipher]:
         """The smallest of the person's keys that can be unwrapped. Raises KeyMissing."""
         key_id = self._keys.get(whose, b"")[:KEY_ID_BYTES]
-        cipher = self._opened.get(name_of(whose, key_id))
+        cipher = self._ready(name_of(whose, key_id))
         if cipher is not None:
             return key_id, cipher
         for one in self.held(whose):
@@ -186,9 +186,8 @@ class Keys:
     def opening(self, whose: bytes, key_id: bytes) -> Cipher:
         """The person's key of this id. Raises KeyMissing."""
         name = name_of(whose, key_id)
-        cipher = self._opened.get(name)
+        cipher = self._ready(name)
         if cipher is not None:
-            self._opened.move_to_end(name)
             return cipher
         one = next((one for one in self.held(whose) if one.id == key_id), None)
         if one is None:
@@ -208,14 +207,22 @@ class Keys:
                 f"key {key_id.hex()} does not come out of what stands in the topic of keys: that was changed, or belongs to another "
                 "installation; bring the topic back from where it is kept"
             ) from None
-        cipher = self._opened[name] = Cipher(key)
-        if len(self._opened) > self._opened_max:
-            self._opened.popitem(last=False)
+        cipher = Cipher(key)
+        self.opened(whose, key_id, cipher)
+        return cipher
+
+    def _ready(self, name: bytes) -> Cipher | None:
+        """The key of this name where it stands ready; it was then used last."""
+        cipher = self._opened.get(name)
+        if cipher is not None:
+            self._opened.move_to_end(name)
         return cipher
 
     def opened(self, whose: bytes, key_id: bytes, cipher: Cipher) -> None:
-        """Have a key that was just made ready for use."""
+        """Have a key that was just made, or unwrapped, ready for use."""
         self._opened[name_of(whose, key_id)] = cipher
+        if len(self._opened) > self._opened_max:
+            self._opened.popitem(last=False)
 
     def forget(self, whose: bytes) -> list[bytes]:
         """Hold none of the person's keys any more, for good; returns their names in the topic, for tombstones."""

@@ -191,6 +191,17 @@ def test_opened_keys_are_bounded(tmp_path: Path) -> None:
     assert keys.sealing(b"ada")[0] == keys.held(b"ada")[0].id
 
 
+def test_keys_that_were_just_made_are_bounded_too_and_the_one_used_longest_ago_goes_first(tmp_path: Path) -> None:
+    keys = keys_in(tmp_path)
+    keys._opened_max = 3
+    give(keys, b"ada")
+    key_id, cipher = keys.sealing(b"ada")
+    for number in range(5):
+        keys.opened(b"new%d" % number, key_id, cipher)
+        assert keys.sealing(b"ada") == (key_id, cipher)
+    assert [name.partition(b"\0")[0] for name in keys._opened] == [b"new3", b"new4", b"ada"]
+
+
 def test_every_message_with_a_seal_is_in_the_table_and_every_open_field_is_one_of_it() -> None:
     with_seal = {kind for kinds in MESSAGES.values() for kind in kinds if "sealed" in kind.DESCRIPTOR.fields_by_name}
     assert with_seal == set(OPEN)
