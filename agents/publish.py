@@ -20,7 +20,6 @@ import faust
 from faust.types import StreamT
 
 from agents.refuse import DeadLetters, Refusal
-from agents.retry import until_done
 from connectors.tip_progress import Mark, TipProgress
 from connectors.valkey import TipStore, Unreachable
 from oo.v1.decision_pb2 import Tip
@@ -29,6 +28,7 @@ from streams.frames import Frames
 from streams.partitions import Partitions
 from streams.periodic import every
 from streams.record import Batch, Record
+from streams.retry import until_done
 from streams.sealing import stays_open
 from streams.topics import Topic
 from streams.wire import BadFrame

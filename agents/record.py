@@ -14,7 +14,6 @@ import faust
 from faust.types import StreamT
 
 from agents.refuse import DeadLetters, Refusal
-from agents.retry import until_done
 from connectors.postgres.sink import Sink, Stored, Unreachable, Written
 from oo.v1.decision_pb2 import Decision
 from oo.v1.outcome_pb2 import Outcome
@@ -22,6 +21,7 @@ from streams.frames import Frames
 from streams.keys import Keys, opened_by
 from streams.partitions import Partitions
 from streams.record import Batch, Record
+from streams.retry import until_done
 from streams.sealing import KeyMissing
 from streams.topics import Topic
 from streams.wire import BadFrame

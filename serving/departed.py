@@ -5,19 +5,14 @@ It knows nothing while Kafka is away, and nobody waits for it: the door refuses 
 
 from __future__ import annotations
 
-import asyncio
-import logging
-
 from confluent_kafka import KafkaException
 
 from serving.problems import Problem
-from streams.backoff import PATIENT
 from streams.cluster import Cluster
 from streams.frames import Frames
 from streams.reader import Tail, end_offsets, topic_id
+from streams.retry import until_done
 from tables.leavers import Leavers, Leaving
-
-log = logging.getLogger(__name__)
 
 
 class Departed:
@@ -29,20 +24,17 @@ class Departed:
 
     async def run(self) -> None:
         """Follow the topic of erasures, whenever Kafka is there, until cancelled."""
-        failures, topic = 0, self._cluster.name("erasures")
-        while True:
-            try:
-                leaving = Leaving(
-                    journal_id=await topic_id(self._cluster, "journal"),
-                    schemas=Frames(),
-                    ends=lambda: end_offsets(self._cluster, topic),
-                )
-                self.leavers = leaving.leavers
-                await leaving.follow(Tail(self._cluster, topic))
-            except (KafkaException, KeyError, OSError, TimeoutError) as error:
-                failures += 1
-                log.warning("erasures.unread error=%s", type(error).__name__)
-                await asyncio.sleep(PATIENT.pause_s(failures))
+        await until_done(self._follow, on=(KafkaException, KeyError, OSError), what="erasures")
+
+    async def _follow(self) -> None:
+        topic = self._cluster.name("erasures")
+        leaving = Leaving(
+            journal_id=await topic_id(self._cluster, "journal"),
+            schemas=Frames(),
+            ends=lambda: end_offsets(self._cluster, topic),
+        )
+        self.leavers = leaving.leavers
+        await leaving.follow(Tail(self._cluster, topic))
 
     def check(self, user_id: str) -> None:
         """Raises a 403 problem for somebody who left and has not begun again."""

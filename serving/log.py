@@ -21,6 +21,7 @@ from streams.keys import Keys
 from streams.producer import DeliveryFailed, Producer
 from streams.reader import Tail
 from streams.registry import IncompatibleSchema, RegistryError
+from streams.retry import until_done
 from streams.schemas import Schemas
 
 log = logging.getLogger(__name__)
@@ -67,14 +68,8 @@ class Log:
 
     async def follow(self, keys: Keys) -> None:
         """Take people's keys in for ever, also while Kafka comes and goes."""
-        failures = 0
-        while True:
-            try:
-                await keys.follow(Tail(self.cluster, self._names["keys"]))
-            except (KafkaException, KeyError) as error:
-                log.warning("keys.unavailable error=%s", type(error).__name__)
-                failures += 1
-                await asyncio.sleep(PATIENT.pause_s(failures))
+        topic = self._names["keys"]
+        await until_done(lambda: keys.follow(Tail(self.cluster, topic)), on=(KafkaException, KeyError), what="keys")
 
     async def send(self, name: str, messages: Sequence[tuple[str, Message]]) -> None:
         """Put (user id, message) pairs on the topic with this short name; returns when Kafka has them all.
