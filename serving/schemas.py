@@ -9,11 +9,12 @@ import json
 import re
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
-from typing import Annotated, Literal, get_args
+from typing import Annotated, Literal
 
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator
 
 from oo.v1 import decision_pb2, reaction_pb2
+from tables.wall_clock import DAYS, Day
 
 SNOOZE_DAYS_MAX = 366
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d([.,]\d{1,9})?)?([Zz]|[+-]\d\d:?\d\d)", re.ASCII)
@@ -111,8 +112,6 @@ class History(BaseModel):
 
 
 CLOCK = r"^([01][0-9]|2[0-3]):[0-5][0-9]$"
-Day = Literal["mon", "tue", "wed", "thu", "fri", "sat", "sun"]
-DAYS: tuple[Day, ...] = get_args(Day)
 
 
 class QuietHours(BaseModel):

@@ -98,6 +98,13 @@ def take(consents: Consents, word: Word, *, now_ms: int) -> tuple[list[settings_
     return stand, [] if stood == word.granted else [word]
 
 
+def tell(changed: subject_request_pb2.ConsentChanged, stand: Consents) -> None:
+    """Have a grant name the last withdrawal of the same, for somebody who has been shown what stands."""
+    found = find(stand, purpose=changed.purpose, source=changed.source)
+    if changed.granted and found is not None:
+        changed.knows_of = found.withdrawal
+
+
 def _name(before: str, request_id: str) -> str:
     """What a withdrawal is called: no two of a person's are called the same, also where a word comes again that was forgotten."""
     return hashlib.blake2b(f"{before}\n{request_id}".encode(), digest_size=16).hexdigest() if before else request_id

@@ -35,11 +35,11 @@ from oo.v1.subject_request_pb2 import ConsentChanged, SubjectRequest
 from streams.clock import clock_ms
 from tables import consents
 from tables.purposes import BY_NAME, PURPOSES
+from tables.wall_clock import DAYS, bits_of, clock, days_of
 
 TAKEN_WITHIN_S = 20.0
 POLL_S = 0.3
 CONSENT_HELP = f"{', '.join(BY_NAME)}, or a source as source:NAME; may come again."
-DAYS = ("mon", "tue", "wed", "thu", "fri", "sat", "sun")
 QUIET_HELP = 'Nothing is said then: "22:00-07:00", "22:00-07:00 sun,mon,tue" (the days on which they begin), or off.'
 
 _out = Console(highlight=False, soft_wrap=True, emoji=False, markup=False)
@@ -95,7 +95,7 @@ def parse_quiet(text: str) -> QuietHours:
     days = found[5].split(",") if found[5] else []
     if max(int(found[2]), int(found[4])) > 59 or start >= 1440 or end > 1440 or not set(days) <= set(DAYS):
         raise typer.BadParameter(f"{text!r} are no quiet hours. {QUIET_HELP}")
-    return QuietHours(start_minute=start, end_minute=end, weekdays=sum({1 << DAYS.index(day) for day in days}))
+    return QuietHours(start_minute=start, end_minute=end, weekdays=bits_of(days))
 
 
 def parse_consent(text: str) -> ConsentChanged:
@@ -123,13 +123,12 @@ def as_shown(row: UserRow, *, now_ms: int) -> dict[str, Any]:
 
     until_ms = quiet_hours.until_ms(row, now_ms=now_ms)
     stand = row.consents
-    days = [day for number, day in enumerate(DAYS) if quiet.weekdays >> number & 1]
     return {
         "user": row.user_id,
         "time_zone": row.time_zone,
         "quiet_hours": None
         if quiet.start_minute == quiet.end_minute
-        else {"start": _clock(quiet.start_minute), "end": _clock(quiet.end_minute), "days": days or list(DAYS)},
+        else {"start": clock(quiet.start_minute), "end": clock(quiet.end_minute), "days": days_of(quiet.weekdays)},
         "quiet_now": bool(until_ms),
         "quiet_until": datetime.fromtimestamp(until_ms / 1000, UTC).isoformat() if 0 < until_ms < NEVER_MS else None,
         "consents": {
@@ -160,10 +159,6 @@ def in_words(shown: dict[str, Any]) -> list[str]:
     ]
 
 
-def _clock(minute: int) -> str:
-    return f"{minute // 60:02}:{minute % 60:02}"
-
-
 async def _set(
     stack: RunningStack, user: str, changed: ProfileChanged, words: Sequence[ConsentChanged]
 ) -> UserRow | None:
@@ -180,9 +175,7 @@ async def _set(
         row = await row_of(stack, user)
         for one in words:
             # Who grants here has been told what stands.
-            found = None if row is None else consents.find(row.consents, purpose=one.purpose, source=one.source)
-            if one.granted and found is not None:
-                one.knows_of = found.withdrawal
+            consents.tell(one, () if row is None else row.consents)
         requests = [SubjectRequest(request_id=uuid4().hex, user_id=user, consent_changed=one) for one in words]
         await ask(stack, requests)
     if changed.time_zone:

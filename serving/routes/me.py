@@ -24,12 +24,13 @@ from serving.json_body import json_body
 from serving.log import LogUnavailable
 from serving.problems import Fault, Problem, invalid_body, invalid_request, pointer, unavailable
 from serving.routes.answers import problems
-from serving.schemas import DAYS, Me, MeAccepted, MeChange, PurposeBody, QuietHours, SourceBody, iso
+from serving.schemas import Me, MeAccepted, MeChange, PurposeBody, QuietHours, SourceBody, iso
 from streams.keys import opened_by
 from streams.sealing import KeyMissing, NotOpened
 from tables import consents
 from tables.message_rules import breaches
 from tables.purposes import BY_NAME, PURPOSES
+from tables.wall_clock import bits_of, clock, days_of
 
 log = logging.getLogger(__name__)
 router = APIRouter(tags=["me"])
@@ -132,9 +133,9 @@ def _shown(standing: settings_pb2.Settings | None) -> Me:
         quiet_hours=None
         if quiet.start_minute == quiet.end_minute
         else QuietHours.model_construct(
-            start=_clock(quiet.start_minute),
-            end=_clock(quiet.end_minute),
-            days=[day for at, day in enumerate(DAYS) if quiet.weekdays >> at & 1] or list(DAYS),
+            start=clock(quiet.start_minute),
+            end=clock(quiet.end_minute),
+            days=days_of(quiet.weekdays),
         ),
         tips_per_hour=said.profile.tips_per_hour or None,
         tips_per_day=said.profile.tips_per_day or None,
@@ -159,23 +160,20 @@ def _words(
 ) -> list[subject_request_pb2.SubjectRequest]:
     """What is asked for of purposes and sources; what is withdrawn goes first."""
     known = () if standing is None else standing.consents
-    found = []
-    for name, one in asked.purposes.items():
-        word = consents.find(known, purpose=BY_NAME[name].number)
-        changed = subject_request_pb2.ConsentChanged(
+    said = [
+        subject_request_pb2.ConsentChanged(
             purpose=BY_NAME[name].number, granted=one.granted, text_version=BY_NAME[name].text_version
         )
-        found.append((changed, word))
-    for source, one in asked.sources.items():
-        changed = subject_request_pb2.ConsentChanged(source=source, granted=one.granted)
-        found.append((changed, consents.find(known, source=source)))
-    for changed, word in found:
-        if changed.granted and word is not None:
-            changed.knows_of = word.withdrawal
-    found.sort(key=lambda one: one[0].granted)
+        for name, one in asked.purposes.items()
+    ]
+    said += [
+        subject_request_pb2.ConsentChanged(source=source, granted=one.granted) for source, one in asked.sources.items()
+    ]
+    for one in said:
+        consents.tell(one, known)
     return [
-        subject_request_pb2.SubjectRequest(request_id=uuid.uuid4().hex, user_id=user_id, consent_changed=changed)
-        for changed, _ in found
+        subject_request_pb2.SubjectRequest(request_id=uuid.uuid4().hex, user_id=user_id, consent_changed=one)
+        for one in sorted(said, key=lambda one: one.granted)
     ]
 
 
@@ -188,7 +186,7 @@ def _settings(asked: MeChange, edge: Edge, *, user_id: str) -> signal_pb2.Signal
         changed.quiet_hours.SetInParent()  # Two times that are equal: none.
         if quiet is not None:
             changed.quiet_hours.start_minute, changed.quiet_hours.end_minute = _minute(quiet.start), _minute(quiet.end)
-            changed.quiet_hours.weekdays = sum({1 << DAYS.index(day) for day in quiet.days})
+            changed.quiet_hours.weekdays = bits_of(quiet.days)
     if "tips_per_hour" in named:
         changed.tips_per_hour = asked.tips_per_hour or 0
     if "tips_per_day" in named:
@@ -206,13 +204,9 @@ def _settings(asked: MeChange, edge: Edge, *, user_id: str) -> signal_pb2.Signal
     return signal
 
 
-def _clock(minute: int) -> str:
+def _minute(text: str) -> int:
     """
-    >>> _clock(450), _minute("07:30")
-    ('07:30', 450)
+    >>> _minute("07:30")
+    450
     """
-    return f"{minute // 60:02}:{minute % 60:02}"
-
-
-def _minute(clock: str) -> int:
-    return int(clock[:2]) * 60 + int(clock[3:])
+    return int(text[:2]) * 60 + int(text[3:])
