@@ -67,11 +67,15 @@ _PASSING = frozenset(
         KafkaError.REQUEST_TIMED_OUT,
         KafkaError.UNKNOWN_LEADER_EPOCH,
         KafkaError._ALL_BROKERS_DOWN,  # noqa: SLF001 (its public name)
+        KafkaError._NOENT,  # noqa: SLF001 (its public name)
         KafkaError._TIMED_OUT,  # noqa: SLF001 (its public name)
         KafkaError._TRANSPORT,  # noqa: SLF001 (its public name)
     )
 )
 """What Kafka says for a moment: of a partition just created or moved, and while a broker starts or wakes."""
+_STALE = frozenset((KafkaError.FENCED_LEADER_EPOCH, KafkaError._NOENT))  # noqa: SLF001 (its public name)
+"""What librdkafka 2.16 goes on answering from what it knows, of a broker that has started again (for minutes), and of a topic that has
+just been made (for as long as it is asked ten times a second): a new client is told anew."""
 _EARLIEST, _LATEST, _NEWEST = OffsetSpec.earliest(), OffsetSpec.latest(), OffsetSpec.max_timestamp()
 
 
@@ -420,8 +424,7 @@ async def _patiently(ask: Callable[[], Awaitable[T]]) -> T:
             code = refused.args[0].code()
             if time.monotonic() > deadline_s or code not in _PASSING:
                 raise
-            if code == KafkaError.FENCED_LEADER_EPOCH:
-                # A broker has started again. librdkafka 2.16 would go on asking with the epoch that it knows, for minutes.
+            if code in _STALE:
                 _admin_of.cache_clear()
         await asyncio.sleep(_POLL_S)
 

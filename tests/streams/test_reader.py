@@ -53,6 +53,19 @@ def test_of_a_transaction_a_read_has_only_what_is_committed(line: Line) -> None:
     assert values(line.bootstrap, line.source) == ["before", "open", "behind it"]
 
 
+def test_a_topic_of_which_the_broker_does_not_tell_yet_is_asked_for_until_it_does(bootstrap: str) -> None:
+    name = f"soon-{uuid.uuid4().hex[:8]}"
+
+    async def asked_too_early() -> tuple[int, int]:
+        asking = asyncio.create_task(bounds(Cluster(bootstrap), name, 0))
+        await asyncio.sleep(0.3)
+        await asyncio.to_thread(create_topic, bootstrap, name)
+        return await asking
+
+    # librdkafka 2.16 answers _NOENT ("No leaders found"), where the broker itself would say that there is no leader yet.
+    assert asyncio.run(asked_too_early()) == (0, 0)
+
+
 def test_a_transaction_left_open_hides_nothing_of_a_changelog(line: Line) -> None:
     transaction = line.begin(["a stranger's"])
     line.send(["ours"])
