@@ -27,8 +27,8 @@ from streams.keys import split
 from streams.partitioner import partition_of
 from streams.reader import read_partition
 from streams.record import Record
-from streams.topics import FOREVER
-from streams.units import DAY_MS
+from streams.topics import FOREVER, Topic
+from streams.units import DAY_MS, HOUR_MS
 from streams.wire import BadFrame
 
 _KEYED = (
@@ -191,13 +191,20 @@ async def _topic(stack: RunningStack, name: str, word: Erased) -> Place:
                 is_before = record.offset < word.journal.offset if name == "journal" else _is_before(record, word)
                 # Producers may write under any key: what holds the id counts, also as a part of another's.
                 found += is_before and (record.key == key or (topic.public and key in (record.value or b"")))
+    return Place(
+        topic.name, gone=not found, found=f"{found} records of before" + (f", {_until(topic)}" if found else "")
+    )
+
+
+def _until(topic: Topic) -> str:
+    """How long what stands there may be found on a broker's disk, as streams/topics.py promises."""
+    hours = topic.gone_ms // HOUR_MS
     if topic.cleanup == "compact":
-        until = "until Kafka compacts it"
-    elif topic.retention_ms == FOREVER:
-        until = "passed over unread by every fold"
-    else:
-        until = f"until their time is over, {topic.retention_ms // DAY_MS} days at the most"
-    return Place(topic.name, gone=not found, found=f"{found} records of before" + (f", {until}" if found else ""))
+        return f"until Kafka has cleaned up, {hours} hours at the most"
+    if topic.retention_ms == FOREVER:
+        return "passed over unread by every fold"
+    days = "OO_PUBLIC_DAYS" if topic.public else f"{topic.retention_ms // DAY_MS} days"
+    return f"until their time is over, {days} and {hours} hours at the most"
 
 
 def _is_before(record: Record, word: Erased) -> bool:
@@ -208,5 +215,6 @@ async def _letters(stack: RunningStack, word: Erased) -> Place:
     topic, key, found = stack.cluster.topics["dead-letters"], word.user_id.encode(), 0
     async for records in read_partition(stack.cluster, topic.name, 0):
         found += sum(key in (record.value or b"") and _is_before(record, word) for record in records)
-    until = f", until their time is over, {topic.retention_ms // DAY_MS} days at the most" if found else ""
-    return Place(topic.name, gone=not found, found=f"{found} letters that name them{until}")
+    return Place(
+        topic.name, gone=not found, found=f"{found} letters that name them" + (f", {_until(topic)}" if found else "")
+    )
