@@ -16,6 +16,7 @@ from agents.step import STEP_VERSION
 from oo.v1 import erased_pb2, journal_pb2, reaction_pb2, signal_pb2, subject_request_pb2
 from streams.dead_letters import REDRIVEN
 from streams.record import Record
+from streams.sealing import stays_open
 from tables import ids
 from tables.backlog import to_ms
 from tables.message_rules import FromOutside, breaches
@@ -50,16 +51,17 @@ class Door:
         message: FromOutside,
         record: Record,
         *,
+        pseudonym: str,
         topic_id: bytes,
         now_ms: int,
     ) -> journal_pb2.JournalRecord:
-        """The journal record of a message that keeps the rules; raises Refused."""
+        """The journal record of a message that keeps the rules; raises Refused. `pseudonym`: of who it is about."""
         event_time_ms = _event_time_ms(message, record)
         found = breaches(message, validator=self.validator, event_time_ms=event_time_ms, now_ms=now_ms)
         if found:
             raise Refused(found[0].reason, "; ".join(map(str, found[:3])))
         if isinstance(message, reaction_pb2.Reaction) and not ids.belongs(
-            message.decision_id, user_id=message.user_id, mac_key=self.mac_key
+            message.decision_id, user_id=pseudonym, mac_key=self.mac_key
         ):
             raise Refused("unknown-decision", "decision_id was not made for this user")
         journal = journal_pb2.JournalRecord(
@@ -75,6 +77,9 @@ class Door:
             journal.signal.CopyFrom(message)
         elif isinstance(message, subject_request_pb2.SubjectRequest):
             journal.subject_request.CopyFrom(message)
+            if stays_open(journal):
+                # Nothing seals it, and a name beside its pseudonym would tell whose all the others were.
+                journal.subject_request.user_id = pseudonym
         else:
             journal.reaction.CopyFrom(message)
         return journal

@@ -1,7 +1,8 @@
 """Admit: the door. Reads the public topics, writes the journal, and refuses to the dead letters.
 
 Nothing is dropped in silence: a round is acknowledged once each of its records is acknowledged by Kafka in one of the
-two topics. What goes to the journal is sealed with the person's own key; somebody new gets one first. It never keeps state, so it may run anywhere and be killed at any time.
+two topics. What goes to the journal has the person's pseudonym for a key and is sealed with the person's own; somebody new gets one
+first. Behind the door nobody is called by another name. It never keeps state, so it may run anywhere and be killed at any time.
 """
 
 from __future__ import annotations
@@ -33,6 +34,7 @@ from streams.sealing import Sealing, stays_open
 from streams.topics import MIB, Topic
 from streams.wire import BadFrame
 from tables.leavers import Leaving
+from tables.pseudonyms import Pseudonyms
 
 YIELD_S = 0.010
 """The longest that a round holds the event loop before others get a turn."""
@@ -56,6 +58,7 @@ class Admit:
     sealing: Sealing
     keys: Keys
     maker: KeyMaker
+    pseudonyms: Pseudonyms
     returned: set[str] = field(default_factory=set)
     """Receipts of those who have begun again, and whose keys are known to have changed."""
 
@@ -111,11 +114,12 @@ class Admit:
             self.short_name, record.value, headers=record.headers, asking=self.in_hand.lay_down
         )
         assert isinstance(message, signal_pb2.Signal | reaction_pb2.Reaction | subject_request_pb2.SubjectRequest)
-        word = await gone.word_of(message.user_id)
+        whose = self.pseudonyms.of(message.user_id)
+        word = await gone.word_of(whose)
         if word is not None and not comes_back(message, word):
             raise _Left
-        journal = self.door.admit(message, record, topic_id=self.topic_id, now_ms=now_ms)
-        return message.user_id.encode(), journal
+        journal = self.door.admit(message, record, pseudonym=whose, topic_id=self.topic_id, now_ms=now_ms)
+        return whose.encode(), journal
 
 
 class _Left(Exception):
@@ -132,10 +136,10 @@ class _Gone:
         self._door = door
         self._is_asked = False
 
-    async def word_of(self, user_id: str) -> Erased | None:
+    async def word_of(self, whose: str) -> Erased | None:
         """The word of somebody who left and has not begun again."""
         door, leavers = self._door, self._door.leaving.leavers
-        word = leavers.word_of(user_id)
+        word = leavers.word_of(whose)
         if word is None or word.receipt in door.returned:
             return None
         if not self._is_asked:
@@ -144,16 +148,18 @@ class _Gone:
             # What comes of a new life is never sealed with a key of the one before.
             await door.keys.catch_up()
             self._is_asked = True
-        if leavers.are_gone(user_id):
-            return leavers.word_of(user_id)
-        if (known := leavers.word_of(user_id)) is not None:
+        if leavers.are_gone(whose):
+            return leavers.word_of(whose)
+        if (known := leavers.word_of(whose)) is not None:
             door.returned.add(known.receipt)
         return None
 
     async def without_bytes(self, refusal: Refusal) -> Refusal:
         """The same, not to be kept where the record's key is such a person: what it holds may not have been read."""
         key = refusal.record.key
-        if key is None or await self.word_of(key.decode(errors="replace")) is None:
+        if key is None:
+            return refusal
+        if await self.word_of(self._door.pseudonyms.of(key.decode(errors="replace"))) is None:
             return refusal
         return replace(refusal, is_kept=False)
 

@@ -51,10 +51,13 @@ async def core(process: Process, stack: AsyncExitStack) -> list[Partitions]:
     from streams.periodic import every
     from streams.sealing import Sealing
     from streams.topics import ENTRANCES
+    from tables.pseudonyms import Pseudonyms
 
     settings, topics = process.settings, process.topics
     assert settings.mac_key_file is not None, "core needs OO_MAC_KEY_FILE"
     mac_key = settings.mac_key_file.read_bytes()
+    assert settings.name_key_file is not None, "core needs OO_NAME_KEY_FILE"
+    pseudonyms = Pseudonyms.in_file(settings.name_key_file)
 
     async def versions_end() -> int:
         (end,) = (await process.ends("policies")).values()
@@ -97,6 +100,7 @@ async def core(process: Process, stack: AsyncExitStack) -> list[Partitions]:
             sealing=sealing,
             keys=keys,
             maker=maker,
+            pseudonyms=pseudonyms,
         )
         for name in ENTRANCES.values()
     }

@@ -38,12 +38,13 @@ from streams.periodic import every
 from streams.producer import Producer
 from streams.reader import Follower
 from streams.record import Batch, Record
-from streams.sealing import KeyMissing, NotOpened, Sealing
+from streams.sealing import KeyMissing, NotOpened, Sealing, stays_open
 from streams.topics import ENTRANCES, Topic
 from streams.units import SECOND_MS
 from streams.wire import BadFrame
 from tables import ids
 from tables.leavers import Leavers
+from tables.message_rules import FromOutside
 
 logger = logging.getLogger(__name__)
 
@@ -170,7 +171,7 @@ class Recommend:
             assigned.folding = record.offset
             if outputs.tip or outputs.outcomes or outputs.overflows or outputs.settings:
                 self._send(assigned, outputs, user_id=entry.user_id)
-                self._settling.refuse(self._overflows(outputs, record))
+                self._settling.refuse(self._overflows(outputs, entry, record))
             if outputs.fault:
                 logger.error(
                     "step.failed partition=%d offset=%d fault=%s", record.partition, record.offset, outputs.fault
@@ -338,27 +339,31 @@ class Recommend:
         for outcome in outputs.outcomes:
             self._settling.output(partition, "outcomes", key, outcome)
 
-    def _overflows(self, outputs: Outputs, record: Record) -> list[Refusal]:
+    def _overflows(self, outputs: Outputs, entry: Entry, record: Record) -> list[Refusal]:
         """Items that found no place, as letters that can be sent again: the signal, framed as a producer would."""
-        return [
-            Refusal(
-                record._replace(
-                    value=self._schemas.frame("signals", overflow.signal), headers=(("oo_topic", b"signals"),)
-                ),
-                overflow.reason,
-                overflow.detail,
+        refusals = []
+        for overflow in outputs.overflows:
+            # `step` knows nobody's own name: a letter under a pseudonym would make a person of it.
+            overflow.signal.user_id = entry.record.signal.user_id
+            refusals.append(
+                Refusal(_as_said(record, "signals", self._schemas, overflow.signal), overflow.reason, overflow.detail)
             )
-            for overflow in outputs.overflows
-        ]
+        return refusals
 
     def _faulty(self, entry: Entry, record: Record, fault: str) -> Refusal:
         """A record that `step` failed on: once that is mended, what the producer said can be sent again."""
         payload = entry.record.WhichOneof("payload") or ""
         topic = ENTRANCES.get(payload)
-        if topic is not None:
-            value = self._schemas.frame(topic, getattr(entry.record, payload))
-            record = record._replace(value=value, headers=(("oo_topic", topic.encode()),))
+        # What stays open names its person by the pseudonym alone.
+        if topic is not None and not stays_open(entry.record):
+            record = _as_said(record, topic, self._schemas, getattr(entry.record, payload))
         return Refusal(record, "step-failed", ours(fault))
+
+
+def _as_said(record: Record, topic: str, schemas: Frames, message: FromOutside) -> Record:
+    """What a producer said, as they would say it: under its person's own name."""
+    headers = (("oo_topic", topic.encode()),)
+    return record._replace(key=message.user_id.encode(), value=schemas.frame(topic, message), headers=headers)
 
 
 def _name(key: bytes) -> str:

@@ -25,6 +25,8 @@ class Settings(ClusterSettings, BaseSettings):
     """PostgreSQL as the role that writes decisions. Needed by record."""
     mac_key_file: Path | None = None
     """The key of decision ids, the same for core and edge. Needed by core."""
+    name_key_file: Path | None = None
+    """The secret of pseudonyms, the same for core and edge; an empty file leaves people the names that producers give them. Needed by core."""
     kek_dir: Path | None = None
     """The folder of key-encryption keys: what people's keys are wrapped with. Needed by core, record and shadow."""
     data_dir: Path

@@ -92,7 +92,7 @@ class Server:
 
 def measure(bench: Bench) -> Result:
     """Requests per second and p99, in turns."""
-    with _elsewhere() as core, bench.stack(servers_only=True) as stack, ExitStack() as running:
+    with _elsewhere() as core, bench.stack(servers_only=True, nameless=True) as stack, ExitStack() as running:
         issuer = LocalIssuer.from_file(stack.signing_key_file, issuer=stack.issuer, audience=stack.audience)
         users = [f"user-{number}" for number in range(USERS)]
         tokens = {user: issuer.mint(user) for user in users}

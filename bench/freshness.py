@@ -108,7 +108,7 @@ class Side:
 
 def measure(bench: Bench) -> Result:
     """Signal acknowledged to tip, at each pace."""
-    with bench.stack() as stack:
+    with bench.stack(nameless=True) as stack:
         found = uvloop.run(_measure(stack, bench))
     rows: list[Row] = []
     plots: list[Plot] = []

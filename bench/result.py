@@ -103,9 +103,11 @@ class Bench:
     """Passes steps on and shows how many of the total are done."""
 
     @contextmanager
-    def stack(self, *, workers: int = 1, servers_only: bool = False) -> Iterator[RunningStack]:
+    def stack(self, *, workers: int = 1, servers_only: bool = False, nameless: bool = False) -> Iterator[RunningStack]:
         """A fresh stack of its own, ended with the block."""
-        with running_stack(self.scratch / "stack", workers=workers, servers_only=servers_only) as stack:
+        with running_stack(
+            self.scratch / "stack", workers=workers, servers_only=servers_only, nameless=nameless
+        ) as stack:
             yield stack
 
 

@@ -9,13 +9,22 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from deploy.stack.running import RunningStack, open_stack
+from deploy.stack.state import StateFolder
 
 ROOT = Path(__file__).resolve().parents[1]
 
 
 @contextmanager
-def running_stack(state: Path, *, workers: int = 1, servers_only: bool = False) -> Iterator[RunningStack]:
-    """The stack in `state`, without a demo user; ended with the block."""
+def running_stack(
+    state: Path, *, workers: int = 1, servers_only: bool = False, nameless: bool = False
+) -> Iterator[RunningStack]:
+    """The stack in `state`, without a demo user; ended with the block. `nameless`: without pseudonyms, for who looks for people
+    behind the door by the names that it gave them.
+    """
+    if nameless:
+        folder = StateFolder(state)
+        folder.create()
+        folder.name_key_file.touch()
     how = ("--servers-only",) if servers_only else (f"--workers={workers}",)
     _oo("up", "--detach", "--no-demo", f"--state={state}", *how)
     try:

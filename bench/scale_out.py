@@ -49,7 +49,7 @@ def measure(bench: Bench) -> Result:
         with cores(stack) as running:
             costs = {count: _cost(stack, schemas, running, count, bench) for count in WORKERS}
         waits = _waits(stack, schemas, bench)
-    with bench.stack(workers=2) as stack:
+    with bench.stack(workers=2, nameless=True) as stack:
         supervised = _supervised_waits(stack, schemas, bench)
     rows = [
         compared(

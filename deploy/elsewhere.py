@@ -31,6 +31,8 @@ class Settings(ClusterSettings, BaseSettings):
     """Needed by verify."""
     mac_key_file: Path | None = None
     """Needed by verify."""
+    name_key_file: Path | None = None
+    """The secret of pseudonyms. Needed by what names a person: import, watch, profile, state, erase, export, privacy, and simulate."""
     kek_dir: Path | None = None
     """The folder of key-encryption keys. Needed by verify, state, profile, simulate, keys, and dead-letters redrive."""
     edge_url: str = ""
@@ -62,6 +64,7 @@ def elsewhere(*needed: str) -> RunningStack:
         edge_url=told.edge_url,
         recommender_dsn=told.recommender_dsn.get_secret_value(),
         mac_key_file=told.mac_key_file or Path(),
+        name_key_file=told.name_key_file or Path(),
         kek_dir=told.kek_dir or Path(),
         token=told.token.get_secret_value(),
     )

@@ -327,7 +327,7 @@ async def life_of(stack: RunningStack, user_id: str) -> bytes:
     again: what a watcher sends in between is refused.
     """
     signals_id = await topic_id(stack.cluster, "signals")
-    word = await word_of(stack.cluster, user_id)
+    word = await word_of(stack.cluster, stack.pseudonym(user_id))
     return signals_id if word is None else signals_id + word.receipt.encode() + word.began_again.SerializeToString()
 
 

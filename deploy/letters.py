@@ -20,7 +20,7 @@ from streams.keys import Keys
 from streams.producer import Delivered, Producer
 from streams.reader import read_partition
 from streams.record import Record
-from streams.sealing import KeyMissing, Sealing
+from streams.sealing import KeyMissing, Sealing, stays_open
 from streams.topics import ENTRANCES, NAMES
 from streams.wire import BadFrame
 
@@ -97,7 +97,8 @@ async def redrive(letter: Letter, producer: Producer, *, cluster: Cluster, keys:
     if (journaled := _journaled(message, cluster=cluster, keys=keys)) is not None:
         return await producer.produce(
             cluster.name(journaled[0]),
-            key=message.original_key or None,
+            # Its own key is a pseudonym.
+            key=str(journaled[1].user_id).encode(),  # type: ignore[attr-defined]
             value=MessageToJson(journaled[1]).encode(),
             headers=[("content-type", b"application/json"), (REDRIVEN, name)],
         )
@@ -128,6 +129,10 @@ def _journaled(message: dead_letter_pb2.DeadLetter, *, cluster: Cluster, keys: K
         raise CannotRedrive(f"it is no journal record ({bad.reason})") from bad
     assert isinstance(record, journal_pb2.JournalRecord)
     payload = record.WhichOneof("payload") or ""
+    if stays_open(record):
+        raise CannotRedrive(
+            "with it somebody leaves or begins again, and it names them by their pseudonym alone: have that asked again"
+        )
     if payload not in ENTRANCES:
         raise CannotRedrive(f"nobody's words stand in it: {payload or None}")
     return ENTRANCES[payload], getattr(record, payload)

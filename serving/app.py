@@ -37,6 +37,7 @@ from serving.subscriptions import Subscriptions
 from serving.tokens import Verifier
 from streams.clock import clock_ms
 from streams.keys import Keys as PeoplesKeys
+from tables.pseudonyms import Pseudonyms
 
 MAC_KEY_BYTES_MIN = 32
 
@@ -47,6 +48,7 @@ def create_app(settings: Settings) -> FastAPI:
     mac_key = settings.mac_key_file.read_bytes()
     if len(mac_key) < MAC_KEY_BYTES_MIN:
         raise ValueError(f"{settings.mac_key_file} holds {len(mac_key)} bytes; {MAC_KEY_BYTES_MIN} are needed")
+    pseudonyms = Pseudonyms.in_file(settings.name_key_file)
     local = _local_issuer(settings)
     # Browsers share cookies between ports: two local stacks must not sign each other out.
     cookie = f"oo_session_{settings.edge_port}" if settings.local else "oo_session"
@@ -83,7 +85,7 @@ def create_app(settings: Settings) -> FastAPI:
             departed=departed,
             keys=keys,
             people=people,
-            verifier=Verifier(keys, issuer=settings.jwt_issuer, audience=settings.jwt_audience),
+            verifier=Verifier(keys, issuer=settings.jwt_issuer, audience=settings.jwt_audience, pseudonyms=pseudonyms),
             history=past,
             exports=Exports(
                 settings.cluster,

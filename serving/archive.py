@@ -162,7 +162,7 @@ async def _files(out: _Zip, order: Order, mine: _Mine, history: History) -> Asyn
         async for piece in out.stream(name, _array(mine.of(topic))):
             yield piece
     if order.history_dsn:
-        async for piece in out.stream(HISTORY_FILE[0], _array(_history(history, order.user_id, mine))):
+        async for piece in out.stream(HISTORY_FILE[0], _array(_history(history, order.pseudonym, mine))):
             yield piece
     yield out.write("todo.txt", written.todo_txt(mine.told.tasks(todo_txt.SOURCE), zone=mine.told.zone))
     yield out.write("calendar.ics", written.calendar(mine.told.events(ical.SOURCE), now=datetime.now(UTC)))
@@ -174,7 +174,8 @@ class _Mine:
 
     def __init__(self, order: Order) -> None:
         self._user_id = order.user_id
-        self._whose = order.user_id.encode()
+        self._pseudonym = order.pseudonym
+        self._whose = order.pseudonym.encode()
         self._cluster = order.cluster
         self._frames = Frames()
         self._partition = partition_of(self._whose, PARTITIONS)
@@ -203,9 +204,16 @@ class _Mine:
                 self.told.hear(message)
             if isinstance(message, decision_pb2.Decision):
                 self.decided.add(message.decision_id)
-            yield _shown(message)
+            yield self.shown(message)
         if newest is not None:
-            yield _shown(newest[1])
+            yield self.shown(newest[1])
+
+    def shown(self, message: Message) -> dict[str, Any]:
+        """As it is shown: under the name that its person knows."""
+        shown = _shown(message)
+        if shown.get("user_id") == self._pseudonym:
+            shown["user_id"] = self._user_id
+        return shown
 
     async def _records(self, topic: str) -> AsyncIterator[Record]:
         number = self._partition if self._cluster.topics[topic].key == "user" else 0
@@ -221,7 +229,7 @@ class _Mine:
         except BadFrame:
             return None
         if isinstance(message, dead_letter_pb2.DeadLetter):
-            return message if names(message, self._user_id, self._frames) else None
+            return message if names(message, self._user_id, self._frames, whose=self._whose) else None
         at = record.offset if topic == "journal" else _position(message).offset
         return None if topic != "erasures" and self.left_behind(at) else self.opened(message)
 
@@ -279,17 +287,17 @@ class _Told:
         return (event for (where, _), (_, event) in self._events.items() if where == source)
 
 
-def names(letter: dead_letter_pb2.DeadLetter, user_id: str, frames: Frames) -> bool:
+def names(letter: dead_letter_pb2.DeadLetter, user_id: str, frames: Frames, *, whose: bytes = b"") -> bool:
     """Whether a letter is this person's: what it holds says so, or its key where it does not say.
 
-    A value that was cut, or that nobody can read, is known by its key alone.
+    A value that was cut, or that nobody can read, is known by its key alone: behind the door that is the pseudonym, `whose`.
 
     >>> letter = dead_letter_pb2.DeadLetter(original=b'{"user_id": "ada"}', original_key=b"bob")
     >>> names(letter, "ada", Frames()), names(letter, "bob", Frames())
     (True, False)
     """
     said = _named(letter.original, frames)
-    return user_id == said if said else letter.original_key == user_id.encode()
+    return user_id == said if said else letter.original_key in (user_id.encode(), whose or user_id.encode())
 
 
 def _named(value: bytes, frames: Frames) -> str:
@@ -330,10 +338,10 @@ def _shown(message: Message) -> dict[str, Any]:
     return dict(MessageToDict(message, preserving_proto_field_name=True))
 
 
-async def _history(history: History, user_id: str, mine: _Mine) -> AsyncIterator[dict[str, Any]]:
+async def _history(history: History, pseudonym: str, mine: _Mine) -> AsyncIterator[dict[str, Any]]:
     before: Cursor | None = None
     while True:
-        page = await history.page(user_id, limit=PAGE_MAX, before=before)
+        page = await history.page(pseudonym, limit=PAGE_MAX, before=before)
         for entry in page:
             kept = decision_pb2.Decision.FromString(entry.message)
             if not mine.left_behind(kept.journal.offset) and (decision := mine.opened(kept)) is not None:
@@ -343,7 +351,7 @@ async def _history(history: History, user_id: str, mine: _Mine) -> AsyncIterator
                     "decided_ms": decision.decided_ms,
                 }
                 # Whole where the log has it no more: else it would be twice in here.
-                whole = {} if decision.decision_id in mine.decided else {"decision": _shown(decision)}
+                whole = {} if decision.decision_id in mine.decided else {"decision": mine.shown(decision)}
                 yield {**shown, "outcome": entry.outcome, "outcome_ms": entry.outcome_ms, **whole}
         if len(page) < PAGE_MAX:
             return

@@ -28,6 +28,8 @@ class Order:
     """Whose archive, and where everything is."""
 
     user_id: str
+    pseudonym: str
+    """What they are called behind the door."""
     cluster: Cluster
     history_dsn: str = field(default="", repr=False)
     """PostgreSQL as the role `history`; without it that file is left out."""
@@ -45,6 +47,7 @@ class Order:
         cluster = fields["cluster"]
         return cls(
             fields["user_id"],
+            fields["pseudonym"],
             Cluster(**{**cluster, "security": Security(**cluster["security"])}),
             fields["history_dsn"],
             fields["kek_dir"],
@@ -68,12 +71,12 @@ class Exports:
         self._history_dsn = history_dsn
         self._making = 0
 
-    async def begin(self, user_id: str) -> AsyncIterator[bytes]:
+    async def begin(self, user_id: str, *, pseudonym: str) -> AsyncIterator[bytes]:
         """The archive's pieces, once there is a first one. Raises Busy and NotMade; what breaks off later raises NotMade too."""
         if self._making >= AT_ONCE:
             raise Busy
         self._making += 1
-        pieces = self._pieces(Order(user_id, self._cluster, self._history_dsn, self._kek_dir))
+        pieces = self._pieces(Order(user_id, pseudonym, self._cluster, self._history_dsn, self._kek_dir))
         try:
             first = await anext(pieces)
         except BaseException:

@@ -13,6 +13,7 @@ from fastapi import Header
 from connectors.valkey import Unreachable
 from serving.edge import Edge
 from serving.problems import Problem
+from serving.tokens import Identity
 
 log = logging.getLogger(__name__)
 
@@ -27,17 +28,19 @@ IdempotencyKey = Annotated[
 ]
 
 
-async def claim(edge: Edge, user_id: str, *, key: str | None, fingerprint: str) -> None:
+async def claim(edge: Edge, who: Identity, *, key: str | None, fingerprint: str) -> None:
     """Let the key stand for this request from now on. Raises a 422 problem where it stands for another."""
     if key is None:
         return
+    # Neither tells anything to who knows what a client sent: Valkey keeps them.
+    key, fingerprint = edge.mac("key", who.user_id, key), edge.mac("request", who.user_id, fingerprint)
     try:
-        known = await edge.tips.claim(user_id, key=key, fingerprint=fingerprint)
+        known = await edge.tips.claim(who.pseudonym, key=key, fingerprint=fingerprint)
     except Unreachable as error:
         # The request goes through without the store: our own memory still knows the key, other edges' does not.
         log.warning("idempotency.claim_failed error=%s", type(error).__name__)
         known = True
-    known = known and edge.recent.claim(f"{user_id}\0{key}", fingerprint)
+    known = known and edge.recent.claim(key, fingerprint)
     if not known:
         raise Problem(
             422,

@@ -17,6 +17,7 @@ from serving.log import Log, LogUnavailable
 from serving.memory import NEVER, Current
 from serving.metrics import Metrics
 from serving.subscriptions import Subscriptions
+from serving.tokens import Identity
 
 SOURCE, EVENT_ID, ACTIVITY = "edge", "first-tip", "asked-for-a-tip"
 """The same at each telling and from every edge, so that all of one person's count once."""
@@ -43,34 +44,34 @@ class Newcomers:
         self._sending: set[asyncio.Task[None]] = set()
         self._second_s, self._in_second = float("-inf"), 0
 
-    async def first(self, user_id: str) -> Current:
+    async def first(self, who: Identity) -> Current:
         """What stands for somebody of whom nothing was known, once the engine has had its moment."""
-        with self._subscriptions.listen(user_id) as subscription:
-            self.tell(user_id)
+        with self._subscriptions.listen(who.pseudonym) as subscription:
+            self.tell(who)
             while True:
-                now = await self._current.of(user_id)
-                left_s = self._told_s.get(user_id, float("-inf")) + WAIT_S - time.monotonic()
+                now = await self._current.of(who.pseudonym)
+                left_s = self._told_s.get(who.pseudonym, float("-inf")) + WAIT_S - time.monotonic()
                 if now.event_id != NEVER or left_s <= 0 or self._subscriptions.closing:
                     return now
                 await subscription.wait(left_s)
 
-    def tell(self, user_id: str) -> None:
+    def tell(self, who: Identity) -> None:
         """Tell the engine of this person, unless it was told just now or too many are told of; does not wait."""
-        if self._departed.leavers.are_gone(user_id):
+        if self._departed.leavers.are_gone(who.pseudonym):
             return  # Only they themselves begin again.
         now_s = time.monotonic()
         while self._told_s and next(iter(self._told_s.values())) <= now_s - AGAIN_S:
             self._told_s.popitem(last=False)
-        if self._told_s.get(user_id, float("-inf")) > now_s - AGAIN_S:
+        if self._told_s.get(who.pseudonym, float("-inf")) > now_s - AGAIN_S:
             return
         if now_s - self._second_s >= 1:
             self._second_s, self._in_second = now_s, 0
         if self._in_second >= PER_S_MAX:
             return
         self._in_second += 1
-        self._told_s.pop(user_id, None)
-        self._told_s[user_id] = now_s
-        task = asyncio.create_task(self._send(user_id))
+        self._told_s.pop(who.pseudonym, None)
+        self._told_s[who.pseudonym] = now_s
+        task = asyncio.create_task(self._send(who))
         self._sending.add(task)
         task.add_done_callback(self._sending.discard)
 
@@ -80,15 +81,15 @@ class Newcomers:
             task.cancel()
         await asyncio.gather(*self._sending, return_exceptions=True)
 
-    async def _send(self, user_id: str) -> None:
-        signal = signal_pb2.Signal(user_id=user_id, source=SOURCE, event_id=EVENT_ID)
+    async def _send(self, who: Identity) -> None:
+        signal = signal_pb2.Signal(user_id=who.user_id, source=SOURCE, event_id=EVENT_ID)
         signal.activity.kind = ACTIVITY
         try:
-            await self._log.send("signals", [(user_id, signal)])
+            await self._log.send("signals", [(who.user_id, signal)])
         except LogUnavailable:
-            if user_id in self._told_s:
-                self._told_s[user_id] = time.monotonic() - AGAIN_S + AGAIN_AFTER_FAILURE_S
+            if who.pseudonym in self._told_s:
+                self._told_s[who.pseudonym] = time.monotonic() - AGAIN_S + AGAIN_AFTER_FAILURE_S
             # Whoever waits need not wait longer.
-            self._subscriptions.changed(user_id)
+            self._subscriptions.changed(who.pseudonym)
         else:
             self._count.inc()

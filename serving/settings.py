@@ -29,6 +29,8 @@ class Settings(ClusterSettings, BaseSettings):
     """Absent: GET /v1/tips answers 503, all else works."""
     mac_key_file: Path
     """The key of decision ids, the same for core and edge. Needed by core."""
+    name_key_file: Path
+    """The secret of pseudonyms, the same for core and edge; an empty file leaves people the names that producers give them. Needed by core."""
     kek_dir: Path
     """The folder of key-encryption keys: what people's keys are wrapped with. Needed by core, record and shadow."""
 

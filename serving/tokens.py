@@ -21,6 +21,7 @@ from joserfc import jwt
 from joserfc.errors import JoseError, SecurityWarning
 
 from serving.keys import Key, Keys
+from tables.pseudonyms import Pseudonyms
 
 ALGORITHMS = {
     "ES256": ("EC", "P-256"),
@@ -68,6 +69,8 @@ class Identity:
     """Whom a token speaks for, and until when (seconds since 1970)."""
 
     user_id: str
+    pseudonym: str
+    """What they are called behind the door: in Kafka's keys there, in Valkey and in PostgreSQL."""
     expires_s: float
 
 
@@ -80,12 +83,14 @@ class Verifier:
         *,
         issuer: str,
         audience: str,
+        pseudonyms: Pseudonyms,
         now_s: Callable[[], float] = time.time,
         leeway_s: int = LEEWAY_S,
     ) -> None:
         self._keys = keys
         self._issuer = issuer
         self._audience = audience
+        self._pseudonyms = pseudonyms
         self._now_s = now_s
         self._leeway_s = leeway_s
         self._verified: OrderedDict[bytes, tuple[int, Identity]] = OrderedDict()
@@ -154,7 +159,7 @@ class Verifier:
         subject = claims.get("sub")
         if not isinstance(subject, str) or USER_ID.fullmatch(subject) is None:
             raise TokenRefused("subject")
-        return Identity(user_id=subject, expires_s=expires_s)
+        return Identity(user_id=subject, pseudonym=self._pseudonyms.of(subject), expires_s=expires_s)
 
 
 def _header(token: str) -> dict[str, object]:

@@ -67,7 +67,9 @@ def around(rows: Mapping[str, row_pb2.UserRow]) -> dict[str, float]:
 
     def admitted() -> None:
         frames.unframe("signals", value)
-        frames.frame("journal", door.admit(signal, record, topic_id=SIGNALS_ID, now_ms=MONDAY_MS))
+        frames.frame(
+            "journal", door.admit(signal, record, pseudonym=signal.user_id, topic_id=SIGNALS_ID, now_ms=MONDAY_MS)
+        )
 
     costs = {"the door": least_us(admitted)}
     for name, row in rows.items():

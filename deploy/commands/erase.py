@@ -34,7 +34,7 @@ def erase(
     state: StateOption = DEFAULT_STATE,
 ) -> None:
     """Forget a person: all that is known of them, and what was learned from them. Asks again, and gives a receipt."""
-    stack = open_state(state, "registry_url")
+    stack = open_state(state, "registry_url", "name_key_file")
     print(WHAT.format(user=user))
     if not yes and not typer.confirm("Erase?"):
         raise CommandError("nothing was erased")
@@ -59,7 +59,7 @@ async def _erase(stack: RunningStack, user: str, receipt: str) -> None:
 async def _until_said(stack: RunningStack, user: str, *, receipt: str, began_again: bool) -> None:
     deadline_s = time.monotonic() + TAKEN_WITHIN_S
     while True:
-        word = await word_of(stack.cluster, user)
+        word = await word_of(stack.cluster, stack.pseudonym(user))
         if word is not None and word.receipt == receipt and word.HasField("began_again") == began_again:
             return
         if time.monotonic() > deadline_s:

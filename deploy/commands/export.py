@@ -21,7 +21,7 @@ def export(
     """Everything that is known of one person, readable: JSON, todo.txt and a calendar in one zip."""
     from serving.archive import NotReadable
 
-    stack = open_state(state, "recommender_dsn", "kek_dir", ready=False)
+    stack = open_state(state, "recommender_dsn", "kek_dir", "name_key_file", ready=False)
     if file.exists():
         raise CommandError(f"{file} is there already: name another file")
     unfinished = file.with_name(f".{file.name}.{os.getpid()}")
@@ -43,6 +43,7 @@ async def _write(stack: RunningStack, user: str, path: Path) -> int:
 
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as file:
-        async for piece in archive(Order(user, stack.cluster, stack.recommender_dsn, str(stack.kek_dir))):
+        order = Order(user, stack.pseudonym(user), stack.cluster, stack.recommender_dsn, str(stack.kek_dir))
+        async for piece in archive(order):
             file.write(piece)
         return file.tell()

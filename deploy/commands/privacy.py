@@ -22,14 +22,16 @@ from deploy.commands.state import row_of
 from deploy.stack.running import RunningStack
 from oo.v1.erased_pb2 import Erased
 from oo.v1.policy_pb2 import PolicyVersion
+from oo.v1.subject_request_pb2 import SubjectRequest
 from streams.frames import Frames
 from streams.keys import split
 from streams.partitioner import partition_of
 from streams.reader import read_partition
 from streams.record import Record
-from streams.topics import FOREVER, Topic
+from streams.topics import ENTRANCES, FOREVER, Topic
 from streams.units import DAY_MS, HOUR_MS
 from streams.wire import BadFrame
+from tables.pseudonyms import Pseudonyms
 
 _KEYED = (
     *("signals", "reactions", "subject-requests", "journal", "rows", "decisions", "outcomes", "tips", "settings"),
@@ -56,13 +58,17 @@ def status(
     """Of somebody who left: per place what is gone, and what waits. It looks, and trusts no date."""
     if (user is None) == (receipt is None):
         raise typer.BadParameter("name --user or --receipt")
-    stack = open_state(state, "valkey_url", "recommender_dsn", "kek_dir", ready=False)
-    word, places = asyncio.run(_status(stack, user, receipt))
+    stack = open_state(state, "valkey_url", "recommender_dsn", "kek_dir", "name_key_file", ready=False)
+    word, name, places = asyncio.run(_status(stack, user, receipt))
     if as_json:
         done = all(one.gone for one in places)
-        print(json.dumps({**_told(word), "done": done, "places": [asdict(one) for one in places]}, ensure_ascii=False))
+        print(
+            json.dumps(
+                {**_told(word, name), "done": done, "places": [asdict(one) for one in places]}, ensure_ascii=False
+            )
+        )
         return
-    told = _told(word)
+    told = _told(word, name)
     again = ", and has begun again since" if told["began_again"] else ""
     print(f"{told['user']} left at {told['erased_at']}, receipt {told['receipt']}{again}")
     table = Table("place", "", "found")
@@ -73,33 +79,51 @@ def status(
     print(f"not done: {waiting} places still hold something of before" if waiting else "done")
 
 
-def _told(word: Erased) -> dict[str, object]:
+def _told(word: Erased, name: str) -> dict[str, object]:
     return {
-        "user": word.user_id,
+        "user": name or word.user_id,
         "receipt": word.receipt,
         "erased_at": datetime.fromtimestamp(word.erased_ms / 1000, UTC).isoformat(timespec="seconds"),
         "began_again": word.HasField("began_again"),
     }
 
 
-async def _status(stack: RunningStack, user: str | None, receipt: str | None) -> tuple[Erased, list[Place]]:
+async def _status(stack: RunningStack, user: str | None, receipt: str | None) -> tuple[Erased, str, list[Place]]:
+    """What is said of them, their own name where it is known, and the places."""
     leavers = await leavers_of(stack.cluster)
-    word = next((one for one in leavers if user == one.user_id or receipt == one.receipt), None)
+    word = leavers.word_of(stack.pseudonym(user)) if user else next((w for w in leavers if w.receipt == receipt), None)
     if word is None:
         raise CommandError(
             f"{user or receipt}: nobody left under that name, as far as oo.erasures says; a request is taken within a second "
             "or so while the workers run ('oo status')"
         )
-    return word, [
+    name = user or await _name_of(stack, word)
+    places = [
         await _row(stack, word),
         await _key(stack, word),
         _kek(stack, word),
         await _valkey(stack, word),
         await _postgres(stack, word),
         await _model(stack, word),
-        *[await _topic(stack, name, word) for name in _KEYED],
-        await _letters(stack, word),
+        *[await _topic(stack, topic, word, name) for topic in _KEYED],
+        await _letters(stack, word, name),
     ]
+    return word, name, places
+
+
+async def _name_of(stack: RunningStack, word: Erased) -> str:
+    """The name of somebody whose receipt alone is told: it stands in their request, as long as that stands; then empty."""
+    topic = stack.cluster.topics["subject-requests"]
+    for number in range(topic.partitions):
+        async for records in read_partition(stack.cluster, topic.name, number):
+            for record in records:
+                try:
+                    request = Frames().unframe("subject-requests", record.value)
+                except BadFrame:
+                    continue
+                if isinstance(request, SubjectRequest) and request.request_id == word.receipt:
+                    return request.user_id
+    return ""
 
 
 async def _row(stack: RunningStack, word: Erased) -> Place:
@@ -182,15 +206,21 @@ async def _model(stack: RunningStack, word: Erased) -> Place:
     return Place("model", gone=False, found=f"version {latest.sequence} was made before; the next one is without them")
 
 
-async def _topic(stack: RunningStack, name: str, word: Erased) -> Place:
-    topic, key, found = stack.cluster.topics[name], word.user_id.encode(), 0
-    for number in range(topic.partitions) if topic.public else [partition_of(key, topic.partitions)]:
-        async for records in read_partition(stack.cluster, topic.name, number, ours=name == "rows"):
+async def _topic(stack: RunningStack, short: str, word: Erased, name: str) -> Place:
+    topic, key, found = stack.cluster.topics[short], word.user_id.encode(), 0
+    is_outside, pseudonyms = short in ENTRANCES.values(), Pseudonyms.in_file(stack.name_key_file)
+    for number in range(topic.partitions) if is_outside else [partition_of(key, topic.partitions)]:
+        async for records in read_partition(stack.cluster, topic.name, number, ours=short == "rows"):
             for record in records:
+                if is_outside:
+                    # Producers may write under any key: what holds the id counts, also as a part of another's.
+                    said = pseudonyms.of((record.key or b"").decode(errors="replace"))
+                    is_theirs = said == word.user_id or bool(name and name.encode() in (record.value or b""))
+                else:
+                    is_theirs = record.key == key
                 # Of the journal the erasure's own place tells; elsewhere nothing of before is written behind it.
-                is_before = record.offset < word.journal.offset if name == "journal" else _is_before(record, word)
-                # Producers may write under any key: what holds the id counts, also as a part of another's.
-                found += is_before and (record.key == key or (topic.public and key in (record.value or b"")))
+                is_before = record.offset < word.journal.offset if short == "journal" else _is_before(record, word)
+                found += is_before and is_theirs
     return Place(
         topic.name, gone=not found, found=f"{found} records of before" + (f", {_until(topic)}" if found else "")
     )
@@ -211,8 +241,8 @@ def _is_before(record: Record, word: Erased) -> bool:
     return record.timestamp_ms < word.erased_ms
 
 
-async def _letters(stack: RunningStack, word: Erased) -> Place:
-    topic, key, found = stack.cluster.topics["dead-letters"], word.user_id.encode(), 0
+async def _letters(stack: RunningStack, word: Erased, name: str) -> Place:
+    topic, key, found = stack.cluster.topics["dead-letters"], (name or word.user_id).encode(), 0
     async for records in read_partition(stack.cluster, topic.name, 0):
         found += sum(key in (record.value or b"") and _is_before(record, word) for record in records)
     return Place(

@@ -67,11 +67,11 @@ def profile(
     if quiet is not None:
         changed.quiet_hours.CopyFrom(parse_quiet(quiet))
     words = [parse_consent(one) for one in consent or []]
-    stack = open_state(state, "kek_dir", *(["registry_url"] if changed.ListFields() or words else []))
+    stack = open_state(state, "kek_dir", "name_key_file", *(["registry_url"] if changed.ListFields() or words else []))
     row = asyncio.run(_set(stack, user, changed, words))
     if row is None:
         raise CommandError(f"nothing is known of {user}: an option of 'oo profile' sets something, see --help")
-    shown = as_shown(row, now_ms=clock_ms())
+    shown = as_shown(row, user=user, now_ms=clock_ms())
     if as_json:
         print(json.dumps(shown, ensure_ascii=False))
         return
@@ -114,7 +114,7 @@ def parse_consent(text: str) -> ConsentChanged:
     return ConsentChanged(purpose=purpose.number, granted=said == "on", text_version=purpose.text_version)
 
 
-def as_shown(row: UserRow, *, now_ms: int) -> dict[str, Any]:
+def as_shown(row: UserRow, *, user: str, now_ms: int) -> dict[str, Any]:
     """The settings as they stand, for `--json`. `tips_per_hour` and `tips_per_day` are null where the policy's stand."""
     quiet = row.profile.quiet_hours
     from agents import profile as settings
@@ -124,7 +124,7 @@ def as_shown(row: UserRow, *, now_ms: int) -> dict[str, Any]:
     until_ms = quiet_hours.until_ms(row, now_ms=now_ms)
     stand = row.consents
     return {
-        "user": row.user_id,
+        "user": user,
         "time_zone": row.time_zone,
         "quiet_hours": None
         if quiet.start_minute == quiet.end_minute
@@ -163,16 +163,17 @@ async def _set(
     stack: RunningStack, user: str, changed: ProfileChanged, words: Sequence[ConsentChanged]
 ) -> UserRow | None:
     """Sends what is changed and waits until the row has it; returns the row."""
+    whose = stack.pseudonym(user)
     if not changed.ListFields() and not words:
-        return await row_of(stack, user)
+        return await row_of(stack, whose)
     from connectors.leaving import word_of
     from deploy.imports import Connection, PersonZone, ask, import_files, now_utc
 
-    left = await word_of(stack.cluster, user)
+    left = await word_of(stack.cluster, whose)
     if left is not None and not left.HasField("began_again"):
         raise CommandError(f"{user} has left: nothing of them is taken before they begin again")
     if words:
-        row = await row_of(stack, user)
+        row = await row_of(stack, whose)
         for one in words:
             # Who grants here has been told what stands.
             consents.tell(one, () if row is None else row.consents)
@@ -194,7 +195,7 @@ async def _set(
             await connection.send([signal], event_source="profile")
     deadline_s = time.monotonic() + TAKEN_WITHIN_S
     while True:
-        row = await row_of(stack, user)
+        row = await row_of(stack, whose)
         if row is not None and _has(row, changed, words):
             return row
         if time.monotonic() > deadline_s:

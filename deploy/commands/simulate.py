@@ -27,6 +27,7 @@ from deploy.simulator.pure import simulate as simulate_pure
 from deploy.simulator.scenario import Scenario, load, names
 from deploy.simulator.visit import Tally
 from streams.producer import DeliveryFailed
+from tables.pseudonyms import Pseudonyms
 
 RUN_NAME_CHARS_MAX = 64
 
@@ -116,8 +117,9 @@ def _pure(
 
 async def _live(scenario: Scenario, plan: Plan, *, state: Path) -> tuple[dict[str, Any], Tally]:
     logging.getLogger("librdkafka").setLevel(logging.CRITICAL)
-    stack = open_state(state, "registry_url", "kek_dir")
-    crowd = Crowd(plan, scenario, cluster=stack.cluster, kek_dir=stack.kek_dir)
+    stack = open_state(state, "registry_url", "kek_dir", "name_key_file")
+    pseudonyms = Pseudonyms.in_file(stack.name_key_file)
+    crowd = Crowd(plan, scenario, cluster=stack.cluster, kek_dir=stack.kek_dir, pseudonyms=pseudonyms)
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signals.SIGINT, signals.SIGTERM):
         loop.add_signal_handler(number, stop.set)

@@ -87,7 +87,7 @@ async def _import(
     files: Sequence[Path], *, user_id: str, state: Path, time_zone: str | None, begin_again: bool
 ) -> list[Imported]:
     _hush()
-    stack = open_state(state, "registry_url")
+    stack = open_state(state, "registry_url", "name_key_file")
     await _check_is_here(stack, user_id, begin_again=begin_again)
     zone = await PersonZone.of(time_zone, machine=machine_zone(), user_id=user_id, stack=stack)
     with _progress() as progress:
@@ -107,7 +107,7 @@ async def _import(
 
 async def _check_is_here(stack: RunningStack, user_id: str, *, begin_again: bool = False) -> None:
     """Raises CommandError for somebody who left, unless they begin again with this."""
-    word = await word_of(stack.cluster, user_id)
+    word = await word_of(stack.cluster, stack.pseudonym(user_id))
     if word is None or word.HasField("began_again"):
         return
     if not begin_again:
@@ -120,7 +120,7 @@ async def _check_is_here(stack: RunningStack, user_id: str, *, begin_again: bool
 
 async def _watch(path: Path, *, user_id: str, state: Path, time_zone: str | None) -> None:
     _hush()
-    stack = open_state(state, "registry_url")
+    stack = open_state(state, "registry_url", "name_key_file")
     await _check_is_here(stack, user_id)
     zone = await PersonZone.of(time_zone, machine=machine_zone(), user_id=user_id, stack=stack)
     # Sends the time zone, if it is news.
@@ -131,7 +131,7 @@ async def _watch(path: Path, *, user_id: str, state: Path, time_zone: str | None
     async def send(found: Sequence[Signal]) -> None:
         try:
             # The stack may have been started anew meanwhile, on other ports.
-            now = open_state(state, "registry_url")
+            now = open_state(state, "registry_url", "name_key_file")
             if await life_of(now, user_id) != life:
                 raise CommandError(f"{user_id} has left since this watch began: end it, and begin another")
             async with Connection(now) as connection:

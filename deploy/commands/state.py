@@ -37,7 +37,8 @@ TIP_KINDS = {
 
 def state(user: UserOption, state: StateOption = DEFAULT_STATE, as_json: JsonOption = False) -> None:
     """What is known of one user: backlog, calendar, windows, decisions, fences."""
-    row = asyncio.run(row_of(open_state(state, "kek_dir", ready=False), user))
+    stack = open_state(state, "kek_dir", "name_key_file", ready=False)
+    row = asyncio.run(row_of(stack, stack.pseudonym(user)))
     if row is None:
         raise CommandError(f"nothing is known of {user}: 'oo import FILE --user {user}' brings in what they have to do")
     size, row = row.ByteSize(), spelled_out(row)
@@ -54,7 +55,7 @@ def state(user: UserOption, state: StateOption = DEFAULT_STATE, as_json: JsonOpt
         return
     console = Console(highlight=False)
     console.print(
-        f"{row.user_id}: {len(row.tasks)} tasks, {len(row.events)} events, {len(row.pending)} decisions "
+        f"{user}{f' ({row.user_id})' if row.user_id != user else ''}: {len(row.tasks)} tasks, {len(row.events)} events, {len(row.pending)} decisions "
         f"that can be learned from; journal offset {row.journal_offset}, {size} bytes"
     )
     table = Table("task", "priority", "source", "shown", "dismissed")
@@ -90,14 +91,14 @@ def _reactions(row: row_pb2.UserRow) -> dict[str, Any]:
     }
 
 
-async def row_of(stack: RunningStack, user: str) -> row_pb2.UserRow | None:
-    """The person's row as it stands in the changelog."""
+async def row_of(stack: RunningStack, whose: str) -> row_pb2.UserRow | None:
+    """The row of this pseudonym as it stands in the changelog."""
     cluster = stack.cluster
-    partition = partition_of(user.encode(), cluster.topics["rows"].partitions)
+    partition = partition_of(whose.encode(), cluster.topics["rows"].partitions)
     journal_id = await topic_id(cluster, "journal")
     changelog = read_partition(cluster, cluster.name("rows"), partition, ours=True)
-    message = (await read_rows(changelog, journal_id=journal_id)).get(user)
+    message = (await read_rows(changelog, journal_id=journal_id)).get(whose)
     if message is None:
         return None
     keys = await read_keys(cluster, stack.kek_dir, partition=partition)
-    return row_pb2.UserRow.FromString(open_row(message, whose=user.encode(), keys=keys))
+    return row_pb2.UserRow.FromString(open_row(message, whose=whose.encode(), keys=keys))

@@ -33,7 +33,13 @@ def make(directory: Path) -> list[Path]:
     for name, content in contents.items():
         write_private(folder.secrets / name, content.encode())
     made = [folder.secrets / name for name in contents]
-    made += [folder.passwords_file, folder.mac_key_file, folder.signing_key_file, folder.jwks_file]
+    made += [
+        folder.passwords_file,
+        folder.mac_key_file,
+        folder.name_key_file,
+        folder.signing_key_file,
+        folder.jwks_file,
+    ]
     for path in made:
         path.chmod(0o444)
     return made

@@ -33,6 +33,7 @@ from streams.schemas import Schemas
 from streams.topics import Topic
 from streams.units import DAY_MS
 from tables.backlog import from_ms
+from tables.pseudonyms import Pseudonyms
 
 LOOK_EVERY_S = 0.5
 """Between two reports of progress."""
@@ -67,7 +68,7 @@ class Plan:
 
 @dataclass(slots=True)
 class Heard:
-    """What the stack has said so far, by user."""
+    """What the stack has said so far, by pseudonym."""
 
     tips: int = 0
     decisions: dict[str, decision_pb2.Decision] = field(default_factory=dict)
@@ -86,19 +87,21 @@ class Heard:
                 self.positions[message.user_id] = at
                 self.tips += 1
 
-    def standing(self, user_id: str) -> decision_pb2.Decision | None:
+    def standing(self, whose: str) -> decision_pb2.Decision | None:
         """The decision whose tip is served; None where either has not arrived."""
-        decision = self.decisions.get(user_id)
+        decision = self.decisions.get(whose)
         if decision is None:
             return None
         at = (decision.journal.partition, decision.journal.offset)
-        return decision if self.positions.get(user_id) == at else None
+        return decision if self.positions.get(whose) == at else None
 
 
 class Crowd:
     """All simulated people of one run; made and used inside one running event loop."""
 
-    def __init__(self, plan: Plan, scenario: Scenario, *, cluster: Cluster, kek_dir: Path) -> None:
+    def __init__(
+        self, plan: Plan, scenario: Scenario, *, cluster: Cluster, kek_dir: Path, pseudonyms: Pseudonyms
+    ) -> None:
         self.tally, self.heard = Tally(), Heard()
         self._plan = plan
         self._topics: Mapping[str, Topic] = cluster.topics
@@ -111,6 +114,8 @@ class Crowd:
         """What people do at their times; and with a rate, signals, whose times then only order them."""
         horizon_ms = self._start_ms + plan.horizon_ms(scenario)
         self._lives: dict[str, Life] = {}
+        self._pseudonyms: dict[str, str] = {}
+        """By user id; what is said of them has the pseudonym."""
         for person in people(
             scenario,
             count=plan.users,
@@ -120,7 +125,7 @@ class Crowd:
         ):
             user_id = f"sim-{plan.run}-{person.number}"
             life = Life(person, scenario, user_id=user_id, seed=plan.seed, end_ms=horizon_ms)
-            self._lives[user_id] = life
+            self._lives[user_id], self._pseudonyms[user_id] = life, pseudonyms.of(user_id)
             if plan.rate is None:
                 self._agenda.follow(user_id, life.acts())
             else:
@@ -185,7 +190,7 @@ class Crowd:
         life = self._lives[user_id]
         match what:
             case Act(kind="look"):
-                decision = self.heard.standing(user_id)
+                decision = self.heard.standing(self._pseudonyms[user_id])
                 if decision is not None:
                     visit = look(life, decision, self.tally, start_ms=self._start_ms, now_ms=now_ms)
                     if visit is not None:
@@ -226,8 +231,9 @@ class Crowd:
 
     async def _follow(self, name: str, follower: Follower) -> None:
         """Hears what is said of our own people, for ever."""
+        ours = set(self._pseudonyms.values())
         async for records in follower:
             for record in records:
-                if record.value is not None and (record.key or b"").decode() in self._lives:
+                if record.value is not None and (record.key or b"").decode() in ours:
                     message = self._schemas.unframe(name, record.value)
                     self.heard.hear(await opened_by(self._keys, message, whose=record.key or b""))

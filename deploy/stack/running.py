@@ -15,6 +15,7 @@ from deploy.stack.rights import ADMIN
 from deploy.stack.secured import Secured, client_file
 from deploy.stack.state import DATABASE, LOOPBACK, StateFolder, dsn
 from streams.cluster import Cluster
+from tables.pseudonyms import Pseudonyms
 
 ISSUER = "https://oo.local"
 AUDIENCE = "oo"
@@ -30,6 +31,7 @@ SECRETS = {
     "OO_RECOMMENDER_DSN": ("record", "operator"),
     "OO_HISTORY_DSN": ("edge",),
     "OO_MAC_KEY_FILE": ("core", "edge", "operator"),
+    "OO_NAME_KEY_FILE": ("core", "edge", "operator"),
     # Who opens what is sealed: not publish.
     "OO_KEK_DIR": ("core", "record", "shadow", "edge", "operator"),
     "OO_LOCAL_SIGNING_KEY_FILE": ("edge",),
@@ -55,6 +57,7 @@ class RunningStack:
     edge_url: str = ""
     recommender_dsn: str = field(default="", repr=False)
     mac_key_file: Path = Path()
+    name_key_file: Path = Path()
     kek_dir: Path = Path()
     token: str = field(default="", repr=False)
     """The person's access token; where none was given, the local issuer makes one."""
@@ -88,6 +91,7 @@ class RunningStack:
             edge_url=f"http://{LOOPBACK}:{ports['edge']}" if "edge" in ports else "",
             recommender_dsn=dsn("recommender", postgres, passwords),
             mac_key_file=folder.mac_key_file,
+            name_key_file=folder.name_key_file,
             kek_dir=folder.kek_dir,
             postgres=postgres,
             passwords=passwords,
@@ -95,6 +99,10 @@ class RunningStack:
             secured=secured,
         )
         return stack.as_role("operator")
+
+    def pseudonym(self, user: str) -> str:
+        """What this person is called behind the door: for every topic there, Valkey and PostgreSQL."""
+        return Pseudonyms.in_file(self.name_key_file).of(user)
 
     def as_role(self, role: str) -> RunningStack:
         """The same, signed in to Kafka and Valkey as this role; where nobody signs in, or the roles are not ours, as it is."""
@@ -162,6 +170,7 @@ class RunningStack:
             "OO_RECOMMENDER_DSN": self.recommender_dsn,
             "OO_HISTORY_DSN": self.dsn("history"),
             "OO_MAC_KEY_FILE": str(self.mac_key_file),
+            "OO_NAME_KEY_FILE": str(self.name_key_file),
             "OO_KEK_DIR": str(self.kek_dir),
             "OO_JWT_ISSUER": ISSUER,
             "OO_JWT_AUDIENCE": AUDIENCE,

@@ -19,6 +19,8 @@ from pathlib import Path
 from typing import IO, Any
 from urllib.parse import quote
 
+from tables.pseudonyms import SECRET_BYTES, Pseudonyms
+
 LOOPBACK = "127.0.0.1"
 PORTS = range(20_000, 32_000)
 """Below the range that Linux gives to outgoing connections, so that none of those takes a part's port meanwhile."""
@@ -32,6 +34,10 @@ DATABASE = "oo"
 
 class PortTaken(Exception):
     """A port that was asked for belongs to another program; one line."""
+
+
+class SecretLost(Exception):
+    """A secret that cannot be made anew is gone, or another one; one line."""
 
 
 class AlreadyRunning(Exception):
@@ -64,6 +70,11 @@ class StateFolder:
     @property
     def mac_key_file(self) -> Path:
         return self.secrets / "mac.key"
+
+    @property
+    def name_key_file(self) -> Path:
+        """The secret of pseudonyms; empty in a folder from before there were any."""
+        return self.secrets / "name.key"
 
     @property
     def kek_dir(self) -> Path:
@@ -178,12 +189,13 @@ class StateFolder:
         return known
 
     def keys(self) -> None:
-        """Makes, once, the key of the decision ids' MAC, the first key-encryption key, and the local issuer's signing key with its public
-        JWKS."""
+        """Makes, once, the secret of pseudonyms, the key of the decision ids' MAC, the first key-encryption key, and the local issuer's
+        signing key with its public JWKS."""
         if not any(self.kek_dir.glob("*")):
             from connectors.key_files import KeyFiles
 
             KeyFiles(self.kek_dir).make()
+        self._name_key()
         if not self.mac_key_file.exists():
             write_private(self.mac_key_file, secrets.token_bytes(32))
         if not (self.signing_key_file.exists() and self.jwks_file.exists()):
@@ -193,6 +205,21 @@ class StateFolder:
             key.ensure_kid()
             write_private(self.signing_key_file, json.dumps(key.as_dict(private=True)).encode())
             write_private(self.jwks_file, json.dumps({"keys": [key.as_dict(private=False)]}).encode())
+
+    def _name_key(self) -> None:
+        """Makes the secret of pseudonyms, once and for all: what stands here was written under it. Raises SecretLost."""
+        noted = self.root / "name.id"
+        if not self.name_key_file.exists() and not noted.exists():
+            # The journal of a folder from before has people's own names, and goes on with them.
+            write_private(self.name_key_file, b"" if self.mac_key_file.exists() else secrets.token_bytes(SECRET_BYTES))
+        known = Pseudonyms.in_file(self.name_key_file) if self.name_key_file.exists() else None
+        if not noted.exists() and known is not None:
+            write_private(noted, known.id.encode())
+        if known is None or noted.read_text() != known.id:
+            raise SecretLost(
+                f"{self.name_key_file} is not the one that people's pseudonyms here were made with: bring that back from where it "
+                "is kept. With another nobody is found again, and everybody would begin anew"
+            )
 
 
 def dsn(role: str, address: str, passwords: Mapping[str, str], *, database: str = DATABASE) -> str:

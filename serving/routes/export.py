@@ -30,9 +30,9 @@ router = APIRouter(tags=["me"])
     },
 )
 async def export(who: Who, edge: TheEdge) -> StreamingResponse:
-    edge.departed.check(who.user_id)
+    edge.departed.check(who.pseudonym)
     try:
-        pieces = await edge.exports.begin(who.user_id)
+        pieces = await edge.exports.begin(who.user_id, pseudonym=who.pseudonym)
     except Busy:
         raise unavailable("export", detail="Others' exports are being made; try again.", retry_after_s=10) from None
     except NotMade:

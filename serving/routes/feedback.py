@@ -5,8 +5,6 @@ It never decides what a reaction means; it makes sure that the same one, sent tw
 
 from __future__ import annotations
 
-import hashlib
-
 from fastapi import APIRouter, Request, Response
 from pydantic import ValidationError
 
@@ -25,6 +23,9 @@ router = APIRouter(tags=["tips"])
 
 SOURCE = "edge"
 BODY_BYTES_MAX = 4096
+UNKNOWN = (
+    "No decision with this id was made for this user: it is another's, or from before people were moved to pseudonyms."
+)
 
 
 @router.post(
@@ -50,25 +51,24 @@ async def react(request: Request, who: Who, edge: TheEdge, idempotency_key: Idem
 
     The same reaction to the same tip counts once, with or without an Idempotency-Key.
     """
-    user_id = who.user_id
-    edge.departed.check(user_id)
+    edge.departed.check(who.pseudonym)
     try:
         body = FeedbackBody.model_validate(await json_body(request, bytes_max=BODY_BYTES_MAX))
     except ValidationError as error:
         raise invalid_body(error) from None
-    if not belongs(body.decision_id, user_id=user_id, mac_key=edge.mac_key):
-        raise Problem(404, "unknown-decision", detail="No decision with this id was made for this user.")
+    if not belongs(body.decision_id, user_id=who.pseudonym, mac_key=edge.mac_key):
+        raise Problem(404, "unknown-decision", detail=UNKNOWN)
     if body.snooze_until is not None and body.reaction is not ReactionKind.SNOOZE:
         raise invalid_request([Fault(pointer="/snooze_until", detail="goes with the reaction snooze only")])
     fingerprint = _fingerprint(body)
-    await claim(edge, user_id, key=idempotency_key, fingerprint=fingerprint)
+    await claim(edge, who, key=idempotency_key, fingerprint=fingerprint)
     if edge.spent.full:
         raise unavailable("tips", detail="The tip store has been away too long to take more feedback; try again.")
 
-    event_id = hashlib.sha256("\0".join((user_id, idempotency_key or "", fingerprint)).encode()).hexdigest()[:32]
+    event_id = edge.mac("feedback", who.user_id, idempotency_key or "", fingerprint)
     reaction = reaction_pb2.Reaction(
         event_id=event_id,
-        user_id=user_id,
+        user_id=who.user_id,
         decision_id=body.decision_id,
         kind=body.reaction.number,
         source=SOURCE,
@@ -78,7 +78,7 @@ async def react(request: Request, who: Who, edge: TheEdge, idempotency_key: Idem
         reaction.snooze_until.FromMilliseconds(body.snooze_until_ms)
     if event_id not in edge.recent:
         try:
-            await edge.log.send("reactions", [(user_id, reaction)])
+            await edge.log.send("reactions", [(who.user_id, reaction)])
         except LogUnavailable:
             raise unavailable(
                 "log", detail="Kafka has not acknowledged the feedback; send it again, it will count once."
@@ -86,14 +86,14 @@ async def react(request: Request, who: Who, edge: TheEdge, idempotency_key: Idem
         edge.recent.add(event_id)
         edge.metrics.reactions.labels(body.reaction.value).inc()
     if body.reaction is not ReactionKind.SEEN:
-        await edge.spent.add(user_id, body.decision_id)
+        await edge.spent.add(who.pseudonym, body.decision_id)
         edge.metrics.spent_pending.set(edge.spent.pending)
         # Our own streams hear of it here, should Valkey's push not come.
-        edge.subscriptions.changed(user_id)
+        edge.subscriptions.changed(who.pseudonym)
     accepted = FeedbackAccepted(decision_id=body.decision_id, reaction=body.reaction.value, event_id=event_id)
     return Response(accepted.model_dump_json(), status_code=202, media_type="application/json")
 
 
 def _fingerprint(body: FeedbackBody) -> str:
     until = "" if body.snooze_until is None else str(body.snooze_until.timestamp())
-    return hashlib.sha256(f"{body.decision_id}\0{body.reaction.value}\0{until}".encode()).hexdigest()
+    return f"{body.decision_id}\0{body.reaction.value}\0{until}"

@@ -49,17 +49,17 @@ async def page(
     if edge.history is None:
         raise unavailable("history", detail="This edge has no history to read.", retry_after_s=60)
     try:
-        found = await edge.history.page(who.user_id, limit=limit, before=cursor)
+        found = await edge.history.page(who.pseudonym, limit=limit, before=cursor)
     except Unreachable as error:
         log.warning("history.failed error=%s", type(error).__name__)
         raise unavailable("history", detail="The history cannot be read now; tips go on.", retry_after_s=5) from None
     # `record` deletes what is of a life that ended, and may be behind.
-    entries = [entry for entry in found if entry.decided_ms > edge.departed.since_ms(who.user_id)]
+    entries = [entry for entry in found if entry.decided_ms > edge.departed.since_ms(who.pseudonym)]
     items = [
         PastTip(
             decision_id=entry.decision_id,
             kind=entry.kind.lower(),
-            title=(await _decision(entry, who=who.user_id, edge=edge)).title,
+            title=(await _decision(entry, who=who.pseudonym, edge=edge)).title,
             decided_at=iso(entry.decided_ms),
             outcome=None if entry.outcome is None else entry.outcome.lower(),
         )

@@ -5,7 +5,6 @@ It forgets nobody itself: the request stands in the log, in order, and everythin
 
 from __future__ import annotations
 
-import hashlib
 import hmac
 import secrets
 from typing import Annotated
@@ -76,11 +75,11 @@ async def go(
 )
 async def come_back(who: Who, edge: TheEdge) -> Response:
     """Only for somebody who left: a new life begins, without anything of the one before."""
-    word = edge.departed.leavers.word_of(who.user_id)
+    word = edge.departed.leavers.word_of(who.pseudonym)
     if word is None or word.HasField("began_again"):
         raise Problem(409, "not-left", detail="You have not left, as far as this edge knows.")
     # Of the receipt, so that the same twice counts once.
-    name = hashlib.blake2b(word.receipt.encode(), key=edge.mac_key[:64], digest_size=16).hexdigest()
+    name = edge.mac("begin-again", word.receipt)
     return await _sent(edge, begin_again(who.user_id, request_id=name, receipt=word.receipt))
 
 
@@ -95,17 +94,13 @@ async def _sent(edge: Edge, request: SubjectRequest) -> Response:
 
 def _question(edge: Edge, user_id: str) -> str:
     receipt, until_s = secrets.token_urlsafe(18), edge.now_ms() // SECOND_MS + CONFIRM_S
-    return f"{receipt}.{until_s}.{_mac(edge, user_id, receipt, str(until_s))}"
+    return f"{receipt}.{until_s}.{edge.mac('leave', user_id, receipt, str(until_s))}"
 
 
 def _receipt(edge: Edge, user_id: str, confirm: str) -> str | None:
     """The receipt that was asked about; None for what is no answer of this person's, or comes too late."""
     receipt, _, rest = confirm.partition(".")
     until_s, _, mac = rest.partition(".")
-    if not hmac.compare_digest(mac.encode(), _mac(edge, user_id, receipt, until_s).encode()):
+    if not hmac.compare_digest(mac.encode(), edge.mac("leave", user_id, receipt, until_s).encode()):
         return None
     return receipt if int(until_s) > edge.now_ms() // SECOND_MS else None
-
-
-def _mac(edge: Edge, *parts: str) -> str:
-    return hmac.new(edge.mac_key, "\0".join(("leave", *parts)).encode(), hashlib.sha256).hexdigest()[:32]

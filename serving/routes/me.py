@@ -51,7 +51,7 @@ IfMatch = Annotated[
 @router.get("/v1/me", summary="What the person has set", response_model=Me, responses=problems(401))
 async def read(who: Who, edge: TheEdge) -> Response:
     """Somebody of whom nothing is known has the defaults."""
-    standing = await _standing(edge, who.user_id)
+    standing = await _standing(edge, who.pseudonym)
     return Response(
         _shown(standing).model_dump_json(), media_type="application/json", headers=_HEADERS | _tag(standing)
     )
@@ -86,14 +86,14 @@ async def change(request: Request, who: Who, edge: TheEdge, if_match: IfMatch = 
         asked = MeChange.model_validate(await json_body(request, bytes_max=BODY_BYTES_MAX))
     except ValidationError as error:
         raise invalid_body(error) from None
-    edge.departed.check(who.user_id)
+    edge.departed.check(who.pseudonym)
     grants = any(one.granted for one in (*asked.purposes.values(), *asked.sources.values()))
     if grants and if_match in (None, "*"):
         detail = (
             "Read GET /v1/me, and send its ETag as If-Match: who grants something has to know of the last withdrawal."
         )
         raise Problem(428, "if-match-needed", detail=detail)
-    standing = await _standing(edge, who.user_id) if if_match is not None else None
+    standing = await _standing(edge, who.pseudonym) if if_match is not None else None
     if if_match is not None and if_match.strip() not in ("*", _tag(standing)["etag"]):
         raise Problem(412, "changed", detail="This has changed since it was read; read it again.")
     words = _words(asked, standing, user_id=who.user_id)
@@ -111,10 +111,10 @@ async def change(request: Request, who: Who, edge: TheEdge, if_match: IfMatch = 
     return Response(body, status_code=202, media_type="application/json")
 
 
-async def _standing(edge: Edge, user_id: str) -> settings_pb2.Settings | None:
+async def _standing(edge: Edge, pseudonym: str) -> settings_pb2.Settings | None:
     try:
-        found = await edge.tips.settings(user_id)
-        return None if found is None else await opened_by(edge.people, found, whose=user_id.encode())
+        found = await edge.tips.settings(pseudonym)
+        return None if found is None else await opened_by(edge.people, found, whose=pseudonym.encode())
     except (*Unreachable, KeyMissing, NotOpened, KafkaException) as error:
         log.warning("settings.failed error=%s", type(error).__name__)
         raise unavailable("settings", detail="The settings cannot be read now; try again.") from None

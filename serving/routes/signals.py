@@ -72,15 +72,14 @@ _EXAMPLE = {
 )
 async def tell(request: Request, who: Who, edge: TheEdge, idempotency_key: IdempotencyKey = None) -> Response:
     """A signal with an `event_id` counts once per source, however often it is sent."""
-    edge.departed.check(who.user_id)
+    edge.departed.check(who.pseudonym)
     signals = await _signals(await json_body(request), user_id=who.user_id, now_ms=edge.now_ms())
     if idempotency_key is not None:
         fingerprint = _fingerprint(signals)
-        await claim(edge, who.user_id, key=f"signals\n{idempotency_key}", fingerprint=fingerprint)
+        await claim(edge, who, key=f"signals\n{idempotency_key}", fingerprint=fingerprint)
         for index, signal in enumerate(signals):
             if not signal.event_id:
-                text = f"{who.user_id}\0{idempotency_key}\0{fingerprint}\0{index}"
-                signal.event_id = hashlib.sha256(text.encode()).hexdigest()[:32]
+                signal.event_id = edge.mac("signal", who.user_id, idempotency_key, fingerprint, str(index))
     try:
         await edge.log.send("signals", [(who.user_id, signal) for signal in signals])
     except LogUnavailable:

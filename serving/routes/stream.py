@@ -74,7 +74,7 @@ async def stream(
     """The current state comes at once, unless `Last-Event-ID` names it."""
     subscribed = contextlib.ExitStack()
     try:
-        subscription = subscribed.enter_context(edge.subscriptions.subscribe(who.user_id))
+        subscription = subscribed.enter_context(edge.subscriptions.subscribe(who.pseudonym))
     except TooManyStreams:
         raise Problem(
             429,
@@ -84,9 +84,9 @@ async def stream(
         ) from None
     try:
         # A store that is away is an honest 503 now, not a stream that says nothing.
-        first = await edge.current.of(who.user_id)
+        first = await edge.current.of(who.pseudonym)
         if first.event_id == NEVER:
-            first = await edge.newcomers.first(who.user_id)
+            first = await edge.newcomers.first(who)
     except BaseException:
         subscribed.close()
         raise
@@ -121,11 +121,11 @@ async def stream(
 
 async def _look(edge: Edge, who: Identity) -> Current | None:
     try:
-        now = await edge.current.of(who.user_id)
+        now = await edge.current.of(who.pseudonym)
     except Problem:
         return None
     if now.event_id == NEVER:
-        edge.newcomers.tell(who.user_id)
+        edge.newcomers.tell(who)
     return now
 
 

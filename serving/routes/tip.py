@@ -51,9 +51,9 @@ _REACT = {
 async def read(
     who: Who, edge: TheEdge, if_none_match: Annotated[str | None, Header(examples=['"0-1"'])] = None
 ) -> Response:
-    now = await edge.current.of(who.user_id)
+    now = await edge.current.of(who.pseudonym)
     if now.event_id == NEVER:
-        now = await edge.newcomers.first(who.user_id)
+        now = await edge.newcomers.first(who)
     answer = _answer(now)
     if now.body is not None and if_none_match is not None and _matches(if_none_match, f'"{now.event_id}"'):
         answer = Answer(304, [*_HEADERS, _tag(now)], b"")
@@ -64,7 +64,7 @@ async def read(
 
 def remembered(edge: Edge, who: Identity) -> Answer | None:
     """The same as `read` where memory has it, and nobody need be told."""
-    now = edge.current.remembered(who.user_id)
+    now = edge.current.remembered(who.pseudonym)
     return None if now is None or (now.body is None and now.event_id == NEVER) else _answer(now)
 
 

@@ -31,7 +31,7 @@ def record(*, offset: int = 7, headers: tuple[tuple[str, bytes | None], ...] = (
 
 
 def admit(message: Message, **rest: object) -> journal_pb2.JournalRecord:
-    return DOOR.admit(message, record(**rest), topic_id=TOPIC_ID, now_ms=MONDAY_MS + 500)  # type: ignore[arg-type]
+    return DOOR.admit(message, record(**rest), pseudonym=message.user_id, topic_id=TOPIC_ID, now_ms=MONDAY_MS + 500)  # type: ignore[arg-type]
 
 
 def refused(message: Message, **rest: object) -> Refused:

@@ -131,11 +131,11 @@ def test_each_process_gets_the_secrets_that_it_needs_and_no_other() -> None:
         "registry": ["registry.properties"],
         "databases": ["postgres.json"],
         "setup": ["postgres.json"],
-        "core": ["mac.key"],
+        "core": ["mac.key", "name.key"],
         "publish": [],
         "record": ["OO_RECOMMENDER_DSN"],
         "shadow": [],
-        "edge": ["OO_HISTORY_DSN", "jwks.json", "mac.key", "signing.jwk.json"],
+        "edge": ["OO_HISTORY_DSN", "jwks.json", "mac.key", "name.key", "signing.jwk.json"],
     }
 
 
@@ -326,7 +326,7 @@ def test_the_secrets_are_made_once_and_only_their_owner_enters_the_folder(tmp_pa
     declared = {Path(secret["file"]).name for secret in COMPOSE["secrets"].values()}
     assert set(before) == declared
     assert made[0].parent.stat().st_mode & 0o777 == 0o700
-    assert len(before["mac.key"]) == 32
+    assert len(before["mac.key"]) == len(before["name.key"]) == 32
 
 
 def test_the_entrypoint_turns_secrets_into_the_environment_of_one_process(tmp_path: Path) -> None:

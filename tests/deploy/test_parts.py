@@ -15,8 +15,9 @@ import pytest
 
 from deploy.stack import fetch
 from deploy.stack.processes import LOG_BYTES_MAX, Identity, Log, alive, end, identify
-from deploy.stack.state import AlreadyRunning, PortTaken, StateFolder, free_port, is_free
+from deploy.stack.state import AlreadyRunning, PortTaken, SecretLost, StateFolder, free_port, is_free
 from deploy.stack.supervisor import end_leftovers
+from tables.pseudonyms import Pseudonyms
 
 
 def sleeper() -> subprocess.Popen[bytes]:
@@ -80,11 +81,35 @@ def test_secrets_are_made_once(tmp_path: Path) -> None:
     folder = StateFolder(tmp_path)
     folder.create()
     folder.keys()
-    before = (folder.passwords(), folder.mac_key_file.read_bytes(), folder.jwks_file.read_bytes())
+    files = folder.mac_key_file, folder.jwks_file, folder.name_key_file
+    before = folder.passwords(), *[file.read_bytes() for file in files]
     folder.keys()
-    assert (folder.passwords(), folder.mac_key_file.read_bytes(), folder.jwks_file.read_bytes()) == before
-    assert len(before[1]) == 32
+    assert (folder.passwords(), *[file.read_bytes() for file in files]) == before
+    assert len(before[1]) == len(before[3]) == 32
     assert b'"d"' not in before[2], "the public key set holds the private key"
+
+
+def test_a_folder_from_before_pseudonyms_goes_on_with_peoples_own_names(tmp_path: Path) -> None:
+    folder = StateFolder(tmp_path)
+    folder.create()
+    folder.mac_key_file.write_bytes(bytes(32))
+    folder.keys()
+    assert folder.name_key_file.read_bytes() == b""
+    assert Pseudonyms.in_file(folder.name_key_file).of("ada") == "ada"
+
+
+@pytest.mark.parametrize("other", [None, b"", bytes(32)], ids=["gone", "empty", "another"])
+def test_a_secret_of_pseudonyms_that_is_not_the_one_of_before_stops_a_start(
+    tmp_path: Path, other: bytes | None
+) -> None:
+    folder = StateFolder(tmp_path)
+    folder.create()
+    folder.keys()
+    folder.name_key_file.unlink()
+    if other is not None:
+        folder.name_key_file.write_bytes(other)
+    with pytest.raises(SecretLost, match="bring that back"):
+        folder.keys()
 
 
 def test_a_log_stays_within_two_files_of_its_limit(tmp_path: Path) -> None:

@@ -58,14 +58,19 @@ def sightings(stack: RunningStack) -> dict[str, set[str]]:
     return dict(found)
 
 
+def given_out(stack: RunningStack) -> Iterator[tuple[str, bytes]]:
+    """By place, every record, row and value that a store gives out."""
+    yield from _kafka(stack)
+    yield from _postgres(stack)
+    yield from _valkey(stack)
+
+
 def _everything(stack: RunningStack) -> Iterator[tuple[str, bytes]]:
     root = stack.folder.root
     for path in sorted(root.rglob("*")):
         if path.is_file() and not path.is_symlink():
             yield _place(path.relative_to(root)), path.name.encode() + b"\0" + path.read_bytes()
-    yield from _kafka(stack)
-    yield from _postgres(stack)
-    yield from _valkey(stack)
+    yield from given_out(stack)
 
 
 def _place(path: Path) -> str:

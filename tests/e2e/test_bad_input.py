@@ -118,5 +118,21 @@ def test_a_reaction_to_somebody_elses_decision_is_refused(stack: RunningStack) -
 def test_a_letter_that_was_mended_on_our_side_can_be_sent_again(stack: RunningStack) -> None:
     user = f"again-{uuid.uuid4().hex[:8]}"
     send(stack, "signals", *(task(user, str(n), f"Task {n}", priority=1) for n in range(257)))
-    mine = eventually(lambda: [one for one in letters(stack) if one["reason"] == "backlog-full"])
+    settled(stack)
+    mine = [one for one in letters(stack) if one["reason"] == "backlog-full"]
+    before = row(stack, user)
+    assert len(before["tasks"]) == 256
+    # Room for one more: what had to leave comes back, and nobody is made of the name that they have behind the door.
+    gone = before["tasks"][0]["external_id"]
+    send(stack, "signals", {"user_id": user, "source": "test", "task_removed": {"external_id": gone}})
+    settled(stack)
     oo("dead-letters", "redrive", mine[-1]["id"], state_of(stack))
+    settled(stack)
+    assert {one["external_id"] for one in row(stack, user)["tasks"]} == {f"{n}" for n in range(257)} - {gone}
+    nobody = called("state", "--user", stack.pseudonym(user), state_of(stack), check=False)
+    assert (nobody.returncode, "nothing is known" in nobody.stderr) == (1, True)
+
+
+def row(stack: RunningStack, user: str) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(called("state", "--user", user, "--json", state_of(stack)).stdout)
+    return found

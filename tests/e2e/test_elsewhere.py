@@ -26,6 +26,7 @@ def told(stack: RunningStack, tmp_path: Path) -> dict[str, str]:
         "OO_VALKEY_URL",
         "OO_RECOMMENDER_DSN",
         "OO_MAC_KEY_FILE",
+        "OO_NAME_KEY_FILE",
         "OO_KEK_DIR",
         "OO_TOPIC_PREFIX",
     )

@@ -28,11 +28,12 @@ from tables.row import BLOCKS, spelled_out
 
 def last_row(stack: RunningStack, user: str) -> Record:
     """The row that compaction would keep."""
-    number = partition_of(user.encode(), PARTITIONS)
+    whose = stack.pseudonym(user).encode()
+    number = partition_of(whose, PARTITIONS)
 
     async def read() -> list[Record]:
         lists = read_partition(stack.cluster, stack.cluster.name("rows"), number)
-        return [record async for records in lists for record in records if record.key == user.encode()]
+        return [record async for records in lists for record in records if record.key == whose]
 
     return asyncio.run(read())[-1]
 
@@ -57,7 +58,7 @@ def write_as_before(stack: RunningStack, user: str) -> None:
     old = spelled_out(row_pb2.UserRow.FromString(opened_row(stack, record))).SerializeToString(deterministic=True)
     producer = Producer(stack.as_admin.cluster.rdkafka())
     head = record.value[: len(record.value) - len(message)]
-    producer.produce(stack.cluster.name("rows"), head + old, user.encode(), record.partition)
+    producer.produce(stack.cluster.name("rows"), head + old, record.key, record.partition)
     assert producer.flush(20) == 0
 
 

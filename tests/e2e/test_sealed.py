@@ -72,7 +72,9 @@ def test_no_topic_behind_the_door_shows_a_persons_words(
     stack: RunningStack, marked: tuple[str, str], topic: str
 ) -> None:
     user, word = marked
-    mine = [record for record in written(stack, topic) if (record.key or b"").startswith(user.encode())]
+    mine = [
+        record for record in written(stack, topic) if (record.key or b"").startswith(stack.pseudonym(user).encode())
+    ]
 
     assert mine
     assert [record for record in mine if word.encode() in (record.value or b"")] == []
@@ -81,7 +83,7 @@ def test_no_topic_behind_the_door_shows_a_persons_words(
 def test_what_is_sealed_shows_its_open_fields_and_is_the_persons_to_open(
     stack: RunningStack, marked: tuple[str, str]
 ) -> None:
-    user, frames = marked[0].encode(), Frames()
+    user, frames = stack.pseudonym(marked[0]).encode(), Frames()
     sealing = Sealing(frames, asyncio.run(read_keys(stack.cluster, stack.kek_dir)))
     for topic in ("journal", "tips", "decisions", "outcomes"):
         for record in written(stack, topic):
@@ -98,7 +100,7 @@ def test_neither_valkey_nor_postgres_nor_a_workers_disk_shows_a_persons_words(
 ) -> None:
     user, word = marked
     with Valkey.from_url(stack.valkey_url) as valkey:
-        stored = valkey.hgetall(f"oo:tip:{{{user}}}")
+        stored = valkey.hgetall(f"oo:tip:{{{stack.pseudonym(user)}}}")
         assert stored[b"tip"]
         assert not [value for value in stored.values() if word.encode() in value]
     with psycopg.connect(stack.recommender_dsn) as connection:

@@ -48,7 +48,7 @@ def served_by(stack: RunningStack, user: str) -> str:
     """The policy of the user's newest decision."""
     with psycopg.connect(stack.recommender_dsn) as connection:
         query = "SELECT policy_version FROM decisions WHERE user_id = %s ORDER BY decided_ms DESC LIMIT 1"
-        (version,) = connection.execute(query, (user,)).fetchone() or ("",)
+        (version,) = connection.execute(query, (stack.pseudonym(user),)).fetchone() or ("",)
         return str(version).split("-")[0]
 
 

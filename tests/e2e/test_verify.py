@@ -22,6 +22,7 @@ from streams.sealing import opened, seal
 
 def test_a_decision_changed_in_postgresql_and_a_tip_gone_from_valkey_are_found(stack: RunningStack) -> None:
     user = f"torn-{uuid.uuid4().hex[:8]}"
+    whose = stack.pseudonym(user)
     send(stack, "signals", task(user, "1", "Call the dentist"))
     with client(stack, user) as http:
         decision_id = settled_tip(stack, http)["decision_id"]
@@ -32,12 +33,12 @@ def test_a_decision_changed_in_postgresql_and_a_tip_gone_from_valkey_are_found(s
         where = "WHERE decision_id = %s"
         (message,) = database.execute(f"SELECT message FROM recommender.decisions {where}", [decision_id]).fetchone()
         keys = asyncio.run(read_keys(stack.cluster, stack.kek_dir))
-        other = opened(decision_pb2.Decision.FromString(message), whose=user.encode(), keys=keys)
+        other = opened(decision_pb2.Decision.FromString(message), whose=whose.encode(), keys=keys)
         other.title = "Something else"
         change = f"UPDATE recommender.decisions SET message = %s {where}"
-        (key,) = [key for key in valkey.scan_iter("*") if user.encode() in key and valkey.type(key) == b"hash"]
+        (key,) = [key for key in valkey.scan_iter("*") if whose.encode() in key and valkey.type(key) == b"hash"]
         tip = valkey.dump(key)
-        database.execute(change, [seal(other, whose=user.encode(), keys=keys).SerializeToString(), decision_id])
+        database.execute(change, [seal(other, whose=whose.encode(), keys=keys).SerializeToString(), decision_id])
         valkey.delete(key)
         try:
             found = verify(stack)
@@ -47,7 +48,7 @@ def test_a_decision_changed_in_postgresql_and_a_tip_gone_from_valkey_are_found(s
     assert found["differences"] == 2
     assert sorted(found["shown"]) == [
         f"decision {decision_id}: not the same in PostgreSQL and in the fold",
-        f"tip of {user}: in the fold, missing in Valkey",
+        f"tip of {whose}: in the fold, missing in Valkey",
     ]
 
 

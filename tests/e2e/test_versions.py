@@ -59,7 +59,7 @@ def versions_of(stack: RunningStack, user: str) -> list[tuple[str, int]]:
     with psycopg.connect(stack.recommender_dsn) as connection:
         found = connection.execute(
             "SELECT policy_version, valid_until_ms - decided_ms FROM decisions WHERE user_id = %s ORDER BY decided_ms",
-            (user,),
+            (stack.pseudonym(user),),
         )
         return [(str(version), int(valid_ms)) for version, valid_ms in found.fetchall()]
 

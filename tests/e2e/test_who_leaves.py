@@ -35,7 +35,7 @@ def recorded(stack: RunningStack, user: str) -> int:
     """Decisions and outcomes of theirs in PostgreSQL."""
     query = "SELECT (SELECT count(*) FROM recommender.decisions WHERE user_id = %s) + (SELECT count(*) FROM recommender.outcomes WHERE user_id = %s)"
     with psycopg.connect(stack.recommender_dsn) as database:
-        (count,) = database.execute(query, [user, user]).fetchone() or (0,)
+        (count,) = database.execute(query, [stack.pseudonym(user)] * 2).fetchone() or (0,)
     return int(count)
 
 
@@ -76,7 +76,7 @@ def test_who_leaves_is_gone_from_every_place_and_begins_again_with_nothing(stack
             receipt = http.delete("/v1/me", params={"confirm": question.json()["confirm"]}).json()["receipt"]
             while next(lines) != "event: none":  # the open page hears of it
                 pass
-        eventually(lambda: asyncio.run(word_of(stack.cluster, ada)))
+        eventually(lambda: asyncio.run(word_of(stack.cluster, stack.pseudonym(ada))))
         settled(stack)
 
         # A producer's copy, an open page, a letter that is sent again, a watcher that runs on: nothing makes a row.
@@ -96,8 +96,9 @@ def test_who_leaves_is_gone_from_every_place_and_begins_again_with_nothing(stack
         assert recorded(stack, ada) == 0
         with Valkey.from_url(stack.valkey_url) as valkey:
             # Each says nothing but from where on.
-            kept = {key for key in valkey.scan_iter("*") if ada.encode() in key}
-            assert kept == {f"oo:tip:{{{ada}}}".encode(), f"oo:settings:{{{ada}}}".encode()}
+            whose = stack.pseudonym(ada)
+            kept = {key for key in valkey.scan_iter("*") if whose.encode() in key}
+            assert kept == {f"oo:tip:{{{whose}}}".encode(), f"oo:settings:{{{whose}}}".encode()}
         assert settled_tip(stack, others) == theirs, "others are undisturbed"
         found = places(stack, "--receipt", receipt)
         assert found["row"] and found["Valkey"] and found["PostgreSQL"] and not found["oo.journal"]

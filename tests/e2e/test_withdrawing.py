@@ -25,9 +25,9 @@ MASKED = [PLACE[name] for name in BY_NAME["calendar"].features]
 def last_slate(stack: RunningStack, user: str) -> list[decision_pb2.Candidate]:
     """Every candidate of the last decision, as it stands in Kafka."""
     settled(stack)
-    found = messages(stack, "decisions", decision_pb2.Decision, user_id=user)
+    found = messages(stack, "decisions", decision_pb2.Decision, user_id=stack.pseudonym(user))
     keys = asyncio.run(read_keys(stack.cluster, stack.kek_dir))
-    return list(slates.spelled_out(opened(found[-1], whose=user.encode(), keys=keys)))
+    return list(slates.spelled_out(opened(found[-1], whose=stack.pseudonym(user).encode(), keys=keys)))
 
 
 def uses_the_calendar(slate: list[decision_pb2.Candidate]) -> bool:

@@ -19,11 +19,12 @@ from tables.row import fence_of
 
 def rows_of(stack: RunningStack, user: str) -> list[Record]:
     """Every row written for the user, oldest first."""
-    number = partition_of(user.encode(), PARTITIONS)
+    whose = stack.pseudonym(user).encode()
+    number = partition_of(whose, PARTITIONS)
 
     async def read() -> list[Record]:
         lists = read_partition(stack.cluster, stack.cluster.name("rows"), number)
-        return [record async for records in lists for record in records if record.key == user.encode()]
+        return [record async for records in lists for record in records if record.key == whose]
 
     return asyncio.run(read())
 
@@ -45,7 +46,7 @@ def test_the_owner_puts_its_own_row_behind_an_older_one(stack: RunningStack) -> 
     assert journal_offset(oldest) < journal_offset(newest)
 
     zombie = Producer(stack.as_admin.cluster.rdkafka())
-    zombie.produce(stack.cluster.name("rows"), oldest.value, user.encode(), oldest.partition)
+    zombie.produce(stack.cluster.name("rows"), oldest.value, oldest.key, oldest.partition)
     assert zombie.flush(20) == 0
 
     last = eventually(lambda: rows_of(stack, user)[-1], lambda record: record.value == newest.value)

@@ -39,6 +39,7 @@ from oo.v1.policy_pb2 import PolicyVersion
 from oo.v1.row_pb2 import PartitionRow, UserRow
 from streams.keys import Keys
 from streams.sealing import KeyMissing, NotOpened
+from tables.pseudonyms import Pseudonyms
 from tables.row import spelled_out
 from tests.faults.log import Line, Log
 from tests.faults.traffic import Ledger, unframed
@@ -305,19 +306,20 @@ class Oracle:
                 found.add("I8", f"{place} {sent.event_id}: good, and refused as {sorted(reasons)}")
 
     def _effects(self, found: Findings, ledger: Ledger, users: Iterable[str]) -> None:
-        """Beside `step`: what the live rows must hold by what was written alone."""
+        """Beside `step`: what the live rows must hold by what was written alone, under people's own names."""
+        of = Pseudonyms.in_file(self.stack.name_key_file).of
         newest: dict[tuple[str, str], tuple[int, str]] = {}
         maybe: dict[tuple[str, str], set[str]] = defaultdict(set)
         reactions: dict[str, set[str]] = defaultdict(set)
         for sent in ledger.acknowledged.values():
             if sent.kind == "calendar":
-                key = (sent.user, sent.item)
+                key = (of(sent.user), sent.item)
                 newest[key] = max(newest.get(key, (0, "")), (sent.event_ms, sent.title))
             elif sent.kind in ("DONE", "SNOOZE", "DISMISS"):
-                reactions[sent.user].add(sent.decision_id)
+                reactions[of(sent.user)].add(sent.decision_id)
         for sent in ledger.unknown:
-            maybe[sent.user, sent.item].add(sent.title)
-        for user in users:
+            maybe[of(sent.user), sent.item].add(sent.title)
+        for user in map(of, users):
             number = self.home.get(user)
             if number is None:
                 continue
@@ -327,7 +329,7 @@ class Oracle:
                 if owner == user and there.get(item) not in {title, *maybe[user, item]}:
                     found.add("I1", f"{user} {item}: the row has {there.get(item)!r}, the last is {title!r}", lost=1)
             counted = sum(sum(window.counts) for window in row.windows if window.width_s == 21600)
-            unsure = sum(sent.user == user and bool(sent.decision_id) for sent in ledger.unknown)
+            unsure = sum(of(sent.user) == user and bool(sent.decision_id) for sent in ledger.unknown)
             if not len(reactions[user]) <= counted <= len(reactions[user]) + unsure:
                 wrong = counted - len(reactions[user])
                 found.add(

@@ -95,7 +95,7 @@ def run_row(row: Row, stack: Stack, oracle: Oracle, *, seed: int) -> Result:
     result, found = Result(row.id, row.what), Findings()
     name = f"s{seed}-{row.id}"
     traffic = Traffic(stack.running, run=name, seed=seed, rate=row.rate, mix=row.mix)
-    watch = TipWatch(stack.running.valkey_url, traffic.users)
+    watch = TipWatch(stack.running.valkey_url, [stack.running.pseudonym(user) for user in traffic.users])
     scene = Scene(stack, random.Random(f"{seed}/{row.id}/faults"), lambda: oracle.durable(found), oracle, traffic)
     exits = {worker.name: len(worker.exits) for worker in stack.workers.values()}
     traffic.start()

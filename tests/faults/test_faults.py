@@ -89,8 +89,9 @@ def test_the_oracle_finds_what_is_missing_in_every_place(scenery: tuple[Stack, O
     stack, oracle = scenery
     row = Row("test-planted", "nothing", lambda scene: scene.stack.wait(2))
     assert run_row(row, stack, oracle, seed=SEED).broken == {}
-    user, standing = next((u, r) for u, r in sorted(oracle.rows.items()) if u.startswith(f"s{SEED}-test-planted"))
-    key = (oracle.home[user], user.encode())
+    users = (f"s{SEED}-{row.id}-u{number}" for number in range(40))
+    user, whose = next((u, w) for u in users if (w := stack.running.pseudonym(u)) in oracle.rows)
+    standing, key = oracle.rows[whose], (oracle.home[whose], whose.encode())
     ledger = Ledger()
     ledger.acknowledged["signals", 0, 10**9] = Sent("never", user, "task")
     ledger.acknowledged["signals", 0, 10**9 + 1] = Sent("refused", user, "bad", reason="no-frame")
@@ -105,7 +106,7 @@ def test_the_oracle_finds_what_is_missing_in_every_place(scenery: tuple[Stack, O
     # In the fold as well: the changelog is read again below, as a worker with an empty disk would.
     standing.now_ms += 1
     oracle.decisions["never-made"] = b""
-    oracle.tips[user].journal.offset += 1
+    oracle.tips[whose].journal.offset += 1
     oracle.check(found, ledger, [user], rebuilt=True)
     assert set(found.broken) >= {"I1", "I2", "I3", "I4", "I5", "I8"}
     assert found.lost >= 4

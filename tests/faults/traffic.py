@@ -82,7 +82,7 @@ class Traffic:
         self._keys = Keys.of(stack.cluster, KeyFiles(stack.kek_dir))
         self._mix = mix or Mix()
         self._chance = random.Random(f"{seed}/{run}")
-        self._mine = frozenset(self.users)
+        self._mine = {stack.pseudonym(user): user for user in self.users}
         self._met: set[str] = set()
         self._number = 0
         self._last_ms = 0
@@ -193,7 +193,8 @@ class Traffic:
             tip = opened_now(Tip.FromString(unframed(value)), whose=message.key() or b"", keys=self._keys)
         except (AssertionError, IndexError, DecodeError, NotOpened):
             return  # a fault writes junk there
-        if tip.user_id not in self._mine or tip.kind not in (Decision.TASK, Decision.STARTER):
+        user = self._mine.get(tip.user_id)
+        if user is None or tip.kind not in (Decision.TASK, Decision.STARTER):
             return
         # After a kill the same tip stands in its topic again: a person still reacts once.
         met = tip.decision_id in self._met
@@ -206,18 +207,18 @@ class Traffic:
             if self._mix.skew_s:
                 event_ms += 1000 * self._mix.skew_s * self._chance.choice((-1, 1))
             reaction = {
-                "user_id": tip.user_id,
+                "user_id": user,
                 "decision_id": tip.decision_id,
                 "kind": kind,
                 "event_id": event_id,
                 "source": "faults",
                 "event_time": stamp(event_ms),
             }
-            sent = Sent(event_id, tip.user_id, kind, event_ms=event_ms, decision_id=tip.decision_id)
+            sent = Sent(event_id, user, kind, event_ms=event_ms, decision_id=tip.decision_id)
             body = json.dumps(reaction).encode()
             self._send(producer, "reactions", body, sent)
             if self._chance.random() < self._mix.duplicate_share:
-                again = Sent(event_id, tip.user_id, kind, event_ms=event_ms, decision_id=tip.decision_id, repeats=True)
+                again = Sent(event_id, user, kind, event_ms=event_ms, decision_id=tip.decision_id, repeats=True)
                 self._send(producer, "reactions", body, again)
 
     def _send(

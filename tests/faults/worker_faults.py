@@ -76,10 +76,11 @@ def write_late(scene: Scene, *, recover_first: bool) -> None:
     quiet.stop()
     # From here on nobody writes of these people: what is written late stays the last.
     stack.wait(6)
+    names = {stack.running.pseudonym(user) for user in quiet.users}
     first: dict[tuple[int, bytes], bytes] = {}
     last: dict[tuple[int, bytes], bytes] = {}
     for line in scene.oracle.log.news("rows", again=True):
-        if line.key.decode() in quiet.users and line.value is not None:
+        if line.key.decode() in names and line.value is not None:
             first.setdefault((line.partition, line.key), line.value)
             last[line.partition, line.key] = line.value
     older = {key: value for key, value in first.items() if last[key] != value}
@@ -126,7 +127,11 @@ def leave(scene: Scene) -> None:
     # One after the other: each ends behind what the one before has given it.
     scene.goes_on("subject-requests")
     scene.goes_on("journal")
-    gone = [user for user in people.users[::2] if not asyncio.run(word_of(stack.running.cluster, user))]
+    gone = [
+        user
+        for user in people.users[::2]
+        if not asyncio.run(word_of(stack.running.cluster, stack.running.pseudonym(user)))
+    ]
     if gone:
         scene.problems.append(f"{len(gone)} asked to leave, and nothing says that they did")
 

@@ -72,7 +72,9 @@ class Fuzz:
             return self._schemas.frame(name, message)  # type: ignore[arg-type]
 
         def decision_id(user: str) -> str:
-            return ids.decision_id(user, record_id=self._chance.randbytes(16), mac_key=self._mac_key)
+            return ids.decision_id(
+                self._stack.pseudonym(user), record_id=self._chance.randbytes(16), mac_key=self._mac_key
+            )
 
         return Makes(name, seed=self._seed, frame=frame, decision_id=decision_id, user=user)
 

@@ -55,6 +55,9 @@ class LiveEdge:
         if not self._mac_key_file.exists():
             self._mac_key_file.write_bytes(secrets.token_bytes(32))
         self.mac_key = self._mac_key_file.read_bytes()
+        # Everybody is called as the test calls them; test_pseudonyms.py has an edge with a secret.
+        self._name_key_file = folder / "name"
+        self._name_key_file.touch()
         self._kek_dir = folder / "kek"
         if not self._kek_dir.exists():
             KeyFiles(self._kek_dir).make()
@@ -75,6 +78,7 @@ class LiveEdge:
                 "valkey_url": valkey_url,
                 "history_dsn": stack.dsn("history") if stack else None,
                 "mac_key_file": self._mac_key_file,
+                "name_key_file": self._name_key_file,
                 "kek_dir": self._kek_dir,
                 "jwt_issuer": ISSUER,
                 "jwt_audience": AUDIENCE,

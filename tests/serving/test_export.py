@@ -53,9 +53,9 @@ def write(cluster: Cluster, topic: str, *messages: Message, user: str) -> None:
     assert producer.flush(30) == 0
 
 
-def files(cluster: Cluster, user: str) -> dict[str, str]:
+def files(cluster: Cluster, user: str, *, whose: str = "") -> dict[str, str]:
     async def whole() -> bytes:
-        return b"".join([piece async for piece in archive(Order(user, cluster))])
+        return b"".join([piece async for piece in archive(Order(user, whose or user, cluster))])
 
     with zipfile.ZipFile(io.BytesIO(asyncio.run(whole()))) as found:
         assert found.testzip() is None

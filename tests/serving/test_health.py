@@ -19,6 +19,7 @@ SETTINGS = {
     "registry_url": "http://127.0.0.1:1",
     "valkey_url": "valkey://127.0.0.1:1",
     "mac_key_file": "mac",
+    "name_key_file": "name",
     "kek_dir": "kek",
     "jwt_issuer": "i",
     "jwt_audience": "a",

@@ -19,6 +19,7 @@ from joserfc.jwk import ECKey, OKPKey, RSAKey
 from serving.issuer import LocalIssuer
 from serving.keys import Keys, KeysUnavailable, from_file, parse_jwks
 from serving.tokens import REFUSALS, TokenRefused, Verifier
+from tables.pseudonyms import Pseudonyms
 from tests.serving.edges import AUDIENCE, ISSUER, LiveEdge, new_signing_key, problem
 
 NOW_S = 1_800_000_000
@@ -52,7 +53,9 @@ def verify(token: str, *, keys: bytes | None = None, now_s: float = NOW_S) -> st
         return jwks(KEY) if keys is None else keys
 
     async def main() -> str:
-        verifier = Verifier(Keys(fetch), issuer=ISSUER, audience=AUDIENCE, now_s=lambda: now_s)
+        verifier = Verifier(
+            Keys(fetch), issuer=ISSUER, audience=AUDIENCE, pseudonyms=Pseudonyms(b""), now_s=lambda: now_s
+        )
         first = await verifier.verify(token)
         # What is remembered must say the same.
         assert await verifier.verify(token) == first
@@ -99,7 +102,9 @@ def test_a_remembered_token_expires_too() -> None:
         return jwks(KEY)
 
     async def main() -> None:
-        verifier = Verifier(Keys(fetch), issuer=ISSUER, audience=AUDIENCE, now_s=lambda: now_s[0])
+        verifier = Verifier(
+            Keys(fetch), issuer=ISSUER, audience=AUDIENCE, pseudonyms=Pseudonyms(b""), now_s=lambda: now_s[0]
+        )
         token = signed()
         await verifier.verify(token)
         now_s[0] += 631
@@ -117,7 +122,9 @@ def test_a_remembered_token_is_refused_once_its_key_was_taken_back_though_no_oth
 
     async def main() -> None:
         keys = Keys(fetch, age_max_s=600.0, refresh_min_s=10.0, clock_s=lambda: clock_s[0])
-        verifier = Verifier(keys, issuer=ISSUER, audience=AUDIENCE, now_s=lambda: float(NOW_S))
+        verifier = Verifier(
+            keys, issuer=ISSUER, audience=AUDIENCE, pseudonyms=Pseudonyms(b""), now_s=lambda: float(NOW_S)
+        )
         token = signed()
         await verifier.verify(token)
         assert verifier.known(token.encode()) is not None
@@ -141,7 +148,9 @@ def test_while_the_issuer_is_away_what_was_verified_is_still_remembered() -> Non
 
     async def main() -> None:
         keys = Keys(fetch, age_max_s=600.0, refresh_min_s=10.0, clock_s=lambda: clock_s[0])
-        verifier = Verifier(keys, issuer=ISSUER, audience=AUDIENCE, now_s=lambda: float(NOW_S))
+        verifier = Verifier(
+            keys, issuer=ISSUER, audience=AUDIENCE, pseudonyms=Pseudonyms(b""), now_s=lambda: float(NOW_S)
+        )
         token = signed()
         await verifier.verify(token)
         away[0] = True
@@ -295,7 +304,7 @@ def test_a_new_key_is_found_and_tokens_of_a_withdrawn_one_no_longer_count(tmp_pa
 
     async def main() -> None:
         keys = Keys(from_file(file), refresh_min_s=10, clock_s=lambda: clock_s[0])
-        verifier = Verifier(keys, issuer=ISSUER, audience=AUDIENCE, now_s=lambda: NOW_S)
+        verifier = Verifier(keys, issuer=ISSUER, audience=AUDIENCE, pseudonyms=Pseudonyms(b""), now_s=lambda: NOW_S)
         old_token, new_token = signed(), signed(new, header={"kid": "k2"})
         await verifier.verify(old_token)
         file.write_bytes(jwks(new))
