@@ -48,6 +48,7 @@ COMMANDS = {
         "deploy.commands.privacy", (("status", "status"),), "Of somebody who left: what is gone, and what waits."
     ),
     "export": Entry("deploy.commands.export", "export", "Everything that is known of one person, in one zip."),
+    "audit": Entry("deploy.commands.audit", "audit", "Which commands showed a person's texts, when, and whose."),
     "policies": Entry(
         "deploy.commands.policies",
         (("", "listed"), ("promote", "promote")),

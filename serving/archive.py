@@ -27,7 +27,7 @@ from connectors import ical, todo_txt, written
 from connectors.key_files import KeyFiles
 from connectors.leaving import leavers_of
 from connectors.postgres.history import PAGE_MAX, Cursor, History
-from oo.v1 import dead_letter_pb2, decision_pb2, journal_pb2, row_pb2, signal_pb2
+from oo.v1 import audit_pb2, dead_letter_pb2, decision_pb2, journal_pb2, row_pb2, signal_pb2
 from serving.exports import Order
 from streams.frames import Frames
 from streams.keys import Keys
@@ -49,6 +49,7 @@ FILES: Final = {
     "shadows": ("shadows.json", "what other policies would have chosen, of the last 90 days"),
     "erasures": ("erasures.json", "that you left before, and began again"),
     "dead-letters": ("refused.json", "what was refused because it could not be used, of the last 30 days"),
+    "audit": ("looked_at.json", "which commands of operators showed your texts, in the last 400 days, and when"),
 }
 """By topic: the file, and what is in it. A topic that is not here stands in ELSEWHERE."""
 HISTORY_FILE: Final = (
@@ -74,6 +75,8 @@ NICENESS: Final = 10
 """Nobody waits for it as for a tip."""
 _NEWEST: Final = ("rows", "tips", "settings")
 """Topics of which one record of a person stands."""
+_NOBODYS_WORDS: Final = ("erasures", "audit")
+"""Not sealed, and of every life of the person."""
 
 
 class _Zip:
@@ -202,6 +205,10 @@ class _Mine:
                 continue
             if isinstance(message, journal_pb2.JournalRecord):
                 self.told.hear(message)
+            if isinstance(message, audit_pb2.AuditEntry):
+                # Who it was is the operator's own.
+                yield {"command": message.command, "noted_ms": record.timestamp_ms}
+                continue
             if isinstance(message, decision_pb2.Decision):
                 self.decided.add(message.decision_id)
             yield self.shown(message)
@@ -230,8 +237,10 @@ class _Mine:
             return None
         if isinstance(message, dead_letter_pb2.DeadLetter):
             return message if names(message, self._user_id, self._frames, whose=self._whose) else None
+        if topic in _NOBODYS_WORDS:
+            return message
         at = record.offset if topic == "journal" else _position(message).offset
-        return None if topic != "erasures" and self.left_behind(at) else self.opened(message)
+        return None if self.left_behind(at) else self.opened(message)
 
     def opened(self, message: T) -> T | None:
         """What was sealed; None for what nobody of ours sealed. Raises KeyMissing."""

@@ -10,6 +10,7 @@ from typing import Final
 from google.protobuf.message import Message
 
 from oo.v1 import (
+    audit_pb2,
     dead_letter_pb2,
     decision_pb2,
     erased_pb2,
@@ -48,6 +49,7 @@ MESSAGES: Final[dict[str, tuple[type[Message], ...]]] = {
     "candidate-requests": (decision_pb2.Tip,),
     "deliveries": (decision_pb2.Tip,),
     "dead-letters": (dead_letter_pb2.DeadLetter,),
+    "audit": (audit_pb2.AuditEntry,),
 }
 """What may stand on each topic, by its short name; the first is the one that streams/topics.py names."""
 

@@ -97,6 +97,8 @@ _TABLE = (
     Topic("candidate-requests", "oo.v1.Tip", "user", PARTITIONS, "delete", 7 * DAY_MS, 4 * MIB),
     Topic("deliveries", "oo.v1.Tip", "user", PARTITIONS, "delete", 7 * DAY_MS, 4 * MIB),
     Topic("dead-letters", "oo.v1.DeadLetter", "source", 1, "delete", 30 * DAY_MS, 4 * MIB),
+    # Who looked at whose words; operators may add, and nobody may change.
+    Topic("audit", "oo.v1.AuditEntry", "user", PARTITIONS, "delete", 400 * DAY_MS, MIB, "LogAppendTime"),
 )
 
 NAMES = tuple(topic.name for topic in _TABLE)

@@ -38,6 +38,7 @@ READING = (
     ("tip", "--user", "demo"),
     ("state", "--user", "demo"),
     ("profile", "--user", "demo"),
+    ("audit",),
     ("policies",),
     ("dead-letters", "list"),
 )

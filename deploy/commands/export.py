@@ -1,4 +1,4 @@
-"""oo export: everything that is known of one person, as files in a zip. It only reads."""
+"""oo export: everything that is known of one person, as files in a zip. It only reads, and notes that it does."""
 
 from __future__ import annotations
 
@@ -19,11 +19,13 @@ def export(
     state: StateOption = DEFAULT_STATE,
 ) -> None:
     """Everything that is known of one person, readable: JSON, todo.txt and a calendar in one zip."""
+    from deploy.audit import note
     from serving.archive import NotReadable
 
-    stack = open_state(state, "recommender_dsn", "kek_dir", "name_key_file", ready=False)
+    stack = open_state(state, "registry_url", "recommender_dsn", "kek_dir", "name_key_file", ready=False)
     if file.exists():
         raise CommandError(f"{file} is there already: name another file")
+    asyncio.run(note(stack.cluster, "oo export", whose=stack.pseudonym(user).encode()))
     unfinished = file.with_name(f".{file.name}.{os.getpid()}")
     try:
         size = asyncio.run(_write(stack, user, unfinished))

@@ -1,11 +1,12 @@
-"""oo state: what is known of one user. It only reads."""
+"""oo state: what is known of one user. It only reads, and shows texts only where somebody asks for them, which is noted."""
 
 from __future__ import annotations
 
 import asyncio
 import json
-from typing import Any
+from typing import Annotated, Any
 
+import typer
 from google.protobuf.json_format import MessageToDict
 from rich.console import Console
 from rich.table import Table
@@ -13,6 +14,7 @@ from rich.table import Table
 from agents.rows import read_rows
 from deploy.commands.session import DEFAULT_STATE, CommandError, JsonOption, StateOption, UserOption, open_state
 from deploy.keys import read_keys
+from deploy.masks import masked
 from deploy.stack.running import RunningStack
 from oo.v1 import decision_pb2, outcome_pb2, row_pb2
 from streams.partitioner import partition_of
@@ -35,13 +37,25 @@ TIP_KINDS = {
 }
 
 
-def state(user: UserOption, state: StateOption = DEFAULT_STATE, as_json: JsonOption = False) -> None:
-    """What is known of one user: backlog, calendar, windows, decisions, fences."""
-    stack = open_state(state, "kek_dir", "name_key_file", ready=False)
-    row = asyncio.run(row_of(stack, stack.pseudonym(user)))
+def state(
+    user: UserOption,
+    state: StateOption = DEFAULT_STATE,
+    as_json: JsonOption = False,
+    reveal: Annotated[bool, typer.Option("--reveal", help="With texts; noted in oo.audit first.")] = False,
+) -> None:
+    """What is known of one user: backlog, calendar, windows, decisions, fences; texts are covered without --reveal."""
+    stack = open_state(state, "kek_dir", "name_key_file", *(["registry_url"] if reveal else []), ready=False)
+    whose = stack.pseudonym(user)
+    row = asyncio.run(row_of(stack, whose))
     if row is None:
         raise CommandError(f"nothing is known of {user}: 'oo import FILE --user {user}' brings in what they have to do")
+    if reveal:
+        from deploy.audit import note
+
+        asyncio.run(note(stack.cluster, "oo state --reveal", whose=whose.encode()))
     size, row = row.ByteSize(), spelled_out(row)
+    if not reveal:
+        row = masked(row)
     if as_json:
         shown = MessageToDict(row, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
         # The row keeps ids of decisions as bytes; everybody else knows them as they are spelled.
@@ -68,6 +82,8 @@ def state(user: UserOption, state: StateOption = DEFAULT_STATE, as_json: JsonOpt
             str(task.dismissed),
         )
     console.print(table)
+    if not reveal:
+        console.print("[dim]Texts are covered; --reveal shows them, and notes that you looked ('oo audit').[/dim]")
 
 
 def _reactions(row: row_pb2.UserRow) -> dict[str, Any]:

@@ -64,12 +64,13 @@ RIGHTS = {
             "erasures",
             "keys",
             "dead-letters",
+            "audit",
         ),
         writes=("signals", "reactions", "subject-requests"),
     ),
     "producer": Rights(writes=("signals", "reactions"), looks_around=False),
     "operator": Rights(
-        reads=NAMES, writes=("signals", "reactions", "subject-requests", "promotions", "keys"), watches=True
+        reads=NAMES, writes=("signals", "reactions", "subject-requests", "promotions", "keys", "audit"), watches=True
     ),
 }
 """Every role that signs in to Kafka, but ADMIN. `oo` is the operator."""

@@ -48,9 +48,10 @@ IfMatch = Annotated[
 ]
 
 
-@router.get("/v1/me", summary="What the person has set", response_model=Me, responses=problems(401))
+@router.get("/v1/me", summary="What the person has set", response_model=Me, responses=problems(401, 403))
 async def read(who: Who, edge: TheEdge) -> Response:
     """Somebody of whom nothing is known has the defaults."""
+    edge.departed.check(who.pseudonym)
     standing = await _standing(edge, who.pseudonym)
     return Response(
         _shown(standing).model_dump_json(), media_type="application/json", headers=_HEADERS | _tag(standing)

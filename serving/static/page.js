@@ -221,6 +221,7 @@ byId("dismiss").addEventListener("click", () => react("dismiss"));
 byId("snooze").addEventListener("click", openChoices);
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || event.isComposing) return;
+  if (byId("settings").open) return;
   if (event.key === "Escape") return closeChoices();
   if (document.body.dataset.state !== "tip") return;
   const key = event.key.toLowerCase();
@@ -228,6 +229,13 @@ document.addEventListener("keydown", (event) => {
   else if (key === "x") react("dismiss");
   else if (key === "s") byId("snooze-row").hidden ? openChoices() : closeChoices();
 });
+
+// What the data may be used for, and leaving: loaded where somebody asks for it.
+async function openSettings() {
+  const { settings } = await import("/static/settings.js");
+  settings({ renew, cameBack: open });
+}
+byId("settings-open").addEventListener("click", openSettings);
 
 // ---- seen: only what has really been on a visible screen for a second ------------------------------------------------
 

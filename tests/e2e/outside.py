@@ -140,6 +140,12 @@ def settled_tip(stack: RunningStack, http: httpx.Client) -> dict[str, Any]:
     return found
 
 
+def known(stack: RunningStack, user: str) -> dict[str, Any]:
+    """What is known of somebody, with their texts."""
+    found: dict[str, Any] = json.loads(called("state", "--user", user, "--json", "--reveal", state_of(stack)).stdout)
+    return found
+
+
 def letters(stack: RunningStack) -> list[dict[str, Any]]:
     found: list[dict[str, Any]] = json.loads(
         called("dead-letters", "list", "--json", "--limit=100000", state_of(stack)).stdout

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from command import called, oo
 from confluent_kafka import KafkaException
-from outside import client, eventually, letters, send, settled, state_of, task, tip
+from outside import client, eventually, known, letters, send, settled, state_of, task, tip
 
 from deploy.stack.running import RunningStack
 
@@ -95,9 +95,9 @@ def test_ten_thousand_tasks_keep_the_best_and_lose_none(stack: RunningStack) -> 
     with client(stack, user) as http:
         assert eventually(lambda: tip(http), within_s=60) is not None
     settled(stack)
-    known = json.loads(called("state", "--user", user, "--json", state_of(stack)).stdout)
-    assert len(known["tasks"]) == 256
-    assert {one["priority"] for one in known["tasks"]} == {1}
+    row = known(stack, user)
+    assert len(row["tasks"]) == 256
+    assert {one["priority"] for one in row["tasks"]} == {1}
     assert full() - before == 10_000 - 256
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from command import ROOT, called
 from light import READING, imported_heavily
-from outside import settled, state_of
+from outside import send, settled, state_of, task
 
 from deploy.stack.running import RunningStack
 
@@ -87,3 +87,16 @@ def test_what_a_command_needs_and_was_not_told_is_named(told: dict[str, str], tm
     done = oo(told, tmp_path, "verify")
     assert (done.returncode, done.stderr.count("\n")) == (1, 1)
     assert "OO_VALKEY_URL, OO_MAC_KEY_FILE" in done.stderr
+
+
+def test_words_that_were_asked_for_are_not_shown_where_it_cannot_be_noted(
+    stack: RunningStack, told: dict[str, str], tmp_path: Path
+) -> None:
+    user = f"unnoted-{uuid.uuid4().hex[:8]}"
+    send(stack, "signals", task(user, "1", "Ask about the rash"))
+    settled(stack)
+    told["OO_REGISTRY_URL"] = "http://127.0.0.1:9/apis/ccompat/v7"  # nobody listens on the port of what discards
+    done = oo(told, tmp_path, "state", "--user", user, "--reveal")
+    assert (done.returncode, "rash" in done.stdout + done.stderr) == (1, False)
+    assert "nothing is shown" in done.stderr
+    assert "1 tasks" in oo(told, tmp_path, "state", "--user", user).stdout

@@ -8,8 +8,8 @@ import time
 import uuid
 
 import pytest
-from command import called, kill
-from outside import client, core_pid, eventually, letters, send, settled, state_of, task, tip
+from command import kill
+from outside import client, core_pid, eventually, known, letters, send, settled, task, tip
 
 from deploy.stack.running import RunningStack
 
@@ -36,8 +36,8 @@ def test_a_worker_killed_three_times_in_5000_signals_loses_and_doubles_nothing(s
     settled(stack)
     assert not [one for one in letters(stack) if run in json.dumps(one)]
     for user in chance.sample(users, 5):
-        known = json.loads(called("state", "--user", user, "--json", state_of(stack)).stdout)
-        last = {int(one["external_id"]): one["title"] for one in known["tasks"]}
+        row = known(stack, user)
+        last = {int(one["external_id"]): one["title"] for one in row["tasks"]}
         number = users.index(user)
         assert last == {
             e: f"Task {2_000 * 2 + e * USERS + number if e < 10 else 2_000 + e * USERS + number}" for e in range(20)

@@ -5,7 +5,7 @@ import uuid
 
 import pytest
 from command import called, oo
-from outside import client, eventually, samples, send, settled, settled_tip, state_of, task, tip, verify
+from outside import client, eventually, known, samples, send, settled, settled_tip, state_of, task, tip, verify
 
 from deploy.stack.running import RunningStack
 
@@ -54,20 +54,20 @@ def test_import_tip_react_and_a_different_tip_on_the_command_line(stack: Running
     second = json.loads(oo("tip", "--user", user, "--json", "--wait", "20", state).stdout)
     assert second["title"] != first["title"]
     settled(stack)  # A row is written after its tip.
-    known = json.loads(oo("state", "--user", user, "--json", state).stdout)
-    assert first["title"] not in [one["title"] for one in known["tasks"]]
-    assert known["reactions"]["1h"]["done"] == 1
-    assert known["reactions"]["28d"]["by_kind"]["task"] == {"done": 1, "snooze": 0, "dismiss": 0}
+    row = known(stack, user)
+    assert first["title"] not in [one["title"] for one in row["tasks"]]
+    assert row["reactions"]["1h"]["done"] == 1
+    assert row["reactions"]["28d"]["by_kind"]["task"] == {"done": 1, "snooze": 0, "dismiss": 0}
 
 
 def test_importing_again_changes_nothing(stack: RunningStack) -> None:
     user, state = someone("dan"), state_of(stack)
     called("import", str(samples() / "todo.txt"), "--user", user, state)
     settled(stack)
-    before = json.loads(called("state", "--user", user, "--json", state).stdout)
+    before = known(stack, user)
     called("import", str(samples() / "todo.txt"), "--user", user, state)
     settled(stack)
-    after = json.loads(called("state", "--user", user, "--json", state).stdout)
+    after = known(stack, user)
     assert [t["external_id"] for t in before["tasks"]] == [t["external_id"] for t in after["tasks"]]
     assert before["current_decision_id"] == after["current_decision_id"]
 

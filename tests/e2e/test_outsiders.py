@@ -3,14 +3,26 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import os
 import signal
 import uuid
 
 from command import called
 from confluent_kafka import Producer
-from outside import client, core_pid, eventually, letters, send, settled, settled_tip, state_of, task, tip, verify
+from outside import (
+    client,
+    core_pid,
+    eventually,
+    known,
+    letters,
+    send,
+    settled,
+    settled_tip,
+    state_of,
+    task,
+    tip,
+    verify,
+)
 
 from deploy.stack.running import RunningStack
 from tests.fuzz.doors import Fuzz
@@ -53,9 +65,9 @@ def test_a_letter_that_is_redriven_twice_counts_once(stack: RunningStack) -> Non
     for _ in range(2):
         called("dead-letters", "redrive", mine, state_of(stack))
     settled(stack)
-    state = json.loads(called("state", "--user", user, "--json", state_of(stack)).stdout)
-    assert len(state["tasks"]) == 255
-    assert [one for one in state["tasks"] if one["external_id"] == "256"]
+    row = known(stack, user)
+    assert len(row["tasks"]) == 255
+    assert [one for one in row["tasks"] if one["external_id"] == "256"]
 
 
 def test_junk_on_our_own_topics_ends_nothing_also_after_a_restart(stack: RunningStack) -> None:

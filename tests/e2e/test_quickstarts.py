@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import subprocess
 import sys
 import tempfile
@@ -11,9 +10,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from command import ROOT, called
+from command import ROOT
 from jgo.env import LockFile
-from outside import client, settled, settled_tip, state_of, tip
+from outside import client, known, settled, settled_tip, tip
 
 from deploy.stack.fetch import default_cache, download, lock_digest, maven_context
 from deploy.stack.java import java_path
@@ -69,5 +68,5 @@ def test_what_the_producer_writes_is_the_tip_and_what_it_says_was_done_is(
         tell("done", user, first["decision_id"])
         settled(stack)
         assert (tip(http) or {})["title"] == "Water the plants"
-    state = json.loads(called("state", "--user", user, "--json", state_of(stack)).stdout)
-    assert [one["external_id"] for one in state["tasks"]] == ["2"]
+    row = known(stack, user)
+    assert [one["external_id"] for one in row["tasks"]] == ["2"]

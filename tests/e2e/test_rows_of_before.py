@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import shutil
 import tempfile
 import uuid
 from pathlib import Path
-from typing import Any
 
-from command import called, oo
+from command import oo
 from confluent_kafka import Producer
-from outside import SECURE, client, eventually, send, settled, settled_tip, state_of, task, tip, verify
+from outside import SECURE, client, eventually, known, send, settled, settled_tip, task, tip, verify
 
 from deploy.keys import read_keys
 from deploy.stack.running import RunningStack, open_stack
@@ -60,11 +58,6 @@ def write_as_before(stack: RunningStack, user: str) -> None:
     head = record.value[: len(record.value) - len(message)]
     producer.produce(stack.cluster.name("rows"), head + old, record.key, record.partition)
     assert producer.flush(20) == 0
-
-
-def known(stack: RunningStack, user: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(called("state", "--user", user, "--json", state_of(stack)).stdout)
-    return found
 
 
 def test_rows_of_before_serve_their_tips_and_learn_on_after_an_upgrade() -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 import psycopg
 import pytest
 from command import called
-from outside import client, eventually, send, settled, settled_tip, state_of, verify
+from outside import client, eventually, known, send, settled, settled_tip, state_of, verify
 from valkey import Valkey
 
 from deploy.keys import read_keys
@@ -62,8 +62,8 @@ def marked(stack: RunningStack) -> tuple[str, str]:
         settled(stack)
         past = eventually(lambda: http.get("/v1/tips").json()["items"], lambda items: len(items) >= 2)
         assert any(word in one["title"] for one in past)
-    known = json.loads(called("state", "--user", user, "--json", state_of(stack)).stdout)
-    assert word in json.dumps(known["tasks"])
+    row = known(stack, user)
+    assert word in json.dumps(row["tasks"])
     return user, word
 
 
@@ -135,6 +135,6 @@ def test_keys_wrapped_anew_while_everything_runs_disturb_nobody(stack: RunningSt
         )
         with client(stack, one) as http:
             assert settled_tip(stack, http)["title"]
-    known = json.loads(called("state", "--user", user, "--json", state_of(stack)).stdout)
-    assert "9" in {one["external_id"] for one in known["tasks"]}
+    row = known(stack, user)
+    assert "9" in {one["external_id"] for one in row["tasks"]}
     assert verify(stack)["differences"] == 0

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from command import called, oo
-from outside import eventually, letters, settled, state_of
+from outside import eventually, known, letters, settled, state_of
 
 from deploy.stack.running import RunningStack
 
@@ -39,8 +39,8 @@ def test_a_run_of_the_same_name_and_seed_sends_duplicates_that_change_nothing(
     run = uuid.uuid4().hex[:8]
 
     def rows() -> set[str]:
-        state = json.loads(called("state", f"--user=sim-{run}-0", "--json", state_of(stack)).stdout)
-        return {f"{one['external_id']} {one['updated_ms']}" for one in state["tasks"]}
+        row = known(stack, f"sim-{run}-0")
+        return {f"{one['external_id']} {one['updated_ms']}" for one in row["tasks"]}
 
     again = (f"--run={run}", f"--scenario={idle}", "--minutes=0.1", "--speed=1")
     simulate(stack, *again)
@@ -50,12 +50,7 @@ def test_a_run_of_the_same_name_and_seed_sends_duplicates_that_change_nothing(
     assert rows() <= before
     # Under another name they are other people, of whom nobody has heard.
     simulate(stack, f"--run={run}b", *again[1:])
-    assert (
-        eventually(
-            lambda: len(json.loads(called("state", f"--user=sim-{run}b-0", "--json", state_of(stack)).stdout)["tasks"])
-        )
-        > 5
-    )
+    assert eventually(lambda: len(known(stack, f"sim-{run}b-0")["tasks"])) > 5
 
 
 def test_a_rate_brings_more_signals_than_people_would_send_by_themselves(stack: RunningStack) -> None:

@@ -6,7 +6,6 @@ One look of `oo watch` at a time, with the product's own patience, so that nothi
 from __future__ import annotations
 
 import asyncio
-import json
 import uuid
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
@@ -14,8 +13,7 @@ from pathlib import Path
 from typing import Any
 from zoneinfo import ZoneInfo
 
-from command import called
-from outside import client, settled, settled_tip, state_of
+from outside import client, known, settled, settled_tip
 
 from connectors.watch import Pace, Watch
 from deploy.imports import Connection, MemoryFile, life_of, parse_file
@@ -63,14 +61,9 @@ def look(stack: RunningStack, path: Path, user: str, text: str, *, pace: Pace = 
     return sent
 
 
-def row(stack: RunningStack, user: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(called("state", "--user", user, "--json", state_of(stack)).stdout)
-    return found
-
-
 def tasks(stack: RunningStack, user: str) -> dict[str, dict[str, Any]]:
     """The open tasks, by title."""
-    return {task["title"]: task for task in row(stack, user)["tasks"]}
+    return {task["title"]: task for task in known(stack, user)["tasks"]}
 
 
 def react(stack: RunningStack, user: str, reaction: str) -> str:
@@ -111,9 +104,9 @@ def test_a_task_stays_snoozed_when_tools_write_into_its_line_and_a_context_goes(
     user, path = person("tags"), tmp_path / "todo.txt"
     look(stack, path, user, "Write report pm:2\nDraft talk tmr:on spent:10m\nBuild shed id:1\nBuy stamps @town\n")
     react(stack, user, "snooze")
-    before = row(stack, user)["tasks"]
+    before = known(stack, user)["tasks"]
     look(stack, path, user, "Write report pm:1\nDraft talk tmr:off spent:5m\nBuild shed\nBuy stamps\n")
-    after = row(stack, user)["tasks"]
+    after = known(stack, user)["tasks"]
 
     def kept(tasks: list[dict[str, Any]]) -> list[tuple[str, int]]:
         return sorted((task["external_id"], int(task.get("quiet_until_ms", 0))) for task in tasks)
@@ -144,7 +137,7 @@ def test_a_watched_meeting_follows_its_sequence_and_then_its_last_change(stack: 
 
     def read(*events: str) -> list[str]:
         look(stack, path, user, "BEGIN:VCALENDAR\n" + "".join(events) + "END:VCALENDAR\n")
-        found = row(stack, user)["events"]
+        found = known(stack, user)["events"]
         assert len(found) == 1
         return [datetime.fromtimestamp(int(one["start_ms"]) / 1000, UTC).strftime("%H") for one in found]
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import psycopg
 from command import called, oo
-from outside import client, eventually, letters, send, settled, settled_tip, state_of, task, verify
+from outside import client, eventually, known, letters, send, settled, settled_tip, state_of, task, verify
 from test_follow import watching
 from test_sources import tasks
 from valkey import Valkey
@@ -23,12 +23,6 @@ from deploy.stack.running import RunningStack
 
 def person(name: str) -> str:
     return f"{name}-{uuid.uuid4().hex[:8]}"
-
-
-def state(stack: RunningStack, user: str) -> dict[str, Any]:
-    """The person's row."""
-    found: dict[str, Any] = json.loads(called("state", "--user", user, "--json", state_of(stack)).stdout)
-    return found
 
 
 def recorded(stack: RunningStack, user: str) -> int:
@@ -89,7 +83,7 @@ def test_who_leaves_is_gone_from_every_place_and_begins_again_with_nothing(stack
         refused = called("import", str(file), "--user", ada, state_of(stack), check=False)
         assert refused.returncode == 1 and "has left" in refused.stderr
         settled(stack)
-        stub = state(stack, ada)
+        stub = known(stack, ada)
         assert not stub["tasks"] and not stub["pending"] and stub["left"]["receipt"] == receipt
         assert http.get("/v1/tip").status_code == 204
         assert http.get("/v1/tips").json()["items"] == []
@@ -134,9 +128,9 @@ def test_an_operator_is_asked_again_and_gets_a_receipt(stack: RunningStack, tmp_
     oo("import", str(file), "--user", user, state_of(stack))
     assert called("erase", "--user", user, state_of(stack), check=False).returncode == 1
     settled(stack)
-    assert state(stack, user)["tasks"]
+    assert known(stack, user)["tasks"]
     said = called("erase", "--user", user, "--yes", state_of(stack)).stdout
     (receipt,) = [line.split()[1] for line in said.splitlines() if line.startswith("receipt")]
     settled(stack)
-    assert state(stack, user)["left"]["receipt"] == receipt
+    assert known(stack, user)["left"]["receipt"] == receipt
     assert called("privacy", "status", "--receipt", receipt, state_of(stack)).stdout

@@ -35,7 +35,8 @@ from tests.serving.valkeys import ValkeyServer
 SHOWN_OTHERWISE = {kind.DESCRIPTOR.full_name: {"sealed"} for kind in OPEN}
 SHOWN_OTHERWISE["oo.v1.Decision"] |= {"packed"}
 SHOWN_OTHERWISE["oo.v1.UserRow"] |= set(BLOCKS)
-"""Fields whose content an export shows under the names of others."""
+SHOWN_OTHERWISE["oo.v1.AuditEntry"] = {"kafka_user", "account", "letter_id"}
+"""Fields whose content an export shows under the names of others, or that are an operator's own."""
 
 
 @pytest.fixture(scope="module")

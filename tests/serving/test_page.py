@@ -170,12 +170,12 @@ def test_everything_can_be_done_by_keyboard(page_of: Open, whole_edge: LiveEdge)
     whole_edge.put_tip("pg-keys", 1, url="https://example.org/")
     page = page_of("pg-keys")
     reached = []
-    for _ in range(4):
+    for _ in range(5):
         page.keyboard.press("Tab")
         reached.append(page.evaluate("document.activeElement.id"))
         outline = page.evaluate("getComputedStyle(document.activeElement).outlineWidth")
         assert outline == "3px", reached
-    assert reached == ["url", "done", "snooze", "dismiss"]
+    assert reached == ["settings-open", "url", "done", "snooze", "dismiss"]
     page.keyboard.press("s")
     expect(page.get_by_role("button", name="In an hour")).to_be_focused()
     page.keyboard.press("Escape")
@@ -327,6 +327,10 @@ def test_pictures_for_the_readme(page_of: Open, whole_edge: LiveEdge, tmp_path: 
             page = page_of("pg-picture", size=size, scheme=scheme)
             picture(page, folder / f"tip-{at}-{scheme}.png")
         picture(page_of("pg-nothing", size=size), folder / f"empty-{at}-light.png")
+        page = page_of("pg-picture", size=size)
+        page.get_by_role("button", name="Settings").click()
+        page.wait_for_selector("#settings label")
+        picture(page, folder / f"settings-{at}-light.png")
 
 
 def picture(page: Page, path: Path) -> None:

@@ -57,7 +57,7 @@ class World:
 
 def told(under: Topics, folder: Path, story: Callable[[World], Awaitable[None]]) -> None:
     async def tell() -> None:
-        schemas = Schemas(under.cluster)
+        schemas = Schemas(under.cluster, kept=under.schemas_file)
         await schemas.register()
         producer, files = Producer(under.cluster), KeyFiles(folder)
         files.make()

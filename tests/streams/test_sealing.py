@@ -216,8 +216,9 @@ def test_every_message_with_a_seal_is_in_the_table_and_every_open_field_is_one_o
 
 ABOUT_NOBODY = {
     "SetAside", "PartitionRow", "PartitionSums", "PolicyVersion", "Estimate", "Promotion", "WrappedKey",
+    "AuditEntry",
 }  # fmt: skip
-"""What stands on topics behind the door and is about no single person."""
+"""What stands on topics behind the door and holds no words of a single person."""
 NOT_YET = {"DeadLetter"}
 NAMES_WHO_LEFT = {"Erased"}
 FROM_OUTSIDE = {"Signal", "Reaction", "SubjectRequest"}

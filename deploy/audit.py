@@ -1,0 +1,41 @@
+"""Notes that an operator's command shows a person's words, before it does.
+
+It never shows anything itself, and who is noted cannot be told apart from their account: where operators share one, so do their entries.
+"""
+
+from __future__ import annotations
+
+import getpass
+import platform
+
+from oo.v1.audit_pb2 import AuditEntry
+from streams.cluster import Cluster
+from streams.producer import DeliveryFailed, Producer
+from streams.registry import RegistryError
+from streams.schemas import Schemas
+
+
+class NotNoted(Exception):
+    """The entry could not be written, so nothing is shown."""
+
+
+async def note(cluster: Cluster, command: str, *, whose: bytes | None, letter_id: str = "") -> None:
+    """Write that this command shows words of this person, or a letter; returns when Kafka has it. Raises NotNoted."""
+    entry = AuditEntry(kafka_user=cluster.security.username, account=_account(), command=command, letter_id=letter_id)
+    schemas = Schemas(cluster)
+    producer = Producer(cluster, client_id="oo-audit")
+    try:
+        await schemas.register()
+        await producer.produce(cluster.name("audit"), key=whose, value=schemas.frame("audit", entry))
+    except (DeliveryFailed, RegistryError) as error:
+        raise NotNoted(f"nothing is shown, since it could not be noted in {cluster.name('audit')}: {error}") from None
+    finally:
+        await producer.close()
+        schemas.close()
+
+
+def _account() -> str:
+    try:
+        return f"{getpass.getuser()}@{platform.node()}"
+    except (KeyError, OSError):  # a container's number without a name
+        return platform.node()

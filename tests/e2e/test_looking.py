@@ -1,0 +1,52 @@
+"""What operators' commands show of a person's words, and that somebody looked."""
+
+from __future__ import annotations
+
+import io
+import json
+import uuid
+import zipfile
+from pathlib import Path
+from typing import Any
+
+from command import called
+from outside import send, settled, state_of
+
+from deploy.stack.running import RunningStack
+
+
+def looks(stack: RunningStack, user: str) -> list[dict[str, Any]]:
+    """What is noted of who looked at this person's words."""
+    found: list[dict[str, Any]] = json.loads(called("audit", "--user", user, "--json", state_of(stack)).stdout)
+    return found
+
+
+def test_an_operator_sees_words_only_where_they_ask_and_it_is_noted_and_the_person_can_read_it(
+    stack: RunningStack, tmp_path: Path
+) -> None:
+    user, word = f"seen-{uuid.uuid4().hex[:8]}", f"w{uuid.uuid4().hex[:8]}"
+    told = {"external_id": f"{word}-id", "title": f"Ask {word}", "notes": word, "labels": [word], "priority": 2}
+    event = {
+        "external_id": word,
+        "title": word,
+        "start_time": "2030-01-01T10:00:00Z",
+        "end_time": "2030-01-01T11:00:00Z",
+    }
+    send(stack, "signals", {"user_id": user, "source": "test", "task_upserted": told})
+    send(stack, "signals", {"user_id": user, "source": "test", "calendar_event_upserted": event})
+    settled(stack)
+
+    for form in ([], ["--json"]):
+        covered = called("state", "--user", user, *form, state_of(stack)).stdout
+        assert (word in covered, "•••" in covered, stack.pseudonym(user) in covered) == (False, True, True)
+    assert looks(stack, user) == []
+
+    assert word in called("state", "--user", user, "--reveal", state_of(stack)).stdout
+    file = tmp_path / "all.zip"
+    called("export", str(file), "--user", user, state_of(stack))
+    noted = looks(stack, user)
+    assert [one["command"] for one in noted] == ["oo state --reveal", "oo export"]
+    assert all(one["account"] and one["noted_ms"] > 0 for one in noted)
+    with zipfile.ZipFile(io.BytesIO(file.read_bytes())) as found:
+        shown = json.loads(found.read("looked_at.json"))
+    assert [one["command"] for one in shown] == ["oo state --reveal", "oo export"]
