@@ -24,6 +24,7 @@ from oo.v1 import journal_pb2, reaction_pb2, signal_pb2, subject_request_pb2
 from oo.v1.erased_pb2 import Erased
 from streams import cloudevents
 from streams.clock import clock_ms
+from streams.dead_letters import user_named
 from streams.key_maker import KeyMaker
 from streams.keys import Keys
 from streams.partitions import Handler, Partitions
@@ -72,7 +73,8 @@ class Admit:
         gone = _Gone(self)
         for record in chain.from_iterable(batch.records for batch in batches):
             if ends := self.in_hand.ends(self.topic_id, record):
-                refusals.append(Refusal(record, "set-aside", set_aside.detail(ends)))
+                # Its bytes are not looked at again here.
+                refusals.append(Refusal(record, "set-aside", set_aside.detail(ends), whose=self.by_key(record)))
                 continue
             admitted = None
             with self.in_hand.holding(self.topic_id, record):
@@ -81,11 +83,11 @@ class Admit:
                 except _Left:
                     refusals.append(Refusal(record, "erased", LEFT, is_kept=False))
                 except (BadFrame, Refused) as refused:
-                    refusals.append(Refusal(record, refused.reason, refused.detail))
+                    refusals.append(self._of_whom(Refusal(record, refused.reason, refused.detail)))
                 except MemoryError:
                     raise  # the machine's, not the record's
                 except Exception as error:  # noqa: BLE001 - a fault of ours on one record must not stop those behind it
-                    refusals.append(Refusal(record, "door-failed", fault.ours(fault.where(error))))
+                    refusals.append(self._of_whom(Refusal(record, "door-failed", fault.ours(fault.where(error)))))
             if admitted is not None:
                 whose, journal = admitted
                 # All of a person's go the same way: their order is the door's to keep.
@@ -121,6 +123,22 @@ class Admit:
         journal = self.door.admit(message, record, pseudonym=whose, topic_id=self.topic_id, now_ms=now_ms)
         return whose.encode(), journal
 
+    def _of_whom(self, refusal: Refusal) -> Refusal:
+        """The same, with whom the record names: as its bytes say, or where nothing can be read of them its key."""
+        said = ""
+        try:
+            if len(value := cloudevents.binary(refusal.record, bytes_max=MIB).value or b"") <= MIB:
+                said = user_named(value, self.schemas)
+        except MemoryError:
+            raise
+        except Exception:  # noqa: BLE001 - whatever it is, the letter is sealed as nobody's
+            said = ""
+        return replace(refusal, whose=self.pseudonyms.of(said).encode() if said else self.by_key(refusal.record))
+
+    def by_key(self, record: Record) -> bytes:
+        """Whose the record is behind the door, as far as its key tells."""
+        return self.pseudonyms.of(record.key.decode(errors="replace")).encode() if record.key else b""
+
 
 class _Left(Exception):
     """The record is of somebody who left."""
@@ -155,13 +173,11 @@ class _Gone:
         return None
 
     async def without_bytes(self, refusal: Refusal) -> Refusal:
-        """The same, not to be kept where the record's key is such a person: what it holds may not have been read."""
-        key = refusal.record.key
-        if key is None:
-            return refusal
-        if await self.word_of(self._door.pseudonyms.of(key.decode(errors="replace"))) is None:
-            return refusal
-        return replace(refusal, is_kept=False)
+        """The same, not to be kept where the record's key is such a person, or what can be read of it names one."""
+        for whose in {self._door.by_key(refusal.record), refusal.whose} - {b""}:
+            if await self.word_of(whose.decode()) is not None:
+                return replace(refusal, is_kept=False)
+        return refusal
 
 
 def build(app: faust.App, *, admits: dict[str, Admit], topics: dict[str, Topic]) -> list[Partitions]:

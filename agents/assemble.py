@@ -10,6 +10,7 @@ import logging
 import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextlib import AsyncExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -43,9 +44,11 @@ async def core(process: Process, stack: AsyncExitStack) -> list[Partitions]:
     from agents.admission import Door
     from agents.champion import Champion
     from agents.recovery import Recovery
+    from agents.refuse import LetterKeys
     from agents.versions import Versions
     from connectors.key_files import KeyFiles
     from streams import rotation
+    from streams.clock import clock_ms
     from streams.key_maker import KeyMaker
     from streams.messages import messages
     from streams.periodic import every
@@ -84,6 +87,13 @@ async def core(process: Process, stack: AsyncExitStack) -> list[Partitions]:
     files = keys.kek
     assert isinstance(files, KeyFiles)
     every(process.app, rotation.LOOKED_EVERY_S, lambda: rotation.rotate_if_due(keys, files, maker))
+    letter_keys = LetterKeys(keys, maker)
+    dead_letters = replace(process.dead_letters, sealed_by=letter_keys)
+    every(
+        process.app,
+        rotation.LOOKED_EVERY_S,
+        lambda: letter_keys.end_old(topics["dead-letters"], now_ms=clock_ms()),
+    )
 
     door = Door(validator=protovalidate.Validator(), mac_key=mac_key)
     admits = {
@@ -94,7 +104,7 @@ async def core(process: Process, stack: AsyncExitStack) -> list[Partitions]:
             door=door,
             schemas=process.schemas,
             producer=process.producer,
-            dead_letters=process.dead_letters,
+            dead_letters=dead_letters,
             in_hand=process.in_hand,
             leaving=leaving,
             sealing=sealing,
@@ -124,7 +134,7 @@ async def core(process: Process, stack: AsyncExitStack) -> list[Partitions]:
         keys=keys,
         maker=maker,
         producer=process.producer,
-        dead_letters=process.dead_letters,
+        dead_letters=dead_letters,
         versions=versions,
         recovery=Recovery(
             cluster=process.cluster,
@@ -146,6 +156,8 @@ async def core(process: Process, stack: AsyncExitStack) -> list[Partitions]:
     learning = learn.Learn(
         topics=topics,
         schemas=process.schemas,
+        keys=keys,
+        maker=maker,
         producer=process.producer,
         read=lambda name: process.read(topics[name], 0),
         every_s=settings.versions_every_s,

@@ -154,10 +154,10 @@ class Assigned:
         else:
             self.table.commit({TOTALS: self.totals.to_bytes()})
 
-    def sums(self, leavers: Leavers) -> policy_pb2.PartitionSums | None:
+    def sums(self, leavers: Leavers, *, whose: bytes) -> policy_pb2.PartitionSums | None:
         """What is to be published now, naming the offset that it covers; None where nothing changed or may be said.
 
-        Raises what ended the counting.
+        `whose`: the key of the day, under which it is said anew though nothing else changed. Raises what ended the counting.
         """
         if self.counting is not None:
             if self.counting.done():
@@ -172,6 +172,7 @@ class Assigned:
             erasures=len(leavers.times(number, above=-1, to=self.folded)),
             since_sequence=self.state.sequence_at(self.folded),
             others=len(self.state.others),
+            whose=whose,
         )
         return None if _content(said) == self._published else said
 
@@ -189,5 +190,5 @@ def taught_by(key: bytes, value: bytes | None, *, keys: Keys) -> Taught | None:
 
 def _content(sums: policy_pb2.PartitionSums) -> bytes:
     """What of it is worth saying anew: not how far it reaches, nor what the version is, which `learn` knows."""
-    content = policy_pb2.PartitionSums(totals=sums.totals, erasures=sums.erasures)
+    content = policy_pb2.PartitionSums(totals=sums.totals, erasures=sums.erasures, whose=sums.whose)
     return content.SerializeToString(deterministic=True)

@@ -1,6 +1,6 @@
 """Learn: adds the partitions' sums into a policy version, publishes it, and marks it in every journal partition.
 
-A version is acknowledged before its marks are sent: whoever meets a mark finds its version. Learn keeps nothing of its
+Sums are sealed with the key of a day, which learn ends once every partition has said its sums under a later one. A version is acknowledged before its marks are sent: whoever meets a mark finds its version. Learn keeps nothing of its
 own: after a crash it reads both topics again and sends the newest version's marks again, which changes nothing where
 they stand already.
 """
@@ -25,11 +25,15 @@ from agents.step import STEP_VERSION
 from oo.v1 import journal_pb2, policy_pb2
 from streams import messages
 from streams.clock import clock_ms
+from streams.day_keys import day_of
 from streams.frames import Frames
+from streams.key_maker import KeyMaker
+from streams.keys import Keys
 from streams.partitions import Partitions
 from streams.periodic import every
 from streams.producer import Producer
 from streams.record import Batch, Record
+from streams.sealing import KEY_ID_BYTES, KeyMissing, NotOpened, opened
 from streams.topics import Topic
 from streams.units import DAY_MS
 from tables import marginal
@@ -61,6 +65,8 @@ class Learn:
         *,
         topics: dict[str, Topic],
         schemas: Frames,
+        keys: Keys,
+        maker: KeyMaker,
         producer: Producer,
         read: Callable[[str], AsyncIterator[list[Record]]],
         every_s: float,
@@ -76,6 +82,8 @@ class Learn:
         self._now_ms = now_ms
         self._topics = topics
         self._schemas = schemas
+        self._keys = keys
+        self._maker = maker
         self._producer = producer
         self._read = read
         self._every_s = every_s
@@ -84,6 +92,12 @@ class Learn:
         self._config = config
         self._sample_permille = sample_permille
         self._parts: dict[int, policy_pb2.PartitionSums] = {}
+        self._names = {str(number).encode() for number in range(topics["journal"].partitions)}
+        """Partitions, as the Kafka keys of their sums name them."""
+        self._shut: set[bytes] = set()
+        """Those whose newest sums nobody can open: their owner says them anew."""
+        self._ended_before = b""
+        """The keys of days before this one are ended."""
         self._latest: policy_pb2.PolicyVersion | None = None
         self._time_ms = 0
         self._owner = False
@@ -92,8 +106,9 @@ class Learn:
     async def assign(self, partitions: set[int]) -> None:
         """Read both topics to their ends, and see to it that the newest version is marked everywhere."""
         self._parts.clear()
+        self._shut.clear()
         async for records in self._read("policy-sums"):
-            self._receive(records)
+            await self._receive(records)
         async for records in self._read("policies"):
             for record in records:
                 version = messages.read(self._schemas, "policies", record)
@@ -114,12 +129,13 @@ class Learn:
     async def handle(self, batches: Sequence[Batch]) -> None:
         """Keep the greatest sums of each partition."""
         for batch in batches:
-            self._receive(list(batch.records))
+            await self._receive(list(batch.records))
+        await self._end_old_keys()
 
     async def publish_version(self) -> None:
         """Make, publish and mark a new version, if there is enough new to matter."""
         loop = asyncio.get_running_loop()
-        if not self._owner or loop.time() - self._published_s < self._every_s:
+        if not self._owner or self._shut or loop.time() - self._published_s < self._every_s:
             return
         latest = self._latest
         totals = merged(
@@ -205,27 +221,56 @@ class Learn:
             )
         )
 
-    def _receive(self, records: list[Record]) -> None:
-        for record in records:
-            part = messages.read(self._schemas, "policy-sums", record)
-            if part is None:
-                continue
-            assert isinstance(part, policy_pb2.PartitionSums)
-            journal, partitions = part.journal, range(self._topics["journal"].partitions)
-            if len(journal.topic_id) != TOPIC_ID_BYTES or journal.partition not in partitions:
+    async def _receive(self, records: list[Record]) -> None:
+        found = [
+            (record, part)
+            for record in records
+            if isinstance(part := messages.read(self._schemas, "policy-sums", record), policy_pb2.PartitionSums)
+        ]
+        if any(self._lacks(part) for _, part in found):
+            # Its key may be on its way still; of old sums it is gone.
+            await self._keys.catch_up()
+        for record, part in found:
+            name = record.key or b""
+            try:
+                self._take(opened(part, whose=part.whose, keys=self._keys))
+                self._shut.discard(name)
+                self._time_ms = max(self._time_ms, record.timestamp_ms)
+            except KeyMissing:
+                self._shut |= {name} & self._names
+            except NotOpened as bad:
+                messages.pass_over(record, bad.reason)
+            except NotSums:
                 messages.pass_over(record, "not-sums")
-                continue
-            if any(len(one.contribution) != SIZE for one in part.totals if one.feature_version == VERSION):
-                messages.pass_over(record, "not-sums")
-                continue
-            known = self._parts.get(part.journal.partition)
-            if (
-                known is None
-                or known.journal.topic_id != part.journal.topic_id
-                or part.journal.offset >= known.journal.offset
-            ):
-                self._parts[part.journal.partition] = part
-            self._time_ms = max(self._time_ms, record.timestamp_ms)
+
+    def _lacks(self, part: policy_pb2.PartitionSums) -> bool:
+        """Whether the key of these sums is not among those that have come."""
+        key_id = part.sealed[:KEY_ID_BYTES]
+        return bool(key_id) and all(one.id != key_id for one in self._keys.held(part.whose))
+
+    def _take(self, part: policy_pb2.PartitionSums) -> None:
+        journal = part.journal
+        if len(journal.topic_id) != TOPIC_ID_BYTES or journal.partition not in range(len(self._names)):
+            raise NotSums
+        if any(len(one.contribution) != SIZE for one in part.totals if one.feature_version == VERSION):
+            raise NotSums
+        known = self._parts.get(journal.partition)
+        if known is None or known.journal.topic_id != journal.topic_id or journal.offset >= known.journal.offset:
+            self._parts[journal.partition] = part
+
+    async def _end_old_keys(self) -> None:
+        """End the keys of all days before the first under which a partition's newest sums stand."""
+        first = min((part.whose for part in self._parts.values()), default=b"")
+        if self._shut or first <= self._ended_before:
+            return
+        for whose in self._keys.people():
+            if day_of(whose, "sums") is not None and whose < first:
+                await self._maker.forget(whose)
+        self._ended_before = first
+
+
+class NotSums(Exception):
+    """A message that adds up to nothing here."""
 
 
 def build(app: faust.App, learn: Learn, *, topics: dict[str, Topic]) -> Partitions:

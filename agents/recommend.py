@@ -30,6 +30,7 @@ from agents.versions import Versions
 from oo.v1 import journal_pb2
 from streams import heartbeat
 from streams.clock import clock_ms
+from streams.day_keys import of_day
 from streams.frames import Frames
 from streams.key_maker import KeyMaker
 from streams.keys import Keys
@@ -160,7 +161,7 @@ class Recommend:
                     entry = await self._entry(record)
                 except (BadFrame, UnicodeDecodeError) as bad:
                     # Only a stranger's hand writes such a thing into the journal; it must not stop the others.
-                    self._settling.refuse([Refusal(record, "not-journal", type(bad).__name__)])
+                    self._settling.refuse([Refusal(record, "not-journal", type(bad).__name__, whose=record.key or b"")])
                     continue
                 if entry.record.HasField("mark"):
                     self._in_hand.lay_down()
@@ -234,15 +235,17 @@ class Recommend:
             await asyncio.sleep(0)
 
     async def publish_sums(self) -> None:
-        """Publish each partition's sums where they changed, naming the offset that they cover."""
+        """Publish each partition's sums where they changed or a day began, naming the offset that they cover."""
+        day = of_day("sums", clock_ms())
         for number, assigned in list(self._assigned.items()):
-            message = assigned.sums(self._leavers)
+            message = assigned.sums(self._leavers, whose=day)
             if message is None:
                 continue
+            await self._maker.ensure([day])
             await self._producer.produce(
                 self._topics["policy-sums"].name,
                 key=str(number).encode(),
-                value=self._schemas.frame("policy-sums", message),
+                value=self._sealing.frame("policy-sums", message, whose=day),
             )
             assigned.published(message)
 
@@ -252,7 +255,7 @@ class Recommend:
             return  # A row has it already: it would only have been skipped.
         logger.error("record.set_aside partition=%d offset=%d ends=%d", record.partition, record.offset, ends)
         # The letter first: what is read again after the word is passed over.
-        await self._dead_letters.refuse([Refusal(record, "set-aside", set_aside.detail(ends))])
+        await self._dead_letters.refuse([Refusal(record, "set-aside", set_aside.detail(ends), whose=record.key or b"")])
         place = journal_pb2.Position(topic_id=self._journal_id, partition=record.partition, offset=record.offset)
         digest = set_aside.digest(record)
         word = journal_pb2.SetAside(place=place, worker=self._worker_id, ends=ends, at_ms=clock_ms(), digest=digest)
@@ -345,19 +348,19 @@ class Recommend:
         for overflow in outputs.overflows:
             # `step` knows nobody's own name: a letter under a pseudonym would make a person of it.
             overflow.signal.user_id = entry.record.signal.user_id
-            refusals.append(
-                Refusal(_as_said(record, "signals", self._schemas, overflow.signal), overflow.reason, overflow.detail)
-            )
+            said = _as_said(record, "signals", self._schemas, overflow.signal)
+            refusals.append(Refusal(said, overflow.reason, overflow.detail, whose=record.key or b""))
         return refusals
 
     def _faulty(self, entry: Entry, record: Record, fault: str) -> Refusal:
         """A record that `step` failed on: once that is mended, what the producer said can be sent again."""
         payload = entry.record.WhichOneof("payload") or ""
         topic = ENTRANCES.get(payload)
+        whose = record.key or b""
         # What stays open names its person by the pseudonym alone.
         if topic is not None and not stays_open(entry.record):
             record = _as_said(record, topic, self._schemas, getattr(entry.record, payload))
-        return Refusal(record, "step-failed", ours(fault))
+        return Refusal(record, "step-failed", ours(fault), whose=whose)
 
 
 def _as_said(record: Record, topic: str, schemas: Frames, message: FromOutside) -> Record:

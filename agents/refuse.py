@@ -1,6 +1,7 @@
 """Sends what an agent could not take to the dead letters, and waits until Kafka has it.
 
-It never decides what is refused.
+What a letter holds of its record is sealed, with the key of whom it names, or with the door's of that day. It never decides what is
+refused, and writes no byte of a record in the open.
 """
 
 from __future__ import annotations
@@ -11,11 +12,17 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from streams.clock import clock_ms
+from streams.day_keys import NOBODYS, day_of, of_day
 from streams.dead_letters import bare_letter, dead_letter
 from streams.frames import Frames
+from streams.key_maker import KeyMaker
+from streams.keys import Keys
 from streams.metrics import REFUSED
 from streams.producer import Producer
 from streams.record import Record
+from streams.sealing import Sealing
+from streams.topics import Topic
+from streams.units import DAY_MS
 
 logger = logging.getLogger(__name__)
 
@@ -29,6 +36,33 @@ class Refusal:
     detail: str
     is_kept: bool = True
     """Whether the letter holds the record: not that of somebody who left."""
+    whose: bytes = b""
+    """The Kafka key, behind the door, of the person whom the record names, as far as that can be told."""
+
+
+@dataclass(frozen=True, slots=True)
+class LetterKeys:
+    """The keys that letters are sealed with."""
+
+    keys: Keys
+    maker: KeyMaker
+
+    async def of(self, whose: bytes, *, now_ms: int) -> bytes:
+        """Whose key seals: that person's where they have one, else the door's of that day, which then stands in Kafka."""
+        if whose and not whose.startswith(NOBODYS) and not self.keys.lacks(whose):
+            return whose
+        day = of_day("letters", now_ms)
+        if self.keys.lacks(day):
+            await self.maker.ensure([day])
+        return day
+
+    async def end_old(self, topic: Topic, *, now_ms: int) -> None:
+        """End the door's keys of days whose letters are gone from their topic."""
+        kept_ms = DAY_MS + topic.retention_ms + topic.gone_ms
+        for whose in self.keys.people():
+            day_ms = day_of(whose, "letters")
+            if day_ms is not None and day_ms + kept_ms < now_ms:
+                await self.maker.forget(whose)
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,13 +74,16 @@ class DeadLetters:
     topic: str
     topic_ids: Mapping[str, bytes]
     now_ms: Callable[[], int] = clock_ms
+    sealed_by: LetterKeys | None = None
+    """None where nobody may make keys: a letter then holds nothing of the record, which stands where it stood."""
 
     async def refuse(self, refusals: Sequence[Refusal]) -> None:
         """Return once every letter is acknowledged; raises DeliveryFailed, and then nothing may be committed."""
         futures = []
         for refusal in refusals:
             record = refusal.record
-            letter = (dead_letter if refusal.is_kept else bare_letter)(
+            is_kept = refusal.is_kept and self.sealed_by is not None
+            letter = (dead_letter if is_kept else bare_letter)(
                 record,
                 topic_id=self.topic_ids[record.topic],
                 reason=refusal.reason,
@@ -63,6 +100,10 @@ class DeadLetters:
             REFUSED.labels(record.topic, refusal.reason).inc()
             await self.producer.room()
             key = f"{record.topic}/{record.partition}/{record.offset}".encode()
-            value = self.schemas.frame("dead-letters", letter)
+            if is_kept and self.sealed_by is not None:
+                letter.whose = await self.sealed_by.of(refusal.whose, now_ms=letter.refused_ms)
+                value = Sealing(self.schemas, self.sealed_by.keys).frame("dead-letters", letter, whose=letter.whose)
+            else:
+                value = self.schemas.frame("dead-letters", letter)
             futures.append(self.producer.produce(self.topic, key=key, value=value))
         await asyncio.gather(*futures)

@@ -34,7 +34,8 @@ class Settings(ClusterSettings, BaseSettings):
     name_key_file: Path | None = None
     """The secret of pseudonyms. Needed by what names a person: import, watch, profile, state, erase, export, privacy, and simulate."""
     kek_dir: Path | None = None
-    """The folder of key-encryption keys. Needed by verify, state, profile, simulate, keys, and dead-letters redrive."""
+    """The folder of key-encryption keys. Needed by verify, state, profile, simulate, keys, and dead-letters
+    redrive; list and show open letters with it."""
     edge_url: str = ""
     """Where the edge answers. Needed by tip and react."""
     token: SecretStr = SecretStr("")

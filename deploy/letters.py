@@ -5,22 +5,25 @@ It never changes or removes a letter: sending one again writes a new record to t
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
+from pathlib import Path
 
 from google.protobuf.json_format import MessageToJson
 from google.protobuf.message import Message
 
 from agents import set_aside
+from connectors.key_files import KeyFiles
 from oo.v1 import dead_letter_pb2, journal_pb2
 from streams.cluster import Cluster
+from streams.day_keys import NOBODYS
 from streams.dead_letters import REDRIVEN, dead_letter
 from streams.frames import Frames
-from streams.keys import Keys
+from streams.keys import Keys, home
 from streams.producer import Delivered, Producer
 from streams.reader import read_partition
 from streams.record import Record
-from streams.sealing import KeyMissing, Sealing, stays_open
+from streams.sealing import KEY_ID_BYTES, KeyMissing, NotOpened, Sealing, opened, stays_open
 from streams.topics import ENTRANCES, NAMES
 from streams.wire import BadFrame
 
@@ -35,6 +38,9 @@ class Letter:
 
     offset: int
     message: dead_letter_pb2.DeadLetter
+    """Opened; as it stands where that cannot be."""
+    away: str = ""
+    """Why it cannot be opened; empty where it can."""
 
     @property
     def id(self) -> str:
@@ -42,14 +48,38 @@ class Letter:
         return f"{self.message.topic}/{self.message.partition}/{self.message.offset}"
 
 
-async def letters(cluster: Cluster, *, reason: str | None = None) -> AsyncIterator[Letter]:
+async def letters(cluster: Cluster, kek_dir: Path, *, reason: str | None = None) -> list[Letter]:
     """Every letter that stands in the topic now, oldest first; `reason` keeps those of one reason."""
-    schemas = Frames()
+    found = await kept(cluster, reason=reason)
+    keys = Keys.of(cluster, KeyFiles(kek_dir))
+    # After the letters: a key stands there before anything is sealed with it.
+    for number in sorted({home(one.message.whose) for one in found if one.message.sealed}):
+        await keys.take_partition(number)
+    return [_opened(one, keys) for one in found]
+
+
+async def kept(cluster: Cluster, *, reason: str | None = None) -> list[Letter]:
+    """The same, as they stand in the topic."""
+    schemas, found = Frames(), []
     async for records in read_partition(cluster, cluster.name("dead-letters"), 0):
         for record in records:
             message = _message(schemas, record)
             if reason is None or message.reason == reason:
-                yield Letter(record.offset, message)
+                found.append(Letter(record.offset, message))
+    return found
+
+
+def _opened(one: Letter, keys: Keys) -> Letter:
+    whose = one.message.whose
+    try:
+        return Letter(one.offset, opened(one.message, whose=whose, keys=keys))
+    except NotOpened:
+        return replace(one, away="it cannot be opened: it was changed since it was sealed")
+    except KeyMissing as missing:
+        if any(held.id == one.message.sealed[:KEY_ID_BYTES] for held in keys.held(whose)):
+            return replace(one, away=f"it cannot be opened: {missing}")
+        gone = "the time of its day's key is over" if whose.startswith(NOBODYS) else "its person has left since"
+        return replace(one, away=f"it cannot be opened: {gone}, and its key is gone")
 
 
 def _message(schemas: Frames, record: Record) -> dead_letter_pb2.DeadLetter:
@@ -62,11 +92,14 @@ def _message(schemas: Frames, record: Record) -> dead_letter_pb2.DeadLetter:
         return dead_letter(record, topic_id=b"", reason=bad.reason, detail=bad.detail, refused_ms=record.timestamp_ms)
 
 
-def target(message: dead_letter_pb2.DeadLetter, *, cluster: Cluster, keys: Keys) -> str:
+def target(letter: Letter, *, cluster: Cluster, keys: Keys) -> str:
     """The topic that a letter goes back to; raises CannotRedrive.
 
     A letter that `recommend` wrote (a full backlog) names the public topic in a header of its own.
     """
+    message = letter.message
+    if letter.away:
+        raise CannotRedrive(letter.away)
     if message.reason == "erased":
         raise CannotRedrive("its person has left, and nothing of it was kept")
     if message.original_length > len(message.original):
@@ -92,11 +125,11 @@ async def redrive(letter: Letter, producer: Producer, *, cluster: Cluster, keys:
 
     The same letter sent twice counts once, within the bounds in which a producer's own duplicate does.
     """
-    message = letter.message
+    topic, message = target(letter, cluster=cluster, keys=keys), letter.message
     name = f"{message.topic_id.hex()}/{message.partition}/{message.offset}".encode()
     if (journaled := _journaled(message, cluster=cluster, keys=keys)) is not None:
         return await producer.produce(
-            cluster.name(journaled[0]),
+            topic,
             # Its own key is a pseudonym.
             key=str(journaled[1].user_id).encode(),  # type: ignore[attr-defined]
             value=MessageToJson(journaled[1]).encode(),
@@ -107,7 +140,7 @@ async def redrive(letter: Letter, producer: Producer, *, cluster: Cluster, keys:
         # Refused behind the door: the row may have noted the producer's own id as taken.
         headers += [("ce_source", b"oo.redrive"), ("ce_id", name)]
     return await producer.produce(
-        target(message, cluster=cluster, keys=keys),
+        topic,
         key=message.original_key or None,
         value=message.original,
         headers=[*headers, (REDRIVEN, name)],

@@ -29,13 +29,15 @@ from connectors.leaving import leavers_of
 from connectors.postgres.history import PAGE_MAX, Cursor, History
 from oo.v1 import audit_pb2, dead_letter_pb2, decision_pb2, journal_pb2, row_pb2, signal_pb2
 from serving.exports import Order
+from streams.day_keys import NOBODYS
+from streams.dead_letters import user_named
 from streams.frames import Frames
-from streams.keys import Keys
+from streams.keys import Keys, home
 from streams.partitioner import partition_of
 from streams.reader import read_partition
 from streams.record import Record
-from streams.sealing import NotOpened, T, opened
-from streams.topics import ENTRANCES, PARTITIONS
+from streams.sealing import KeyMissing, NotOpened, T, opened
+from streams.topics import PARTITIONS
 from streams.wire import BadFrame
 from tables import row, slates
 
@@ -190,7 +192,8 @@ class _Mine:
     async def begin(self) -> None:
         """Learn which journal it is, and whether the person left and began again."""
         self._leavers = await leavers_of(self._cluster, only=self._partition)
-        await self._keys.take_partition(self._partition)
+        for number in {self._partition, home(NOBODYS)}:
+            await self._keys.take_partition(number)
 
     async def of(self, topic: str) -> AsyncIterator[dict[str, Any]]:
         """What is shown of each record."""
@@ -236,11 +239,22 @@ class _Mine:
         except BadFrame:
             return None
         if isinstance(message, dead_letter_pb2.DeadLetter):
-            return message if names(message, self._user_id, self._frames, whose=self._whose) else None
+            return self._letter(message)
         if topic in _NOBODYS_WORDS:
             return message
         at = record.offset if topic == "journal" else _position(message).offset
         return None if self.left_behind(at) else self.opened(message)
+
+    def _letter(self, kept: dead_letter_pb2.DeadLetter) -> dead_letter_pb2.DeadLetter | None:
+        """None for another's, and for one that nothing opens any more: of a life that was left, or of a day whose key is gone."""
+        is_mine = kept.whose == self._whose
+        if kept.sealed and not (is_mine or kept.whose.startswith(NOBODYS)):
+            return None
+        try:
+            letter = opened(kept, whose=kept.whose, keys=self._keys)
+        except (KeyMissing, NotOpened):
+            return None
+        return letter if is_mine or names(letter, self._user_id, self._frames, whose=self._whose) else None
 
     def opened(self, message: T) -> T | None:
         """What was sealed; None for what nobody of ours sealed. Raises KeyMissing."""
@@ -305,29 +319,8 @@ def names(letter: dead_letter_pb2.DeadLetter, user_id: str, frames: Frames, *, w
     >>> names(letter, "ada", Frames()), names(letter, "bob", Frames())
     (True, False)
     """
-    said = _named(letter.original, frames)
+    said = user_named(letter.original, frames)
     return user_id == said if said else letter.original_key in (user_id.encode(), whose or user_id.encode())
-
-
-def _named(value: bytes, frames: Frames) -> str:
-    for topic in (*ENTRANCES.values(), "journal"):
-        try:
-            message = frames.unframe(topic, value)
-        except BadFrame:
-            continue
-        if isinstance(message, journal_pb2.JournalRecord):
-            message = getattr(message, message.WhichOneof("payload") or "tick")
-        if said := str(getattr(message, "user_id", "")):
-            return said
-    try:
-        body = json.loads(value)
-    except (ValueError, RecursionError):
-        return ""
-    # A CloudEvent in structured mode has it one deeper; protobuf's JSON spells a name in two ways.
-    inner = body.get("data") if isinstance(body, dict) else None
-    bodies = [one for one in (body, inner) if isinstance(one, dict)]
-    found = [one[name] for one in bodies for name in ("user_id", "userId") if isinstance(one.get(name), str)]
-    return found[0] if found else ""
 
 
 def _position(message: Message) -> journal_pb2.Position:

@@ -6,10 +6,15 @@ It never sends anything: the agent that refuses a record produces the letter, an
 from __future__ import annotations
 
 import hashlib
+import json
 from typing import Final
 
 from oo.v1.dead_letter_pb2 import DeadLetter
+from oo.v1.journal_pb2 import JournalRecord
+from streams.frames import Frames
 from streams.record import Record
+from streams.topics import ENTRANCES
+from streams.wire import BadFrame
 
 ORIGINAL_BYTES_MAX: Final = 512 * 1024
 """Of a refused value; past it the value is cut, and its hash and length tell the whole."""
@@ -64,6 +69,32 @@ def bare_letter(record: Record, *, topic_id: bytes, reason: str, detail: str, re
         detail=detail,
         refused_ms=refused_ms,
     )
+
+
+def user_named(value: bytes, frames: Frames) -> str:
+    """The user id that a refused value says, as far as it can be read; empty where it says none.
+
+    >>> user_named(b'{"data": {"userId": "ada"}}', Frames()), user_named(b"\\xff junk", Frames())
+    ('ada', '')
+    """
+    for topic in (*ENTRANCES.values(), "journal"):
+        try:
+            message = frames.unframe(topic, value)
+        except BadFrame:
+            continue
+        if isinstance(message, JournalRecord):
+            message = getattr(message, message.WhichOneof("payload") or "tick")
+        if said := str(getattr(message, "user_id", "")):
+            return said
+    try:
+        body = json.loads(value)
+    except (ValueError, RecursionError):
+        return ""
+    # A CloudEvent in structured mode has it one deeper; protobuf's JSON spells a name in two ways.
+    inner = body.get("data") if isinstance(body, dict) else None
+    bodies = [one for one in (body, inner) if isinstance(one, dict)]
+    found = [one[name] for one in bodies for name in ("user_id", "userId") if isinstance(one.get(name), str)]
+    return _storable(found[0]) if found else ""
 
 
 def _storable(text: str) -> str:

@@ -12,11 +12,9 @@ from collections.abc import Iterable, Sequence
 from oo.v1.key_pb2 import WrappedKey
 from streams.cipher import KEY_BYTES, Cipher
 from streams.frames import Frames
-from streams.keys import Keys, Wrapped, about, name_of
-from streams.partitioner import partition_of
+from streams.keys import Keys, Wrapped, about, home, name_of
 from streams.producer import Delivered, Producer
 from streams.sealing import KEY_ID_BYTES
-from streams.topics import PARTITIONS
 
 
 class KeyMaker:
@@ -48,7 +46,7 @@ class KeyMaker:
     async def forget(self, whose: bytes) -> None:
         """Return once every key of this person that is known here has its tombstone."""
         names = self._keys.forget(whose)
-        number = partition_of(whose, PARTITIONS)
+        number = home(whose)
         await asyncio.gather(
             *[self._producer.produce(self._topic, key=name, value=None, partition=number) for name in names]
         )
@@ -66,7 +64,7 @@ class KeyMaker:
 
     async def end_again(self) -> None:
         """Return once every key that was ended, and of which a word came later, has a tombstone behind that."""
-        names = [(name, partition_of(name[: -KEY_ID_BYTES - 1], PARTITIONS)) for name in self._keys.again]
+        names = [(name, home(name[: -KEY_ID_BYTES - 1])) for name in self._keys.again]
         await asyncio.gather(
             *[self._producer.produce(self._topic, key=name, value=None, partition=number) for name, number in names]
         )
@@ -80,5 +78,5 @@ class KeyMaker:
             self._topic,
             key=name_of(whose, key.id),
             value=self._frames.frame("keys", WrappedKey(kek_id=key.kek_id, wrapped=key.wrapped)),
-            partition=partition_of(whose, PARTITIONS),
+            partition=home(whose),
         )

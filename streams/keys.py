@@ -16,12 +16,15 @@ from oo.v1.key_pb2 import WrappedKey
 from streams import heartbeat
 from streams.cipher import Cipher
 from streams.cluster import Cluster
+from streams.day_keys import NOBODYS
 from streams.frames import Frames
 from streams.messages import pass_over, read
+from streams.partitioner import partition_of
 from streams.reader import Tail, end_offsets, read_partition
 from streams.record import Record
 from streams.sealing import KEY_ID_BYTES, KeyMissing, T, opened
 from streams.shared import Shared
+from streams.topics import PARTITIONS
 
 log = logging.getLogger(__name__)
 
@@ -273,6 +276,15 @@ def name_of(whose: bytes, key_id: bytes) -> bytes:
     ((b'ada', b'8 bytes.'), None, None)
     """
     return b"%b\0%b" % (whose, key_id)
+
+
+def home(whose: bytes) -> int:
+    """The partition in which these keys stand: a person's own, and the first for those that are nobody's.
+
+    >>> home(b"ada"), home(b"\\0letters 2025-11-28")
+    (5, 0)
+    """
+    return 0 if whose.startswith(NOBODYS) else partition_of(whose, PARTITIONS)
 
 
 def split(name: bytes | None) -> tuple[bytes, bytes] | None:

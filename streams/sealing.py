@@ -10,10 +10,12 @@ from typing import Final, Protocol, TypeVar
 
 from google.protobuf.message import Message
 
+from oo.v1.dead_letter_pb2 import DeadLetter
 from oo.v1.decision_pb2 import Decision, Tip
 from oo.v1.evaluation_pb2 import ShadowDecision
 from oo.v1.journal_pb2 import JournalRecord
 from oo.v1.outcome_pb2 import Outcome
+from oo.v1.policy_pb2 import PartitionSums
 from oo.v1.row_pb2 import UserRow
 from oo.v1.settings_pb2 import Settings
 from streams.frames import Frames
@@ -22,6 +24,8 @@ from streams.wire import BadFrame, varint
 T = TypeVar("T", bound=Message)
 
 _WHERE = "where it stands: compared without a key, and an erasure goes by it"
+
+_REFUSED = "where the record stood: it is listed, and sent again, by that"
 
 OPEN: Final[dict[type[Message], dict[str, str]]] = {
     JournalRecord: {},
@@ -43,6 +47,17 @@ OPEN: Final[dict[type[Message], dict[str, str]]] = {
         "told_ms": "which of two of two journals stands",
     },
     ShadowDecision: {"journal": f"{_WHERE}, and shadow goes on from it"},
+    DeadLetter: {
+        "topic": _REFUSED,
+        "topic_id": _REFUSED,
+        "partition": _REFUSED,
+        "offset": _REFUSED,
+        "reason": "why, in a fixed word",
+        "detail": "why, in our own words, which quote nothing",
+        "refused_ms": "when",
+        "whose": "under whose key it is sealed: a person's, or the door's of that day",
+    },
+    PartitionSums: {"whose": "under the key of which day it is sealed"},
 }
 """What is sealed, and which of its fields stand open beside the seal, each with the reason. All else is inside; so is a copy of
 these, but of a row's: what is opened is what was sealed, whatever stands outside."""
@@ -74,6 +89,9 @@ def stays_open(message: Message) -> bool:
         case Settings():
             # Of who left nothing is told but from where on.
             return not (message.time_zone or message.HasField("profile") or message.consents)
+        case DeadLetter():
+            # Nothing of the record is in it.
+            return not message.whose
         case UserRow():
             return message.HasField("left") and not message.left.began_again
         case _:

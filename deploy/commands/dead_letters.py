@@ -40,7 +40,8 @@ def listed(
         return
     table = Table("id", "reason", "detail", "bytes")
     for one in found[-limit:]:
-        table.add_row(one.id, one.message.reason, one.message.detail, str(one.message.original_length))
+        size = one.away or str(one.message.original_length)
+        table.add_row(one.id, one.message.reason, one.message.detail, size)
     Console(highlight=False).print(table)
     if len(found) > limit:
         print(f"{len(found)} in all; --limit shows more")
@@ -50,9 +51,10 @@ def show(
     letter_id: Annotated[str, typer.Argument(metavar="ID", help="TOPIC/PARTITION/OFFSET, as the list shows it.")],
     state: StateOption = DEFAULT_STATE,
 ) -> None:
-    """One letter whole, as JSON; the original is in base64."""
+    """One letter whole, as JSON; the original is in base64. Where it cannot be opened, `sealed` says why."""
     one = _only(asyncio.run(_letters(open_state(state, ready=False), None)), letter_id)
-    print(json.dumps(MessageToDict(one.message, preserving_proto_field_name=True), indent=2))
+    shown = MessageToDict(one.message, preserving_proto_field_name=True)
+    print(json.dumps(shown | {"sealed": one.away} if one.away else shown, indent=2))
 
 
 def redrive(
@@ -76,7 +78,7 @@ def redrive(
 
 
 async def _letters(stack: RunningStack, reason: str | None) -> list[Letter]:
-    return [one async for one in letters(stack.cluster, reason=reason)]
+    return await letters(stack.cluster, stack.kek_dir, reason=reason)
 
 
 async def _redrive(stack: RunningStack, found: list[Letter]) -> tuple[int, list[str]]:
@@ -85,7 +87,7 @@ async def _redrive(stack: RunningStack, found: list[Letter]) -> tuple[int, list[
     try:
         for one in once(found):
             try:
-                target(one.message, cluster=stack.cluster, keys=keys)
+                target(one, cluster=stack.cluster, keys=keys)
             except CannotRedrive as error:
                 kept.append(f"{one.id}: {error}")
                 continue
@@ -112,6 +114,7 @@ def _letter(one: Letter) -> dict[str, Any]:
         "offset": one.message.offset,
         "reason": one.message.reason,
         "detail": one.message.detail,
-        "bytes": one.message.original_length,
+        "bytes": None if one.away else one.message.original_length,
         "refused_ms": one.message.refused_ms,
+        "sealed": one.away or None,
     }

@@ -19,6 +19,7 @@ from connectors.leaving import leavers_of
 from connectors.valkey import TipStore
 from deploy.commands.session import DEFAULT_STATE, CommandError, JsonOption, StateOption, open_state
 from deploy.commands.state import row_of
+from deploy.letters import letters
 from deploy.stack.running import RunningStack
 from oo.v1.erased_pb2 import Erased
 from oo.v1.policy_pb2 import PolicyVersion
@@ -242,9 +243,11 @@ def _is_before(record: Record, word: Erased) -> bool:
 
 
 async def _letters(stack: RunningStack, word: Erased, name: str) -> Place:
-    topic, key, found = stack.cluster.topics["dead-letters"], (name or word.user_id).encode(), 0
-    async for records in read_partition(stack.cluster, topic.name, 0):
-        found += sum(key in (record.value or b"") and _is_before(record, word) for record in records)
+    topic, key, found = stack.cluster.topics["dead-letters"], word.user_id.encode(), 0
+    for one in await letters(stack.cluster, stack.kek_dir):
+        # Sealed with a key of theirs, or with the door's, and then it holds their own name.
+        is_theirs = one.message.whose == key or (name or word.user_id).encode() in one.message.SerializeToString()
+        found += is_theirs and one.message.refused_ms < word.erased_ms
     return Place(
         topic.name, gone=not found, found=f"{found} letters that name them" + (f", {_until(topic)}" if found else "")
     )

@@ -29,7 +29,7 @@ from streams.keys import Keys
 from streams.reader import committed, end_offsets, read_partition, topic_ids
 from streams.record import Record
 from streams.schemas import Schemas
-from streams.sealing import Sealing
+from streams.sealing import NO_KEYS, Sealing, opened
 from tests.agents.forks import Forked, fork
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -108,11 +108,13 @@ class Topics:
         return [sealing.unframe(short, record.value, whose=record.key or b"") for record in records]
 
     def dead_letters(self) -> list[DeadLetter]:
-        letters = []
-        for record in self.read("dead-letters"):
+        """Opened."""
+        letters, records = [], self.read("dead-letters")
+        keys = self.keys() if records else NO_KEYS
+        for record in records:
             letter = self._schemas.unframe("dead-letters", record.value)
             assert isinstance(letter, DeadLetter)
-            letters.append(letter)
+            letters.append(opened(letter, whose=letter.whose, keys=keys) if letter.sealed else letter)
         return letters
 
     def committed(self, process: str, short: str, *, partition: int = 0) -> int:

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from pathlib import Path
+from tempfile import mkdtemp
+
+from sealed import give, keys_in
 
 from agents import sample
 from agents.bandit.belief import is_named
@@ -11,14 +15,19 @@ from agents.features import VERSION
 from agents.learn import DRIFT_MS, SIZE, Learn
 from agents.prior import prior
 from oo.v1 import erased_pb2, journal_pb2, policy_pb2
+from streams.day_keys import of_day
 from streams.frames import Frames
-from streams.record import Record
+from streams.key_maker import KeyMaker
+from streams.keys import Keys
+from streams.record import Batch, Record
+from streams.sealing import seal
 from streams.topics import topics
 from streams.units import DAY_MS
 from tables.leavers import Leavers
 from tests.agents.build import MONDAY_MS
 
 SCHEMAS = Frames()
+DAYS = of_day("sums", MONDAY_MS), of_day("sums", MONDAY_MS + DAY_MS)
 
 
 class Sent:
@@ -28,23 +37,37 @@ class Sent:
         self.versions: list[policy_pb2.PolicyVersion] = []
         self.marks = 0
 
-    def produce(self, topic: str, *, value: bytes, **_: object) -> asyncio.Future[None]:
+    def produce(self, topic: str, *, value: bytes | None, **_: object) -> asyncio.Future[None]:
         if topic == "oo.policies":
             self.versions.append(SCHEMAS.unframe("policies", value))  # type: ignore[arg-type]
-        else:
+        elif topic == "oo.journal":
             self.marks += 1
         done: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         done.set_result(None)
         return done
 
 
-def sums(n: int, *, offset: int, erasures: int = 0, others: int = 0, since: int = 0) -> Record:
+def sums(
+    n: int,
+    *,
+    offset: int,
+    erasures: int = 0,
+    others: int = 0,
+    since: int = 0,
+    partition: int = 0,
+    sealed: tuple[Keys, bytes] | None = None,
+) -> Record:
+    """`sealed`: with these keys, under the one of that name."""
     total = policy_pb2.Total(
         feature_version=VERSION, landmark=740, n=n, users=1, epoch=prior().epoch, contribution=[0] * SIZE
     )
     part = policy_pb2.PartitionSums(totals=[total], erasures=erasures, others=others, since_sequence=since)
-    part.journal.topic_id, part.journal.offset = bytes(16), offset
-    return Record("oo.policy-sums", 0, offset, MONDAY_MS, b"0", SCHEMAS.frame("policy-sums", part), ())
+    part.journal.topic_id, part.journal.partition, part.journal.offset = bytes(16), partition, offset
+    if sealed is not None:
+        part.whose = sealed[1]
+        part = seal(part, whose=part.whose, keys=sealed[0])
+    name = str(partition).encode()
+    return Record("oo.policy-sums", 0, offset, MONDAY_MS, name, SCHEMAS.frame("policy-sums", part), ())
 
 
 def versions(
@@ -55,8 +78,10 @@ def versions(
     permille: int = 0,
     leavers: Leavers | None = None,
     now_ms: int = MONDAY_MS,
+    keys: Keys | None = None,
 ) -> Sent:
     """What learn makes of these, looking after each; `champion` and `drifts` hold what is so then."""
+    keys = keys or keys_in(Path(mkdtemp(prefix="oo-kek-")))
     sent, now = Sent(), {"champion": "mixed", "drift": 0}
 
     async def standing(name: str) -> AsyncIterator[list[Record]]:
@@ -67,6 +92,8 @@ def versions(
         learn = Learn(
             topics=topics(),
             schemas=SCHEMAS,
+            keys=keys,
+            maker=KeyMaker(keys, topic="oo.keys", producer=sent, frames=SCHEMAS),  # type: ignore[arg-type]
             producer=sent,  # type: ignore[arg-type]
             read=standing,
             every_s=0.0,
@@ -80,7 +107,7 @@ def versions(
         for number, record in enumerate(told):
             now["champion"] = champion[number] if champion else "mixed"
             now["drift"] = drifts[number] if drifts else 0
-            learn._receive([record])
+            await learn.handle([Batch("oo.policy-sums", 0, (record,), 0)])
             await learn.publish_version()
 
     asyncio.run(run())
@@ -92,6 +119,31 @@ def test_a_version_is_made_once_there_is_enough_new_and_marked_in_every_partitio
     # The first is made of nothing, at the assignment.
     assert [one.n for one in sent.versions] == [0, 6400, 6600]
     assert sent.marks == 8 * 3
+
+
+def test_sums_whose_key_is_gone_hold_the_next_version_back_until_their_owner_says_them_anew(tmp_path: Path) -> None:
+    keys, others = keys_in(tmp_path / "ours"), keys_in(tmp_path / "others")
+    for one in (keys, others):
+        give(one, DAYS[0])
+    told = [
+        sums(6400, offset=1, partition=1, sealed=(keys, DAYS[0])),
+        sums(6400, offset=2, sealed=(others, DAYS[0])),
+        sums(9000, offset=3, partition=1, sealed=(keys, DAYS[0])),
+        sums(6400, offset=2, sealed=(keys, DAYS[0])),
+    ]
+    assert [one.n for one in versions(*told, keys=keys).versions] == [0, 6400, 15400]
+
+
+def test_the_key_of_a_day_ends_once_every_partition_has_said_its_sums_under_a_later_one(tmp_path: Path) -> None:
+    keys = keys_in(tmp_path)
+    for day in (*DAYS, b"ada", of_day("letters", MONDAY_MS)):
+        give(keys, day)
+    both = [sums(6400, offset=1, partition=one, sealed=(keys, DAYS[0])) for one in (0, 1)]
+    later = [sums(6400, offset=1, partition=one, sealed=(keys, DAYS[1])) for one in (0, 1)]
+    for told, left in (([*both, later[0]], 4), ([*both, *later], 3)):
+        versions(*told, keys=keys)
+        assert len(keys.people()) == left
+    assert DAYS[0] not in keys.people()
 
 
 def test_a_promotion_makes_a_version_of_the_new_champion_from_the_same_sums() -> None:

@@ -60,6 +60,13 @@ def test_who_leaves_stays_away_however_the_engine_dies_and_comes_back_empty_hand
     letters = under.dead_letters()
     assert {letter.reason for letter in letters} == {"erased", "truncated"}
     assert not any(b"ada" in letter.SerializeToString() or letter.original_length for letter in letters)
+    junk = [b'{"user_id":"%b","title":"Call"}' % one for one in (b"ada", b"bob")]
+    under.produce("signals", [*junk, b'{"data":{"userId":"\\ud800"}}', b"\0\0 of somebody"], partition=2)
+    until(lambda: len(under.dead_letters()) == len(letters) + 4, alive=worker)
+    found = under.dead_letters()[-4:]
+    assert [one.original for one in found] == [b"", *junk[1:], b'{"data":{"userId":"\\ud800"}}', b"\0\0 of somebody"]
+    assert [one.whose.partition(b" ")[0] for one in found] == [b"", b"bob", b"\0letters", b"\0letters"]
+    assert not any(part in (one.value or b"") for one in under.read("dead-letters") for part in (b'"bob', b"Call"))
     [word] = words(under)
     assert (word.user_id, word.receipt) == ("ada", RECEIPT)
     tip = Frames().unframe("tips", [one.value for one in under.read("tips", partition=HOME) if one.key == b"ada"][-1])

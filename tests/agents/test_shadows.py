@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 
 import numpy as np
@@ -448,6 +449,120 @@ def test_who_leaves_is_forgotten_and_what_was_counted_of_them_stays() -> None:
     assert [one.SerializeToString() for one in again.estimates(now_ms=1)] == [
         one.SerializeToString() for one in by.estimates(now_ms=1)
     ]
+
+
+def test_what_is_put_away_holds_numbers_and_ids_and_no_words(tmp_path: Path) -> None:
+    by, ada = shadows("mixed", "lin_ts"), Person()
+    words = ["The dentist", "label-of-hers", "https://example.org/hers", "id-of-hers", "source-of-hers", "Some notes"]
+    said = {"title": words[0], "labels": [words[1]], "url": words[2], "notes": words[5]}
+    for n in range(12):
+        ada.take(task(f"{words[3]}-{n}", source=words[4], priority=n % 5, **said))
+        ada.react("SEEN")
+        ada.react(("DONE", "SNOOZE", "DISMISS")[n % 3])
+    shelf = assemble._shelf(by, tmp_path / "shadow.sqlite", identity=b"one")
+    assert shelf is not None
+    follow(by, ada)
+    by.resolve(outcome_pb2.Outcome(decision_id="of a decision on its way", user_id="ada"))
+    shelf.commit(snapshot.packed(by.state()))
+    shelf.close()
+    kept = b"".join(path.read_bytes() for path in tmp_path.iterdir())
+    assert kept.count(b"ada") > 12 and not any(word.encode() in kept for word in words)
+    shelf = assemble._shelf(by, tmp_path / "shadow.sqlite", identity=b"one")
+    assert shelf is not None
+    by.restore(snapshot.unpacked(shelf.state or b""))
+    by.forget("ada", journal_pb2.Position(topic_id=JOURNAL_ID, offset=ada.offset + 1))
+    shelf.commit(snapshot.packed(by.state()))
+    shelf.close()
+    assert b"".join(path.read_bytes() for path in tmp_path.iterdir()).count(b"ada") == 1, "only that they left"
+
+
+def crowd(n: int = 40, *, displeased: int = 4) -> list[Person]:
+    """Every day of theirs is the same; some dismiss whatever they are told."""
+    people = []
+    for number in range(n):
+        one = Person(user=f"user-{number}")
+        for i in range(8):
+            one.take(task(f"t{i}", priority=(i + number) % 5, user=one.user))
+            one.react("SEEN")
+            one.react("DISMISS" if number < displeased else ("DONE", "SNOOZE", "DONE", "DISMISS")[(i + number) % 4])
+        people.append(one)
+    return people
+
+
+def in_time(people: list[Person]) -> list[Person]:
+    """What each record of theirs gave, in the order of time, a record each."""
+    log = sorted((one.time_ms, person.user, one, outputs) for person in people for one, outputs in person.log)
+    return [Person(user=user, time_ms=time_ms, log=[(one, outputs)]) for time_ms, user, one, outputs in log]
+
+
+def values(by: Shadows) -> dict[tuple[str, int], tuple[float, ...]]:
+    """What every policy is said to earn, by all estimators, of all tips and of each kind."""
+    return {
+        (one.policy, one.kind): (one.ips.value, one.snips.value, one.doubly_robust.value)
+        for one in by.estimates(now_ms=0)
+    }
+
+
+def bits(value: object) -> object:
+    """The same where every number in it is the same to the bit."""
+    if is_dataclass(value):
+        return type(value), *(bits(getattr(value, one.name)) for one in fields(value))
+    if isinstance(value, tuple | list):
+        return tuple(map(bits, value))
+    return np.asarray(value).tobytes() if isinstance(value, float | np.ndarray | np.generic) else value
+
+
+def test_the_tenth_that_dismisses_most_leaves_and_no_estimate_rises_and_a_restart_gives_the_same_gate_to_the_bit(
+    tmp_path: Path,
+) -> None:
+    names, people = ("mixed", "lin_ts"), crowd()
+    log, leavers = in_time(people), people[:4]
+    # Some of theirs wait for their answer then.
+    at = len(log) * 5 // 8 + len(people)
+
+    def told(by: Shadows, some: list[Person]) -> None:
+        for one in some:
+            follow(by, one)
+            heard(by)
+
+    def leave(by: Shadows) -> None:
+        for one in leavers:
+            by.forget(one.user, journal_pb2.Position(topic_id=JOURNAL_ID, offset=one.offset + 1))
+        heard(by)
+
+    by = shadows(*names)
+    told(by, log[:at])
+    before, waiting = values(by), [one for one in by.open.values() if one.reward is None]  # type: ignore[attr-defined]
+    assert {one.user_id for one in waiting} & {one.user for one in leavers}
+    leave(by)
+    after = values(by)
+    assert before.keys() <= after.keys() and any(before[where] != after[where] for where in before)
+    assert all(now <= then for where in before for now, then in zip(after[where], before[where], strict=True))
+
+    # What it is there for: without what was counted of them all would seem to earn more.
+    vanished = shadows(*names)
+    told(vanished, [one for one in log[:at] if one.user not in {leaver.user for leaver in leavers}])
+    assert all(values(vanished)[where][0] > before[where][0] for where in before if not where[1])
+
+    # Who is begun anew, before it and behind it, and who never was.
+    told(by, log[at:])
+    for stops in ([at], [at, at], [at - 40, at, at + 7, at + 90]):
+        again, taken = shadows(*names), 0
+        for number, stop in enumerate([*stops, len(log)]):
+            shelf = assemble._shelf(again, tmp_path / f"{stops}.sqlite", identity=b"one")
+            assert shelf is not None
+            if shelf.state is not None:
+                again.restore(snapshot.unpacked(shelf.state))
+            told(again, log[taken:stop])
+            if stop == at and number == stops.index(at):
+                leave(again)
+            taken = stop
+            shelf.commit(snapshot.packed(again.state()))
+            shelf.close()
+            if number < len(stops):
+                again = shadows(*names)
+        assert bits((again.gate, sorted(again.groups.items()))) == bits((by.gate, sorted(by.groups.items())))
+        assert all_of(again) == all_of(by)
 
 
 def test_nobody_learns_from_who_has_withdrawn_that_until_they_grant_it_again() -> None:

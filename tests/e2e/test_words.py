@@ -169,7 +169,7 @@ def expire(stack: RunningStack) -> None:
 
 PATIENT = os.environ.get("OO_PATIENT") == "1"
 """Wait until Kafka has freed what expired: seven minutes, so on request only."""
-OPEN = {"kafka oo.signals", "kafka oo.reactions", "kafka oo.subject-requests", "kafka oo.dead-letters", "sources"}
+OPEN = {"kafka oo.signals", "kafka oo.reactions", "kafka oo.subject-requests", "sources"}
 """Places where words stand as they came; docs/privacy.md says so ("Not sealed yet")."""
 
 
@@ -199,6 +199,14 @@ def test_a_persons_words_stand_only_where_the_page_says_and_nothing_opens_what_w
     assert asyncio.run(sealed_and_opened(stack, user, before)) == (sealed, 0), (
         "a copy from before opens it with today's secrets"
     )
+    # Of the letters that named them nothing is left but where and why.
+    closed = [one for one in letters(stack) if "has left since" in (one["sealed"] or "")]
+    assert closed, "all of it was refused before they had a key"
+    for one in (closed[0], closed[-1]):
+        shown = json.loads(called("dead-letters", "show", one["id"], state_of(stack)).stdout)
+        assert "original" not in shown and shown["reason"] == one["reason"]
+        again = called("dead-letters", "redrive", one["id"], state_of(stack), check=False)
+        assert again.returncode == 1 and "cannot be opened" in again.stdout
     if PATIENT:
         expire(stack)
         eventually(lambda: sightings(stack), lambda found: not found, within_s=900)

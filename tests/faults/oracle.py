@@ -37,13 +37,12 @@ from oo.v1.journal_pb2 import JournalRecord, SetAside
 from oo.v1.outcome_pb2 import Outcome
 from oo.v1.policy_pb2 import PolicyVersion
 from oo.v1.row_pb2 import PartitionRow, UserRow
-from streams.keys import Keys
 from streams.sealing import KeyMissing, NotOpened
 from tables.pseudonyms import Pseudonyms
 from tables.row import spelled_out
 from tests.faults.log import Line, Log
 from tests.faults.traffic import Ledger, unframed
-from tests.sealed import opened_now
+from tests.sealed import KeptKeys, opened_now
 
 M = TypeVar("M", bound=Message)
 MARKS_KEY = b"\x00marks"
@@ -107,7 +106,7 @@ class Oracle:
     _topic_ids: dict[bytes, str] = field(default_factory=dict)
     _journal_id: bytes = b""
     _mac_key: bytes = b""
-    _keys: Keys = field(init=False)
+    _keys: KeptKeys = field(init=False)
     _checked: Counter[str] = field(default_factory=Counter)
     _written: dict[tuple[str, int], list[int]] = field(default_factory=lambda: defaultdict(list))
     """By topic and partition: offsets at which a record stands."""
@@ -131,7 +130,7 @@ class Oracle:
             if name == f"{prefix}journal":
                 self._journal_id = raw
         self._mac_key = self.stack.mac_key_file.read_bytes()
-        self._keys = Keys.of(self.stack.cluster, KeyFiles(self.stack.kek_dir))
+        self._keys = KeptKeys.of(self.stack.cluster, KeyFiles(self.stack.kek_dir))
         self._version("", prior())
 
     def take(self) -> None:

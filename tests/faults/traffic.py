@@ -19,9 +19,8 @@ from google.protobuf.message import DecodeError
 from connectors.key_files import KeyFiles
 from deploy.stack.running import RunningStack
 from oo.v1.decision_pb2 import Decision, Tip
-from streams.keys import Keys
 from streams.sealing import NotOpened
-from tests.sealed import opened_now
+from tests.sealed import KeptKeys, opened_now
 
 JSON = [("content-type", b"application/json")]
 PARTITIONS = 8
@@ -79,7 +78,7 @@ class Traffic:
         self.users = [f"{run}-u{number}" for number in range(users)]
         self.ledger = Ledger()
         self._bootstrap, self._prefix, self._run, self._rate = stack.cluster.bootstrap, stack.cluster.prefix, run, rate
-        self._keys = Keys.of(stack.cluster, KeyFiles(stack.kek_dir))
+        self._keys = KeptKeys.of(stack.cluster, KeyFiles(stack.kek_dir))
         self._mix = mix or Mix()
         self._chance = random.Random(f"{seed}/{run}")
         self._mine = {stack.pseudonym(user): user for user in self.users}

@@ -100,17 +100,12 @@ def write_late(scene: Scene, *, recover_first: bool) -> None:
 
 
 def leave(scene: Scene) -> None:
-    """Of some people every other one leaves while workers are killed; then empty disks, and all groups' views are what they were."""
+    """Of some people every other one leaves while all go on to write and workers are killed; then empty disks, and all groups' views are what they were."""
     stack, prefix = scene.stack, scene.stack.running.cluster.prefix
     run = f"leaving-{scene.chance.randrange(10**6)}"
     people = Traffic(stack.running, run=run, seed=0, rate=40, users=20)
     people.start()
     stack.wait(6)
-    people.stop()
-    # What is theirs is read while it can be opened.
-    scene.goes_on("signals", "reactions")
-    scene.goes_on("journal")
-    scene.oracle.take()
     producer = Producer({"bootstrap.servers": stack.running.cluster.bootstrap, "log_level": 0})
     for user in people.users[::2]:
         request = asyncio.run(
@@ -122,10 +117,11 @@ def leave(scene: Scene) -> None:
         assert producer.flush(30) == 0
         scene.between(0.2, 0.8)
         stack.workers[scene.chance.choice(CORES)].send(KILL)
+    people.stop()
     scene.probe()
     kill_and_delete_the_disk(scene)
     # One after the other: each ends behind what the one before has given it.
-    scene.goes_on("subject-requests")
+    scene.goes_on("signals", "reactions", "subject-requests")
     scene.goes_on("journal")
     gone = [
         user

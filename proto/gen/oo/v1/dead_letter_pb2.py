@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17oo/v1/dead_letter.proto\x12\x05oo.v1\"\xa1\x02\n\nDeadLetter\x12\r\n\x05topic\x18\x01 \x01(\t\x12\x10\n\x08topic_id\x18\x02 \x01(\x0c\x12\x11\n\tpartition\x18\x03 \x01(\x05\x12\x0e\n\x06offset\x18\x04 \x01(\x03\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x06 \x01(\t\x12\x10\n\x08original\x18\x07 \x01(\x0c\x12\x14\n\x0coriginal_key\x18\x08 \x01(\x0c\x12\'\n\x10original_headers\x18\t \x03(\x0b\x32\r.oo.v1.Header\x12\x17\n\x0foriginal_length\x18\n \x01(\x03\x12\x17\n\x0foriginal_sha256\x18\x0b \x01(\x0c\x12\x18\n\x10original_time_ms\x18\x0c \x01(\x03\x12\x12\n\nrefused_ms\x18\r \x01(\x03\"$\n\x06Header\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x0c\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x17oo/v1/dead_letter.proto\x12\x05oo.v1\"\xc0\x02\n\nDeadLetter\x12\r\n\x05topic\x18\x01 \x01(\t\x12\x10\n\x08topic_id\x18\x02 \x01(\x0c\x12\x11\n\tpartition\x18\x03 \x01(\x05\x12\x0e\n\x06offset\x18\x04 \x01(\x03\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x06 \x01(\t\x12\x10\n\x08original\x18\x07 \x01(\x0c\x12\x14\n\x0coriginal_key\x18\x08 \x01(\x0c\x12\'\n\x10original_headers\x18\t \x03(\x0b\x32\r.oo.v1.Header\x12\x17\n\x0foriginal_length\x18\n \x01(\x03\x12\x17\n\x0foriginal_sha256\x18\x0b \x01(\x0c\x12\x18\n\x10original_time_ms\x18\x0c \x01(\x03\x12\x12\n\nrefused_ms\x18\r \x01(\x03\x12\x0e\n\x06sealed\x18( \x01(\x0c\x12\r\n\x05whose\x18) \x01(\x0c\"$\n\x06Header\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x0c\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,7 +32,7 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'oo.v1.dead_letter_pb2', _gl
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_DEADLETTER']._serialized_start=35
-  _globals['_DEADLETTER']._serialized_end=324
-  _globals['_HEADER']._serialized_start=326
-  _globals['_HEADER']._serialized_end=362
+  _globals['_DEADLETTER']._serialized_end=355
+  _globals['_HEADER']._serialized_start=357
+  _globals['_HEADER']._serialized_end=393
 # @@protoc_insertion_point(module_scope)

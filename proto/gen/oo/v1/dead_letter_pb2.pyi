@@ -35,6 +35,8 @@ class DeadLetter(_message.Message):
     ORIGINAL_SHA256_FIELD_NUMBER: _builtins.int
     ORIGINAL_TIME_MS_FIELD_NUMBER: _builtins.int
     REFUSED_MS_FIELD_NUMBER: _builtins.int
+    SEALED_FIELD_NUMBER: _builtins.int
+    WHOSE_FIELD_NUMBER: _builtins.int
     topic: _builtins.str
     topic_id: _builtins.bytes
     partition: _builtins.int
@@ -49,6 +51,12 @@ class DeadLetter(_message.Message):
     original_sha256: _builtins.bytes
     original_time_ms: _builtins.int
     refused_ms: _builtins.int
+    sealed: _builtins.bytes
+    """All of it, sealed; beside it then stands nothing but topic, topic_id, partition, offset, reason, detail, refused_ms and whose.
+    A letter with neither this nor an original holds nothing of the record.
+    """
+    whose: _builtins.bytes
+    """Under whose key it is sealed: the Kafka key of that person's records, or the name of the door's key of that day."""
     @_builtins.property
     def original_headers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Header]: ...
     def __init__(
@@ -67,10 +75,12 @@ class DeadLetter(_message.Message):
         original_sha256: _builtins.bytes = ...,
         original_time_ms: _builtins.int = ...,
         refused_ms: _builtins.int = ...,
+        sealed: _builtins.bytes = ...,
+        whose: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["detail", b"detail", "offset", b"offset", "original", b"original", "original_headers", b"original_headers", "original_key", b"original_key", "original_length", b"original_length", "original_sha256", b"original_sha256", "original_time_ms", b"original_time_ms", "partition", b"partition", "reason", b"reason", "refused_ms", b"refused_ms", "topic", b"topic", "topic_id", b"topic_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["detail", b"detail", "offset", b"offset", "original", b"original", "original_headers", b"original_headers", "original_key", b"original_key", "original_length", b"original_length", "original_sha256", b"original_sha256", "original_time_ms", b"original_time_ms", "partition", b"partition", "reason", b"reason", "refused_ms", b"refused_ms", "sealed", b"sealed", "topic", b"topic", "topic_id", b"topic_id", "whose", b"whose"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

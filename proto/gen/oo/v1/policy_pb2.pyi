@@ -39,6 +39,8 @@ class PartitionSums(_message.Message):
     ERASURES_FIELD_NUMBER: _builtins.int
     SINCE_SEQUENCE_FIELD_NUMBER: _builtins.int
     OTHERS_FIELD_NUMBER: _builtins.int
+    SEALED_FIELD_NUMBER: _builtins.int
+    WHOSE_FIELD_NUMBER: _builtins.int
     @_builtins.property
     @_deprecated("""This field has been marked as deprecated using proto field options.""")
     def users(self) -> _builtins.int: ...
@@ -52,6 +54,9 @@ class PartitionSums(_message.Message):
     some are counted.
     """
     others: _builtins.int
+    sealed: _builtins.bytes
+    """All of it, sealed, with the key of that day which `whose` names; beside it then stands nothing but that."""
+    whose: _builtins.bytes
     @_builtins.property
     def journal(self) -> _journal_pb2.Position:
         """What it covers: every record of the partition below or at this offset."""
@@ -75,10 +80,12 @@ class PartitionSums(_message.Message):
         erasures: _builtins.int = ...,
         since_sequence: _builtins.int = ...,
         others: _builtins.int = ...,
+        sealed: _builtins.bytes = ...,
+        whose: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["journal", b"journal"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["erasures", b"erasures", "journal", b"journal", "others", b"others", "since_sequence", b"since_sequence", "sums", b"sums", "totals", b"totals", "users", b"users"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["erasures", b"erasures", "journal", b"journal", "others", b"others", "sealed", b"sealed", "since_sequence", b"since_sequence", "sums", b"sums", "totals", b"totals", "users", b"users", "whose", b"whose"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,108 @@
+"""What a dead letter holds of its record: sealed, listed, opened, sent again, and gone with its key."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+
+import pytest
+
+from agents.refuse import DeadLetters, LetterKeys, Refusal
+from connectors.key_files import KeyFiles
+from deploy.letters import CannotRedrive, Letter, letters, redrive
+from deploy.stack.running import RunningStack
+from streams.clock import clock_ms
+from streams.day_keys import of_day
+from streams.frames import Frames
+from streams.key_maker import KeyMaker
+from streams.keys import Keys
+from streams.producer import Producer
+from streams.reader import read_partition
+from streams.record import Record
+from streams.units import DAY_MS
+from tests.agents.process import Topics
+
+WORDS = b"Call the dentist"
+
+
+@pytest.fixture(scope="module")
+def under(servers: RunningStack) -> Iterator[Topics]:
+    topics = Topics(servers)
+    yield topics
+    topics.close()
+
+
+def test_a_letter_is_sealed_for_whom_it_names_or_with_the_doors_key_of_its_day_and_goes_with_that_key(
+    servers: RunningStack, under: Topics
+) -> None:
+    asyncio.run(life_of_letters(servers, under))
+
+
+async def life_of_letters(servers: RunningStack, under: Topics) -> None:
+    cluster, signals = under.cluster, under.cluster.name("signals")
+    producer, frames, now_ms = Producer(cluster), Frames(), clock_ms()
+
+    def door() -> tuple[Keys, LetterKeys, DeadLetters]:
+        keys = Keys.of(cluster, KeyFiles(servers.kek_dir))
+        maker = KeyMaker(keys, topic=cluster.name("keys"), producer=producer, frames=frames)
+        sealed_by, to, ids = LetterKeys(keys, maker), cluster.name("dead-letters"), {signals: b"T" * 16}
+        return keys, sealed_by, DeadLetters(producer, frames, to, ids, now_ms=lambda: now_ms, sealed_by=sealed_by)
+
+    async def raw() -> list[bytes]:
+        reading = read_partition(cluster, cluster.name("dead-letters"), 0)
+        return [record.value or b"" async for records in reading for record in records]
+
+    keys, sealed_by, dead_letters = door()
+    await sealed_by.maker.ensure([b"ada"])
+    said = Record(signals, 2, 7, now_ms, b"true key", WORDS, (("content-type", b"x"), (WORDS.decode(), WORDS)))
+    people = [b"ada", b"somebody new", b"", b"\xff\xfe", of_day("letters", now_ms), of_day("sums", now_ms)]
+    refusals = [
+        Refusal(said._replace(offset=number), "bad-json", "no JSON", whose=one) for number, one in enumerate(people)
+    ]
+    await dead_letters.refuse(refusals)
+    # Another door, which has not read what the first one made.
+    await door()[2].refuse([Refusal(said._replace(offset=len(people)), "bad-json", "no JSON")])
+
+    assert not any(part in value for value in await raw() for part in (WORDS, b"true key"))
+    found = await letters(cluster, servers.kek_dir)
+    assert [one.message.whose for one in found] == [b"ada"] + [of_day("letters", now_ms)] * len(people)
+    assert {(one.message.original, one.message.original_key, one.away) for one in found} == {(WORDS, b"true key", "")}
+
+    sent = await redrive(found[0], producer, cluster=cluster, keys=keys)
+    reading = read_partition(cluster, signals, sent.partition)
+    [again] = [record async for records in reading for record in records]
+    assert (again.key, again.value, again.headers[:2]) == (said.key, said.value, said.headers)
+
+    # Who leaves takes their letters along; the door's go when their topic has them no more.
+    await sealed_by.maker.forget(b"ada")
+    topic = cluster.topics["dead-letters"]
+    await sealed_by.end_old(topic, now_ms=now_ms + topic.retention_ms + topic.gone_ms)
+    found = await letters(cluster, servers.kek_dir)
+    assert [bool(one.away) for one in found] == [True] + [False] * len(people)
+    await keys.catch_up()
+    await sealed_by.end_old(topic, now_ms=now_ms + topic.retention_ms + topic.gone_ms + DAY_MS)
+    found = await letters(cluster, servers.kek_dir)
+    assert [one.away.partition(": ")[2] for one in found] == [
+        "its person has left since, and its key is gone",
+        *["the time of its day's key is over, and its key is gone"] * len(people),
+    ]
+    assert (found[0].id, found[0].message.reason, found[0].message.detail) == (f"{signals}/2/0", "bad-json", "no JSON")
+    for one in found[:2]:
+        with pytest.raises(CannotRedrive, match="cannot be opened"):
+            await redrive(one, producer, cluster=cluster, keys=keys)
+    await producer.close()
+
+
+def test_who_may_make_no_keys_keeps_no_bytes(servers: RunningStack, under: Topics) -> None:
+    name = under.cluster.name("tips")
+
+    async def refused() -> list[Letter]:
+        producer = Producer(under.cluster)
+        dead_letters = DeadLetters(producer, Frames(), under.cluster.name("dead-letters"), {name: b"T" * 16})
+        await dead_letters.refuse([Refusal(Record(name, 0, 1, 0, b"ada", WORDS), "no-frame", "", whose=b"ada")])
+        await producer.close()
+        return await letters(under.cluster, servers.kek_dir)
+
+    [letter] = [one.message for one in asyncio.run(refused()) if one.message.topic == name]
+    assert (letter.offset, letter.reason) == (1, "no-frame")
+    assert not (letter.original or letter.original_key or letter.original_length or letter.original_sha256)
