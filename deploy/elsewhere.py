@@ -24,7 +24,8 @@ class Settings(ClusterSettings, BaseSettings):
     model_config = SettingsConfigDict(env_prefix="OO_", extra="ignore")
 
     registry_url: str = ""
-    """The schema registry's Confluent API, with its path. Needed by what writes: import, watch, profile, promote."""
+    """The schema registry's Confluent API, with its path. Needed by what writes: import, watch, profile, promote;
+    by what is noted in oo.audit: state --reveal, export, dead-letters show."""
     valkey_url: str = ""
     """Needed by verify."""
     recommender_dsn: SecretStr = SecretStr("")

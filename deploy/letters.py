@@ -43,6 +43,12 @@ class Letter:
     """Why it cannot be opened; empty where it can."""
 
     @property
+    def person(self) -> bytes | None:
+        """Whose it is behind the door; None where it names nobody that has a key."""
+        whose = self.message.whose
+        return None if whose.startswith(NOBODYS) or not whose else whose
+
+    @property
     def id(self) -> str:
         """Where the refused record stood: TOPIC/PARTITION/OFFSET."""
         return f"{self.message.topic}/{self.message.partition}/{self.message.offset}"

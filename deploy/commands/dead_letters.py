@@ -1,6 +1,6 @@
 """oo dead-letters: what the door refused, and sending it again.
 
-Only `redrive` writes, and says what.
+Only `redrive` writes, and says what; `show` is noted in oo.audit before it shows a record.
 """
 
 from __future__ import annotations
@@ -51,8 +51,13 @@ def show(
     letter_id: Annotated[str, typer.Argument(metavar="ID", help="TOPIC/PARTITION/OFFSET, as the list shows it.")],
     state: StateOption = DEFAULT_STATE,
 ) -> None:
-    """One letter whole, as JSON; the original is in base64. Where it cannot be opened, `sealed` says why."""
-    one = _only(asyncio.run(_letters(open_state(state, ready=False), None)), letter_id)
+    """One letter whole, as JSON; the original is in base64. It is noted in oo.audit first. Where it cannot be opened, `sealed` says why."""
+    stack = open_state(state, "registry_url", ready=False)
+    one = _only(asyncio.run(_letters(stack, None)), letter_id)
+    if one.message.original_length:
+        from deploy.audit import note
+
+        asyncio.run(note(stack.cluster, "oo dead-letters show", whose=one.person, letter_id=one.id))
     shown = MessageToDict(one.message, preserving_proto_field_name=True)
     print(json.dumps(shown | {"sealed": one.away} if one.away else shown, indent=2))
 

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from command import called
-from outside import send, settled, state_of
+from outside import eventually, letters, send, settled, state_of
 
 from deploy.stack.running import RunningStack
 
@@ -42,11 +42,15 @@ def test_an_operator_sees_words_only_where_they_ask_and_it_is_noted_and_the_pers
     assert looks(stack, user) == []
 
     assert word in called("state", "--user", user, "--reveal", state_of(stack)).stdout
+    [(number, offset)] = send(stack, "signals", {"user_id": user, "source": "test", "task_upserted": {"titel": word}})
+    letter_id = f"{stack.cluster.name('signals')}/{number}/{offset}"
+    eventually(lambda: [one for one in letters(stack) if one["id"] == letter_id])
+    called("dead-letters", "show", letter_id, state_of(stack))
     file = tmp_path / "all.zip"
     called("export", str(file), "--user", user, state_of(stack))
     noted = looks(stack, user)
-    assert [one["command"] for one in noted] == ["oo state --reveal", "oo export"]
+    assert [one["command"] for one in noted] == ["oo state --reveal", "oo dead-letters show", "oo export"]
     assert all(one["account"] and one["noted_ms"] > 0 for one in noted)
     with zipfile.ZipFile(io.BytesIO(file.read_bytes())) as found:
         shown = json.loads(found.read("looked_at.json"))
-    assert [one["command"] for one in shown] == ["oo state --reveal", "oo export"]
+    assert [one["command"] for one in shown] == ["oo state --reveal", "oo dead-letters show", "oo export"]
