@@ -134,5 +134,5 @@ def test_a_letter_that_was_mended_on_our_side_can_be_sent_again(stack: RunningSt
 
 
 def row(stack: RunningStack, user: str) -> dict[str, Any]:
-    found: dict[str, Any] = json.loads(called("state", "--user", user, "--json", state_of(stack)).stdout)
+    found: dict[str, Any] = json.loads(called("state", "--user", user, "--json", "--reveal", state_of(stack)).stdout)
     return found
