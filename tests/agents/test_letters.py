@@ -3,7 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import io
+import json
+import zipfile
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -11,7 +16,10 @@ from agents.refuse import DeadLetters, LetterKeys, Refusal
 from connectors.key_files import KeyFiles
 from deploy.letters import CannotRedrive, Letter, letters, redrive
 from deploy.stack.running import RunningStack
+from serving.archive import FILES, archive
+from serving.exports import Order
 from streams.clock import clock_ms
+from streams.cluster import Cluster
 from streams.day_keys import of_day
 from streams.frames import Frames
 from streams.key_maker import KeyMaker
@@ -73,6 +81,13 @@ async def life_of_letters(servers: RunningStack, under: Topics) -> None:
     [again] = [record async for records in reading for record in records]
     assert (again.key, again.value, again.headers[:2]) == (said.key, said.value, said.headers)
 
+    # In an export stand those that were sealed for them, and of the others those that name them.
+    assert [len(await exported(cluster, servers, user)) for user in ("ada", "true key", "nobody")] == [
+        1,
+        len(people),
+        0,
+    ]
+
     # Who leaves takes their letters along; the door's go when their topic has them no more.
     await sealed_by.maker.forget(b"ada")
     topic = cluster.topics["dead-letters"]
@@ -91,6 +106,16 @@ async def life_of_letters(servers: RunningStack, under: Topics) -> None:
         with pytest.raises(CannotRedrive, match="cannot be opened"):
             await redrive(one, producer, cluster=cluster, keys=keys)
     await producer.close()
+
+
+async def exported(cluster: Cluster, servers: RunningStack, user: str) -> list[Any]:
+    """What is shown of refused records to this person."""
+    order = Order(user, user, cluster, kek_dir=str(servers.kek_dir))
+    whole = io.BytesIO(b"".join([piece async for piece in archive(order)]))
+    with zipfile.ZipFile(whole) as found:
+        shown: list[Any] = json.loads(found.read(FILES["dead-letters"][0]))
+    assert all(one["original"] == base64.b64encode(WORDS).decode() for one in shown)
+    return shown
 
 
 def test_who_may_make_no_keys_keeps_no_bytes(servers: RunningStack, under: Topics) -> None:
