@@ -22,6 +22,7 @@ from tables.store import MemoryStore, Store
 
 if TYPE_CHECKING:
     from agents.bandit.learner import Learner
+    from agents.recommend import Recommend
     from agents.shadow import Shadow
     from agents.shadows import Shadows
     from streams.keys import Keys
@@ -152,6 +153,8 @@ async def core(process: Process, stack: AsyncExitStack) -> list[Partitions]:
         leavers=leaving.leavers,
         worker_id=settings.worker_id,
     )
+    if settings.row_snapshots_dir is not None:
+        _put_rows_away(process, folding, settings.row_snapshots_dir)
     _begun(stack, champion.hear(process.tail("estimates")), name="estimates")
     learning = learn.Learn(
         topics=topics,
@@ -171,6 +174,26 @@ async def core(process: Process, stack: AsyncExitStack) -> list[Partitions]:
         recommend.build(process.app, folding, topics=topics, sums_every_s=settings.sums_every_s),
         learn.build(process.app, learning, topics=topics),
     ]
+
+
+def _put_rows_away(process: Process, folding: Recommend, folder: Path) -> None:
+    """Now and then, as row snapshots."""
+    from agents import cuts
+    from streams.periodic import every
+    from streams.reader import bounds
+    from streams.units import DAY_MS
+    from tables.snapshots import SPACES, Snapshots
+
+    async def low(number: int) -> int:
+        return (await bounds(process.cluster, process.topics["journal"].name, number))[0]
+
+    made = cuts.Cuts(
+        Snapshots(folder, prefix=process.cluster.prefix, journal_id=process.id_of("journal")),
+        every_s=process.settings.row_snapshots_every_s,
+        spaced_ms=process.settings.journal_days * DAY_MS // SPACES,
+        low=low,
+    )
+    every(process.app, cuts.LOOKED_EVERY_S, lambda: made.look(folding.assigned))
 
 
 async def _leaving(process: Process, stack: AsyncExitStack) -> Leaving:

@@ -6,7 +6,7 @@ It never reads or writes a topic but through its table, and never decides anythi
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -68,6 +68,8 @@ class Assigned:
     """Next wakes of the rows that are being written."""
     _cut: bool = False
     """Rows are being written: the totals are ahead of the disk."""
+    _awaiting: Callable[[], None] | None = None
+    """To be called once they are."""
     _published: bytes = b""
 
     def close(self) -> None:
@@ -109,6 +111,16 @@ class Assigned:
         self.table.commit(side)
         for user_id, wake_ms in self._wakes.items():
             self.timers.set(user_id, wake_ms=wake_ms)
+        if self._awaiting is not None:
+            call, self._awaiting = self._awaiting, None
+            call()
+
+    def when_level(self, call: Callable[[], None]) -> None:
+        """Call it when rows on the disk, totals and `folded` are of one moment: now, or once the rows that were cut are written."""
+        if self._cut:
+            self._awaiting = call
+        elif not self.gone:
+            call()
 
     async def look_over(self, *, folding: bool = True) -> tuple[int, int]:
         """Set the timers for the time ahead, from the rows' heads; returns how many there are, and the greatest offset.

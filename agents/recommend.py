@@ -10,7 +10,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any
 
 import faust
@@ -103,6 +103,11 @@ class Recommend:
             end_keys=self._end_keys,
         )
         self._assigned: dict[int, Assigned] = {}
+
+    @property
+    def assigned(self) -> Mapping[int, Assigned]:
+        """The partitions that are here, by number."""
+        return self._assigned
 
     async def assign(self, partitions: set[int]) -> None:
         """Bring the rows of partitions that came here up to their changelog; returns when they can be folded on."""

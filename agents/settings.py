@@ -9,6 +9,7 @@ from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from streams.settings import ClusterSettings
+from streams.topics import JOURNAL_DAYS
 
 Name = Literal["core", "publish", "record", "shadow"]
 NAMES: tuple[Name, ...] = get_args(Name)
@@ -35,6 +36,12 @@ class Settings(ClusterSettings, BaseSettings):
     """What the registry said to who registered the schemas, as the local stack keeps it: a start then asks nothing of it."""
     store: Literal["memory", "rocksdb"] = "rocksdb"
     """Where rows are kept: on disk under `data_dir`, or in this process's memory, read anew at each start."""
+    row_snapshots_dir: Path | None = None
+    """Where core puts row snapshots: a folder that all cores and operators share. Absent: it makes none, and the journal is never trimmed."""
+    row_snapshots_every_s: float = 24 * 3600.0
+    """How often each partition's rows are put away."""
+    journal_days: int = Field(JOURNAL_DAYS, ge=1)
+    """The age from which on `oo snapshots tend` trims the journal: for core, which keeps row snapshots of fitting ages; for `oo` likewise."""
     worker_id: str
     """The process's fixed name in its group: a restart under it takes its partitions back at once. One whose name another takes
     ends with status 78, and is not to be started again."""

@@ -54,6 +54,11 @@ COMMANDS = {
         (("", "listed"), ("promote", "promote")),
         "What each policy earns, and which one decides.",
     ),
+    "snapshots": Entry(
+        "deploy.commands.snapshots",
+        (("", "listed"), ("make", "make"), ("verify", "verify"), ("tend", "tend")),
+        "Row snapshots: from which the journal can be folded again once its beginning is gone.",
+    ),
     "keys": Entry(
         "deploy.commands.keys",
         (("rotate", "rotate"),),

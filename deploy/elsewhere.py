@@ -37,6 +37,8 @@ class Settings(ClusterSettings, BaseSettings):
     kek_dir: Path | None = None
     """The folder of key-encryption keys. Needed by verify, state, profile, simulate, keys, and dead-letters
     redrive; list and show open letters with it."""
+    row_snapshots_dir: Path | None = None
+    """Where row snapshots are. Needed by snapshots, and by verify once the journal was trimmed."""
     edge_url: str = ""
     """Where the edge answers. Needed by tip and react."""
     token: SecretStr = SecretStr("")
@@ -68,5 +70,6 @@ def elsewhere(*needed: str) -> RunningStack:
         mac_key_file=told.mac_key_file or Path(),
         name_key_file=told.name_key_file or Path(),
         kek_dir=told.kek_dir or Path(),
+        snapshots_dir=told.row_snapshots_dir,
         token=told.token.get_secret_value(),
     )

@@ -1,4 +1,5 @@
-"""Folds the journal again, its partitions shared out among processes, and holds each one's rows against the live ones.
+"""Folds the journal again, its partitions shared out among processes, and holds each one's rows against the live ones: from the
+beginning, or from a row snapshot on.
 
 What a partition says must be in PostgreSQL and Valkey comes back in digests. It only reads, and knows no other server
 than Kafka.
@@ -9,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import multiprocessing
+import sys
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterator, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
@@ -19,21 +21,24 @@ from signal import SIG_IGN, SIGINT, signal
 from google.protobuf.message import DecodeError, Message
 
 from agents.active_version import ActiveVersion
-from agents.fold import PartitionState, entry_of
-from agents.rows import read_rows
+from agents.fold import PartitionState, entry_of, taught
+from agents.rows import MARKS_KEY, read_rows
 from agents.set_aside import NOTHING, Aside
 from agents.step import Entry, Outputs
 from deploy.keys import read_keys
-from oo.v1 import journal_pb2, row_pb2
+from oo.v1 import journal_pb2, row_pb2, snapshot_pb2
 from streams.cluster import Cluster
 from streams.frames import Frames
-from streams.reader import read_partition
+from streams.reader import bounds, read_partition
 from streams.record import Record
 from streams.sealing import NO_KEYS, KeyMissing, Keys, Sealing, open_row
-from streams.wire import BadFrame
+from streams.wire import BadFrame, payload
 from tables import slates
 from tables.leavers import Leavers
+from tables.marginal import Epoch
 from tables.row import spelled_out
+from tables.snapshots import Reading, Snapshot
+from tables.totals import Totals
 
 SHOWN_MAX = 50
 NOBODY = Leavers(b"")
@@ -42,6 +47,10 @@ NOBODY = Leavers(b"")
 
 class RefoldError(Exception):
     """A process that folds partitions ended without having done so."""
+
+
+class BeginningGone(Exception):
+    """What the fold would have to begin with is not in the journal any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +66,8 @@ class Journal:
     """What every fold passes over, by partition."""
     leavers: Leavers = NOBODY
     """Whose records every fold passes over, up to where they left."""
+    snapshots: Mapping[int, Snapshot] = field(default_factory=dict)
+    """By partition, what its fold begins with; those that are not here begin with nothing."""
 
 
 @dataclass(slots=True)
@@ -160,16 +171,45 @@ async def _fold_part(
 ) -> tuple[Part, dict[str, bytes]]:
     part, rows = Part(), dict[str, bytes]()
     sealing = Sealing(Frames(), keys)
-    state = PartitionState(partition=number, versions=journal.versions, rows=rows)
+    state, start = PartitionState(partition=number, versions=journal.versions, rows=rows), 0
+    if number in journal.snapshots:
+        about, standing, state.marks = read_snapshot(journal.snapshots[number].path, keys=keys, leavers=journal.leavers)
+        rows.update(standing)
+        start = about.journal.offset + 1
+    await _check_beginning(journal, number, start)
     aside = journal.aside.get(number, NOTHING)
-    async for records in _read(journal, "journal", number, end=end):
+    async for records in _read(journal, "journal", number, start=start, end=end):
         some = entries_of(records, sealing=sealing, topic_id=journal.topic_id, aside=aside, leavers=journal.leavers)
         for entry in some:
             part.collect(state.apply(entry))
         state.acknowledge()
         progress(len(records))
+    # A reader that is trimmed away under its feet goes on at the new beginning, and says nothing.
+    await _check_beginning(journal, number, start)
     part.rows = len(rows)
     return part, rows
+
+
+async def _check_beginning(journal: Journal, number: int, start: int) -> None:
+    low, _ = await bounds(journal.cluster, journal.cluster.name("journal"), number)
+    if low > start:
+        raise BeginningGone(
+            f"partition {number} of the journal begins at offset {low}, and the fold would have to begin at {start}"
+        )
+
+
+def read_snapshot(
+    path: Path, *, keys: Keys, leavers: Leavers
+) -> tuple[snapshot_pb2.Snapshot, dict[str, bytes], row_pb2.PartitionRow]:
+    """What a snapshot's front says, its rows, opened, and its marks. Raises Damaged, KeyMissing."""
+    rows, marks = dict[str, bytes](), row_pb2.PartitionRow()
+    with Reading(path) as reading:
+        for key, value in reading.rows(leavers):
+            if key == MARKS_KEY:
+                marks = row_pb2.PartitionRow.FromString(payload(value))
+            else:
+                rows[key.decode()] = open_row(payload(value), whose=key, keys=keys)
+    return reading.about, rows, marks
 
 
 async def compare_part(journal: Journal, number: int, *, end: int, progress: Callable[[int], None]) -> Part:
@@ -178,13 +218,38 @@ async def compare_part(journal: Journal, number: int, *, end: int, progress: Cal
     part, mine = await _fold_part(journal, number, end=end, keys=keys, progress=progress)
     sealed = await read_rows(_read(journal, "rows", number), journal_id=journal.topic_id)
     live = {user_id: open_row(row, whose=user_id.encode(), keys=keys) for user_id, row in sealed.items()}
-    for user_id in sorted(mine.keys() | live.keys()):
-        if user_id not in mine or user_id not in live:
-            part.differences.add(f"row of {user_id}: only {'live' if user_id in live else 'in the fold'}")
-        elif mine[user_id] != live[user_id] and not _same(mine[user_id], live[user_id]):
-            sizes = f"{len(mine[user_id])} bytes in the fold, {len(live[user_id])} live"
-            part.differences.add(f"row of {user_id}: {sizes}, not the same")
+    compare_rows(mine, live, "live", part.differences)
     return part
+
+
+async def compare_snapshot(
+    journal: Journal, one: Snapshot, *, epochs: Mapping[int, Epoch], progress: Callable[[int], None]
+) -> Differences:
+    """Folds the journal up to a snapshot, and holds its rows and totals against what stands in it. Raises Damaged, BeginningGone."""
+    keys, found = await _keys(journal, one.partition), Differences()
+    about, theirs, _ = read_snapshot(one.path, keys=keys, leavers=journal.leavers)
+    if about.journal.topic_id != journal.topic_id:
+        found.add(f"{one.path} is of another journal")
+        return found
+    _, mine = await _fold_part(journal, one.partition, end=one.offset + 1, keys=keys, progress=progress)
+    compare_rows(mine, theirs, "in the snapshot", found)
+    if not journal.leavers.times(one.partition, above=one.offset, to=sys.maxsize):
+        totals = Totals(epochs=epochs)
+        for row in theirs.values():
+            totals.replace(None, taught(row_pb2.UserRow.FromString(row)))
+        if totals.to_bytes() != about.totals:
+            found.add(f"totals of partition {one.partition}: not the sum of the rows")
+    return found
+
+
+def compare_rows(mine: Mapping[str, bytes], theirs: Mapping[str, bytes], where: str, found: Differences) -> None:
+    """Adds what differs between the fold's rows and those that stand somewhere."""
+    for user_id in sorted(mine.keys() | theirs.keys()):
+        if user_id not in mine or user_id not in theirs:
+            found.add(f"row of {user_id}: only {where if user_id in theirs else 'in the fold'}")
+        elif mine[user_id] != theirs[user_id] and not _same(mine[user_id], theirs[user_id]):
+            sizes = f"{len(mine[user_id])} bytes in the fold, {len(theirs[user_id])} {where}"
+            found.add(f"row of {user_id}: {sizes}, not the same")
 
 
 def _same(mine: bytes, live: bytes) -> bool:
@@ -285,5 +350,8 @@ def _work(said: Connection, journal: Journal, share: list[tuple[int, int]]) -> N
             said.send(RefoldError(f"{type(error).__name__}: {error}"))
 
 
-def _read(journal: Journal, topic: str, number: int, *, end: int | None = None) -> AsyncIterator[list[Record]]:
-    return read_partition(journal.cluster, journal.cluster.name(topic), number, end=end, ours=topic == "rows")
+def _read(
+    journal: Journal, topic: str, number: int, *, start: int = 0, end: int | None = None
+) -> AsyncIterator[list[Record]]:
+    name = journal.cluster.name(topic)
+    return read_partition(journal.cluster, name, number, start=start, end=end, ours=topic == "rows")

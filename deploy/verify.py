@@ -8,30 +8,24 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
-from contextlib import aclosing, suppress
+from collections.abc import Callable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, field
 
 import psycopg
 from psycopg import sql
 
-from agents import set_aside
-from agents.active_version import ActiveVersion
-from agents.bandit.belief import is_named
-from agents.prior import prior
-from connectors.leaving import leavers_of
 from connectors.valkey import TipStore
+from deploy.journal import whole_journal
 from deploy.keys import read_keys
-from deploy.refold import Differences, Journal, Part, compare_parts, digest
+from deploy.refold import Differences, Part, compare_parts, digest
+from deploy.snapshots import begun
 from deploy.stack.running import RunningStack
-from oo.v1 import policy_pb2
 from oo.v1.decision_pb2 import Decision
 from oo.v1.outcome_pb2 import Outcome
 from streams.cluster import Cluster
-from streams.frames import Frames
 from streams.keys import Keys
-from streams.messages import messages, read
-from streams.reader import committed, end_offsets, read_partition, topic_id
+from streams.reader import committed, end_offsets
 from streams.sealing import opened
 
 SETTLE_S = 120.0
@@ -70,63 +64,73 @@ class Report:
     tips: int = 0
     differences: int = 0
     shown: list[str] = field(default_factory=list)
+    starts: dict[int, int] = field(default_factory=dict)
+    """By partition, the journal offset at which a fold from a snapshot began."""
 
 
 async def verify(
     stack: RunningStack,
     *,
+    from_snapshot: bool = False,
     processes: int = os.cpu_count() or 1,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Report:
     """Compare, once the workers have caught up. `progress(done, total)` counts journal records.
 
-    Partitions are folded in processes of their own, one per core by default. Raises NotSettled where the workers do
-    not catch up, or the journal grows faster than it can be read.
+    A partition whose journal was trimmed is folded from the oldest row snapshot that reaches its beginning; with `from_snapshot` each from its
+    newest one. Partitions are folded in processes of their own, one per core by default. Raises NotSettled where the workers do not
+    catch up, or the journal grows faster than it can be read, and BeginningGone where there is no snapshot to begin with.
     """
     cluster = stack.cluster
     for _ in range(TRIES):
         ends = await caught_up(cluster)
-        report = await _compare(stack, ends, processes, progress)
+        report = await _compare(stack, ends, processes, progress, from_snapshot=from_snapshot)
         if report.differences == 0 or await end_offsets(cluster, cluster.name("journal")) == ends:
             return report
     raise NotSettled("the journal kept growing while it was read: verify again when less is written")
 
 
 async def _compare(
-    stack: RunningStack, ends: dict[int, int], processes: int, progress: Callable[[int, int], None]
+    stack: RunningStack,
+    ends: dict[int, int],
+    processes: int,
+    progress: Callable[[int, int], None],
+    *,
+    from_snapshot: bool,
 ) -> Report:
     report, expected, cluster = Report(), Part(), stack.cluster
-    journal_id = await topic_id(cluster, "journal")
-    words = read_partition(cluster, cluster.name("set-aside"), 0)
-    journal = Journal(
-        cluster,
-        topic_id=journal_id,
-        versions=await _versions(cluster, mac_key=stack.mac_key_file.read_bytes()),
-        kek_dir=stack.kek_dir,
-        # After the ends were: a word stands there before any fold goes past its record.
-        aside=await set_aside.passed_over(messages(Frames(), "set-aside", words), journal_id=journal_id),
-        leavers=await leavers_of(cluster),
-    )
-    total = sum(ends.values())
+    # After the ends were: a word of what is set aside stands there before any fold goes past its record.
+    journal = await begun(stack, await whole_journal(stack), ends, from_snapshot=from_snapshot)
+    starts = {number: one.offset + 1 for number, one in journal.snapshots.items()}
+    total = sum(end - starts.get(number, 0) for number, end in ends.items())
 
-    def read(records: int) -> None:
+    def count(records: int) -> None:
         report.records += records
         progress(report.records, total)
 
-    async with aclosing(compare_parts(journal, ends, processes=processes, progress=read)) as parts:
+    async with aclosing(compare_parts(journal, ends, processes=processes, progress=count)) as parts:
         async for part in parts:
             expected.add(part)
     report.rows, report.decisions, report.vectors = expected.rows, len(expected.decisions), expected.vectors
     report.outcomes, report.tips = len(expected.outcomes), len(expected.tips)
+    report.starts = starts
     found = expected.differences
     keys = await read_keys(cluster, stack.kek_dir)
-    await _compare_postgres(stack, expected, found, keys)
+    await _compare_postgres(stack, expected, found, keys, journal_id=journal.topic_id, starts=starts)
     await _compare_valkey(stack, expected, found, keys)
     report.differences, report.shown = found.n, found.shown
     return report
 
 
-async def _compare_postgres(stack: RunningStack, expected: Part, found: Differences, keys: Keys) -> None:
+async def _compare_postgres(
+    stack: RunningStack,
+    expected: Part,
+    found: Differences,
+    keys: Keys,
+    *,
+    journal_id: bytes,
+    starts: Mapping[int, int],
+) -> None:
     kinds: tuple[tuple[str, dict[str, bytes], type[Decision | Outcome]], ...] = (
         ("decision", expected.decisions, Decision),
         ("outcome", expected.outcomes, Outcome),
@@ -136,8 +140,10 @@ async def _compare_postgres(stack: RunningStack, expected: Part, found: Differen
             seen = 0
             async with connection.cursor(name=f"verify_{name}") as cursor:
                 await cursor.execute(_select(name, message=True))
-                async for key, user_id, message in cursor:
+                async for key, user_id, message, topic, partition, offset in cursor:
                     if key not in ids:
+                        if topic == journal_id and offset < starts.get(partition, 0):
+                            continue  # Of before the fold begins.
                         found.add(f"{name} {key}: in PostgreSQL, not in the fold")
                         continue
                     seen += 1
@@ -152,8 +158,11 @@ async def _compare_postgres(stack: RunningStack, expected: Part, found: Differen
                     found.add(f"{name} {key}: in the fold, missing in PostgreSQL")
 
 
+_COMPARED = ("user_id", "message", "topic_id", "partition", "journal_offset")
+
+
 def _select(name: str, *, message: bool) -> sql.Composed:
-    columns = [sql.Identifier(f"{name}_id"), *map(sql.Identifier, ("user_id", "message") if message else ())]
+    columns = [sql.Identifier(f"{name}_id"), *map(sql.Identifier, _COMPARED if message else ())]
     return sql.SQL("SELECT {} FROM {}").format(sql.SQL(", ").join(columns), sql.Identifier("recommender", f"{name}s"))
 
 
@@ -197,15 +206,3 @@ async def caught_up(cluster: Cluster) -> dict[int, int]:
 async def _lag(cluster: Cluster, topic: str, reader: str) -> int:
     ends, taken = await end_offsets(cluster, topic), await committed(cluster, reader, topic)
     return sum(end - (taken.get(number) or 0) for number, end in ends.items())
-
-
-async def _versions(cluster: Cluster, *, mac_key: bytes) -> dict[str, ActiveVersion]:
-    schemas, versions = Frames(), {"": ActiveVersion.of(prior(), mac_key=mac_key)}
-    async for records in read_partition(cluster, cluster.name("policies"), 0):
-        for record in records:
-            version = read(schemas, "policies", record)
-            if isinstance(version, policy_pb2.PolicyVersion) and is_named(version):
-                # One that this build cannot serve is missed where a mark names it.
-                with suppress(ValueError):
-                    versions[version.version_id] = ActiveVersion.of(version, mac_key=mac_key)
-    return versions

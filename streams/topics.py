@@ -65,6 +65,9 @@ class Topic:
 
 PUBLIC_DAYS = 7
 """How long the public topics keep what producers write, unless OO_PUBLIC_DAYS says otherwise."""
+JOURNAL_DAYS = 90
+"""How long the journal keeps a record at the least, unless OO_JOURNAL_DAYS says otherwise: `oo snapshots tend` trims what is older, by
+offset, below a row snapshot that was verified. Kafka itself never does."""
 PARTITIONS = 8
 """Of every topic keyed by user; one number, so that a user's number is the same everywhere."""
 
@@ -73,7 +76,7 @@ _TABLE = (
     Topic("reactions", "oo.v1.Reaction", "user", PARTITIONS, "delete", PUBLIC_DAYS * DAY_MS, MIB, public=True),
     # Of the person themself: only the edge and operators write here.
     Topic("subject-requests", "oo.v1.SubjectRequest", "user", PARTITIONS, "delete", 7 * DAY_MS, MIB),
-    # Infinite until row snapshots exist: the journal is the truth.
+    # The truth: Kafka takes nothing from it by itself (JOURNAL_DAYS).
     Topic("journal", "oo.v1.JournalRecord", "user", PARTITIONS, "delete", FOREVER, 2 * MIB, "LogAppendTime"),
     # What every fold passes over; kept as long as the journal.
     Topic("set-aside", "oo.v1.SetAside", "source", 1, "delete", FOREVER, MIB),

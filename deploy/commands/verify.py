@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from dataclasses import asdict
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.console import Console
@@ -17,8 +17,18 @@ if TYPE_CHECKING:
     from deploy.verify import Report
 
 
-def verify(state: StateOption = DEFAULT_STATE, as_json: JsonOption = False) -> None:
+def verify(
+    state: StateOption = DEFAULT_STATE,
+    from_snapshot: Annotated[
+        bool,
+        typer.Option(
+            "--from-snapshot", help="Fold from each partition's newest row snapshot on, not from the beginning."
+        ),
+    ] = False,
+    as_json: JsonOption = False,
+) -> None:
     """Fold the journal again and compare it with what is live; exit status 1 at a difference."""
+    from deploy.refold import BeginningGone
     from deploy.verify import NotSettled
     from deploy.verify import verify as compare
 
@@ -27,9 +37,13 @@ def verify(state: StateOption = DEFAULT_STATE, as_json: JsonOption = False) -> N
         task = bar.add_task("folding the journal", total=None)
         try:
             report = asyncio.run(
-                compare(stack, progress=lambda done, total: bar.update(task, completed=done, total=max(total, 1)))
+                compare(
+                    stack,
+                    from_snapshot=from_snapshot,
+                    progress=lambda done, total: bar.update(task, completed=done, total=max(total, 1)),
+                )
             )
-        except NotSettled as error:
+        except (NotSettled, BeginningGone) as error:
             raise CommandError(str(error)) from None
     print(json.dumps(asdict(report)) if as_json else _in_words(report))
     if report.differences:
@@ -41,4 +55,5 @@ def _in_words(report: Report) -> str:
         f"{report.records} journal records folded: {report.rows} rows, {report.decisions} decisions "
         f"({report.vectors} vectors of features), {report.outcomes} outcomes and {report.tips} tips compared, {report.differences} differences"
     )
-    return "\n".join([compared, *report.shown])
+    begun = [f"{len(report.starts)} partitions were folded from a row snapshot on"] if report.starts else []
+    return "\n".join([compared, *begun, *report.shown])

@@ -27,6 +27,7 @@ MODULES = (
     "agents.worker",
     "agents.admit",
     "agents.champion",
+    "agents.cuts",
     "agents.learn",
     "agents.publish",
     "agents.record",

@@ -22,8 +22,8 @@ AUDIENCE = "oo"
 LOCAL_USER = "demo"
 SHADOW_SETTINGS = ("OO_SHADOWS", "OO_GATE", "OO_UNSEEN_S", "OO_STALE_S")
 """What an operator may tell `shadow` from outside."""
-SHADOW_SAMPLE = "OO_SHADOW_SAMPLE"
-"""Told to the cores: it is fixed in the versions that they make, before a decision is."""
+CORE_SETTINGS = ("OO_SHADOW_SAMPLE", "OO_ROW_SNAPSHOTS_EVERY_S", "OO_JOURNAL_DAYS")
+"""And the cores. The sample is fixed in the versions that they make, before a decision is."""
 
 
 SECRETS = {
@@ -59,6 +59,8 @@ class RunningStack:
     mac_key_file: Path = Path()
     name_key_file: Path = Path()
     kek_dir: Path = Path()
+    snapshots_dir: Path | None = None
+    """Of row snapshots. None where nobody said where they are."""
     token: str = field(default="", repr=False)
     """The person's access token; where none was given, the local issuer makes one."""
     postgres: str = ""
@@ -93,6 +95,7 @@ class RunningStack:
             mac_key_file=folder.mac_key_file,
             name_key_file=folder.name_key_file,
             kek_dir=folder.kek_dir,
+            snapshots_dir=folder.snapshots_dir,
             postgres=postgres,
             passwords=passwords,
             ports=ports,
@@ -194,8 +197,8 @@ class RunningStack:
             environment = {name: told for name, told in environment.items() if role in SECRETS.get(name, (role,))}
         if part.startswith("core"):
             environment["OO_STORE"] = os.environ.get("OO_STORE", "rocksdb")
-            if SHADOW_SAMPLE in os.environ:
-                environment[SHADOW_SAMPLE] = os.environ[SHADOW_SAMPLE]
+            environment["OO_ROW_SNAPSHOTS_DIR"] = str(self.folder.snapshots_dir)
+            environment |= {name: os.environ[name] for name in CORE_SETTINGS if name in os.environ}
         if part == "shadow":
             environment |= {name: os.environ[name] for name in SHADOW_SETTINGS if name in os.environ}
         if part == "edge":

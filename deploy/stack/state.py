@@ -82,6 +82,11 @@ class StateFolder:
         return self.root / "kek"
 
     @property
+    def snapshots_dir(self) -> Path:
+        """Row snapshots."""
+        return self.root / "snapshots"
+
+    @property
     def signing_key_file(self) -> Path:
         return self.secrets / "signing.jwk.json"
 

@@ -169,6 +169,7 @@ class AgentProcess:
             "OO_DATA_DIR": str(folder / name),
             # Everybody is called as the test calls them; tests/e2e has people under pseudonyms.
             "OO_NAME_KEY_FILE": str(nameless(folder)),
+            "OO_ROW_SNAPSHOTS_DIR": str(folder / "snapshots"),
             "PYTHONPATH": f"{ROOT}:{ROOT / 'proto' / 'gen'}",
             "PATH": os.environ["PATH"],
             **more,

@@ -1,0 +1,135 @@
+"""Cuts: has the rows of each partition that is here put away as they stand at one record of its journal (tables/snapshots.py), now and then.
+
+A cut is made between two batches, when rows on the disk, totals and the last record are of one moment; it is a view of the store, which
+takes some microseconds, and later writes do not reach it. What it shows is copied out beside the work. A folder that cannot be
+written keeps no record from being folded, and nothing here trims a journal.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from functools import partial
+from itertools import islice
+from typing import NamedTuple
+
+from agents.assigned import Assigned
+from agents.step import STEP_VERSION
+from oo.v1 import journal_pb2, snapshot_pb2
+from streams.clock import clock_ms
+from streams.units import SECOND_MS
+from tables.snapshots import Snapshots, Writer, to_drop
+
+logger = logging.getLogger(__name__)
+
+LOOKED_EVERY_S = 1.0
+FIRST_AFTER_S = 600.0
+"""Where there is none, after a start."""
+AGAIN_AFTER_S = 600.0
+"""After one that could not be written."""
+ROWS_AT_ONCE = 32
+TURN_S = 0.001
+"""Rows are read for so long, and then the loop is left for nine times as long."""
+REST = 9
+
+
+class _Cut(NamedTuple):
+    assigned: Assigned
+    about: snapshot_pb2.Snapshot
+    rows: Iterator[tuple[bytes, bytes]]
+
+
+class Cuts:
+    """When each partition's turn is, and what is being copied."""
+
+    def __init__(
+        self, snapshots: Snapshots, *, every_s: float, spaced_ms: int, low: Callable[[int], Awaitable[int]]
+    ) -> None:
+        """`low(number)`: where a partition of the journal begins now; `spaced_ms`: as `to_drop`'s."""
+        self._snapshots = snapshots
+        self._every_ms = round(every_s * SECOND_MS)
+        self._spaced_ms = spaced_ms
+        self._low = low
+        self._began_ms = clock_ms()
+        self._made_ms: dict[int, int] = {}
+        """When the newest of each partition that is here was made; where there is none, as if one came due FIRST_AFTER_S after the start."""
+        self._taken: list[_Cut] = []
+
+    async def look(self, assigned: Mapping[int, Assigned]) -> None:
+        """Cut what is due, and copy it out. Raises StoreFailed."""
+        wanted_ms, now_ms = self._snapshots.wanted_ms, clock_ms()
+        for number in self._made_ms.keys() - assigned.keys():
+            del self._made_ms[number]
+        for number, one in assigned.items():
+            if number not in self._made_ms:
+                self._made_ms[number] = self._last_ms(number)
+            made_ms = self._made_ms[number]
+            if made_ms < wanted_ms or now_ms >= made_ms + self._every_ms:
+                one.when_level(partial(self._cut, one))
+        while self._taken:
+            await self._copy(self._taken.pop())
+
+    def _last_ms(self, number: int) -> int:
+        self._snapshots.sweep_unfinished(number)
+        found = self._snapshots.all(number)
+        return found[-1].made_ms if found else self._began_ms + round(FIRST_AFTER_S * SECOND_MS) - self._every_ms
+
+    def _cut(self, assigned: Assigned) -> None:
+        """A view of the partition as it stands; none while its totals are counted, or rows are ahead of the fold."""
+        state = assigned.state
+        # Where nothing came since the start, all that is committed is in the rows.
+        offset = max(assigned.folded, state.committed - 1)
+        if assigned.counting is not None or offset < max(assigned.withheld_until, 0):
+            return
+        self._made_ms[state.partition] = clock_ms()
+        about = snapshot_pb2.Snapshot(
+            journal=journal_pb2.Position(topic_id=assigned.journal_id, partition=state.partition, offset=offset),
+            step_version=STEP_VERSION,
+            made_ms=self._made_ms[state.partition],
+            totals=assigned.totals.to_bytes(),
+        )
+        self._taken.append(_Cut(assigned, about, assigned.table.store.values()))
+
+    async def _copy(self, cut: _Cut) -> None:
+        place = cut.about.journal
+        try:
+            writer = self._snapshots.begin(cut.about)
+            try:
+                whole = await _written(cut, writer)
+            except BaseException:
+                writer.abandon()
+                raise
+            if not whole:
+                writer.abandon()
+                return
+            await asyncio.to_thread(writer.finish)
+            await self._clear(place.partition)
+        except OSError as error:
+            logger.error(  # noqa: TRY400 - what happened is in the line
+                "snapshot.failed partition=%d offset=%d why=%s", place.partition, place.offset, error
+            )
+            self._made_ms[place.partition] += round(AGAIN_AFTER_S * SECOND_MS) - self._every_ms
+            return
+        logger.info("snapshot.made partition=%d offset=%d", place.partition, place.offset)
+
+    async def _clear(self, number: int) -> None:
+        low = await self._low(number)
+        self._snapshots.drop(to_drop(self._snapshots.all(number), low=low, spaced_ms=self._spaced_ms))
+        self._snapshots.sweep()
+
+
+async def _written(cut: _Cut, writer: Writer) -> bool:
+    """Copy it out in turns; False where the partition went elsewhere meanwhile, and took its rows along."""
+    loop = asyncio.get_running_loop()
+    more = True
+    while more:
+        began_s, some = loop.time(), list[tuple[bytes, bytes]]()
+        while more and loop.time() - began_s < TURN_S:
+            next_ = list(islice(cut.rows, ROWS_AT_ONCE))
+            some += next_
+            more = bool(next_)
+        spent_s = loop.time() - began_s
+        await asyncio.to_thread(writer.add, some)
+        await asyncio.sleep(REST * spent_s)
+    return not cut.assigned.gone

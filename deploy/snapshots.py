@@ -1,0 +1,176 @@
+"""Row snapshots after they were made: verifies each by a fold, and trims the journal below what was verified.
+
+A snapshot counts as verified once a fold of the journal, from the verified one before it or from the beginning, gives its rows byte for byte. It
+never makes one (agents/cuts.py does), and trims nothing that was not folded, that a snapshot does not stand for, or that is younger than it
+was told.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
+from dataclasses import dataclass, field, replace
+
+from confluent_kafka import TopicPartition
+
+from deploy.journal import whole_journal
+from deploy.refold import BeginningGone, Journal, compare_snapshot
+from deploy.stack.running import NotRunning, RunningStack
+from deploy.stack.topics import admin
+from streams.cluster import Cluster
+from streams.reader import bounds, committed
+from tables.leavers import Leavers
+from tables.snapshots import Damaged, Reading, Snapshot, Snapshots, beginning
+
+NICENESS = 19
+TIMEOUT_S = 30.0
+
+
+@dataclass(slots=True)
+class Verified:
+    """What came of one snapshot."""
+
+    snapshot: Snapshot
+    why_not: str = ""
+    """Empty: it is verified."""
+    shown: list[str] = field(default_factory=list)
+
+
+def snapshots_of(stack: RunningStack, journal: Journal) -> Snapshots:
+    """Those of this journal. Raises NotRunning where nobody said where they are."""
+    if stack.snapshots_dir is None:
+        raise NotRunning("row snapshots are needed, and nobody said where they are: set OO_ROW_SNAPSHOTS_DIR")
+    return Snapshots(stack.snapshots_dir, prefix=stack.cluster.prefix, journal_id=journal.topic_id)
+
+
+async def begins(cluster: Cluster, numbers: Iterable[int]) -> dict[int, int]:
+    """Where these partitions of the journal begin now."""
+    return {number: (await bounds(cluster, cluster.name("journal"), number))[0] for number in numbers}
+
+
+async def begun(stack: RunningStack, journal: Journal, numbers: Iterable[int], *, from_snapshot: bool) -> Journal:
+    """The journal with what its partitions' folds begin with. Raises BeginningGone where that is not there any more."""
+    found = {}
+    snapshots = snapshots_of(stack, journal) if stack.snapshots_dir is not None or from_snapshot else None
+    for number, low in (await begins(stack.cluster, numbers)).items():
+        some = [] if snapshots is None else snapshots.all(number)
+        one = beginning(some, low=low, newest=from_snapshot)
+        if one is None and low:
+            raise BeginningGone(
+                f"partition {number} of the journal begins at offset {low}, and there is no row snapshot that reaches it: what was "
+                "before cannot be folded again ('oo snapshots' lists what is there)"
+            )
+        if one is not None:
+            found[number] = one
+    return replace(journal, snapshots=found)
+
+
+async def verify(
+    stack: RunningStack, journal: Journal, *, progress: Callable[[int], None] = lambda _: None
+) -> list[Verified]:
+    """Verify what is not verified yet, the oldest first."""
+    snapshots, done = snapshots_of(stack, journal), []
+    epochs = {one.version.epoch: one.belief.epoch for one in journal.versions.values()}
+    for number in range(stack.cluster.topics["journal"].partitions):
+        some = snapshots.all(number)
+        for place, one in enumerate(some):
+            if one.verified:
+                continue
+            found = Verified(one)
+            done.append(found)
+            try:
+                base = base_of(one, some[:place])
+                whence = replace(journal, snapshots={} if base is None else {number: base})
+                differences = await compare_snapshot(whence, one, epochs=epochs, progress=progress)
+            except (BeginningGone, Damaged) as error:
+                found.why_not = str(error)
+                continue
+            found.shown = differences.shown
+            if differences.n:
+                found.why_not = f"a fold gives something else: {differences.n} differences"
+                continue
+            # It went meanwhile where its partition's owner has made newer ones.
+            with suppress(FileNotFoundError):
+                snapshots.note_verified(one)
+                some[place] = replace(one, verified=True)
+    return done
+
+
+def base_of(one: Snapshot, before: Sequence[Snapshot]) -> Snapshot | None:
+    """What a fold up to this one begins with; None: with the journal.
+
+    The newest verified one of the same step version; else the oldest one of that version, since what was folded by another version cannot be
+    made again by this one.
+    """
+    same = [other for other in before if _step_version(other) == _step_version(one)]
+    for some, place in (([other for other in same if other.verified], -1), (same, 0), (before, -1)):
+        if some:
+            return some[place]
+    return None
+
+
+async def trim(stack: RunningStack, journal: Journal, *, before_ms: int) -> dict[int, int]:
+    """Take from the journal what is older and not needed; returns where each partition begins that was trimmed.
+
+    Below the newest snapshot that was made before then, is verified, and has another verified one behind it. Both are read once more
+    before anything goes.
+    """
+    cluster, snapshots = stack.cluster, snapshots_of(stack, journal)
+    name = cluster.name("journal")
+    numbers = range(cluster.topics["journal"].partitions)
+    folded = await committed(cluster, cluster.group("core"), name)
+    lows = await begins(cluster, numbers)
+    wanted = {}
+    for number in numbers:
+        to = trimmed_to([one for one in snapshots.all(number) if _is_whole(one)], before_ms=before_ms)
+        to = min(to, folded.get(number) or 0)
+        if to > lows[number]:
+            wanted[number] = to
+    if not wanted:
+        return {}
+    client = admin(stack.as_admin.cluster)
+    # Kept in a name: an answer whose request is forgotten never comes.
+    asked = client.delete_records([TopicPartition(name, number, to) for number, to in wanted.items()])
+    for answer in asked.values():
+        await asyncio.to_thread(answer.result, TIMEOUT_S)
+    return wanted
+
+
+def trimmed_to(some: Sequence[Snapshot], *, before_ms: int) -> int:
+    """Where one partition's journal may begin, by its snapshots, the oldest first; 0: nothing may go.
+
+    >>> from pathlib import Path
+    >>> some = [Snapshot(0, at, at, Path(), verified=at != 2) for at in range(5)]
+    >>> [trimmed_to(some, before_ms=at) for at in (0, 1, 2, 3, 9)], trimmed_to(some[:1], before_ms=9)
+    ([1, 2, 2, 4, 4], 0)
+    """
+    verified = [one for one in some if one.verified]
+    return max((one.offset + 1 for one in verified[:-1] if one.made_ms <= before_ms), default=0)
+
+
+async def tend(stack: RunningStack, *, before_ms: int | None) -> tuple[list[Verified], dict[int, int]]:
+    """Verify what is new, then trim, unless `before_ms` is None; beside the work, at the lowest priority."""
+    os.setpriority(os.PRIO_PROCESS, 0, NICENESS)
+    journal = await whole_journal(stack)
+    verified = await verify(stack, journal)
+    return verified, {} if before_ms is None else await trim(stack, journal, before_ms=before_ms)
+
+
+def _is_whole(one: Snapshot) -> bool:
+    try:
+        with Reading(one.path) as reading:
+            for _ in reading.rows(Leavers(b"")):
+                pass
+    except (Damaged, OSError):
+        return False
+    return True
+
+
+def _step_version(one: Snapshot) -> int:
+    try:
+        with Reading(one.path) as reading:
+            return reading.about.step_version
+    except (Damaged, OSError):
+        return -1
