@@ -51,29 +51,43 @@ class Cuts:
         self._every_ms = round(every_s * SECOND_MS)
         self._spaced_ms = spaced_ms
         self._low = low
-        self._began_ms = clock_ms()
+        self._first_ms = clock_ms() + round(FIRST_AFTER_S * SECOND_MS)
         self._made_ms: dict[int, int] = {}
-        """When the newest of each partition that is here was made; where there is none, as if one came due FIRST_AFTER_S after the start."""
+        """When the newest of each partition that is here was made; 1 for none."""
+        self._due_ms: dict[int, int] = {}
+        """When the next one is, unless somebody asks for it."""
+        self._not_before_ms = 0
         self._taken: list[_Cut] = []
 
     async def look(self, assigned: Mapping[int, Assigned]) -> None:
         """Cut what is due, and copy it out. Raises StoreFailed."""
-        wanted_ms, now_ms = self._snapshots.wanted_ms, clock_ms()
         for number in self._made_ms.keys() - assigned.keys():
             del self._made_ms[number]
-        for number, one in assigned.items():
-            if number not in self._made_ms:
-                self._made_ms[number] = self._last_ms(number)
-            made_ms = self._made_ms[number]
-            if made_ms < wanted_ms or now_ms >= made_ms + self._every_ms:
+        if clock_ms() < self._not_before_ms:
+            return
+        try:
+            for one in self._due(assigned):
                 one.when_level(partial(self._cut, one))
-        while self._taken:
-            await self._copy(self._taken.pop())
+            while self._taken:
+                await self._copy(self._taken.pop())
+        except OSError as error:
+            logger.error("snapshot.failed why=%s", error)  # noqa: TRY400 - what happened is in the line
+            self._not_before_ms = clock_ms() + round(AGAIN_AFTER_S * SECOND_MS)
+            self._made_ms.clear()
 
-    def _last_ms(self, number: int) -> int:
-        self._snapshots.sweep_unfinished(number)
-        found = self._snapshots.all(number)
-        return found[-1].made_ms if found else self._began_ms + round(FIRST_AFTER_S * SECOND_MS) - self._every_ms
+    def _due(self, assigned: Mapping[int, Assigned]) -> list[Assigned]:
+        wanted_ms, now_ms = self._snapshots.wanted_ms, clock_ms()
+        for number in assigned.keys() - self._made_ms.keys():
+            # New here.
+            self._snapshots.sweep_unfinished(number)
+            found = self._snapshots.all(number)
+            self._made_ms[number] = found[-1].made_ms if found else 1
+            self._due_ms[number] = found[-1].made_ms + self._every_ms if found else self._first_ms
+        return [
+            one
+            for number, one in assigned.items()
+            if self._made_ms[number] <= wanted_ms or now_ms >= self._due_ms[number]
+        ]
 
     def _cut(self, assigned: Assigned) -> None:
         """A view of the partition as it stands; none while its totals are counted, or rows are ahead of the fold."""
@@ -82,35 +96,25 @@ class Cuts:
         offset = max(assigned.folded, state.committed - 1)
         if assigned.counting is not None or offset < max(assigned.withheld_until, 0):
             return
-        self._made_ms[state.partition] = clock_ms()
+        made_ms = self._made_ms[state.partition] = clock_ms()
+        self._due_ms[state.partition] = made_ms + self._every_ms
         about = snapshot_pb2.Snapshot(
             journal=journal_pb2.Position(topic_id=assigned.journal_id, partition=state.partition, offset=offset),
             step_version=STEP_VERSION,
-            made_ms=self._made_ms[state.partition],
+            made_ms=made_ms,
             totals=assigned.totals.to_bytes(),
         )
         self._taken.append(_Cut(assigned, about, assigned.table.store.values()))
 
     async def _copy(self, cut: _Cut) -> None:
-        place = cut.about.journal
+        place, writer = cut.about.journal, self._snapshots.begin(cut.about)
         try:
-            writer = self._snapshots.begin(cut.about)
-            try:
-                whole = await _written(cut, writer)
-            except BaseException:
-                writer.abandon()
-                raise
-            if not whole:
-                writer.abandon()
+            if not await _written(cut, writer):
                 return
             await asyncio.to_thread(writer.finish)
-            await self._clear(place.partition)
-        except OSError as error:
-            logger.error(  # noqa: TRY400 - what happened is in the line
-                "snapshot.failed partition=%d offset=%d why=%s", place.partition, place.offset, error
-            )
-            self._made_ms[place.partition] += round(AGAIN_AFTER_S * SECOND_MS) - self._every_ms
-            return
+        finally:
+            writer.abandon()
+        await self._clear(place.partition)
         logger.info("snapshot.made partition=%d offset=%d", place.partition, place.offset)
 
     async def _clear(self, number: int) -> None:

@@ -21,7 +21,6 @@ from deploy.stack.running import NotRunning, RunningStack
 from deploy.stack.topics import admin
 from streams.cluster import Cluster
 from streams.reader import bounds, committed
-from tables.leavers import Leavers
 from tables.snapshots import Damaged, Reading, Snapshot, Snapshots, beginning
 
 NICENESS = 19
@@ -161,8 +160,7 @@ async def tend(stack: RunningStack, *, before_ms: int | None) -> tuple[list[Veri
 def _is_whole(one: Snapshot) -> bool:
     try:
         with Reading(one.path) as reading:
-            for _ in reading.rows(Leavers(b"")):
-                pass
+            reading.check()
     except (Damaged, OSError):
         return False
     return True

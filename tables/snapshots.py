@@ -20,7 +20,7 @@ from typing import IO, Self
 from google.protobuf.message import DecodeError
 
 from oo.v1 import snapshot_pb2
-from streams.wire import BadFrame, payload
+from streams.wire import payload
 from tables.leavers import Leavers
 from tables.row import fence_of
 
@@ -34,11 +34,13 @@ SPACES = 4
 
 _MAGIC = b"oO rows 1\n"
 _LENGTHS = struct.Struct(">II")
-"""Of a key and its value; both 0 at the end, where the count and the digest follow."""
-_COUNT = struct.Struct(">Q")
+"""Of a key and its value; both 0 at the end, where the digest follows."""
+_LENGTH = struct.Struct(">Q")
+"""Of the front."""
 _DIGEST_BYTES = 32
-_PIECE_BYTES_MAX = 64 * 1024 * 1024
-"""More than a row or the totals of a partition have: only what is damaged asks for it."""
+_FRONT_BYTES_MAX = 64 * 1024 * 1024
+"""More than the totals of a partition have: only what is damaged asks for it."""
+_READ_AT_ONCE = 1024 * 1024
 _ENDING, _MARK, _UNFINISHED, _WANTED = ".rows", ".verified", ".part", "wanted"
 
 
@@ -67,19 +69,18 @@ class Writer:
 
     def __init__(self, path: Path, about: snapshot_pb2.Snapshot) -> None:
         self._path, self._unfinished = path, path.with_suffix(_UNFINISHED)
-        self._count, self._digest = 0, blake2b(digest_size=_DIGEST_BYTES)
+        self._digest = blake2b(digest_size=_DIGEST_BYTES)
         self._file = os.fdopen(os.open(self._unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "wb")
         front = about.SerializeToString(deterministic=True)
-        self._write(_MAGIC + _COUNT.pack(len(front)) + front)
+        self._write(_MAGIC + _LENGTH.pack(len(front)) + front)
 
     def add(self, rows: Sequence[tuple[bytes, bytes]]) -> None:
         """Write these keys and values."""
-        self._count += len(rows)
         self._write(b"".join(_LENGTHS.pack(len(key), len(value)) + key + value for key, value in rows))
 
     def finish(self) -> None:
         """Put it into its place, whole and on the disk."""
-        self._write(_LENGTHS.pack(0, 0) + _COUNT.pack(self._count))
+        self._write(_LENGTHS.pack(0, 0))
         with self._file as file:
             file.write(self._digest.digest())
             file.flush()
@@ -92,7 +93,7 @@ class Writer:
             os.close(folder)
 
     def abandon(self) -> None:
-        """Leave nothing of it."""
+        """Leave nothing of it that is not finished."""
         self._file.close()
         self._unfinished.unlink(missing_ok=True)
 
@@ -209,13 +210,14 @@ class Reading:
 
     def __init__(self, path: Path) -> None:
         """Raises Damaged, or OSError where it is gone."""
-        self._path, self._digest = path, blake2b(digest_size=_DIGEST_BYTES)
+        self._path = path
         self._file: IO[bytes] = path.open("rb")
         try:
-            if self._read(len(_MAGIC)) != _MAGIC:
-                raise Damaged(f"{path} is no snapshot of this format")
-            self.about = snapshot_pb2.Snapshot.FromString(self._read(*_COUNT.unpack(self._read(_COUNT.size))))
-        except (Damaged, DecodeError):
+            if self._file.read(len(_MAGIC)) != _MAGIC:
+                raise Damaged
+            (length,) = _LENGTH.unpack(self._file.read(_LENGTH.size))
+            self.about = snapshot_pb2.Snapshot.FromString(self._file.read(min(length, _FRONT_BYTES_MAX)))
+        except (Damaged, DecodeError, struct.error):
             self._file.close()
             raise Damaged(f"{path} is no snapshot of this format, or damaged") from None
 
@@ -225,31 +227,32 @@ class Reading:
     def __exit__(self, *_: object) -> None:
         self._file.close()
 
-    def rows(self, leavers: Leavers) -> Iterator[tuple[bytes, bytes]]:
-        """Yield keys and framed rows, but for those of people who have left since. Raises Damaged, at the latest at the end."""
-        count = 0
-        while True:
-            key_length, length = _LENGTHS.unpack(self._read(_LENGTHS.size))
-            if not key_length:
-                break
-            count += 1
-            key, value = self._read(key_length), self._read(length)
-            try:
-                offset = fence_of(payload(value)).offset
-            except (BadFrame, ValueError):
-                raise Damaged(f"{self._path} is damaged: a row in it has no fence") from None
-            if not leavers.passes(key, offset):
-                yield key, value
-        (said,) = _COUNT.unpack(self._read(_COUNT.size))
-        if said != count or self._file.read() != self._digest.digest():
+    def check(self) -> None:
+        """Read all of it; raises Damaged where it is not what was written."""
+        begun, left, digest = (
+            self._file.tell(),
+            self._path.stat().st_size - _DIGEST_BYTES,
+            blake2b(digest_size=_DIGEST_BYTES),
+        )
+        self._file.seek(0)
+        while left > 0 and (some := self._file.read(min(left, _READ_AT_ONCE))):
+            digest.update(some)
+            left -= len(some)
+        if self._file.read() != digest.digest():
             raise Damaged(f"{self._path} is damaged: its digest is another one")
+        self._file.seek(begun)
 
-    def _read(self, length: int) -> bytes:
-        found = self._file.read(min(length, _PIECE_BYTES_MAX))
-        if len(found) < length:
-            raise Damaged(f"{self._path} is damaged: it ends early")
-        self._digest.update(found)
-        return found
+    def rows(self, leavers: Leavers) -> Iterator[tuple[bytes, bytes]]:
+        """Yield keys and framed rows, but for those of people who have left since. Raises Damaged before the first."""
+        self.check()
+        read = self._file.read
+        while True:
+            key_length, length = _LENGTHS.unpack(read(_LENGTHS.size))
+            if not key_length:
+                return
+            key, value = read(key_length), read(length)
+            if not leavers.passes(key, fence_of(payload(value)).offset):
+                yield key, value
 
 
 def _named(path: Path) -> Snapshot:

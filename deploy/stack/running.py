@@ -22,8 +22,9 @@ AUDIENCE = "oo"
 LOCAL_USER = "demo"
 SHADOW_SETTINGS = ("OO_SHADOWS", "OO_GATE", "OO_UNSEEN_S", "OO_STALE_S")
 """What an operator may tell `shadow` from outside."""
-CORE_SETTINGS = ("OO_SHADOW_SAMPLE", "OO_ROW_SNAPSHOTS_EVERY_S", "OO_JOURNAL_DAYS")
-"""And the cores. The sample is fixed in the versions that they make, before a decision is."""
+SHADOW_SAMPLE = "OO_SHADOW_SAMPLE"
+"""Told to the cores: it is fixed in the versions that they make, before a decision is."""
+CORE_SETTINGS = (SHADOW_SAMPLE, "OO_ROW_SNAPSHOTS_EVERY_S", "OO_JOURNAL_DAYS")
 
 
 SECRETS = {

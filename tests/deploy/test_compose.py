@@ -264,6 +264,8 @@ def test_our_processes_are_told_the_same_as_by_the_local_stack() -> None:
         for key in set(there) & set(local) - ADDRESSES - {"OO_DATA_DIR", "OO_WORKER_ID"}:
             if key == "OO_KEK_DIR":
                 assert there[key] in {volume.split(":")[1] for volume in SERVICES[name]["volumes"]}
+            elif key == "OO_ROW_SNAPSHOTS_DIR":
+                assert f"work:{Path(there[key]).parent}" in SERVICES[name]["volumes"]
             elif key.endswith("_FILE"):
                 assert Path(there[key]).name == Path(local[key]).name
             else:

@@ -23,6 +23,7 @@ WRITING = {
     "export",
     "keys",
     "privacy",
+    "snapshots",
 }
 """What starts, writes, or needs what is heavy for what it counts."""
 
