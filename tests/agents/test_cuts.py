@@ -81,7 +81,7 @@ def test_a_fold_from_a_snapshot_gives_rows_and_outputs_of_a_fold_of_everything(
     entries = list({one.offset: one for one in reversed(golden()) if one.partition == number}.values())[::-1]
     whole = PartitionState(partition=number, versions=known, rows={})
     outputs = fold(entries, whole)
-    for place in sorted(random.Random(number).sample(range(1, len(entries)), 8)):
+    for place in sorted(random.Random(number).sample(range(1, len(entries)), 4)):
         rows: dict[str, bytes] = {}
         state = PartitionState(partition=number, versions=known, rows=rows)
         fold(entries[:place], state)
