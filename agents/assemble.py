@@ -181,8 +181,9 @@ def _put_rows_away(process: Process, folding: Recommend, folder: Path) -> None:
     from agents import cuts
     from streams.periodic import every
     from streams.reader import bounds
+    from streams.topics import TRIM_STEPS
     from streams.units import DAY_MS
-    from tables.snapshots import SPACES, Snapshots
+    from tables.snapshots import Snapshots
 
     async def low(number: int) -> int:
         return (await bounds(process.cluster, process.topics["journal"].name, number))[0]
@@ -190,7 +191,7 @@ def _put_rows_away(process: Process, folding: Recommend, folder: Path) -> None:
     made = cuts.Cuts(
         Snapshots(folder, prefix=process.cluster.prefix, journal_id=process.id_of("journal")),
         every_s=process.settings.row_snapshots_every_s,
-        spaced_ms=process.settings.journal_days * DAY_MS // SPACES,
+        spaced_ms=process.settings.journal_days * DAY_MS // TRIM_STEPS,
         low=low,
     )
     every(process.app, cuts.LOOKED_EVERY_S, lambda: made.look(folding.assigned))

@@ -32,6 +32,8 @@ class Topic:
     message_bytes_max: int
     timestamp: Literal["CreateTime", "LogAppendTime"] = "CreateTime"
     public: bool = False
+    trimmed: bool = False
+    """Kafka itself takes nothing from it: `oo snapshots tend` does, by offset, where a row snapshot stands for what goes."""
 
     @property
     def config(self) -> dict[str, str]:
@@ -47,7 +49,7 @@ class Topic:
             config["max.compaction.lag.ms"] = str(COMPACTED_MS)
             config["delete.retention.ms"] = str(DAY_MS)
         else:
-            config["retention.ms"] = str(self.retention_ms)
+            config["retention.ms"] = str(FOREVER if self.trimmed else self.retention_ms)
         if self.gone_ms != FOREVER:
             config["segment.ms"] = str(SEGMENT_MS)
         return config
@@ -60,14 +62,18 @@ class Topic:
         """
         if self.cleanup == "compact":
             return COMPACTED_MS + SEGMENT_MS + HOUR_MS * 2
+        if self.trimmed:
+            # Where it is tended once a day: it begins at one of the snapshots, which lie so far apart.
+            return self.retention_ms // TRIM_STEPS + DAY_MS * 2 + SEGMENT_MS + HOUR_MS
         return FOREVER if self.retention_ms == FOREVER else SEGMENT_MS + HOUR_MS
 
 
 PUBLIC_DAYS = 7
 """How long the public topics keep what producers write, unless OO_PUBLIC_DAYS says otherwise."""
 JOURNAL_DAYS = 90
-"""How long the journal keeps a record at the least, unless OO_JOURNAL_DAYS says otherwise: `oo snapshots tend` trims what is older, by
-offset, below a row snapshot that was verified. Kafka itself never does."""
+"""How long the journal keeps a record at the least, unless OO_JOURNAL_DAYS says otherwise."""
+TRIM_STEPS = 4
+"""In so many steps the journal's beginning moves on by that time: for each a row snapshot is kept."""
 PARTITIONS = 8
 """Of every topic keyed by user; one number, so that a user's number is the same everywhere."""
 
@@ -76,8 +82,11 @@ _TABLE = (
     Topic("reactions", "oo.v1.Reaction", "user", PARTITIONS, "delete", PUBLIC_DAYS * DAY_MS, MIB, public=True),
     # Of the person themself: only the edge and operators write here.
     Topic("subject-requests", "oo.v1.SubjectRequest", "user", PARTITIONS, "delete", 7 * DAY_MS, MIB),
-    # The truth: Kafka takes nothing from it by itself (JOURNAL_DAYS).
-    Topic("journal", "oo.v1.JournalRecord", "user", PARTITIONS, "delete", FOREVER, 2 * MIB, "LogAppendTime"),
+    Topic(
+        *("journal", "oo.v1.JournalRecord", "user", PARTITIONS, "delete", JOURNAL_DAYS * DAY_MS, 2 * MIB),
+        timestamp="LogAppendTime",
+        trimmed=True,
+    ),
     # What every fold passes over; kept as long as the journal.
     Topic("set-aside", "oo.v1.SetAside", "source", 1, "delete", FOREVER, MIB),
     # Who left: read before anything is folded, kept as long as the journal. Stamped by the broker, for `shadow`.

@@ -29,9 +29,6 @@ NEWEST = 3
 VERIFIED = 2
 """And so many that were verified: the journal is trimmed below the second of them."""
 
-SPACES = 4
-"""And of those before them one for each fourth of the time for which the journal is kept."""
-
 _MAGIC = b"oO rows 1\n"
 _LENGTHS = struct.Struct(">II")
 """Of a key and its value; both 0 at the end, where the digest follows."""

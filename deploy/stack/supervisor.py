@@ -61,6 +61,17 @@ class Step:
     timeout_s: float = 120.0
 
 
+@dataclass(frozen=True, slots=True)
+class Chore:
+    """Something that is done again and again while all runs, by a command that ends. One that fails is said, and is done again at its next turn."""
+
+    name: str
+    command: Command
+    first_s: float
+    every_s: float
+    timeout_s: float
+
+
 @dataclass(slots=True)
 class _Live:
     """What the supervisor knows about one part now."""
@@ -83,9 +94,11 @@ class Supervisor:
         *,
         facts: Mapping[str, Any],
         told: Told,
+        chores: Sequence[Chore] = (),
         preloaded: Preloaded | None = None,
     ) -> None:
         self._folder = folder
+        self._chores = chores
         self._parts = {part.name: part for part in parts}
         self._steps = {step.name: step for step in steps}
         self._facts = dict(facts)
@@ -106,18 +119,21 @@ class Supervisor:
         self._write()
         tasks = [asyncio.create_task(self._keep(part), name=part.name) for part in self._parts.values()]
         steps = [asyncio.create_task(self._do(step), name=step.name) for step in self._steps.values()]
+        chores: list[asyncio.Task[None]] = []
         try:
             if await self._all_done([*tasks, *steps]):
                 self._phase = "ready"
                 self._write()
                 when_ready()
-                await self._first_of(tasks)
+                chores = [asyncio.create_task(self._do_again(chore), name=chore.name) for chore in self._chores]
+                await self._first_of([*tasks, *chores])
         except StackError as error:
             self._error = str(error)
             raise
         finally:
-            for step in steps:
-                step.cancel()
+            for one in (*steps, *chores):
+                one.cancel()
+            await asyncio.gather(*chores, return_exceptions=True)
             await self._end(tasks)
 
     async def _all_done(self, tasks: list[asyncio.Task[None]]) -> bool:
@@ -237,23 +253,39 @@ class Supervisor:
         """Runs a step when what it needs is there; raises StackError when it fails."""
         for need in step.needs:
             await self._done[need].wait()
-        log = Log(self._folder.logs / f"{step.name}.log")
-        process = await spawn(step.command, death_signal=signal.SIGKILL)
-        assert process.stdout is not None
-        try:
-            async with asyncio.timeout(step.timeout_s):
-                await pump(process.stdout, log)
-                code = await process.wait()
-        except TimeoutError:
-            raise StackError(f"{step.name} did not end within {step.timeout_s:.0f} s (see {log.path})") from None
-        finally:
-            if process.returncode is None:
-                process.kill()
-                await process.wait()
-        if code != 0:
-            raise StackError(f"{step.name} failed: {log.tail(1)} (see {log.path})")
+        if fault := await self._fault_of(step):
+            raise StackError(f"{step.name} {fault}")
         self._told(step.name, "done")
         self._done[step.name].set()
+
+    async def _do_again(self, chore: Chore) -> None:
+        pause_s = chore.first_s
+        while True:
+            await asyncio.sleep(pause_s)
+            pause_s = chore.every_s
+            try:
+                fault = await self._fault_of(chore)
+            except OSError as error:
+                fault = f"could not be started: {error}"
+            if fault:
+                self._told(chore.name, fault)
+
+    async def _fault_of(self, what: Step | Chore) -> str:
+        """Runs its command to the end, and says how it failed; empty where it did not."""
+        with contextlib.closing(Log(self._folder.logs / f"{what.name}.log")) as log:
+            process = await spawn(what.command, death_signal=signal.SIGKILL)
+            assert process.stdout is not None
+            try:
+                async with asyncio.timeout(what.timeout_s):
+                    await pump(process.stdout, log)
+                    code = await process.wait()
+            except TimeoutError:
+                return f"did not end within {what.timeout_s:.0f} s (see {log.path})"
+            finally:
+                if process.returncode is None:
+                    process.kill()
+                    await process.wait()
+            return f"failed: {log.tail(1)} (see {log.path})" if code else ""
 
     async def _end(self, tasks: list[asyncio.Task[None]]) -> None:
         """Ends the parts, each after those that need it."""

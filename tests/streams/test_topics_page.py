@@ -19,6 +19,8 @@ def row(topic: Topic) -> str:
         kept = "the newest"
     else:
         kept = "for ever" if topic.retention_ms == FOREVER else f"{topic.retention_ms // DAY_MS} days"
+    if topic.trimmed:
+        kept += ", then trimmed"
     public = " (public)" if topic.public else ""
     return (
         f"| `{topic.name}`{public} | `{topic.value}` | {topic.key} | {topic.partitions} | {topic.cleanup} | {kept} "
