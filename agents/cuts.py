@@ -28,9 +28,10 @@ FIRST_AFTER_S = 600.0
 """Where there is none, after a start."""
 AGAIN_AFTER_S = 600.0
 """After one that could not be written."""
-ROWS_AT_ONCE = 32
+ROWS_AT_ONCE = 16
 TURN_S = 0.001
-"""Rows are read for so long, and then the loop is left for nine times as long."""
+TURN_BYTES = 128 * 1024
+"""Rows are read for so long, or until they have so many bytes; then the loop is left for nine times as long."""
 REST = 9
 
 
@@ -128,11 +129,12 @@ async def _written(cut: _Cut, writer: Writer) -> bool:
     loop = asyncio.get_running_loop()
     more = True
     while more:
-        began_s, some = loop.time(), list[tuple[bytes, bytes]]()
-        while more and loop.time() - began_s < TURN_S:
-            next_ = list(islice(cut.rows, ROWS_AT_ONCE))
-            some += next_
-            more = bool(next_)
+        began_s, size, some = loop.time(), 0, list[tuple[bytes, bytes]]()
+        while more and size < TURN_BYTES and loop.time() - began_s < TURN_S:
+            found = list(islice(cut.rows, ROWS_AT_ONCE))
+            some += found
+            size += sum(len(value) for _, value in found)
+            more = bool(found)
         spent_s = loop.time() - began_s
         await asyncio.to_thread(writer.add, some)
         await asyncio.sleep(REST * spent_s)

@@ -80,7 +80,8 @@ async def verify(
             found = Verified(one)
             done.append(found)
             try:
-                base = base_of(one, some[:place])
+                # What follows from a record is the rules' under which it was written, whatever build folds it.
+                base = next((other for other in some[place - 1 :: -1] if other.verified), None) if place else None
                 whence = replace(journal, snapshots={} if base is None else {number: base})
                 differences = await compare_snapshot(whence, one, epochs=epochs, progress=progress)
             except (BeginningGone, Damaged) as error:
@@ -95,19 +96,6 @@ async def verify(
                 snapshots.note_verified(one)
                 some[place] = replace(one, verified=True)
     return done
-
-
-def base_of(one: Snapshot, before: Sequence[Snapshot]) -> Snapshot | None:
-    """What a fold up to this one begins with; None: with the journal.
-
-    The newest verified one of the same step version; else the oldest one of that version, since what was folded by another version cannot be
-    made again by this one.
-    """
-    same = [other for other in before if _step_version(other) == _step_version(one)]
-    for some, place in (([other for other in same if other.verified], -1), (same, 0), (before, -1)):
-        if some:
-            return some[place]
-    return None
 
 
 async def trim(stack: RunningStack, journal: Journal, *, before_ms: int) -> dict[int, int]:
@@ -164,11 +152,3 @@ def _is_whole(one: Snapshot) -> bool:
     except (Damaged, OSError):
         return False
     return True
-
-
-def _step_version(one: Snapshot) -> int:
-    try:
-        with Reading(one.path) as reading:
-            return reading.about.step_version
-    except (Damaged, OSError):
-        return -1
