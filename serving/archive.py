@@ -34,7 +34,7 @@ from streams.dead_letters import user_named
 from streams.frames import Frames
 from streams.keys import Keys, home
 from streams.partitioner import partition_of
-from streams.reader import read_partition
+from streams.reader import bounds, read_partition
 from streams.record import Record
 from streams.sealing import KeyMissing, NotOpened, T, opened
 from streams.topics import PARTITIONS
@@ -162,7 +162,7 @@ async def _pieces(order: Order, mine: _Mine, history: History) -> AsyncIterator[
 
 
 async def _files(out: _Zip, order: Order, mine: _Mine, history: History) -> AsyncIterator[bytes]:
-    yield out.write("README.txt", _readme(order))
+    yield out.write("README.txt", _readme(order, is_trimmed=mine.is_trimmed))
     for topic, (name, _) in FILES.items():
         async for piece in out.stream(name, _array(mine.of(topic))):
             yield piece
@@ -186,6 +186,8 @@ class _Mine:
         self._partition = partition_of(self._whose, PARTITIONS)
         self._keys = Keys.of(order.cluster, KeyFiles(Path(order.kek_dir)))
         self.told = _Told()
+        self.is_trimmed = False
+        """Whether the journal's beginning is gone."""
         self.decided: set[str] = set()
         """Ids of the decisions that were shown whole."""
 
@@ -194,6 +196,8 @@ class _Mine:
         self._leavers = await leavers_of(self._cluster, only=self._partition)
         for number in {self._partition, home(NOBODYS)}:
             await self._keys.take_partition(number)
+        low, _ = await bounds(self._cluster, self._cluster.name("journal"), self._partition)
+        self.is_trimmed = low > 0
 
     async def of(self, topic: str) -> AsyncIterator[dict[str, Any]]:
         """What is shown of each record."""
@@ -369,15 +373,20 @@ async def _array(found: AsyncIterator[dict[str, Any]]) -> AsyncIterator[str]:
     yield "[]\n" if between == "[\n" else "\n]\n"
 
 
-def _readme(order: Order) -> str:
+def _readme(order: Order, *, is_trimmed: bool) -> str:
     what = dict(FILES.values()) | (dict([HISTORY_FILE]) if order.history_dsn else {})
     what |= {
         "todo.txt": "tasks that came from a todo.txt, as they were last told; those that are done begin with x",
         "calendar.ics": "events that came from a calendar",
     }
     lines = "".join(f"{name:<16}{text}\n" for name, text in what.items())
+    trimmed = (
+        "What came in is kept for a time: the beginning of journal.json is gone, and what it said is in known.json as it stands;\n"
+        "todo.txt and calendar.ics have what was told since.\n\n"
+    )
     return (
         f"What oO knows of {order.user_id}, {datetime.now(UTC):%Y-%m-%d %H:%M} UTC.\n\n{lines}\n"
+        f"{trimmed if is_trimmed else ''}"
         "JSON is UTF-8, an entry a line, in protobuf's mapping of the messages in proto/oo/v1; bytes are in base64, times that\n"
         "end in _ms are milliseconds since 1970. Features, scores and sums are described in docs/features.md.\n"
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import signal
 import subprocess
@@ -10,7 +11,7 @@ import uuid
 
 import psycopg
 import pytest
-from command import oo
+from command import called, oo
 from outside import client, core_pid, eventually, letters, send, settled, settled_tip, state_of, task, verify
 from valkey import Valkey
 
@@ -73,3 +74,26 @@ def test_it_waits_for_what_the_door_has_not_taken_yet(stack: RunningStack) -> No
     finally:
         os.kill(core, signal.SIGCONT)
     assert verify(stack)["records"] > before
+
+
+def test_rows_are_put_away_verified_and_folded_from_on_and_nothing_young_leaves_the_journal(
+    stack: RunningStack,
+) -> None:
+    user = f"cut-{uuid.uuid4().hex[:8]}"
+    send(stack, "signals", task(user, "1", "Call the dentist"))
+    with client(stack, user) as http:
+        settled_tip(stack, http)
+    settled(stack)
+    called("snapshots", "make", state_of(stack))
+    tended = json.loads(oo("snapshots", "tend", "--json", state_of(stack)).stdout)
+    assert tended["journal_begins"] == {}
+    assert {one["why_not"] for one in tended["verified"]} == {""}
+    listed = json.loads(called("snapshots", "--json", state_of(stack)).stdout)
+    assert listed
+    assert all(one["verified"] for one in listed)
+    send(stack, "signals", task(user, "2", "Water the plants"))
+    settled(stack)
+    begun = json.loads(called("verify", "--from-snapshot", "--json", state_of(stack)).stdout)
+    assert begun["differences"] == 0
+    assert begun["starts"] == {str(one["partition"]): one["offset"] + 1 for one in listed}
+    assert begun["records"] < verify(stack)["records"]
