@@ -264,6 +264,7 @@ async def record(process: Process, stack: AsyncExitStack) -> list[Partitions]:
     """Decisions and outcomes to PostgreSQL."""
     from agents import record
     from connectors.postgres.sink import Sink
+    from streams.units import DAY_MS
 
     settings, topics = process.settings, process.topics
     assert settings.recommender_dsn is not None, "record needs OO_RECOMMENDER_DSN"
@@ -278,6 +279,7 @@ async def record(process: Process, stack: AsyncExitStack) -> list[Partitions]:
         schemas=process.schemas,
         keys=await _keys(process, stack),
         dead_letters=process.dead_letters,
+        history_ms=settings.history_days * DAY_MS,
     )
 
 

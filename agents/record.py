@@ -5,6 +5,8 @@ It never holds up a tip: it is a process of its own, and with PostgreSQL down it
 
 from __future__ import annotations
 
+import asyncio
+import logging
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from itertools import chain
@@ -17,9 +19,11 @@ from agents.refuse import DeadLetters, Refusal
 from connectors.postgres.sink import Sink, Stored, Unreachable, Written
 from oo.v1.decision_pb2 import Decision
 from oo.v1.outcome_pb2 import Outcome
+from streams.clock import clock_ms
 from streams.frames import Frames
 from streams.keys import Keys, opened_by
 from streams.partitions import Partitions
+from streams.periodic import every
 from streams.record import Batch, Record
 from streams.retry import until_done
 from streams.sealing import KeyMissing
@@ -27,6 +31,12 @@ from streams.topics import Topic
 from streams.wire import BadFrame
 from tables import leavers
 from tables.leavers import Leaving
+
+logger = logging.getLogger(__name__)
+
+TRIMMED_EVERY_S = 900.0
+BETWEEN_S = 0.1
+"""Two batches of rows that go: who writes and reads has the server meanwhile."""
 
 Message = TypeVar("Message", Decision, Outcome)
 
@@ -42,8 +52,12 @@ def build(
     keys: Keys,
     dead_letters: DeadLetters,
     leaving: Leaving,
+    history_ms: int,
 ) -> list[Partitions]:
-    """Declare the agents on `app`; returns their streams, each with a sink of its own: neither waits for the other's."""
+    """Declare the agents on `app`; returns their streams, each with a sink of its own: neither waits for the other's.
+
+    `history_ms`: how old a decision or an outcome gets in PostgreSQL.
+    """
 
     async def on_decisions(batches: Sequence[Batch]) -> None:
         read = _read(schemas, "decisions", Decision)
@@ -77,7 +91,21 @@ def build(
     async def record_erasures(stream: StreamT[Any]) -> None:
         await erasures.run(stream)
 
+    every(app, TRIMMED_EVERY_S, lambda: trim(erasures_sink, below_ms=clock_ms() - history_ms))
     return [decisions, outcomes, erasures]
+
+
+async def trim(sink: Sink, *, below_ms: int) -> None:
+    """Delete what is older, a batch after the other; what PostgreSQL does not do now it does at the next turn."""
+    gone = 0
+    try:
+        while some := await sink.trim(below_ms=below_ms):
+            gone += some
+            await asyncio.sleep(BETWEEN_S)
+    except Unreachable as error:
+        logger.warning("history.not_trimmed why=%s", type(error).__name__)
+    if gone:
+        logger.info("history.trimmed rows=%d below_ms=%d", gone, below_ms)
 
 
 def _read(schemas: Frames, name: str, kind: type[Message]) -> Callable[[Record], Message]:

@@ -15,6 +15,9 @@ Name = Literal["core", "publish", "record", "shadow"]
 NAMES: tuple[Name, ...] = get_args(Name)
 
 
+HISTORY_DAYS = 365
+
+
 class Settings(ClusterSettings, BaseSettings):
     """What a worker is told from outside, under the prefix OO_; read once."""
 
@@ -42,6 +45,8 @@ class Settings(ClusterSettings, BaseSettings):
     """How often each partition's rows are put away."""
     journal_days: int = Field(JOURNAL_DAYS, ge=1)
     """The age from which on `oo snapshots tend` trims the journal: for core, which keeps row snapshots of fitting ages; for `oo` likewise."""
+    history_days: int = Field(HISTORY_DAYS, ge=1)
+    """How old decisions and outcomes get in PostgreSQL: for record, which deletes what is older."""
     worker_id: str
     """The process's fixed name in its group: a restart under it takes its partitions back at once. One whose name another takes
     ends with status 78, and is not to be started again."""

@@ -68,6 +68,8 @@ class Journal:
     """Whose records every fold passes over, up to where they left."""
     snapshots: Mapping[int, Snapshot] = field(default_factory=dict)
     """By partition, what its fold begins with; those that are not here begin with nothing."""
+    history_from_ms: int = 0
+    """PostgreSQL may have none of the decisions and outcomes before this."""
 
 
 @dataclass(slots=True)
@@ -100,18 +102,20 @@ class Part:
     settings: dict[str, tuple[int, bytes]] = field(default_factory=dict)
     """The same."""
 
-    def collect(self, outputs: Outputs) -> None:
-        """Notes what followed from one record."""
+    def collect(self, outputs: Outputs, *, history_from_ms: int) -> None:
+        """Notes what followed from one record, and of decisions and outcomes what history has to have."""
         decision, tip = outputs.decision, outputs.tip
         if decision is not None:
-            self.decisions[decision.decision_id] = digest(decision)
+            if decision.decided_ms >= history_from_ms:
+                self.decisions[decision.decision_id] = digest(decision)
             self.vectors += slates.length(decision)
         if tip is not None:
             self.tips[tip.user_id] = tip.journal.offset, digest(tip)
         if (settings := outputs.settings) is not None:
             self.settings[settings.user_id] = settings.journal.offset, digest(settings)
         for outcome in outputs.outcomes:
-            self.outcomes[outcome.outcome_id] = digest(outcome)
+            if outcome.event_time_ms >= history_from_ms:
+                self.outcomes[outcome.outcome_id] = digest(outcome)
 
     def add(self, other: Part) -> None:
         """Takes another partition's in."""
@@ -181,7 +185,7 @@ async def _fold_part(
     async for records in _read(journal, "journal", number, start=start, end=end):
         some = entries_of(records, sealing=sealing, topic_id=journal.topic_id, aside=aside, leavers=journal.leavers)
         for entry in some:
-            part.collect(state.apply(entry))
+            part.collect(state.apply(entry), history_from_ms=journal.history_from_ms)
         state.acknowledge()
         progress(len(records))
     # A reader that is trimmed away under its feet goes on at the new beginning, and says nothing.

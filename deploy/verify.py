@@ -8,17 +8,19 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from contextlib import aclosing
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import psycopg
 from psycopg import sql
 
+from connectors.postgres import age
+from connectors.postgres.leavers import TIMES
 from connectors.valkey import TipStore
 from deploy.journal import whole_journal
 from deploy.keys import read_keys
-from deploy.refold import Differences, Part, compare_parts, digest
+from deploy.refold import Differences, Journal, Part, compare_parts, digest
 from deploy.snapshots import begun
 from deploy.stack.running import RunningStack
 from oo.v1.decision_pb2 import Decision
@@ -83,24 +85,26 @@ async def verify(
     """
     cluster = stack.cluster
     for _ in range(TRIES):
-        ends = await caught_up(cluster)
-        report = await _compare(stack, ends, processes, progress, from_snapshot=from_snapshot)
-        if report.differences == 0 or await end_offsets(cluster, cluster.name("journal")) == ends:
+        # The ends first: a word of what is set aside stands there before any fold goes past its record.
+        ends, trimmed_ms = await caught_up(cluster), await _trimmed_below(stack)
+        journal = replace(await whole_journal(stack), history_from_ms=trimmed_ms)
+        journal = await begun(stack, journal, ends, from_snapshot=from_snapshot)
+        report = await _compare(stack, journal, ends, processes, progress)
+        if report.differences == 0:
+            return report
+        if await end_offsets(cluster, cluster.name("journal")) == ends and await _trimmed_below(stack) == trimmed_ms:
             return report
     raise NotSettled("the journal kept growing while it was read: verify again when less is written")
 
 
 async def _compare(
     stack: RunningStack,
+    journal: Journal,
     ends: dict[int, int],
     processes: int,
     progress: Callable[[int, int], None],
-    *,
-    from_snapshot: bool,
 ) -> Report:
     report, expected, cluster = Report(), Part(), stack.cluster
-    # After the ends were: a word of what is set aside stands there before any fold goes past its record.
-    journal = await begun(stack, await whole_journal(stack), ends, from_snapshot=from_snapshot)
     starts = {number: one.offset + 1 for number, one in journal.snapshots.items()}
     total = sum(end - starts.get(number, 0) for number, end in ends.items())
 
@@ -116,20 +120,19 @@ async def _compare(
     report.starts = starts
     found = expected.differences
     keys = await read_keys(cluster, stack.kek_dir)
-    await _compare_postgres(stack, expected, found, keys, journal_id=journal.topic_id, starts=starts)
+    await _compare_postgres(stack, expected, found, keys, journal)
     await _compare_valkey(stack, expected, found, keys)
     report.differences, report.shown = found.n, found.shown
     return report
 
 
+async def _trimmed_below(stack: RunningStack) -> int:
+    async with await psycopg.AsyncConnection.connect(stack.recommender_dsn) as connection:
+        return await age.trimmed_below(connection)
+
+
 async def _compare_postgres(
-    stack: RunningStack,
-    expected: Part,
-    found: Differences,
-    keys: Keys,
-    *,
-    journal_id: bytes,
-    starts: Mapping[int, int],
+    stack: RunningStack, expected: Part, found: Differences, keys: Keys, journal: Journal
 ) -> None:
     kinds: tuple[tuple[str, dict[str, bytes], type[Decision | Outcome]], ...] = (
         ("decision", expected.decisions, Decision),
@@ -140,10 +143,13 @@ async def _compare_postgres(
             seen = 0
             async with connection.cursor(name=f"verify_{name}") as cursor:
                 await cursor.execute(_select(name, message=True))
-                async for key, user_id, message, topic, partition, offset in cursor:
+                async for key, user_id, message, topic, partition, offset, time_ms in cursor:
                     if key not in ids:
-                        if topic == journal_id and offset < starts.get(partition, 0):
+                        begin = journal.snapshots.get(partition)
+                        if begin is not None and topic == journal.topic_id and offset <= begin.offset:
                             continue  # Of before the fold begins.
+                        if time_ms < journal.history_from_ms:
+                            continue  # It came again, and goes again.
                         found.add(f"{name} {key}: in PostgreSQL, not in the fold")
                         continue
                     seen += 1
@@ -159,10 +165,11 @@ async def _compare_postgres(
 
 
 _COMPARED = ("user_id", "message", "topic_id", "partition", "journal_offset")
+"""And the time of each, which has another name in each table."""
 
 
 def _select(name: str, *, message: bool) -> sql.Composed:
-    columns = [sql.Identifier(f"{name}_id"), *map(sql.Identifier, _COMPARED if message else ())]
+    columns = [sql.Identifier(f"{name}_id"), *map(sql.Identifier, (*_COMPARED, TIMES[f"{name}s"]) if message else ())]
     return sql.SQL("SELECT {} FROM {}").format(sql.SQL(", ").join(columns), sql.Identifier("recommender", f"{name}s"))
 
 

@@ -14,7 +14,7 @@ from typing import Final, Generic, Self, TypeVar
 import psycopg
 from psycopg import errors, sql
 
-from connectors.postgres import leavers
+from connectors.postgres import age, leavers
 from oo.v1.decision_pb2 import Decision
 from oo.v1.erased_pb2 import Erased
 from oo.v1.outcome_pb2 import Outcome
@@ -147,6 +147,18 @@ class Sink:
                 connection = await self._connected()
                 async with connection.transaction():
                     return await leavers.forget(connection, words)
+            except BaseException:
+                await self.close()
+                raise
+
+    async def trim(self, *, below_ms: int) -> int:
+        """Delete some of what is older; returns how many rows went, 0 when all have."""
+        async with self._turn:
+            try:
+                connection = await self._connected()
+                await age.note(connection, below_ms=below_ms)
+                async with connection.transaction():
+                    return await age.trim(connection, below_ms=below_ms)
             except BaseException:
                 await self.close()
                 raise

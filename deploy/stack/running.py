@@ -24,6 +24,8 @@ SHADOW_SETTINGS = ("OO_SHADOWS", "OO_GATE", "OO_UNSEEN_S", "OO_STALE_S")
 """What an operator may tell `shadow` from outside."""
 SHADOW_SAMPLE = "OO_SHADOW_SAMPLE"
 """Told to the cores: it is fixed in the versions that they make, before a decision is."""
+HISTORY_DAYS = "OO_HISTORY_DAYS"
+"""And `record`."""
 CORE_SETTINGS = (SHADOW_SAMPLE, "OO_ROW_SNAPSHOTS_EVERY_S", "OO_JOURNAL_DAYS")
 
 
@@ -200,6 +202,8 @@ class RunningStack:
             environment["OO_STORE"] = os.environ.get("OO_STORE", "rocksdb")
             environment["OO_ROW_SNAPSHOTS_DIR"] = str(self.folder.snapshots_dir)
             environment |= {name: os.environ[name] for name in CORE_SETTINGS if name in os.environ}
+        if part == "record" and HISTORY_DAYS in os.environ:
+            environment[HISTORY_DAYS] = os.environ[HISTORY_DAYS]
         if part == "shadow":
             environment |= {name: os.environ[name] for name in SHADOW_SETTINGS if name in os.environ}
         if part == "edge":

@@ -15,7 +15,7 @@ from psycopg import sql
 from psycopg.errors import InsufficientPrivilege
 from sqlalchemy.exc import ProgrammingError
 
-from connectors.postgres import leavers
+from connectors.postgres import age, leavers
 from connectors.postgres.history import Cursor, History
 from connectors.postgres.migrate import migrate
 from connectors.postgres.roles import HISTORY, MODULES, ROLES
@@ -492,6 +492,32 @@ def test_a_decision_that_is_being_written_while_its_person_leaves_is_not_left_be
 
 
 # What the history reads
+
+
+def test_what_is_older_goes_some_at_a_time_and_how_far_is_noted_before_the_first(
+    database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(age, "AT_ONCE", 2)
+
+    async def work() -> list[int]:
+        async with Sink(database.dsn("recommender")) as sink:
+            await sink.record_decisions(as_is([*map(_decision, range(5)), _decision(9, decided_ms=20_000)]))
+            await sink.record_outcomes(as_is([_outcome(1, decision=1), _outcome(8_000, decision=9)]))
+            gone = [await sink.trim(below_ms=10_000) for _ in range(4)]
+            # What is older than that was noted already, and stays noted.
+            await sink.trim(below_ms=5_000)
+        return gone
+
+    assert asyncio.run(work()) == [3, 2, 1, 0]
+    assert _rows(database, "SELECT decision_id FROM recommender.decisions") == [("d0009",)]
+    assert _rows(database, "SELECT DISTINCT decision_id FROM recommender.tip_scores") == [("d0009",)]
+    assert _rows(database, "SELECT outcome_id FROM recommender.outcomes") == [("o8000",)]
+
+    async def noted() -> int:
+        async with await psycopg.AsyncConnection.connect(database.dsn("recommender")) as connection:
+            return await age.trimmed_below(connection)
+
+    assert asyncio.run(noted()) == 10_000
 
 
 @pytest.fixture

@@ -15,6 +15,8 @@ from command import called, oo
 from outside import client, core_pid, eventually, letters, send, settled, settled_tip, state_of, task, verify
 from valkey import Valkey
 
+from agents.record import trim
+from connectors.postgres.sink import Sink
 from deploy.keys import read_keys
 from deploy.stack.running import RunningStack
 from oo.v1 import decision_pb2
@@ -96,4 +98,17 @@ def test_rows_are_put_away_verified_and_folded_from_on_and_nothing_young_leaves_
     begun = json.loads(called("verify", "--from-snapshot", "--json", state_of(stack)).stdout)
     assert begun["differences"] == 0
     assert begun["starts"] == {str(one["partition"]): one["offset"] + 1 for one in listed}
-    assert begun["records"] < verify(stack)["records"]
+    oldest_ms = asyncio.run(trimmed(stack))
+    whole = verify(stack)
+    assert begun["records"] < whole["records"]
+    with psycopg.connect(stack.recommender_dsn) as database:
+        assert database.execute("SELECT min(decided_ms) FROM recommender.decisions").fetchone()[0] > oldest_ms
+
+
+async def trimmed(stack: RunningStack) -> int:
+    """PostgreSQL's oldest decision is of before what is kept; returns its time."""
+    with psycopg.connect(stack.recommender_dsn) as database:
+        (oldest_ms,) = database.execute("SELECT min(decided_ms) FROM recommender.decisions").fetchone()
+    async with Sink(stack.recommender_dsn) as sink:
+        await trim(sink, below_ms=oldest_ms + 1)
+    return oldest_ms
