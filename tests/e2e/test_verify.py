@@ -94,13 +94,12 @@ def test_rows_are_put_away_verified_and_folded_from_on_and_nothing_young_leaves_
     assert listed
     assert all(one["verified"] for one in listed)
     send(stack, "signals", task(user, "2", "Water the plants"))
-    settled(stack)
+    oldest_ms = asyncio.run(trimmed(stack))
+    records = settled(stack)
     begun = json.loads(called("verify", "--from-snapshot", "--json", state_of(stack)).stdout)
     assert begun["differences"] == 0
     assert begun["starts"] == {str(one["partition"]): one["offset"] + 1 for one in listed}
-    oldest_ms = asyncio.run(trimmed(stack))
-    whole = verify(stack)
-    assert begun["records"] < whole["records"]
+    assert 0 < begun["records"] < records
     with psycopg.connect(stack.recommender_dsn) as database:
         assert database.execute("SELECT min(decided_ms) FROM recommender.decisions").fetchone()[0] > oldest_ms
 
