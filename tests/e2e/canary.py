@@ -89,7 +89,7 @@ def _kafka(stack: RunningStack) -> Iterator[tuple[str, bytes]]:
     """Every record that the brokers still give out, of every topic there is."""
     client = Consumer(
         {
-            "bootstrap.servers": stack.cluster.bootstrap,
+            **stack.as_admin.cluster.rdkafka(),
             "group.id": "canary",
             "enable.auto.commit": False,
             "enable.partition.eof": True,
@@ -130,7 +130,7 @@ def _postgres(stack: RunningStack) -> Iterator[tuple[str, bytes]]:
 
 def _valkey(stack: RunningStack) -> Iterator[tuple[str, bytes]]:
     """Every key, with all that it holds."""
-    client = valkey.Valkey.from_url(stack.valkey_url)
+    client = valkey.Valkey.from_url(stack.as_admin.valkey_url)
     for key in client.scan_iter(count=1000):
         kind = client.type(key)
         if kind == b"hash":

@@ -36,7 +36,8 @@ def test_somebody_who_sent_nothing_gets_a_tip_to_begin_with_and_their_reaction_t
         assert first["why"]
         reaction = {"decision_id": first["decision_id"], "reaction": "done"}
         assert http.post("/v1/feedback", json=reaction).status_code == 202
-        outcomes = eventually(lambda: messages(stack, "outcomes", outcome_pb2.Outcome, user_id=user))
+        whose = stack.pseudonym(user)
+        outcomes = eventually(lambda: messages(stack, "outcomes", outcome_pb2.Outcome, user_id=whose))
     assert [(one.kind, one.decision_id, one.learned) for one in outcomes] == [
         (outcome_pb2.Outcome.DONE, first["decision_id"], True)
     ]

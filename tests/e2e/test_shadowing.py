@@ -15,9 +15,9 @@ from deploy.keys import read_keys
 from deploy.stack.running import RunningStack
 from oo.v1 import evaluation_pb2
 from streams.frames import Frames
+from streams.keys import opened_by
 from streams.messages import read
 from streams.reader import end_offsets, read_partition
-from streams.sealing import opened
 
 
 def policies(stack: RunningStack) -> dict[str, Any]:
@@ -39,7 +39,7 @@ async def shadows_of(stack: RunningStack, decision_id: str) -> list[evaluation_p
             for record in records:
                 one = read(schemas, "shadows", record)  # other tests put junk there
                 if isinstance(one, evaluation_pb2.ShadowDecision):
-                    inside = opened(one, whose=record.key or b"", keys=keys)
+                    inside = await opened_by(keys, one, whose=record.key or b"")
                     found += inside.said if inside.decision_id == decision_id else ()
     return found
 

@@ -108,7 +108,7 @@ def test_who_leaves_is_gone_from_every_place_and_begins_again_with_nothing(stack
         eventually(lambda: shadow(stack)["pid"] not in (None, before) and shadow(stack)["lag"] == 0, within_s=120)
 
         # Valkey filled again.
-        with Valkey.from_url(stack.valkey_url) as valkey:
+        with Valkey.from_url(stack.as_admin.valkey_url) as valkey:
             valkey.flushall()
         eventually(lambda: others.get("/v1/tip").status_code == 200)
         assert http.get("/v1/tip").status_code == 204
