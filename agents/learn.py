@@ -203,16 +203,7 @@ class Learn:
         return bool(left_ms) and self._now_ms() - min(left_ms) >= DAY_MS
 
     async def _mark(self, version: policy_pb2.PolicyVersion) -> None:
-        mark = journal_pb2.Mark(
-            sequence=version.sequence,
-            version_id=version.version_id,
-            step_version=STEP_VERSION,
-            config_hash=config_hash(version.config),
-            tzdata_version=TZDATA_VERSION,
-        )
-        name = hashlib.blake2b(version.version_id.encode(), digest_size=16).digest()
-        record = journal_pb2.JournalRecord(record_id=name, writer=WRITER, step_version=STEP_VERSION, mark=mark)
-        value = self._schemas.frame("journal", record)
+        value = self._schemas.frame("journal", mark_of(version))
         journal = self._topics["journal"]
         await asyncio.gather(
             *(
@@ -271,6 +262,19 @@ class Learn:
 
 class NotSums(Exception):
     """A message that adds up to nothing here."""
+
+
+def mark_of(version: policy_pb2.PolicyVersion) -> journal_pb2.JournalRecord:
+    """From where it stands on, its partition decides with this version."""
+    mark = journal_pb2.Mark(
+        sequence=version.sequence,
+        version_id=version.version_id,
+        step_version=STEP_VERSION,
+        config_hash=config_hash(version.config),
+        tzdata_version=TZDATA_VERSION,
+    )
+    name = hashlib.blake2b(version.version_id.encode(), digest_size=16).digest()
+    return journal_pb2.JournalRecord(record_id=name, writer=WRITER, step_version=STEP_VERSION, mark=mark)
 
 
 def build(app: faust.App, learn: Learn, *, topics: dict[str, Topic]) -> Partitions:

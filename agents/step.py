@@ -10,7 +10,19 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
-from agents import candidates, consents, decide, eligibility, erasure, fatigue, outcomes, profile, reactions, signals
+from agents import (
+    candidates,
+    consents,
+    decide,
+    eligibility,
+    erasure,
+    fatigue,
+    moved,
+    outcomes,
+    profile,
+    reactions,
+    signals,
+)
 from agents.active_version import ActiveVersion
 from agents.change import Change
 from agents.fatigue import Cap
@@ -76,6 +88,8 @@ def step(state: row_pb2.UserRow | None, entry: Entry, policy: ActiveVersion) -> 
     record = entry.record
     if state is not None and state.topic_id == entry.topic_id and entry.offset <= state.journal_offset:
         return state, NOTHING
+    if record.HasField("moved"):
+        return (state, NOTHING) if state is not None else _begin_here(entry)
     record_ms = record.now_ms or entry.time_ms
     now_ms = max(state.now_ms if state is not None else 0, record_ms)
     noted = taken.take(state, record, now_ms=now_ms)
@@ -143,6 +157,14 @@ def step(state: row_pb2.UserRow | None, entry: Entry, policy: ActiveVersion) -> 
     settings = profile.to_tell(state, row, journal=entry.position) if record.step_version >= consents.BY_PLACE else None
     _name(change.outcomes, entry=entry, unshared=not consents.teaches_others(row))
     return row, Outputs(decision, tip, tuple(change.outcomes), tuple(change.overflows), erased, settings)
+
+
+def _begin_here(entry: Entry) -> tuple[row_pb2.UserRow, Outputs]:
+    """What a person had in another journal, from here on."""
+    told, at = entry.record.moved, entry.position
+    row = moved.row_of(told, user_id=entry.user_id, journal=at)
+    tip, settings = moved.tip_of(told, row, journal=at), moved.settings_of(told, row, journal=at)
+    return row, Outputs(tip=tip, settings=settings, erased=moved.said(row, journal=at))
 
 
 def _erase(entry: Entry, *, time_ms: int) -> tuple[row_pb2.UserRow, Outputs]:

@@ -64,6 +64,9 @@ COMMANDS = {
         (("rotate", "rotate"),),
         "Wrap everybody's key anew, and destroy what wrapped them before.",
     ),
+    "pseudonyms": Entry(
+        "deploy.commands.pseudonyms", (("begin", "begin"),), "Give everybody of a folder from before a pseudonym."
+    ),
     "dead-letters": Entry(
         "deploy.commands.dead_letters",
         (("list", "listed"), ("show", "show"), ("redrive", "redrive")),

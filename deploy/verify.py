@@ -144,6 +144,8 @@ async def _compare_postgres(
             async with connection.cursor(name=f"verify_{name}") as cursor:
                 await cursor.execute(_select(name, message=True))
                 async for key, user_id, message, topic, partition, offset, time_ms in cursor:
+                    if topic != journal.topic_id:
+                        continue  # Of another journal, which this one took the place of.
                     if key not in ids:
                         begin = journal.snapshots.get(partition)
                         if begin is not None and topic == journal.topic_id and offset <= begin.offset:

@@ -21,7 +21,7 @@ from zoneinfo import ZoneInfo
 
 from confluent_kafka import KafkaException
 from google.protobuf.json_format import MessageToDict
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 
 from connectors import ical, todo_txt, written
 from connectors.key_files import KeyFiles
@@ -39,7 +39,7 @@ from streams.record import Record
 from streams.sealing import KeyMissing, NotOpened, T, opened
 from streams.topics import PARTITIONS
 from streams.wire import BadFrame
-from tables import row, slates
+from tables import backlog, row, slates
 
 FILES: Final = {
     "journal": ("journal.json", "what came in about you, in its order: tasks, events, reactions, settings, consents"),
@@ -285,8 +285,17 @@ class _Told:
         self.zone = ZoneInfo("UTC")
 
     def hear(self, record: journal_pb2.JournalRecord) -> None:
-        """Take in one record; the later word stands."""
-        signal, at_ms = record.signal, record.event_time_ms
+        """Take in one record; the later word stands. With a row that was moved stands what was told before."""
+        if record.HasField("moved"):
+            with contextlib.suppress(DecodeError, ValueError):  # nobody of ours wrote it
+                moved = row.spelled_out(row_pb2.UserRow.FromString(record.moved.row))
+                for signal in backlog.signals_of(moved):
+                    self._take(signal, backlog.to_ms(signal.event_time))
+                self._be_in(moved.time_zone)
+        else:
+            self._take(record.signal, record.event_time_ms)
+
+    def _take(self, signal: signal_pb2.Signal, at_ms: int) -> None:
         kind = signal.WhichOneof("payload")
         if kind is None:
             return
@@ -302,8 +311,11 @@ class _Told:
         elif kind == "calendar_event_removed":
             self._events.pop(key, None)
         elif kind == "profile_changed" and signal.profile_changed.time_zone:
-            with contextlib.suppress(KeyError, ValueError):  # one that this build does not know
-                self.zone = ZoneInfo(signal.profile_changed.time_zone)
+            self._be_in(signal.profile_changed.time_zone)
+
+    def _be_in(self, zone: str) -> None:
+        with contextlib.suppress(KeyError, ValueError):  # one that this build does not know
+            self.zone = ZoneInfo(zone)
 
     def tasks(self, source: str) -> Iterator[tuple[signal_pb2.TaskUpserted, bool]]:
         """Those that came from there, with whether they are done."""

@@ -7,7 +7,7 @@ for a record, the functions here change what was unpacked, `write` puts it back.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -421,7 +421,7 @@ def upsert_task(
         whole = signal_pb2.Signal(user_id=row.user_id, source=source, event_time=from_ms(stamp.time_ms))
         whole.task_upserted.CopyFrom(upsert)
         return Upserted(None, None, changed=False, overflow=_backlog_full(whole))
-    return Upserted(place - (out < place), None, changed=True, overflow=_overflow_task(row.user_id, last))
+    return Upserted(place - (out < place), None, changed=True, overflow=_backlog_full(_task_signal(row.user_id, last)))
 
 
 def remove_task(backlog: Backlog, *, source: str, external_id: str, stamp: Stamp, now_ms: int) -> bool:
@@ -667,7 +667,15 @@ def _stone(stones: Ints, key: Int) -> Int:
     return np.int64(-1)
 
 
-def _overflow_task(user_id: str, task: row_pb2.Task) -> Overflow:
+def signals_of(row: row_pb2.UserRow) -> Iterator[signal_pb2.Signal]:
+    """Every task and event of a row that is spelled out, as a producer tells it."""
+    for task in row.tasks:
+        yield _task_signal(row.user_id, task)
+    for event in row.events:
+        yield _event_signal(row.user_id, event)
+
+
+def _task_signal(user_id: str, task: row_pb2.Task) -> signal_pb2.Signal:
     upsert = signal_pb2.TaskUpserted(
         external_id=task.external_id,
         title=task.title,
@@ -679,10 +687,8 @@ def _overflow_task(user_id: str, task: row_pb2.Task) -> Overflow:
     )
     if task.due_ms:
         upsert.due.CopyFrom(from_ms(task.due_ms))
-    return _backlog_full(
-        signal_pb2.Signal(
-            user_id=user_id, source=task.source, event_time=from_ms(task.updated_ms), task_upserted=upsert
-        )
+    return signal_pb2.Signal(
+        user_id=user_id, source=task.source, event_time=from_ms(task.updated_ms), task_upserted=upsert
     )
 
 

@@ -26,6 +26,20 @@ except ImportError:  # of when decisions spelled their slates out
         return decision.slate
 
 
+try:
+    from tables.pseudonyms import Pseudonyms
+
+    _PSEUDONYMS = Pseudonyms(bytes(32))
+
+    def under(user_id: str) -> dict[str, str]:
+        """What the door is told of a person's name."""
+        return {"pseudonym": _PSEUDONYMS.of(user_id)}
+except ImportError:  # of when names were the same behind the door
+
+    def under(user_id: str) -> dict[str, str]:
+        return {}
+
+
 __all__ = (
     "Frames",
     "Schemas",
@@ -38,6 +52,7 @@ __all__ = (
     "result",
     "schemas",
     "spelled_out",
+    "under",
 )
 
 

@@ -12,7 +12,7 @@ from agents.admission import Door
 from agents.step import Entry, step
 from bench.lives import LIVES, Life, lived
 from bench.measured import turns
-from bench.measured.older import Frames, spelled_out
+from bench.measured.older import Frames, spelled_out, under
 from oo.v1 import decision_pb2, outcome_pb2, row_pb2
 from streams.record import Record
 from tables import ids
@@ -68,7 +68,7 @@ def around(rows: Mapping[str, row_pb2.UserRow]) -> dict[str, float]:
     def admitted() -> None:
         frames.unframe("signals", value)
         frames.frame(
-            "journal", door.admit(signal, record, pseudonym=signal.user_id, topic_id=SIGNALS_ID, now_ms=MONDAY_MS)
+            "journal", door.admit(signal, record, topic_id=SIGNALS_ID, now_ms=MONDAY_MS, **under(signal.user_id))
         )
 
     costs = {"the door": least_us(admitted)}

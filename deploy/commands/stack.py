@@ -54,6 +54,10 @@ def up(
     folder = StateFolder(state.resolve())
     if folder.locked():
         raise CommandError(already(folder))
+    if not servers_only and (folder.root / "moving" / "staged.done").exists():
+        raise CommandError(
+            "people here are on their way to pseudonyms: 'oo pseudonyms begin' goes on with it, 'oo up' afterwards"
+        )
     if secure is None:
         secure = bool((folder.read() or {}).get("secure"))
     cache = default_cache()
@@ -199,6 +203,10 @@ def start_detached(folder: StateFolder, options: list[str], console: Console) ->
 def greet(folder: StateFolder, console: Console, *, detached: bool) -> None:
     """Says that all is ready, where the page is, and what to try."""
     stack = open_state(folder.root)
+    if not stack.name_key_file.stat().st_size:
+        console.print(
+            "People here have their own names in all stores: 'oo pseudonyms begin', after 'oo down', gives them pseudonyms."
+        )
     if "edge" not in stack.ports:
         console.print("Ready (servers only).")
         return

@@ -211,6 +211,12 @@ class StateFolder:
             write_private(self.signing_key_file, json.dumps(key.as_dict(private=True)).encode())
             write_private(self.jwks_file, json.dumps({"keys": [key.as_dict(private=False)]}).encode())
 
+    def use_name_key(self, secret: bytes) -> None:
+        """Take another secret of pseudonyms, in a folder in which everything was renamed."""
+        (self.root / "name.id").unlink(missing_ok=True)
+        write_private(self.name_key_file, secret)
+        self._name_key()
+
     def _name_key(self) -> None:
         """Makes the secret of pseudonyms, once and for all: what stands here was written under it. Raises SecretLost."""
         noted = self.root / "name.id"

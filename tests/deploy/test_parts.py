@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from deploy.commands.pseudonyms import begin
+from deploy.commands.session import CommandError
 from deploy.stack import fetch
 from deploy.stack.processes import LOG_BYTES_MAX, Identity, Log, alive, end, identify
 from deploy.stack.state import AlreadyRunning, PortTaken, SecretLost, StateFolder, free_port, is_free
@@ -110,6 +112,19 @@ def test_a_secret_of_pseudonyms_that_is_not_the_one_of_before_stops_a_start(
         folder.name_key_file.write_bytes(other)
     with pytest.raises(SecretLost, match="bring that back"):
         folder.keys()
+
+
+def test_who_has_pseudonyms_gets_no_others(tmp_path: Path) -> None:
+    folder = StateFolder(tmp_path)
+    folder.create()
+    folder.keys()
+    with pytest.raises(CommandError, match="nothing was ever started"):
+        begin(tmp_path)
+    folder.write({"prefix": "oo."})
+    before = folder.name_key_file.read_bytes()
+    with pytest.raises(CommandError, match="have pseudonyms already"):
+        begin(tmp_path)
+    assert folder.name_key_file.read_bytes() == before
 
 
 def test_a_log_stays_within_two_files_of_its_limit(tmp_path: Path) -> None:

@@ -1,19 +1,31 @@
-"""A state folder whose rows were written before rows were kept in columns: the next start goes on from them."""
+"""A state folder from before: people have their own names in it, and rows that were written before rows were kept in columns. The next
+start goes on from them; then everybody is given a pseudonym, and goes on from where they were.
+"""
 
 from __future__ import annotations
 
 import asyncio
+import base64
+import json
+import os
+import secrets
 import shutil
+import subprocess
+import sys
 import tempfile
 import uuid
 from pathlib import Path
+from typing import Any
 
-from command import oo
+from canary import given_out
+from command import called, oo
 from confluent_kafka import Producer
-from outside import SECURE, client, eventually, known, send, settled, settled_tip, task, tip, verify
+from outside import SECURE, client, eventually, known, letters, send, settled, settled_tip, task, tip, verify
+from test_words import OPEN
 
 from deploy.keys import read_keys
 from deploy.stack.running import RunningStack, open_stack
+from deploy.stack.state import StateFolder
 from oo.v1 import row_pb2
 from streams.partitioner import partition_of
 from streams.reader import read_partition
@@ -60,10 +72,112 @@ def write_as_before(stack: RunningStack, user: str) -> None:
     assert producer.flush(20) == 0
 
 
+def without_pseudonyms(state: Path) -> None:
+    """As a build before them made a folder."""
+    folder = StateFolder(state)
+    folder.create()
+    folder.mac_key_file.write_bytes(secrets.token_bytes(32))
+
+
+DIES = """
+import os, deploy.moving
+deploy.moving.ensure_topics = lambda _: os._exit(9)
+from deploy.cli import main
+main()
+"""
+"""`oo`, killed where the old topics are gone and the new ones are not there."""
+
+
+def everybody_is_moved(state: Path, users: list[str]) -> None:
+    """With one more, who has left; the first attempt is killed at its worst moment."""
+    at, stack = f"--state={state}", open_stack(state)
+    gone, late = f"gone-{uuid.uuid4().hex[:8]}", f"late-{uuid.uuid4().hex[:8]}"
+    send(stack, "signals", task(gone, "1", "Call the dentist"), {**task(users[0], "9", "Buy a kite"), "nonsense": 1})
+    settled(stack)
+    (refused_id,) = [one["id"] for one in letters(stack) if one["reason"] == "bad-json"]
+    oo("erase", "--user", gone, "--yes", at)
+    settled(stack)
+    before = {user: known(stack, user) for user in users}
+    tips, past = {}, {}
+    for user in users:
+        with client(stack, user) as http:
+            tips[user] = settled_tip(stack, http)
+            past[user] = http.get("/v1/tips").json()["items"]
+    oo("down", at)
+    begin = (sys.executable, "-c", DIES, "pseudonyms", "begin", at)
+    killed = subprocess.run(
+        begin,
+        check=False,
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
+        capture_output=True,
+        text=True,
+        timeout=240,
+    )
+    assert killed.returncode == 9, killed.stderr
+    # What the door has not taken yet.
+    send(open_stack(state), "signals", task(late, "1", "Water the plants"))
+    oo("down", at)
+    refused = called("up", "--detach", *SECURE, at, check=False)
+    assert refused.returncode == 1 and "oo pseudonyms begin" in refused.stderr
+
+    done = oo("pseudonyms", "begin", at)
+    assert f"{len(users) + 1} people have pseudonyms" in done.stdout
+    oo("up", "--detach", "--no-demo", *SECURE, at)
+    stack = open_stack(state)
+    settled(stack)
+    assert [
+        place
+        for place, data in given_out(stack)
+        if place not in OPEN
+        for user in (*users, gone, late)
+        if user.encode() in data
+    ] == []
+    letter = json.loads(called("dead-letters", "show", refused_id, at).stdout)
+    assert users[0].encode() in base64.b64decode(letter["original"]), (
+        "a letter of before opens, and has the name inside"
+    )
+    looks = json.loads(called("audit", "--user", users[0], "--json", at).stdout)
+    assert looks[0]["command"].startswith("oo state --reveal, 20"), "who looked before, and when"
+    for user in users:
+        assert stack.pseudonym(user) != user
+        assert as_it_was(known(stack, user)) == as_it_was(before[user])
+        with client(stack, user) as http:
+            there = settled_tip(stack, http)
+            assert (there["title"], there["why"]) == (tips[user]["title"], tips[user]["why"])
+            # Of two of one moment the id says which is first, and the ids are new.
+            assert titles(http.get("/v1/tips").json()["items"]) == titles(past[user])
+            old = http.post("/v1/feedback", json={"decision_id": tips[user]["decision_id"], "reaction": "done"})
+            assert old.status_code == 404 and "moved to pseudonyms" in old.json()["detail"]
+            http.post("/v1/feedback", json={"decision_id": there["decision_id"], "reaction": "done"}).raise_for_status()
+            eventually(lambda user=user: known(stack, user)["reactions"]["1h"]["done"], lambda n: n == 2)
+    assert len(known(stack, late)["tasks"]) == 1
+    assert known(stack, gone)["left"]["offset"] and not known(stack, gone)["tasks"]
+    with client(stack, gone) as http:
+        assert http.post("/v1/signals", json={"source": "x", "activity": {"kind": "y"}}).status_code == 403
+        assert http.post("/v1/me").status_code == 202
+        eventually(lambda: http.patch("/v1/me", json={"tips_per_day": 3}).status_code, lambda status: status == 202)
+    settled(stack)
+    found = verify(stack)
+    assert (found["differences"], found["rows"]) == (0, len(users) + 2), found
+
+
+def titles(items: list[dict[str, Any]]) -> list[str]:
+    return sorted(f"{one['title']}: {one['outcome']}, {one['decided_at']}" for one in items)
+
+
+def as_it_was(row: dict[str, Any]) -> dict[str, Any]:
+    """Without where it stands, and without names that are new."""
+    new = {"user_id", "journal_offset", "topic_id", "current_decision_id", "decision_id"}
+    if isinstance(row, list):
+        return [as_it_was(one) for one in row]
+    return {name: as_it_was(one) for name, one in row.items() if name not in new} if isinstance(row, dict) else row
+
+
 def test_rows_of_before_serve_their_tips_and_learn_on_after_an_upgrade() -> None:
     users = [f"old-{uuid.uuid4().hex[:8]}" for _ in range(3)]
     with tempfile.TemporaryDirectory(prefix="oo-upgrade-") as folder:
         state = Path(folder) / "state"
+        without_pseudonyms(state)
         oo("up", "--detach", "--no-demo", *SECURE, f"--state={state}")
         try:
             stack = open_stack(state)
@@ -100,5 +214,6 @@ def test_rows_of_before_serve_their_tips_and_learn_on_after_an_upgrade() -> None
                 assert "task_columns" in blocks_of(stack, last_row(stack, user))
             found = verify(stack)
             assert (found["differences"], found["rows"]) == (0, len(users)), found
+            everybody_is_moved(state, users)
         finally:
             oo("down", f"--state={state}")

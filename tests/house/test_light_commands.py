@@ -20,6 +20,7 @@ WRITING = {
     "simulate",
     "verify",
     "erase",
+    "pseudonyms",
     "export",
     "keys",
     "privacy",

@@ -69,6 +69,7 @@ class JournalRecord(_message.Message):
     CANDIDATES_FIELD_NUMBER: _builtins.int
     SEALED_FIELD_NUMBER: _builtins.int
     SUBJECT_REQUEST_FIELD_NUMBER: _builtins.int
+    MOVED_FIELD_NUMBER: _builtins.int
     record_id: _builtins.bytes
     """16 bytes, from the source position or the tick's due time: ids and seeds come from it, never from an offset."""
     now_ms: _builtins.int
@@ -98,6 +99,8 @@ class JournalRecord(_message.Message):
     def candidates(self) -> Global___Candidates: ...
     @_builtins.property
     def subject_request(self) -> _subject_request_pb2.SubjectRequest: ...
+    @_builtins.property
+    def moved(self) -> Global___Moved: ...
     def __init__(
         self,
         *,
@@ -116,16 +119,46 @@ class JournalRecord(_message.Message):
         candidates: Global___Candidates | None = ...,
         sealed: _builtins.bytes = ...,
         subject_request: _subject_request_pb2.SubjectRequest | None = ...,
+        moved: Global___Moved | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["candidates", b"candidates", "mark", b"mark", "payload", b"payload", "reaction", b"reaction", "sealed", b"sealed", "signal", b"signal", "source", b"source", "subject_request", b"subject_request", "tick", b"tick"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["candidates", b"candidates", "mark", b"mark", "moved", b"moved", "payload", b"payload", "reaction", b"reaction", "sealed", b"sealed", "signal", b"signal", "source", b"source", "subject_request", b"subject_request", "tick", b"tick"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidates", b"candidates", "event_key", b"event_key", "event_time_ms", b"event_time_ms", "mark", b"mark", "now_ms", b"now_ms", "payload", b"payload", "reaction", b"reaction", "record_id", b"record_id", "sealed", b"sealed", "signal", b"signal", "source", b"source", "source_time_ms", b"source_time_ms", "step_version", b"step_version", "subject_request", b"subject_request", "tick", b"tick", "writer", b"writer"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidates", b"candidates", "event_key", b"event_key", "event_time_ms", b"event_time_ms", "mark", b"mark", "moved", b"moved", "now_ms", b"now_ms", "payload", b"payload", "reaction", b"reaction", "record_id", b"record_id", "sealed", b"sealed", "signal", b"signal", "source", b"source", "source_time_ms", b"source_time_ms", "step_version", b"step_version", "subject_request", b"subject_request", "tick", b"tick", "writer", b"writer"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_payload: _TypeAlias = _typing.Literal["signal", "reaction", "tick", "mark", "candidates", "sealed", "subject_request"]  # noqa: Y015
+    _WhichOneofReturnType_payload: _TypeAlias = _typing.Literal["signal", "reaction", "tick", "mark", "candidates", "sealed", "subject_request", "moved"]  # noqa: Y015
     _WhichOneofArgType_payload: _TypeAlias = _typing.Literal["payload", b"payload"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_payload) -> _WhichOneofReturnType_payload | None: ...
 
 Global___JournalRecord: _TypeAlias = JournalRecord  # noqa: Y015
+
+@_typing.final
+class Moved(_message.Message):
+    """A person as they stood when everybody got a pseudonym: their part of a new journal begins with it. Of who left it stands open."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROW_FIELD_NUMBER: _builtins.int
+    TIP_FIELD_NUMBER: _builtins.int
+    SETTINGS_FIELD_NUMBER: _builtins.int
+    row: _builtins.bytes
+    """Their row, an oo.v1.UserRow; step gives it its place."""
+    tip: _builtins.bytes
+    """What stood beside it: an oo.v1.Tip and oo.v1.Settings, or nothing."""
+    settings: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        row: _builtins.bytes = ...,
+        tip: _builtins.bytes = ...,
+        settings: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["row", b"row", "settings", b"settings", "tip", b"tip"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Moved: _TypeAlias = Moved  # noqa: Y015
 
 @_typing.final
 class Tick(_message.Message):
