@@ -80,6 +80,7 @@ class Cuts:
         wanted_ms, now_ms = self._snapshots.wanted_ms, clock_ms()
         for number in assigned.keys() - self._made_ms.keys():
             # New here.
+            self._snapshots.sweep()
             self._snapshots.sweep_unfinished(number)
             found = self._snapshots.all(number)
             self._made_ms[number] = found[-1].made_ms if found else 1
@@ -121,7 +122,6 @@ class Cuts:
     async def _clear(self, number: int) -> None:
         low = await self._low(number)
         self._snapshots.drop(to_drop(self._snapshots.all(number), low=low, spaced_ms=self._spaced_ms))
-        self._snapshots.sweep()
 
 
 async def _written(cut: _Cut, writer: Writer) -> bool:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import json
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Annotated
 
 import psycopg
@@ -32,7 +34,11 @@ from streams.record import Record
 from streams.topics import ENTRANCES, Topic
 from streams.units import DAY_MS, HOUR_MS
 from streams.wire import BadFrame
+from tables.leavers import Leavers
 from tables.pseudonyms import Pseudonyms
+from tables.snapshots import Reading, Snapshots
+
+NOBODY = Leavers(b"")
 
 _KEYED = (
     *("signals", "reactions", "subject-requests", "journal", "rows", "decisions", "outcomes", "tips", "settings"),
@@ -106,6 +112,7 @@ async def _status(stack: RunningStack, user: str | None, receipt: str | None) ->
         await _valkey(stack, word),
         await _postgres(stack, word),
         await _model(stack, word),
+        *([] if stack.snapshots_dir is None else [_snapshots(stack.snapshots_dir, stack.cluster.prefix, word)]),
         *[await _topic(stack, topic, word, name) for topic in _KEYED],
         await _letters(stack, word, name),
     ]
@@ -205,6 +212,18 @@ async def _model(stack: RunningStack, word: Erased) -> Place:
     if covers >= place.offset:
         return Place("model", gone=True, found=f"version {latest.sequence} is without them; older ones stay in the log")
     return Place("model", gone=False, found=f"version {latest.sequence} was made before; the next one is without them")
+
+
+def _snapshots(folder: Path, prefix: str, word: Erased) -> Place:
+    key, place, found = word.user_id.encode(), word.journal, 0
+    for one in Snapshots(folder, prefix=prefix, journal_id=place.topic_id).all(place.partition):
+        # One that goes meanwhile holds nobody.
+        with suppress(FileNotFoundError), Reading(one.path) as reading:
+            found += one.offset < place.offset and any(key == whose for whose, _ in reading.rows(NOBODY))
+    waits = "passed over unread, until the journal is trimmed"
+    return Place(
+        "row snapshots", gone=not found, found=f"{found} with a row of before" + (f", {waits}" if found else "")
+    )
 
 
 async def _topic(stack: RunningStack, short: str, word: Erased, name: str) -> Place:

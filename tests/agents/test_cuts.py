@@ -232,6 +232,21 @@ def test_a_partition_that_goes_elsewhere_while_it_is_copied_leaves_nothing(
     assert [path for path in tmp_path.rglob("*") if path.suffix in {".rows", ".part"}] == []
 
 
+def test_what_is_of_a_journal_that_was_there_before_goes_and_another_prefix_stays(
+    folder: Snapshots, tmp_path: Path
+) -> None:
+    root = tmp_path / "snapshots"
+    before = Snapshots(root, prefix="oo.", journal_id=b"before".ljust(16))
+    others = Snapshots(root, prefix="others.", journal_id=b"before".ljust(16))
+    partition = Partition(MemoryStore(head=head), keys_in(tmp_path / "kek"))
+    partition.settle("ada")
+    for one in (before, others):
+        asyncio.run(cuts(one).look({0: partition.assigned}))
+        assert len(one.all()) == 1
+    asyncio.run(cuts(folder).look({0: partition.assigned}))
+    assert [len(one.all()) for one in (folder, before, others)] == [1, 0, 1]
+
+
 def test_a_folder_that_cannot_be_written_ends_nothing_and_is_not_tried_at_every_look(tmp_path: Path) -> None:
     (tmp_path / "snapshots").write_text("not a folder")
     folder = Snapshots(tmp_path / "snapshots", prefix="oo.", journal_id=JOURNAL_ID)

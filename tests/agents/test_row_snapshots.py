@@ -18,12 +18,14 @@ from deploy.stack.running import RunningStack
 from streams.clock import clock_ms
 from streams.reader import end_offsets
 from streams.topics import PARTITIONS
-from tables.snapshots import Snapshot, Snapshots
+from tables.leavers import Leavers
+from tables.snapshots import Reading, Snapshot, Snapshots
 from tests.agents.build import task
 from tests.agents.process import AgentProcess, Topics, until
-from tests.agents.test_leaving import settled
+from tests.agents.test_leaving import HOME, ask, leaving, settled, words
 
-PEOPLE = [f"person-{number}" for number in range(24)]
+OTHERS = [f"person-{number}" for number in range(24)]
+PEOPLE = ["ada", *OTHERS]
 
 
 @pytest.fixture
@@ -97,8 +99,12 @@ def test_what_is_put_away_is_what_a_fold_gives_and_what_it_stands_for_may_leave_
     for _ in range(2):
         engine.tell()
         engine.cut()
-    engine.tell()
+    # Who leaves now stands in both, and is read of neither.
+    ask(under, leaving(under))
+    until(lambda: words(under) != [], alive=engine.worker)
+    engine.tell(OTHERS)
     assert engine.verify() == [""] * 2 * PARTITIONS
+    assert holders(engine, b"ada") == 2
     whole = engine.part()
     begun = engine.part(from_snapshot=True)
     assert whole.differences.n == begun.differences.n == 0
@@ -115,9 +121,18 @@ def test_what_is_put_away_is_what_a_fold_gives_and_what_it_stands_for_may_leave_
     shutil.rmtree(tmp_path / "core")
     until(lambda: _forgotten(under))
     engine.worker.start()
-    engine.tell()
+    engine.tell(OTHERS)
     assert engine.part().differences.n == 0
     assert engine.worker.stop() == 0
+
+
+def holders(engine: Engine, key: bytes) -> int:
+    """How many snapshots have a row of theirs, for whoever reads it without asking who left."""
+    found = 0
+    for one in engine.snapshots.all(HOME):
+        with Reading(one.path) as reading:
+            found += key in dict(reading.rows(Leavers(b"")))
+    return found
 
 
 def _forgotten(under: Topics) -> bool:

@@ -110,6 +110,7 @@ def say_everything(stack: RunningStack, user: str, folder: Path) -> None:
         ("topics",),
     ):
         called(*command, "--json", state_of(stack))
+    called("snapshots", "make", state_of(stack))
 
 
 async def keys_topic(stack: RunningStack, user: str) -> list[Record]:
