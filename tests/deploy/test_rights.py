@@ -286,3 +286,20 @@ def restarted(state: Path, *how: str) -> RunningStack:
 
 def ends(stack: RunningStack) -> dict[int, int]:
     return asyncio.run(end_offsets(stack.cluster, stack.cluster.name("signals")))
+
+
+def test_nobody_but_the_admin_takes_records_from_the_journal(stack: RunningStack) -> None:
+    def said(role: str) -> int | None:
+        client, place = admin(cluster_of(stack, role)), TopicPartition(stack.cluster.name("journal"), 0, 0)
+        # Kept in a name: an answer whose request is forgotten never comes.
+        asked = client.delete_records([place])
+        try:
+            [answer] = asked.values()
+            answer.result(30)
+        except KafkaException as refused:
+            return refused.args[0].code()
+        return None
+
+    # A producer does not even see that it is there.
+    assert {said(role) for role in RIGHTS} <= {*DENIED, KafkaError._NOENT}
+    assert said(ADMIN) is None
