@@ -53,6 +53,8 @@ class Assigned:
     timers: Timers = field(default_factory=Timers)
     withheld_until: int = -1
     """Sums are not published before the fold has passed this journal offset: rows may be ahead of the commit."""
+    begun: int = -1
+    """The last offset below the commit when the partition came here: the rows had all of it."""
     folding: int = -1
     """The last offset that was folded."""
     folded: int = -1

@@ -94,8 +94,7 @@ class Cuts:
     def _cut(self, assigned: Assigned) -> None:
         """A view of the partition as it stands; none while its totals are counted, or rows are ahead of the fold."""
         state = assigned.state
-        # Where nothing came since the start, all that is committed is in the rows.
-        offset = max(assigned.folded, state.committed - 1)
+        offset = max(assigned.folded, assigned.begun)
         if assigned.counting is not None or offset < max(assigned.withheld_until, 0):
             return
         made_ms = self._made_ms[state.partition] = clock_ms()

@@ -77,6 +77,8 @@ class Recovery:
             produce=lambda key, value: self.producer.produce(changelog, key=key, value=value, partition=number),
             name=f"rows-{number}",
         )
+        # Before the rows are: they have all that is below it.
+        committed = await self.committed(number) or 0
         low, end = await bounds(self.cluster, changelog, number)
         # Of every epoch that a row below that end may name.
         await self.versions.catch_up()
@@ -116,7 +118,7 @@ class Recovery:
             rows=rows,
             totals=totals,
             marks=await self._marks(store),
-            committed=await self.committed(number) or 0,
+            committed=committed,
         )
         assigned = Assigned(
             state=state,
@@ -126,6 +128,7 @@ class Recovery:
             journal_id=self.journal_id,
             aside=(await self.aside()).get(number) or Aside(),
             stored_changes=totals.changes,
+            begun=committed - 1,
         )
         count, assigned.withheld_until = await assigned.look_over(folding=False)
         if count and assigned.withheld_until < 0:
