@@ -21,6 +21,8 @@ settings.load_profile("any-machine")
 
 TOGETHER = ("tests/e2e", "tests/faults")
 """Folders whose tests share one stack: with `--dist` they share a process, and are the first to get one."""
+APART = ("tests/e2e/test_rows_of_before.py", "tests/e2e/test_secure_stack.py", "tests/e2e/test_secured.py")
+"""Files in them that start servers of their own: another process may have them."""
 
 
 def _session_fixtures(item: Any) -> dict[str, Any]:
@@ -38,7 +40,7 @@ def _together(nodeid: str) -> str:
     By the id alone: pytest 9.2 does not see the group that xdist 3.8 writes into a test's id (findings/xdist-groups.sh).
     """
     path = nodeid.split("::", maxsplit=1)[0]
-    return next((folder for folder in TOGETHER if path.startswith(f"{folder}/")), path)
+    return path if path in APART else next((folder for folder in TOGETHER if path.startswith(f"{folder}/")), path)
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -60,7 +62,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     shared = hasattr(config, "workerinput")
     items.sort(
         key=lambda item: (
-            shared and _together(item.nodeid) not in TOGETHER,
+            shared and not item.nodeid.startswith(TOGETHER),
             item.get_closest_marker("last") is not None,
             item.get_closest_marker("crowd") is not None,
             bool(_session_fixtures(item)) != shared,
