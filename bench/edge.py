@@ -24,8 +24,8 @@ import httpx
 import psutil
 from valkey import Valkey
 
+from bench.builds import ROOT
 from bench.result import Bench, Plot, Result, Row, compared
-from bench.running import ROOT
 from connectors.valkey import TipStore
 from deploy.stack.running import RunningStack
 from oo.v1 import decision_pb2, journal_pb2

@@ -11,8 +11,6 @@ from pathlib import Path
 from deploy.stack.running import RunningStack, open_stack
 from deploy.stack.state import StateFolder
 
-ROOT = Path(__file__).resolve().parents[1]
-
 
 @contextmanager
 def running_stack(
@@ -34,4 +32,5 @@ def running_stack(
 
 
 def _oo(*arguments: str) -> None:
-    subprocess.run((sys.executable, "-m", "deploy.cli", *arguments), cwd=ROOT, check=True, stdout=subprocess.DEVNULL)
+    # Of the build whose Python runs this, wherever this file stands.
+    subprocess.run((sys.executable, "-P", "-m", "deploy.cli", *arguments), check=True, stdout=subprocess.DEVNULL)

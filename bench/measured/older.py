@@ -8,9 +8,9 @@ from typing import Any
 from oo.v1 import decision_pb2
 
 try:
-    from tests.bench import cores, refolding, result  # of when the benchmarks were tests
+    from tests.bench import cores, result  # of when the benchmarks were tests
 except ImportError:
-    from bench import cores, refolding, result
+    from bench import cores, result
 try:
     from streams.frames import Frames
     from streams.schemas import Schemas
@@ -48,7 +48,6 @@ __all__ = (
     "cores",
     "in_cluster",
     "prefix",
-    "refolding",
     "result",
     "schemas",
     "spelled_out",
