@@ -48,6 +48,8 @@ QUIET: dict[str, Any] = {"fetch.wait.max.ms": 500}
 WAITING_MAX = 500
 """Records of a partition that have come and wait for their turn; with so many it is read no further."""
 _POLL_S = 0.1
+_POLL_QUIET_S = 0.5
+"""Where what comes ends the wait."""
 _POLL_SOON_S = 0.01
 """Where somebody waits for what stands in the log: a call returns full or when its time is over, however little has come."""
 _REQUEST_TIMEOUT_S = 15.0
@@ -210,8 +212,8 @@ class Tail:
                 if not behind:
                     self.caught_up.set()
                 records: list[Record] = []
-                poll_s = _POLL_SOON_S if behind else _POLL_S
-                for message in await call(bind(client.consume, CONSUMED_AT_ONCE, poll_s)):
+                read = bind(client.consume, CONSUMED_AT_ONCE, _POLL_SOON_S) if behind else bind(_come, client)
+                for message in await call(read):
                     offset = _checked_offset(message)
                     partition = message.partition()
                     assert partition is not None
@@ -489,6 +491,12 @@ async def _open(  # type: ignore[no-untyped-def]
         # Behind a call that was cancelled midway: closing under it would crash the process. Nobody waits for either.
         thread.submit(client.close)
         thread.shutdown(wait=False)
+
+
+def _come(client: Consumer) -> list[Message]:
+    """What has come as soon as anything has; nothing where nothing does for a while. Each look costs as much as reading many records."""
+    first = client.poll(_POLL_QUIET_S)
+    return [] if first is None else [first, *client.consume(CONSUMED_AT_ONCE - 1, 0)]
 
 
 def _checked_offset(message: Message) -> int:

@@ -6,7 +6,8 @@ sealed for another one, or as another kind of message. What has no seal was writ
 
 from __future__ import annotations
 
-from typing import Final, Protocol, TypeVar
+from collections.abc import Callable
+from typing import Any, Final, Protocol, TypeVar
 
 from google.protobuf.message import Message
 
@@ -62,6 +63,9 @@ OPEN: Final[dict[type[Message], dict[str, str]]] = {
 """What is sealed, and which of its fields stand open beside the seal, each with the reason. All else is inside; so is a copy of
 these, but of a row's: what is opened is what was sealed, whatever stands outside."""
 
+_NAMES: Final = {kind: kind.DESCRIPTOR.full_name.encode() for kind in OPEN}
+"""What a seal is tied to, beside whose it is: no kind of message is opened as another."""
+
 KEY_ID_BYTES: Final = 8
 """Before the sealed bytes, so that any of a person's keys opens."""
 
@@ -79,23 +83,27 @@ def stays_open(message: Message) -> bool:
     >>> stays_open(leaving), stays_open(JournalRecord()), stays_open(Tip(decision_id="d")), stays_open(Tip())
     (True, False, False, True)
     """
-    match message:
-        case JournalRecord():
-            changed = message.subject_request.consent_changed
-            return message.subject_request.HasField("erasure") or (changed.granted and bool(changed.knows_of))
-        case Tip():
-            # Silence has an end.
-            return not (message.decision_id or message.valid_until_ms)
-        case Settings():
-            # Of who left nothing is told but from where on.
-            return not (message.time_zone or message.HasField("profile") or message.consents)
-        case DeadLetter():
-            # Nothing of the record is in it.
-            return not message.whose
-        case UserRow():
-            return message.HasField("left") and not message.left.began_again
-        case _:
-            return type(message) not in OPEN
+    stays = _STAYS_OPEN.get(type(message))
+    return type(message) not in OPEN if stays is None else stays(message)
+
+
+def _journal_stays_open(record: JournalRecord) -> bool:
+    if record.WhichOneof("payload") != "subject_request":
+        return False
+    changed = record.subject_request.consent_changed
+    return record.subject_request.HasField("erasure") or (changed.granted and bool(changed.knows_of))
+
+
+_STAYS_OPEN: Final[dict[type[Message], Callable[[Any], bool]]] = {
+    JournalRecord: _journal_stays_open,
+    # Silence has an end.
+    Tip: lambda tip: not (tip.decision_id or tip.valid_until_ms),
+    # Of who left nothing is told but from where on.
+    Settings: lambda told: not (told.time_zone or told.HasField("profile") or told.consents),
+    # Nothing of the record is in it.
+    DeadLetter: lambda letter: not letter.whose,
+    UserRow: lambda row: row.HasField("left") and not row.left.began_again,
+}
 
 
 class NotOpened(BadFrame):
@@ -148,17 +156,9 @@ NO_KEYS: Final[Keys] = _NoKeys()
 def seal(message: T, *, whose: bytes, keys: Keys) -> T:
     """The same kind of message with nothing but its open fields, and the whole of it sealed."""
     kind = type(message)
-    outside = kind()
-    for name in OPEN[kind]:
-        field = getattr(message, name)
-        if isinstance(field, Message):
-            getattr(outside, name).CopyFrom(field)
-        else:
-            setattr(outside, name, field)
     key_id, cipher = keys.sealing(whose)
-    inside = cipher.seal(message.SerializeToString(deterministic=True), _about(kind, whose))
-    outside.sealed = key_id + inside  # type: ignore[attr-defined]  # each kind in OPEN has the field
-    return outside
+    inside = cipher.seal(message.SerializeToString(deterministic=True), [_NAMES[kind], whose])
+    return kind(sealed=key_id + inside, **{name: getattr(message, name) for name in OPEN[kind]})
 
 
 def opened(message: T, *, whose: bytes, keys: Keys) -> T:
@@ -169,14 +169,14 @@ def opened(message: T, *, whose: bytes, keys: Keys) -> T:
         return message
     if kind is UserRow:
         return kind.FromString(open_row(message.SerializeToString(deterministic=True), whose=whose, keys=keys))
-    return kind.FromString(_open(kind, sealed, _about(kind, whose), whose, keys))
+    return kind.FromString(_open(kind, sealed, [_NAMES[kind], whose], whose, keys))
 
 
 def seal_row(row: bytes, *, whose: bytes, keys: Keys) -> bytes:
     """A serialized UserRow sealed behind its front, to which the seal is tied; nothing is parsed."""
     front = row[:_ROW_FRONT]
     key_id, cipher = keys.sealing(whose)
-    inside = key_id + cipher.seal(row[_ROW_FRONT:], [*_about(UserRow, whose), front])
+    inside = key_id + cipher.seal(row[_ROW_FRONT:], [_NAMES[UserRow], whose, front])
     return front + _ROW_TAG + varint(len(inside)) + inside
 
 
@@ -185,7 +185,7 @@ def open_row(row: bytes, *, whose: bytes, keys: Keys) -> bytes:
     if row[_ROW_FRONT : _ROW_FRONT + len(_ROW_TAG)] != _ROW_TAG:
         return row
     sealed, front = UserRow.FromString(row).sealed, row[:_ROW_FRONT]
-    return front + _open(UserRow, sealed, [*_about(UserRow, whose), front], whose, keys)
+    return front + _open(UserRow, sealed, [_NAMES[UserRow], whose, front], whose, keys)
 
 
 class Sealing:
@@ -204,10 +204,6 @@ class Sealing:
     def unframe(self, name: str, value: bytes | None, *, whose: bytes) -> Message:
         """The message in a framed value; raises BadFrame, NotOpened among them, and KeyMissing."""
         return opened(self._frames.unframe(name, value), whose=whose, keys=self.keys)
-
-
-def _about(kind: type[Message], whose: bytes) -> list[bytes]:
-    return [kind.DESCRIPTOR.full_name.encode(), whose]
 
 
 def _open(kind: type[Message], sealed: bytes, about: list[bytes], whose: bytes, keys: Keys) -> bytes:
