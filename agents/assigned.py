@@ -20,7 +20,7 @@ from oo.v1 import journal_pb2, policy_pb2, row_pb2
 from streams.clock import clock_ms
 from streams.frames import Frames
 from streams.record import Record
-from streams.sealing import Keys, open_row, stays_open
+from streams.sealing import Keys, open_row
 from streams.wire import payload
 from tables.leavers import Leavers
 from tables.sums import Taught
@@ -89,10 +89,10 @@ class Assigned:
     def cut(self, schemas: Frames) -> dict[bytes, bytes]:
         """Return the rows to write for what has been folded; the fold goes on from them, also before they are written."""
         changed = self.state.changed()
-        self.left = [user_id.encode() for user_id in changed if is_stub(self.state.row(user_id) or NOBODY)]
+        stubs = {user_id for user_id in changed if is_stub(self.state.row(user_id) or NOBODY)}
+        self.left = [user_id.encode() for user_id in stubs]
         values = dict(
-            self.rows.framed(user_id, message, is_open=stays_open(self.state.row(user_id) or NOBODY))
-            for user_id, message in changed.items()
+            self.rows.framed(user_id, message, is_open=user_id in stubs) for user_id, message in changed.items()
         )
         marks = self.state.changed_marks()
         if marks is not None:

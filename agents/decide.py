@@ -123,7 +123,9 @@ def decide(
     outcomes.drop_oldest(held)
     row.current_candidate = picked.id
     row.current_valid_until_ms = valid_until_ms
-    return decision, _tip(picked, task, decision, why_lines=why.lines(row, picked.kind, task, at=at))
+    return decision, _tip(
+        picked, task, decision, why_lines=why.lines(row, picked.kind, task, at=at, listed=not opened.limits.tasks)
+    )
 
 
 _UNTOLD = Predicted(0, 0, 0)

@@ -42,7 +42,7 @@ class Opened:
     @property
     def usable(self) -> Backlog:
         """The tasks and events as a decision may see them; never to be changed."""
-        return limits.usable(self.backlog, self.limits)
+        return limits.usable(self.backlog, self.limits) if self.limits.any else self.backlog
 
     def pass_time(self) -> bool:
         """Drop events that are over and wake tasks whose quiet time has ended; says whether one woke that may be used."""

@@ -11,7 +11,8 @@ import asyncio
 from collections import defaultdict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
-from typing import Any
+
+from google.protobuf.message import Message
 
 from agents.assigned import Assigned
 from agents.refuse import DeadLetters, Refusal
@@ -34,8 +35,8 @@ class _Folded:
 
     settled: asyncio.Future[None]
     records: int = 0
-    later: dict[int, list[tuple[str, bytes, Any]]] = field(default_factory=lambda: defaultdict(list))
-    """By partition, so that what goes into one batch stands together: topic, key and message of outputs not sent yet."""
+    later: dict[int, list[tuple[str, bytes, bytes]]] = field(default_factory=lambda: defaultdict(list))
+    """By partition, so that what goes into one batch stands together: topic, key and value of outputs not sent yet."""
     refusals: list[Refusal] = field(default_factory=list)
     partitions: dict[int, Assigned] = field(default_factory=dict)
 
@@ -63,9 +64,10 @@ class Settling:
         self._folded = _Folded(asyncio.get_running_loop().create_future())
         self._wanted = asyncio.Event()
 
-    def output(self, partition: int, name: str, key: bytes, message: Any) -> None:
-        """An output for which nobody waits: it is sent with this round."""
-        self._folded.later[partition].append((name, key, message))
+    def output(self, partition: int, name: str, key: bytes, message: Message) -> None:
+        """An output for which nobody waits: it is sealed now, while it and the person's key are at hand, and sent with this round."""
+        value = self._sealing.frame(name, message, whose=key)
+        self._folded.later[partition].append((self._topics[name].name, key, value))
 
     def refuse(self, refusals: list[Refusal]) -> None:
         """What becomes dead letters with this round."""
@@ -100,9 +102,8 @@ class Settling:
             # Taken in the same moment as the outputs: the fold goes on behind both.
             rows = [(one, one.cut(self._schemas)) for one in round_.partitions.values() if not one.gone]
             for outputs in round_.later.values():
-                for name, key, message in outputs:
-                    value = self._sealing.frame(name, message, whose=key)
-                    self._producer.produce(self._topics[name].name, key=key, value=value)
+                for topic, key, value in outputs:
+                    self._producer.produce(topic, key=key, value=value)
             # Tips that were sent before are among them.
             sent = self._producer.acknowledged()
             await self._dead_letters.refuse(round_.refusals)

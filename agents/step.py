@@ -96,14 +96,14 @@ def step(state: row_pb2.UserRow | None, entry: Entry, policy: ActiveVersion) -> 
     left = state.left if state is not None and state.HasField("left") else None
     if noted.already or (left is not None and erasure.passes(left, record)):
         return state, NOTHING
-    if erasure.is_erasure(record):
-        return _erase(entry, time_ms=record_ms)
     payload = record.WhichOneof("payload")
+    if payload == "subject_request" and erasure.is_erasure(record):
+        return _erase(entry, time_ms=record_ms)
     comes_back = left is not None and erasure.begins_again(left, record)
     if not comes_back and not _counts(payload, state, record, now_ms=now_ms):
         return state, NOTHING
 
-    row = row_pb2.UserRow()
+    row, place = row_pb2.UserRow(), entry.position
     if state is None:
         row.user_id, row.time_zone = entry.user_id, "UTC"
     else:
@@ -113,7 +113,7 @@ def step(state: row_pb2.UserRow | None, entry: Entry, policy: ActiveVersion) -> 
     erased = None
     if comes_back:
         row.left.began_again = True
-        erased = erasure.said(row, partition=entry.partition, began_again=entry.position)
+        erased = erasure.said(row, partition=entry.partition, began_again=place)
 
     opened, change, config = Opened.of(row), Change(), policy.version.config
     change.slate |= opened.pass_time()
@@ -146,7 +146,7 @@ def step(state: row_pb2.UserRow | None, entry: Entry, policy: ActiveVersion) -> 
             opened,
             trigger=trigger,
             record_id=record.record_id,
-            journal=entry.position,
+            journal=place,
             latency_ms=max(record_ms - record.source_time_ms, 0) if record.source_time_ms else 0,
             policy=policy,
             caps=caps,
@@ -154,8 +154,9 @@ def step(state: row_pb2.UserRow | None, entry: Entry, policy: ActiveVersion) -> 
         )
     row.next_wake_ms = _next_wake(opened, caps, config)
     opened.close()
-    settings = profile.to_tell(state, row, journal=entry.position) if record.step_version >= consents.BY_PLACE else None
-    _name(change.outcomes, entry=entry, unshared=not consents.teaches_others(row))
+    settings = profile.to_tell(state, row, journal=place) if record.step_version >= consents.BY_PLACE else None
+    if change.outcomes:
+        _name(change.outcomes, entry=entry, unshared=not consents.teaches_others(row))
     return row, Outputs(decision, tip, tuple(change.outcomes), tuple(change.overflows), erased, settings)
 
 

@@ -7,22 +7,22 @@ from collections.abc import Sequence
 from agents.features import DEFAULT_MINUTES, Moment
 from oo.v1 import decision_pb2, row_pb2
 from streams.units import DAY_MS, MINUTE_MS
-from tables import backlog, consents
+from tables import backlog
 from tables.backlog import Told
 from tables.bounds import NEVER_MS
-from tables.purposes import TASKS
 from tables.zones import local, part_name
 
 LINES_MAX = 3
 
 
-def lines(row: row_pb2.UserRow, kind: int, task: Told | None, *, at: Moment) -> list[str]:
-    """Why this tip now, the strongest reason first; never empty for a tip."""
+def lines(row: row_pb2.UserRow, kind: int, task: Told | None, *, at: Moment, listed: bool) -> list[str]:
+    """Why this tip now, the strongest reason first; never empty for a tip.
+
+    `listed`: tasks may be used. Once that is withdrawn, what is on a list is nothing to speak of.
+    """
     if kind == decision_pb2.Decision.NONE:
         return []
     found: list[str] = []
-    # Once that is withdrawn, what is on a list is nothing to speak of.
-    listed = consents.grants(row.consents, TASKS)
     if task is not None:
         found += _about_task(row, task.column, at=at)
     elif kind == decision_pb2.Decision.STARTER and listed:
