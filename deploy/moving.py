@@ -34,7 +34,7 @@ from deploy.keys import read_keys
 from deploy.stack.running import RunningStack
 from deploy.stack.state import StateFolder, write_private
 from deploy.stack.topics import admin, ensure_topics
-from deploy.verify import READERS
+from deploy.verify import READERS, lag
 from oo.v1.audit_pb2 import AuditEntry
 from oo.v1.dead_letter_pb2 import DeadLetter
 from oo.v1.decision_pb2 import Decision, Tip
@@ -52,7 +52,7 @@ from streams.keys import Keys, Wrapped, about, home, name_of
 from streams.messages import read
 from streams.partitioner import partition_of
 from streams.producer import Producer
-from streams.reader import committed, end_offsets, read_partition, topic_id
+from streams.reader import read_partition, topic_id
 from streams.record import Record
 from streams.schemas import Schemas
 from streams.sealing import KEY_ID_BYTES, KeyMissing, NotOpened, Sealing, T, open_row, opened, seal
@@ -69,7 +69,6 @@ STAGED: Final = ("keys", "journal", "audit", "dead-letters")
 _NOTED: Final = "SELECT obj_description('recommender'::regnamespace, 'pg_namespace')"
 WRITER: Final = "moving/1"
 GONE_S: Final = 120.0
-FOLDER: Final = "moving"
 MESSAGE_BYTES_MAX: Final = 2_000_000
 
 
@@ -87,7 +86,7 @@ class Move:
     pseudonyms: Pseudonyms = field(init=False)
 
     def __post_init__(self) -> None:
-        self.folder = self.stack.folder.root / FOLDER
+        self.folder = self.stack.folder.moving_dir
 
     async def run(self) -> int:
         """All of it, or what is left of it, but for `finish`; returns how many people there are."""
@@ -237,6 +236,8 @@ class Move:
         """Made anew, and what was staged written to them."""
         cluster = self.stack.as_admin.cluster
         anew = [topic for name, topic in cluster.topics.items() if name not in STAYS]
+        for name in STAGED:
+            (self.folder / name).stat()  # Nothing is deleted of which nothing is left to write.
         client = admin(cluster)
         for future in client.delete_topics([topic.name for topic in anew]).values():
             with contextlib.suppress(KafkaException):  # Gone since the last call.
@@ -278,9 +279,13 @@ class Move:
 
 def finish(folder: StateFolder) -> None:
     """The last step, once the servers have ended and all of theirs is on the disk: from here on people have pseudonyms."""
-    staged = folder.root / FOLDER
+    staged = folder.moving_dir
     folder.use_name_key((staged / "name.key").read_bytes())
-    shutil.rmtree(staged)
+    # At one moment: a part of it would be taken for a move that has to go on, and makes topics anew.
+    done = staged.with_name("moved")
+    shutil.rmtree(done, ignore_errors=True)
+    staged.rename(done)
+    shutil.rmtree(done)
 
 
 @dataclass(frozen=True, slots=True)
@@ -345,27 +350,17 @@ class Letters:
         return self.pseudonyms.of(whose.decode(errors="replace")).encode()
 
 
-def is_begun(root: Path) -> bool:
-    """Whether a move in this state folder was staged, and is not done."""
-    return (root / FOLDER / "staged.done").exists()
-
-
 async def _check_settled(cluster: Cluster) -> None:
     """Raises CannotMove where something behind the door was not taken by whom it is for."""
     behind = [
         name
         for name, process in READERS.items()
-        if name not in STAYS and await _lag(cluster, cluster.name(name), cluster.group(process))
+        if name not in STAYS and await lag(cluster, cluster.name(name), cluster.group(process))
     ]
     if behind:
         raise CannotMove(
             f"not all of {', '.join(behind)} has been taken: start the stack once more ('oo up'), and end it when 'oo status' shows no lag"
         )
-
-
-async def _lag(cluster: Cluster, topic: str, group: str) -> int:
-    ends, taken = await end_offsets(cluster, topic), await committed(cluster, group, topic)
-    return sum(end - (taken.get(number) or 0) for number, end in ends.items())
 
 
 async def _mark(cluster: Cluster) -> JournalRecord | None:

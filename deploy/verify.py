@@ -201,7 +201,7 @@ async def caught_up(cluster: Cluster) -> dict[int, int]:
     until_s = loop.time() + SETTLE_S
     while True:
         ends = await end_offsets(cluster, journal)
-        behind = [name for name, by in READERS.items() if await _lag(cluster, cluster.name(name), cluster.group(by))]
+        behind = [name for name, by in READERS.items() if await lag(cluster, cluster.name(name), cluster.group(by))]
         if not behind and ends == await end_offsets(cluster, journal):
             return ends
         if loop.time() > until_s:
@@ -212,6 +212,7 @@ async def caught_up(cluster: Cluster) -> dict[int, int]:
         await asyncio.sleep(0.3)
 
 
-async def _lag(cluster: Cluster, topic: str, reader: str) -> int:
+async def lag(cluster: Cluster, topic: str, reader: str) -> int:
+    """Records of a topic that a group has yet to commit."""
     ends, taken = await end_offsets(cluster, topic), await committed(cluster, reader, topic)
     return sum(end - (taken.get(number) or 0) for number, end in ends.items())

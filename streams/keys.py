@@ -161,7 +161,7 @@ class Keys:
         return list(self._entries(self._keys.get(whose, b"")))
 
     def people(self) -> list[bytes]:
-        """Who has a key."""
+        """Who has a key: people, and days of what is nobody's (streams/day_keys.py)."""
         return list(self._keys)
 
     def lacks(self, whose: bytes) -> bool:

@@ -16,7 +16,7 @@ from deploy.stack.state import StateFolder
 
 def begin(state: StateOption = DEFAULT_STATE) -> None:
     """Give everybody of this folder a pseudonym: a new journal begins with each as they stand. Ended on its way, it goes on at the next call."""
-    from deploy.moving import CannotMove, Move, finish, is_begun
+    from deploy.moving import CannotMove, Move, finish
 
     folder, console = StateFolder(state.resolve()), Console(highlight=False, soft_wrap=True)
     before = folder.read()
@@ -24,8 +24,8 @@ def begin(state: StateOption = DEFAULT_STATE) -> None:
         raise CommandError(f"nothing was ever started in {state}")
     if folder.locked():
         raise CommandError(f"a stack runs in {state}: 'oo down' ends it")
-    if folder.name_key_file.exists() and folder.name_key_file.stat().st_size and not is_begun(folder.root):
-        shutil.rmtree(folder.root / "moving", ignore_errors=True)  # all of it was done, but for that
+    if folder.name_key_file.exists() and folder.name_key_file.stat().st_size and not folder.is_moving:
+        shutil.rmtree(folder.moving_dir, ignore_errors=True)  # all of it was done, but for that
         raise CommandError(f"people in {state} have pseudonyms already")
     fetch_servers(default_cache())
     how = [f"--prefix={before['prefix']}", "--secure" if before.get("secure") else "--open", "--servers-only"]

@@ -54,7 +54,7 @@ def up(
     folder = StateFolder(state.resolve())
     if folder.locked():
         raise CommandError(already(folder))
-    if not servers_only and (folder.root / "moving" / "staged.done").exists():
+    if not servers_only and folder.is_moving:
         raise CommandError(
             "people here are on their way to pseudonyms: 'oo pseudonyms begin' goes on with it, 'oo up' afterwards"
         )

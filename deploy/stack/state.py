@@ -211,6 +211,16 @@ class StateFolder:
             write_private(self.signing_key_file, json.dumps(key.as_dict(private=True)).encode())
             write_private(self.jwks_file, json.dumps({"keys": [key.as_dict(private=False)]}).encode())
 
+    @property
+    def moving_dir(self) -> Path:
+        """Where a move to pseudonyms keeps what it writes later (deploy/moving.py)."""
+        return self.root / "moving"
+
+    @property
+    def is_moving(self) -> bool:
+        """Whether such a move is past the point from which it has to go on."""
+        return (self.moving_dir / "staged.done").exists()
+
     def use_name_key(self, secret: bytes) -> None:
         """Take another secret of pseudonyms, in a folder in which everything was renamed."""
         (self.root / "name.id").unlink(missing_ok=True)

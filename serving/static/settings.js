@@ -13,7 +13,9 @@ const days = { start: "22:00", end: "07:00" };
 
 let page = null; // what the page lends: how to renew a session, what to do when somebody begins again
 let tag = null; // of what is shown: a grant has to name it
-let asking = false;
+let queue = Promise.resolve(); // changes, one after the other: each has to know of the one before
+let waiting = 0;
+let hasLeft = false; // here and now: the edge may not have heard of it yet
 
 export function settings(lent) {
   page = lent;
@@ -131,14 +133,19 @@ function yours() {
 }
 
 // What is asked for is taken once it stands in the log, and shows once it is folded: the tag is then another.
-async function change(asked, takeBack) {
-  if (asking) return takeBack();
-  asking = true;
+function change(asked, takeBack) {
+  waiting += 1;
+  queue = queue.then(() => send(asked, takeBack)).finally(() => { waiting -= 1; });
+}
+
+async function send(asked, takeBack) {
   say("");
+  // Only a grant has to know what it takes back; a withdrawal is always taken.
+  const grants = Object.values({ ...asked.purposes, ...asked.sources }).some((one) => one.granted);
   try {
     const [response, answer] = await call("/v1/me", {
       method: "PATCH",
-      headers: { "content-type": "application/json", "if-match": tag },
+      headers: { "content-type": "application/json", ...(grants ? { "if-match": tag } : {}) },
       body: JSON.stringify(asked),
     });
     if (response.status === 412) {
@@ -150,8 +157,6 @@ async function change(asked, takeBack) {
   } catch (error) {
     takeBack();
     say(`That did not get through. ${error instanceof TypeError ? "oO cannot be reached." : error.message}`, true);
-  } finally {
-    asking = false;
   }
 }
 
@@ -159,6 +164,8 @@ async function taken() {
   for (const until = Date.now() + TAKEN_WITHIN_MS; Date.now() < until;) {
     const [response, me] = await call("/v1/me");
     if (response.ok && response.headers.get("etag") !== tag) {
+      tag = response.headers.get("etag");
+      if (waiting > 1) return true; // what comes next shows all of it
       const focused = [...byId("settings-body").querySelectorAll("input, button")].indexOf(document.activeElement);
       show(me, response.headers.get("etag"));
       byId("settings-body").querySelectorAll("input, button")[focused]?.focus();
@@ -194,6 +201,7 @@ async function leave(confirm, button) {
   try {
     const [response, answer] = await call(`/v1/me?confirm=${encodeURIComponent(confirm)}`, { method: "DELETE" });
     if (!response.ok) throw new Error(answer.detail ?? `The edge answered ${response.status}.`);
+    hasLeft = true;
     showLeft(answer.receipt);
   } catch (error) {
     button.disabled = false;
@@ -217,11 +225,17 @@ async function beginAgain(button) {
   button.disabled = true;
   say("A moment…");
   try {
-    const [response, answer] = await call("/v1/me", { method: "POST" });
-    if (!response.ok && answer.type?.endsWith("not-left") !== true) throw new Error(answer.detail ?? `The edge answered ${response.status}.`);
+    let asked = false;
     for (const until = Date.now() + TAKEN_WITHIN_MS; Date.now() < until;) {
-      const [now, me] = await call("/v1/me");
+      if (!asked) {
+        const [response, answer] = await call("/v1/me", { method: "POST" });
+        const notLeft = answer.type?.endsWith("not-left") === true;
+        if (!response.ok && !notLeft) throw new Error(answer.detail ?? `The edge answered ${response.status}.`);
+        asked = response.ok || !hasLeft;
+      }
+      const [now, me] = asked ? await call("/v1/me") : [{ ok: false }];
       if (now.ok) {
+        hasLeft = false;
         say("Welcome back.");
         show(me, now.headers.get("etag"));
         return page.cameBack();

@@ -13,6 +13,7 @@ from pathlib import Path
 
 import pytest
 
+from deploy import moving
 from deploy.commands.pseudonyms import begin
 from deploy.commands.session import CommandError
 from deploy.stack import fetch
@@ -125,6 +126,33 @@ def test_who_has_pseudonyms_gets_no_others(tmp_path: Path) -> None:
     with pytest.raises(CommandError, match="have pseudonyms already"):
         begin(tmp_path)
     assert folder.name_key_file.read_bytes() == before
+
+
+def test_a_move_to_pseudonyms_that_is_cut_off_while_it_clears_up_has_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder = StateFolder(tmp_path / "state")
+    folder.create()
+    folder.mac_key_file.write_bytes(b"m" * 32)
+    folder.keys()
+    folder.moving_dir.mkdir()
+    for name, data in (("name.key", b"n" * 32), ("staged.done", b""), ("journal", b"{}")):
+        (folder.moving_dir / name).write_bytes(data)
+    assert folder.is_moving
+
+    def cut_off(path: Path, **_: object) -> None:
+        # As a kill does: some of it is gone.
+        for one in (path / "journal", path / "topics.done"):
+            one.unlink(missing_ok=True)
+        if path.exists():
+            raise KeyboardInterrupt
+
+    monkeypatch.setattr(moving.shutil, "rmtree", cut_off)
+    with pytest.raises(KeyboardInterrupt):
+        moving.finish(folder)
+    # Taken for a move that goes on, it would make all topics anew, and have nothing to write there.
+    assert not folder.is_moving
+    assert folder.name_key_file.read_bytes() == b"n" * 32
 
 
 def test_a_log_stays_within_two_files_of_its_limit(tmp_path: Path) -> None:

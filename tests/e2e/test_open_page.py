@@ -7,7 +7,7 @@ import zipfile
 from pathlib import Path
 
 import pytest
-from outside import send, task
+from outside import client, eventually, send, task
 from playwright.sync_api import expect, sync_playwright
 
 from deploy.stack.running import RunningStack
@@ -55,8 +55,16 @@ def test_the_sheet_of_settings_withdraws_grants_sets_quiet_hours_takes_along_lea
         tasks = sheet.get_by_role("switch", name="Tasks")
         expect(tasks).to_be_checked()
         tasks.press("Space")
+        # Two in a row are both taken.
+        sheet.get_by_role("switch", name="Calendar").press("Space")
         expect(heard).to_have_text("Taken.", timeout=30_000)
         expect(sheet.get_by_role("switch", name="Tasks")).not_to_be_checked()
+        with client(stack, user) as http:
+            asked = eventually(
+                lambda: http.get("/v1/me").json()["purposes"], lambda now: not now["calendar"]["granted"]
+            )
+        assert not asked["tasks"]["granted"]
+        expect(sheet.get_by_role("switch", name="Calendar")).not_to_be_checked(timeout=30_000)
         expect(page.get_by_text("Call the dentist")).to_be_hidden(timeout=30_000)
         page.keyboard.press("d")
         sheet.get_by_role("switch", name="Tasks").press("Space")
