@@ -177,14 +177,16 @@ class Assigned:
             if self.counting.done():
                 self.counting.result()
             return None
-        if self.folded < self.withheld_until or self.folded < 0:
+        # After a start, until something is folded, the rows have all of what is below the commit.
+        offset = max(self.folded, self.begun)
+        if offset < max(self.withheld_until, 0):
             return None
         number = self.state.partition
         said = policy_pb2.PartitionSums(
-            journal=journal_pb2.Position(topic_id=self.journal_id, partition=number, offset=self.folded),
+            journal=journal_pb2.Position(topic_id=self.journal_id, partition=number, offset=offset),
             totals=messages(self.totals, feature_version=VERSION),
-            erasures=len(leavers.times(number, above=-1, to=self.folded)),
-            since_sequence=self.state.sequence_at(self.folded),
+            erasures=len(leavers.times(number, above=-1, to=offset)),
+            since_sequence=self.state.sequence_at(offset),
             others=len(self.state.others),
             whose=whose,
         )

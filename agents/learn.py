@@ -228,7 +228,8 @@ class Learn:
                 self._shut.discard(name)
                 self._time_ms = max(self._time_ms, record.timestamp_ms)
             except KeyMissing:
-                self._shut |= {name} & self._names
+                if not self._is_older(part, name):
+                    self._shut |= {name} & self._names
             except NotOpened as bad:
                 messages.pass_over(record, bad.reason)
             except NotSums:
@@ -238,6 +239,11 @@ class Learn:
         """Whether the key of these sums is not among those that have come."""
         key_id = part.sealed[:KEY_ID_BYTES]
         return bool(key_id) and all(one.id != key_id for one in self._keys.held(part.whose))
+
+    def _is_older(self, part: policy_pb2.PartitionSums, name: bytes) -> bool:
+        """Whether sums that cannot be opened are of a day before those that are here: a worker that slept said them."""
+        known = self._parts.get(int(name)) if name in self._names else None
+        return known is not None and part.whose < known.whose
 
     def _take(self, part: policy_pb2.PartitionSums) -> None:
         journal = part.journal

@@ -28,6 +28,7 @@ from streams.record import Batch, Record
 from streams.retry import until_done
 from streams.sealing import KeyMissing
 from streams.topics import Topic
+from streams.units import DAY_MS
 from streams.wire import BadFrame
 from tables import leavers
 from tables.leavers import Leaving
@@ -35,6 +36,7 @@ from tables.leavers import Leaving
 logger = logging.getLogger(__name__)
 
 TRIMMED_EVERY_S = 900.0
+THESE_DAYS_MS = 7 * DAY_MS
 BETWEEN_S = 0.1
 """Two batches of rows that go: who writes and reads has the server meanwhile."""
 
@@ -91,14 +93,22 @@ def build(
     async def record_erasures(stream: StreamT[Any]) -> None:
         await erasures.run(stream)
 
-    every(app, TRIMMED_EVERY_S, lambda: trim(erasures_sink, below_ms=clock_ms() - history_ms))
+    every(app, TRIMMED_EVERY_S, lambda: trim(erasures_sink, history_ms=history_ms, now_ms=clock_ms()))
     return [decisions, outcomes, erasures]
 
 
-async def trim(sink: Sink, *, below_ms: int) -> None:
-    """Delete what is older, a batch after the other; what PostgreSQL does not do now it does at the next turn."""
-    gone = 0
+async def trim(sink: Sink, *, history_ms: int, now_ms: int) -> None:
+    """Delete what is older, a batch after the other; what PostgreSQL does not do now it does at the next turn.
+
+    Age is counted to the newest decision, and where there is none of these days nothing goes: a clock that runs ahead, `now_ms`,
+    deletes nothing before its time.
+    """
+    gone = below_ms = 0
     try:
+        newest_ms = await sink.newest(above_ms=now_ms - THESE_DAYS_MS)
+        if newest_ms is None:
+            return
+        below_ms = min(now_ms, newest_ms) - history_ms
         while some := await sink.trim(below_ms=below_ms):
             gone += some
             await asyncio.sleep(BETWEEN_S)

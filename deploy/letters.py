@@ -17,7 +17,7 @@ from connectors.key_files import KeyFiles
 from oo.v1 import dead_letter_pb2, journal_pb2
 from streams.cluster import Cluster
 from streams.day_keys import NOBODYS
-from streams.dead_letters import REDRIVEN, dead_letter
+from streams.dead_letters import REDRIVEN, dead_letter, user_named
 from streams.frames import Frames
 from streams.keys import Keys, home
 from streams.producer import Delivered, Producer
@@ -25,7 +25,13 @@ from streams.reader import read_partition
 from streams.record import Record
 from streams.sealing import KEY_ID_BYTES, KeyMissing, NotOpened, Sealing, opened, stays_open
 from streams.topics import ENTRANCES, NAMES
+from streams.units import SECOND_MS
 from streams.wire import BadFrame
+from tables.leavers import Leavers
+from tables.pseudonyms import Pseudonyms
+
+HEARD_MS = 60 * SECOND_MS
+"""A door has heard of a leaving by then, and clocks differ by less: what it refuses later is of no life before."""
 
 
 class CannotRedrive(Exception):
@@ -98,7 +104,17 @@ def _message(schemas: Frames, record: Record) -> dead_letter_pb2.DeadLetter:
         return dead_letter(record, topic_id=b"", reason=bad.reason, detail=bad.detail, refused_ms=record.timestamp_ms)
 
 
-def target(letter: Letter, *, cluster: Cluster, keys: Keys) -> str:
+def whom(letter: Letter, pseudonyms: Pseudonyms) -> list[str]:
+    """Whom the letter names, as they are called behind the door, the surest first; what cannot be read is known by its Kafka key."""
+    found = [] if letter.person is None else [letter.person.decode(errors="replace")]
+    if said := user_named(letter.message.original, Frames()):
+        return [*found, pseudonyms.of(said)]
+    key = letter.message.original_key.decode(errors="replace")
+    # A record behind the door has the pseudonym as its key.
+    return [*found, pseudonyms.of(key), key] if key else found
+
+
+def target(letter: Letter, *, cluster: Cluster, keys: Keys, leavers: Leavers, pseudonyms: Pseudonyms) -> str:
     """The topic that a letter goes back to; raises CannotRedrive.
 
     A letter that `recommend` wrote (a full backlog) names the public topic in a header of its own.
@@ -108,6 +124,8 @@ def target(letter: Letter, *, cluster: Cluster, keys: Keys) -> str:
         raise CannotRedrive(letter.away)
     if message.reason == "erased":
         raise CannotRedrive("its person has left, and nothing of it was kept")
+    if any(_is_of_before(letter, leavers, name) for name in whom(letter, pseudonyms)):
+        raise CannotRedrive("its person has left since, and nothing of before comes back with a new life")
     if message.original_length > len(message.original):
         raise CannotRedrive(
             f"it was cut: {len(message.original)} of {message.original_length} bytes were kept, so send the original again"
@@ -121,17 +139,29 @@ def target(letter: Letter, *, cluster: Cluster, keys: Keys) -> str:
     return topic
 
 
+def _is_of_before(letter: Letter, leavers: Leavers, name: str) -> bool:
+    """Whether the record is of a life of this person that ended."""
+    word, message = leavers.word_of(name), letter.message
+    if word is None or leavers.are_gone(name):
+        return word is not None
+    came_ms = min(message.original_time_ms or message.refused_ms, message.refused_ms)
+    return came_ms <= word.erased_ms + HEARD_MS
+
+
 def once(found: Iterable[Letter]) -> list[Letter]:
     """Keep one letter of each refused record: a door that was killed before its commit wrote another."""
     return list({(one.message.topic_id, one.message.partition, one.message.offset): one for one in found}.values())
 
 
-async def redrive(letter: Letter, producer: Producer, *, cluster: Cluster, keys: Keys) -> Delivered:
+async def redrive(
+    letter: Letter, producer: Producer, *, cluster: Cluster, keys: Keys, leavers: Leavers, pseudonyms: Pseudonyms
+) -> Delivered:
     """Send the original bytes, key and headers again; returns where they stand now. Raises CannotRedrive.
 
     The same letter sent twice counts once, within the bounds in which a producer's own duplicate does.
     """
-    topic, message = target(letter, cluster=cluster, keys=keys), letter.message
+    topic = target(letter, cluster=cluster, keys=keys, leavers=leavers, pseudonyms=pseudonyms)
+    message = letter.message
     name = f"{message.topic_id.hex()}/{message.partition}/{message.offset}".encode()
     if (journaled := _journaled(message, cluster=cluster, keys=keys)) is not None:
         return await producer.produce(

@@ -34,6 +34,15 @@ async def trim(connection: psycopg.AsyncConnection, *, below_ms: int) -> int:
     return gone
 
 
+async def newest(connection: psycopg.AsyncConnection, *, above_ms: int) -> int | None:
+    """When the newest decision was made; None where there is none after that time, which bounds what is looked through."""
+    cursor = await connection.execute(
+        b"SELECT max(decided_ms) FROM recommender.decisions WHERE decided_ms > %s", (above_ms,)
+    )
+    found = await cursor.fetchone()
+    return found[0] if found else None
+
+
 async def trimmed_below(connection: psycopg.AsyncConnection) -> int:
     """Below which time rows may be gone; 0 where none is."""
     cursor = await connection.execute(b"SELECT below_ms FROM recommender.trimmed")

@@ -151,6 +151,15 @@ class Sink:
                 await self.close()
                 raise
 
+    async def newest(self, *, above_ms: int) -> int | None:
+        """When the newest decision was made that is there; None where none was after that time."""
+        async with self._turn:
+            try:
+                return await age.newest(await self._connected(), above_ms=above_ms)
+            except BaseException:
+                await self.close()
+                raise
+
     async def trim(self, *, below_ms: int) -> int:
         """Delete some of what is older; returns how many rows went, 0 when all have."""
         async with self._turn:

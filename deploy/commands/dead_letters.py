@@ -14,12 +14,14 @@ from google.protobuf.json_format import MessageToDict
 from rich.console import Console
 from rich.table import Table
 
+from connectors.leaving import leavers_of
 from deploy.commands.session import DEFAULT_STATE, CommandError, JsonOption, StateOption, open_state
 from deploy.keys import read_keys
-from deploy.letters import CannotRedrive, Letter, letters, once, target
+from deploy.letters import CannotRedrive, Letter, letters, once, target, whom
 from deploy.letters import redrive as send_again
 from deploy.stack.running import RunningStack
 from streams.producer import Producer
+from tables.pseudonyms import Pseudonyms
 
 ReasonOption = Annotated[str | None, typer.Option("--reason", help="Only letters of this reason.")]
 
@@ -52,12 +54,14 @@ def show(
     state: StateOption = DEFAULT_STATE,
 ) -> None:
     """One letter whole, as JSON; the original is in base64. It is noted in oo.audit first. Where it cannot be opened, `sealed` says why."""
-    stack = open_state(state, "registry_url", ready=False)
+    stack = open_state(state, "registry_url", "name_key_file", ready=False)
     one = _only(asyncio.run(_letters(stack, None)), letter_id)
-    if one.message.original_length:
+    if not one.away:
         from deploy.audit import note
 
-        asyncio.run(note(stack.cluster, "oo dead-letters show", whose=one.person, letter_id=one.id))
+        # A record without a value has a key and headers.
+        whose = next((name.encode() for name in whom(one, Pseudonyms.in_file(stack.name_key_file))), None)
+        asyncio.run(note(stack.cluster, "oo dead-letters show", whose=whose, letter_id=one.id))
     shown = MessageToDict(one.message, preserving_proto_field_name=True)
     print(json.dumps(shown | {"sealed": one.away} if one.away else shown, indent=2))
 
@@ -70,7 +74,7 @@ def redrive(
     """Send refused records again, as they came: one by its id, or all of one reason."""
     if (letter_id is None) == (reason is None):
         raise typer.BadParameter("name one ID, or --reason for all of one reason")
-    stack = open_state(state, "kek_dir", ready=False)
+    stack = open_state(state, "kek_dir", "name_key_file", ready=False)
     found = asyncio.run(_letters(stack, reason))
     if letter_id is not None:
         found = [_only(found, letter_id)]
@@ -88,16 +92,17 @@ async def _letters(stack: RunningStack, reason: str | None) -> list[Letter]:
 
 async def _redrive(stack: RunningStack, found: list[Letter]) -> tuple[int, list[str]]:
     keys = await read_keys(stack.cluster, stack.kek_dir)
+    leavers, pseudonyms = await leavers_of(stack.cluster), Pseudonyms.in_file(stack.name_key_file)
     producer, kept, sent = Producer(stack.cluster, client_id="oo-redrive"), [], 0
     try:
         for one in once(found):
             try:
-                target(one, cluster=stack.cluster, keys=keys)
+                target(one, cluster=stack.cluster, keys=keys, leavers=leavers, pseudonyms=pseudonyms)
             except CannotRedrive as error:
                 kept.append(f"{one.id}: {error}")
                 continue
             await producer.room()
-            await send_again(one, producer, cluster=stack.cluster, keys=keys)
+            await send_again(one, producer, cluster=stack.cluster, keys=keys, leavers=leavers, pseudonyms=pseudonyms)
             sent += 1
     finally:
         await producer.close()

@@ -14,6 +14,7 @@ from agents.bandit.belief import is_named
 from agents.features import VERSION
 from agents.learn import DRIFT_MS, SIZE, Learn
 from agents.prior import prior
+from agents.rows import head
 from oo.v1 import erased_pb2, journal_pb2, policy_pb2
 from streams.day_keys import of_day
 from streams.frames import Frames
@@ -24,7 +25,9 @@ from streams.sealing import seal
 from streams.topics import topics
 from streams.units import DAY_MS
 from tables.leavers import Leavers
+from tables.store import MemoryStore
 from tests.agents.build import MONDAY_MS
+from tests.agents.test_cuts import Partition
 
 SCHEMAS = Frames()
 DAYS = of_day("sums", MONDAY_MS), of_day("sums", MONDAY_MS + DAY_MS)
@@ -144,6 +147,44 @@ def test_the_key_of_a_day_ends_once_every_partition_has_said_its_sums_under_a_la
         versions(*told, keys=keys)
         assert len(keys.people()) == left
     assert DAYS[0] not in keys.people()
+
+
+def test_sums_that_a_worker_said_before_it_slept_hold_no_version_back_where_later_ones_are_there(
+    tmp_path: Path,
+) -> None:
+    keys, of_then = keys_in(tmp_path / "ours"), keys_in(tmp_path / "then")
+    give(keys, DAYS[1])
+    give(of_then, DAYS[0])
+    told = [
+        sums(6400, offset=5, sealed=(keys, DAYS[1])),
+        sums(6300, offset=2, sealed=(of_then, DAYS[0])),
+        sums(6400, offset=1, partition=1, sealed=(keys, DAYS[1])),
+    ]
+    assert [one.n for one in versions(*told, keys=keys).versions] == [0, 6400, 12800]
+
+
+def test_the_key_of_a_day_ends_though_a_partition_has_folded_nothing_since_it_came_to_its_worker(
+    tmp_path: Path,
+) -> None:
+    keys = keys_in(tmp_path)
+    for day in DAYS:
+        give(keys, day)
+    idle = Partition(MemoryStore(head=head), keys).assigned
+    idle.journal_id = bytes(16)
+    assert idle.sums(Leavers(idle.journal_id), whose=DAYS[1]) is None, "nothing stands in its journal"
+    idle.begun = 7
+    anew = idle.sums(Leavers(idle.journal_id), whose=DAYS[1])
+    assert anew is not None
+    assert anew.journal.offset == 7
+    said = SCHEMAS.frame("policy-sums", seal(anew, whose=anew.whose, keys=keys))
+    versions(
+        sums(6400, offset=7, sealed=(keys, DAYS[0])),
+        Record("oo.policy-sums", 0, 2, MONDAY_MS, b"0", said, ()),
+        keys=keys,
+    )
+    assert list(keys.people()) == [DAYS[1]]
+    idle.withheld_until = 8
+    assert idle.sums(Leavers(idle.journal_id), whose=DAYS[1]) is None, "rows are ahead of the commit"
 
 
 def test_a_promotion_makes_a_version_of_the_new_champion_from_the_same_sums() -> None:

@@ -8,14 +8,17 @@ import io
 import json
 import zipfile
 from collections.abc import Iterator
+from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from agents.refuse import DeadLetters, LetterKeys, Refusal
 from connectors.key_files import KeyFiles
-from deploy.letters import CannotRedrive, Letter, letters, redrive
+from deploy.letters import HEARD_MS, CannotRedrive, Letter, letters, redrive, target, whom
 from deploy.stack.running import RunningStack
+from oo.v1 import dead_letter_pb2, erased_pb2, journal_pb2
 from serving.archive import FILES, archive
 from serving.exports import Order
 from streams.clock import clock_ms
@@ -28,7 +31,10 @@ from streams.producer import Producer
 from streams.reader import read_partition
 from streams.record import Record
 from streams.units import DAY_MS
+from tables.leavers import Leavers
+from tables.pseudonyms import Pseudonyms
 from tests.agents.process import Topics
+from tests.sealed import keys_in
 
 WORDS = b"Call the dentist"
 
@@ -76,7 +82,8 @@ async def life_of_letters(servers: RunningStack, under: Topics) -> None:
     assert [one.message.whose for one in found] == [b"ada"] + [of_day("letters", now_ms)] * len(people)
     assert {(one.message.original, one.message.original_key, one.away) for one in found} == {(WORDS, b"true key", "")}
 
-    sent = await redrive(found[0], producer, cluster=cluster, keys=keys)
+    nobody_left = partial(redrive, cluster=cluster, keys=keys, leavers=Leavers(b""), pseudonyms=Pseudonyms(b""))
+    sent = await nobody_left(found[0], producer)
     reading = read_partition(cluster, signals, sent.partition)
     [again] = [record async for records in reading for record in records]
     assert (again.key, again.value, again.headers[:2]) == (said.key, said.value, said.headers)
@@ -104,7 +111,7 @@ async def life_of_letters(servers: RunningStack, under: Topics) -> None:
     assert (found[0].id, found[0].message.reason, found[0].message.detail) == (f"{signals}/2/0", "bad-json", "no JSON")
     for one in found[:2]:
         with pytest.raises(CannotRedrive, match="cannot be opened"):
-            await redrive(one, producer, cluster=cluster, keys=keys)
+            await nobody_left(one, producer)
     await producer.close()
 
 
@@ -131,3 +138,54 @@ def test_who_may_make_no_keys_keeps_no_bytes(servers: RunningStack, under: Topic
     [letter] = [one.message for one in asyncio.run(refused()) if one.message.topic == name]
     assert (letter.offset, letter.reason) == (1, "no-frame")
     assert not (letter.original or letter.original_key or letter.original_length or letter.original_sha256)
+
+
+OURS = Pseudonyms(bytes(32))
+LEFT_MS = 1_000_000
+
+
+@pytest.mark.parametrize(
+    "says",
+    [
+        {"original": b'{"user_id": "ada"}', "whose": of_day("letters", LEFT_MS)},
+        {"original": b'{"data": {"userId": "ada"}}'},
+        {"original": b"junk", "whose": OURS.of("ada").encode()},
+        {"original": b"junk", "original_key": b"ada"},
+    ],
+    ids=["under the door's key", "of before sealing", "under their key", "known by its key"],
+)
+@pytest.mark.parametrize("began_again", [False, True])
+def test_a_letter_of_a_life_that_ended_is_not_sent_again_and_one_of_the_life_after_it_is(
+    says: dict[str, bytes], began_again: bool, tmp_path: Path
+) -> None:
+    cluster, leavers = Cluster(""), Leavers(b"J" * 16)
+    word = erased_pb2.Erased(user_id=OURS.of("ada"), receipt="r", erased_ms=LEFT_MS)
+    word.journal.topic_id, word.journal.offset = b"J" * 16, 7
+    if began_again:
+        word.began_again.CopyFrom(journal_pb2.Position(offset=9))
+    leavers.add(word)
+
+    def goes(said: dict[str, bytes], **times: int) -> str:
+        length = len(said["original"])
+        message = dead_letter_pb2.DeadLetter(topic="oo.signals", original_length=length, **said, **times)  # type: ignore[arg-type]
+        letter = Letter(0, message)
+        return target(letter, cluster=cluster, keys=keys_in(tmp_path), leavers=leavers, pseudonyms=OURS)
+
+    later_ms = LEFT_MS + HEARD_MS + 1
+    for came_ms, refused_ms in ((0, LEFT_MS - 1), (0, LEFT_MS), (0, LEFT_MS + 999), (LEFT_MS, later_ms)):
+        with pytest.raises(CannotRedrive, match="its person has left since"):
+            goes(says, refused_ms=refused_ms, original_time_ms=came_ms)
+    if began_again:
+        assert goes(says, refused_ms=later_ms, original_time_ms=later_ms) == "oo.signals"
+    assert goes({"original": b'{"user_id": "bob"}'}, refused_ms=LEFT_MS) == "oo.signals"
+
+
+def test_whom_a_letter_names_is_told_by_its_key_of_then_its_words_or_its_kafka_key() -> None:
+    def of(**says: bytes) -> list[str]:
+        return whom(Letter(0, dead_letter_pb2.DeadLetter(**says)), OURS)  # type: ignore[arg-type]
+
+    door, words = of_day("letters", LEFT_MS), b'{"user_id": "ada"}'
+    assert of(whose=door, original=words, original_key=b"bob") == [OURS.of("ada")]
+    assert of(whose=b"theirs", original=words) == ["theirs", OURS.of("ada")]
+    assert of(whose=door, original_key=b"bob") == [OURS.of("bob"), "bob"]
+    assert of(whose=door) == []

@@ -9,13 +9,15 @@ from pathlib import Path
 
 import pytest
 
-from agents.record import _opened
+from agents.record import _opened, trim
+from connectors.postgres.sink import Sink, Stored
 from deploy.stack.running import RunningStack
 from oo.v1.decision_pb2 import Decision
 from oo.v1.erased_pb2 import Erased
 from oo.v1.outcome_pb2 import Outcome
 from streams.frames import Frames
 from streams.sealing import KeyMissing, seal
+from streams.units import DAY_MS
 from tables.leavers import Leaving
 from tests.agents.process import AgentProcess, Topics, until
 from tests.connectors.postgres_cluster import Cluster, Database, cluster
@@ -154,6 +156,24 @@ def test_who_left_while_postgresql_was_away_is_gone_and_stays_so_when_all_comes_
     until(lambda: line.topics.committed("record", "decisions") == 4, alive=line.process)
     assert line.ids("decisions", "decision_id") == ["d00001", "d00004"]
     assert line.ids("tip_scores", "decision_id") == ["d00001", "d00004"]
+
+
+def test_a_clock_that_runs_ahead_deletes_nothing_that_is_not_old_beside_the_newest_decision(postgres: Cluster) -> None:
+    database, now_ms, history_ms = postgres.migrated(), 900 * DAY_MS, 365 * DAY_MS
+
+    async def kept(*, clock_ms: int) -> list[int]:
+        async with Sink(database.dsn("recommender")) as sink:
+            made = [decision(now_ms - days * DAY_MS) for days in (400, 300, 1)]
+            await sink.record_decisions([Stored(one, one) for one in made])
+            await trim(sink, history_ms=history_ms, now_ms=clock_ms)
+        with database.admin() as admin:
+            found = admin.execute(b"SELECT decided_ms FROM recommender.decisions ORDER BY 1").fetchall()
+        return [(now_ms - decided_ms) // DAY_MS for (decided_ms,) in found]
+
+    assert asyncio.run(kept(clock_ms=now_ms + 365 * DAY_MS)) == [400, 300, 1]
+    # Or one that runs behind, beside decisions of a machine whose clock is right.
+    assert asyncio.run(kept(clock_ms=now_ms - 50 * DAY_MS)) == [400, 300, 1]
+    assert asyncio.run(kept(clock_ms=now_ms + 5 * DAY_MS)) == [300, 1]
 
 
 def test_it_ends_when_it_is_told_to_although_postgresql_is_down(line: Line) -> None:

@@ -25,6 +25,8 @@ from streams.producer import Delivered, Producer
 from streams.reader import end_offsets, read_partition
 from streams.record import Record
 from streams.topics import PARTITIONS
+from tables.leavers import Leavers
+from tables.pseudonyms import Pseudonyms
 from tests.agents.build import task
 from tests.agents.process import AgentProcess, Topics, until
 from tests.faults.poisoned import END_THE_DOOR, END_THE_FOLD
@@ -97,7 +99,14 @@ def test_a_record_that_ends_every_worker_is_set_aside_at_the_door_and_in_every_f
 
     async def send_again() -> Delivered:
         producer = Producer(under.cluster)
-        delivered = await redrive(Letter(0, letters["journal"]), producer, cluster=under.cluster, keys=keys)
+        delivered = await redrive(
+            Letter(0, letters["journal"]),
+            producer,
+            cluster=under.cluster,
+            keys=keys,
+            leavers=Leavers(b""),
+            pseudonyms=Pseudonyms(b""),
+        )
         await producer.close()
         return delivered
 

@@ -35,8 +35,9 @@ def send(
     *values: Any,
     headers: list[tuple[str, bytes]] | None = None,
     partition: int = -1,
+    key: str | None = None,
 ) -> list[tuple[int, int]]:
-    """Write values to a topic as `kcat -H content-type=application/json` would: librdkafka's own partitioner, no key.
+    """Write values to a topic as `kcat -H content-type=application/json` would: librdkafka's own partitioner, no key unless told.
 
     Returns where they stand: partition and offset.
     """
@@ -57,6 +58,7 @@ def send(
         producer.produce(
             f"{stack.cluster.prefix}{topic}",
             body,
+            key=key,
             headers=[("content-type", b"application/json")] if headers is None else headers,
             partition=partition,
             on_delivery=delivered,
