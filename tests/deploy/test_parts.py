@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from command import called
 
 from deploy import moving
 from deploy.commands.pseudonyms import begin
@@ -139,6 +140,8 @@ def test_a_move_to_pseudonyms_that_is_cut_off_while_it_clears_up_has_ended(
     for name, data in (("name.key", b"n" * 32), ("staged.done", b""), ("journal", b"{}")):
         (folder.moving_dir / name).write_bytes(data)
     assert folder.is_moving
+    refused = called("up", f"--state={folder.root}", check=False)
+    assert refused.returncode == 1 and "oo pseudonyms begin" in refused.stderr
 
     def cut_off(path: Path, **_: object) -> None:
         # As a kill does: some of it is gone.

@@ -139,13 +139,13 @@ async def sealed_and_opened(stack: RunningStack, user: str, words: list[Record])
 
 
 async def places(stack: RunningStack) -> list[tuple[bytes, int, int]]:
-    """Where each record of the public topics stands."""
+    """Where the newest records of the public topics stand: whose words were just said are among them."""
     names = [stack.cluster.name(name) for name in ENTRANCES.values()]
     return [
         (topic_id, number, offset)
         for name, topic_id in (await topic_ids(stack.cluster, names)).items()
         for number, end in (await end_offsets(stack.cluster, name)).items()
-        for offset in range(end)
+        for offset in range(max(0, end - 60), end)
     ]
 
 
