@@ -282,10 +282,8 @@ def finish(folder: StateFolder) -> None:
     staged = folder.moving_dir
     folder.use_name_key((staged / "name.key").read_bytes())
     # At one moment: a part of it would be taken for a move that has to go on, and makes topics anew.
-    done = staged.with_name("moved")
-    shutil.rmtree(done, ignore_errors=True)
-    staged.rename(done)
-    shutil.rmtree(done)
+    staged.rename(folder.moved_dir)
+    shutil.rmtree(folder.moved_dir)
 
 
 @dataclass(frozen=True, slots=True)

@@ -75,9 +75,11 @@ _PASSING = frozenset(
     )
 )
 """What Kafka says for a moment: of a partition just created or moved, and while a broker starts or wakes."""
-_STALE = frozenset((KafkaError.FENCED_LEADER_EPOCH, KafkaError._NOENT))  # noqa: SLF001 (its public name)
-"""What librdkafka 2.16 goes on answering from what it knows, of a broker that has started again (for minutes), and of a topic that has
-just been made (for as long as it is asked ten times a second): a new client is told anew."""
+_STALE = frozenset(
+    (KafkaError.FENCED_LEADER_EPOCH, KafkaError.UNKNOWN_LEADER_EPOCH, KafkaError._NOENT)  # noqa: SLF001 (its public name)
+)
+"""What librdkafka 2.16 goes on answering from what it knows, of a broker that has started again (for minutes), of a topic that has
+just been made (for as long as it is asked ten times a second), and of one that was made anew: a new client is told anew."""
 _EARLIEST, _LATEST, _NEWEST = OffsetSpec.earliest(), OffsetSpec.latest(), OffsetSpec.max_timestamp()
 
 

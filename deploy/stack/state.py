@@ -11,6 +11,7 @@ import json
 import os
 import random
 import secrets
+import shutil
 import socket
 import stat
 from collections.abc import Iterable, Mapping
@@ -109,6 +110,7 @@ class StateFolder:
     def create(self) -> None:
         """Makes the folder, for its owner alone."""
         self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        shutil.rmtree(self.moved_dir, ignore_errors=True)
         for folder in (self.root / "data", self.logs, self.secrets, self.kek_dir):
             folder.mkdir(mode=0o700, exist_ok=True)
 
@@ -215,6 +217,11 @@ class StateFolder:
     def moving_dir(self) -> Path:
         """Where a move to pseudonyms keeps what it writes later (deploy/moving.py)."""
         return self.root / "moving"
+
+    @property
+    def moved_dir(self) -> Path:
+        """What is left of it where it was cut off while it cleared up: for the next start to take away."""
+        return self.root / "moved"
 
     @property
     def is_moving(self) -> bool:

@@ -164,7 +164,8 @@ def expire(stack: RunningStack) -> None:
     names = [stack.cluster.name(name) for name in (*ENTRANCES.values(), "dead-letters")]
     old = [ConfigEntry("retention.ms", "1000", incremental_operation=AlterConfigOpType.SET)]
     asked = [ConfigResource(ConfigResource.Type.TOPIC, name, incremental_configs=old) for name in names]
-    for future in admin(stack.as_admin.cluster).incremental_alter_configs(asked).values():
+    client = admin(stack.as_admin.cluster)  # kept in a name: its answers would die with it
+    for future in client.incremental_alter_configs(asked).values():
         future.result(30)
 
 
