@@ -67,7 +67,7 @@ class Cuts:
         if clock_ms() < self._not_before_ms:
             return
         try:
-            for one in self._due(assigned):
+            for one in await self._due(assigned):
                 one.when_level(partial(self._cut, one))
             while self._taken:
                 await self._copy(self._taken.pop())
@@ -76,20 +76,25 @@ class Cuts:
             self._not_before_ms = clock_ms() + round(AGAIN_AFTER_S * SECOND_MS)
             self._made_ms.clear()
 
-    def _due(self, assigned: Mapping[int, Assigned]) -> list[Assigned]:
-        wanted_ms, now_ms = self._snapshots.wanted_ms, clock_ms()
+    async def _due(self, assigned: Mapping[int, Assigned]) -> list[Assigned]:
+        wanted_ms, now_ms = await asyncio.to_thread(lambda: self._snapshots.wanted_ms), clock_ms()
         for number in assigned.keys() - self._made_ms.keys():
             # New here.
-            self._snapshots.sweep()
-            self._snapshots.sweep_unfinished(number)
-            found = self._snapshots.all(number)
-            self._made_ms[number] = found[-1].made_ms if found else 1
-            self._due_ms[number] = found[-1].made_ms + self._every_ms if found else self._first_ms
+            newest_ms = await asyncio.to_thread(self._newest_ms, number)
+            self._made_ms[number] = newest_ms or 1
+            self._due_ms[number] = newest_ms + self._every_ms if newest_ms else self._first_ms
         return [
             one
             for number, one in assigned.items()
-            if self._made_ms[number] <= wanted_ms or now_ms >= self._due_ms[number]
+            if number in self._made_ms and (self._made_ms[number] <= wanted_ms or now_ms >= self._due_ms[number])
         ]
+
+    def _newest_ms(self, number: int) -> int:
+        """When the newest of a partition was made, 0 for none; what former owners left half written is gone."""
+        self._snapshots.sweep()
+        self._snapshots.sweep_unfinished(number)
+        found = self._snapshots.all(number)
+        return found[-1].made_ms if found else 0
 
     def _cut(self, assigned: Assigned) -> None:
         """A view of the partition as it stands; none while its totals are counted, or rows are ahead of the fold."""
@@ -108,19 +113,24 @@ class Cuts:
         self._taken.append(_Cut(assigned, about, assigned.table.store.values()))
 
     async def _copy(self, cut: _Cut) -> None:
-        place, writer = cut.about.journal, self._snapshots.begin(cut.about)
+        # Each call that touches the folder is a thread's: a network's may hang, and the fold goes on.
+        place, writer = cut.about.journal, await asyncio.to_thread(self._snapshots.begin, cut.about)
         try:
             if not await _written(cut, writer):
                 return
             await asyncio.to_thread(writer.finish)
         finally:
-            writer.abandon()
+            await asyncio.to_thread(writer.abandon)
         await self._clear(place.partition)
         logger.info("snapshot.made partition=%d offset=%d", place.partition, place.offset)
 
     async def _clear(self, number: int) -> None:
         low = await self._low(number)
-        self._snapshots.drop(to_drop(self._snapshots.all(number), low=low, spaced_ms=self._spaced_ms))
+
+        def clear() -> None:
+            self._snapshots.drop(to_drop(self._snapshots.all(number), low=low, spaced_ms=self._spaced_ms))
+
+        await asyncio.to_thread(clear)
 
 
 async def _written(cut: _Cut, writer: Writer) -> bool:

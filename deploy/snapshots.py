@@ -58,7 +58,7 @@ async def begun(stack: RunningStack, journal: Journal, numbers: Iterable[int], *
         one = beginning(some, low=low, newest=from_snapshot)
         if one is None and low:
             raise BeginningGone(
-                f"partition {number} of the journal begins at offset {low}, and there is no row snapshot that reaches it: what was "
+                f"partition {number} of the journal begins at offset {low}, and there is no verified row snapshot that reaches it: what was "
                 "before cannot be folded again ('oo snapshots' lists what is there)"
             )
         if one is not None:
@@ -74,6 +74,10 @@ async def verify(
     epochs = {one.version.epoch: one.belief.epoch for one in journal.versions.values()}
     for number in range(stack.cluster.topics["journal"].partitions):
         some = snapshots.all(number)
+        # One that was verified and is damaged since stands for nothing, and would hold up all that are folded from it.
+        broken = {one for one in some if one.verified and not _is_whole(one)}
+        snapshots.drop(broken)
+        some = [one for one in some if one not in broken]
         for place, one in enumerate(some):
             if one.verified:
                 continue

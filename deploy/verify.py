@@ -148,7 +148,7 @@ async def _compare_postgres(
                         continue  # Of another journal, which this one took the place of.
                     if key not in ids:
                         begin = journal.snapshots.get(partition)
-                        if begin is not None and topic == journal.topic_id and offset <= begin.offset:
+                        if begin is not None and offset <= begin.offset:
                             continue  # Of before the fold begins.
                         if time_ms < journal.history_from_ms:
                             continue  # It came again, and goes again.

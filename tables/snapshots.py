@@ -83,11 +83,7 @@ class Writer:
             file.flush()
             os.fsync(file.fileno())
         self._unfinished.rename(self._path)
-        folder = os.open(self._path.parent, os.O_RDONLY)
-        try:
-            os.fsync(folder)
-        finally:
-            os.close(folder)
+        _sync(self._path.parent)
 
     def abandon(self) -> None:
         """Leave nothing of it that is not finished."""
@@ -128,8 +124,12 @@ class Snapshots:
         """Say that a fold of the journal gives what is in it."""
         mark = one.path.with_suffix(_MARK)
         unfinished = mark.with_suffix(f".{os.getpid()}{_UNFINISHED}")
-        unfinished.write_bytes(_ending_of(one.path))
+        with unfinished.open("wb") as file:
+            file.write(_ending_of(one.path))
+            file.flush()
+            os.fsync(file.fileno())
         unfinished.rename(mark)
+        _sync(mark.parent)
 
     def drop(self, some: Iterable[Snapshot]) -> None:
         """Delete these."""
@@ -192,11 +192,11 @@ def beginning(some: Sequence[Snapshot], *, low: int, newest: bool) -> Snapshot |
     >>> some = [Snapshot(0, at, at, Path(), verified=at < 8) for at in range(10)]
     >>> [beginning(some, low=at, newest=False) for at in (0, 11)], beginning(some, low=4, newest=False).offset
     ([None, None], 3)
-    >>> beginning(some, low=4, newest=True).offset
-    7
+    >>> beginning(some, low=4, newest=True).offset, beginning(some[8:], low=9, newest=True)
+    (7, None)
     """
     usable = [one for one in some if one.offset + 1 >= low]
-    trusted = [one for one in usable if one.verified] or usable
+    trusted = [one for one in usable if one.verified]
     if not trusted or (not newest and low == 0):
         return None
     return trusted[-1 if newest else 0]
@@ -250,6 +250,15 @@ class Reading:
             key, value = read(key_length), read(length)
             if not leavers.passes(key, fence_of(payload(value)).offset):
                 yield key, value
+
+
+def _sync(folder: Path) -> None:
+    """Return once what was renamed in it is so on the disk, too."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
 
 
 def _named(path: Path) -> Snapshot:

@@ -36,7 +36,7 @@ from streams.units import DAY_MS, HOUR_MS
 from streams.wire import BadFrame
 from tables.leavers import Leavers
 from tables.pseudonyms import Pseudonyms
-from tables.snapshots import Reading, Snapshots
+from tables.snapshots import Damaged, Reading, Snapshots
 
 NOBODY = Leavers(b"")
 
@@ -215,15 +215,21 @@ async def _model(stack: RunningStack, word: Erased) -> Place:
 
 
 def _snapshots(folder: Path, prefix: str, word: Erased) -> Place:
-    key, place, found = word.user_id.encode(), word.journal, 0
+    key, place, found, unread = word.user_id.encode(), word.journal, 0, 0
     for one in Snapshots(folder, prefix=prefix, journal_id=place.topic_id).all(place.partition):
         # One that goes meanwhile holds nobody.
-        with suppress(FileNotFoundError), Reading(one.path) as reading:
-            found += one.offset < place.offset and any(key == whose for whose, _ in reading.rows(NOBODY))
-    waits = "passed over unread, until the journal is trimmed"
-    return Place(
-        "row snapshots", gone=not found, found=f"{found} with a row of before" + (f", {waits}" if found else "")
-    )
+        with suppress(FileNotFoundError):
+            try:
+                with Reading(one.path) as reading:
+                    found += one.offset < place.offset and any(key == whose for whose, _ in reading.rows(NOBODY))
+            except Damaged:
+                unread += one.offset < place.offset
+    said = f"{found} with a row of before"
+    if found:
+        said += ", passed over unread, until the journal is trimmed"
+    if unread:
+        said += f"; {unread} of before are damaged and cannot be read: they go with the journal"
+    return Place("row snapshots", gone=not (found or unread), found=said)
 
 
 async def _topic(stack: RunningStack, short: str, word: Erased, name: str) -> Place:

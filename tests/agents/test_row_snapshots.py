@@ -13,7 +13,7 @@ from confluent_kafka import KafkaException
 
 from deploy import snapshots as tending
 from deploy.journal import whole_journal
-from deploy.refold import Part, compare_part
+from deploy.refold import BeginningGone, Part, compare_part
 from deploy.stack.running import RunningStack
 from streams.clock import clock_ms
 from streams.reader import end_offsets
@@ -123,6 +123,22 @@ def test_what_is_put_away_is_what_a_fold_gives_and_what_it_stands_for_may_leave_
     engine.worker.start()
     engine.tell(OTHERS)
     assert engine.part().differences.n == 0
+
+    # One that was verified and is damaged since holds up none that comes after it.
+    damaged = engine.snapshots.all(HOME)[-1]
+    content = bytearray(damaged.path.read_bytes())
+    content[len(content) // 2] ^= 1
+    damaged.path.write_bytes(content)
+    engine.cut()
+    assert engine.verify() == [""] * PARTITIONS
+    assert damaged.path not in {one.path for one in engine.snapshots.all()}
+
+    # Nobody has verified what is left: that proves nothing.
+    for mark in tmp_path.rglob(f"{HOME:03}-*.verified"):
+        mark.unlink()
+    for from_snapshot in (False, True):
+        with pytest.raises(BeginningGone, match="no verified row snapshot"):
+            engine.part(from_snapshot=from_snapshot)
     assert engine.worker.stop() == 0
 
 
