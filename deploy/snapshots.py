@@ -150,9 +150,10 @@ async def tend(stack: RunningStack, *, before_ms: int | None) -> tuple[list[Veri
 
 
 def _is_whole(one: Snapshot) -> bool:
+    """Raises OSError where that cannot be said now: what a disk does not give at this moment may be whole."""
     try:
         with Reading(one.path) as reading:
             reading.check()
-    except (Damaged, OSError):
+    except (Damaged, FileNotFoundError):
         return False
     return True

@@ -59,6 +59,7 @@ def test_a_topic_that_is_missing_stops_the_start_and_is_named(
 ) -> None:
     admin, name = AdminClient({"bootstrap.servers": under.cluster.bootstrap}), f"{under.prefix}decisions"
     admin.delete_topics([name])[name].result(30)
+    until(lambda: name not in admin.list_topics(timeout=30).topics)
     worker = AgentProcess("record", servers, under, tmp_path, {}).start()
     until(lambda: not worker.running(), alive=worker)
     assert worker.wait() == 1

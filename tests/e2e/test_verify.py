@@ -107,7 +107,8 @@ def test_rows_are_put_away_verified_and_folded_from_on_and_nothing_young_leaves_
 async def trimmed(stack: RunningStack) -> int:
     """PostgreSQL's oldest decision is of before what is kept; returns its time."""
     with psycopg.connect(stack.recommender_dsn) as database:
-        (oldest_ms,) = database.execute("SELECT min(decided_ms) FROM recommender.decisions").fetchone()
+        query = "SELECT min(decided_ms), max(decided_ms) FROM recommender.decisions"
+        oldest_ms, newest_ms = map(int, database.execute(query).fetchone() or ())
     async with Sink(stack.recommender_dsn) as sink:
-        await trim(sink, below_ms=oldest_ms + 1)
+        await trim(sink, history_ms=newest_ms - oldest_ms - 1, now_ms=newest_ms)
     return oldest_ms
