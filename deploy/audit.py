@@ -8,30 +8,29 @@ from __future__ import annotations
 import getpass
 import platform
 
+from deploy.stack.running import RunningStack
+from deploy.writing import writing
 from oo.v1.audit_pb2 import AuditEntry
-from streams.cluster import Cluster
-from streams.producer import DeliveryFailed, Producer
+from streams.producer import DeliveryFailed
 from streams.registry import RegistryError
-from streams.schemas import Schemas
 
 
 class NotNoted(Exception):
     """The entry could not be written, so nothing is shown."""
 
 
-async def note(cluster: Cluster, command: str, *, whose: bytes | None, letter_id: str = "") -> None:
+async def note(stack: RunningStack, command: str, *, whose: bytes | None, letter_id: str = "") -> None:
     """Write that this command shows words of this person, or a letter; returns when Kafka has it. Raises NotNoted."""
-    entry = AuditEntry(kafka_user=cluster.security.username, account=_account(), command=command, letter_id=letter_id)
-    schemas = Schemas(cluster)
-    producer = Producer(cluster, client_id="oo-audit")
+    entry = AuditEntry(
+        kafka_user=stack.cluster.security.username, account=_account(), command=command, letter_id=letter_id
+    )
     try:
-        await schemas.register()
-        await producer.produce(cluster.name("audit"), key=whose, value=schemas.frame("audit", entry))
+        async with writing(stack, client_id="oo-audit") as (producer, schemas):
+            await producer.produce(stack.cluster.name("audit"), key=whose, value=schemas.frame("audit", entry))
     except (DeliveryFailed, RegistryError) as error:
-        raise NotNoted(f"nothing is shown, since it could not be noted in {cluster.name('audit')}: {error}") from None
-    finally:
-        await producer.close()
-        schemas.close()
+        raise NotNoted(
+            f"nothing is shown, since it could not be noted in {stack.cluster.name('audit')}: {error}"
+        ) from None
 
 
 def _account() -> str:

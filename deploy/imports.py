@@ -11,6 +11,7 @@ import shutil
 from collections import Counter
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
+from contextlib import AsyncExitStack
 from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
 from pathlib import Path
@@ -24,11 +25,11 @@ from connectors.leaving import word_of
 from connectors.source_file import EVENT_MS_MIN, Parsed, Problem, UnreadableFile, file_name, timestamp
 from connectors.watch import NotDelivered, Snapshot, read_file
 from deploy.stack.running import RunningStack
+from deploy.writing import writing
 from oo.v1.signal_pb2 import ProfileChanged, Signal
 from oo.v1.subject_request_pb2 import SubjectRequest
-from streams.producer import DeliveryFailed, Producer
+from streams.producer import DeliveryFailed
 from streams.reader import topic_id
-from streams.schemas import Schemas
 
 TOPIC_ID_BYTES = 16
 """With which what tells a life begins."""
@@ -273,17 +274,17 @@ class Connection:
     """A producer and the schemas of one stack, for as long as a command runs."""
 
     def __init__(self, stack: RunningStack) -> None:
-        self._cluster = stack.cluster
+        self._stack = stack
 
     async def __aenter__(self) -> Self:
-        self._schemas = Schemas(self._cluster)
-        await self._schemas.register()
-        self._producer = Producer(self._cluster, client_id="oo-import")
+        self._ends = AsyncExitStack()
+        self._producer, self._schemas = await self._ends.enter_async_context(
+            writing(self._stack, client_id="oo-import")
+        )
         return self
 
     async def __aexit__(self, *_: object) -> None:
-        await self._producer.close()
-        self._schemas.close()
+        await self._ends.aclose()
 
     async def send(
         self,
@@ -297,7 +298,7 @@ class Connection:
             signals,
             producer=self._producer,
             schemas=self._schemas,
-            cluster=self._cluster,
+            cluster=self._stack.cluster,
             event_source=event_source,
             on_acknowledged=on_acknowledged,
         )
@@ -305,19 +306,14 @@ class Connection:
 
 async def ask(stack: RunningStack, requests: Sequence[SubjectRequest]) -> None:
     """Say for a person what only they may say; returns once all are acknowledged. Raises NotDelivered."""
-    schemas = Schemas(stack.cluster)
-    await schemas.register()
-    producer = Producer(stack.cluster, client_id="oo-ask")
+    topic = stack.cluster.name("subject-requests")
     try:
-        topic = stack.cluster.name("subject-requests")
-        for one in requests:
-            producer.produce(topic, key=one.user_id.encode(), value=schemas.frame("subject-requests", one))
-        await producer.acknowledged()
+        async with writing(stack, client_id="oo-ask") as (producer, schemas):
+            for one in requests:
+                producer.produce(topic, key=one.user_id.encode(), value=schemas.frame("subject-requests", one))
+            await producer.acknowledged()
     except DeliveryFailed as error:
         raise NotDelivered(f"Kafka did not take it ({error})") from error
-    finally:
-        await producer.close()
-        schemas.close()
 
 
 async def life_of(stack: RunningStack, user_id: str) -> bytes:

@@ -61,7 +61,7 @@ def show(
 
         # A record without a value has a key and headers.
         whose = next((name.encode() for name in whom(one, Pseudonyms.in_file(stack.name_key_file))), None)
-        asyncio.run(note(stack.cluster, "oo dead-letters show", whose=whose, letter_id=one.id))
+        asyncio.run(note(stack, "oo dead-letters show", whose=whose, letter_id=one.id))
     shown = MessageToDict(one.message, preserving_proto_field_name=True)
     print(json.dumps(shown | {"sealed": one.away} if one.away else shown, indent=2))
 

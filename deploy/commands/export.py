@@ -25,7 +25,7 @@ def export(
     stack = open_state(state, "registry_url", "recommender_dsn", "kek_dir", "name_key_file", ready=False)
     if file.exists():
         raise CommandError(f"{file} is there already: name another file")
-    asyncio.run(note(stack.cluster, "oo export", whose=stack.pseudonym(user).encode()))
+    asyncio.run(note(stack, "oo export", whose=stack.pseudonym(user).encode()))
     unfinished = file.with_name(f".{file.name}.{os.getpid()}")
     try:
         size = asyncio.run(_write(stack, user, unfinished))

@@ -20,20 +20,13 @@ def rotate(state: StateOption = DEFAULT_STATE) -> None:
 
 
 async def _rotate(stack: RunningStack) -> int:
+    from deploy.writing import writing
     from streams.key_maker import KeyMaker
     from streams.keys import Keys
-    from streams.producer import Producer
     from streams.rotation import rotate as wrap_all_anew
-    from streams.schemas import Schemas
 
-    schemas = Schemas(stack.cluster)
-    await schemas.register()
-    producer = Producer(stack.cluster, client_id="oo-keys")
     files = KeyFiles(stack.kek_dir)
     keys = Keys.of(stack.cluster, files)
-    try:
+    async with writing(stack, client_id="oo-keys") as (producer, schemas):
         maker = KeyMaker(keys, topic=stack.cluster.name("keys"), producer=producer, frames=schemas)
         return await wrap_all_anew(keys, files, maker)
-    finally:
-        await producer.close()
-        schemas.close()

@@ -25,7 +25,6 @@ from oo.v1 import decision_pb2, evaluation_pb2, policy_pb2
 from streams.clock import clock_ms
 from streams.frames import Frames
 from streams.messages import read
-from streams.producer import Producer
 from streams.reader import read_partition
 
 COLUMNS = ("policy", "tips", "prompt", "n", "of", "effective", "weight", "reward", "95 %", "ahead", "drifts", "µs")
@@ -151,22 +150,16 @@ async def _messages(stack: RunningStack, name: str) -> AsyncIterator[Any]:
 
 
 async def _promote(stack: RunningStack, policy: str, why: str) -> str:
-    from streams.schemas import Schemas
+    from deploy.writing import writing
 
     before = _champion(await _promotions(stack))
     if before == policy:
         raise CommandError(f"{policy} decides already")
-    schemas = Schemas(stack.cluster)
-    producer = Producer(stack.cluster, client_id="oo-policies")
-    try:
-        await schemas.register()
-        promotion = evaluation_pb2.Promotion(
-            policy=policy, before=before, cause=evaluation_pb2.Promotion.BY_HAND, why=why, decided_ms=clock_ms()
-        )
+    promotion = evaluation_pb2.Promotion(
+        policy=policy, before=before, cause=evaluation_pb2.Promotion.BY_HAND, why=why, decided_ms=clock_ms()
+    )
+    async with writing(stack, client_id="oo-policies") as (producer, schemas):
         await producer.produce(
             stack.cluster.name("promotions"), key=policy.encode(), value=schemas.frame("promotions", promotion)
         )
-    finally:
-        await producer.close()
-        schemas.close()
     return before

@@ -52,7 +52,7 @@ def state(
     if reveal:
         from deploy.audit import note
 
-        asyncio.run(note(stack.cluster, "oo state --reveal", whose=whose.encode()))
+        asyncio.run(note(stack, "oo state --reveal", whose=whose.encode()))
     size, row = row.ByteSize(), spelled_out(row)
     if not reveal:
         row = masked(row)
