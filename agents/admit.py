@@ -131,8 +131,8 @@ class Admit:
                 said = user_named(value, self.schemas)
         except MemoryError:
             raise
-        except Exception:  # noqa: BLE001 - whatever it is, the letter is sealed as nobody's
-            said = ""
+        except Exception:  # noqa: BLE001, S110 - whatever it is, the letter is sealed as nobody's
+            pass
         return replace(refusal, whose=self.pseudonyms.of(said).encode() if said else self.by_key(refusal.record))
 
     def by_key(self, record: Record) -> bytes:

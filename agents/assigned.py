@@ -124,6 +124,15 @@ class Assigned:
         elif not self.gone:
             call()
 
+    @property
+    def level(self) -> int | None:
+        """The last record that rows and totals have all of; None while the totals are counted, or rows are ahead of the fold.
+
+        After a start, until something is folded, they have all of what is below the commit.
+        """
+        offset = max(self.folded, self.begun)
+        return None if self.counting is not None or offset < max(self.withheld_until, 0) else offset
+
     async def look_over(self, *, folding: bool = True) -> tuple[int, int]:
         """Set the timers for the time ahead, from the rows' heads; returns how many there are, and the greatest offset.
 
@@ -173,13 +182,9 @@ class Assigned:
 
         `whose`: the key of the day, under which it is said anew though nothing else changed. Raises what ended the counting.
         """
-        if self.counting is not None:
-            if self.counting.done():
-                self.counting.result()
-            return None
-        # After a start, until something is folded, the rows have all of what is below the commit.
-        offset = max(self.folded, self.begun)
-        if offset < max(self.withheld_until, 0):
+        if self.counting is not None and self.counting.done():
+            self.counting.result()
+        if (offset := self.level) is None:
             return None
         number = self.state.partition
         said = policy_pb2.PartitionSums(

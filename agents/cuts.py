@@ -97,10 +97,9 @@ class Cuts:
         return found[-1].made_ms if found else 0
 
     def _cut(self, assigned: Assigned) -> None:
-        """A view of the partition as it stands; none while its totals are counted, or rows are ahead of the fold."""
-        state = assigned.state
-        offset = max(assigned.folded, assigned.begun)
-        if assigned.counting is not None or offset < max(assigned.withheld_until, 0):
+        """A view of the partition as it stands; none where rows and totals are not of one record."""
+        state, offset = assigned.state, assigned.level
+        if offset is None:
             return
         made_ms = self._made_ms[state.partition] = clock_ms()
         self._due_ms[state.partition] = made_ms + self._every_ms

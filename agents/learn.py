@@ -260,9 +260,7 @@ class Learn:
         first = min((part.whose for part in self._parts.values()), default=b"")
         if self._shut or first <= self._ended_before:
             return
-        for whose in self._keys.people():
-            if day_of(whose, "sums") is not None and whose < first:
-                await self._maker.forget(whose)
+        await self._maker.forget_days("sums", before_ms=day_of(first, "sums") or 0)
         self._ended_before = first
 
 

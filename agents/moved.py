@@ -5,8 +5,12 @@ It changes nothing in what they have or have taught, and makes no decision.
 
 from __future__ import annotations
 
+from typing import TypeVar
+
 from agents import erasure
 from oo.v1 import decision_pb2, erased_pb2, journal_pb2, row_pb2, settings_pb2
+
+T = TypeVar("T", decision_pb2.Tip, settings_pb2.Settings)
 
 
 def row_of(moved: journal_pb2.Moved, *, user_id: str, journal: journal_pb2.Position) -> row_pb2.UserRow:
@@ -31,10 +35,7 @@ def tip_of(moved: journal_pb2.Moved, row: row_pb2.UserRow, *, journal: journal_p
         return erasure.tip(row, journal=journal)
     if not moved.tip:
         return None
-    tip = decision_pb2.Tip.FromString(moved.tip)
-    tip.user_id = row.user_id
-    tip.journal.CopyFrom(journal)
-    return tip
+    return _placed(decision_pb2.Tip.FromString(moved.tip), row, journal)
 
 
 def settings_of(
@@ -45,7 +46,11 @@ def settings_of(
         return settings_pb2.Settings(user_id=row.user_id, journal=journal, told_ms=row.left.erased_ms)
     if not moved.settings:
         return None
-    settings = settings_pb2.Settings.FromString(moved.settings)
-    settings.user_id = row.user_id
-    settings.journal.CopyFrom(journal)
-    return settings
+    return _placed(settings_pb2.Settings.FromString(moved.settings), row, journal)
+
+
+def _placed(told: T, row: row_pb2.UserRow, journal: journal_pb2.Position) -> T:
+    """Under the new name, at the new place."""
+    told.user_id = row.user_id
+    told.journal.CopyFrom(journal)
+    return told

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 from streams.clock import clock_ms
-from streams.day_keys import NOBODYS, day_of, of_day
+from streams.day_keys import NOBODYS, of_day
 from streams.dead_letters import bare_letter, dead_letter
 from streams.frames import Frames
 from streams.key_maker import KeyMaker
@@ -52,17 +52,13 @@ class LetterKeys:
         if whose and not whose.startswith(NOBODYS) and not self.keys.lacks(whose):
             return whose
         day = of_day("letters", now_ms)
-        if self.keys.lacks(day):
-            await self.maker.ensure([day])
+        await self.maker.ensure([day])
         return day
 
     async def end_old(self, topic: Topic, *, now_ms: int) -> None:
         """End the door's keys of days whose letters are gone from their topic."""
         kept_ms = DAY_MS + topic.retention_ms + topic.gone_ms
-        for whose in self.keys.people():
-            day_ms = day_of(whose, "letters")
-            if day_ms is not None and day_ms + kept_ms < now_ms:
-                await self.maker.forget(whose)
+        await self.maker.forget_days("letters", before_ms=now_ms - kept_ms)
 
 
 @dataclass(frozen=True, slots=True)

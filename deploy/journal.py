@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import AsyncIterator
 from contextlib import suppress
 
 from agents import set_aside
@@ -14,7 +15,7 @@ from deploy.stack.running import RunningStack
 from oo.v1 import policy_pb2
 from streams.cluster import Cluster
 from streams.frames import Frames
-from streams.messages import messages, read
+from streams.messages import messages
 from streams.reader import read_partition, topic_id
 
 
@@ -33,13 +34,27 @@ async def whole_journal(stack: RunningStack) -> Journal:
     )
 
 
+async def newest_version(cluster: Cluster) -> policy_pb2.PolicyVersion | None:
+    """The policy version of the greatest sequence; None before the first."""
+    latest = None
+    async for version in _published(cluster):
+        if version.version_id and (latest is None or version.sequence >= latest.sequence):
+            latest = version
+    return latest
+
+
 async def _versions(cluster: Cluster, *, mac_key: bytes) -> dict[str, ActiveVersion]:
-    schemas, versions = Frames(), {"": ActiveVersion.of(prior(), mac_key=mac_key)}
-    async for records in read_partition(cluster, cluster.name("policies"), 0):
-        for record in records:
-            version = read(schemas, "policies", record)
-            if isinstance(version, policy_pb2.PolicyVersion) and is_named(version):
-                # One that this build cannot serve is missed where a mark names it.
-                with suppress(ValueError):
-                    versions[version.version_id] = ActiveVersion.of(version, mac_key=mac_key)
+    versions = {"": ActiveVersion.of(prior(), mac_key=mac_key)}
+    async for version in _published(cluster):
+        if is_named(version):
+            # One that this build cannot serve is missed where a mark names it.
+            with suppress(ValueError):
+                versions[version.version_id] = ActiveVersion.of(version, mac_key=mac_key)
     return versions
+
+
+async def _published(cluster: Cluster) -> AsyncIterator[policy_pb2.PolicyVersion]:
+    records = read_partition(cluster, cluster.name("policies"), 0)
+    async for _, version in messages(Frames(), "policies", records):
+        if isinstance(version, policy_pb2.PolicyVersion):
+            yield version

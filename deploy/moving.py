@@ -30,6 +30,7 @@ from agents.learn import mark_of
 from agents.rows import read_rows
 from agents.step import STEP_VERSION
 from connectors.key_files import KeyFiles
+from deploy.journal import newest_version
 from deploy.keys import read_keys
 from deploy.stack.running import RunningStack
 from deploy.stack.state import StateFolder, write_private
@@ -41,7 +42,6 @@ from oo.v1.decision_pb2 import Decision, Tip
 from oo.v1.journal_pb2 import JournalRecord, Moved
 from oo.v1.key_pb2 import WrappedKey
 from oo.v1.outcome_pb2 import Outcome
-from oo.v1.policy_pb2 import PolicyVersion
 from oo.v1.row_pb2 import UserRow
 from oo.v1.settings_pb2 import Settings
 from streams.cipher import KEY_BYTES
@@ -49,7 +49,7 @@ from streams.cluster import Cluster
 from streams.day_keys import NOBODYS
 from streams.frames import Frames
 from streams.keys import Keys, Wrapped, about, home, name_of
-from streams.messages import read
+from streams.messages import messages, read
 from streams.partitioner import partition_of
 from streams.producer import Producer
 from streams.reader import read_partition, topic_id
@@ -135,7 +135,7 @@ class Move:
             _put(files["keys"], number, name_of(whose, one.id), word)
             new.put(whose, one)
 
-        for whose in keys.people():
+        for whose in keys.holders():
             if whose.startswith(NOBODYS):
                 for one in keys.held(whose):
                     put(whose, home(whose), one)
@@ -177,16 +177,15 @@ class Move:
         """Who looked at whom, under the pseudonym; Kafka stamps it anew, so the time is said."""
         cluster = self.stack.as_admin.cluster
         for number in range(PARTITIONS):
-            async for records in read_partition(cluster, cluster.name("audit"), number):
-                for record in records:
-                    entry = read(schemas, "audit", record)
-                    if isinstance(entry, AuditEntry):
-                        whose = self.pseudonyms.of(record.key.decode()).encode() if record.key else None
-                        entry.command += (
-                            f", {datetime.fromtimestamp(record.timestamp_ms / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"
-                        )
-                        value = schemas.frame("audit", entry)
-                        _put(file, partition_of(whose, PARTITIONS) if whose else number, whose, value)
+            records = read_partition(cluster, cluster.name("audit"), number)
+            async for record, entry in messages(schemas, "audit", records):
+                if isinstance(entry, AuditEntry):
+                    whose = self.pseudonyms.of(record.key.decode()).encode() if record.key else None
+                    entry.command += (
+                        f", {datetime.fromtimestamp(record.timestamp_ms / 1000, UTC):%Y-%m-%d %H:%M:%S} UTC"
+                    )
+                    value = schemas.frame("audit", entry)
+                    _put(file, partition_of(whose, PARTITIONS) if whose else number, whose, value)
 
     def _names(self) -> Names:
         return Names(self.pseudonyms, self.stack.mac_key_file.read_bytes())
@@ -363,13 +362,8 @@ async def _check_settled(cluster: Cluster) -> None:
 
 async def _mark(cluster: Cluster) -> JournalRecord | None:
     """Of the newest version: what everybody's next decision is made with."""
-    latest = PolicyVersion()
-    async for records in read_partition(cluster, cluster.name("policies"), 0):
-        for record in records:
-            version = read(Frames(), "policies", record)
-            if isinstance(version, PolicyVersion) and version.sequence > latest.sequence:
-                latest = version
-    return mark_of(latest) if latest.version_id else None
+    latest = await newest_version(cluster)
+    return None if latest is None else mark_of(latest)
 
 
 async def _people(cluster: Cluster, keys: Keys, names: Names) -> AsyncIterator[tuple[str, Moved, bool]]:

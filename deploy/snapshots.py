@@ -17,7 +17,7 @@ from confluent_kafka import TopicPartition
 
 from deploy.journal import whole_journal
 from deploy.refold import BeginningGone, Journal, compare_snapshot
-from deploy.stack.running import NotRunning, RunningStack
+from deploy.stack.running import RunningStack
 from deploy.stack.topics import admin
 from streams.cluster import Cluster
 from streams.reader import bounds, committed
@@ -37,13 +37,6 @@ class Verified:
     shown: list[str] = field(default_factory=list)
 
 
-def snapshots_of(stack: RunningStack, journal: Journal) -> Snapshots:
-    """Those of this journal. Raises NotRunning where nobody said where they are."""
-    if stack.snapshots_dir is None:
-        raise NotRunning("row snapshots are needed, and nobody said where they are: set OO_ROW_SNAPSHOTS_DIR")
-    return Snapshots(stack.snapshots_dir, prefix=stack.cluster.prefix, journal_id=journal.topic_id)
-
-
 async def begins(cluster: Cluster, numbers: Iterable[int]) -> dict[int, int]:
     """Where these partitions of the journal begin now."""
     return {number: (await bounds(cluster, cluster.name("journal"), number))[0] for number in numbers}
@@ -52,7 +45,7 @@ async def begins(cluster: Cluster, numbers: Iterable[int]) -> dict[int, int]:
 async def begun(stack: RunningStack, journal: Journal, numbers: Iterable[int], *, from_snapshot: bool) -> Journal:
     """The journal with what its partitions' folds begin with. Raises BeginningGone where that is not there any more."""
     found = {}
-    snapshots = snapshots_of(stack, journal) if stack.snapshots_dir is not None or from_snapshot else None
+    snapshots = stack.snapshots(journal.topic_id) if stack.snapshots_dir is not None or from_snapshot else None
     for number, low in (await begins(stack.cluster, numbers)).items():
         some = [] if snapshots is None else snapshots.all(number)
         one = beginning(some, low=low, newest=from_snapshot)
@@ -70,14 +63,10 @@ async def verify(
     stack: RunningStack, journal: Journal, *, progress: Callable[[int], None] = lambda _: None
 ) -> list[Verified]:
     """Verify what is not verified yet, the oldest first."""
-    snapshots, done = snapshots_of(stack, journal), []
+    snapshots, done = stack.snapshots(journal.topic_id), []
     epochs = {one.version.epoch: one.belief.epoch for one in journal.versions.values()}
     for number in range(stack.cluster.topics["journal"].partitions):
         some = snapshots.all(number)
-        # One that was verified and is damaged since stands for nothing, and would hold up all that are folded from it.
-        broken = {one for one in some if one.verified and not _is_whole(one)}
-        snapshots.drop(broken)
-        some = [one for one in some if one not in broken]
         for place, one in enumerate(some):
             if one.verified:
                 continue
@@ -85,7 +74,7 @@ async def verify(
             done.append(found)
             try:
                 # What follows from a record is the rules' under which it was written, whatever build folds it.
-                base = next((other for other in some[place - 1 :: -1] if other.verified), None) if place else None
+                base = _base(snapshots, some[:place])
                 whence = replace(journal, snapshots={} if base is None else {number: base})
                 differences = await compare_snapshot(whence, one, epochs=epochs, progress=progress)
             except (BeginningGone, Damaged) as error:
@@ -102,13 +91,26 @@ async def verify(
     return done
 
 
+def _base(snapshots: Snapshots, before: Sequence[Snapshot]) -> Snapshot | None:
+    """The newest of these that is verified, and whole still; None where none is.
+
+    One that is damaged since stands for nothing, and would hold up all that are folded from it: it goes.
+    """
+    for one in reversed(before):
+        if one.verified:
+            if _is_whole(one):
+                return one
+            snapshots.drop([one])
+    return None
+
+
 async def trim(stack: RunningStack, journal: Journal, *, before_ms: int) -> dict[int, int]:
     """Take from the journal what is older and not needed; returns where each partition begins that was trimmed.
 
     Below the newest snapshot that was made before then, is verified, and has another verified one behind it. Both are read once more
     before anything goes.
     """
-    cluster, snapshots = stack.cluster, snapshots_of(stack, journal)
+    cluster, snapshots = stack.cluster, stack.snapshots(journal.topic_id)
     name = cluster.name("journal")
     numbers = range(cluster.topics["journal"].partitions)
     folded = await committed(cluster, cluster.group("core"), name)

@@ -11,6 +11,7 @@ from collections.abc import Iterable, Sequence
 
 from oo.v1.key_pb2 import WrappedKey
 from streams.cipher import KEY_BYTES, Cipher
+from streams.day_keys import Use, day_of
 from streams.frames import Frames
 from streams.keys import Keys, Wrapped, about, home, name_of
 from streams.producer import Delivered, Producer
@@ -50,6 +51,13 @@ class KeyMaker:
         await asyncio.gather(
             *[self._producer.produce(self._topic, key=name, value=None, partition=number) for name in names]
         )
+
+    async def forget_days(self, use: Use, *, before_ms: int) -> None:
+        """End the keys of days of this use that began before then."""
+        for whose in self._keys.holders():
+            began_ms = day_of(whose, use)
+            if began_ms is not None and began_ms < before_ms:
+                await self.forget(whose)
 
     async def wrap_anew(self, keys: Sequence[tuple[bytes, Wrapped]]) -> None:
         """Return once these stand in the topic as the current key-encryption key wraps them. Raises KekGone."""

@@ -160,7 +160,7 @@ class Keys:
         """The person's keys, the smallest id first; none for somebody new."""
         return list(self._entries(self._keys.get(whose, b"")))
 
-    def people(self) -> list[bytes]:
+    def holders(self) -> list[bytes]:
         """Who has a key: people, and days of what is nobody's (streams/day_keys.py)."""
         return list(self._keys)
 

@@ -63,7 +63,7 @@ async def rotate(keys: Keys, kek: Changing, maker: KeyMaker, *, grace_s: float =
             # Of what nothing unwraps any more nothing was ever sealed: it was on its way when the last one went.
             left = [
                 (whose, one)
-                for whose in keys.people()
+                for whose in keys.holders()
                 for one in keys.held(whose)
                 if one.kek_id != current and kek.holds(one.kek_id)
             ]

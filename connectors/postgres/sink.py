@@ -6,7 +6,8 @@ It never decides when to try again, and never skips a message in silence: what P
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Final, Generic, Self, TypeVar
@@ -142,35 +143,20 @@ class Sink:
 
     async def forget(self, words: Sequence[Erased]) -> int:
         """Delete what is of people who left, and take nothing of it any more; returns how many rows went."""
-        async with self._turn:
-            try:
-                connection = await self._connected()
-                async with connection.transaction():
-                    return await leavers.forget(connection, words)
-            except BaseException:
-                await self.close()
-                raise
+        async with self._connection_alone() as connection, connection.transaction():
+            return await leavers.forget(connection, words)
 
     async def newest(self, *, above_ms: int) -> int | None:
         """When the newest decision was made that is there; None where none was after that time."""
-        async with self._turn:
-            try:
-                return await age.newest(await self._connected(), above_ms=above_ms)
-            except BaseException:
-                await self.close()
-                raise
+        async with self._connection_alone() as connection:
+            return await age.newest(connection, above_ms=above_ms)
 
     async def trim(self, *, below_ms: int) -> int:
         """Delete some of what is older; returns how many rows went, 0 when all have."""
-        async with self._turn:
-            try:
-                connection = await self._connected()
-                await age.note(connection, below_ms=below_ms)
-                async with connection.transaction():
-                    return await age.trim(connection, below_ms=below_ms)
-            except BaseException:
-                await self.close()
-                raise
+        async with self._connection_alone() as connection:
+            await age.note(connection, below_ms=below_ms)
+            async with connection.transaction():
+                return await age.trim(connection, below_ms=below_ms)
 
     async def _record(
         self,
@@ -183,20 +169,24 @@ class Sink:
         good = [(index, message) for index, message in enumerate(messages) if not faults[index]]
         if not good:
             return Written(0, tuple(refused))
+        async with self._connection_alone() as connection:
+            try:
+                async with connection.transaction():
+                    rows = await insert(connection, [message for _, message in good])
+            except _UNHOLDABLE:
+                rows, more = await _one_by_one(connection, good, insert)
+                refused += more
+        return Written(rows, tuple(sorted(refused, key=lambda item: item.index)))
+
+    @asynccontextmanager
+    async def _connection_alone(self) -> AsyncIterator[psycopg.AsyncConnection]:
+        """The connection, for one call at a time. One that fails or is cancelled leaves it in no state worth knowing."""
         async with self._turn:
             try:
-                connection = await self._connected()
-                try:
-                    async with connection.transaction():
-                        rows = await insert(connection, [message for _, message in good])
-                except _UNHOLDABLE:
-                    rows, more = await _one_by_one(connection, good, insert)
-                    refused += more
+                yield await self._connected()
             except BaseException:
-                # A cancelled or failed call leaves the connection in no state worth knowing.
                 await self.close()
                 raise
-        return Written(rows, tuple(sorted(refused, key=lambda item: item.index)))
 
     async def _connected(self) -> psycopg.AsyncConnection:
         if self._connection is None or self._connection.closed:

@@ -15,7 +15,7 @@ from deploy.commands.session import DEFAULT_STATE, JsonOption, StateOption, open
 from oo.v1.audit_pb2 import AuditEntry
 from streams.cluster import Cluster
 from streams.frames import Frames
-from streams.messages import read
+from streams.messages import messages
 from streams.reader import read_partition
 
 
@@ -54,11 +54,9 @@ def audit(
 async def _found(cluster: Cluster) -> list[Found]:
     frames, topic, found = Frames(), cluster.topics["audit"], list[Found]()
     for number in range(topic.partitions):
-        async for records in read_partition(cluster, topic.name, number):
-            for record in records:
-                entry = read(frames, "audit", record)
-                if isinstance(entry, AuditEntry):
-                    found.append(Found(record.timestamp_ms, (record.key or b"").decode(errors="replace"), entry))
+        async for record, entry in messages(frames, "audit", read_partition(cluster, topic.name, number)):
+            if isinstance(entry, AuditEntry):
+                found.append(Found(record.timestamp_ms, (record.key or b"").decode(errors="replace"), entry))
     return sorted(found, key=lambda one: one.noted_ms)
 
 

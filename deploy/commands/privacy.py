@@ -7,7 +7,6 @@ import json
 from contextlib import suppress
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Annotated
 
 import psycopg
@@ -24,19 +23,18 @@ from deploy.commands.state import row_of
 from deploy.letters import letters
 from deploy.stack.running import RunningStack
 from oo.v1.erased_pb2 import Erased
-from oo.v1.policy_pb2 import PolicyVersion
 from oo.v1.subject_request_pb2 import SubjectRequest
 from streams.frames import Frames
 from streams.keys import split
+from streams.messages import messages
 from streams.partitioner import partition_of
 from streams.reader import read_partition
 from streams.record import Record
 from streams.topics import ENTRANCES, Topic
 from streams.units import DAY_MS, HOUR_MS
-from streams.wire import BadFrame
 from tables.leavers import Leavers
 from tables.pseudonyms import Pseudonyms
-from tables.snapshots import Damaged, Reading, Snapshots
+from tables.snapshots import Damaged, Reading
 
 NOBODY = Leavers(b"")
 
@@ -112,7 +110,7 @@ async def _status(stack: RunningStack, user: str | None, receipt: str | None) ->
         await _valkey(stack, word),
         await _postgres(stack, word),
         await _model(stack, word),
-        *([] if stack.snapshots_dir is None else [_snapshots(stack.snapshots_dir, stack.cluster.prefix, word)]),
+        *([] if stack.snapshots_dir is None else [_snapshots(stack, word)]),
         *[await _topic(stack, topic, word, name) for topic in _KEYED],
         await _letters(stack, word, name),
     ]
@@ -123,14 +121,10 @@ async def _name_of(stack: RunningStack, word: Erased) -> str:
     """The name of somebody whose receipt alone is told: it stands in their request, as long as that stands; then empty."""
     topic = stack.cluster.topics["subject-requests"]
     for number in range(topic.partitions):
-        async for records in read_partition(stack.cluster, topic.name, number):
-            for record in records:
-                try:
-                    request = Frames().unframe("subject-requests", record.value)
-                except BadFrame:
-                    continue
-                if isinstance(request, SubjectRequest) and request.request_id == word.receipt:
-                    return request.user_id
+        records = read_partition(stack.cluster, topic.name, number)
+        async for _, request in messages(Frames(), "subject-requests", records):
+            if isinstance(request, SubjectRequest) and request.request_id == word.receipt:
+                return request.user_id
     return ""
 
 
@@ -194,16 +188,10 @@ async def _postgres(stack: RunningStack, word: Erased) -> Place:
 
 
 async def _model(stack: RunningStack, word: Erased) -> Place:
-    latest = PolicyVersion()
-    async for records in read_partition(stack.cluster, stack.cluster.name("policies"), 0):
-        for record in records:
-            try:
-                version = Frames().unframe("policies", record.value)
-            except BadFrame:
-                continue
-            if isinstance(version, PolicyVersion) and version.sequence >= latest.sequence:
-                latest = version
-    if not latest.version_id:
+    from deploy.journal import newest_version
+
+    latest = await newest_version(stack.cluster)
+    if latest is None:
         return Place("model", gone=True, found="no version was made yet")
     place = word.journal
     covers = next(
@@ -214,9 +202,9 @@ async def _model(stack: RunningStack, word: Erased) -> Place:
     return Place("model", gone=False, found=f"version {latest.sequence} was made before; the next one is without them")
 
 
-def _snapshots(folder: Path, prefix: str, word: Erased) -> Place:
+def _snapshots(stack: RunningStack, word: Erased) -> Place:
     key, place, found, unread = word.user_id.encode(), word.journal, 0, 0
-    for one in Snapshots(folder, prefix=prefix, journal_id=place.topic_id).all(place.partition):
+    for one in stack.snapshots(place.topic_id).all(place.partition):
         # One that goes meanwhile holds nobody.
         with suppress(FileNotFoundError):
             try:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import shutil
 
 from rich.console import Console
 
@@ -25,7 +24,6 @@ def begin(state: StateOption = DEFAULT_STATE) -> None:
     if folder.locked():
         raise CommandError(f"a stack runs in {state}: 'oo down' ends it")
     if folder.name_key_file.exists() and folder.name_key_file.stat().st_size and not folder.is_moving:
-        shutil.rmtree(folder.moving_dir, ignore_errors=True)  # all of it was done, but for that
         raise CommandError(f"people in {state} have pseudonyms already")
     fetch_servers(default_cache())
     how = [f"--prefix={before['prefix']}", "--secure" if before.get("secure") else "--open", "--servers-only"]

@@ -98,9 +98,7 @@ def _told(one: Snapshot) -> dict[str, object]:
 
 
 async def _snapshots(stack: RunningStack) -> Snapshots:
-    assert stack.snapshots_dir is not None
-    journal_id = await topic_id(stack.cluster, "journal")
-    return Snapshots(stack.snapshots_dir, prefix=stack.cluster.prefix, journal_id=journal_id)
+    return stack.snapshots(await topic_id(stack.cluster, "journal"))
 
 
 async def _make(stack: RunningStack) -> int:

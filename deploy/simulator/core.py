@@ -9,15 +9,13 @@ import hashlib
 
 from agents.active_version import ActiveVersion
 from agents.fold import PartitionState
-from agents.learn import GROWTH_PERCENT, SIZE
+from agents.learn import GROWTH_PERCENT, SIZE, mark_of
 from agents.prior import fit, prior
-from agents.reward import config_hash
 from agents.step import STEP_VERSION, Entry, Outputs
 from oo.v1 import decision_pb2, journal_pb2, outcome_pb2, policy_pb2, reaction_pb2, signal_pb2
 from tables import ids
 from tables.marginal import Epoch
 from tables.totals import Totals, merged
-from tables.zones import TZDATA_VERSION
 
 MAC_KEY = hashlib.sha256(b"simulated").digest()
 JOURNAL_ID, SIGNALS_ID = b"J" * 16, b"S" * 16
@@ -86,19 +84,7 @@ class Core:
         self._latest = version = fit(self._policy, totals, before=before, config=self._config, now_ms=now_ms)
         self.sequence = version.sequence
         self._knows(version, under=version.version_id)
-        record = journal_pb2.JournalRecord(
-            record_id=hashlib.blake2b(version.version_id.encode(), digest_size=16).digest(),
-            writer=WRITER,
-            step_version=STEP_VERSION,
-            mark=journal_pb2.Mark(
-                sequence=self.sequence,
-                version_id=version.version_id,
-                step_version=STEP_VERSION,
-                config_hash=config_hash(version.config),
-                tzdata_version=TZDATA_VERSION,
-            ),
-        )
-        self._apply("", record, time_ms=now_ms)
+        self._apply("", mark_of(version), time_ms=now_ms)
 
     def wakes(self) -> list[tuple[str, int]]:
         """(user, time) of each row that has begun to wait for another time since this was last asked."""

@@ -102,22 +102,16 @@ class Preloaded:
         async with self._one:
             if not self._up or self._line is None:
                 return None
-            order = {
-                "module": command.module,
-                "argv": command.argv,
-                "env": dict(command.env),
-                "cwd": str(command.cwd),
-                "death_signal": int(death_signal),
-                "supervisor": os.getpid(),
-            }
             read, write = os.pipe()
             mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
             mine.setblocking(False)
-            _take_in_orphans(True)
+            take_in_orphans(True)
             try:
                 with mine:
                     with theirs, os.fdopen(write, "wb", buffering=0):
-                        socket.send_fds(self._line, [json.dumps(order).encode()], [theirs.fileno(), write])
+                        socket.send_fds(
+                            self._line, [order(command, death_signal=death_signal)], [theirs.fileno(), write]
+                        )
                     async with asyncio.timeout(PATIENCE_S):
                         told = await asyncio.get_running_loop().sock_recv(mine, 32)
                     if not told:
@@ -127,7 +121,7 @@ class Preloaded:
                 os.close(read)
                 return None
             finally:
-                _take_in_orphans(False)
+                take_in_orphans(False)
         stdout = asyncio.StreamReader(limit=LINE_BYTES_MAX)
         protocol = asyncio.StreamReaderProtocol(stdout)
         await asyncio.get_running_loop().connect_read_pipe(lambda: protocol, os.fdopen(read, "rb", buffering=0))
@@ -142,6 +136,19 @@ class Preloaded:
         self._up = False
 
 
-def _take_in_orphans(yes: bool) -> None:
+def order(command: Command, *, death_signal: signal.Signals) -> bytes:
+    """What the preloaded process is told: to become this, for this process."""
+    told = {
+        "module": command.module,
+        "argv": command.argv,
+        "env": dict(command.env),
+        "cwd": str(command.cwd),
+        "death_signal": int(death_signal),
+        "supervisor": os.getpid(),
+    }
+    return json.dumps(told).encode()
+
+
+def take_in_orphans(yes: bool) -> None:
     """Whether orphans among this process's descendants become its children, and not the system's first process's."""
     ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, int(yes), 0, 0, 0)

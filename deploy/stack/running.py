@@ -9,6 +9,7 @@ import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import quote
 
 from deploy.stack.rights import ADMIN
@@ -16,6 +17,9 @@ from deploy.stack.secured import Secured, client_file
 from deploy.stack.state import DATABASE, LOOPBACK, StateFolder, dsn
 from streams.cluster import Cluster
 from tables.pseudonyms import Pseudonyms
+
+if TYPE_CHECKING:
+    from tables.snapshots import Snapshots
 
 ISSUER = "https://oo.local"
 AUDIENCE = "oo"
@@ -109,6 +113,14 @@ class RunningStack:
     def pseudonym(self, user: str) -> str:
         """What this person is called behind the door: for every topic there, Valkey and PostgreSQL."""
         return Pseudonyms.in_file(self.name_key_file).of(user)
+
+    def snapshots(self, journal_id: bytes) -> Snapshots:
+        """The row snapshots of this journal. Raises NotRunning where nobody said where they are."""
+        if self.snapshots_dir is None:
+            raise NotRunning("row snapshots are needed, and nobody said where they are: set OO_ROW_SNAPSHOTS_DIR")
+        from tables.snapshots import Snapshots
+
+        return Snapshots(self.snapshots_dir, prefix=self.cluster.prefix, journal_id=journal_id)
 
     def as_role(self, role: str) -> RunningStack:
         """The same, signed in to Kafka and Valkey as this role; where nobody signs in, or the roles are not ours, as it is."""

@@ -42,6 +42,14 @@ function say(text, isFault = false) {
   byId("settings-said").dataset.fault = String(isFault);
 }
 
+function refused(response, answer) {
+  return new Error(answer.detail ?? `The edge answered ${response.status}.`);
+}
+
+function failed(error) {
+  say(`That did not get through. ${error instanceof TypeError ? "oO cannot be reached." : error.message}`, true);
+}
+
 async function call(path, options = {}) {
   let response = await fetch(path, { cache: "no-store", ...options });
   if (response.status === 401) {
@@ -56,7 +64,7 @@ async function look() {
     const [response, me] = await call("/v1/me");
     if (response.ok) return show(me, response.headers.get("etag"));
     if (me.type?.endsWith("left")) return showLeft();
-    fault(me.detail ?? `The edge answered ${response.status}.`);
+    fault(refused(response, me).message);
   } catch {
     fault("oO cannot be reached.");
   }
@@ -152,11 +160,11 @@ async function send(asked, takeBack) {
       await look();
       return say("This had changed meanwhile. Here is how it is now.");
     }
-    if (!response.ok) throw new Error(answer.detail ?? `The edge answered ${response.status}.`);
+    if (!response.ok) throw refused(response, answer);
     say((await taken()) ? "Taken." : "Noted; it will show in a moment.");
   } catch (error) {
     takeBack();
-    say(`That did not get through. ${error instanceof TypeError ? "oO cannot be reached." : error.message}`, true);
+    failed(error);
   }
 }
 
@@ -181,7 +189,7 @@ async function taken() {
 async function question(place, go) {
   try {
     const [response, asked] = await call("/v1/me", { method: "DELETE" });
-    if (response.status !== 409) throw new Error(asked.detail ?? `The edge answered ${response.status}.`);
+    if (response.status !== 409) throw refused(response, asked);
     const yes = element("button", { type: "button", className: "grave", textContent: "Erase all of it" });
     const no = element("button", { type: "button", textContent: "Stay" });
     no.addEventListener("click", () => { place.replaceChildren(); go.hidden = false; go.focus(); });
@@ -192,7 +200,7 @@ async function question(place, go) {
       element("p", { className: "yours" }, no, yes)));
     no.focus();
   } catch (error) {
-    say(`That did not get through. ${error instanceof TypeError ? "oO cannot be reached." : error.message}`, true);
+    failed(error);
   }
 }
 
@@ -200,12 +208,12 @@ async function leave(confirm, button) {
   button.disabled = true;
   try {
     const [response, answer] = await call(`/v1/me?confirm=${encodeURIComponent(confirm)}`, { method: "DELETE" });
-    if (!response.ok) throw new Error(answer.detail ?? `The edge answered ${response.status}.`);
+    if (!response.ok) throw refused(response, answer);
     hasLeft = true;
     showLeft(answer.receipt);
   } catch (error) {
     button.disabled = false;
-    say(`That did not get through. ${error instanceof TypeError ? "oO cannot be reached." : error.message}`, true);
+    failed(error);
   }
 }
 
@@ -230,7 +238,7 @@ async function beginAgain(button) {
       if (!asked) {
         const [response, answer] = await call("/v1/me", { method: "POST" });
         const notLeft = answer.type?.endsWith("not-left") === true;
-        if (!response.ok && !notLeft) throw new Error(answer.detail ?? `The edge answered ${response.status}.`);
+        if (!response.ok && !notLeft) throw refused(response, answer);
         asked = response.ok || !hasLeft;
       }
       const [now, me] = asked ? await call("/v1/me") : [{ ok: false }];
@@ -245,6 +253,6 @@ async function beginAgain(button) {
     throw new Error("It takes longer than it should.");
   } catch (error) {
     button.disabled = false;
-    say(`That did not get through. ${error instanceof TypeError ? "oO cannot be reached." : error.message}`, true);
+    failed(error);
   }
 }

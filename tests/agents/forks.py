@@ -5,8 +5,6 @@ A new Python imports for two seconds of processor time before it does anything; 
 
 from __future__ import annotations
 
-import ctypes
-import json
 import os
 import socket
 import subprocess
@@ -18,9 +16,10 @@ from pathlib import Path
 from signal import SIGKILL
 from typing import IO
 
-from deploy.stack.forks import PR_SET_CHILD_SUBREAPER
+from deploy.stack.forks import order, take_in_orphans
 from deploy.stack.local import python_env
 from deploy.stack.preloaded import GO, READY
+from deploy.stack.processes import Command
 
 ROOT = Path(__file__).resolve().parents[2]
 POLL_S = 0.01
@@ -58,27 +57,20 @@ class Forked:
 
 def fork(module: tuple[str, ...], *, env: Mapping[str, str], cwd: Path, output: IO[bytes]) -> Forked:
     """`python -m MODULE ARGUMENT...` in a process of its own, which ends with this one."""
-    order = {
-        "module": module,
-        "argv": (sys.executable, "-m", *module),
-        "env": dict(env),
-        "cwd": str(cwd),
-        "death_signal": int(SIGKILL),
-        "supervisor": os.getpid(),
-    }
+    command = Command(argv=(sys.executable, "-m", *module), env=env, cwd=cwd, module=module)
     line, _ = _preloaded()
     mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    _take_in_orphans(True)
+    take_in_orphans(True)
     try:
         with mine:
             with theirs:
-                socket.send_fds(line, [json.dumps(order).encode()], [theirs.fileno(), output.fileno()])
+                socket.send_fds(line, [order(command, death_signal=SIGKILL)], [theirs.fileno(), output.fileno()])
             mine.settimeout(30)
             told = mine.recv(32)
             assert told, "the preloaded process forked nothing"
             mine.send(GO)
     finally:
-        _take_in_orphans(False)
+        take_in_orphans(False)
     return Forked(int(told))
 
 
@@ -96,7 +88,3 @@ def _preloaded() -> tuple[socket.socket, subprocess.Popen[bytes]]:
     mine.settimeout(90)
     assert mine.recv(len(READY)) == READY, "the preloaded process ended"
     return mine, process
-
-
-def _take_in_orphans(yes: bool) -> None:
-    ctypes.CDLL(None).prctl(PR_SET_CHILD_SUBREAPER, int(yes), 0, 0, 0)

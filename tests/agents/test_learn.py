@@ -145,8 +145,8 @@ def test_the_key_of_a_day_ends_once_every_partition_has_said_its_sums_under_a_la
     later = [sums(6400, offset=1, partition=one, sealed=(keys, DAYS[1])) for one in (0, 1)]
     for told, left in (([*both, later[0]], 4), ([*both, *later], 3)):
         versions(*told, keys=keys)
-        assert len(keys.people()) == left
-    assert DAYS[0] not in keys.people()
+        assert len(keys.holders()) == left
+    assert DAYS[0] not in keys.holders()
 
 
 def test_sums_that_a_worker_said_before_it_slept_hold_no_version_back_where_later_ones_are_there(
@@ -182,7 +182,7 @@ def test_the_key_of_a_day_ends_though_a_partition_has_folded_nothing_since_it_ca
         Record("oo.policy-sums", 0, 2, MONDAY_MS, b"0", said, ()),
         keys=keys,
     )
-    assert list(keys.people()) == [DAYS[1]]
+    assert list(keys.holders()) == [DAYS[1]]
     idle.withheld_until = 8
     assert idle.sums(Leavers(idle.journal_id), whose=DAYS[1]) is None, "rows are ahead of the commit"
 
