@@ -17,7 +17,8 @@ from agents.step import Entry, step
 from bench.builds import Numbers, in_turns
 from bench.lives import LIVES, lived
 from bench.result import Bench, Result, compared
-from deploy.refold import Journal, compare_parts, entries_of, fold_part
+from deploy.folding import Journal, entries_of
+from deploy.refold import compare_parts, fold_part
 from oo.v1 import journal_pb2, row_pb2
 from streams.frames import Frames
 from streams.partitioner import partition_of

@@ -10,7 +10,7 @@ from agents.active_version import ActiveVersion
 from agents.bandit.belief import is_named
 from agents.prior import prior
 from connectors.leaving import leavers_of
-from deploy.refold import Journal
+from deploy.folding import Journal
 from deploy.stack.running import RunningStack
 from oo.v1 import policy_pb2
 from streams.cluster import Cluster

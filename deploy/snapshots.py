@@ -15,8 +15,9 @@ from dataclasses import dataclass, field, replace
 
 from confluent_kafka import TopicPartition
 
+from deploy.folding import BeginningGone, Journal
 from deploy.journal import whole_journal
-from deploy.refold import BeginningGone, Journal, compare_snapshot
+from deploy.refold import compare_snapshot
 from deploy.stack.running import RunningStack
 from deploy.stack.topics import admin
 from streams.cluster import Cluster

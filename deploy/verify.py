@@ -18,9 +18,10 @@ from psycopg import sql
 from connectors.postgres import age
 from connectors.postgres.leavers import TIMES
 from connectors.valkey import TipStore
+from deploy.folding import Journal
 from deploy.journal import whole_journal
 from deploy.keys import read_keys
-from deploy.refold import Differences, Journal, Part, compare_parts, digest
+from deploy.refold import Differences, Part, compare_parts, digest
 from deploy.snapshots import begun
 from deploy.stack.running import RunningStack
 from oo.v1.decision_pb2 import Decision

@@ -13,7 +13,6 @@ from typing import Any
 
 from bench.measured import older, turns
 from bench.measured.older import result
-from deploy.refold import Journal
 from streams.reader import end_offsets, topic_ids
 
 try:
@@ -59,14 +58,14 @@ def main(share: int, what: str) -> None:
         turns.answer(parallel if what == "parallel" else turn)
 
 
-async def _journal(stack: Any) -> tuple[Mapping[int, int], Journal]:
+async def _journal(stack: Any) -> tuple[Mapping[int, int], refolding.Journal]:
     cluster, topic = older.cluster(stack), refolding.JOURNAL
     topic_id = (await topic_ids(cluster, [topic]))[topic]
-    journal = Journal(**older.in_cluster(stack), topic_id=topic_id, versions={"": refolding.PRIOR})
+    journal = refolding.Journal(**older.in_cluster(stack), topic_id=topic_id, versions={"": refolding.PRIOR})
     return await end_offsets(cluster, topic), journal
 
 
-def _took(journal: Journal, ends: Mapping[int, int], processes: int) -> float:
+def _took(journal: refolding.Journal, ends: Mapping[int, int], processes: int) -> float:
     return asyncio.run(refolding.in_parallel(journal, ends, processes=processes))
 
 

@@ -28,7 +28,7 @@ def verify(
     as_json: JsonOption = False,
 ) -> None:
     """Fold the journal again and compare it with what is live; exit status 1 at a difference."""
-    from deploy.refold import BeginningGone
+    from deploy.folding import BeginningGone
     from deploy.verify import NotSettled
     from deploy.verify import verify as compare
 

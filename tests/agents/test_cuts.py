@@ -19,7 +19,7 @@ from agents.fold import PartitionState
 from agents.rows import MARKS_KEY, TableRows, head, order_in
 from agents.set_aside import Aside
 from agents.step import STEP_VERSION, Entry, Outputs
-from deploy.refold import read_snapshot
+from deploy.folding import read_snapshot
 from oo.v1 import erased_pb2, journal_pb2, row_pb2, snapshot_pb2
 from streams.frames import Frames
 from streams.keys import Keys

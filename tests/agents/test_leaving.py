@@ -13,8 +13,9 @@ from agents.active_version import ActiveVersion
 from agents.prior import prior
 from agents.rows import read_rows
 from connectors.leaving import leave, leavers_of
+from deploy.folding import Journal
 from deploy.keys import read_keys
-from deploy.refold import Journal, compare_part
+from deploy.refold import compare_part
 from deploy.stack.running import RunningStack
 from oo.v1.decision_pb2 import Tip
 from oo.v1.erased_pb2 import Erased

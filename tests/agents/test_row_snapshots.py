@@ -12,8 +12,9 @@ import pytest
 from confluent_kafka import KafkaException
 
 from deploy import snapshots as tending
+from deploy.folding import BeginningGone
 from deploy.journal import whole_journal
-from deploy.refold import BeginningGone, Part, compare_part
+from deploy.refold import Part, compare_part
 from deploy.stack.running import RunningStack
 from streams.clock import clock_ms
 from streams.reader import end_offsets

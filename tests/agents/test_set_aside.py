@@ -11,9 +11,10 @@ import pytest
 from agents import set_aside
 from agents.active_version import ActiveVersion
 from agents.prior import prior
+from deploy.folding import Journal
 from deploy.keys import read_keys
 from deploy.letters import Letter, redrive
-from deploy.refold import Journal, compare_part
+from deploy.refold import compare_part
 from deploy.stack.running import RunningStack
 from oo.v1 import journal_pb2
 from oo.v1.journal_pb2 import JournalRecord

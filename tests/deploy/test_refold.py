@@ -13,12 +13,15 @@ import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from deploy.refold import Differences, Journal, Part, RefoldError, compare_parts, fold_part
+from deploy.folding import Journal, folded
+from deploy.refold import Differences, Part, compare_parts, fold_part
+from deploy.shares import RefoldError
 from deploy.stack.running import RunningStack
 from oo.v1 import journal_pb2, row_pb2
 from streams.cluster import Cluster
 from streams.frames import Frames
 from streams.reader import end_offsets, topic_ids
+from streams.sealing import NO_KEYS
 from streams.topics import PARTITIONS
 from tables.row import spelled_out
 from tests.agents.build import PRIOR, Person, task
@@ -85,7 +88,11 @@ def journaled(record: journal_pb2.JournalRecord, user: str, number: int) -> tupl
 
 
 def changed(user: str, row: bytes) -> tuple[bytes, bytes, int]:
-    return user.encode(), SCHEMAS.frame("rows", row_pb2.UserRow.FromString(row)), USERS.index(user) % PARTITIONS
+    return user.encode(), SCHEMAS.frame("rows", row_pb2.UserRow.FromString(row)), partition_of_user(user)
+
+
+def partition_of_user(user: str) -> int:
+    return USERS.index(user) % PARTITIONS
 
 
 def _unheard(_: int) -> None:
@@ -129,6 +136,27 @@ def test_every_planted_difference_is_found_in_any_number_of_processes(own: Topic
     assert found.rows == len(USERS)
     assert found.tips.keys() == set(USERS)
     assert len(found.decisions) >= len(USERS)
+
+
+def test_a_fold_of_some_people_gives_what_a_fold_of_all_does_and_each_row_around_its_record(own: Topics) -> None:
+    own.live()
+    rows, some = own.rows(), {"user-3", "user-11"}
+    assert partition_of_user("user-3") == partition_of_user("user-11")
+
+    async def fold(journal: Journal) -> None:
+        number = partition_of_user("user-3")
+        state, last = journal.state(number), dict[str, row_pb2.UserRow | None]()
+        end = (await own.ends())[number]
+        async for one in folded(journal, number, keys=NO_KEYS, end=end, state=state, users=some):
+            user = one.entry.user_id
+            assert one.before == last.get(user)
+            assert one.after is not None
+            assert one.after.journal_offset == one.entry.offset
+            last[user] = one.after
+        assert {user: row.SerializeToString(deterministic=True) for user, row in last.items() if row} == state.rows
+        assert state.rows == {user: rows[user] for user in some}
+
+    asyncio.run(fold(own.journal))
 
 
 def test_what_is_no_journal_record_is_passed_over(own: Topics) -> None:
