@@ -201,7 +201,7 @@ def _processes(folder: StateFolder) -> Iterator[Finding]:
 def _partitions(folder: StateFolder) -> Iterator[Finding]:
     if not folder.locked():
         return
-    from deploy.commands.status import snapshot
+    from deploy.overview import snapshot
     from deploy.stack.running import NotRunning, open_stack
 
     try:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import AsyncIterator
 from datetime import UTC, datetime
 from math import isfinite
 from typing import Annotated, Any
@@ -18,14 +17,11 @@ from google.protobuf.message import Message
 from rich.console import Console
 from rich.table import Table
 
-from agents import default
 from deploy.commands.session import DEFAULT_STATE, CommandError, JsonOption, StateOption, open_state
+from deploy.earned import champion, promotions, standing
 from deploy.stack.running import RunningStack
-from oo.v1 import decision_pb2, evaluation_pb2, policy_pb2
+from oo.v1 import decision_pb2, evaluation_pb2
 from streams.clock import clock_ms
-from streams.frames import Frames
-from streams.messages import read
-from streams.reader import read_partition
 
 COLUMNS = ("policy", "tips", "prompt", "n", "of", "effective", "weight", "reward", "95 %", "ahead", "drifts", "µs")
 PROMOTIONS_SHOWN = 5
@@ -41,8 +37,8 @@ def listed(context: typer.Context, state: StateOption = DEFAULT_STATE, as_json: 
     if context.invoked_subcommand is not None:
         return
     stack = open_state(state, ready=False)
-    found, promotions, version = asyncio.run(_read(stack))
-    champion = _champion(promotions)
+    now = asyncio.run(standing(stack.cluster))
+    found, promotions, version, champion = now.latest, now.promotions, now.version, now.champion
     if as_json:
         said = {"champion": champion, "version": version, "promotions": [_as_json(one) for one in promotions]}
         print(json.dumps({**said, "estimates": [_as_json(one) for one in found]}))
@@ -119,40 +115,10 @@ def _between(interval: evaluation_pb2.Interval) -> str:
     return f"{interval.low:+.2f} to {interval.high:+.2f}" if known else ""
 
 
-async def _read(stack: RunningStack) -> tuple[list[evaluation_pb2.Estimate], list[evaluation_pb2.Promotion], str]:
-    """Estimates in a fixed order, promotions in the order of time, and the version that was made last."""
-    found: dict[tuple[str, int, str], evaluation_pb2.Estimate] = {}
-    async for message in _messages(stack, "estimates"):
-        assert isinstance(message, evaluation_pb2.Estimate)
-        found[message.policy, message.kind, message.prompt_version] = message
-    version = ""
-    async for message in _messages(stack, "policies"):
-        assert isinstance(message, policy_pb2.PolicyVersion)
-        version = message.version_id
-    return [one for _, one in sorted(found.items())], await _promotions(stack), version
-
-
-async def _promotions(stack: RunningStack) -> list[evaluation_pb2.Promotion]:
-    return [message async for message in _messages(stack, "promotions")]
-
-
-def _champion(promotions: list[evaluation_pb2.Promotion]) -> str:
-    return promotions[-1].policy if promotions else default.POLICY
-
-
-async def _messages(stack: RunningStack, name: str) -> AsyncIterator[Any]:
-    schemas = Frames()
-    async for records in read_partition(stack.cluster, stack.cluster.name(name), 0):
-        for record in records:
-            message = read(schemas, name, record)
-            if message is not None:
-                yield message
-
-
 async def _promote(stack: RunningStack, policy: str, why: str) -> str:
     from deploy.writing import writing
 
-    before = _champion(await _promotions(stack))
+    before = champion(await promotions(stack.cluster))
     if before == policy:
         raise CommandError(f"{policy} decides already")
     promotion = evaluation_pb2.Promotion(

@@ -19,8 +19,8 @@ from connectors.key_files import KeyFiles
 from connectors.leaving import leavers_of
 from connectors.valkey import TipStore
 from deploy.commands.session import DEFAULT_STATE, CommandError, JsonOption, StateOption, open_state
-from deploy.commands.state import row_of
 from deploy.letters import letters
+from deploy.rows import row_of
 from deploy.stack.running import RunningStack
 from oo.v1.erased_pb2 import Erased
 from oo.v1.subject_request_pb2 import SubjectRequest

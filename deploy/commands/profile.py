@@ -27,7 +27,7 @@ from deploy.commands.session import (
     ZoneOption,
     open_state,
 )
-from deploy.commands.state import row_of
+from deploy.rows import row_of
 from deploy.stack.running import RunningStack
 from oo.v1.row_pb2 import UserRow
 from oo.v1.signal_pb2 import ProfileChanged, QuietHours, Signal

@@ -11,15 +11,10 @@ from google.protobuf.json_format import MessageToDict
 from rich.console import Console
 from rich.table import Table
 
-from agents.rows import read_rows
 from deploy.commands.session import DEFAULT_STATE, CommandError, JsonOption, StateOption, UserOption, open_state
-from deploy.keys import read_keys
 from deploy.masks import masked
-from deploy.stack.running import RunningStack
+from deploy.rows import row_of
 from oo.v1 import decision_pb2, outcome_pb2, row_pb2
-from streams.partitioner import partition_of
-from streams.reader import read_partition, topic_id
-from streams.sealing import open_row
 from streams.units import DAY_MS, HOUR_MS
 from tables import ids
 from tables.row import BLOCKS, spelled_out
@@ -105,16 +100,3 @@ def _reactions(row: row_pb2.UserRow) -> dict[str, Any]:
         }
         for span, tally in tallies.items()
     }
-
-
-async def row_of(stack: RunningStack, whose: str) -> row_pb2.UserRow | None:
-    """The row of this pseudonym as it stands in the changelog."""
-    cluster = stack.cluster
-    partition = partition_of(whose.encode(), cluster.topics["rows"].partitions)
-    journal_id = await topic_id(cluster, "journal")
-    changelog = read_partition(cluster, cluster.name("rows"), partition, ours=True)
-    message = (await read_rows(changelog, journal_id=journal_id)).get(whose)
-    if message is None:
-        return None
-    keys = await read_keys(cluster, stack.kek_dir, partition=partition)
-    return row_pb2.UserRow.FromString(open_row(message, whose=whose.encode(), keys=keys))
