@@ -18,7 +18,8 @@ from bench.builds import Numbers, in_turns
 from bench.lives import LIVES, lived
 from bench.result import Bench, Result, compared
 from deploy.folding import Journal, entries_of
-from deploy.refold import compare_parts, fold_part
+from deploy.refold import compare_part
+from deploy.shares import in_processes
 from oo.v1 import journal_pb2, row_pb2
 from streams.frames import Frames
 from streams.partitioner import partition_of
@@ -132,8 +133,8 @@ def bare(partitions: list[list[Entry]]) -> int:
 
 async def ours(journal: Journal, ends: dict[int, int]) -> int:
     """Folds the topic as one process of verify does; says how many decisions that makes."""
-    parts = [await fold_part(journal, number, end=end, progress=_unheard) for number, end in ends.items()]
-    return sum(len(part.decisions) for part, _ in parts)
+    parts = [await compare_part(journal, number, end, _unheard) for number, end in ends.items()]
+    return sum(part.decisions for part in parts)
 
 
 async def parsed(journal: Journal, ends: dict[int, int]) -> list[list[Entry]]:
@@ -150,7 +151,7 @@ async def parsed(journal: Journal, ends: dict[int, int]) -> list[list[Entry]]:
 async def in_parallel(journal: Journal, ends: dict[int, int], *, processes: int) -> float:
     """Seconds until every partition is compared."""
     began_s = time.perf_counter()
-    async for _ in compare_parts(journal, ends, processes=processes, progress=_unheard):
+    async for _ in in_processes(compare_part, journal, ends, processes=processes, progress=_unheard):
         pass
     return time.perf_counter() - began_s
 

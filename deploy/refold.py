@@ -1,123 +1,240 @@
-"""Holds each partition's rows, folded again, against the live ones or those of a row snapshot.
+"""Folds one partition of the journal and holds what is live, or a row snapshot, against it.
 
-What a partition says must be in PostgreSQL and Valkey comes back in digests. It only reads, and knows no other server
-than Kafka.
+It shares `step` with the product, so it finds what was lost, doubled or torn on the way, and cannot see a wrong `step`. It only reads, and of other
+servers than Kafka it is given what they have.
 """
 
 from __future__ import annotations
 
-import hashlib
 import sys
-from collections.abc import AsyncGenerator, Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Protocol
 
-from google.protobuf.message import DecodeError, Message
-
+from agents import rows
 from agents.fold import taught
-from agents.rows import read_rows
-from agents.step import Outputs
-from deploy.folding import Journal, folded, keys_of, read, read_snapshot
-from deploy.shares import in_processes
+from agents.rows import order_in
+from deploy.differing import Differences, Kept, LiveRows, Served, Suspect, compare_history, kept, same
+from deploy.folding import Folded, Journal, folded, keys_of, read, read_snapshot
 from oo.v1 import row_pb2
-from streams.sealing import Keys, open_row
+from streams.sealing import Keys
 from tables import slates
+from tables.leavers import Leavers
 from tables.marginal import Epoch
-from tables.row import spelled_out
+from tables.rocks import Rocks
+from tables.row import FENCE_BYTES
 from tables.snapshots import Snapshot
+from tables.store import Head, Store
+from tables.table import merge
 from tables.totals import Totals
 
-SHOWN_MAX = 50
-
-
-@dataclass(slots=True)
-class Differences:
-    """How many there are; the first 50 are kept in words."""
-
-    n: int = 0
-    shown: list[str] = field(default_factory=list)
-
-    def add(self, what: str) -> None:
-        """Counts one."""
-        self.n += 1
-        if len(self.shown) < SHOWN_MAX:
-            self.shown.append(what)
+STRETCH = 1_000
+"""Decisions and outcomes of the fold that are held against PostgreSQL's at once."""
+SUSPECTS_MAX = 1_000
 
 
 @dataclass(slots=True)
 class Part:
-    """What one partition's fold says must be out there, and where its rows differ from the live ones."""
+    """What one partition's fold was held against, and where the two differ."""
 
+    partition: int
+    start: int = 0
+    """Where the fold began."""
+    cut: int = 0
+    """What stands below is compared, and what is live ahead of it too."""
     rows: int = 0
     vectors: int = 0
     """Of features, one for each candidate of each decision."""
+    decisions: int = 0
+    outcomes: int = 0
+    tips: int = 0
+    settings: int = 0
     differences: Differences = field(default_factory=Differences)
-    decisions: dict[str, bytes] = field(default_factory=dict)
-    outcomes: dict[str, bytes] = field(default_factory=dict)
-    """Digests by id."""
-    tips: dict[str, tuple[int, bytes]] = field(default_factory=dict)
-    """Journal offset and digest by user."""
-    settings: dict[str, tuple[int, bytes]] = field(default_factory=dict)
-    """The same."""
-
-    def collect(self, outputs: Outputs, *, history_from_ms: int) -> None:
-        """Notes what followed from one record, and of decisions and outcomes what history has to have."""
-        decision, tip = outputs.decision, outputs.tip
-        if decision is not None:
-            if decision.decided_ms >= history_from_ms:
-                self.decisions[decision.decision_id] = digest(decision)
-            self.vectors += slates.length(decision)
-        if tip is not None:
-            self.tips[tip.user_id] = tip.journal.offset, digest(tip)
-        if (settings := outputs.settings) is not None:
-            self.settings[settings.user_id] = settings.journal.offset, digest(settings)
-        for outcome in outputs.outcomes:
-            if outcome.event_time_ms >= history_from_ms:
-                self.outcomes[outcome.outcome_id] = digest(outcome)
-
-    def add(self, other: Part) -> None:
-        """Takes another partition's in."""
-        self.rows += other.rows
-        self.vectors += other.vectors
-        self.differences.n += other.differences.n
-        self.differences.shown = [*self.differences.shown, *other.differences.shown][:SHOWN_MAX]
-        self.decisions |= other.decisions
-        self.outcomes |= other.outcomes
-        self.tips |= other.tips
-        self.settings |= other.settings
 
 
-def digest(message: Message) -> bytes:
-    """Sixteen bytes over a message's deterministic bytes."""
-    return hashlib.blake2b(message.SerializeToString(deterministic=True), digest_size=16).digest()
+class History(Protocol):
+    """What PostgreSQL has of one partition."""
+
+    async def between(self, name: str, low: int, high: int) -> list[Kept]:
+        """Decisions, or outcomes, of records in [low, high)."""
+
+    async def excuses(self) -> tuple[Leavers, int]:
+        """Who has left by now, and before which time nothing need be there any more."""
 
 
-async def fold_part(
-    journal: Journal, number: int, *, end: int, progress: Callable[[int], None]
-) -> tuple[Part, dict[str, bytes]]:
-    """Folds one partition up to an offset; `progress` is told how many records were read since it was last called."""
-    return await _fold_part(journal, number, end=end, keys=await keys_of(journal, number), progress=progress)
+@dataclass(slots=True)
+class Live:
+    """What is live of a partition, all of it read after its cut."""
+
+    rows: LiveRows
+    tips: Served | None = None
+    settings: Served | None = None
+    history: History | None = None
+
+    @property
+    def end(self) -> int:
+        """Behind the last record that any of it is of."""
+        return max(self.rows.end, *(one.end for one in (self.tips, self.settings) if one is not None), 0)
 
 
-async def _fold_part(
-    journal: Journal, number: int, *, end: int, keys: Keys, progress: Callable[[int], None]
-) -> tuple[Part, dict[str, bytes]]:
-    part, rows, state = Part(), dict[str, bytes](), journal.state(number)
-    state.rows = rows
+Scratch = Callable[[str, Head], Store]
+"""Makes an empty store under a name, on a disk that goes with it: people do not fill memory either."""
+
+
+@contextmanager
+def scratch() -> Iterator[Scratch]:
+    """Where a fold keeps rows; nothing is left of it."""
+    with TemporaryDirectory(prefix="oo-fold-") as folder, ExitStack() as closing:
+
+        def made(name: str, head: Head) -> Store:
+            store = Rocks(Path(folder) / name, b"", head).open(0)
+            closing.callback(store.close)
+            return store
+
+        yield made
+
+
+class _Rows:
+    """A fold's rows in such a store."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+
+    def get(self, user_id: str) -> bytes | None:
+        """This person's row."""
+        return self._store.get(user_id.encode())
+
+    def update(self, changed: Mapping[str, bytes]) -> None:
+        """Replaces these people's."""
+        self._store.write({user_id.encode(): row for user_id, row in changed.items()})
+
+    def fences(self) -> list[tuple[str, bytes]]:
+        """Of everybody."""
+        return [(key.decode(), head) for key, head in self._store.scan()]
+
+
+async def live_rows(journal: Journal, number: int, scratch: Scratch) -> LiveRows:
+    """What the changelog makes of a partition's rows now."""
+    store = scratch("live", rows.head)
+    pairs = ([(one.key, one.value) for one in records] async for records in read(journal, "rows", number))
+    await merge(pairs, store, head=rows.head, order=order_in(journal.topic_id))
+    return LiveRows(store, journal_id=journal.topic_id)
+
+
+async def compare(
+    journal: Journal,
+    number: int,
+    live: Live,
+    *,
+    cut: int,
+    keys: Keys,
+    scratch: Scratch,
+    progress: Callable[[int], None],
+) -> Part:
+    """Fold one partition to its cut, and on to what is live ahead of it, and hold each against the other on the way.
+
+    `live` was read before `keys` were, and `keys` before `journal` was: who leaves meanwhile is no difference. Raises what `folded` does.
+    """
     begin = journal.snapshots.get(number)
+    part = Part(partition=number, start=0 if begin is None else begin.offset + 1, cut=cut)
+    mine = _Rows(scratch("fold", _fence))
+    state = replace(journal.state(number), rows=mine)
+    stretch = _Stretch(journal, part, live.history)
+    end = max(cut, live.end)
     async for one in folded(journal, number, keys=keys, end=end, begin=begin, state=state, progress=progress):
-        part.collect(one.outputs, history_from_ms=journal.history_from_ms)
-    part.rows = len(rows)
-    return part, rows
-
-
-async def compare_part(journal: Journal, number: int, *, end: int, progress: Callable[[int], None]) -> Part:
-    """Folds one partition, and holds its rows against what the changelog makes of them."""
-    keys = await keys_of(journal, number)
-    part, mine = await _fold_part(journal, number, end=end, keys=keys, progress=progress)
-    sealed = await read_rows(read(journal, "rows", number), journal_id=journal.topic_id)
-    live = {user_id: open_row(row, whose=user_id.encode(), keys=keys) for user_id, row in sealed.items()}
-    compare_rows(mine, live, "live", part.differences)
+        user_id, offset = one.entry.user_id, one.entry.offset
+        live.rows.see(user_id, one.before, cut=cut, keys=keys)
+        live.rows.see(user_id, one.after, cut=cut, keys=keys)
+        for served, said in ((live.tips, one.outputs.tip), (live.settings, one.outputs.settings)):
+            if served is not None and said is not None:
+                served.see(said, below_cut=offset < cut, keys=keys)
+        if offset < cut:
+            if stretch.full:
+                await stretch.compare(offset)
+            stretch.collect(one)
+    await stretch.compare(cut)
+    for user_id, fence in mine.fences():
+        part.rows += 1
+        # What nothing was folded over since the snapshot.
+        if begin is not None and int.from_bytes(fence[1:9], "little") < part.start and (row := mine.get(user_id)):
+            live.rows.see(user_id, row_pb2.UserRow.FromString(row), cut=cut, keys=keys)
+    part.differences.take(live.rows.differences(leavers=journal.leavers))
+    for served in (live.tips, live.settings):
+        if served is not None:
+            part.differences.take(served.differences(start=part.start, leavers=journal.leavers))
+    await stretch.settle()
+    part.tips, part.settings = (0 if one is None else one.met for one in (live.tips, live.settings))
     return part
+
+
+async def compare_part(journal: Journal, number: int, end: int, progress: Callable[[int], None]) -> Part:
+    """The same of rows alone."""
+    with scratch() as made:
+        live = Live(await live_rows(journal, number, made))
+        keys = await keys_of(journal, number)
+        return await compare(journal, number, live, cut=end, keys=keys, scratch=made, progress=progress)
+
+
+class _Stretch:
+    """Decisions and outcomes of the fold since history was last held against it."""
+
+    def __init__(self, journal: Journal, part: Part, history: History | None) -> None:
+        self._journal, self._part, self._history = journal, part, history
+        self._low = part.start
+        self._mine: dict[str, dict[str, Kept]] = {"decision": {}, "outcome": {}}
+        self._suspects: list[Suspect] = []
+
+    @property
+    def full(self) -> bool:
+        return sum(map(len, self._mine.values())) >= STRETCH
+
+    def collect(self, one: Folded) -> None:
+        """Note what followed from a record, and what history has to have of it."""
+        from_ms = self._journal.history_from_ms
+        if (decision := one.outputs.decision) is not None:
+            self._part.vectors += slates.length(decision)
+            if decision.decided_ms >= from_ms:
+                self._part.decisions += 1
+                self._mine["decision"][decision.decision_id] = kept(decision)
+        for outcome in one.outputs.outcomes:
+            if outcome.event_time_ms >= from_ms:
+                self._part.outcomes += 1
+                self._mine["outcome"][outcome.outcome_id] = kept(outcome)
+
+    async def compare(self, below: int) -> None:
+        """Hold what was collected against what history has of the records below; begin anew."""
+        for name, mine in self._mine.items():
+            if self._history is not None and below > self._low:
+                theirs = await self._history.between(name, self._low, below)
+                known = [one for one in theirs if one.time_ms >= self._journal.history_from_ms]
+                self._suspects += compare_history(name, mine, known, self._part.differences)
+            mine.clear()
+        self._low = max(below, self._low)
+        if len(self._suspects) >= SUSPECTS_MAX:
+            await self.settle()
+
+    async def settle(self) -> None:
+        """Count what is missing on a side, but of who left behind the cut, and what was trimmed meanwhile."""
+        if not self._suspects or self._history is None:
+            return
+        leavers, from_ms = await self._history.excuses()
+        for one in self._suspects:
+            word = leavers.word_of(one.user_id)
+            left = (
+                word is not None
+                and word.journal.offset >= self._part.cut
+                and leavers.passes(one.user_id.encode(), one.offset)
+            )
+            if not left and one.time_ms >= from_ms:
+                self._part.differences.add(one.what)
+        self._suspects.clear()
+
+
+def _fence(row: bytes) -> bytes:
+    return row[:FENCE_BYTES]
 
 
 async def compare_snapshot(
@@ -129,8 +246,13 @@ async def compare_snapshot(
     if about.journal.topic_id != journal.topic_id:
         found.add(f"{one.path} is of another journal")
         return found
-    _, mine = await _fold_part(journal, one.partition, end=one.offset + 1, keys=keys, progress=progress)
-    compare_rows(mine, theirs, "in the snapshot", found)
+    mine = await fold_rows(journal, one.partition, end=one.offset + 1, keys=keys, progress=progress)
+    for user_id in sorted(mine.keys() | theirs.keys()):
+        if user_id not in mine or user_id not in theirs:
+            found.add(f"row of {user_id}: only {'in the snapshot' if user_id in theirs else 'in the fold'}")
+        elif not same(mine[user_id], theirs[user_id]):
+            sizes = f"{len(mine[user_id])} bytes in the fold, {len(theirs[user_id])} in the snapshot"
+            found.add(f"row of {user_id}: {sizes}, not the same")
     if not journal.leavers.times(one.partition, above=one.offset, to=sys.maxsize):
         totals = Totals(epochs=epochs)
         for row in theirs.values():
@@ -140,32 +262,13 @@ async def compare_snapshot(
     return found
 
 
-def compare_rows(mine: Mapping[str, bytes], theirs: Mapping[str, bytes], where: str, found: Differences) -> None:
-    """Adds what differs between the fold's rows and those that stand somewhere."""
-    for user_id in sorted(mine.keys() | theirs.keys()):
-        if user_id not in mine or user_id not in theirs:
-            found.add(f"row of {user_id}: only {where if user_id in theirs else 'in the fold'}")
-        elif mine[user_id] != theirs[user_id] and not _same(mine[user_id], theirs[user_id]):
-            sizes = f"{len(mine[user_id])} bytes in the fold, {len(theirs[user_id])} {where}"
-            found.add(f"row of {user_id}: {sizes}, not the same")
-
-
-def _same(mine: bytes, live: bytes) -> bool:
-    """Whether two rows say the same, of which one may have been written before rows were kept in columns."""
-    try:
-        return digest(spelled_out(row_pb2.UserRow.FromString(mine))) == digest(
-            spelled_out(row_pb2.UserRow.FromString(live))
-        )
-    except (DecodeError, ValueError):
-        return False
-
-
-def compare_parts(
-    journal: Journal, ends: Mapping[int, int], *, processes: int, progress: Callable[[int], None]
-) -> AsyncGenerator[Part, None]:
-    """Does that for every partition, in at most so many processes at a time; parts come as they are done. Raises RefoldError."""
-    return in_processes(_compare_part, journal, ends, processes=processes, progress=progress)
-
-
-async def _compare_part(journal: Journal, number: int, end: int, progress: Callable[[int], None]) -> Part:
-    return await compare_part(journal, number, end=end, progress=progress)
+async def fold_rows(
+    journal: Journal, number: int, *, end: int, keys: Keys, progress: Callable[[int], None]
+) -> dict[str, bytes]:
+    """The rows that one partition's fold gives."""
+    found = dict[str, bytes]()
+    state = replace(journal.state(number), rows=found)
+    begin = journal.snapshots.get(number)
+    async for _ in folded(journal, number, keys=keys, end=end, begin=begin, state=state, progress=progress):
+        pass
+    return found

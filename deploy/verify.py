@@ -1,40 +1,44 @@
-"""Folds the journal and holds what is live against it: rows, decisions, outcomes, and the tips that are served.
+"""Cuts the journal while people write, folds it to the cut in processes, and holds what is live against it: rows, decisions, outcomes, tips, settings.
 
-It shares `step` with the product, so it finds what was lost, doubled or torn on the way, and cannot see a wrong `step`.
-It only reads.
+A cut is an offset per partition of which all that follows is out there: what `core` had committed, once `record` and `publish` had taken what stood in
+their topics then. Nothing has to stand still. It only reads.
 """
 
 from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable
-from contextlib import aclosing
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
+from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import psycopg
+from google.protobuf.message import DecodeError
 from psycopg import sql
 
+from connectors.leaving import leavers_of
 from connectors.postgres import age
 from connectors.postgres.leavers import TIMES
 from connectors.valkey import TipStore
-from deploy.folding import Journal
+from deploy.differing import Differences, Kept, Served, Shown, opened_digest
+from deploy.folding import Journal, keys_of
 from deploy.journal import whole_journal
-from deploy.keys import read_keys
-from deploy.refold import Differences, Part, compare_parts, digest
+from deploy.refold import Live, Part, compare, live_rows, scratch
+from deploy.shares import in_processes
 from deploy.snapshots import begun
 from deploy.stack.running import RunningStack
 from oo.v1.decision_pb2 import Decision
 from oo.v1.outcome_pb2 import Outcome
 from streams.cluster import Cluster
-from streams.keys import Keys
 from streams.reader import committed, end_offsets
-from streams.sealing import opened
+from streams.sealing import Keys
+from tables.leavers import Leavers
 
 SETTLE_S = 120.0
-"""How long to wait for the workers to have taken what stands in the topics."""
-TRIES = 5
-"""A stack in use moves on while it is read; a difference counts only if the journal stood still."""
+"""How long to wait for the workers to have taken what stood in the topics."""
+ASKED_AT_ONCE = 64
+"""People whose tips are asked for together."""
 
 READERS = {
     "signals": "core",
@@ -51,7 +55,7 @@ READERS = {
 
 
 class NotSettled(Exception):
-    """The workers are behind, or the journal kept growing: there is nothing to compare yet."""
+    """The workers are behind: there is nothing to compare yet."""
 
 
 @dataclass(slots=True)
@@ -65,152 +69,176 @@ class Report:
     """Of features, in these decisions: each was made again from the journal."""
     outcomes: int = 0
     tips: int = 0
+    settings: int = 0
     differences: int = 0
     shown: list[str] = field(default_factory=list)
     starts: dict[int, int] = field(default_factory=dict)
     """By partition, the journal offset at which a fold from a snapshot began."""
+    cut: dict[int, int] = field(default_factory=dict)
+    """By partition, the journal offset below which all was compared."""
+    by_partition: dict[int, int] = field(default_factory=dict)
+    """Differences."""
 
 
 async def verify(
     stack: RunningStack,
     *,
     from_snapshot: bool = False,
+    partitions: Collection[int] | None = None,
     processes: int = os.cpu_count() or 1,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Report:
-    """Compare, once the workers have caught up. `progress(done, total)` counts journal records.
+    """Compare what stands below a cut that is made now. `partitions`: all by default. `progress(done, total)` counts journal records.
 
     A partition whose journal was trimmed is folded from the oldest row snapshot that reaches its beginning; with `from_snapshot` each from its
     newest one. Partitions are folded in processes of their own, one per core by default. Raises NotSettled where the workers do not
-    catch up, or the journal grows faster than it can be read, and BeginningGone where there is no snapshot to begin with.
+    take what stands in the topics, BeginningGone where there is no snapshot to begin with, and RefoldError where a fold ends on its way.
     """
-    cluster = stack.cluster
-    for _ in range(TRIES):
-        # The ends first: a word of what is set aside stands there before any fold goes past its record.
-        ends, trimmed_ms = await caught_up(cluster), await _trimmed_below(stack)
-        journal = replace(await whole_journal(stack), history_from_ms=trimmed_ms)
-        journal = await begun(stack, journal, ends, from_snapshot=from_snapshot)
-        report = await _compare(stack, journal, ends, processes, progress)
-        if report.differences == 0:
-            return report
-        if await end_offsets(cluster, cluster.name("journal")) == ends and await _trimmed_below(stack) == trimmed_ms:
-            return report
-    raise NotSettled("the journal kept growing while it was read: verify again when less is written")
-
-
-async def _compare(
-    stack: RunningStack,
-    journal: Journal,
-    ends: dict[int, int],
-    processes: int,
-    progress: Callable[[int, int], None],
-) -> Report:
-    report, expected, cluster = Report(), Part(), stack.cluster
+    ends = await cut(stack.cluster)
+    if partitions is not None:
+        ends = {number: end for number, end in ends.items() if number in partitions}
+    journal = await begun(stack, await whole_journal(stack), ends, from_snapshot=from_snapshot)
     starts = {number: one.offset + 1 for number, one in journal.snapshots.items()}
-    total = sum(end - starts.get(number, 0) for number, end in ends.items())
+    report, found = Report(starts=starts, cut=ends), Differences()
+    total = sum(max(end - starts.get(number, 0), 0) for number, end in ends.items())
 
     def count(records: int) -> None:
         report.records += records
-        progress(report.records, total)
+        progress(report.records, max(total, report.records))
 
-    async with aclosing(compare_parts(journal, ends, processes=processes, progress=count)) as parts:
+    work = partial(verify_part, stack)
+    async with aclosing(in_processes(work, journal, ends, processes=processes, progress=count)) as parts:
         async for part in parts:
-            expected.add(part)
-    report.rows, report.decisions, report.vectors = expected.rows, len(expected.decisions), expected.vectors
-    report.outcomes, report.tips = len(expected.outcomes), len(expected.tips)
-    report.starts = starts
-    found = expected.differences
-    keys = await read_keys(cluster, stack.kek_dir)
-    await _compare_postgres(stack, expected, found, keys, journal)
-    await _compare_valkey(stack, expected, found, keys)
+            report.rows += part.rows
+            report.decisions += part.decisions
+            report.vectors += part.vectors
+            report.outcomes += part.outcomes
+            report.tips += part.tips
+            report.settings += part.settings
+            report.by_partition[part.partition] = part.differences.n
+            found.take(part.differences)
     report.differences, report.shown = found.n, found.shown
     return report
 
 
-async def _trimmed_below(stack: RunningStack) -> int:
-    async with await psycopg.AsyncConnection.connect(stack.recommender_dsn) as connection:
-        return await age.trimmed_below(connection)
+async def verify_part(
+    stack: RunningStack, given: Journal, number: int, end: int, progress: Callable[[int], None]
+) -> Part:
+    """Compare one partition, cut at `end`; of what was given only where its fold begins stands. Raises what `folded` does.
+
+    The order tells: what is live is read after the cut, so the fold of all below the cut is in it; keys after what is live, so each is there; who left,
+    what is set aside and what versions mean after the keys, so of a key that is gone it is known why.
+    """
+    with scratch() as made:
+        rows = await live_rows(given, number, made)
+        tips, settings = await _served(stack, rows, journal_id=given.topic_id)
+        keys = await keys_of(given, number)
+        journal = replace(await whole_journal(stack), snapshots=given.snapshots)
+        async with _history(stack, journal, number, keys) as history:
+            _, from_ms = await history.excuses()
+            live = Live(rows, tips, settings, history)
+            journal = replace(journal, history_from_ms=from_ms)
+            return await compare(journal, number, live, cut=end, keys=keys, scratch=made, progress=progress)
 
 
-async def _compare_postgres(
-    stack: RunningStack, expected: Part, found: Differences, keys: Keys, journal: Journal
-) -> None:
-    kinds: tuple[tuple[str, dict[str, bytes], type[Decision | Outcome]], ...] = (
-        ("decision", expected.decisions, Decision),
-        ("outcome", expected.outcomes, Outcome),
-    )
-    async with await psycopg.AsyncConnection.connect(stack.recommender_dsn) as connection:
-        for name, ids, kind in kinds:
-            seen = 0
-            async with connection.cursor(name=f"verify_{name}") as cursor:
-                await cursor.execute(_select(name, message=True))
-                async for key, user_id, message, topic, partition, offset, time_ms in cursor:
-                    if topic != journal.topic_id:
-                        continue  # Of another journal, which this one took the place of.
-                    if key not in ids:
-                        begin = journal.snapshots.get(partition)
-                        if begin is not None and offset <= begin.offset:
-                            continue  # Of before the fold begins.
-                        if time_ms < journal.history_from_ms:
-                            continue  # It came again, and goes again.
-                        found.add(f"{name} {key}: in PostgreSQL, not in the fold")
-                        continue
-                    seen += 1
-                    said = opened(kind.FromString(message), whose=user_id.encode(), keys=keys)
-                    if digest(said) != ids[key]:
-                        found.add(f"{name} {key}: not the same in PostgreSQL and in the fold")
-            if seen < len(ids):
-                async with connection.cursor() as cursor:
-                    await cursor.execute(_select(name, message=False))
-                    there = {key for (key,) in await cursor.fetchall()}
-                for key in sorted(ids.keys() - there):
-                    found.add(f"{name} {key}: in the fold, missing in PostgreSQL")
+async def cut(cluster: Cluster) -> dict[int, int]:
+    """Cut the journal: return by partition an offset below which all that follows is in its topics, PostgreSQL and Valkey.
+
+    What was acknowledged to anybody who wrote before this was called stands below. Raises NotSettled.
+    """
+    await _taken(cluster, ("signals", "reactions", "subject-requests"))
+    await _taken(cluster, ("journal",))
+    done = await committed(cluster, cluster.group("core"), cluster.name("journal"))
+    await _taken(cluster, ("tips", "settings", "decisions", "outcomes", "erasures"))
+    return {number: offset or 0 for number, offset in done.items()}
 
 
-_COMPARED = ("user_id", "message", "topic_id", "partition", "journal_offset")
-"""And the time of each, which has another name in each table."""
-
-
-def _select(name: str, *, message: bool) -> sql.Composed:
-    columns = [sql.Identifier(f"{name}_id"), *map(sql.Identifier, (*_COMPARED, TIMES[f"{name}s"]) if message else ())]
-    return sql.SQL("SELECT {} FROM {}").format(sql.SQL(", ").join(columns), sql.Identifier("recommender", f"{name}s"))
-
-
-async def _compare_valkey(stack: RunningStack, expected: Part, found: Differences, keys: Keys) -> None:
-    store = TipStore(stack.valkey_url)
-    try:
-        for user_id, (offset, said) in sorted(expected.tips.items()):
-            standing = await store.read(user_id)
-            if standing is None:
-                found.add(f"tip of {user_id}: in the fold, missing in Valkey")
-            elif digest(opened(standing.tip, whose=user_id.encode(), keys=keys)) != said:
-                found.add(f"tip of {user_id}: Valkey serves journal offset {standing.offset}, the fold says {offset}")
-        for user_id, (offset, said) in sorted(expected.settings.items()):
-            settings = await store.settings(user_id)
-            if settings is None:
-                found.add(f"settings of {user_id}: in the fold, missing in Valkey")
-            elif digest(opened(settings, whose=user_id.encode(), keys=keys)) != said:
-                there = settings.journal.offset
-                found.add(f"settings of {user_id}: Valkey shows journal offset {there}, the fold says {offset}")
-    finally:
-        await store.close()
-
-
-async def caught_up(cluster: Cluster) -> dict[int, int]:
-    """The journal's ends, once every group has taken all that stands in its topics."""
-    loop, journal = asyncio.get_running_loop(), cluster.name("journal")
+async def _taken(cluster: Cluster, names: Iterable[str]) -> None:
+    """Return once their groups have committed what stands in these topics now."""
+    loop = asyncio.get_running_loop()
     until_s = loop.time() + SETTLE_S
-    while True:
-        ends = await end_offsets(cluster, journal)
-        behind = [name for name, by in READERS.items() if await lag(cluster, cluster.name(name), cluster.group(by))]
-        if not behind and ends == await end_offsets(cluster, journal):
-            return ends
-        if loop.time() > until_s:
+    left = {name: await end_offsets(cluster, cluster.name(name)) for name in names}
+    while left:
+        for name, ends in list(left.items()):
+            taken = await committed(cluster, cluster.group(READERS[name]), cluster.name(name))
+            if all((taken.get(number) or 0) >= end for number, end in ends.items()):
+                del left[name]
+        if left and loop.time() > until_s:
             raise NotSettled(
-                f"the workers have not taken all of {', '.join(behind) or 'the journal'} within {SETTLE_S:.0f} s: "
+                f"the workers have not taken all that stood in {', '.join(left)} within {SETTLE_S:.0f} s: "
                 "'oo status' shows which one is behind"
             )
-        await asyncio.sleep(0.3)
+        if left:
+            await asyncio.sleep(0.3)
+
+
+async def _served(stack: RunningStack, users: Iterable[str], *, journal_id: bytes) -> tuple[Served, Served]:
+    """The tips and settings of these people."""
+    store, people = TipStore(stack.valkey_url), list(users)
+    tips, settings = dict[str, Shown | None](), dict[str, Shown | None]()
+
+    async def ask(user_id: str) -> None:
+        standing = await store.read(user_id)
+        tips[user_id] = None if standing is None else standing.tip
+        settings[user_id] = await store.settings(user_id)
+
+    try:
+        for at in range(0, len(people), ASKED_AT_ONCE):
+            await asyncio.gather(*map(ask, people[at : at + ASKED_AT_ONCE]))
+    finally:
+        await store.close()
+    return (
+        Served("tip", tips, journal_id=journal_id),
+        Served("settings", settings, journal_id=journal_id),
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class _History:
+    connection: psycopg.AsyncConnection
+    cluster: Cluster
+    topic_id: bytes
+    number: int
+    keys: Keys
+
+    async def between(self, name: str, low: int, high: int) -> list[Kept]:
+        place = [self.topic_id, self.number, low, high]
+        return [
+            Kept(one, user_id, offset, time_ms, self._digest(name, message, user_id))
+            for one, user_id, offset, time_ms, message in await (
+                await self.connection.execute(_SELECTED[name], place)
+            ).fetchall()
+        ]
+
+    async def excuses(self) -> tuple[Leavers, int]:
+        return await leavers_of(self.cluster), await age.trimmed_below(self.connection)
+
+    def _digest(self, name: str, message: bytes, user_id: str) -> bytes:
+        try:
+            return opened_digest(_KINDS[name].FromString(message), whose=user_id, keys=self.keys)
+        except DecodeError:
+            return b""
+
+
+@asynccontextmanager
+async def _history(stack: RunningStack, journal: Journal, number: int, keys: Keys) -> AsyncIterator[_History]:
+    # Each question by itself: one that lasted as long as the fold would keep PostgreSQL from cleaning up.
+    async with await psycopg.AsyncConnection.connect(stack.recommender_dsn, autocommit=True) as connection:
+        yield _History(connection, stack.cluster, journal.topic_id, number, keys)
+
+
+_KINDS: Mapping[str, type[Decision | Outcome]] = {"decision": Decision, "outcome": Outcome}
+_SELECTED = {
+    name: sql.SQL(
+        "SELECT {one}, user_id, journal_offset, {time}, message FROM {table} "
+        "WHERE topic_id = %s AND partition = %s AND journal_offset >= %s AND journal_offset < %s"
+    ).format(
+        one=sql.Identifier(f"{name}_id"),
+        time=sql.Identifier(TIMES[f"{name}s"]),
+        table=sql.Identifier("recommender", f"{name}s"),
+    )
+    for name in _KINDS
+}
 
 
 async def lag(cluster: Cluster, topic: str, reader: str) -> int:

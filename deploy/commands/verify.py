@@ -25,14 +25,22 @@ def verify(
             "--from-snapshot", help="Fold from each partition's newest row snapshot on, not from the beginning."
         ),
     ] = False,
+    partitions: Annotated[
+        list[int] | None,
+        typer.Option("--partitions", help="Of the journal, one each time it is given. All by default."),
+    ] = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Fold the journal again and compare it with what is live; exit status 1 at a difference."""
+    """Fold the journal again and compare it with what is live, while people write; exit status 1 at a difference."""
     from deploy.folding import BeginningGone
+    from deploy.shares import RefoldError
     from deploy.verify import NotSettled
     from deploy.verify import verify as compare
 
     stack = open_state(state, "valkey_url", "recommender_dsn", "mac_key_file", "kek_dir", ready=False)
+    count = stack.cluster.topics["journal"].partitions
+    if any(not 0 <= number < count for number in partitions or ()):
+        raise CommandError(f"the journal has partitions 0 to {count - 1}")
     with Progress(console=Console(stderr=True), transient=True, disable=as_json) as bar:
         task = bar.add_task("folding the journal", total=None)
         try:
@@ -40,10 +48,11 @@ def verify(
                 compare(
                     stack,
                     from_snapshot=from_snapshot,
+                    partitions=partitions or None,
                     progress=lambda done, total: bar.update(task, completed=done, total=max(total, 1)),
                 )
             )
-        except (NotSettled, BeginningGone) as error:
+        except (NotSettled, BeginningGone, RefoldError) as error:
             raise CommandError(str(error)) from None
     print(json.dumps(asdict(report)) if as_json else _in_words(report))
     if report.differences:
@@ -53,7 +62,8 @@ def verify(
 def _in_words(report: Report) -> str:
     compared = (
         f"{report.records} journal records folded: {report.rows} rows, {report.decisions} decisions "
-        f"({report.vectors} vectors of features), {report.outcomes} outcomes and {report.tips} tips compared, {report.differences} differences"
+        f"({report.vectors} vectors of features), {report.outcomes} outcomes, {report.tips} tips and "
+        f"{report.settings} settings compared below a cut, {report.differences} differences"
     )
     begun = [f"{len(report.starts)} partitions were folded from a row snapshot on"] if report.starts else []
     return "\n".join([compared, *begun, *report.shown])

@@ -219,7 +219,7 @@ def differences(under: Topics, servers: RunningStack) -> int:
             under.cluster, topic_id=journal_id, versions=versions, kek_dir=servers.kek_dir, leavers=leavers
         )
         ends = await end_offsets(under.cluster, under.cluster.name("journal"))
-        parts = [await compare_part(journal, number, end=end, progress=lambda _: None) for number, end in ends.items()]
+        parts = [await compare_part(journal, number, end, lambda _: None) for number, end in ends.items()]
         return sum(part.differences.n for part in parts)
 
     return asyncio.run(count())

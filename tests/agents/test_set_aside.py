@@ -92,7 +92,7 @@ def test_a_record_that_ends_every_worker_is_set_aside_at_the_door_and_in_every_f
             aside=aside if with_words else {},
         )
         end = (await end_offsets(under.cluster, f"{under.prefix}journal"))[home]
-        return (await compare_part(journal, home, end=end, progress=lambda _: None)).differences.n
+        return (await compare_part(journal, home, end, lambda _: None)).differences.n
 
     assert asyncio.run(differences(with_words=True)) == 0
     # What the word is for: a fold that did not read it has another row.

@@ -13,9 +13,10 @@ import pytest
 from confluent_kafka import Producer
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from deploy.differing import Differences
 from deploy.folding import Journal, folded
-from deploy.refold import Differences, Part, compare_parts, fold_part
-from deploy.shares import RefoldError
+from deploy.refold import Part, compare_part, fold_rows
+from deploy.shares import RefoldError, in_processes
 from deploy.stack.running import RunningStack
 from oo.v1 import journal_pb2, row_pb2
 from streams.cluster import Cluster
@@ -57,16 +58,14 @@ class Topics:
                 somebody.take(task(external_id, user=user))
             self.write("journal", *(journaled(entry.record, user, number) for entry, _ in somebody.log))
 
-    def compare(self, *, processes: int) -> Part:
-        """All partitions' parts in one."""
+    def compare(self, *, processes: int) -> list[Part]:
+        """Each partition's."""
         return asyncio.run(self._compare(processes=processes))
 
-    async def _compare(self, *, processes: int) -> Part:
-        whole, journal = Part(), await asyncio.to_thread(lambda: self.journal)
-        async with aclosing(compare_parts(journal, await self.ends(), processes=processes, progress=_unheard)) as parts:
-            async for part in parts:
-                whole.add(part)
-        return whole
+    async def _compare(self, *, processes: int) -> list[Part]:
+        journal, ends = await asyncio.to_thread(lambda: self.journal), await self.ends()
+        async with aclosing(in_processes(compare_part, journal, ends, processes=processes, progress=_unheard)) as parts:
+            return [part async for part in parts]
 
     async def ends(self) -> dict[int, int]:
         return await end_offsets(self.cluster, self.cluster.name("journal"))
@@ -77,7 +76,7 @@ class Topics:
         async def fold(journal: Journal) -> dict[str, bytes]:
             rows: dict[str, bytes] = {}
             for number, end in (await self.ends()).items():
-                rows |= (await fold_part(journal, number, end=end, progress=_unheard))[1]
+                rows |= await fold_rows(journal, number, end=end, keys=NO_KEYS, progress=_unheard)
             return rows
 
         return asyncio.run(fold(self.journal))
@@ -127,15 +126,14 @@ def test_every_planted_difference_is_found_in_any_number_of_processes(own: Topic
     ghost.user_id = "ghost"
     own.write("rows", (b"ghost", SCHEMAS.frame("rows", ghost), 5))
     found = own.compare(processes=processes)
-    assert found.differences.n == 3
-    assert sorted(found.differences.shown) == [
-        "row of ghost: only live",
+    assert sum(part.differences.n for part in found) == 3
+    assert sorted(one for part in found for one in part.differences.shown) == [
+        "row of ghost: live stands at 2, the fold has none there",
         "row of user-12: only in the fold",
         f"row of user-3: {len(rows['user-3'])} bytes in the fold, {len(live['user-3'])} live, not the same",
     ]
-    assert found.rows == len(USERS)
-    assert found.tips.keys() == set(USERS)
-    assert len(found.decisions) >= len(USERS)
+    assert sum(part.rows for part in found) == len(USERS)
+    assert sum(part.decisions for part in found) >= len(USERS)
 
 
 def test_a_fold_of_some_people_gives_what_a_fold_of_all_does_and_each_row_around_its_record(own: Topics) -> None:
@@ -159,6 +157,44 @@ def test_a_fold_of_some_people_gives_what_a_fold_of_all_does_and_each_row_around
     asyncio.run(fold(own.journal))
 
 
+def test_a_row_ahead_of_the_cut_is_compared_at_its_own_place_and_one_behind_it_is_found(own: Topics) -> None:
+    own.live()
+    last, user, other = own.rows(), "user-2", "user-10"
+    number, before = partition_of_user(user), dict[str, bytes]()
+
+    async def fold(journal: Journal) -> int:
+        end = (await own.ends())[number]
+        async for one in folded(journal, number, keys=NO_KEYS, end=end):
+            if one.before is not None and one.entry.user_id == user:
+                before[user] = one.before.SerializeToString(deterministic=True)
+        return end
+
+    end = asyncio.run(fold(own.journal))
+    stood = row_pb2.UserRow.FromString(before[user]).journal_offset
+    changed_at = row_pb2.UserRow.FromString(last[user]).journal_offset
+    assert stood < changed_at < end
+
+    def compared(cut: int) -> list[str]:
+        return asyncio.run(compare_part(own.journal, number, cut, _unheard)).differences.shown
+
+    # The person's row is on its way: it has not come behind the cut, and what there is stands at a place of before it.
+    own.write("rows", changed(user, before[user]))
+    assert compared(changed_at) == []
+    assert compared(end) == [
+        f"row of {other}: only in the fold",
+        f"row of {user}: live stands at {stood}, the fold has it at {changed_at}",
+    ]
+    # Here it is, and ahead of most cuts; and another, which is wrong there.
+    torn = spelled_out(row_pb2.UserRow.FromString(last[other]))
+    torn.tasks[0].title = "Something else"
+    own.write("rows", changed(user, last[user]))
+    assert [compared(cut) for cut in (0, stood, changed_at)] == [[]] * 3
+    own.write("rows", changed(other, torn.SerializeToString()))
+    for cut in (0, stood, end):
+        (found,) = compared(cut)
+        assert found.startswith(f"row of {other}: ")
+
+
 def test_what_is_no_journal_record_is_passed_over(own: Topics) -> None:
     own.live()
     before = own.rows()
@@ -172,7 +208,9 @@ def test_what_is_no_journal_record_is_passed_over(own: Topics) -> None:
     )
     assert own.rows() == before
     own.write("rows", *(changed(user, row) for user, row in before.items()))
-    assert own.compare(processes=2).differences == Differences()
+    assert {part.partition: part.differences for part in own.compare(processes=2)} == dict.fromkeys(
+        range(PARTITIONS), Differences()
+    )
 
 
 def test_a_fold_that_cannot_go_on_is_said_and_not_passed_over(own: Topics) -> None:
@@ -187,7 +225,9 @@ def test_no_process_outlives_one_that_stops_waiting(own: Topics) -> None:
     own.live()
 
     async def stop_at_the_first(journal: Journal) -> int:
-        async with aclosing(compare_parts(journal, await own.ends(), processes=2, progress=_unheard)) as parts:
+        async with aclosing(
+            in_processes(compare_part, journal, await own.ends(), processes=2, progress=_unheard)
+        ) as parts:
             async for _ in parts:
                 return len(multiprocessing.active_children())
         return 0

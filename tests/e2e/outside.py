@@ -17,7 +17,7 @@ from command import called
 from confluent_kafka import Producer
 
 from deploy.stack.running import RunningStack
-from deploy.verify import caught_up
+from deploy.verify import cut
 
 T = TypeVar("T")
 
@@ -130,7 +130,7 @@ def settled(stack: RunningStack) -> int:
     Returns how many records the journal then has. What is live is held against the fold once, when all tests of this
     folder have left their marks: test_what_is_live_equals_the_fold.
     """
-    return sum(asyncio.run(caught_up(stack.cluster)).values())
+    return sum(asyncio.run(cut(stack.cluster)).values())
 
 
 def settled_tip(stack: RunningStack, http: httpx.Client) -> dict[str, Any]:
@@ -157,8 +157,13 @@ def letters(stack: RunningStack) -> list[dict[str, Any]]:
 
 def core_pid(stack: RunningStack) -> int:
     """The worker that admits and recommends; 0 while none runs."""
+    return worker_pid(stack, "core")
+
+
+def worker_pid(stack: RunningStack, process: str) -> int:
+    """The first worker of this kind; 0 while none runs."""
     status = json.loads(called("status", "--json", state_of(stack), check=False).stdout)
-    return next((worker["pid"] or 0 for worker in status["workers"] if worker["id"].startswith("core")), 0)
+    return next((worker["pid"] or 0 for worker in status["workers"] if worker["id"].startswith(process)), 0)
 
 
 def samples() -> Path:

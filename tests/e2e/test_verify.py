@@ -7,18 +7,34 @@ import json
 import os
 import signal
 import subprocess
+import threading
 import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
 
 import psycopg
 import pytest
 from command import called, oo
-from outside import client, core_pid, eventually, letters, send, settled, settled_tip, state_of, task, verify
+from outside import (
+    client,
+    core_pid,
+    eventually,
+    letters,
+    send,
+    settled,
+    settled_tip,
+    state_of,
+    task,
+    verify,
+    worker_pid,
+)
 from valkey import Valkey
 
 from agents.record import trim
 from connectors.postgres.sink import Sink
 from deploy.keys import read_keys
 from deploy.stack.running import RunningStack
+from deploy.verify import cut
 from oo.v1 import decision_pb2
 from streams.sealing import opened, seal
 
@@ -44,7 +60,8 @@ def test_a_decision_changed_in_postgresql_and_a_tip_gone_from_valkey_are_found(s
         database.execute(change, [seal(other, whose=whose.encode(), keys=keys).SerializeToString(), decision_id])
         valkey.delete(key)
         try:
-            found = verify(stack)
+            with people_writing(stack):
+                found = verify(stack)
         finally:
             database.execute(change, [message, decision_id])
             valkey.restore(key, 0, tip, replace=True)
@@ -53,6 +70,43 @@ def test_a_decision_changed_in_postgresql_and_a_tip_gone_from_valkey_are_found(s
         f"decision {decision_id}: not the same in PostgreSQL and in the fold",
         f"tip of {whose}: in the fold, missing in Valkey",
     ]
+
+
+def test_it_finds_nothing_while_people_write_and_a_worker_dies_and_comes_back(stack: RunningStack) -> None:
+    with people_writing(stack) as sent:
+        found = verify(stack)
+        before = len(sent)
+        os.kill(core_pid(stack), signal.SIGKILL)
+        again = verify(stack)
+        assert len(sent) > before, "they wrote on meanwhile"
+    assert found["differences"] == again["differences"] == 0, (found["shown"], again["shown"])
+    assert sum(again["cut"].values()) > sum(found["cut"].values())
+    # What they wrote behind a cut is below the next one; a partition is a verification of its own.
+    number = max(again["cut"], key=again["cut"].get)
+    one = json.loads(called("verify", "--json", f"--partitions={number}", state_of(stack)).stdout)
+    assert list(one["cut"]) == [number]
+    assert one["cut"][number] >= again["cut"][number]
+    assert one["differences"] == 0
+
+
+@contextmanager
+def people_writing(stack: RunningStack) -> Iterator[list[int]]:
+    """Some fifty signals a second, of many people, until this ends; gives how many each turn sent."""
+    people, sent, enough = [f"busy-{uuid.uuid4().hex[:8]}" for _ in range(20)], list[int](), threading.Event()
+
+    def write() -> None:
+        while not enough.wait(0.1):
+            turn = len(sent)
+            send(stack, "signals", *(task(user, f"{turn % 7}", f"Task {turn}") for user in people[turn % 4 :: 4]))
+            sent.append(5)
+
+    writer = threading.Thread(target=write)
+    writer.start()
+    try:
+        yield sent
+    finally:
+        enough.set()
+        writer.join()
 
 
 def test_what_is_no_journal_record_becomes_a_letter_and_no_difference(stack: RunningStack) -> None:
@@ -67,15 +121,33 @@ def test_what_is_no_journal_record_becomes_a_letter_and_no_difference(stack: Run
 def test_it_waits_for_what_the_door_has_not_taken_yet(stack: RunningStack) -> None:
     """Also as a person runs it. A signal that Kafka has acknowledged belongs to what is compared, also while no worker is awake to take it."""
     before, user = settled(stack), f"door-{uuid.uuid4().hex[:8]}"
-    core = core_pid(stack)
-    os.kill(core, signal.SIGSTOP)
-    try:
+    with asleep(stack, "core"):
         send(stack, "signals", task(user, "1", "Call the dentist"))
         with pytest.raises(subprocess.TimeoutExpired):
             oo("verify", "--json", state_of(stack), timeout_s=6)
-    finally:
-        os.kill(core, signal.SIGCONT)
     assert verify(stack)["records"] > before
+
+
+@pytest.mark.parametrize("process", ["record", "publish"])
+def test_nothing_is_cut_that_history_and_the_served_tips_do_not_have_yet(stack: RunningStack, process: str) -> None:
+    user = f"late-{uuid.uuid4().hex[:8]}"
+    settled(stack)
+    with asleep(stack, process):
+        send(stack, "signals", task(user, "1", "Call the dentist"))
+        with pytest.raises(TimeoutError):
+            asyncio.run(asyncio.wait_for(cut(stack.cluster), 3))
+    assert sum(asyncio.run(cut(stack.cluster)).values()) > 0
+
+
+@contextmanager
+def asleep(stack: RunningStack, process: str) -> Iterator[None]:
+    """A worker of this kind takes nothing until this ends."""
+    pid = worker_pid(stack, process)
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
 
 
 def test_rows_are_put_away_verified_and_folded_from_on_and_nothing_young_leaves_the_journal(

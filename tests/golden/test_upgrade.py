@@ -13,7 +13,7 @@ from pathlib import Path
 
 from agents.fold import PartitionState
 from agents.step import Entry, Outputs
-from deploy.refold import _same
+from deploy.differing import same
 from oo.v1 import row_pb2
 from streams.units import DAY_MS
 from tables.row import BLOCKS, spelled_out
@@ -121,36 +121,36 @@ def test_a_compare_takes_a_row_of_before_for_what_it_says() -> None:
     now, _ = from_the_beginning(len(entries()))
     for part, old in zip(now, before(len(entries())), strict=True):
         for user, message in old.items():
-            assert _same(part[user], message)
+            assert same(part[user], message)
             other = row(message)
             if other.tasks:
                 other.tasks[0].title += "!"
-                assert not _same(part[user], other.SerializeToString(deterministic=True))
+                assert not same(part[user], other.SerializeToString(deterministic=True))
             other = row(message)
             other.pending[-1].decided_ms += 1
-            assert not _same(part[user], other.SerializeToString(deterministic=True))
+            assert not same(part[user], other.SerializeToString(deterministic=True))
             other = row(message)
             other.windows.add(width_s=300, key_steps=[1], counts=[1])
-            assert not _same(part[user], other.SerializeToString(deterministic=True))
+            assert not same(part[user], other.SerializeToString(deterministic=True))
             if other.sums.gram:
                 other = row(message)
                 other.sums.gram[0] += 1
-                assert not _same(part[user], other.SerializeToString(deterministic=True))
+                assert not same(part[user], other.SerializeToString(deterministic=True))
 
 
 def test_a_row_of_before_of_someone_who_was_silent_says_the_same() -> None:
     # It has sums of zeros, which nothing was ever added to.
     (old,) = before(0)[0].values()
     assert row(old).HasField("sums")
-    assert _same(frozen(silent().row), old)
+    assert same(frozen(silent().row), old)
 
 
 def test_a_row_that_nobody_of_ours_wrote_is_not_the_same() -> None:
     (old,) = before(0)[0].values()
     torn = row(frozen(silent().row))
     torn.task_columns = torn.task_columns[:-1]
-    assert not _same(old, torn.SerializeToString(deterministic=True))
-    assert not _same(old, b"\xff\xff\xff")
+    assert not same(old, torn.SerializeToString(deterministic=True))
+    assert not same(old, b"\xff\xff\xff")
 
 
 def test_messages_of_rows_keep_their_places_since_frames_name_them_by_it() -> None:
