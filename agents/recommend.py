@@ -27,10 +27,11 @@ from agents.refuse import DeadLetters, Refusal
 from agents.settling import Settling
 from agents.step import STEP_VERSION, Entry, Outputs
 from agents.versions import Versions
-from oo.v1 import journal_pb2
+from oo.v1 import journal_pb2, signal_pb2
 from streams import heartbeat
 from streams.clock import clock_ms
 from streams.day_keys import of_day
+from streams.dead_letters import SAID_AT, SAID_ON, named
 from streams.frames import Frames
 from streams.key_maker import KeyMaker
 from streams.keys import Keys
@@ -353,7 +354,9 @@ class Recommend:
         for overflow in outputs.overflows:
             # `step` knows nobody's own name: a letter under a pseudonym would make a person of it.
             overflow.signal.user_id = entry.record.signal.user_id
-            said = _as_said(record, "signals", self._schemas, overflow.signal)
+            # What had to leave for it was said at another time.
+            at = entry.record.source if _item(overflow.signal) == _item(entry.record.signal) else None
+            said = _as_said(record, "signals", self._schemas, overflow.signal, at=at)
             refusals.append(Refusal(said, overflow.reason, overflow.detail, whose=record.key or b""))
         return refusals
 
@@ -364,14 +367,25 @@ class Recommend:
         whose = record.key or b""
         # What stays open names its person by the pseudonym alone.
         if topic is not None and not stays_open(entry.record):
-            record = _as_said(record, topic, self._schemas, getattr(entry.record, payload))
+            said = getattr(entry.record, payload)
+            record = _as_said(record, topic, self._schemas, said, at=entry.record.source)
         return Refusal(record, "step-failed", ours(fault), whose=whose)
 
 
-def _as_said(record: Record, topic: str, schemas: Frames, message: FromOutside) -> Record:
-    """What a producer said, as they would say it: under its person's own name."""
-    headers = (("oo_topic", topic.encode()),)
-    return record._replace(key=message.user_id.encode(), value=schemas.frame(topic, message), headers=headers)
+def _as_said(
+    record: Record, topic: str, schemas: Frames, message: FromOutside, *, at: journal_pb2.Position | None
+) -> Record:
+    """What a producer said, as they would say it: under its person's own name. `at`: where they said it, if that is known."""
+    headers = [(SAID_ON, topic.encode())]
+    if at is not None:
+        headers.append((SAID_AT, named(at.topic_id, partition=at.partition, offset=at.offset).encode()))
+    return record._replace(key=message.user_id.encode(), value=schemas.frame(topic, message), headers=tuple(headers))
+
+
+def _item(signal: signal_pb2.Signal) -> tuple[str, str, str]:
+    """Which task or event it is about."""
+    payload = signal.WhichOneof("payload") or ""
+    return signal.source, payload, getattr(getattr(signal, payload, None), "external_id", "")
 
 
 def _name(key: bytes) -> str:

@@ -21,9 +21,7 @@ class NotNoted(Exception):
 
 async def note(stack: RunningStack, command: str, *, whose: bytes | None, letter_id: str = "") -> None:
     """Write that this command shows words of this person, or a letter; returns when Kafka has it. Raises NotNoted."""
-    entry = AuditEntry(
-        kafka_user=stack.cluster.security.username, account=_account(), command=command, letter_id=letter_id
-    )
+    entry = entry_of(stack, command, letter_id=letter_id)
     try:
         async with writing(stack, client_id="oo-audit") as (producer, schemas):
             await producer.produce(stack.cluster.name("audit"), key=whose, value=schemas.frame("audit", entry))
@@ -31,6 +29,12 @@ async def note(stack: RunningStack, command: str, *, whose: bytes | None, letter
         raise NotNoted(
             f"nothing is shown, since it could not be noted in {stack.cluster.name('audit')}: {error}"
         ) from None
+
+
+def entry_of(stack: RunningStack, command: str, *, letter_id: str = "") -> AuditEntry:
+    """What is noted of this command, by whoever runs it."""
+    user = stack.cluster.security.username
+    return AuditEntry(kafka_user=user, account=_account(), command=command, letter_id=letter_id)
 
 
 def _account() -> str:

@@ -48,7 +48,9 @@ COMMANDS = {
         "deploy.commands.privacy", (("status", "status"),), "Of somebody who left: what is gone, and what waits."
     ),
     "export": Entry("deploy.commands.export", "export", "Everything that is known of one person, in one zip."),
-    "audit": Entry("deploy.commands.audit", "audit", "Which commands showed a person's texts, when, and whose."),
+    "audit": Entry(
+        "deploy.commands.audit", "audit", "Which commands showed texts or sent letters again, when, and whose."
+    ),
     "policies": Entry(
         "deploy.commands.policies",
         (("", "listed"), ("promote", "promote")),
@@ -69,7 +71,7 @@ COMMANDS = {
     ),
     "dead-letters": Entry(
         "deploy.commands.dead_letters",
-        (("list", "listed"), ("show", "show"), ("redrive", "redrive")),
+        (("list", "listed"), ("counts", "counts"), ("show", "show"), ("redrive", "redrive")),
         "What the door refused, and why; send it again.",
     ),
 }

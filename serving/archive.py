@@ -51,7 +51,10 @@ FILES: Final = {
     "shadows": ("shadows.json", "what other policies would have chosen, of the last 90 days"),
     "erasures": ("erasures.json", "that you left before, and began again"),
     "dead-letters": ("refused.json", "what was refused because it could not be used, of the last 30 days"),
-    "audit": ("looked_at.json", "which commands of operators showed your texts, in the last 400 days, and when"),
+    "audit": (
+        "looked_at.json",
+        "which commands of operators showed your texts or sent again what was refused, in the last 400 days, and when",
+    ),
 }
 """By topic: the file, and what is in it. A topic that is not here stands in ELSEWHERE."""
 HISTORY_FILE: Final = (
@@ -214,7 +217,8 @@ class _Mine:
                 self.told.hear(message)
             if isinstance(message, audit_pb2.AuditEntry):
                 # Who it was is the operator's own.
-                yield {"command": message.command, "noted_ms": record.timestamp_ms}
+                if not message.redrive.is_sent:
+                    yield {"command": message.command, "noted_ms": record.timestamp_ms}
                 continue
             if isinstance(message, decision_pb2.Decision):
                 self.decided.add(message.decision_id)

@@ -25,6 +25,10 @@ HEADERS_MAX: Final = 128
 DETAIL_LENGTH_MAX: Final = 500
 REDRIVEN: Final = "oo_redriven"
 """Header of a record that is sent again: the letter it comes from. It names the event where the producer did not."""
+SAID_ON: Final = "oo_topic"
+"""Header in the letter of a record that was refused behind the door: the short name of the topic on which a producer said it."""
+SAID_AT: Final = "oo_source"
+"""Likewise: its place on that topic, as `named` spells it."""
 
 
 def dead_letter(record: Record, *, topic_id: bytes, reason: str, detail: str, refused_ms: int) -> DeadLetter:
@@ -69,6 +73,15 @@ def bare_letter(record: Record, *, topic_id: bytes, reason: str, detail: str, re
         detail=detail,
         refused_ms=refused_ms,
     )
+
+
+def named(topic_id: bytes, *, partition: int, offset: int) -> str:
+    """Spell a record's place, so that a topic made anew has other ones.
+
+    >>> named(b"T" * 4, partition=2, offset=7)
+    '54545454/2/7'
+    """
+    return f"{topic_id.hex()}/{partition}/{offset}"
 
 
 def user_named(value: bytes, frames: Frames) -> str:

@@ -1,4 +1,4 @@
-"""oo audit: which commands showed a person's texts. It only reads."""
+"""oo audit: which commands showed a person's texts, and which dead letters were sent again. It only reads."""
 
 from __future__ import annotations
 
@@ -28,12 +28,12 @@ class Found(NamedTuple):
 
 
 def audit(
-    user: Annotated[str | None, typer.Option("--user", "-u", help="Only those that showed this person's.")] = None,
+    user: Annotated[str | None, typer.Option("--user", "-u", help="Only what is of this person.")] = None,
     limit: Annotated[int, typer.Option(min=1, help="The newest so many.")] = 50,
     state: StateOption = DEFAULT_STATE,
     as_json: JsonOption = False,
 ) -> None:
-    """Which commands showed a person's texts, when, and who ran them; the newest last."""
+    """Which commands showed a person's texts or sent a dead letter again, when, and who ran them; the newest last."""
     stack = open_state(state, *([] if user is None else ["name_key_file"]), ready=False)
     whose = None if user is None else stack.pseudonym(user)
     shown = [one for one in asyncio.run(_found(stack.cluster)) if whose in (None, one.user)][-limit:]
@@ -55,7 +55,8 @@ async def _found(cluster: Cluster) -> list[Found]:
     frames, topic, found = Frames(), cluster.topics["audit"], list[Found]()
     for number in range(topic.partitions):
         async for record, entry in messages(frames, "audit", read_partition(cluster, topic.name, number)):
-            if isinstance(entry, AuditEntry):
+            # Where what was sent again then stood is 'oo dead-letters list' to say.
+            if isinstance(entry, AuditEntry) and not entry.redrive.is_sent:
                 found.append(Found(record.timestamp_ms, (record.key or b"").decode(errors="replace"), entry))
     return sorted(found, key=lambda one: one.noted_ms)
 

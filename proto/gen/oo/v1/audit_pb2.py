@@ -22,15 +22,18 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from oo.v1 import journal_pb2 as oo_dot_v1_dot_journal__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x11oo/v1/audit.proto\x12\x05oo.v1\"U\n\nAuditEntry\x12\x12\n\nkafka_user\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x63\x63ount\x18\x02 \x01(\t\x12\x0f\n\x07\x63ommand\x18\x03 \x01(\t\x12\x11\n\tletter_id\x18\x04 \x01(\tb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x11oo/v1/audit.proto\x12\x05oo.v1\x1a\x13oo/v1/journal.proto\"v\n\nAuditEntry\x12\x12\n\nkafka_user\x18\x01 \x01(\t\x12\x0f\n\x07\x61\x63\x63ount\x18\x02 \x01(\t\x12\x0f\n\x07\x63ommand\x18\x03 \x01(\t\x12\x11\n\tletter_id\x18\x04 \x01(\t\x12\x1f\n\x07redrive\x18\n \x01(\x0b\x32\x0e.oo.v1.Redrive\"}\n\x07Redrive\x12\x1f\n\x06letter\x18\x01 \x01(\x0b\x32\x0f.oo.v1.Position\x12\r\n\x05topic\x18\x02 \x01(\t\x12\x1e\n\x05place\x18\x03 \x01(\x0b\x32\x0f.oo.v1.Position\x12\x0f\n\x07is_sent\x18\x04 \x01(\x08\x12\x11\n\tis_edited\x18\x05 \x01(\x08\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'oo.v1.audit_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_AUDITENTRY']._serialized_start=28
-  _globals['_AUDITENTRY']._serialized_end=113
+  _globals['_AUDITENTRY']._serialized_start=49
+  _globals['_AUDITENTRY']._serialized_end=167
+  _globals['_REDRIVE']._serialized_start=169
+  _globals['_REDRIVE']._serialized_end=294
 # @@protoc_insertion_point(module_scope)
