@@ -217,8 +217,8 @@ class _Mine:
                 self.told.hear(message)
             if isinstance(message, audit_pb2.AuditEntry):
                 # Who it was is the operator's own.
-                if not message.redrive.is_sent:
-                    yield {"command": message.command, "noted_ms": record.timestamp_ms}
+                redrive = {"redrive": _shown(message.redrive)} if message.HasField("redrive") else {}
+                yield {"command": message.command, "noted_ms": record.timestamp_ms, **redrive}
                 continue
             if isinstance(message, decision_pb2.Decision):
                 self.decided.add(message.decision_id)
