@@ -25,15 +25,15 @@ class Settings(ClusterSettings, BaseSettings):
 
     registry_url: str = ""
     """The schema registry's Confluent API, with its path. Needed by what writes: import, watch, profile, promote;
-    by what is noted in oo.audit: state --reveal, export, dead-letters show."""
+    by what is noted in oo.audit: state --reveal, export, dead-letters show and redrive."""
     valkey_url: str = ""
     """Needed by verify."""
     recommender_dsn: SecretStr = SecretStr("")
     """Needed by verify."""
     mac_key_file: Path | None = None
-    """Needed by verify."""
+    """Needed by verify, and by dead-letters redrive with --edit or --dry-run."""
     name_key_file: Path | None = None
-    """The secret of pseudonyms. Needed by what names a person: import, watch, profile, state, erase, export, privacy, and simulate."""
+    """The secret of pseudonyms. Needed by what names a person: import, watch, profile, state, erase, export, privacy, simulate, and dead-letters."""
     kek_dir: Path | None = None
     """The folder of key-encryption keys. Needed by verify, state, profile, simulate, keys, and dead-letters
     redrive; list and show open letters with it."""

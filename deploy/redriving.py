@@ -34,7 +34,7 @@ from tables.message_rules import FromOutside
 from tables.pseudonyms import Pseudonyms
 
 COMMAND = "oo dead-letters redrive"
-AT_ONCE = 25
+AT_ONCE = 50
 """Letters that are noted, sent and noted again together."""
 
 

@@ -192,7 +192,7 @@ def redrive(
         raise typer.BadParameter("name one ID, or filters such as --reason; not both")
     if letter_id is None and edit is None and all(one is None for one in filters):
         raise typer.BadParameter("name one ID, or say which: --reason, --topic, --partition, --since, --until, --user")
-    needed = ("kek_dir", "name_key_file", *(("mac_key_file", "registry_url") if edit or dry_run else ("registry_url",)))
+    needed = ("kek_dir", "name_key_file", "registry_url", *(["mac_key_file"] if edit or dry_run else []))
     stack = open_state(state, *needed, ready=False)
     edits = {} if edit is None else _edits(edit, letter_id)
     found, fates = _letters(stack, _wanted(stack, *filters))

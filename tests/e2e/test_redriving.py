@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-from command import ROOT, called, oo
+from command import ROOT, called
 from outside import eventually, known, send, settled, state_of, task
 
 from deploy.stack.running import RunningStack
@@ -126,7 +126,7 @@ def test_a_thousand_letters_of_five_kinds_are_repaired_and_sent_again_each_once_
     before = Counter(one["state"] for one in listed(stack, *now))
     assert before["open"] > 0, "it was killed when all of it was sent"
     for options in (("--edit", str(file)), ("--reason", "backlog-full", *now)):
-        oo("dead-letters", "redrive", *options, state_of(stack))
+        called("dead-letters", "redrive", *options, state_of(stack))
     settled(stack)
 
     # Nothing was lost, nothing doubled: not even in the topic.
