@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import defaultdict
+from dataclasses import asdict
 from typing import Any
 
 from deploy.stack.groups import View, view
@@ -15,6 +16,7 @@ from deploy.stack.running import RunningStack
 from deploy.stack.stalls import lag_told, stalls
 from deploy.stack.state import LOOPBACK
 from streams.reader import topic_ids
+from tables.verified import VerifiedFile
 
 SERVERS = {"kafka": "bootstrap", "registry": "url", "postgres": "dsn", "valkey": "url", "edge": "url"}
 """The parts that a client connects to, and what their address is called."""
@@ -29,7 +31,7 @@ def snapshot(stack: RunningStack) -> dict[str, Any]:
     """Each part's address and pid, the workers with their lag, and whether all serve.
 
     A pid is null while its part does not run; a lag is null while Kafka does not answer. `stalled` names partitions that stand
-    or that nobody reads: `{topic, partition, offset, cause}`.
+    or that nobody reads: `{topic, partition, offset, cause}`; `verified` says, by partition, what its last verification in turn found.
     """
     state: dict[str, Any] = stack.folder.read() or {}
     parts: dict[str, dict[str, Any]] = state.get("parts", {})
@@ -62,6 +64,7 @@ def snapshot(stack: RunningStack) -> dict[str, Any]:
     serving = bool(state.get("ready")) and running and all(worker["pid"] for worker in shown["workers"])
     shown["ready"] = serving and not shown["stalled"]
     shown["phase"] = state.get("phase")
+    shown["verified"] = {number: asdict(one) for number, one in VerifiedFile(stack.folder.verified_file).read().items()}
     return shown
 
 

@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
+from types import MappingProxyType
 
 from confluent_kafka import TopicPartition
 
@@ -43,13 +44,26 @@ async def begins(cluster: Cluster, numbers: Iterable[int]) -> dict[int, int]:
     return {number: (await bounds(cluster, cluster.name("journal"), number))[0] for number in numbers}
 
 
-async def begun(stack: RunningStack, journal: Journal, numbers: Iterable[int], *, from_snapshot: bool) -> Journal:
-    """The journal with what its partitions' folds begin with. Raises BeginningGone where that is not there any more."""
+async def begun(
+    stack: RunningStack,
+    journal: Journal,
+    numbers: Iterable[int],
+    *,
+    from_snapshot: bool,
+    reaching: Mapping[int, int] = MappingProxyType({}),
+) -> Journal:
+    """The journal with what its partitions' folds begin with. Raises BeginningGone where that is not there any more.
+
+    `from_snapshot`: with the newest that is verified; `reaching`: with the newest of which what follows has all from this offset on. Else as
+    early as what is left of the journal allows.
+    """
     found = {}
-    snapshots = stack.snapshots(journal.topic_id) if stack.snapshots_dir is not None or from_snapshot else None
+    asked = stack.snapshots_dir is not None or from_snapshot
+    snapshots = stack.snapshots(journal.topic_id) if asked else None
     for number, low in (await begins(stack.cluster, numbers)).items():
         some = [] if snapshots is None else snapshots.all(number)
-        one = beginning(some, low=low, newest=from_snapshot)
+        before = [one for one in some if one.offset < reaching.get(number, 0)]
+        one = beginning(before, low=low, newest=True) or beginning(some, low=low, newest=from_snapshot)
         if one is None and low:
             raise BeginningGone(
                 f"partition {number} of the journal begins at offset {low}, and there is no verified row snapshot that reaches it: what was "

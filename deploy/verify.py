@@ -12,6 +12,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mappi
 from contextlib import aclosing, asynccontextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
+from types import MappingProxyType
 
 import psycopg
 from google.protobuf.message import DecodeError
@@ -22,21 +23,26 @@ from connectors.postgres import age
 from connectors.postgres.leavers import TIMES
 from connectors.valkey import TipStore
 from deploy.differing import Differences, Kept, Served, Shown, opened_digest
-from deploy.folding import Journal, keys_of
+from deploy.folding import BeginningGone, Journal, keys_of
 from deploy.journal import whole_journal
 from deploy.refold import Live, Part, compare, live_rows, scratch
-from deploy.shares import in_processes
+from deploy.shares import RefoldError, in_processes
 from deploy.snapshots import begun
 from deploy.stack.running import RunningStack
 from oo.v1.decision_pb2 import Decision
 from oo.v1.outcome_pb2 import Outcome
+from streams.clock import clock_ms
 from streams.cluster import Cluster
-from streams.reader import committed, end_offsets
+from streams.reader import committed, end_offsets, topic_id
 from streams.sealing import Keys
 from tables.leavers import Leavers
+from tables.verified import Verified, VerifiedFile, whose_turn
 
 SETTLE_S = 120.0
 """How long to wait for the workers to have taken what stood in the topics."""
+NICENESS = 19
+SHOWN_MAX = 5
+"""Of a partition, in the file."""
 ASKED_AT_ONCE = 64
 """People whose tips are asked for together."""
 
@@ -85,19 +91,20 @@ async def verify(
     *,
     from_snapshot: bool = False,
     partitions: Collection[int] | None = None,
+    reaching: Mapping[int, int] = MappingProxyType({}),
     processes: int = os.cpu_count() or 1,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Report:
     """Compare what stands below a cut that is made now. `partitions`: all by default. `progress(done, total)` counts journal records.
 
     A partition whose journal was trimmed is folded from the oldest row snapshot that reaches its beginning; with `from_snapshot` each from its
-    newest one. Partitions are folded in processes of their own, one per core by default. Raises NotSettled where the workers do not
+    newest one, with `reaching` from the newest that leaves nothing from these offsets on out. Partitions are folded in processes of their own, one per core by default. Raises NotSettled where the workers do not
     take what stands in the topics, BeginningGone where there is no snapshot to begin with, and RefoldError where a fold ends on its way.
     """
     ends = await cut(stack.cluster)
     if partitions is not None:
         ends = {number: end for number, end in ends.items() if number in partitions}
-    journal = await begun(stack, await whole_journal(stack), ends, from_snapshot=from_snapshot)
+    journal = await begun(stack, await whole_journal(stack), ends, from_snapshot=from_snapshot, reaching=reaching)
     starts = {number: one.offset + 1 for number, one in journal.snapshots.items()}
     report, found = Report(starts=starts, cut=ends), Differences()
     total = sum(max(end - starts.get(number, 0), 0) for number, end in ends.items())
@@ -119,6 +126,29 @@ async def verify(
             found.take(part.differences)
     report.differences, report.shown = found.n, found.shown
     return report
+
+
+async def verify_in_turn(stack: RunningStack) -> tuple[int, Verified]:
+    """Verify the partition that was tried longest ago, beside the work, at the lowest priority, and note what came of it.
+
+    It begins where the last one that found nothing ended, or at a row snapshot before; so all is compared once, and what differs is found again until
+    it does not. Raises what `verify` does, which is noted too.
+    """
+    os.setpriority(os.PRIO_PROCESS, 0, NICENESS)
+    journal_id, file = await topic_id(stack.cluster, "journal"), VerifiedFile(stack.folder.verified_file)
+    known, now_ms = file.read(journal_id), clock_ms()
+    number = whose_turn(known, range(stack.cluster.topics["journal"].partitions))
+    before = known.get(number, Verified(now_ms))
+    reaching = {number: before.sound} if before.sound else {}
+    try:
+        report = await verify(stack, partitions=(number,), reaching=reaching, processes=1)
+    except (NotSettled, BeginningGone, RefoldError) as error:
+        file.note(journal_id, number, replace(before, tried_ms=now_ms, why_not=str(error)))
+        raise
+    sound = before.sound if report.differences else report.cut[number]
+    found = Verified(now_ms, now_ms, sound, report.differences, tuple(report.shown[:SHOWN_MAX]))
+    file.note(journal_id, number, found)
+    return number, found
 
 
 async def verify_part(

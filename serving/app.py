@@ -35,6 +35,7 @@ from serving.settings import LOOPBACK, Settings
 from serving.spent_decisions import SpentDecisions
 from serving.subscriptions import Subscriptions
 from serving.tokens import Verifier
+from serving.verified import VerifiedNumbers
 from streams.clock import clock_ms
 from streams.keys import Keys as PeoplesKeys
 from tables.pseudonyms import Pseudonyms
@@ -45,6 +46,8 @@ MAC_KEY_BYTES_MIN = 32
 def create_app(settings: Settings) -> FastAPI:
     """The app; servers behind it may come up later, and /readyz says which are missing."""
     metrics = Metrics()
+    if settings.verified_file is not None:
+        metrics.registry.register(VerifiedNumbers(settings.verified_file))
     mac_key = settings.mac_key_file.read_bytes()
     if len(mac_key) < MAC_KEY_BYTES_MIN:
         raise ValueError(f"{settings.mac_key_file} holds {len(mac_key)} bytes; {MAC_KEY_BYTES_MIN} are needed")

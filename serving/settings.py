@@ -52,6 +52,8 @@ class Settings(ClusterSettings, BaseSettings):
     local_any_host: bool = False
     """Local mode on an address that others can reach: anybody there is then the local user. For containers."""
 
+    verified_file: Path | None = None
+    """What `oo verify --in-turn` last found, for /metrics: `verified.json` of its state folder."""
     streams_max: int = 2_000
     """Open streams of one edge; past it 503."""
     streams_per_user_max: int = 8

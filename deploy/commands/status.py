@@ -6,6 +6,7 @@ It never changes anything, and never prints a password.
 from __future__ import annotations
 
 import json
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -63,6 +64,7 @@ def show(shown: dict[str, Any], state: Path) -> None:
     for name, part, where in lines:
         restarts = f" (restarted {part['restarts']} times)" if part["restarts"] else ""
         console.print(f"{name:<{width}}  {_life_in_words(part):<17}  {where}{restarts}")
+    _say_verified(console, shown["verified"])
     if shown["ready"]:
         console.print("Ready.")
         return
@@ -87,6 +89,17 @@ def _say_stalls(console: Console, shown: dict[str, Any]) -> None:
         where = f"{stall['topic']}-{stall['partition']}"
         at = "" if stall["offset"] is None else f" at offset {stall['offset']}"
         console.print(f"stands: {where}{at}: {stall['cause']}")
+
+
+def _say_verified(console: Console, verified: dict[int, dict[str, Any]]) -> None:
+    compared = [one for one in verified.values() if one["at_ms"]]
+    if compared:
+        since = datetime.fromtimestamp(min(one["at_ms"] for one in compared) / 1000, UTC).isoformat(timespec="minutes")
+        found = sum(one["differences"] for one in compared)
+        console.print(f"verified: {len(compared)} partitions since {since}, {found} differences")
+    for number, one in verified.items():
+        for what in (*one["shown"], *filter(None, (one["why_not"],))):
+            console.print(f"  partition {number}: {what}")
 
 
 def _last(shown: dict[str, Any]) -> str:

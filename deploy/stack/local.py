@@ -28,6 +28,8 @@ from deploy.stack.secured import Secured
 from deploy.stack.state import StateFolder
 from deploy.stack.supervisor import Chore, Part, Step, Supervisor, Told, end_leftovers
 from deploy.stack.valkey import Valkey
+from streams.topics import PARTITIONS
+from streams.units import DAY_S
 
 SERVER_PORTS = ("kafka", "kafka-controller", "postgres", "valkey", "registry", "registry-management")
 MINUTE_S, HOUR_S = 60.0, 3600.0
@@ -118,7 +120,7 @@ def supervisor(folder: StateFolder, plan: Plan, *, told: Told) -> Supervisor:
         "servers_only": plan.servers_only,
         "secure": plan.secure,
     }
-    chores = [_tending(folder)] if plan.processes else []
+    chores = [_tending(folder), *_verifying(folder)] if plan.processes else []
     return Supervisor(folder, [*servers, *ours], steps, facts=facts, told=told, chores=chores, preloaded=preloaded)
 
 
@@ -133,6 +135,14 @@ def _tending(folder: StateFolder) -> Chore:
     told = {name: os.environ[name] for name in ("OO_JOURNAL_DAYS",) if name in os.environ}
     command = Command(argv=argv, env={**python_env(), **told}, cwd=folder.root)
     return Chore("snapshots", command, first_s=15 * MINUTE_S, every_s=6 * HOUR_S, timeout_s=6 * HOUR_S)
+
+
+def _verifying(folder: StateFolder) -> list[Chore]:
+    """A partition verified after the other, so that all are in OO_VERIFY_EVERY_S; 0: none is."""
+    every_s = float(os.environ.get("OO_VERIFY_EVERY_S", DAY_S)) / PARTITIONS
+    argv = (sys.executable, "-m", "deploy.cli", "verify", "--in-turn", "--state", str(folder.root))
+    command = Command(argv=argv, env=python_env(), cwd=folder.root)
+    return [Chore("verify", command, first_s=every_s, every_s=every_s, timeout_s=6 * HOUR_S)] if every_s else []
 
 
 def _process(

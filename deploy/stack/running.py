@@ -219,6 +219,7 @@ class RunningStack:
         if part == "shadow":
             environment |= {name: os.environ[name] for name in SHADOW_SETTINGS if name in os.environ}
         if part == "edge":
+            environment["OO_VERIFIED_FILE"] = str(self.folder.verified_file)
             return {**environment, "OO_EDGE_HOST": LOOPBACK, "OO_EDGE_PORT": str(self.ports["edge"])}
         return {**environment, "OO_HEALTH_PORT": str(self.ports[part])} if part in self.ports else environment
 

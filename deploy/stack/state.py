@@ -88,6 +88,11 @@ class StateFolder:
         return self.root / "snapshots"
 
     @property
+    def verified_file(self) -> Path:
+        """When each partition was last verified."""
+        return self.root / "verified.json"
+
+    @property
     def signing_key_file(self) -> Path:
         return self.secrets / "signing.jwk.json"
 

@@ -12,6 +12,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+import httpx
 import psycopg
 import pytest
 from command import called, oo
@@ -36,7 +37,9 @@ from deploy.keys import read_keys
 from deploy.stack.running import RunningStack
 from deploy.verify import cut
 from oo.v1 import decision_pb2
+from streams.partitioner import partition_of
 from streams.sealing import opened, seal
+from streams.topics import PARTITIONS
 
 
 def test_a_decision_changed_in_postgresql_and_a_tip_gone_from_valkey_are_found(stack: RunningStack) -> None:
@@ -87,6 +90,43 @@ def test_it_finds_nothing_while_people_write_and_a_worker_dies_and_comes_back(st
     assert list(one["cut"]) == [number]
     assert one["cut"][number] >= again["cut"][number]
     assert one["differences"] == 0
+
+
+def test_a_partition_in_turn_is_verified_and_its_differences_stay_in_sight_until_they_are_gone(
+    stack: RunningStack,
+) -> None:
+    stack.folder.verified_file.unlink(missing_ok=True)
+    names = (f"turn-{number}" for number in range(1000))
+    user = next(one for one in names if partition_of(stack.pseudonym(one).encode(), PARTITIONS) == 0)
+    send(stack, "signals", task(user, "1", "Call the dentist"))
+    with client(stack, user) as http:
+        decision_id = settled_tip(stack, http)["decision_id"]
+    settled(stack)
+    with psycopg.connect(stack.recommender_dsn, autocommit=True) as database:
+        where = "WHERE decision_id = %s"
+        (offset,) = database.execute(
+            f"SELECT journal_offset FROM recommender.decisions {where}", [decision_id]
+        ).fetchone()
+        move = f"UPDATE recommender.decisions SET journal_offset = %s {where}"
+        database.execute(move, [offset + 1_000_000, decision_id])
+        try:
+            done = oo("verify", "--in-turn", "--json", state_of(stack), check=False)
+        finally:
+            database.execute(move, [offset, decision_id])
+    found = json.loads(done.stdout)
+    assert (done.returncode, found["partition"], found["differences"], found["sound"]) == (1, 0, 1, 0)
+    what = f"decision {decision_id}: in the fold, missing in PostgreSQL"
+    assert found["shown"] == [what]
+    status = json.loads(called("status", "--json", state_of(stack)).stdout)
+    assert status["verified"]["0"]["shown"] == [what]
+    assert what in called("status", state_of(stack)).stdout
+    assert 'oo_verify_differences{partition="0"} 1.0' in httpx.get(f"{stack.edge_url}/metrics").text
+    # It is the others' turn first.
+    assert json.loads(called("verify", "--in-turn", "--json", state_of(stack)).stdout)["partition"] == 1
+    stack.folder.verified_file.unlink()
+    again = json.loads(called("verify", "--in-turn", "--json", state_of(stack)).stdout)
+    assert (again["partition"], again["differences"]) == (0, 0)
+    assert again["sound"] > offset
 
 
 @contextmanager
