@@ -42,6 +42,7 @@ COMMANDS = {
     "token": Entry("deploy.commands.tips", "token", "An access token of the local issuer."),
     "simulate": Entry("deploy.commands.simulate", "simulate", "Let simulated people use it, live or in memory."),
     "verify": Entry("deploy.commands.verify", "verify", "Fold the journal again and compare it with what is live."),
+    "explain": Entry("deploy.commands.explain", "explain", "Why this tip, why not that one, why nothing."),
     "state": Entry("deploy.commands.state", "state", "What is known of one user."),
     "erase": Entry("deploy.commands.erase", "erase", "Forget a person; asks again, and gives a receipt."),
     "privacy": Entry(

@@ -25,17 +25,17 @@ class Settings(ClusterSettings, BaseSettings):
 
     registry_url: str = ""
     """The schema registry's Confluent API, with its path. Needed by what writes: import, watch, profile, promote;
-    by what is noted in oo.audit: state --reveal, export, dead-letters show and redrive."""
+    by what is noted in oo.audit: state --reveal, explain --reveal, export, dead-letters show and redrive."""
     valkey_url: str = ""
     """Needed by verify."""
     recommender_dsn: SecretStr = SecretStr("")
     """Needed by verify."""
     mac_key_file: Path | None = None
-    """Needed by verify, and by dead-letters redrive with --edit or --dry-run."""
+    """Needed by verify, explain, and by dead-letters redrive with --edit or --dry-run."""
     name_key_file: Path | None = None
-    """The secret of pseudonyms. Needed by what names a person: import, watch, profile, state, erase, export, privacy, simulate, and dead-letters."""
+    """The secret of pseudonyms. Needed by what names a person: import, watch, profile, state, erase, export, explain, privacy, simulate, and dead-letters."""
     kek_dir: Path | None = None
-    """The folder of key-encryption keys. Needed by verify, state, profile, simulate, keys, and dead-letters
+    """The folder of key-encryption keys. Needed by verify, state, explain, profile, simulate, keys, and dead-letters
     redrive; list and show open letters with it."""
     row_snapshots_dir: Path | None = None
     """Where row snapshots are. Needed by snapshots, and by verify once the journal was trimmed."""

@@ -25,6 +25,7 @@ WRITING = {
     "keys",
     "privacy",
     "snapshots",
+    "explain",
 }
 """What starts, writes, or needs what is heavy for what it counts."""
 
