@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from agents.process import Process
+from streams.metrics import GAUGES
 from streams.partitions import Partitions
 from streams.reader import Follower, committed
 from streams.shared import Shared
@@ -155,6 +156,9 @@ async def core(process: Process, stack: AsyncExitStack) -> list[Partitions]:
     )
     if settings.row_snapshots_dir is not None:
         _put_rows_away(process, folding, settings.row_snapshots_dir)
+    GAUGES["oo_champion"] = lambda: {(champion.policy,): 1}
+    GAUGES["oo_promotions"] = lambda: dict(champion.promotions)
+    GAUGES["oo_rows"] = lambda: {(str(number),): one.table.store.count() for number, one in folding.assigned.items()}
     _begun(stack, champion.hear(process.tail("estimates")), name="estimates")
     learning = learn.Learn(
         topics=topics,

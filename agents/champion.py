@@ -6,11 +6,13 @@ It never judges: the gate and ADWIN do, in `shadow`.
 from __future__ import annotations
 
 import logging
+from collections import Counter
 
 from agents.policies import DEFAULT, POLICIES
 from oo.v1 import evaluation_pb2
 from streams.frames import Frames
 from streams.messages import messages
+from streams.metrics import Labels
 from streams.reader import Tail
 
 logger = logging.getLogger(__name__)
@@ -23,6 +25,8 @@ class Champion:
         self._schemas = schemas
         self.policy = DEFAULT
         self._drifted_ms: dict[str, int] = {}
+        self.promotions: Counter[Labels] = Counter()
+        """By policy and cause, those that were heeded."""
 
     @property
     def drifted_ms(self) -> int:
@@ -45,4 +49,6 @@ class Champion:
                 logger.error("promotion.skipped policy=%s offset=%d", promotion.policy, record.offset)
                 continue
             self.policy = promotion.policy
+            cause = evaluation_pb2.Promotion.Cause.Name(promotion.cause)
+            self.promotions[promotion.policy, cause] += 1
             logger.info("champion.is policy=%s offset=%d", promotion.policy, record.offset)

@@ -6,12 +6,14 @@ from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
 from aiohttp import web
-from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, Gauge, generate_latest
+from prometheus_client import CONTENT_TYPE_LATEST
 
+from streams import metrics
+from streams.clock import clock_ms
 from streams.in_order import Place
-from streams.metrics import REGISTRY
 from streams.partitions import Partitions
 from streams.stall import Stall
+from streams.units import SECOND_MS
 
 
 @asynccontextmanager
@@ -28,9 +30,24 @@ async def serving(
 
     `stalled`: what stands now, named by /readyz; `behind`: how far one is that reads in no group.
     """
-    registry = CollectorRegistry()
-    lag = Gauge("oo_lag_records", "Records fetched and not yet handled", ["topic", "partition"], registry=registry)
-    stands = Gauge("oo_stalled_partitions", "Partitions that stand, or that nobody reads", registry=registry)
+
+    def lag() -> Mapping[metrics.Labels, float]:
+        told: dict[metrics.Labels, float] = {
+            (one.topic, str(number)): one.lag(number) for one in streams for number in one.assigned()
+        }
+        return told | {(topic, str(number)): n for (topic, number), n in (behind or dict)().items()}
+
+    def lag_s() -> Mapping[metrics.Labels, float]:
+        now_ms = clock_ms()
+        oldest = {(one.topic, str(number)): one.oldest_ms(number) for one in streams for number in one.assigned()}
+        return {place: 0.0 if at is None else max(0, now_ms - at) / SECOND_MS for place, at in oldest.items()}
+
+    # Not when this module was imported: a process is a fork of one that has it.
+    started_s = clock_ms() / SECOND_MS
+    metrics.GAUGES["oo_started_at_seconds"] = lambda: {(): started_s}
+    metrics.GAUGES["oo_lag_records"] = lag
+    metrics.GAUGES["oo_lag_seconds"] = lag_s
+    metrics.GAUGES["oo_stalled_partitions"] = lambda: {(): len(stalled())}
 
     async def healthz(_: web.Request) -> web.Response:
         assigned = {stream.topic: sorted(stream.assigned()) for stream in streams}
@@ -42,22 +59,13 @@ async def serving(
         shown = {"status": "stalled" if stalls else "ready", "worker": worker, "stalled": stalls}
         return web.json_response(shown, status=503 if stalls else 200)
 
-    async def metrics(_: web.Request) -> web.Response:
-        lag.clear()
-        stands.set(len(stalled()))
-        for stream in streams:
-            for number in stream.assigned():
-                lag.labels(stream.topic, str(number)).set(stream.lag(number))
-        for (topic, number), records in (behind() if behind is not None else {}).items():
-            lag.labels(topic, str(number)).set(records)
-        return web.Response(
-            body=generate_latest(registry) + generate_latest(REGISTRY), headers={"Content-Type": CONTENT_TYPE_LATEST}
-        )
+    async def shown(_: web.Request) -> web.Response:
+        return web.Response(body=metrics.text(), headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     app = web.Application()
     app.router.add_get("/healthz", healthz)
     app.router.add_get("/readyz", readyz)
-    app.router.add_get("/metrics", metrics)
+    app.router.add_get("/metrics", shown)
     runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     try:

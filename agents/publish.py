@@ -24,13 +24,16 @@ from connectors.tip_progress import Mark, TipProgress
 from connectors.valkey import TipStore, Unreachable
 from oo.v1.decision_pb2 import Tip
 from oo.v1.settings_pb2 import Settings
+from streams.clock import clock_ms
 from streams.frames import Frames
+from streams.metrics import SIGNAL_TO_TIP_S
 from streams.partitions import Partitions
 from streams.periodic import every
 from streams.record import Batch, Record
 from streams.retry import until_done
 from streams.sealing import stays_open
 from streams.topics import Topic
+from streams.units import SECOND_MS
 from streams.wire import BadFrame
 from tables.leavers import Leaving
 
@@ -165,9 +168,12 @@ class Publisher:
         moving = {partition: end for partition, end in ends.items() if end > held[partition]}
         if not moving:
             return
-        await self._publish(
-            [tip for partition in moving for offset, tip in tips[partition] if offset >= held[partition]]
-        )
+        new = [tip for partition in moving for offset, tip in tips[partition] if offset >= held[partition]]
+        await self._publish(new)
+        now_ms = clock_ms()
+        for tip in new:
+            if isinstance(tip, Tip) and tip.decided_ms:
+                SIGNAL_TO_TIP_S.add(max(0, now_ms - tip.decided_ms) / SECOND_MS)
         to = {partition: Mark(self._topic.topic_id, end) for partition, end in moving.items()}
         moved = await self._progress.move_all({one: (self._marks[one], mark) for one, mark in to.items()})
         self._marks |= {partition: to[partition].text for partition in moved}

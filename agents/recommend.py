@@ -27,7 +27,7 @@ from agents.refuse import DeadLetters, Refusal
 from agents.settling import Settling
 from agents.step import STEP_VERSION, Entry, Outputs
 from agents.versions import Versions
-from oo.v1 import journal_pb2, signal_pb2
+from oo.v1 import decision_pb2, journal_pb2, signal_pb2
 from streams import heartbeat
 from streams.clock import clock_ms
 from streams.day_keys import of_day
@@ -35,6 +35,7 @@ from streams.dead_letters import SAID_AT, SAID_ON, named
 from streams.frames import Frames
 from streams.key_maker import KeyMaker
 from streams.keys import Keys
+from streams.metrics import DECISIONS, FOLDED
 from streams.partitions import Partitions
 from streams.periodic import every
 from streams.producer import Producer
@@ -57,6 +58,8 @@ TICK_LAG_MAX = 200
 """Ticks are sent only while the partition is nearly up to date: less than about a second of work behind."""
 COMMITS_EVERY_S = 60.0
 WRITER = "recommend/1"
+KINDS = {number: name for name, number in decision_pb2.Decision.TipKind.items()}
+TRIGGERS = {number: name for name, number in decision_pb2.Decision.Trigger.items()}
 
 
 class Recommend:
@@ -144,6 +147,7 @@ class Recommend:
         assert batches, "a round is of something"
         for batch in batches:
             assigned = self._assigned[batch.partition]
+            FOLDED[str(batch.partition),] += len(batch.records)
             await self._fold(assigned, batch.records)
             settled = self._settling.folded(assigned, len(batch.records))
         return settled
@@ -341,6 +345,8 @@ class Recommend:
             self._producer.produce(self._topics["tips"].name, key=key, value=value)
         if outputs.decision is not None:
             self._settling.output(partition, "decisions", key, outputs.decision)
+            kind = KINDS[outputs.tip.kind] if outputs.tip is not None else "NONE"
+            DECISIONS[outputs.decision.policy, kind, TRIGGERS[outputs.decision.trigger]] += 1
         if outputs.erased is not None:
             self._settling.output(partition, "erasures", key, outputs.erased)
         if outputs.settings is not None:

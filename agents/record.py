@@ -6,6 +6,7 @@ It never holds up a tip: it is a process of its own, and with PostgreSQL down it
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
@@ -22,6 +23,7 @@ from oo.v1.outcome_pb2 import Outcome
 from streams.clock import clock_ms
 from streams.frames import Frames
 from streams.keys import Keys, opened_by
+from streams.metrics import MASKED, OUTCOMES, PROPENSITY, REWARDS
 from streams.partitions import Partitions
 from streams.periodic import every
 from streams.record import Batch, Record
@@ -30,7 +32,7 @@ from streams.sealing import KeyMissing
 from streams.topics import Topic
 from streams.units import DAY_MS
 from streams.wire import BadFrame
-from tables import leavers
+from tables import leavers, slates
 from tables.leavers import Leaving
 
 logger = logging.getLogger(__name__)
@@ -152,7 +154,21 @@ async def _record(
             taken.append(record)
     written = await until_done(lambda: write(messages), on=Unreachable, what="postgres")
     refusals += [Refusal(taken[item.index], "unstorable", item.detail) for item in written.refused]
+    for message in messages:
+        _count(message.message)
     await dead_letters.refuse(refusals)
+
+
+def _count(message: Message) -> None:
+    if isinstance(message, Decision):
+        PROPENSITY.add(message.propensity)
+        # Of a slate that nobody of ours packed nothing is counted.
+        with contextlib.suppress(ValueError):
+            for reason, many in slates.masked(message).items():
+                MASKED[reason,] += many
+    elif isinstance(message, Outcome):
+        OUTCOMES[Outcome.Kind.Name(message.kind), str(message.learned).lower()] += 1
+        REWARDS["gained" if message.reward > 0 else "lost",] += abs(message.reward)
 
 
 async def _opened(keys: Keys, leaving: Leaving, kept: Message, *, whose: bytes) -> Message | None:

@@ -93,7 +93,7 @@ class DeadLetters:
                 record.offset,
                 refusal.reason,
             )
-            REFUSED.labels(record.topic, refusal.reason).inc()
+            REFUSED[record.topic, refusal.reason] += 1
             await self.producer.room()
             key = f"{record.topic}/{record.partition}/{record.offset}".encode()
             if is_kept and self.sealed_by is not None:

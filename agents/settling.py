@@ -17,6 +17,7 @@ from google.protobuf.message import Message
 from agents.assigned import Assigned
 from agents.refuse import DeadLetters, Refusal
 from streams.frames import Frames
+from streams.metrics import SETTLE_S
 from streams.producer import Producer
 from streams.sealing import Sealing
 from streams.topics import Topic
@@ -93,6 +94,7 @@ class Settling:
             self._wanted.clear()
             began_s = loop.time()
             await self._settle()
+            SETTLE_S.add(loop.time() - began_s)
             # The first after a silence begins at once.
             await asyncio.sleep(max(0.0, began_s + EVERY_S - loop.time()))
 

@@ -20,6 +20,7 @@ from streams.frames import Frames
 from streams.in_order import InOrder, Place
 from streams.keys import Keys, opened_by
 from streams.messages import pass_over, read
+from streams.metrics import GAUGES, Labels
 from streams.producer import Producer
 from streams.reader import Together
 from streams.record import Record
@@ -293,6 +294,7 @@ class Shadow:
             said = []
             for one in self._shadows.estimates(now_ms=self._clock_ms()):
                 key = f"{one.policy}/{decision_pb2.Decision.TipKind.Name(one.kind)}/{one.prompt_version}".encode()
+                _show(one)
                 stamp = one.updated_ms
                 one.ClearField("updated_ms")
                 content = one.SerializeToString(deterministic=True)
@@ -305,3 +307,24 @@ class Shadow:
                 await asyncio.sleep(0)
             await asyncio.gather(*said)
             await asyncio.sleep(self._every_s)
+
+
+def _show(one: evaluation_pb2.Estimate) -> None:
+    """Keep what metrics say of a policy over all its tips."""
+    if one.kind or one.prompt_version:
+        return
+    for bound, value in (("value", one.snips.value), ("low", one.snips.low), ("high", one.snips.high)):
+        REWARD_SHOWN[one.policy, bound] = value
+    WEIGHT_SHOWN[one.policy,] = one.mean_weight
+    N_SHOWN[one.policy,] = one.effective_n
+    COST_SHOWN[one.policy,] = one.cost_us / 1e6
+
+
+REWARD_SHOWN: dict[Labels, float] = {}
+WEIGHT_SHOWN: dict[Labels, float] = {}
+N_SHOWN: dict[Labels, float] = {}
+COST_SHOWN: dict[Labels, float] = {}
+GAUGES["oo_estimate_reward"] = lambda: REWARD_SHOWN
+GAUGES["oo_estimate_mean_weight"] = lambda: WEIGHT_SHOWN
+GAUGES["oo_estimate_effective_n"] = lambda: N_SHOWN
+GAUGES["oo_shadow_policy_seconds"] = lambda: COST_SHOWN

@@ -8,6 +8,7 @@ from pathlib import Path
 from prometheus_client.core import GaugeMetricFamily
 from prometheus_client.registry import Collector
 
+from streams.metrics import family
 from streams.units import SECOND_MS
 from tables.verified import VerifiedFile
 
@@ -20,10 +21,7 @@ class VerifiedNumbers(Collector):
 
     def collect(self) -> Iterator[GaugeMetricFamily]:
         """The numbers, by partition."""
-        differences = GaugeMetricFamily(
-            "oo_verify_differences", "Differences between what is live and a fold of the journal", labels=["partition"]
-        )
-        at = GaugeMetricFamily("oo_verified_at_seconds", "When a partition was last compared", labels=["partition"])
+        differences, at = family("oo_verify_differences"), family("oo_verified_at_seconds")
         for number, one in self._file.read().items():
             if one.at_ms:
                 differences.add_metric([str(number)], one.differences)

@@ -42,7 +42,7 @@ def read(schemas: Frames, name: str, record: Record) -> Message | None:
 
 def pass_over(record: Record, reason: str) -> None:
     """Count and log a record that nobody of ours wrote."""
-    SKIPPED.labels(record.topic).inc()
+    SKIPPED[record.topic,] += 1
     logger.warning(
         "record.skipped topic=%s partition=%d offset=%d reason=%s",
         record.topic,

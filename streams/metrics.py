@@ -1,18 +1,231 @@
-"""What a worker counts of the records that it could not take. All names stand here. Never a person's id or text."""
+"""Every number that a process of oO shows to Prometheus: one list, and where they are kept until somebody asks.
+
+What counts in a hot place adds to a plain number; the text is made when Prometheus asks. No label holds a person's id or text,
+a decision's id or an address outside the routes: labels are few, so that the count of series is bounded.
+"""
 
 from __future__ import annotations
 
-from typing import Final
+import resource
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
+from typing import Final, Literal, NamedTuple
 
-from prometheus_client import CollectorRegistry, Counter
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
+from prometheus_client.core import Metric as Family
+from prometheus_client.registry import Collector
+
+Labels = tuple[str, ...]
+
+
+class Metric(NamedTuple):
+    """One number. Prometheus knows a counter under its name and `_total`, a histogram under its name and `_bucket`, `_sum`, `_count`."""
+
+    name: str
+    kind: Literal["counter", "gauge", "histogram"]
+    unit: str
+    help: str
+    labels: Labels = ()
+    bounds: tuple[float, ...] = ()
+    """Of a histogram's buckets, but for the last, which takes all."""
+
+    @property
+    def shown(self) -> Labels:
+        """The names under which Prometheus has it."""
+        ends = {"counter": ("_total",), "gauge": ("",), "histogram": ("_bucket", "_sum", "_count")}
+        return tuple(self.name + end for end in ends[self.kind])
+
+
+_ANSWER_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+_LONG_S = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0)
+_CHANCES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 0.9)
+
+METRICS: Final = {
+    metric.name: metric
+    for metric in (
+        # Each worker
+        Metric("oo_started_at_seconds", "gauge", "seconds", "When this process began; it changes with each restart"),
+        Metric("oo_memory_bytes", "gauge", "bytes", "Memory of this process that is resident"),
+        Metric("oo_lag_records", "gauge", "records", "Records not yet handled", ("topic", "partition")),
+        Metric(
+            "oo_lag_seconds", "gauge", "seconds", "Age of the oldest record fetched and waiting", ("topic", "partition")
+        ),
+        Metric("oo_stalled_partitions", "gauge", "partitions", "Partitions that stand, or that nobody reads"),
+        Metric("oo_refused_records", "counter", "records", "Records sent to the dead letters", ("topic", "reason")),
+        Metric("oo_skipped_records", "counter", "records", "Records nobody of ours wrote, passed over", ("topic",)),
+        Metric("oo_produce_seconds", "histogram", "seconds", "From a record's making to Kafka's word", (), _LONG_S),
+        # core
+        Metric("oo_folded_records", "counter", "records", "Journal records folded", ("partition",)),
+        Metric("oo_decisions", "counter", "decisions", "Decisions made", ("policy", "kind", "trigger")),
+        Metric(
+            "oo_settle_seconds", "histogram", "seconds", "A round: outputs, rows and the worker's disk", (), _LONG_S
+        ),
+        Metric("oo_rows", "gauge", "rows", "About how many rows are held here", ("partition",)),
+        Metric("oo_champion", "gauge", "", "1 for the policy that is served", ("policy",)),
+        Metric("oo_promotions", "gauge", "promotions", "Promotions that stand in their topic", ("policy", "cause")),
+        # publish
+        Metric(
+            "oo_signal_to_tip_seconds",
+            "histogram",
+            "seconds",
+            "From the record that a tip follows to Valkey",
+            (),
+            _LONG_S,
+        ),
+        # record
+        Metric("oo_masked_candidates", "counter", "candidates", "Candidates that could not be chosen", ("reason",)),
+        Metric("oo_propensity", "histogram", "", "Probability with which the chosen one was chosen", (), _CHANCES),
+        Metric("oo_outcomes", "counter", "outcomes", "Outcomes recorded", ("kind", "learned")),
+        Metric("oo_rewards", "counter", "reward", "Sum of rewards, gained and lost apart", ("sign",)),
+        # shadow
+        Metric("oo_estimate_reward", "gauge", "reward", "What a policy would earn", ("policy", "bound")),
+        Metric("oo_estimate_mean_weight", "gauge", "", "Near 1 where propensities are what they say", ("policy",)),
+        Metric("oo_estimate_effective_n", "gauge", "decisions", "Decisions that an estimate is worth", ("policy",)),
+        Metric("oo_shadow_policy_seconds", "gauge", "seconds", "What a shadow's decision costs", ("policy",)),
+        # edge
+        Metric("oo_edge_requests", "counter", "requests", "Requests answered", ("route", "method", "status")),
+        Metric("oo_edge_request_duration_seconds", "histogram", "seconds", "Time to answer", ("route",), _ANSWER_S),
+        Metric("oo_edge_tip_reads", "counter", "tips", "Tips read", ("source",)),
+        Metric("oo_edge_streams", "gauge", "streams", "Open streams"),
+        Metric("oo_edge_pushed_tips", "counter", "tips", "Tips sent into streams"),
+        Metric("oo_edge_reactions", "counter", "reactions", "Reactions accepted", ("kind",)),
+        Metric("oo_edge_signals", "counter", "signals", "Signals accepted"),
+        Metric("oo_edge_newcomers", "counter", "people", "Newcomers told to the engine"),
+        Metric("oo_edge_refused_tokens", "counter", "tokens", "Tokens refused", ("reason",)),
+        Metric("oo_edge_spent_pending", "gauge", "markers", "Spent markers not yet in Valkey"),
+        Metric("oo_verify_differences", "gauge", "differences", "Between what is live and a fold", ("partition",)),
+        Metric("oo_verified_at_seconds", "gauge", "seconds", "When a partition was last compared", ("partition",)),
+    )
+}
+"""All of them, by name."""
+
+
+class Counts(defaultdict[Labels, float]):
+    """A worker's counter, by its labels' values: `REFUSED["oo.signals", "bad-frame"] += 1`."""
+
+    def __init__(self) -> None:
+        super().__init__(float)
+
+
+class Spread:
+    """A worker's histogram."""
+
+    def __init__(self, bounds: tuple[float, ...]) -> None:
+        self._bounds = bounds
+        self._counts = [0] * (len(bounds) + 1)
+        self._sum = 0.0
+
+    def add(self, value: float) -> None:
+        """Count one.
+
+        >>> spread = Spread((1.0, 2.0)); spread.add(1.0); spread.add(9.0); spread.family()
+        ([('1.0', 1), ('2.0', 1), ('+Inf', 2)], 10.0)
+        """
+        self._counts[bisect_left(self._bounds, value)] += 1
+        self._sum += value
+
+    def family(self) -> tuple[list[tuple[str, float]], float]:
+        """Each bound with how many were not above it, and the sum of all."""
+        so_far, found = 0, []
+        for bound, count in zip((*map(str, self._bounds), "+Inf"), self._counts, strict=True):
+            so_far += count
+            found.append((bound, float(so_far) if so_far != int(so_far) else so_far))
+        return found, self._sum
+
+
+REFUSED: Final = Counts()
+SKIPPED: Final = Counts()
+FOLDED: Final = Counts()
+DECISIONS: Final = Counts()
+MASKED: Final = Counts()
+OUTCOMES: Final = Counts()
+REWARDS: Final = Counts()
+PRODUCE_S: Final = Spread(METRICS["oo_produce_seconds"].bounds)
+SETTLE_S: Final = Spread(METRICS["oo_settle_seconds"].bounds)
+SIGNAL_TO_TIP_S: Final = Spread(METRICS["oo_signal_to_tip_seconds"].bounds)
+PROPENSITY: Final = Spread(METRICS["oo_propensity"].bounds)
+
+_COUNTS: Final = {
+    "oo_refused_records": REFUSED,
+    "oo_skipped_records": SKIPPED,
+    "oo_folded_records": FOLDED,
+    "oo_decisions": DECISIONS,
+    "oo_masked_candidates": MASKED,
+    "oo_outcomes": OUTCOMES,
+    "oo_rewards": REWARDS,
+}
+_SPREADS: Final = {
+    "oo_produce_seconds": PRODUCE_S,
+    "oo_settle_seconds": SETTLE_S,
+    "oo_signal_to_tip_seconds": SIGNAL_TO_TIP_S,
+    "oo_propensity": PROPENSITY,
+}
+
+
+def memory() -> float:
+    """Of this process, in bytes and resident; 0 where there is no /proc."""
+    try:
+        return int(Path("/proc/self/statm").read_text().split()[1]) * float(resource.getpagesize())
+    except (OSError, ValueError, IndexError):
+        return 0.0
+
+
+GAUGES: Final[dict[str, Callable[[], Mapping[Labels, float]]]] = {
+    "oo_memory_bytes": lambda: {(): memory()},
+}
+"""What this process shows as it is when it is asked, by name; the part that knows it puts it here."""
+
+
+class _Kept(Collector):
+    def collect(self) -> Iterator[Family]:
+        for name, counts in _COUNTS.items():
+            counter = CounterMetricFamily(name, METRICS[name].help, labels=METRICS[name].labels)
+            for labels, count in list(counts.items()):
+                counter.add_metric(labels, count)
+            yield counter
+        for name, spread in _SPREADS.items():
+            buckets, total = spread.family()
+            yield HistogramMetricFamily(name, METRICS[name].help, buckets=buckets, sum_value=total)
+        for name, read in GAUGES.items():
+            shown = family(name)
+            for labels, value in read().items():
+                shown.add_metric(labels, value)
+            yield shown
+
+    def describe(self) -> list[Family]:
+        return []
+
 
 REGISTRY: Final = CollectorRegistry()
-REFUSED: Final = Counter(
-    "oo_refused_records", "Records sent to the dead letters", ["topic", "reason"], registry=REGISTRY
-)
-SKIPPED: Final = Counter(
-    "oo_skipped_records",
-    "Records on our own topics that nobody of ours wrote, passed over",
-    ["topic"],
-    registry=REGISTRY,
-)
+REGISTRY.register(_Kept())
+
+
+def text() -> bytes:
+    """Return this worker's page."""
+    return generate_latest(REGISTRY)
+
+
+def family(name: str) -> GaugeMetricFamily:
+    """One gauge of the list, for a collector."""
+    return GaugeMetricFamily(name, METRICS[name].help, labels=METRICS[name].labels)
+
+
+def counter(name: str, registry: CollectorRegistry) -> Counter:
+    """One of the list, for a process that keeps it in Prometheus' own classes."""
+    metric = METRICS[name]
+    return Counter(name, metric.help, metric.labels, registry=registry)
+
+
+def gauge(name: str, registry: CollectorRegistry) -> Gauge:
+    """Likewise."""
+    metric = METRICS[name]
+    return Gauge(name, metric.help, metric.labels, registry=registry)
+
+
+def histogram(name: str, registry: CollectorRegistry) -> Histogram:
+    """Likewise."""
+    metric = METRICS[name]
+    return Histogram(name, metric.help, metric.labels, buckets=metric.bounds, registry=registry)

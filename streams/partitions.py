@@ -143,6 +143,11 @@ class Partitions:
         oldest = self._flow.ledger.in_flight_from(tp)
         return max(0, end - (position if oldest is None else oldest))
 
+    def oldest_ms(self, partition: int) -> int | None:
+        """When the oldest record that waits here was written; None where none waits."""
+        lane = self._lanes.get(partition)
+        return lane.queue[0].records[0].timestamp_ms if lane is not None and lane.queue else None
+
     def position(self, partition: int) -> int | None:
         """Offset after the last handled record; None before the first."""
         return self._flow.ledger.handled(TP(self.topic, partition))

@@ -18,6 +18,7 @@ from typing import NamedTuple
 import confluent_kafka
 
 from streams.cluster import Cluster
+from streams.metrics import PRODUCE_S
 
 log = logging.getLogger(__name__)
 
@@ -255,7 +256,7 @@ class Producer:
         return self.failure is not None or not any(pending <= epoch for pending in self._pending_by_epoch)
 
     def _complete(self, future: asyncio.Future[Delivered], epoch: int, size: int) -> None:
-        del self._since_s[future]
+        PRODUCE_S.add(self._loop.time() - self._since_s.pop(future))
         self._pending -= 1
         self._pending_bytes -= size
         left = self._pending_by_epoch[epoch] - 1

@@ -239,6 +239,9 @@ class RocksStore:
             self._fail(error)
         return False
 
+    def count(self) -> int:
+        return int(self._db.property_int_value("rocksdb.estimate-num-keys") or 0)
+
     def reset(self) -> None:
         self.close()
         self._throw_away()

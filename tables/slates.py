@@ -5,6 +5,7 @@ Decisions of before step version 5 spell their slate out; `spelled_out` gives th
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -98,6 +99,16 @@ def _eligible(block: Ints) -> tuple[Ints, Ints]:
                 x[i, f] = block[X + f, at]
             i += 1
     return found, x
+
+
+def masked(decision: decision_pb2.Decision) -> dict[str, int]:
+    """How many candidates each reason kept out. Raises ValueError for a slate that nobody of ours packed."""
+    out: Counter[int] = Counter(_block(decision.packed)[OUT].tolist()) if decision.HasField("packed") else Counter()
+    found = Counter(name for one in decision.slate for name in one.ineligible)
+    for reasons, many in out.items():
+        for name in names(reasons):
+            found[name] += many
+    return dict(found)
 
 
 class Eligible(NamedTuple):

@@ -58,6 +58,9 @@ class Store(Protocol):
     def move_loaded(self, most: int) -> bool:
         """Bring at most so many of the loaded values to where they stay; whether there are more."""
 
+    def count(self) -> int:
+        """About how many values there are."""
+
     def reset(self) -> None:
         """Empties it."""
 
@@ -124,6 +127,9 @@ class MemoryStore:
 
     def move_loaded(self, most: int) -> bool:
         return False
+
+    def count(self) -> int:
+        return len(self._values)
 
     def reset(self) -> None:
         self._values, self._side, self._checkpoint = {}, {}, None

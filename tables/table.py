@@ -287,7 +287,7 @@ def _order_of(key: bytes, value: bytes, *, head: Head, order: Callable[[bytes], 
 
 
 def _pass_over(name: str, key: bytes | None) -> None:
-    SKIPPED.labels("rows").inc()
+    SKIPPED["rows",] += 1
     log.warning("record.skipped table=%s reason=%s", name, "no-key" if key is None else "not-ours")
 
 
