@@ -34,6 +34,7 @@ COMMANDS = {
     "status": Entry("deploy.commands.status", "status", "What runs, where, and how far it has read."),
     "doctor": Entry("deploy.commands.doctor", "doctor", "Check this machine, and say how to mend each fault."),
     "topics": Entry("deploy.commands.status", "topics", "Topics, partitions, offsets, and each group's lag."),
+    "logs": Entry("deploy.commands.logs", "logs", "What the parts have written, in the order of time."),
     "import": Entry("deploy.commands.sources", "import_command", "Read todo.txt and .ics files into signals."),
     "watch": Entry("deploy.commands.sources", "watch_command", "Follow a file as its owner edits it."),
     "tip": Entry("deploy.commands.tips", "tip", "The current tip, and why."),
