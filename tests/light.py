@@ -35,6 +35,7 @@ READING = (
     ("status",),
     ("doctor",),
     ("topics",),
+    ("logs",),
     ("tip", "--user", "demo"),
     ("state", "--user", "demo"),
     ("profile", "--user", "demo"),

@@ -29,6 +29,7 @@ def test_what_a_signal_and_its_tip_leave_is_counted_in_each_process(stack: Runni
     tasks.write_text("(A) Water the counted plant\n")
     oo("import", str(tasks), "--user=metrics-person", f"--state={stack.folder.root}")
     oo("tip", "--user=metrics-person", "--wait=30", f"--state={stack.folder.root}")
+    oo("react", "done", "--user=metrics-person", f"--state={stack.folder.root}")
     wanted = {
         "core-0": [
             r"oo_decisions_total\{.*kind=\"TASK\"",
@@ -38,8 +39,8 @@ def test_what_a_signal_and_its_tip_leave_is_counted_in_each_process(stack: Runni
             "oo_champion",
         ],
         "publish": ["oo_signal_to_tip_seconds_count", "oo_memory_bytes", "oo_started_at_seconds"],
-        "record": ["oo_propensity_count", "oo_memory_bytes", "oo_started_at_seconds"],
-        "shadow": ["oo_estimate_mean_weight", "oo_produce_seconds_count"],
+        "record": ["oo_propensity_count", r"oo_outcomes_total", "oo_memory_bytes", "oo_started_at_seconds"],
+        "shadow": ["oo_estimate_mean_weight", "oo_estimate_effective_n"],
         "edge": ["oo_edge_requests_total", "oo_memory_bytes", "oo_started_at_seconds"],
     }
     deadline_s = time.monotonic() + 60
