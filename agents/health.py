@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 
@@ -33,7 +34,11 @@ async def serving(
 
     def lag() -> Mapping[metrics.Labels, float]:
         told: dict[metrics.Labels, float] = {
-            (one.topic, str(number)): one.lag(number) for one in streams for number in one.assigned()
+            (one.topic, str(number)): records
+            for one in streams
+            for number in one.assigned()
+            # Before the first word from Kafka it is not known.
+            if (records := one.lag(number)) < sys.maxsize
         }
         return told | {(topic, str(number)): n for (topic, number), n in (behind or dict)().items()}
 
