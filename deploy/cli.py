@@ -42,6 +42,9 @@ COMMANDS = {
     "profile": Entry("deploy.commands.profile", "profile", "What a person has set: quiet hours, consents, time zone."),
     "token": Entry("deploy.commands.tips", "token", "An access token of the local issuer."),
     "simulate": Entry("deploy.commands.simulate", "simulate", "Let simulated people use it, live or in memory."),
+    "console": Entry(
+        "deploy.commands.console", "console", "A page for operators: what runs, what is decided, and why."
+    ),
     "verify": Entry("deploy.commands.verify", "verify", "Fold the journal again and compare it with what is live."),
     "explain": Entry("deploy.commands.explain", "explain", "Why this tip, why not that one, why nothing."),
     "state": Entry("deploy.commands.state", "state", "What is known of one user."),

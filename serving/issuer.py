@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import time
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
 
 from joserfc import jwt
@@ -35,7 +36,14 @@ class LocalIssuer:
     def from_file(cls, path: Path, *, issuer: str, audience: str) -> LocalIssuer:
         return cls(path.read_bytes(), issuer=issuer, audience=audience)
 
-    def mint(self, user_id: str, *, lifetime_s: int = TOKEN_LIFETIME_S, now_s: float | None = None) -> str:
+    def mint(
+        self,
+        user_id: str,
+        *,
+        lifetime_s: int = TOKEN_LIFETIME_S,
+        now_s: float | None = None,
+        roles: Sequence[str] = (),
+    ) -> str:
         """An access token for this user, valid from now."""
         issued_s = int(time.time() if now_s is None else now_s)
         return jwt.encode(
@@ -46,6 +54,7 @@ class LocalIssuer:
                 "sub": user_id,
                 "iat": issued_s,
                 "exp": issued_s + lifetime_s,
+                **({"roles": list(roles)} if roles else {}),
             },
             self._key,
             algorithms=[self._algorithm],

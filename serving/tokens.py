@@ -72,6 +72,8 @@ class Identity:
     pseudonym: str
     """What they are called behind the door: in Kafka's keys there, in Valkey and in PostgreSQL."""
     expires_s: float
+    roles: frozenset[str] = frozenset()
+    """What the issuer says of them in `roles`; nothing here asks for any, the operators' console does."""
 
 
 class Verifier:
@@ -159,7 +161,13 @@ class Verifier:
         subject = claims.get("sub")
         if not isinstance(subject, str) or USER_ID.fullmatch(subject) is None:
             raise TokenRefused("subject")
-        return Identity(user_id=subject, pseudonym=self._pseudonyms.of(subject), expires_s=expires_s)
+        roles = claims.get("roles")
+        return Identity(
+            user_id=subject,
+            pseudonym=self._pseudonyms.of(subject),
+            expires_s=expires_s,
+            roles=frozenset(one for one in roles if isinstance(one, str)) if isinstance(roles, list) else frozenset(),
+        )
 
 
 def _header(token: str) -> dict[str, object]:

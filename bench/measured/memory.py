@@ -1,79 +1,117 @@
-"""How much memory a verification takes of journals of which one is ten times as long as the other, of the same people: each folded by a process of its own,
-as `oo verify` folds it, without what PostgreSQL and Valkey have. `python -m bench.measured.memory [RECORDS]` prints a line for each."""
+"""Memory of a whole stack that simulated people use: PSS of every part, in bytes, looked at all the time.
+
+PSS counts a page that several processes share once in all. The simulator is not of the stack and not counted.
+"""
 
 from __future__ import annotations
 
-import asyncio
-import resource
+import re
+import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
-from contextlib import aclosing
+from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
+from statistics import linear_regression
 
-from confluent_kafka import Producer
+import psutil
 
-from bench.measured import older
+from bench.measured import turns
 from bench.measured.older import result
-from deploy.folding import Journal
-from deploy.refold import compare_part
-from deploy.shares import in_processes
-from streams.frames import Frames
-from streams.reader import end_offsets, topic_ids
-from streams.topics import topics
-from tests.agents.build import PRIOR, Person, task
 
-PEOPLE = 100
-TASKS = 7
+EVERY_S = 10.0
+ROOT = Path(result.__file__).resolve().parents[1 if result.__name__.startswith("bench.") else 2]
 
 
-async def measured(journal: Journal, number: int, end: int, progress: Callable[[int], None]) -> tuple[int, int]:
-    """Decisions, and the most memory that this process had, in KiB."""
-    part = await compare_part(journal, number, end, progress)
-    return part.decisions, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+def main(users: int, minutes: float) -> None:
+    def turn() -> turns.Numbers:
+        with (
+            tempfile.TemporaryDirectory(prefix="oo-bench-") as folder,
+            result.Bench(Path(folder)).stack() as stack,
+            (Path(folder) / "simulator").open("wb") as log,
+        ):
+            state = str(stack.folder.root)
+            simulate = ("simulate", f"--users={users}", f"--minutes={minutes}", f"--state={state}")
+            with subprocess.Popen(
+                (sys.executable, "-m", "deploy.cli", *simulate), cwd=ROOT, stdout=log, stderr=log
+            ) as people:
+                looks = []
+                began_s = time.monotonic()
+                while people.poll() is None:
+                    looks.append((time.monotonic() - began_s, _parts(state, but=people.pid)))
+                    time.sleep(EVERY_S)
+                if people.returncode:
+                    raise SystemExit(f"oo simulate: {(Path(folder) / 'simulator').read_text()[-2000:]}")
+        return _found(looks)
+
+    turns.answer(turn)
 
 
-def write(bootstrap: str, name: str, partition: int, records: int) -> None:
-    """So many records of the same people, in one partition."""
-    schemas = Frames()
-    client = Producer({"bootstrap.servers": bootstrap, "linger.ms": 20, "queue.buffering.max.messages": 1_000_000})
-    each = records // PEOPLE
-    for number in range(PEOPLE):
-        somebody, user = Person(user=f"user-{number}"), f"user-{number}"
-        for turn in range(each):
-            somebody.take(task(f"{turn % TASKS}", user=user, title=f"Task {turn}"))
-        for entry, _ in somebody.log:
-            client.produce(name, schemas.frame("journal", entry.record), user.encode(), partition)
-    assert client.flush(120) == 0
+def _found(looks: list[tuple[float, Counter[str]]]) -> dict[str, float]:
+    """Of the second half: the mean by part and in all, and how much it grows in an hour, in all and by part."""
+    late = looks[len(looks) // 2 :]
+    parts = {part for _, look in late for part in look}
+    found = {f"part {part}": sum(look[part] for _, look in late) / len(late) for part in parts}
+    found |= {"all": sum(found.values()), "minutes": looks[-1][0] / 60, "looks": len(late)}
+    times_s = [at_s for at_s, _ in late]
+    if len(late) > 1:
+        found |= {
+            f"slope {part}": linear_regression(times_s, [look[part] for _, look in late]).slope * 3600 for part in parts
+        }
+        found["slope"] = linear_regression(times_s, [look.total() for _, look in late]).slope * 3600
+    return found
 
 
-async def main(records: int) -> None:
-    """Partition 0 has so many, partition 1 ten times as many."""
-    name = topics()["journal"].name
-    with (
-        tempfile.TemporaryDirectory(prefix="oo-bench-") as folder,
-        result.Bench(Path(folder)).stack(servers_only=True) as stack,
-    ):
-        bootstrap = older.bootstrap(stack)
-        write(bootstrap, name, 0, records)
-        write(bootstrap, name, 1, 10 * records)
-        cluster = older.cluster(stack)
-        journal = Journal(
-            **older.in_cluster(stack), topic_id=(await topic_ids(cluster, [name]))[name], versions={"": PRIOR}
-        )
-        ends = await end_offsets(cluster, name)
-        for number in (0, 1):
-            began_s = time.perf_counter()
-            one = {number: ends[number]}
-            async with aclosing(in_processes(measured, journal, one, processes=1, progress=lambda _: None)) as parts:
-                async for decisions, kib in parts:
-                    took_s = time.perf_counter() - began_s
-                    print(
-                        f"{ends[number]} records, {decisions} decisions, {took_s:.0f} s, {kib / 1024:.0f} MiB at most",
-                        flush=True,
-                    )
+def _parts(state: str, *, but: int) -> Counter[str]:
+    """Bytes by part of all processes that this state folder's stack runs."""
+    found: Counter[str] = Counter()
+    for process in _processes(state, but=but):
+        try:
+            words, pss = process.cmdline(), _pss(process.pid)
+        except (psutil.NoSuchProcess, FileNotFoundError, ProcessLookupError):
+            continue
+        found[_part(words)] += pss
+    return found
+
+
+def _processes(state: str, *, but: int) -> Iterator[psutil.Process]:
+    known = set()
+    for process in psutil.process_iter(["cmdline", "pid"]):
+        # The supervisor names the folder; whatever it has started stands below it.
+        if any(state in word for word in process.info["cmdline"] or ()) and process.pid != but:
+            for one in (process, *process.children(recursive=True)):
+                if one.pid not in known and one.pid != but:
+                    known.add(one.pid)
+                    yield one
+
+
+def _part(words: list[str]) -> str:
+    """What a process is, from its command line."""
+    line = " ".join(words)
+    for pattern, part in PARTS:
+        if found := re.search(pattern, line):
+            return part or found[1]
+    return "other"
+
+
+PARTS = (
+    (r"kafka\.Kafka", "Kafka"),
+    (r"apicurio|registry", "the registry"),
+    (r"postgres", "PostgreSQL"),
+    (r"valkey", "Valkey"),
+    (r"-m agents (\w+)", ""),
+    (r"-m serving|granian|uvicorn", "edge"),
+    (r"deploy\.", "the supervisor"),
+)
+"""The first that is found in the command line; an empty name is what the pattern found."""
+
+
+def _pss(pid: int) -> int:
+    rollup = Path(f"/proc/{pid}/smaps_rollup").read_text()
+    found = re.search(r"^Pss:\s+(\d+) kB", rollup, re.MULTILINE)
+    return int(found[1]) * 1024 if found else 0
 
 
 if __name__ == "__main__":
-    asyncio.run(main(int(sys.argv[1]) if len(sys.argv) > 1 else 20_000))
+    main(int(sys.argv[1]), float(sys.argv[2]))

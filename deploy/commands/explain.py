@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections import Counter
 from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Annotated, Any
@@ -19,23 +18,12 @@ from rich.table import Table
 from deploy.commands.session import DEFAULT_STATE, CommandError, JsonOption, StateOption, UserOption, open_state
 from deploy.commands.since import SINCE_HELP, here_ms
 from deploy.masks import COVER
+from deploy.why_not import TRIGGERS, clock, why_not, why_nothing
 from oo.v1.decision_pb2 import Candidate, Decision
-from tables.bounds import NEVER_MS
-from tables.zones import local
 
 if TYPE_CHECKING:
-    from agents.explained import Explained, Instead
+    from agents.explained import Explained
     from deploy.explaining import Asked
-
-TRIGGERS = {
-    Decision.NO_TIP: "nothing stood",
-    Decision.RAN_OUT: "the one before had run out",
-    Decision.BECAME_WRONG: "the one before could not be said any more",
-    Decision.REACTION: "the person reacted",
-    Decision.SLATE_CHANGED: "there was something else to choose from, and the one before had not been seen",
-    Decision.URGENT_ARRIVAL: "something urgent came",
-}
-"""Why a decision was made at all."""
 
 
 def explain(
@@ -116,15 +104,15 @@ def _show(one: Explained, found: Asked, place: int | None, at_ms: int | None, *,
     decision, zone = one.decision, one.row.time_zone
     version = decision.policy_version or "the prior"
     console.print(
-        f"Decision {decision.decision_id} of {_clock(decision.decided_ms, zone)} ({zone}), made because {TRIGGERS[decision.trigger]}; "
-        f"valid until {_clock(decision.valid_until_ms, zone)}."
+        f"Decision {decision.decision_id} of {clock(decision.decided_ms, zone)} ({zone}), made because {TRIGGERS[decision.trigger]}; "
+        f"valid until {clock(decision.valid_until_ms, zone)}."
     )
     same = "the same, probabilities and all" if one.is_the_same else "ANOTHER one, so what is said below does not hold"
     console.print(f"By {decision.policy}, {version}. Made from the journal; chosen again with the same draws: {same}.")
     if at_ms is not None:
         console.print(_since(one, found, at_ms))
     if one.chosen.kind == Decision.NONE:
-        console.print(_why_nothing(one))
+        console.print(why_nothing(one))
     table = Table("", "candidate", "title", "probability", "worth", "draws", "out for")
     for at, candidate in enumerate(one.slate):
         mark = "→" if at == decision.chosen else ""
@@ -141,7 +129,7 @@ def _show(one: Explained, found: Asked, place: int | None, at_ms: int | None, *,
     Console(highlight=False, markup=False).print(table)
     console.print("\n".join(_seen(one, decision.chosen)))
     if place is not None:
-        console.print("\n".join([*_seen(one, place), *_why_not(one, place, one.instead(place))]))
+        console.print("\n".join([*_seen(one, place), *why_not(one, place, one.instead(place))]))
     if not reveal:
         console.print("Texts are covered; --reveal shows them, and notes that you looked ('oo audit').")
 
@@ -151,64 +139,12 @@ def _seen(one: Explained, place: int) -> list[str]:
     return [f"What was seen of {place + 1}: {told or 'nothing'}."]
 
 
-def _why_nothing(one: Explained) -> str:
-    others = [candidate for candidate in one.slate if candidate.kind != Decision.NONE]
-    free = [candidate for candidate in others if not candidate.ineligible]
-    if not free:
-        held = {
-            held.reason: held
-            for place, candidate in enumerate(one.slate)
-            for held in (one.instead(place).held if candidate.ineligible else [])
-        }
-        counted = Counter(reason for candidate in others for reason in candidate.ineligible)
-        told = (f"{n} for {reason} (until {_until(one, held[reason])})" for reason, n in counted.most_common())
-        return f"Why nothing: each of {len(others)} was out, {', '.join(told)}."
-    best = max(candidate.score for candidate in free)
-    return (
-        f"Why nothing: {len(free)} could have been said, the best expected to be worth {best:+.3f} after what an interruption costs; saying "
-        f"nothing is worth 0, and had the probability {one.chosen.propensity:.3f}."
-    )
-
-
-def _why_not(one: Explained, place: int, why: Instead) -> list[str]:
-    name = f"Why not {place + 1}"
-    if place == one.decision.chosen:
-        return [f"{name}: it was chosen."]
-    lines = [f"{name}: {held.reason}. {held.means} Until {_until(one, held)}." for held in why.held]
-    if lines:
-        lines.append(
-            "Without that the same draws would have chosen it."
-            if why.chosen_if_not_held
-            else "Without that the same draws would have chosen another one still, or nothing can be said of what it was worth."
-        )
-        return lines
-    more = "below" if why.below >= 0 else "above"
-    lines.append(
-        f"{name}: it could have been chosen with probability {one.slate[place].propensity:.3f}; expected worth {abs(why.below):.3f} {more} what was "
-        "chosen, and the draws decided."
-    )
-    flips = " or ".join(f"{flip.feature} at {flip.would_be:g} (was {flip.was:g})" for flip in why.flips)
-    lines.append(
-        f"By the same draws it would have been chosen with {flips}."
-        if flips
-        else "No change of one feature would have done."
-    )
-    return lines
-
-
-def _until(one: Explained, held: Any) -> str:
-    if held.until_ms >= NEVER_MS:
-        return f"{held.lifts}, which is never by itself"
-    at = f" at {_clock(held.until_ms, one.row.time_zone)}" if held.until_ms else ""
-    return f"{held.lifts}{at}"
-
-
 def _since(one: Explained, found: Asked, at_ms: int) -> str:
     zone, until_ms = one.row.time_zone, one.decision.valid_until_ms
     told = ", ".join(f"{n} {kind}" for kind, n in found.after.most_common())
     since = f"Of what came after it ({told}) nothing led to another." if told else "Nothing of theirs came after it."
     end = " It had run out by then." if until_ms <= at_ms else ""
-    return f"At {_clock(at_ms, zone)} this one stood. {since}{end}"
+    return f"At {clock(at_ms, zone)} this one stood. {since}{end}"
 
 
 def _spelled(one: Explained, found: Asked, place: int | None, at_ms: int | None, *, reveal: bool) -> dict[str, Any]:
@@ -242,16 +178,12 @@ def _spelled(one: Explained, found: Asked, place: int | None, at_ms: int | None,
         ],
     }
     if one.chosen.kind == Decision.NONE:
-        told["why_nothing"] = _why_nothing(one)
+        told["why_nothing"] = why_nothing(one)
     if at_ms is not None:
         told |= {"at_ms": at_ms, "records_since": dict(found.after)}
     if place is not None:
         told["instead"] = {"number": place + 1, **asdict(one.instead(place))}
     return told
-
-
-def _clock(at_ms: int, zone: str) -> str:
-    return f"{local(at_ms, time_zone=zone):%Y-%m-%d %H:%M:%S}"
 
 
 def _utc(at_ms: int) -> str:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from enum import StrEnum
@@ -93,11 +93,14 @@ def react(
 
 def token(
     user: UserOption,
+    role: Annotated[
+        list[str], typer.Option("--role", help="Said of them in `roles`; the console asks for operator.")
+    ] = [],  # noqa: B006
     state: StateOption = DEFAULT_STATE,
 ) -> None:
     """An access token of the local issuer, good for 12 hours: curl -H "Authorization: Bearer TOKEN"."""
     # Not through rich, which might fold it.
-    print(_token(open_state(state, "token"), user))
+    print(_token(open_state(state, "token"), user, role))
 
 
 _WORDS = {Reaction.DONE: "Done", Reaction.SNOOZE: "Snoozed", Reaction.DISMISS: "Dismissed"}
@@ -154,11 +157,11 @@ def _edge(stack: RunningStack, user: str) -> Iterator[httpx.Client]:
         ) from None
 
 
-def _token(stack: RunningStack, user: str) -> str:
+def _token(stack: RunningStack, user: str, roles: Sequence[str] = ()) -> str:
     if stack.token:
         return stack.token
     issuer = LocalIssuer.from_file(stack.signing_key_file, issuer=stack.issuer, audience=stack.audience)
-    return issuer.mint(user)
+    return issuer.mint(user, roles=roles)
 
 
 def _read(edge: httpx.Client) -> dict[str, Any] | None:

@@ -26,11 +26,12 @@ WRITING = {
     "privacy",
     "snapshots",
     "explain",
+    "console",
 }
 """What starts, writes, or needs what is heavy for what it counts."""
 
 
-@pytest.mark.parametrize("name", [*(name for name, *_ in READING), "up", "down", "token", "verify"])
+@pytest.mark.parametrize("name", [*(name for name, *_ in READING), "up", "down", "token", "verify", "console"])
 def test_a_command_tells_its_options_without_importing_what_is_heavy(name: str) -> None:
     assert imported_heavily(name, "--help") == frozenset()
 

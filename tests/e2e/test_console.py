@@ -1,0 +1,138 @@
+"""The operators' console on a whole stack, in a browser: an operator looks, asks why, reads a person's words and sends letters again."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import select
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+from axe_playwright_python.sync_playwright import Axe
+from command import oo
+from outside import client, eventually, send, settled_tip, state_of, task
+from playwright.sync_api import Page, expect, sync_playwright
+
+from deploy.stack.running import RunningStack
+
+CHROMIUM = Path("/usr/bin/chromium")
+SCREENSHOTS = Path(__file__).resolve().parents[2] / "docs" / "screenshots"
+RENEW = os.environ.get("OO_RENEW_SCREENSHOTS") == "1"
+PAGES = ("Health", "Topics", "Decisions", "People", "Policies", "Dead letters")
+SAID_WITHIN_S = 60.0
+
+pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason="needs Debian's chromium: apt-get install chromium")
+
+
+@pytest.fixture(scope="module")
+def link(stack: RunningStack) -> Iterator[str]:
+    argv = (sys.executable, "-P", "-m", "deploy.cli", "console", state_of(stack))
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as console:
+        assert console.stdout is not None
+        try:
+            ready, _, _ = select.select([console.stdout], [], [], SAID_WITHIN_S)
+            assert ready, "oo console said nothing"
+            found = re.search(r"http://\S+", console.stdout.readline())
+            assert found is not None
+            yield found[0]
+        finally:
+            console.terminate()
+
+
+class Said(NamedTuple):
+    """What is there to be looked at."""
+
+    user: str
+    decision_id: str
+
+
+@pytest.fixture
+def said(stack: RunningStack) -> Said:
+    """Somebody with a tip, and a letter of theirs. Before the browser: it runs a loop of its own."""
+    user = f"seen-{uuid.uuid4().hex[:8]}"
+    send(stack, "signals", task(user, "1", "Call the dentist"))
+    send(stack, "signals", {**task(user, "2", "Buy a kite"), "nonsense": 1})
+    with client(stack, user) as http:
+        decision_id = settled_tip(stack, http)["decision_id"]
+    eventually(lambda: _letters(stack, user, "open"))
+    return Said(user, decision_id)
+
+
+def _letters(stack: RunningStack, user: str, state: str) -> list[str]:
+    found = json.loads(oo("dead-letters", "list", "--user", user, "--json", state_of(stack)).stdout)
+    return [one["id"] for one in found if one["state"] == state]
+
+
+@pytest.fixture(params=[(1280, 900, "light"), (390, 844, "dark")], ids=["desktop", "phone"])
+def page(said: Said, link: str, request: pytest.FixtureRequest) -> Iterator[Page]:
+    """Nothing may be said on the browser's console."""
+    width, height, scheme = request.param
+    with sync_playwright() as playwright:
+        browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
+        page = browser.new_page(viewport={"width": width, "height": height}, color_scheme=scheme, locale="en-GB")
+        faults: list[str] = []
+        page.on(
+            "console", lambda message: faults.append(message.text) if message.type in ("error", "warning") else None
+        )
+        page.on("pageerror", lambda error: faults.append(str(error)))
+        eventually(lambda: page.goto(link), within_s=60)
+        yield page
+        browser.close()
+    assert faults == []
+
+
+def test_an_operator_asks_why_sees_words_only_after_a_note_and_sends_a_letter_again(
+    stack: RunningStack, said: Said, page: Page
+) -> None:
+    user, decision_id = said
+    name = "desktop" if page.viewport_size and page.viewport_size["width"] > 500 else "phone"
+
+    expect(page.get_by_role("status").first).to_contain_text("Ready", timeout=30_000)
+    for title in PAGES:
+        page.get_by_role("navigation").get_by_role("link", name=title, exact=True).press("Enter")
+        expect(page.get_by_role("heading", level=1)).to_have_text(title)
+        expect(page.get_by_text("Reading …")).to_have_count(0, timeout=30_000)
+        found = Axe().run(page)
+        assert found.violations_count == 0, f"{title}: {found.generate_report()}"
+        assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{title} is wider than the screen"
+        if RENEW:
+            page.screenshot(path=SCREENSHOTS / f"console-{title.lower().replace(' ', '-')}-{name}.png")
+
+    # One person: titles are covered until it is noted that somebody looks.
+    page.get_by_role("link", name="People").click()
+    page.get_by_label(re.compile("Whose")).fill(user)
+    page.keyboard.press("Enter")
+    expect(page.get_by_role("cell", name="•••").or_(page.get_by_role("rowheader", name="•••"))).to_be_visible()
+    page.get_by_role("button", name="Show titles").press("Enter")
+    expect(page.get_by_role("dialog")).to_be_visible()
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_be_hidden()
+    expect(page.get_by_text("Call the dentist")).to_have_count(0)
+    page.get_by_role("button", name="Show titles").click()
+    page.get_by_role("button", name="Note it and show them").click()
+    expect(page.get_by_text("Call the dentist")).to_be_visible()
+    audit = json.loads(oo("audit", "--user", user, "--json", state_of(stack)).stdout)
+    assert [one["command"] for one in audit] == ["oo console reveal"]
+
+    # Why that one, and why not the others.
+    page.goto(f"{page.url.partition('#')[0]}#/decisions/{decision_id}")
+    expect(page.get_by_text(re.compile("^It was chosen: "))).to_be_visible(timeout=30_000)
+    page.get_by_role("button", name="Why").nth(1).click()
+    expect(page.get_by_text(re.compile("^Why not [0-9]+: "))).to_be_visible(timeout=30_000)
+    if RENEW:
+        page.screenshot(path=SCREENSHOTS / f"console-decision-{name}.png")
+
+    # A letter: asked first, then sent again, and it fails again, which is told.
+    page.get_by_role("link", name="Dead letters").click()
+    page.get_by_role("button", name=re.compile("^bad-json")).click()
+    page.get_by_role("button", name="Choose all that are open").click()
+    page.get_by_role("button", name="Send again …").click()
+    page.get_by_role("dialog").get_by_role("button", name="Send again").click()
+    expect(page.get_by_role("status")).to_contain_text("sent again", timeout=30_000)
+    eventually(lambda: _letters(stack, user, "failed again"))
