@@ -8,11 +8,13 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
+import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from signal import SIG_IGN, SIGINT, signal
+from tempfile import TemporaryDirectory
 from typing import Any, TypeVar
 
 from deploy.folding import Journal
@@ -96,7 +98,9 @@ async def _child(
     # Spawned: a fork would take over the threads' locks of this process, librdkafka's among them.
     context = multiprocessing.get_context("spawn")
     ours, theirs = context.Pipe(duplex=False)
-    process = context.Process(target=_work, args=(theirs, work, journal, share), daemon=True)
+    # What it puts aside goes with it, also when it is killed.
+    aside = TemporaryDirectory(prefix="oo-fold-")
+    process = context.Process(target=_work, args=(theirs, work, journal, share, aside.name), daemon=True)
     process.start()
     theirs.close()
     readable, loop = asyncio.Event(), asyncio.get_running_loop()
@@ -108,10 +112,12 @@ async def _child(
         process.kill()  # What it has not said is not done.
         process.join()
         ours.close()
+        aside.cleanup()
 
 
-def _work(said: Connection, work: Work[Any], journal: Journal, share: list[tuple[int, int]]) -> None:
+def _work(said: Connection, work: Work[Any], journal: Journal, share: list[tuple[int, int]], aside: str) -> None:
     """A process's life."""
+    tempfile.tempdir = aside
     signal(SIGINT, SIG_IGN)  # Ctrl-C reaches every process of a terminal; the first one ends the others.
     with suppress(BrokenPipeError):  # Nobody listens any more.
         try:

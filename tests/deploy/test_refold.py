@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
+import tempfile
 import uuid
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import pytest
 from confluent_kafka import Producer
@@ -234,3 +236,21 @@ def test_no_process_outlives_one_that_stops_waiting(own: Topics) -> None:
 
     assert asyncio.run(stop_at_the_first(own.journal)) > 0
     assert multiprocessing.active_children() == []
+
+
+async def _put_aside(_journal: Journal, number: int, _end: int, _progress: Callable[[int], None]) -> int:
+    tempfile.mkdtemp(prefix="left-")
+    return number
+
+
+def test_what_a_process_puts_aside_goes_with_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    nowhere = Journal(Cluster("127.0.0.1:1"), topic_id=b"", versions={})
+
+    async def done() -> list[int]:
+        parts = in_processes(_put_aside, nowhere, {0: 1, 1: 1}, processes=2, progress=_unheard)
+        return [part async for part in parts]
+
+    assert sorted(asyncio.run(done())) == [0, 1]
+    assert list(tmp_path.iterdir()) == []
