@@ -66,6 +66,14 @@ COMMANDS = {
         (("", "listed"), ("make", "make"), ("verify", "verify"), ("tend", "tend")),
         "Row snapshots: from which the journal can be folded again once its beginning is gone.",
     ),
+    "replay": Entry(
+        "deploy.commands.replay",
+        tuple(
+            (name, "listed" if name == "list" else name)
+            for name in ("run", "list", "show", "verify", "diff", "pause", "resume", "rm")
+        ),
+        "Fold a range of the journal again, apart from what is live.",
+    ),
     "keys": Entry(
         "deploy.commands.keys",
         (("rotate", "rotate"),),

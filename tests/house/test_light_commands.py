@@ -25,6 +25,7 @@ WRITING = {
     "keys",
     "privacy",
     "snapshots",
+    "replay",
     "explain",
     "console",
 }

@@ -1,0 +1,224 @@
+"""oo replay: folds a range of the journal again, apart from what is live: verified byte for byte, or with what another policy says at each decision."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from contextlib import suppress
+from dataclasses import asdict
+from datetime import UTC, datetime
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import Progress
+
+from deploy.commands.session import DEFAULT_STATE, CommandError, JsonOption, StateOption, open_state
+
+if TYPE_CHECKING:
+    from deploy.replay.manifest import Manifest, Run
+    from deploy.stack.running import RunningStack
+
+RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="The run's name.")]
+NEEDED = ("mac_key_file", "kek_dir")
+
+
+def run(
+    since: Annotated[str, typer.Option("--from", help="A time (2026-11-28T10:00Z) or a journal offset.")] = "0",
+    until: Annotated[str, typer.Option("--to", help="The same; by default what the workers have taken now.")] = "",
+    partitions: Annotated[str, typer.Option("--partitions", help="Such as 0,3; all by default.")] = "",
+    users: Annotated[str, typer.Option("--users", help="Such as ada,bob; everybody by default.")] = "",
+    policy: Annotated[str, typer.Option("--policy", help="Ask this policy, NAME or NAME@VERSION, too.")] = "",
+    name: Annotated[str, typer.Option("--name", help="Of the run; by default made of the time.")] = "",
+    rate: Annotated[float, typer.Option("--rate", min=0, help="Records a second of each process; 0: all it can.")] = 0,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would do, and do nothing.")] = False,
+    state: StateOption = DEFAULT_STATE,
+    as_json: JsonOption = False,
+) -> None:
+    """Fold a range of the journal again into Parquet files of its own."""
+    from deploy.replay.run import planned
+
+    _check_parquet()
+    stack = open_state(state, *NEEDED, *(["name_key_file"] if users else []), ready=False)
+    called = name or f"run-{datetime.now(UTC):%Y%m%d-%H%M%S}"
+    one = _run(stack, called)
+    manifest = asyncio.run(
+        planned(
+            stack,
+            called,
+            since=_place(since),
+            until=_place(until) if until else 1 << 62,
+            partitions=_numbers(partitions),
+            users=tuple(stack.pseudonym(user) for user in users.split(",") if user),
+            policy=policy,
+            rate=rate,
+        )
+    )
+    if dry_run:
+        print(manifest.to_json() if as_json else _plan(one, manifest))
+        return
+    one.create(manifest)
+    _bring_to_end(stack, one, as_json=as_json)
+
+
+def resume(run: RunArgument, state: StateOption = DEFAULT_STATE, as_json: JsonOption = False) -> None:
+    """Let a paused run go on, or take up one that was ended; it comes to the same bytes."""
+    _check_parquet()
+    stack = open_state(state, *NEEDED, ready=False)
+    one = _run(stack, run)
+    one.manifest()
+    paused = one.paused_file.exists()
+    one.paused_file.unlink(missing_ok=True)
+    if paused and one.state() == "running":
+        print(f"{run} goes on, where it was called")
+        return
+    _bring_to_end(stack, one, as_json=as_json)
+
+
+def pause(run: RunArgument, state: StateOption = DEFAULT_STATE) -> None:
+    """Let a run wait until 'oo replay resume'."""
+    one = _run(open_state(state, ready=False), run)
+    one.manifest()
+    one.paused_file.touch()
+    print(f"{run} waits: 'oo replay resume {run}' lets it go on")
+
+
+def listed(state: StateOption = DEFAULT_STATE, as_json: JsonOption = False) -> None:
+    """Which runs there are."""
+    from deploy.replay.manifest import runs
+
+    found = [(one, one.manifest()) for one in runs(_root(open_state(state, ready=False)))]
+    if as_json:
+        print(json.dumps([{**asdict(manifest), "state": one.state()} for one, manifest in found]))
+        return
+    for one, manifest in found:
+        print(f"{one.name}: {one.state()}, {_what(manifest)}")
+    if not found:
+        print("There is none: 'oo replay run' begins one.")
+
+
+def show(run: RunArgument, state: StateOption = DEFAULT_STATE) -> None:
+    """A run's manifest, and how it stands."""
+    one = _run(open_state(state, ready=False), run)
+    print(json.dumps({**asdict(one.manifest()), "state": one.state(), "folder": str(one.folder)}, indent=1))
+
+
+def verify(run: RunArgument, state: StateOption = DEFAULT_STATE, as_json: JsonOption = False) -> None:
+    """Hold what a run made again against what was logged; exit status 1 at the first difference, which is shown."""
+    from deploy.replay.run import verified
+
+    _check_parquet()
+    stack = open_state(state, *NEEDED, "recommender_dsn", ready=False)
+    found = asyncio.run(verified(stack, _run(stack, run)))
+    if as_json:
+        print(json.dumps(asdict(found)))
+    else:
+        print(
+            f"{found.decisions} decisions and {found.outcomes} outcomes are the same, {found.passed_over} were passed over"
+        )
+        print(found.difference or "0 differences")
+    if found.difference:
+        raise typer.Exit(1)
+
+
+def diff(run: RunArgument, state: StateOption = DEFAULT_STATE, as_json: JsonOption = False) -> None:
+    """Where the other policy of an evaluation would have chosen otherwise, on the same slates."""
+    from deploy.replay.compare import otherwise
+    from oo.v1 import decision_pb2
+
+    _check_parquet()
+    one = _run(open_state(state, ready=False), run)
+    found = otherwise(one)
+    if as_json:
+        print(json.dumps(asdict(found)))
+        return
+    share = found.otherwise / found.decisions if found.decisions else 0
+    print(f"{one.manifest().policy}: {found.otherwise} of {found.decisions} decisions otherwise ({share:.0%})")
+    print(f"total variation between the two, in the mean: {found.distance:.3f}")
+    for kind, (many, some) in sorted(found.by_kind.items()):
+        print(
+            f"  {decision_pb2.Decision.TipKind.Name(decision_pb2.Decision.TipKind.ValueType(kind)).lower()}: {some} of {many}"
+        )
+    for apart, decision_id, user in found.examples:
+        print(f"  {apart:.3f} apart: decision {decision_id} of {user}")
+    print("No value is given here: 'oo policies' has what each policy earns.")
+
+
+def rm(run: RunArgument, state: StateOption = DEFAULT_STATE) -> None:
+    """Remove a run and all that it wrote."""
+    _run(open_state(state, ready=False), run).remove()
+    print(f"{run} is gone")
+
+
+def _bring_to_end(stack: RunningStack, one: Run, *, as_json: bool) -> None:
+    from deploy.replay.run import bring_to_end
+
+    manifest, count = one.manifest(), 0
+    begins = {number: int(told.partition(":")[0]) + 1 for number, told in manifest.begin.items()}
+    total = sum(max(end - begins.get(number, 0), 0) for number, end in manifest.end.items())
+    with Progress(console=Console(stderr=True), transient=True, disable=as_json) as bar:
+        task = bar.add_task("folding the journal", total=max(total, 1))
+
+        def progress(records: int) -> None:
+            bar.advance(task, records)
+
+        done = asyncio.run(bring_to_end(stack, one, progress=progress))
+        count = done["folded"]
+    if as_json:
+        print(json.dumps({"run": one.name, "folder": str(one.folder), **done}))
+    else:
+        print(f"{one.name}: {count} records folded into {one.folder}")
+        after = "diff" if manifest.policy else "verify"
+        print(f"'oo replay {after} {one.name}' says how it compares with what was logged")
+
+
+def _plan(one: Run, manifest: Manifest) -> str:
+    lines = [f"{one.name} would be {_what(manifest)}, written into {one.folder}; nothing else is written"]
+    for number, end in manifest.end.items():
+        offset, _, path = manifest.begin.get(number, "").partition(":")
+        begun = f"the row snapshot {Path(path).name} at {offset}" if path else "the journal's beginning"
+        lines.append(f"  partition {number}: offsets {manifest.start[number]} to {end}, from {begun} on")
+    return "\n".join(lines)
+
+
+def _what(manifest: Manifest) -> str:
+    records = sum(end - manifest.start[number] for number, end in manifest.end.items())
+    what = f"an evaluation of {manifest.policy}" if manifest.policy else "a verification"
+    whose = f" of {len(manifest.users)} people" if manifest.users else ""
+    return f"{what}{whose} over {records} records of {len(manifest.end)} partitions"
+
+
+def _root(stack: RunningStack) -> Path:
+    from deploy.replay.manifest import FOLDER
+
+    return stack.folder.root / FOLDER
+
+
+def _run(stack: RunningStack, name: str) -> Run:
+    from deploy.replay.manifest import Run
+
+    return Run(_root(stack), name)
+
+
+def _place(text: str) -> int | str:
+    with suppress(ValueError):
+        return max(int(text), 0)
+    try:
+        at = datetime.fromisoformat(text)
+    except ValueError:
+        raise CommandError(f"{text!r} is neither an offset nor a time such as 2026-11-28T10:00Z") from None
+    return f"@{round((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000)}"
+
+
+def _numbers(text: str) -> tuple[int, ...]:
+    try:
+        return tuple(sorted({int(one) for one in text.split(",") if one}))
+    except ValueError:
+        raise CommandError(f"{text!r} names no partitions: write numbers such as 0,3") from None
+
+
+def _check_parquet() -> None:
+    if find_spec("pyarrow") is None:
+        raise CommandError("oo replay writes Parquet, which needs pyarrow: pip install 'oo-recommender[replay]'")

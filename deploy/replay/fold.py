@@ -1,0 +1,149 @@
+"""Folds one partition for a run, a part at a time, each from the rows behind the one before: so a run that was ended anywhere goes on to the same bytes.
+
+It reads the journal and writes through the run's sink alone. What stands before the run's start is folded and not written.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import os
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from agents.step import STEP_VERSION, Outputs
+from deploy.differing import digest
+from deploy.folding import Folded, Journal, folded, keys_of
+from deploy.replay.manifest import Manifest, Run
+from deploy.replay.other import Other
+from deploy.replay.sink import Sink
+from oo.v1 import decision_pb2, journal_pb2, snapshot_pb2
+from tables import marks, slates
+from tables.row import fence_of
+from tables.snapshots import Snapshot
+
+NICENESS = 10
+LOOK_EVERY_S = 0.2
+
+
+async def fold_part(run: Run, journal: Journal, number: int, end: int, progress: Callable[[int], None]) -> int:
+    """Fold what is left of a partition; return how many records of it this process folded."""
+    os.setpriority(os.PRIO_PROCESS, 0, NICENESS)
+    manifest, sink, keys = run.manifest(), Sink(run, number), await keys_of(journal, number)
+    other = Other(manifest.policy, journal.versions) if manifest.policy else None
+    begin, users = sink.taken() or journal.snapshots.get(number), set(manifest.users) or None
+    start, pace = manifest.start[number], _Pace(run.paused_file, manifest.rate)
+    done = 0 if begin is None else begin.offset + 1
+    while done < end:
+        # The same places in every attempt.
+        stop = start if done < start else start + ((done - start) // manifest.part_records + 1) * manifest.part_records
+        stop, state = min(stop, end), journal.state(number)
+        decisions, outcomes = list[dict[str, Any]](), list[dict[str, Any]]()
+        state.rows = rows = dict[str, bytes]()
+        parts = folded(
+            journal, number, keys=keys, end=stop, begin=begin, state=state, users=users, progress=pace.heard(progress)
+        )
+        async for one in parts:
+            if done >= start:
+                _collect(one, decisions, outcomes, other)
+            await pace.wait()
+        if done >= start:
+            sink.write("decisions", stop, decisions)
+            sink.write("outcomes", stop, outcomes)
+            if stop == end:
+                told = [
+                    {"user": user, "journal_offset": fence_of(row).offset, "digest": digest_bytes(row)}
+                    for user, row in sorted(rows.items())
+                ]
+                sink.write("rows", stop, told)
+        at = journal_pb2.Position(topic_id=journal.topic_id, partition=number, offset=stop - 1)
+        about = snapshot_pb2.Snapshot(journal=at, step_version=STEP_VERSION)
+        begin, done = sink.finish(about, rows, state.marks, keys=keys), stop
+    return pace.records
+
+
+def digest_bytes(row: bytes) -> bytes:
+    """Of a row as it is kept."""
+    return hashlib.blake2b(row, digest_size=16).digest()
+
+
+def journal_of(manifest: Manifest, journal: Journal) -> Journal:
+    """The journal with the snapshots that this run begins with."""
+    begins = {
+        number: Snapshot(number, int(offset), 0, Path(path), verified=True)
+        for number, (offset, _, path) in ((number, one.partition(":")) for number, one in manifest.begin.items())
+    }
+    return replace(journal, snapshots=begins)
+
+
+class _Pace:
+    """How fast, and whether at all."""
+
+    def __init__(self, paused: Path, rate: float) -> None:
+        self._paused, self._rate, self.records, self._steps = paused, rate, 0, 0
+        self._loop = asyncio.get_running_loop()
+        self._looked_s = self._began_s = self._loop.time()
+
+    def heard(self, progress: Callable[[int], None]) -> Callable[[int], None]:
+        def hear(records: int) -> None:
+            self.records += records
+            progress(records)
+
+        return hear
+
+    async def wait(self) -> None:
+        self._steps += 1
+        if self._rate and (ahead_s := self._steps / self._rate - (self._loop.time() - self._began_s)) > 0:
+            await asyncio.sleep(ahead_s)
+        if self._loop.time() - self._looked_s >= LOOK_EVERY_S:
+            while self._paused.exists():  # noqa: ASYNC110 - another process makes and removes it
+                await asyncio.sleep(LOOK_EVERY_S)
+            self._looked_s = self._loop.time()
+
+
+def _collect(one: Folded, decisions: list[dict[str, Any]], outcomes: list[dict[str, Any]], other: Other | None) -> None:
+    offset, outputs = one.entry.offset, one.outputs
+    if outputs.decision is not None:
+        told = decision_row(outputs.decision, offset)
+        if other is not None:
+            active = marks.version_at(one.state.marks, offset=offset)
+            theirs = other.says(one.before, one.entry, active)
+            told |= {"other_chosen": theirs.chosen, "other_propensities": slates.eligible(theirs).propensities}
+        decisions.append(told)
+    outcomes += outcome_rows(outputs, offset)
+
+
+def decision_row(decision: decision_pb2.Decision, offset: int) -> dict[str, Any]:
+    """A decision as a run keeps it: nothing in it is a person's text."""
+    slate = slates.eligible(decision)
+    return {
+        "offset": offset,
+        "decision_id": decision.decision_id,
+        "user": decision.user_id,
+        "decided_ms": decision.decided_ms,
+        "policy": decision.policy,
+        "policy_version": decision.policy_version,
+        "kind": slate.kinds[slate.places.index(decision.chosen)],
+        "chosen": decision.chosen,
+        "propensity": decision.propensity,
+        "propensities": slate.propensities,
+        "digest": digest(decision),
+    }
+
+
+def outcome_rows(outputs: Outputs, offset: int) -> list[dict[str, Any]]:
+    """A record's outcomes, likewise."""
+    return [
+        {
+            "offset": offset,
+            "outcome_id": one.outcome_id,
+            "decision_id": one.decision_id,
+            "user": one.user_id,
+            "kind": one.kind,
+            "reward": one.reward,
+            "digest": digest(one),
+        }
+        for one in outputs.outcomes
+    ]

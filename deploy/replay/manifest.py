@@ -1,0 +1,143 @@
+"""What a run of `oo replay` is: frozen before its first record, and the folder that all of it lies in.
+
+It never changes once it is written; a run that is taken up again reads it.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
+FOLDER = "replays"
+
+
+class RunError(Exception):
+    """A run cannot be what was asked; one line that says why, and what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Manifest:
+    """All that a run depends on, but the journal itself and its snapshots."""
+
+    name: str
+    journal_id: str
+    """Of the topic, in hex."""
+    start: dict[int, int]
+    """By partition the first offset that is written."""
+    end: dict[int, int]
+    """By partition the offset that is not reached."""
+    begin: dict[int, str]
+    """By partition the file of the row snapshot that the fold begins with; those that are not here begin with the journal."""
+    step_version: int
+    build: str
+    policy: str = ""
+    """NAME or NAME@VERSION of an evaluation; empty for a verification."""
+    users: tuple[str, ...] = ()
+    """Pseudonyms; empty for everybody."""
+    rate: float = 0.0
+    """Records a second of each process; 0: as fast as it goes."""
+    part_records: int = 50_000
+    created_ms: int = 0
+
+    def to_json(self) -> str:
+        """As it stands in its file."""
+        return json.dumps(asdict(self), indent=1, sort_keys=True) + "\n"
+
+    @classmethod
+    def of_json(cls, text: str) -> Manifest:
+        """Read what `to_json` wrote.
+
+        >>> one = Manifest("r", "00", {0: 1}, {0: 9}, {}, step_version=6, build="1", users=("a",))
+        >>> Manifest.of_json(one.to_json()) == one
+        True
+        """
+        said = json.loads(text)
+        for name in ("start", "end", "begin"):
+            said[name] = {int(number): one for number, one in said[name].items()}
+        return cls(**{**said, "users": tuple(said["users"])})
+
+
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A run's folder, STATE/replays/NAME. Raises RunError for a name that cannot be one."""
+
+    root: Path
+    name: str
+
+    def __post_init__(self) -> None:
+        if not NAME.fullmatch(self.name):
+            raise RunError(f"{self.name!r} cannot name a run: small letters, digits and hyphens, 64 at most")
+
+    @property
+    def folder(self) -> Path:
+        return self.root / self.name
+
+    @property
+    def paused_file(self) -> Path:
+        """It is there while the run is to wait."""
+        return self.folder / "paused"
+
+    def create(self, manifest: Manifest) -> None:
+        """Make the folder and write the manifest. Raises RunError where there is such a run."""
+        self.root.mkdir(mode=0o700, exist_ok=True)
+        try:
+            self.folder.mkdir(mode=0o700)
+        except FileExistsError:
+            raise RunError(
+                f"there is a run {self.name}: 'oo replay resume {self.name}' takes it up again, 'oo replay rm {self.name}' removes it"
+            ) from None
+        unfinished = self.folder / "manifest.part"
+        unfinished.write_text(manifest.to_json())
+        unfinished.rename(self.folder / "manifest.json")
+
+    def manifest(self) -> Manifest:
+        """Read it. Raises RunError where there is no such run."""
+        try:
+            return Manifest.of_json((self.folder / "manifest.json").read_text())
+        except FileNotFoundError:
+            raise RunError(f"there is no run {self.name}: 'oo replay list' shows those that are") from None
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """Hold it: one process works at a run. Raises RunError where another does."""
+        file = os.open(self.folder / "lock", os.O_CREAT | os.O_RDWR, 0o600)
+        try:
+            try:
+                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                raise RunError(f"{self.name} runs already: 'oo replay pause {self.name}' makes it wait") from None
+            yield
+        finally:
+            os.close(file)
+
+    def state(self) -> str:
+        """In one word: done, paused, running or unfinished."""
+        if (self.folder / "done.json").exists():
+            return "done"
+        if self.paused_file.exists():
+            return "paused"
+        try:
+            with self.held():
+                return "unfinished"
+        except RunError:
+            return "running"
+
+    def remove(self) -> None:
+        """Take all of it away. Raises RunError while it runs, and where there is none."""
+        self.manifest()
+        with self.held():
+            shutil.rmtree(self.folder)
+
+
+def runs(root: Path) -> list[Run]:
+    """Those in a folder, by name."""
+    found = sorted(one.parent.name for one in root.glob("*/manifest.json"))
+    return [Run(root, name) for name in found if NAME.fullmatch(name)]

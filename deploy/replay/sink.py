@@ -1,0 +1,109 @@
+"""The one writer of a replay: Parquet below its run's folder, and nothing else. It knows no server, and cannot be given another place."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from agents.rows import MARKS_KEY
+from deploy.replay.manifest import Run
+from oo.v1 import row_pb2, snapshot_pb2
+from streams.sealing import NO_KEYS, Keys, seal_row
+from streams.wire import header
+from tables.snapshots import Snapshot, Writer
+
+DECISIONS = pa.schema(
+    [
+        ("offset", pa.int64()),
+        ("decision_id", pa.string()),
+        ("user", pa.string()),
+        ("decided_ms", pa.int64()),
+        ("policy", pa.string()),
+        ("policy_version", pa.string()),
+        ("kind", pa.int32()),
+        ("chosen", pa.int32()),
+        ("propensity", pa.float64()),
+        ("propensities", pa.list_(pa.float64())),
+        ("digest", pa.binary(16)),
+        # Of an evaluation: what the other policy says on the same slate.
+        ("other_chosen", pa.int32()),
+        ("other_propensities", pa.list_(pa.float64())),
+    ]
+)
+OUTCOMES = pa.schema(
+    [
+        ("offset", pa.int64()),
+        ("outcome_id", pa.string()),
+        ("decision_id", pa.string()),
+        ("user", pa.string()),
+        ("kind", pa.int32()),
+        ("reward", pa.float64()),
+        ("digest", pa.binary(16)),
+    ]
+)
+ROWS = pa.schema([("user", pa.string()), ("journal_offset", pa.int64()), ("digest", pa.binary(16))])
+SCHEMAS = {"decisions": DECISIONS, "outcomes": OUTCOMES, "rows": ROWS}
+
+
+class Sink:
+    """What a run writes of one partition: parts, each whole or not there, and behind each the rows to go on with.
+
+    Raises TypeError for anything but a Run.
+    """
+
+    def __init__(self, run: Run, partition: int) -> None:
+        if type(run) is not Run:
+            raise TypeError(f"a replay writes into its run's folder, and into no {type(run).__name__}")
+        self._folder = run.folder / f"partition-{partition}"
+        self._folder.mkdir(mode=0o700, exist_ok=True)
+        self._partition = partition
+
+    def taken(self) -> Snapshot | None:
+        """The rows behind the last part that is whole; None before the first."""
+        found = sorted(self._folder.glob("*.rows"))
+        return self._snapshot(found[-1]) if found else None
+
+    def write(self, kind: str, end: int, rows: Sequence[Mapping[str, Any]]) -> None:
+        """Put these into a part that ends before this offset. The same rows give the same bytes."""
+        path = self._folder / f"{kind}-{end:020}.parquet"
+        unfinished = path.with_suffix(".part")
+        pq.write_table(pa.Table.from_pylist(list(rows), schema=SCHEMAS[kind]), unfinished, compression="zstd")
+        unfinished.rename(path)
+
+    def finish(
+        self, about: snapshot_pb2.Snapshot, rows: Mapping[str, bytes], marks: row_pb2.PartitionRow, *, keys: Keys
+    ) -> Snapshot:
+        """Put the rows away, sealed: what stands before this offset is done, and rows of before are not needed."""
+        before, path = sorted(self._folder.glob("*.rows")), self._folder / f"{about.journal.offset + 1:020}.rows"
+        writer = Writer(path, about)
+        try:
+            front = header(0, 0)
+            writer.add([(MARKS_KEY, front + marks.SerializeToString(deterministic=True))])
+            for user, row in sorted(rows.items()):
+                whose = user.encode()
+                is_open = row_pb2.UserRow.FromString(row).HasField("left")
+                writer.add([(whose, front + (row if is_open else _sealed(row, whose=whose, keys=keys)))])
+            writer.finish()
+        finally:
+            writer.abandon()
+        for one in before:
+            if one != path:
+                one.unlink()
+        return self._snapshot(path)
+
+    def _snapshot(self, path: Path) -> Snapshot:
+        return Snapshot(self._partition, int(path.stem) - 1, 0, path, verified=True)
+
+
+def _sealed(row: bytes, *, whose: bytes, keys: Keys) -> bytes:
+    return row if keys is NO_KEYS else seal_row(row, whose=whose, keys=keys)
+
+
+def read(run: Run, partition: int, kind: str) -> Iterator[dict[str, Any]]:
+    """What was written of a partition, in the order of the journal, a part at a time."""
+    for path in sorted((run.folder / f"partition-{partition}").glob(f"{kind}-*.parquet")):
+        yield from pq.read_table(path).to_pylist()

@@ -1,0 +1,146 @@
+"""`oo replay` on a running stack: it makes again what was logged, and touches nothing of it."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import uuid
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from command import called
+from outside import client, eventually, send, settled, settled_tip, state_of, task
+
+from deploy.replay.manifest import Run, RunError
+from deploy.replay.sink import Sink
+from deploy.stack.running import RunningStack
+
+
+def replay(stack: RunningStack, *options: str, check: bool = True) -> dict[str, Any]:
+    shown = called("replay", *options, "--json", state_of(stack), check=check).stdout
+    found: dict[str, Any] = json.loads(shown)
+    return found
+
+
+def somebody(stack: RunningStack) -> str:
+    """Somebody with tasks and a reaction."""
+    user = f"again-{uuid.uuid4().hex[:8]}"
+    send(stack, "signals", *(task(user, f"{number}", f"Errand {number}") for number in range(5)))
+    with client(stack, user) as http:
+        shown = settled_tip(stack, http)["decision_id"]
+        for reaction in ("seen", "dismiss"):
+            assert http.post("/v1/feedback", json={"decision_id": shown, "reaction": reaction}).status_code == 202
+        eventually(lambda: [one for one in http.get("/v1/tips").json()["items"] if one["outcome"]])
+    settled(stack)
+    return user
+
+
+@contextmanager
+def named(stack: RunningStack, *options: str) -> Iterator[str]:
+    """A run, gone with the block."""
+    name = f"run-{uuid.uuid4().hex[:8]}"
+    replay(stack, "run", f"--name={name}", *options)
+    try:
+        yield name
+    finally:
+        called("replay", "rm", name, state_of(stack))
+
+
+def bytes_of(stack: RunningStack, name: str) -> dict[str, str]:
+    folder = Path(stack.folder.root) / "replays" / name
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.glob("partition-*/*"))
+    }
+
+
+def test_a_run_makes_again_what_was_logged_and_finds_what_was_changed(stack: RunningStack) -> None:
+    user = somebody(stack)
+    with named(stack) as run:
+        found = replay(stack, "verify", run)
+        assert found["difference"] == "" and found["decisions"] >= 2 and found["outcomes"] >= 2
+        with psycopg.connect(stack.recommender_dsn, autocommit=True) as database:
+            of_theirs = "SELECT decision_id, message FROM recommender.decisions WHERE user_id = %s LIMIT 1"
+            ((decision_id, message),) = database.execute(of_theirs, [stack.pseudonym(user)]).fetchall()
+            change = "UPDATE recommender.decisions SET propensity = propensity, message = %s WHERE decision_id = %s"
+            (other,) = database.execute(
+                "SELECT message FROM recommender.decisions WHERE user_id = %s AND decision_id <> %s LIMIT 1",
+                [stack.pseudonym(user), decision_id],
+            ).fetchone() or (b"",)
+            database.execute(change, [other, decision_id])
+            try:
+                torn = called("replay", "verify", run, state_of(stack), check=False)
+            finally:
+                database.execute(change, [message, decision_id])
+        assert torn.returncode == 1
+        assert f"decision {decision_id} of partition" in torn.stdout and "not the same" in torn.stdout
+        assert replay(stack, "verify", run)["difference"] == ""
+
+
+def test_another_policy_is_asked_on_the_logged_slates_and_rows_follow_the_log(stack: RunningStack) -> None:
+    user = somebody(stack)
+    with (
+        named(stack, f"--users={user}", "--policy=mixed") as same,
+        named(stack, f"--users={user}", "--policy=random") as other,
+    ):
+        decided, asked = replay(stack, "diff", same), replay(stack, "diff", other)
+        assert decided["decisions"] == asked["decisions"] > 0
+        assert decided["otherwise"] == 0 and decided["distance"] == 0
+        assert asked["distance"] > 0
+        # What it says of the log is what a verification says, whoever is asked beside it.
+        assert replay(stack, "verify", other)["difference"] == ""
+
+
+def test_a_run_that_was_killed_goes_on_to_the_same_bytes(stack: RunningStack) -> None:
+    send(stack, "signals", *(task(f"again-{uuid.uuid4().hex[:8]}", "1", "Errand") for _ in range(20)))
+    settled(stack)
+    with named(stack) as whole:
+        manifest = json.loads((stack.folder.root / "replays" / whole / "manifest.json").read_text())
+        most = max(manifest["end"].values())
+        name = f"run-{uuid.uuid4().hex[:8]}"
+        # The same range, a partition long enough to be killed in.
+        copied = {**manifest, "name": name, "rate": max(most / 20, 1)}
+        run = Run(stack.folder.root / "replays", name)
+        run.folder.mkdir(mode=0o700)
+        (run.folder / "manifest.json").write_text(json.dumps(copied))
+        resume = (sys.executable, "-P", "-m", "deploy.cli", "replay", "resume", name, state_of(stack))
+        with subprocess.Popen(
+            resume, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
+        ) as begun:
+            try:
+                eventually(lambda: list(run.folder.glob("partition-*")), within_s=60)
+                assert begun.poll() is None
+            finally:
+                os.killpg(begun.pid, signal.SIGKILL)
+        assert not (run.folder / "done.json").exists()
+        copied["rate"] = 0.0
+        (run.folder / "manifest.json").write_text(json.dumps(copied))
+        try:
+            replay(stack, "resume", name)
+            assert bytes_of(stack, name) == bytes_of(stack, whole) != {}
+        finally:
+            called("replay", "rm", name, state_of(stack))
+
+
+def test_a_plan_says_what_would_be_read_and_writes_nothing(stack: RunningStack) -> None:
+    planned = replay(stack, "run", "--dry-run", "--name=only-a-plan", "--from=2026-01-01", "--partitions=0,1")
+    assert set(planned["end"]) == {"0", "1"} and planned["start"] == {"0": 0, "1": 0}
+    assert not (stack.folder.root / "replays" / "only-a-plan").exists()
+    strange = called("replay", "run", "--partitions=99", state_of(stack), check=False)
+    assert strange.returncode == 1 and "there is no partition 99" in strange.stderr
+
+
+def test_what_a_run_writes_cannot_leave_its_folder(tmp_path: Path) -> None:
+    for name in ("../x", "a/b", "", "A", ".x"):
+        with pytest.raises(RunError, match="cannot name a run"):
+            Run(tmp_path, name)
+    with pytest.raises(TypeError, match="writes into its run's folder"):
+        Sink(tmp_path, 0)  # type: ignore[arg-type]
