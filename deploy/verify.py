@@ -38,6 +38,7 @@ from streams.sealing import Keys
 from tables.leavers import Leavers
 from tables.verified import Verified, VerifiedFile, whose_turn
 
+PATIENCE_S = 30.0
 SETTLE_S = 120.0
 """How long to wait for the workers to have taken what stood in the topics."""
 NICENESS = 19
@@ -204,7 +205,8 @@ async def _taken(cluster: Cluster, names: Iterable[str]) -> None:
 
 async def _served(stack: RunningStack, users: Iterable[str], *, journal_id: bytes) -> tuple[Served, Served]:
     """The tips and settings of these people."""
-    store, people = TipStore(stack.valkey_url), list(users)
+    # Nobody waits for it as a client of the edge does, and it asks many at once.
+    store, people = TipStore(stack.valkey_url, timeout_s=PATIENCE_S), list(users)
     tips, settings = dict[str, Shown | None](), dict[str, Shown | None]()
 
     async def ask(user_id: str) -> None:

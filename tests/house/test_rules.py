@@ -40,6 +40,7 @@ PLANTED = [
     ("outside", "serving/planted.py", "import valkey"),
     ("environment", "serving/planted.py", "import pydantic_settings"),
     ("roots", "serving/planted.py", "import serving.app"),
+    ("replay", "deploy/replay/planted.py", "import streams.producer"),
     ("plug-ins", "connectors/todo_txt.py", "import connectors.ical"),
 ]
 
