@@ -30,12 +30,12 @@ from agents.learn import mark_of
 from agents.rows import read_rows
 from agents.step import STEP_VERSION
 from connectors.key_files import KeyFiles
+from deploy.cut import READERS, lag
 from deploy.journal import newest_version
 from deploy.keys import read_keys
 from deploy.stack.running import RunningStack
 from deploy.stack.state import StateFolder, write_private
 from deploy.stack.topics import admin, ensure_topics
-from deploy.verify import READERS, lag
 from oo.v1.audit_pb2 import AuditEntry
 from oo.v1.dead_letter_pb2 import DeadLetter
 from oo.v1.decision_pb2 import Decision, Tip

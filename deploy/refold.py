@@ -12,17 +12,16 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Protocol
 
 from agents import rows
 from agents.fold import taught
 from agents.rows import order_in
-from deploy.differing import Differences, Kept, LiveRows, Served, Suspect, compare_history, kept, same
-from deploy.folding import Folded, Journal, folded, keys_of, read, read_snapshot
+from deploy.differing import Differences, LiveRows, Served, kept, same
+from deploy.folding import Journal, folded, keys_of, read, read_snapshot
+from deploy.stretch import History, Stretch
 from oo.v1 import row_pb2
 from streams.sealing import Keys
 from tables import slates
-from tables.leavers import Leavers
 from tables.marginal import Epoch
 from tables.rocks import Rocks
 from tables.row import FENCE_BYTES
@@ -30,10 +29,6 @@ from tables.snapshots import Snapshot
 from tables.store import Head, Store
 from tables.table import merge
 from tables.totals import Totals
-
-STRETCH = 1_000
-"""Decisions and outcomes of the fold that are held against PostgreSQL's at once."""
-SUSPECTS_MAX = 1_000
 
 
 @dataclass(slots=True)
@@ -53,16 +48,6 @@ class Part:
     tips: int = 0
     settings: int = 0
     differences: Differences = field(default_factory=Differences)
-
-
-class History(Protocol):
-    """What PostgreSQL has of one partition."""
-
-    async def between(self, name: str, low: int, high: int) -> list[Kept]:
-        """Decisions, or outcomes, of records in [low, high)."""
-
-    async def excuses(self) -> tuple[Leavers, int]:
-        """Who has left by now, and before which time nothing need be there any more."""
 
 
 @dataclass(slots=True)
@@ -142,7 +127,7 @@ async def compare(
     part = Part(partition=number, start=0 if begin is None else begin.offset + 1, cut=cut)
     mine = _Rows(scratch("fold", _fence))
     state = replace(journal.state(number), rows=mine)
-    stretch = _Stretch(journal, part, live.history)
+    stretch = Stretch(live.history, part.differences, start=part.start, cut=cut, from_ms=journal.history_from_ms)
     end = max(cut, live.end)
     async for one in folded(journal, number, keys=keys, end=end, begin=begin, state=state, progress=progress):
         user_id, offset = one.entry.user_id, one.entry.offset
@@ -154,7 +139,11 @@ async def compare(
         if offset < cut:
             if stretch.full:
                 await stretch.compare(offset)
-            stretch.collect(one)
+            if (decision := one.outputs.decision) is not None:
+                part.vectors += slates.length(decision)
+                stretch.add("decision", kept(decision))
+            for outcome in one.outputs.outcomes:
+                stretch.add("outcome", kept(outcome))
     await stretch.compare(cut)
     for user_id, fence in mine.fences():
         part.rows += 1
@@ -166,6 +155,7 @@ async def compare(
         if served is not None:
             part.differences.take(served.differences(start=part.start, leavers=journal.leavers))
     await stretch.settle()
+    part.decisions, part.outcomes = stretch.compared["decision"], stretch.compared["outcome"]
     part.tips, part.settings = (0 if one is None else one.met for one in (live.tips, live.settings))
     return part
 
@@ -176,61 +166,6 @@ async def compare_part(journal: Journal, number: int, end: int, progress: Callab
         live = Live(await live_rows(journal, number, made))
         keys = await keys_of(journal, number)
         return await compare(journal, number, live, cut=end, keys=keys, scratch=made, progress=progress)
-
-
-class _Stretch:
-    """Decisions and outcomes of the fold since history was last held against it."""
-
-    def __init__(self, journal: Journal, part: Part, history: History | None) -> None:
-        self._journal, self._part, self._history = journal, part, history
-        self._low = part.start
-        self._mine: dict[str, dict[str, Kept]] = {"decision": {}, "outcome": {}}
-        self._suspects: list[Suspect] = []
-
-    @property
-    def full(self) -> bool:
-        return sum(map(len, self._mine.values())) >= STRETCH
-
-    def collect(self, one: Folded) -> None:
-        """Note what followed from a record, and what history has to have of it."""
-        from_ms = self._journal.history_from_ms
-        if (decision := one.outputs.decision) is not None:
-            self._part.vectors += slates.length(decision)
-            if decision.decided_ms >= from_ms:
-                self._part.decisions += 1
-                self._mine["decision"][decision.decision_id] = kept(decision)
-        for outcome in one.outputs.outcomes:
-            if outcome.event_time_ms >= from_ms:
-                self._part.outcomes += 1
-                self._mine["outcome"][outcome.outcome_id] = kept(outcome)
-
-    async def compare(self, below: int) -> None:
-        """Hold what was collected against what history has of the records below; begin anew."""
-        for name, mine in self._mine.items():
-            if self._history is not None and below > self._low:
-                theirs = await self._history.between(name, self._low, below)
-                known = [one for one in theirs if one.time_ms >= self._journal.history_from_ms]
-                self._suspects += compare_history(name, mine, known, self._part.differences)
-            mine.clear()
-        self._low = max(below, self._low)
-        if len(self._suspects) >= SUSPECTS_MAX:
-            await self.settle()
-
-    async def settle(self) -> None:
-        """Count what is missing on a side, but of who left behind the cut, and what was trimmed meanwhile."""
-        if not self._suspects or self._history is None:
-            return
-        leavers, from_ms = await self._history.excuses()
-        for one in self._suspects:
-            word = leavers.word_of(one.user_id)
-            left = (
-                word is not None
-                and word.journal.offset >= self._part.cut
-                and leavers.passes(one.user_id.encode(), one.offset)
-            )
-            if not left and one.time_ms >= from_ms:
-                self._part.differences.add(one.what)
-        self._suspects.clear()
 
 
 def _fence(row: bytes) -> bytes:

@@ -8,61 +8,32 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping
-from contextlib import aclosing, asynccontextmanager
+from collections.abc import Callable, Collection, Iterable, Mapping
+from contextlib import aclosing
 from dataclasses import dataclass, field, replace
 from functools import partial
 from types import MappingProxyType
 
-import psycopg
-from google.protobuf.message import DecodeError
-from psycopg import sql
-
-from connectors.leaving import leavers_of
-from connectors.postgres import age
-from connectors.postgres.leavers import TIMES
 from connectors.valkey import TipStore
-from deploy.differing import Differences, Kept, Served, Shown, opened_digest
+from deploy.cut import NotSettled, cut
+from deploy.differing import Differences, Served, Shown
 from deploy.folding import BeginningGone, Journal, keys_of
 from deploy.journal import whole_journal
+from deploy.recorded import recorded
 from deploy.refold import Live, Part, compare, live_rows, scratch
 from deploy.shares import RefoldError, in_processes
 from deploy.snapshots import begun
 from deploy.stack.running import RunningStack
-from oo.v1.decision_pb2 import Decision
-from oo.v1.outcome_pb2 import Outcome
 from streams.clock import clock_ms
-from streams.cluster import Cluster
-from streams.reader import committed, end_offsets, topic_id
-from streams.sealing import Keys
-from tables.leavers import Leavers
+from streams.reader import topic_id
 from tables.verified import Verified, VerifiedFile, whose_turn
 
 PATIENCE_S = 30.0
-SETTLE_S = 120.0
-"""How long to wait for the workers to have taken what stood in the topics."""
 NICENESS = 19
 SHOWN_MAX = 5
 """Of a partition, in the file."""
 ASKED_AT_ONCE = 64
 """People whose tips are asked for together."""
-
-READERS = {
-    "signals": "core",
-    "reactions": "core",
-    "subject-requests": "core",
-    "journal": "core",
-    "tips": "publish",
-    "settings": "publish",
-    "decisions": "record",
-    "outcomes": "record",
-    "erasures": "record",
-}
-"""Which process takes each topic, in the order that a record goes through them."""
-
-
-class NotSettled(Exception):
-    """The workers are behind: there is nothing to compare yet."""
 
 
 @dataclass(slots=True)
@@ -165,42 +136,11 @@ async def verify_part(
         tips, settings = await _served(stack, rows, journal_id=given.topic_id)
         keys = await keys_of(given, number)
         journal = replace(await whole_journal(stack), snapshots=given.snapshots)
-        async with _history(stack, journal, number, keys) as history:
+        async with recorded(stack, journal.topic_id, number, keys) as history:
             _, from_ms = await history.excuses()
             live = Live(rows, tips, settings, history)
             journal = replace(journal, history_from_ms=from_ms)
             return await compare(journal, number, live, cut=end, keys=keys, scratch=made, progress=progress)
-
-
-async def cut(cluster: Cluster) -> dict[int, int]:
-    """Cut the journal: return by partition an offset below which all that follows is in its topics, PostgreSQL and Valkey.
-
-    What was acknowledged to anybody who wrote before this was called stands below. Raises NotSettled.
-    """
-    await _taken(cluster, ("signals", "reactions", "subject-requests"))
-    await _taken(cluster, ("journal",))
-    done = await committed(cluster, cluster.group("core"), cluster.name("journal"))
-    await _taken(cluster, ("tips", "settings", "decisions", "outcomes", "erasures"))
-    return {number: offset or 0 for number, offset in done.items()}
-
-
-async def _taken(cluster: Cluster, names: Iterable[str]) -> None:
-    """Return once their groups have committed what stands in these topics now."""
-    loop = asyncio.get_running_loop()
-    until_s = loop.time() + SETTLE_S
-    left = {name: await end_offsets(cluster, cluster.name(name)) for name in names}
-    while left:
-        for name, ends in list(left.items()):
-            taken = await committed(cluster, cluster.group(READERS[name]), cluster.name(name))
-            if all((taken.get(number) or 0) >= end for number, end in ends.items()):
-                del left[name]
-        if left and loop.time() > until_s:
-            raise NotSettled(
-                f"the workers have not taken all that stood in {', '.join(left)} within {SETTLE_S:.0f} s: "
-                "'oo status' shows which one is behind"
-            )
-        if left:
-            await asyncio.sleep(0.3)
 
 
 async def _served(stack: RunningStack, users: Iterable[str], *, journal_id: bytes) -> tuple[Served, Served]:
@@ -223,57 +163,3 @@ async def _served(stack: RunningStack, users: Iterable[str], *, journal_id: byte
         Served("tip", tips, journal_id=journal_id),
         Served("settings", settings, journal_id=journal_id),
     )
-
-
-@dataclass(frozen=True, slots=True)
-class _History:
-    connection: psycopg.AsyncConnection
-    cluster: Cluster
-    topic_id: bytes
-    number: int
-    keys: Keys
-
-    async def between(self, name: str, low: int, high: int) -> list[Kept]:
-        place = [self.topic_id, self.number, low, high]
-        return [
-            Kept(one, user_id, offset, time_ms, self._digest(name, message, user_id))
-            for one, user_id, offset, time_ms, message in await (
-                await self.connection.execute(_SELECTED[name], place)
-            ).fetchall()
-        ]
-
-    async def excuses(self) -> tuple[Leavers, int]:
-        return await leavers_of(self.cluster), await age.trimmed_below(self.connection)
-
-    def _digest(self, name: str, message: bytes, user_id: str) -> bytes:
-        try:
-            return opened_digest(_KINDS[name].FromString(message), whose=user_id, keys=self.keys)
-        except DecodeError:
-            return b""
-
-
-@asynccontextmanager
-async def _history(stack: RunningStack, journal: Journal, number: int, keys: Keys) -> AsyncIterator[_History]:
-    # Each question by itself: one that lasted as long as the fold would keep PostgreSQL from cleaning up.
-    async with await psycopg.AsyncConnection.connect(stack.recommender_dsn, autocommit=True) as connection:
-        yield _History(connection, stack.cluster, journal.topic_id, number, keys)
-
-
-_KINDS: Mapping[str, type[Decision | Outcome]] = {"decision": Decision, "outcome": Outcome}
-_SELECTED = {
-    name: sql.SQL(
-        "SELECT {one}, user_id, journal_offset, {time}, message FROM {table} "
-        "WHERE topic_id = %s AND partition = %s AND journal_offset >= %s AND journal_offset < %s"
-    ).format(
-        one=sql.Identifier(f"{name}_id"),
-        time=sql.Identifier(TIMES[f"{name}s"]),
-        table=sql.Identifier("recommender", f"{name}s"),
-    )
-    for name in _KINDS
-}
-
-
-async def lag(cluster: Cluster, topic: str, reader: str) -> int:
-    """Records of a topic that a group has yet to commit."""
-    ends, taken = await end_offsets(cluster, topic), await committed(cluster, reader, topic)
-    return sum(end - (taken.get(number) or 0) for number, end in ends.items())

@@ -107,17 +107,15 @@ def show(run: RunArgument, state: StateOption = DEFAULT_STATE) -> None:
 
 def verify(run: RunArgument, state: StateOption = DEFAULT_STATE, as_json: JsonOption = False) -> None:
     """Hold what a run made again against what was logged; exit status 1 at the first difference, which is shown."""
-    from deploy.replay.run import verified
+    from deploy.replay.compare import compare
 
     _check_parquet()
     stack = open_state(state, *NEEDED, "recommender_dsn", ready=False)
-    found = asyncio.run(verified(stack, _run(stack, run)))
+    found = asyncio.run(compare(stack, _run(stack, run)))
     if as_json:
         print(json.dumps(asdict(found)))
     else:
-        print(
-            f"{found.decisions} decisions and {found.outcomes} outcomes are the same, {found.passed_over} were passed over"
-        )
+        print(f"{found.decisions} decisions and {found.outcomes} outcomes compared, {found.passed_over} passed over")
         print(found.difference or "0 differences")
     if found.difference:
         raise typer.Exit(1)

@@ -40,9 +40,9 @@ def verify(
     as_json: JsonOption = False,
 ) -> None:
     """Fold the journal again and compare it with what is live, while people write; exit status 1 at a difference."""
+    from deploy.cut import NotSettled
     from deploy.folding import BeginningGone
     from deploy.shares import RefoldError
-    from deploy.verify import NotSettled
     from deploy.verify import verify as compare
 
     stack = open_state(state, "valkey_url", "recommender_dsn", "mac_key_file", "kek_dir", ready=False)
@@ -73,9 +73,10 @@ def verify(
 
 
 def _in_turn(stack: RunningStack, *, as_json: bool) -> None:
+    from deploy.cut import NotSettled
     from deploy.folding import BeginningGone
     from deploy.shares import RefoldError
-    from deploy.verify import NotSettled, verify_in_turn
+    from deploy.verify import verify_in_turn
 
     try:
         number, found = asyncio.run(verify_in_turn(stack))

@@ -1,38 +1,29 @@
-"""Holds what a run made again against what was logged, one record at a time in the order of the journal; and what another policy says against it.
+"""Holds what a run made again against what was logged, as `oo verify` does with a fold; and what another policy says against it.
 
-It reads the run, PostgreSQL and the rows' changelog, and writes nothing.
+It reads the run, people's keys and PostgreSQL, and writes nothing.
 """
 
 from __future__ import annotations
 
+import heapq
 from collections import Counter
-from collections.abc import AsyncGenerator
-from contextlib import aclosing
+from collections.abc import Iterator
 from dataclasses import dataclass, field
-from typing import Any
 
-import psycopg
-from psycopg import sql
-
-from connectors.postgres import age
-from connectors.postgres.leavers import TIMES
-from deploy.differing import opened_digest
+from deploy.differing import Differences, Kept
 from deploy.keys import read_keys
+from deploy.recorded import recorded
 from deploy.replay.manifest import Manifest, Run, RunError
 from deploy.replay.sink import read
 from deploy.stack.running import RunningStack
-from oo.v1.decision_pb2 import Decision
-from oo.v1.outcome_pb2 import Outcome
-from streams.keys import Keys
-from tables.leavers import Leavers
+from deploy.stretch import Stretch
 
-KINDS: dict[str, type[Decision | Outcome]] = {"decisions": Decision, "outcomes": Outcome}
 EXAMPLES_MAX = 10
 
 
 @dataclass(slots=True)
 class Compared:
-    """How much was the same, and the first difference in words, where the comparison ended."""
+    """How much was compared, and the first difference in words, where the comparison ended."""
 
     decisions: int = 0
     outcomes: int = 0
@@ -41,111 +32,60 @@ class Compared:
     """Of people who left since, or older than what PostgreSQL keeps."""
 
 
-@dataclass(frozen=True, slots=True)
-class Logged:
-    """PostgreSQL's, for a run."""
-
-    connection: psycopg.AsyncConnection[Any]
-    keys: Keys
-    leavers: Leavers
-    from_ms: int
-
-    async def read(
-        self, manifest: Manifest, number: int, kind: str
-    ) -> AsyncGenerator[tuple[int, str, str, int, bytes], None]:
-        """Journal offset, id, whose, when and message, in the order of the journal."""
-        name = sql.Identifier(f"{kind[:-1]}_id")
-        query = sql.SQL(
-            "SELECT journal_offset, {name}, user_id, {when}, message FROM {table} WHERE topic_id = %s AND partition = %s"
-            " AND journal_offset >= %s AND journal_offset < %s {whose} ORDER BY journal_offset, {name}"
-        ).format(
-            name=name,
-            when=sql.Identifier(TIMES[kind]),
-            table=sql.Identifier("recommender", kind),
-            whose=sql.SQL("AND user_id = ANY(%s)" if manifest.users else ""),
-        )
-        values: list[Any] = [
-            bytes.fromhex(manifest.journal_id),
-            number,
-            manifest.start[number],
-            manifest.end[number],
-        ]
-        if manifest.users:
-            values.append(list(manifest.users))
-        async with self.connection.transaction(), self.connection.cursor(name=f"replay_{kind}") as cursor:
-            await cursor.execute(query, values)
-            async for offset, key, user, when_ms, message in cursor:
-                yield offset, key, user, when_ms, message
-
-
-async def compare(stack: RunningStack, run: Run, leavers: Leavers) -> Compared:
-    """Compare all of a run that is done, up to the first difference. Raises RunError for one that is not done."""
+async def compare(stack: RunningStack, run: Run) -> Compared:
+    """Compare all of a run that is done, up to the first stretch in which something differs. Raises RunError for one that is not done."""
     manifest, found = run.manifest(), Compared()
-    if run.state() != "done":
-        raise RunError(f"{run.name} is {run.state()}: 'oo replay resume {run.name}' brings it to its end")
-    keys = await read_keys(stack.cluster, stack.kek_dir)
-    async with await psycopg.AsyncConnection.connect(stack.recommender_dsn) as connection:
-        await connection.set_read_only(True)
-        logged = Logged(connection, keys, leavers, await age.trimmed_below(connection))
-        for number in sorted(manifest.end):
-            for kind in KINDS:
-                await _compare(logged, run, manifest, number, kind, found)
-                if found.difference:
-                    return found
+    _check_done(run)
+    for number in sorted(manifest.end):
+        await _compare(stack, run, manifest, number, found)
+        if found.difference:
+            break
     return found
 
 
-async def _compare(logged: Logged, run: Run, manifest: Manifest, number: int, kind: str, found: Compared) -> None:
-    name = kind[:-1]
-    id_name = f"{name}_id"
-    mine = iter(_in_order(run, number, kind, id_name))
-    one = next(mine, None)
-
-    def excused(user: str, offset: int, when_ms: int | None) -> bool:
-        left = logged.leavers.passes(user.encode(), offset) or (when_ms is not None and when_ms < logged.from_ms)
-        found.passed_over += left
-        return left
-
-    # Closed by us: a cursor that is left to be found by the collector would end its transaction while another is at work.
-    async with aclosing(logged.read(manifest, number, kind)) as standing:
-        async for offset, key, user, when_ms, message in standing:
-            while one is not None and (one["offset"], one[id_name]) < (offset, key):
-                if not excused(one["user"], one["offset"], one.get("decided_ms")):
-                    found.difference = f"{name} {one[id_name]} of partition {number}, offset {one['offset']}: in the run, missing in PostgreSQL"
-                    return
-                one = next(mine, None)
-            if one is None or (one["offset"], one[id_name]) != (offset, key):
-                if excused(user, offset, when_ms):
-                    continue
-                found.difference = (
-                    f"{name} {key} of partition {number}, offset {offset}: in PostgreSQL, missing in the run"
-                )
-                return
-            if opened_digest(KINDS[kind].FromString(message), whose=user, keys=logged.keys) != one["digest"]:
-                if not excused(user, offset, None):
-                    found.difference = f"{name} {key} of partition {number}, offset {offset}: not the same in PostgreSQL and in the run"
-                    return
-            elif kind == "decisions":
-                found.decisions += 1
-            else:
-                found.outcomes += 1
-            one = next(mine, None)
-    while one is not None:
-        if not excused(one["user"], one["offset"], one.get("decided_ms")):
-            found.difference = f"{name} {one[id_name]} of partition {number}, offset {one['offset']}: in the run, missing in PostgreSQL"
-            return
-        one = next(mine, None)
+async def _compare(stack: RunningStack, run: Run, manifest: Manifest, number: int, found: Compared) -> None:
+    keys, differences = await read_keys(stack.cluster, stack.kek_dir, partition=number), Differences()
+    start, end = manifest.start[number], manifest.end[number]
+    async with recorded(stack, bytes.fromhex(manifest.journal_id), number, keys) as history:
+        _, from_ms = await history.excuses()
+        users = set(manifest.users) or None
+        stretch = Stretch(history, differences, start=start, cut=end, from_ms=from_ms, users=users)
+        at = start
+        for name, one in _logged(run, number):
+            # A record's are compared together.
+            if stretch.full and one.offset > at:
+                await stretch.compare(one.offset)
+                if differences.n:
+                    break
+            at = one.offset
+            stretch.add(name, one)
+        else:
+            await stretch.compare(end)
+        await stretch.settle()
+    found.decisions += stretch.compared["decision"]
+    found.outcomes += stretch.compared["outcome"]
+    found.passed_over += stretch.excused
+    if differences.n:
+        what, _, how = differences.shown[0].partition(": ")
+        found.difference = f"{what} of partition {number}: {how}"
 
 
-def _in_order(run: Run, number: int, kind: str, id_name: str) -> Any:
-    """As PostgreSQL gives them: those of one record by id."""
-    some: list[dict[str, Any]] = []
-    for one in read(run, number, kind):
-        if some and some[0]["offset"] != one["offset"]:
-            yield from sorted(some, key=lambda each: each[id_name])
-            some = []
-        some.append(one)
-    yield from sorted(some, key=lambda each: each[id_name])
+def _logged(run: Run, number: int) -> Iterator[tuple[str, Kept]]:
+    """A run's decisions and outcomes of a partition, in the order of the journal."""
+    decisions = (
+        ("decision", Kept(one["decision_id"], one["user"], one["offset"], one["decided_ms"], one["digest"]))
+        for one in read(run, number, "decisions")
+    )
+    outcomes = (
+        ("outcome", Kept(one["outcome_id"], one["user"], one["offset"], one["event_time_ms"], one["digest"]))
+        for one in read(run, number, "outcomes")
+    )
+    return heapq.merge(decisions, outcomes, key=lambda one: one[1].offset)
+
+
+def _check_done(run: Run) -> None:
+    if run.state() != "done":
+        raise RunError(f"{run.name} is {run.state()}: 'oo replay resume {run.name}' brings it to its end")
 
 
 @dataclass(slots=True)
@@ -169,8 +109,7 @@ def otherwise(run: Run) -> Otherwise:
     manifest, found = run.manifest(), Otherwise()
     if not manifest.policy:
         raise RunError(f"{run.name} is a verification: only a run with --policy has another policy to hold against")
-    if run.state() != "done":
-        raise RunError(f"{run.name} is {run.state()}: 'oo replay resume {run.name}' brings it to its end")
+    _check_done(run)
     total, people, theirs = 0.0, Counter[str](), Counter[str]()
     for number in sorted(manifest.end):
         for one in read(run, number, "decisions"):

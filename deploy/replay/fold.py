@@ -141,6 +141,7 @@ def outcome_rows(outputs: Outputs, offset: int) -> list[dict[str, Any]]:
             "outcome_id": one.outcome_id,
             "decision_id": one.decision_id,
             "user": one.user_id,
+            "event_time_ms": one.event_time_ms,
             "kind": one.kind,
             "reward": one.reward,
             "digest": digest(one),

@@ -14,10 +14,9 @@ from confluent_kafka import TopicPartition
 from confluent_kafka.admin import OffsetSpec
 
 from agents.step import STEP_VERSION
-from connectors.leaving import leavers_of
+from deploy.cut import cut
 from deploy.folding import BeginningGone, Journal
 from deploy.journal import whole_journal
-from deploy.replay.compare import Compared, compare
 from deploy.replay.fold import fold_part, journal_of
 from deploy.replay.manifest import Manifest, Run, RunError
 from deploy.replay.other import Other
@@ -25,9 +24,8 @@ from deploy.shares import in_processes
 from deploy.snapshots import begins
 from deploy.stack.running import RunningStack
 from deploy.stack.topics import admin
-from deploy.verify import cut
 from streams.clock import clock_ms
-from tables.snapshots import Snapshot
+from tables.snapshots import Snapshot, beginning
 
 TIMEOUT_S = 30.0
 
@@ -82,13 +80,13 @@ async def planned(
 def _begin(stack: RunningStack, journal: Journal, number: int, start: int, low: int) -> Snapshot | None:
     """The newest verified snapshot at or before the start; None for the journal's beginning."""
     some = [] if stack.snapshots_dir is None else stack.snapshots(journal.topic_id).all(number)
-    fit = [one for one in some if one.verified and low <= one.offset + 1 <= start]
-    if not fit and low:
+    found = beginning([one for one in some if one.offset + 1 <= start], low=low, newest=True)
+    if found is None and low:
         raise BeginningGone(
             f"partition {number} of the journal begins at offset {low}, and no verified row snapshot lies between there and {start}: "
             "start later, or see 'oo snapshots'"
         )
-    return fit[-1] if fit else None
+    return found
 
 
 async def _offsets(stack: RunningStack, at: int | str, numbers: tuple[int, ...]) -> dict[int, int]:
@@ -128,8 +126,3 @@ async def bring_to_end(
             unfinished.rename(done)
     said: dict[str, int] = json.loads(done.read_text())
     return said
-
-
-async def verified(stack: RunningStack, run: Run) -> Compared:
-    """Hold a run against what was logged."""
-    return await compare(stack, run, await leavers_of(stack.cluster))

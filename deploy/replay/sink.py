@@ -40,6 +40,7 @@ OUTCOMES = pa.schema(
         ("outcome_id", pa.string()),
         ("decision_id", pa.string()),
         ("user", pa.string()),
+        ("event_time_ms", pa.int64()),
         ("kind", pa.int32()),
         ("reward", pa.float64()),
         ("digest", pa.binary(16)),

@@ -16,8 +16,8 @@ import httpx
 from command import called
 from confluent_kafka import Producer
 
+from deploy.cut import cut
 from deploy.stack.running import RunningStack
-from deploy.verify import cut
 
 T = TypeVar("T")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hashlib
 import json
 import os
@@ -18,10 +19,12 @@ import psycopg
 import pytest
 from command import called
 from outside import client, eventually, send, settled, settled_tip, state_of, task
+from valkey import Valkey
 
 from deploy.replay.manifest import Run, RunError
 from deploy.replay.sink import Sink
 from deploy.stack.running import RunningStack
+from streams.reader import end_offsets
 
 
 def replay(stack: RunningStack, *options: str, check: bool = True) -> dict[str, Any]:
@@ -31,12 +34,12 @@ def replay(stack: RunningStack, *options: str, check: bool = True) -> dict[str, 
 
 
 def somebody(stack: RunningStack) -> str:
-    """Somebody with tasks and a reaction."""
+    """Somebody with tasks and a reaction, one that teaches nobody to be silent: others of this folder wait for tips."""
     user = f"again-{uuid.uuid4().hex[:8]}"
     send(stack, "signals", *(task(user, f"{number}", f"Errand {number}") for number in range(5)))
     with client(stack, user) as http:
         shown = settled_tip(stack, http)["decision_id"]
-        for reaction in ("seen", "dismiss"):
+        for reaction in ("seen", "done"):
             assert http.post("/v1/feedback", json={"decision_id": shown, "reaction": reaction}).status_code == 202
         eventually(lambda: [one for one in http.get("/v1/tips").json()["items"] if one["outcome"]])
     settled(stack)
@@ -99,35 +102,69 @@ def test_another_policy_is_asked_on_the_logged_slates_and_rows_follow_the_log(st
         assert replay(stack, "verify", other)["difference"] == ""
 
 
-def test_a_run_that_was_killed_goes_on_to_the_same_bytes(stack: RunningStack) -> None:
-    send(stack, "signals", *(task(f"again-{uuid.uuid4().hex[:8]}", "1", "Errand") for _ in range(20)))
+def begun(stack: RunningStack, manifest: dict[str, Any], **other: Any) -> Run:
+    """A run of the same range that nothing was folded of yet, in parts so short that a partition has many."""
+    run = Run(stack.folder.root / "replays", f"run-{uuid.uuid4().hex[:8]}")
+    run.folder.mkdir(mode=0o700)
+    changed = {**manifest, "name": run.name, "part_records": 3, **other}
+    (run.folder / "manifest.json").write_text(json.dumps(changed))
+    return run
+
+
+def test_a_run_that_was_killed_goes_on_behind_its_last_whole_part_to_the_same_bytes(stack: RunningStack) -> None:
+    send(stack, "signals", *(task(f"again-{uuid.uuid4().hex[:8]}", "1", "Errand") for _ in range(40)))
     settled(stack)
     with named(stack) as whole:
         manifest = json.loads((stack.folder.root / "replays" / whole / "manifest.json").read_text())
-        most = max(manifest["end"].values())
-        name = f"run-{uuid.uuid4().hex[:8]}"
-        # The same range, a partition long enough to be killed in.
-        copied = {**manifest, "name": name, "rate": max(most / 20, 1)}
-        run = Run(stack.folder.root / "replays", name)
-        run.folder.mkdir(mode=0o700)
-        (run.folder / "manifest.json").write_text(json.dumps(copied))
-        resume = (sys.executable, "-P", "-m", "deploy.cli", "replay", "resume", name, state_of(stack))
-        with subprocess.Popen(
-            resume, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True
-        ) as begun:
+    longest = max(manifest["end"].values())
+    unbroken, killed = begun(stack, manifest), begun(stack, manifest, rate=max(longest / 20, 1))
+    try:
+        replay(stack, "resume", unbroken.name)
+        resume = (sys.executable, "-P", "-m", "deploy.cli", "replay", "resume", killed.name, state_of(stack))
+        quiet = subprocess.DEVNULL
+        with subprocess.Popen(resume, stdout=quiet, stderr=quiet, start_new_session=True) as folding:
             try:
-                eventually(lambda: list(run.folder.glob("partition-*")), within_s=60)
-                assert begun.poll() is None
+                eventually(lambda: list(killed.folder.glob("partition-*/*.rows")), within_s=60)
+                assert folding.poll() is None
             finally:
-                os.killpg(begun.pid, signal.SIGKILL)
-        assert not (run.folder / "done.json").exists()
-        copied["rate"] = 0.0
-        (run.folder / "manifest.json").write_text(json.dumps(copied))
-        try:
-            replay(stack, "resume", name)
-            assert bytes_of(stack, name) == bytes_of(stack, whole) != {}
-        finally:
-            called("replay", "rm", name, state_of(stack))
+                os.killpg(folding.pid, signal.SIGKILL)
+        assert not (killed.folder / "done.json").exists()
+        # It goes on as fast as it can; how fast is in no byte.
+        changed = json.loads((killed.folder / "manifest.json").read_text()) | {"rate": 0.0}
+        (killed.folder / "manifest.json").write_text(json.dumps(changed))
+        replay(stack, "resume", killed.name)
+        assert bytes_of(stack, killed.name) == bytes_of(stack, unbroken.name) != {}
+        parts = [path.name for path in killed.folder.glob("partition-*/decisions-*.parquet")]
+        assert len(parts) > len(manifest["end"])
+    finally:
+        for run in (unbroken, killed):
+            called("replay", "rm", run.name, state_of(stack))
+
+
+def live(stack: RunningStack, user: str) -> dict[str, Any]:
+    """What a run must not have changed: topics that nobody writes by themselves, and what is served and recorded of somebody."""
+    whose, names = (
+        stack.pseudonym(user),
+        ("signals", "reactions", "subject-requests", "promotions", "audit", "dead-letters"),
+    )
+    with psycopg.connect(stack.recommender_dsn) as database, Valkey.from_url(stack.as_admin.valkey_url) as valkey:
+        history = [
+            database.execute(f"SELECT * FROM recommender.{table} WHERE user_id = %s ORDER BY 1", [whose]).fetchall()
+            for table in ("decisions", "outcomes")
+        ]
+        served = {key: valkey.dump(key) for key in sorted(valkey.scan_iter("*")) if whose.encode() in key}
+    ends = {name: asyncio.run(end_offsets(stack.cluster, stack.cluster.name(name))) for name in names}
+    return {"history": history, "served": served, "ends": ends}
+
+
+def test_what_is_live_is_the_same_before_and_after_a_run(stack: RunningStack) -> None:
+    user = somebody(stack)
+    before = live(stack, user)
+    assert before["served"] and all(before["history"])
+    with named(stack, "--policy=random") as run:
+        replay(stack, "verify", run)
+        replay(stack, "diff", run)
+    assert live(stack, user) == before
 
 
 def test_a_plan_says_what_would_be_read_and_writes_nothing(stack: RunningStack) -> None:

@@ -33,9 +33,9 @@ from valkey import Valkey
 
 from agents.record import trim
 from connectors.postgres.sink import Sink
+from deploy.cut import cut
 from deploy.keys import read_keys
 from deploy.stack.running import RunningStack
-from deploy.verify import cut
 from oo.v1 import decision_pb2
 from streams.partitioner import partition_of
 from streams.sealing import opened, seal
