@@ -5,6 +5,7 @@ It never changes or removes a letter, and sends nothing: who does is deploy/redr
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -200,6 +201,15 @@ def _is_of_before(letter: Letter, leavers: Leavers, name: str) -> bool:
         return word is not None
     came_ms = min(message.original_time_ms or message.refused_ms, message.refused_ms)
     return came_ms <= word.erased_ms + HEARD_MS
+
+
+def over_time(found: Iterable[Letter], step_ms: int) -> list[tuple[int, Counter[str]]]:
+    """By the beginning of each step that has one."""
+    steps: dict[int, Counter[str]] = {}
+    for one in found:
+        begin = one.message.refused_ms // step_ms * step_ms
+        steps.setdefault(begin, Counter())[one.message.reason] += 1
+    return sorted(steps.items())
 
 
 def once(found: Iterable[Letter]) -> list[Letter]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
+from types import MappingProxyType
 
 import protovalidate
 
@@ -19,6 +20,7 @@ from deploy.keys import read_keys
 from deploy.letters import Again, CannotRedrive, Letter, again, whom
 from deploy.redriven import Fate, Redrive
 from deploy.stack.running import RunningStack
+from deploy.writing import writing
 from oo.v1 import audit_pb2, journal_pb2
 from streams import cloudevents
 from streams.clock import clock_ms
@@ -221,3 +223,26 @@ class Redriving:
                     if name in wanted and record.offset >= wanted[name].word.place.offset:
                         found.setdefault(name.decode(), record.offset)
         return found
+
+
+async def redrive_letters(
+    stack: RunningStack,
+    chosen: Sequence[Letter],
+    fates: Mapping[str, Fate],
+    *,
+    edits: Mapping[str, bytes] = MappingProxyType({}),
+    progress: Callable[[int, int], None] = lambda _done, _total: None,
+) -> Report:
+    """Send these again, with a producer for it. `progress(done, total)` hears of each round but that of all at once. Raises as `Redriving.send`."""
+    async with writing(stack, client_id="oo-redrive") as (producer, schemas):
+        redriving = Redriving(stack, producer, schemas)
+        ready, report = await redriving.prepare(chosen, edits=edits, is_asked=False)
+        done = 0
+
+        def count(n: int) -> None:
+            nonlocal done
+            done += n
+            if n < len(ready):
+                progress(done, len(ready))
+
+        return await redriving.send(ready, fates, report, progress=count)

@@ -9,7 +9,7 @@ import asyncio
 import json
 import sys
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 from pathlib import Path
@@ -23,7 +23,7 @@ from rich.table import Table
 
 from deploy.commands.session import DEFAULT_STATE, CommandError, JsonOption, StateOption, open_state
 from deploy.commands.since import SINCE_HELP, here_ms
-from deploy.letters import CannotRedrive, Letter, Wanted, said_by, whom
+from deploy.letters import CannotRedrive, Letter, Wanted, over_time, said_by, whom
 from deploy.redriven import Fate, all_letters
 from deploy.stack.running import RunningStack
 from streams.dead_letters import SAID_ON
@@ -103,11 +103,11 @@ def counts(
     found, fates = _letters(stack, wanted, only_open=only_open)
     total = Counter(one.message.reason for one in found)
     still = Counter(one.message.reason for one in found if fates[one.name].is_open)
-    over_time = _over_time(found, HOUR_MS if by == "hour" else DAY_MS)
+    steps = over_time(found, HOUR_MS if by == "hour" else DAY_MS)
     if as_json:
         reasons = [{"reason": one, "letters": n, "open": still[one]} for one, n in total.most_common()]
-        steps = [{"from_ms": begin, "reasons": dict(some)} for begin, some in over_time]
-        print(json.dumps({"reasons": reasons, "by": by, "over_time": steps}))
+        told_steps = [{"from_ms": begin, "reasons": dict(some)} for begin, some in steps]
+        print(json.dumps({"reasons": reasons, "by": by, "over_time": told_steps}))
         return
     if not found:
         print("no dead letters")
@@ -117,10 +117,10 @@ def counts(
     for one, n in total.most_common():
         console.print(f"{one:{width}} {n:>7}  {still[one]:>7} open")
     console.print(f"\nby {by} (UTC)")
-    most = max(some.total() for _, some in over_time)
+    most = max(some.total() for _, some in steps)
     # What is drawn gives way to what is said on a narrow terminal.
     room = max(5, min(BAR_MAX, console.width - 60))
-    for begin, some in over_time:
+    for begin, some in steps:
         told = ", ".join(f"{one} {n}" for one, n in some.most_common())
         length = -(-some.total() * room // most)
         bar = ("█" if (console.encoding or "").startswith("utf") else "#") * length
@@ -209,10 +209,12 @@ def redrive(
     if dry_run:
         _dry_run(stack, found, chosen, edits, as_json=as_json)
         return
-    from deploy.redriving import Report
+    from deploy.redriving import Report, redrive_letters
 
     before = len(found) - len(chosen)
-    report = asyncio.run(_send(stack, chosen, {} if repeat else fates, edits)) if chosen else Report()
+    report = Report()
+    if chosen:
+        report = asyncio.run(redrive_letters(stack, chosen, {} if repeat else fates, edits=edits, progress=_told))
     if as_json:
         shown = {
             "sent": [one.id for one in report.sent],
@@ -249,25 +251,11 @@ def _say(
     print(", ".join(said))
 
 
-async def _send(
-    stack: RunningStack, chosen: Sequence[Letter], fates: Mapping[str, Fate], edits: Mapping[str, bytes]
-) -> Report:
-    from deploy.redriving import Redriving
-    from deploy.writing import writing
-
+def _told(done: int, total: int) -> None:
+    """How far it is, on a terminal."""
     told = Console(stderr=True)
-    async with writing(stack, client_id="oo-redrive") as (producer, schemas):
-        redriving = Redriving(stack, producer, schemas)
-        ready, report = await redriving.prepare(chosen, edits=edits, is_asked=False)
-        done = 0
-
-        def progress(n: int) -> None:
-            nonlocal done
-            done += n
-            if told.is_terminal and len(ready) > n:
-                told.print(f"{done} of {len(ready)}", end="\n" if done == len(ready) else "\r")
-
-        return await redriving.send(ready, fates, report, progress=progress)
+    if told.is_terminal:
+        told.print(f"{done} of {total}", end="\n" if done == total else "\r")
 
 
 def _dry_run(
@@ -404,15 +392,6 @@ def _read(stack: RunningStack, one: Letter) -> dict[str, Any]:
         path, _, says = message.detail.partition(": ")
         read["place"] = {"path": path, "says": says}
     return read
-
-
-def _over_time(found: Iterable[Letter], step_ms: int) -> list[tuple[int, Counter[str]]]:
-    """By the beginning of each step that has one."""
-    steps: dict[int, Counter[str]] = {}
-    for one in found:
-        begin = one.message.refused_ms // step_ms * step_ms
-        steps.setdefault(begin, Counter())[one.message.reason] += 1
-    return sorted(steps.items())
 
 
 def _letter(one: Letter, fate: Fate) -> dict[str, Any]:

@@ -75,11 +75,12 @@ class Slate(BaseModel):
     candidates: list[Candidate]
 
 
-_FOUND = """
+_TOLD = """
 SELECT d.decision_id, d.user_id, d.decided_ms, d.kind, d.trigger, d.policy_version, d.propensity,
   (SELECT o.kind FROM recommender.outcomes o WHERE o.decision_id = d.decision_id ORDER BY o.event_time_ms DESC LIMIT 1) AS outcome
-FROM recommender.decisions d
 """
+_FOUND = _TOLD + "FROM recommender.decisions d "
+_WHOLE = _TOLD + ", d.message FROM recommender.decisions d WHERE d.decision_id = %(id)s"
 
 
 @router.get("/decisions", summary="The newest decisions")
@@ -98,16 +99,13 @@ def of_person(stack: TheStack, whose: str, *, limit: int) -> list[Decided]:
 
 @router.get("/decisions/{decision_id}", summary="The slate of one decision")
 def slate(stack: TheStack, decision_id: str) -> Slate:
-    decided = _only(stack, decision_id)
-    message = rows(
-        stack.recommender_dsn, "SELECT message FROM recommender.decisions WHERE decision_id = %(id)s", id=decision_id
-    )
+    decided, message = _only(stack, decision_id)
     whose = decided.user_id.encode()
     keys = asyncio.run(
         read_keys(stack.cluster, stack.kek_dir, partition=partition_of(whose, stack.cluster.topics["keys"].partitions))
     )
     try:
-        decision = opened(Decision.FromString(message[0]["message"]), whose=whose, keys=keys)
+        decision = opened(Decision.FromString(message), whose=whose, keys=keys)
     except KeyMissing:
         raise Problem(404, "key-gone", detail="Its person has left, and their key is gone.") from None
     return Slate(
@@ -134,7 +132,7 @@ def slate(stack: TheStack, decision_id: str) -> Slate:
 
 @router.get("/decisions/{decision_id}/why/{place}", summary="Why that one or not, made again from the journal")
 def why(stack: TheStack, decision_id: str, place: int) -> Why:
-    found = _only(stack, decision_id)
+    found, _ = _only(stack, decision_id)
     try:
         one = asyncio.run(asked(stack, found.user_id, decision_id=decision_id)).explained
     except BeginningGone as gone:
@@ -152,12 +150,13 @@ def why(stack: TheStack, decision_id: str, place: int) -> Why:
     return Why(lines=lines, is_the_same=one.is_the_same)
 
 
-def _only(stack: RunningStack, decision_id: str) -> Decided:
-    found = rows(stack.recommender_dsn, _FOUND + "WHERE d.decision_id = %(id)s", id=decision_id)
+def _only(stack: RunningStack, decision_id: str) -> tuple[Decided, bytes]:
+    """A decision, and its message as it was recorded."""
+    found = rows(stack.recommender_dsn, _WHOLE, id=decision_id)
     if not found:
         raise Problem(
             404,
             "unknown-decision",
             detail="PostgreSQL has no such decision: it may be older than OO_HISTORY_DAYS, or its person has left.",
         )
-    return Decided(**found[0])
+    return Decided(**found[0]), found[0]["message"]

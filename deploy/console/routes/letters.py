@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter
 from typing import Annotated
 
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
 from deploy.console.stack import TheStack
-from deploy.letters import Letter
+from deploy.letters import Letter, over_time
 from deploy.redriven import Fate, all_letters
-from deploy.redriving import Redriving, Report
-from deploy.stack.running import RunningStack
-from deploy.writing import writing
+from deploy.redriving import redrive_letters
 from serving.problems import Problem
 from streams.units import HOUR_MS
 
@@ -67,21 +66,16 @@ class Sent(BaseModel):
 @router.get("/letters", summary="What was refused, and what became of it")
 def letters(stack: TheStack, reason: str = "", limit: Annotated[int, Query(ge=1, le=AT_ONCE_MAX)] = 200) -> Letters:
     found, fates = asyncio.run(all_letters(stack.cluster, stack.kek_dir))
-    waiting: dict[str, int] = {}
-    for one in found:
-        if fates[one.name].is_open:
-            waiting[one.message.reason] = waiting.get(one.message.reason, 0) + 1
+    waiting = Counter(one.message.reason for one in found if fates[one.name].is_open)
     kept = [one for one in found if reason in ("", one.message.reason)]
-    hours = sorted({one.message.refused_ms // HOUR_MS for one in kept})
-    counts = {one.message.reason: [0] * len(hours) for one in kept}
-    for one in kept:
-        counts[one.message.reason][hours.index(one.message.refused_ms // HOUR_MS)] += 1
+    hours = over_time(kept, HOUR_MS)
+    reasons = sorted({one.message.reason for one in kept})
     return Letters(
         letters=[_refused(one, fates[one.name]) for one in reversed(kept[-limit:])],
         in_all=len(kept),
         open=dict(sorted(waiting.items())),
-        hour_ms=[hour * HOUR_MS for hour in hours],
-        by_hour=dict(sorted(counts.items())),
+        hour_ms=[begin for begin, _ in hours],
+        by_hour={each: [some[each] for _, some in hours] for each in reasons},
     )
 
 
@@ -92,19 +86,11 @@ def redrive(stack: TheStack, which: Again) -> Sent:
     by_id = {one.id: one for one in found}
     if unknown := [one for one in which.ids if one not in by_id]:
         raise Problem(404, "unknown-letter", detail=f"There is no dead letter {unknown[0]}: the list shows their ids.")
-    report = asyncio.run(
-        _send(stack, [by_id[one] for one in dict.fromkeys(which.ids) if fates[by_id[one].name].is_open], fates)
-    )
+    chosen = [by_id[one] for one in dict.fromkeys(which.ids) if fates[by_id[one].name].is_open]
+    report = asyncio.run(redrive_letters(stack, chosen, fates))
     return Sent(
         sent=[one.id for one in (*report.sent, *report.found)], not_sent={one.id: why for one, why in report.not_sent}
     )
-
-
-async def _send(stack: RunningStack, chosen: list[Letter], fates: dict[str, Fate]) -> Report:
-    async with writing(stack, client_id="oo-console") as (producer, schemas):
-        redriving = Redriving(stack, producer, schemas)
-        ready, report = await redriving.prepare(chosen, edits={}, is_asked=False)
-        return await redriving.send(ready, fates, report, progress=lambda _: None)
 
 
 def _refused(one: Letter, fate: Fate) -> Refused:
