@@ -103,10 +103,10 @@ def test_another_policy_is_asked_on_the_logged_slates_and_rows_follow_the_log(st
 
 
 def begun(stack: RunningStack, manifest: dict[str, Any], **other: Any) -> Run:
-    """A run of the same range that nothing was folded of yet, in parts so short that a partition has many."""
+    """A run of the same range that nothing was folded of yet."""
     run = Run(stack.folder.root / "replays", f"run-{uuid.uuid4().hex[:8]}")
     run.folder.mkdir(mode=0o700)
-    changed = {**manifest, "name": run.name, "part_records": 3, **other}
+    changed = {**manifest, "name": run.name, **other}
     (run.folder / "manifest.json").write_text(json.dumps(changed))
     return run
 
@@ -117,7 +117,9 @@ def test_a_run_that_was_killed_goes_on_behind_its_last_whole_part_to_the_same_by
     with named(stack) as whole:
         manifest = json.loads((stack.folder.root / "replays" / whole / "manifest.json").read_text())
     longest = max(manifest["end"].values())
-    unbroken, killed = begun(stack, manifest), begun(stack, manifest, rate=max(longest / 20, 1))
+    # The longest partition has five parts, and takes ten seconds.
+    manifest["part_records"] = max(longest // 5, 1)
+    unbroken, killed = begun(stack, manifest), begun(stack, manifest, rate=max(longest / 10, 1))
     try:
         replay(stack, "resume", unbroken.name)
         resume = (sys.executable, "-P", "-m", "deploy.cli", "replay", "resume", killed.name, state_of(stack))
