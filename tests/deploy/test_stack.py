@@ -149,6 +149,8 @@ def test_the_end_of_a_topic_that_is_made_anew_is_told_by_a_broker_that_has_start
     def make() -> None:
         eventually(lambda: name not in client.list_topics(timeout=30).topics)
         client.create_topics([NewTopic(name, 1, 1)])[name].result(30)
+        # The controller has it before the broker does.
+        eventually(lambda: name in client.list_topics(timeout=30).topics)
 
     async def story() -> list[tuple[int, int]]:
         make()
