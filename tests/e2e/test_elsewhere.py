@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 from command import ROOT, called
 from light import READING, imported_heavily
-from outside import send, settled, state_of, task
+from outside import client, send, settled, settled_tip, state_of, task
 
 from deploy.stack.running import RunningStack
 
@@ -63,6 +63,8 @@ def test_every_reading_command_and_import_tip_and_react_work_by_settings_alone(
     settled(stack)
     assert len(json.loads(run("state", "--user", user, "--json"))["tasks"]) == 2
     told |= {"OO_EDGE_URL": stack.edge_url, "OO_TOKEN": called("token", "--user", user, state_of(stack)).stdout.strip()}
+    with client(stack, user) as http:
+        settled_tip(stack, http)
     assert json.loads(run("tip", "--user", user, "--json"))["title"] in {"Call the dentist", "Water the plants"}
     run("react", "done", "--user", user)
     settled(stack)

@@ -47,10 +47,13 @@ def test_import_tip_react_and_a_different_tip_on_the_command_line(stack: Running
     files = [str(samples() / "todo.txt"), str(samples() / "google.ics")]
     imported = oo("import", *files, "--user", user, state).stdout
     assert "tasks" in imported
-    settled(stack)
+    with client(stack, user) as http:
+        settled_tip(stack, http)
     first = json.loads(oo("tip", "--user", user, "--json", "--wait", "20", state).stdout)
     assert first["title"] and first["why"]
     oo("react", "done", "--user", user, "--tip", first["decision_id"], state)
+    with client(stack, user) as http:
+        settled_tip(stack, http)
     second = json.loads(oo("tip", "--user", user, "--json", "--wait", "20", state).stdout)
     assert second["title"] != first["title"]
     settled(stack)  # A row is written after its tip.

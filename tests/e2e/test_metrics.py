@@ -7,6 +7,7 @@ import time
 import urllib.request
 
 from command import oo
+from outside import client, settled_tip
 
 from deploy.stack.running import RunningStack
 from streams.metrics import METRICS
@@ -28,7 +29,9 @@ def test_what_a_signal_and_its_tip_leave_is_counted_in_each_process(stack: Runni
     tasks = stack.folder.root / "metrics.txt"
     tasks.write_text("(A) Water the counted plant\n")
     oo("import", str(tasks), "--user=metrics-person", f"--state={stack.folder.root}")
-    oo("tip", "--user=metrics-person", "--wait=30", f"--state={stack.folder.root}")
+    with client(stack, "metrics-person") as http:
+        settled_tip(stack, http)
+    oo("tip", "--user=metrics-person", f"--state={stack.folder.root}")
     oo("react", "done", "--user=metrics-person", f"--state={stack.folder.root}")
     wanted = {
         "core-0": [

@@ -14,7 +14,7 @@ from pathlib import Path
 
 import pytest
 from command import ROOT, called
-from outside import send, settled, state_of, task
+from outside import client, send, settled_tip, state_of, task
 
 from deploy.stack.local import EXTRA
 from deploy.stack.running import RunningStack
@@ -68,7 +68,8 @@ def test_the_other_commands_work_by_settings(python: Path, stack: RunningStack) 
     told = {name: value for name, value in known.items() if name not in ("OO_DATA_DIR", "OO_WORKER_ID")}
     told |= {"OO_EDGE_URL": stack.edge_url, "OO_TOKEN": called("token", "--user", user, state_of(stack)).stdout.strip()}
     send(stack, "signals", task(user, "1", "Call the dentist"))
-    settled(stack)
+    with client(stack, user) as http:
+        assert settled_tip(stack, http)["title"] == "Call the dentist"
 
     def oo(*arguments: str) -> str:
         done = run(python, "-m", "deploy.cli", *arguments, **told)

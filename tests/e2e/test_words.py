@@ -10,7 +10,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from canary import given_out, mark, sightings, words_in
+from canary import given_out, mark, sightings, words_in, written
 from command import called
 from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource
 from guesses import by_start, found_in, guesses
@@ -39,6 +39,16 @@ def test_a_word_is_found_in_every_form_that_software_gives_it_on_its_way() -> No
     for form in (word.hex().encode(), word.decode().encode("utf-16-le"), word.decode().encode("utf-16-be")):
         assert words_in(form)
     assert not words_in(b"nothing of theirs")
+
+
+def test_a_word_behind_a_hole_is_found_without_reading_the_hole(tmp_path: Path) -> None:
+    file = tmp_path / "index"
+    with file.open("wb") as writing:
+        writing.seek(64 * 1024 * 1024)
+        writing.write(mark("title").encode())
+        writing.truncate(128 * 1024 * 1024)
+    found = written(file)
+    assert words_in(found) == {"title"} and len(found) < 1024 * 1024
 
 
 def say_everything(stack: RunningStack, user: str, folder: Path) -> None:

@@ -21,7 +21,7 @@ def test_a_stopped_holder_whose_name_another_took_writes_nothing_and_ends_when_i
     first.signal(signal.SIGCONT)
     assert first.wait() == EXIT_NAME_LOST
     _goes_on(line, second, behind=101)
-    assert line.copied() == ["before", *values, "after"]
+    assert line.copied() == ["before", *values, "after"], (first.heard, second.heard, second.log())
     assert "name.lost" in first.log()
 
 
