@@ -14,10 +14,12 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 from rich.progress import Progress
+from rich.table import Table
 
 from deploy.commands.session import DEFAULT_STATE, CommandError, JsonOption, StateOption, open_state
 
 if TYPE_CHECKING:
+    from deploy.replay.diff import Diff
     from deploy.replay.manifest import Manifest, Run
     from deploy.stack.running import RunningStack
 
@@ -121,27 +123,59 @@ def verify(run: RunArgument, state: StateOption = DEFAULT_STATE, as_json: JsonOp
         raise typer.Exit(1)
 
 
-def diff(run: RunArgument, state: StateOption = DEFAULT_STATE, as_json: JsonOption = False) -> None:
-    """Where the other policy of an evaluation would have chosen otherwise, on the same slates."""
-    from deploy.replay.compare import otherwise
-    from oo.v1 import decision_pb2
+def diff(
+    run: RunArgument,
+    other: Annotated[str, typer.Argument(metavar="[RUN2]", help="Hold this run against the first.")] = "",
+    html: Annotated[Path | None, typer.Option("--html", help="Write a page with plots into this file.")] = None,
+    state: StateOption = DEFAULT_STATE,
+    as_json: JsonOption = False,
+) -> None:
+    """Where the other policy of an evaluation would have chosen otherwise, and what it would have earned, on the same slates."""
+    from deploy.replay.diff import diff as held_against
 
     _check_parquet()
-    one = _run(open_state(state, ready=False), run)
-    found = otherwise(one)
+    if html is not None and find_spec("matplotlib") is None:
+        raise CommandError("--html draws with matplotlib: pip install 'oo-recommender[replay]'")
+    stack = open_state(state, ready=False)
+    found = held_against(_run(stack, run), _run(stack, other) if other else None)
+    if html is not None:
+        from deploy.replay.page import page
+
+        html.write_text(page(found), "utf-8")
     if as_json:
         print(json.dumps(asdict(found)))
         return
-    share = found.otherwise / found.decisions if found.decisions else 0
-    print(f"{one.manifest().policy}: {found.otherwise} of {found.decisions} decisions otherwise ({share:.0%})")
-    print(f"total variation between the two, in the mean: {found.distance:.3f}")
-    for kind, (many, some) in sorted(found.by_kind.items()):
-        print(
-            f"  {decision_pb2.Decision.TipKind.Name(decision_pb2.Decision.TipKind.ValueType(kind)).lower()}: {some} of {many}"
+    _show(found)
+    if html is not None:
+        print(f"The same with plots: {html}")
+
+
+def _show(found: Diff) -> None:
+    from deploy.replay import words as told
+
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    console.print(f"{found.second} held against {found.first}: {told.summary(found)}")
+    for one in told.cautions(found):
+        console.print(f"NOTE: {one}.")
+    if found.earned:
+        table = Table(
+            "policy", "reward of a decision", "self-normalized", "effective", "weight", box=None, pad_edge=False
         )
-    for apart, decision_id, user in found.examples:
-        print(f"  {apart:.3f} apart: decision {decision_id} of {user}")
-    print("No value is given here: 'oo policies' has what each policy earns.")
+        for earned in found.earned:
+            numbers = told.spoken(earned.doubly_robust), told.spoken(earned.snips)
+            table.add_row(earned.policy, *numbers, f"{earned.effective_n:.0f}", f"{earned.mean_weight:.2f}")
+        console.print(table)
+        console.print(f"{found.second} less {found.first}: {told.spoken(found.ahead)}")
+        console.print(told.counted(found))
+    for kind, of_kind in sorted(found.by_kind.items()):
+        values = ", ".join(f"{policy} {told.spoken(value)}" for policy, value in of_kind.snips.items())
+        console.print(f"  {kind}: {of_kind.otherwise} of {of_kind.decisions} otherwise{values and f'; {values}'}")
+    for person in found.most:
+        console.print(f"  {person.user}: {person.otherwise} of {person.decisions} otherwise")
+    for example in found.examples:
+        console.print(f"{example.distance:.3f} apart: decision {example.decision_id} of {example.user}")
+        for choice in example.choices:
+            console.print(f"  {told.chose(choice)}")
 
 
 def rm(run: RunArgument, state: StateOption = DEFAULT_STATE) -> None:

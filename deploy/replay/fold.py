@@ -13,6 +13,8 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from agents.step import STEP_VERSION, Outputs
 from deploy.differing import digest
 from deploy.folding import Folded, Journal, folded, keys_of
@@ -109,15 +111,14 @@ def _collect(one: Folded, decisions: list[dict[str, Any]], outcomes: list[dict[s
         told = decision_row(outputs.decision, offset)
         if other is not None:
             active = marks.version_at(one.state.marks, offset=offset)
-            theirs = other.says(one.before, one.entry, active)
-            told |= {"other_chosen": theirs.chosen, "other_propensities": slates.eligible(theirs).propensities}
+            theirs = _said(other.says(one.before, one.entry, active))
+            told |= {f"other_{name}": theirs[name] for name in ("action", "propensities", "scores", "features")}
         decisions.append(told)
     outcomes += outcome_rows(outputs, offset)
 
 
 def decision_row(decision: decision_pb2.Decision, offset: int) -> dict[str, Any]:
     """A decision as a run keeps it: nothing in it is a person's text."""
-    slate = slates.eligible(decision)
     return {
         "offset": offset,
         "decision_id": decision.decision_id,
@@ -125,11 +126,25 @@ def decision_row(decision: decision_pb2.Decision, offset: int) -> dict[str, Any]
         "decided_ms": decision.decided_ms,
         "policy": decision.policy,
         "policy_version": decision.policy_version,
-        "kind": slate.kinds[slate.places.index(decision.chosen)],
         "chosen": decision.chosen,
         "propensity": decision.propensity,
-        "propensities": slate.propensities,
+        "unshared": decision.unshared,
         "digest": digest(decision),
+        **_said(decision),
+    }
+
+
+def _said(decision: decision_pb2.Decision) -> dict[str, Any]:
+    """Of those candidates that could be drawn, and of the one that was."""
+    slate = slates.eligible(decision)
+    action = slate.places.index(decision.chosen)
+    return {
+        "kind": slate.kinds[action],
+        "kinds": slate.kinds,
+        "action": action,
+        "propensities": slate.propensities,
+        "scores": slate.scores,
+        "features": slate.x[action].astype(np.int8).tobytes(),
     }
 
 

@@ -130,6 +130,11 @@ class Run:
         except RunError:
             return "running"
 
+    def check_done(self) -> None:
+        """Raise RunError for one that is not at its end."""
+        if (state := self.state()) != "done":
+            raise RunError(f"{self.name} is {state}: 'oo replay resume {self.name}' brings it to its end")
+
     def remove(self) -> None:
         """Take all of it away. Raises RunError while it runs, and where there is none."""
         self.manifest()

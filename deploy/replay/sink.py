@@ -25,13 +25,23 @@ DECISIONS = pa.schema(
         ("policy", pa.string()),
         ("policy_version", pa.string()),
         ("kind", pa.int32()),
+        # In the whole slate; what follows is of those candidates that could be drawn.
         ("chosen", pa.int32()),
         ("propensity", pa.float64()),
+        ("action", pa.int32()),
+        ("kinds", pa.list_(pa.int32())),
         ("propensities", pa.list_(pa.float64())),
+        # What each is expected to be worth.
+        ("scores", pa.list_(pa.float64())),
+        # Of the one that was drawn: a byte for each, in units of 1/64.
+        ("features", pa.binary()),
+        ("unshared", pa.bool_()),
         ("digest", pa.binary(16)),
         # Of an evaluation: what the other policy says on the same slate.
-        ("other_chosen", pa.int32()),
+        ("other_action", pa.int32()),
         ("other_propensities", pa.list_(pa.float64())),
+        ("other_scores", pa.list_(pa.float64())),
+        ("other_features", pa.binary()),
     ]
 )
 OUTCOMES = pa.schema(
@@ -47,6 +57,7 @@ OUTCOMES = pa.schema(
     ]
 )
 ROWS = pa.schema([("user", pa.string()), ("journal_offset", pa.int64()), ("digest", pa.binary(16))])
+READ_AT_ONCE = 1_000
 SCHEMAS = {"decisions": DECISIONS, "outcomes": OUTCOMES, "rows": ROWS}
 
 
@@ -105,6 +116,8 @@ def _sealed(row: bytes, *, whose: bytes, keys: Keys) -> bytes:
 
 
 def read(run: Run, partition: int, kind: str) -> Iterator[dict[str, Any]]:
-    """What was written of a partition, in the order of the journal, a part at a time."""
+    """What was written of a partition, in the order of the journal, some at a time."""
     for path in sorted((run.folder / f"partition-{partition}").glob(f"{kind}-*.parquet")):
-        yield from pq.read_table(path).to_pylist()
+        with pq.ParquetFile(path) as file:
+            for batch in file.iter_batches(READ_AT_ONCE):
+                yield from batch.to_pylist()

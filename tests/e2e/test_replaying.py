@@ -88,7 +88,9 @@ def test_a_run_makes_again_what_was_logged_and_finds_what_was_changed(stack: Run
         assert replay(stack, "verify", run)["difference"] == ""
 
 
-def test_another_policy_is_asked_on_the_logged_slates_and_rows_follow_the_log(stack: RunningStack) -> None:
+def test_another_policy_is_asked_on_the_logged_slates_and_rows_follow_the_log(
+    stack: RunningStack, tmp_path: Path
+) -> None:
     user = somebody(stack)
     with (
         named(stack, f"--users={user}", "--policy=mixed") as same,
@@ -98,6 +100,16 @@ def test_another_policy_is_asked_on_the_logged_slates_and_rows_follow_the_log(st
         assert decided["decisions"] == asked["decisions"] > 0
         assert decided["otherwise"] == 0 and decided["distance"] == 0
         assert asked["distance"] > 0
+        # What the one that decided would have earned is what was earned; of one that differs there is an estimate.
+        told, mixed = decided["earned"]
+        assert told["policy"] == "logged" and {**mixed, "policy": "logged"} == told and told["mean_weight"] == 1
+        assert decided["valued"] == decided["decisions"] and decided["answered"] >= 1 and told["ips"]["value"] > 0
+        assert [one["policy"] for one in asked["earned"]] == ["logged", "random"]
+        for example in asked["examples"]:
+            assert all(choice["features"] or choice["kind"] in ("none", "starter") for choice in example["choices"])
+        shown = called("replay", "diff", same, other, f"--html={tmp_path / 'diff.html'}", state_of(stack)).stdout
+        assert "random held against mixed" in shown and "NOTE" not in shown
+        assert "random held against mixed" in (tmp_path / "diff.html").read_text()
         # What it says of the log is what a verification says, whoever is asked beside it.
         assert replay(stack, "verify", other)["difference"] == ""
 
