@@ -215,15 +215,13 @@ async def _leaving(process: Process, stack: AsyncExitStack) -> Leaving:
 
 
 def _stores(process: Process) -> Callable[[int], Store]:
-    from agents.features import VERSION
     from agents.rows import head
 
     if process.settings.store == "memory":
         return lambda _: MemoryStore(head=head)
-    from tables.rocks import Rocks
+    from agents.disks import disks_in
 
-    identity = f"{process.id_of('journal').hex()} {process.id_of('rows').hex()} features {VERSION}"
-    disks = Rocks(process.settings.data_dir / "rows", identity=identity.encode(), head=head)
+    disks = disks_in(process.settings.data_dir, journal_id=process.id_of("journal"), rows_id=process.id_of("rows"))
     disks.sweep()
     return disks.open
 

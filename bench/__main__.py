@@ -13,6 +13,7 @@ from __future__ import annotations
 
 from bench import (
     bench_command,
+    console,
     edge,
     freshness,
     leaving,
@@ -40,6 +41,7 @@ BENCHES = {
     "replay": ("Replay: the journal folded again", refolding.measure),
     "leaving": ("Leaving: how soon nothing of somebody is left", leaving.measure),
     "recovery": ("Recovery: rows rebuilt from their changelog", recovery.measure),
+    "console": ("The console: each question as people become many", console.measure),
     "edge": ("The edge: GET /v1/tip on one core", edge.measure),
     "size": ("Size: memory, disk and cost as people become many", size.measure),
 }

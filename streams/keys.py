@@ -114,10 +114,12 @@ class Keys:
         await self._catch_up()
 
     async def take_partition(self, number: int) -> None:
-        """Take in what one partition holds now: the keys of its people are then here, and no others."""
-        async for records in self._read(number, 0, (await self._ends())[number]):
+        """Take in what one partition holds now: the keys of its people are then here, and no others'. A second time reads what is new."""
+        end = (await self._ends())[number]
+        async for records in self._read(number, self._taken.get(number, 0), end):
             for record in records:
                 self.take(record)
+        self._taken[number] = max(end, self._taken.get(number, 0))
 
     async def _read_on(self) -> None:
         for partition, end in (await self._ends()).items():

@@ -14,10 +14,11 @@ from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import chain
 from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any, NamedTuple, NoReturn
 from weakref import WeakSet
 
 from rocksdict import (
+    AccessType,
     BlockBasedOptions,
     Cache,
     DBCompressionType,
@@ -57,6 +58,14 @@ _HEADS, _SIDE = "heads", "side"
 _IDENTITY, _CHECKPOINT, _SAVED = b"\x00identity", b"\x00checkpoint", b"\x00saved_ms"
 
 
+class Seen(NamedTuple):
+    """What another process's disk has of one key."""
+
+    value: bytes | None
+    checkpoint: int
+    """The changelog offset below which the disk has everything."""
+
+
 @dataclass(slots=True)
 class Rocks:
     """The disks of one process's partitions, under one folder."""
@@ -72,8 +81,31 @@ class Rocks:
         """Return the disk of this partition, empty where there is none that fits. Raises StoreFailed."""
         self.folder.mkdir(parents=True, exist_ok=True)
         return RocksStore(
-            self.folder / str(number), identity=b"%d %s" % (number, self.identity), head=self.head, options=self.options
+            self.folder / str(number), identity=_identity(number, self.identity), head=self.head, options=self.options
         )
+
+    def look(self, number: int, key: bytes) -> Seen | None:
+        """What the disk of this partition has of a key, while whoever it belongs to goes on writing; nothing of it is changed.
+
+        None where there is none that fits, or where its files changed hands meanwhile: that says nothing of the key.
+        """
+        path = self.folder / str(number)
+        if not (path / "CURRENT").exists():
+            return None
+        families = {name: self.options() for name in (_HEADS, _SIDE)}
+        try:
+            # Not as a secondary: that of rocksdict 0.3.29 ends the process where there are column families.
+            with Rdict(str(path), self.options(), column_families=families, access_type=AccessType.read_only()) as disk:
+                side = disk.get_column_family(_SIDE)
+                identity, saved, checkpoint = (side.get(name) for name in (_IDENTITY, _SAVED, _CHECKPOINT))
+                value = disk.get(key)
+                side.close()
+        except Exception as error:  # noqa: BLE001 - its only kind
+            log.info("disk.not_seen path=%s why=%s", path, error)
+            return None
+        if identity is None or checkpoint is None or _unfit(identity, saved, own=_identity(number, self.identity)):
+            return None
+        return Seen(value, int.from_bytes(checkpoint, "big"))
 
     def sweep(self) -> None:
         """Delete disks that are too old to be used again: partitions that went elsewhere."""
@@ -122,7 +154,7 @@ class RocksStore:
     def __init__(self, path: Path, *, identity: bytes, head: Head, options: Callable[[], Options]) -> None:
         self._path = path
         self._damaged = path.with_suffix(".damaged")
-        self._identity = FORMAT + b" " + identity
+        self._identity = identity
         self._head = head
         self._options = options
         self._unlogged = WriteOptions()
@@ -330,12 +362,7 @@ class RocksStore:
         identity = self.side(_IDENTITY)
         if identity is None:
             return "it was never complete" if next(self.scan(), None) is not None else ""
-        if identity != self._identity:
-            return "it is of other topics, or of another format"
-        saved = self.side(_SAVED)
-        if saved is None or int.from_bytes(saved, "big") < clock_ms() - AGE_MAX_MS:
-            return "it is older than a day"
-        return ""
+        return _unfit(identity, self.side(_SAVED), own=self._identity)
 
     def _throw_away(self) -> None:
         if self._path.exists():
@@ -347,6 +374,19 @@ class RocksStore:
             # Found again at every start, were it kept.
             self._damaged.touch()
         raise StoreFailed(f"the rows' disk {self._path}: {error}") from error
+
+
+def _identity(number: int, identity: bytes) -> bytes:
+    return FORMAT + b" %d %s" % (number, identity)
+
+
+def _unfit(identity: bytes, saved: bytes | None, *, own: bytes) -> str:
+    """Why a disk that was complete once cannot be used; empty where it can."""
+    if identity != own:
+        return "it is of other topics, or of another format"
+    if saved is None or int.from_bytes(saved, "big") < clock_ms() - AGE_MAX_MS:
+        return "it is older than a day"
+    return ""
 
 
 def _beside(

@@ -14,6 +14,7 @@ from starlette.responses import FileResponse, RedirectResponse
 from deploy.audit import NotNoted
 from deploy.console.access import Access
 from deploy.console.routes import decisions, health, letters, people, policies, topics
+from deploy.keys import HeldKeys
 from deploy.stack.running import RunningStack
 from serving import problems
 from serving.metrics import Metrics
@@ -31,7 +32,7 @@ def create_app(
 ) -> FastAPI:
     """The app over one stack; parts of that may be away, and the page says which. `hosts`: names that it may be called by (None: any)."""
     app = FastAPI(title="oO console", docs_url=None, redoc_url=None, openapi_url=f"{PATH}/openapi.json")
-    app.state.stack = stack
+    app.state.stack, app.state.keys = stack, HeldKeys(stack.cluster, stack.kek_dir)
     problems.install(app)
     for kind in _AWAY:
         app.add_exception_handler(kind, _away)

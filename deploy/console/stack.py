@@ -1,4 +1,4 @@
-"""The stack that a request is about, for the routes."""
+"""The stack that a request is about, and the keys that were read of it, for the routes."""
 
 from __future__ import annotations
 
@@ -6,7 +6,10 @@ from typing import Annotated
 
 from fastapi import Depends, Request
 
+from deploy.keys import HeldKeys
 from deploy.stack.running import RunningStack
+from streams.keys import Keys
+from streams.partitioner import partition_of
 
 
 def _stack(request: Request) -> RunningStack:
@@ -15,4 +18,16 @@ def _stack(request: Request) -> RunningStack:
     return stack
 
 
+def _keys(request: Request) -> HeldKeys:
+    keys = request.app.state.keys
+    assert isinstance(keys, HeldKeys)
+    return keys
+
+
+def keys_of(stack: RunningStack, keys: HeldKeys, whose: str) -> Keys:
+    """Those of this pseudonym's partition, as of now."""
+    return keys.of(partition_of(whose.encode(), stack.cluster.topics["keys"].partitions))
+
+
+TheKeys = Annotated[HeldKeys, Depends(_keys)]
 TheStack = Annotated[RunningStack, Depends(_stack)]

@@ -28,6 +28,7 @@ MODULES = (
     "agents.admit",
     "agents.champion",
     "agents.cuts",
+    "agents.disks",
     "agents.learn",
     "agents.publish",
     "agents.record",

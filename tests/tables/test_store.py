@@ -406,3 +406,59 @@ def test_a_disk_that_takes_no_more_ends_the_worker_and_has_what_it_took(tmp_path
     newest = store.get(b"u%d" % (store.checkpoint % 50))
     assert newest is not None
     assert newest[:8] == sums
+
+
+# A disk that another process has
+
+
+WRITES = """
+import sys
+from pathlib import Path
+from tables.rocks import Rocks
+
+disk = Rocks(Path(sys.argv[1]), identity=b"journal rows", head=lambda value: value[:2]).open(3)
+for number in range(1, 400):
+    disk.write({b"ada": b"%06d" % number + bytes(50_000), b"bob": b"07"}, checkpoint=number)
+    if number == 200:
+        print("half", flush=True)
+        sys.stdin.readline()
+print("all", flush=True)
+sys.stdin.readline()
+"""
+
+
+def test_another_process_is_shown_a_key_with_the_checkpoint_that_belongs_to_it(tmp_path: Path) -> None:
+    theirs, folder = (sys.executable, "-c", WRITES, str(tmp_path / "rows")), tmp_path / "rows" / "3"
+    with subprocess.Popen(theirs, cwd=ROOT, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as writes:
+        assert writes.stdin is not None and writes.stdout is not None
+        assert writes.stdout.readline() == "half\n"
+        before = {path.name: path.stat().st_ino for path in folder.iterdir()}
+        seen = disks(tmp_path).look(3, b"ada")
+        assert seen is not None
+        assert (seen.value, seen.checkpoint) == (b"000200" + bytes(50_000), 200)
+        assert disks(tmp_path).look(3, b"eve") == (None, 200)
+        assert {path.name: path.stat().st_ino for path in folder.iterdir()} == before
+        writes.stdin.write("\n")
+        writes.stdin.flush()
+        # What changes hands meanwhile is not seen; what is seen belongs together.
+        for _ in range(20):
+            at = disks(tmp_path).look(3, b"ada")
+            assert at is None or (at.value or b"").startswith(b"%06d" % at.checkpoint)
+        assert writes.stdout.readline() == "all\n"
+        assert (seen := disks(tmp_path).look(3, b"ada")) is not None and seen.checkpoint == 399
+        writes.stdin.write("\n")
+
+
+def test_a_disk_that_a_worker_would_not_use_says_nothing_to_others(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    assert disks(tmp_path).look(3, b"ada") is None
+    disk = disks(tmp_path).open(3)
+    disk.write({b"ada": b"07"})
+    assert disks(tmp_path).look(3, b"ada") is None  # Never complete.
+    disk.write({}, checkpoint=5)
+    assert disks(tmp_path).look(3, b"ada") == (b"07", 5)
+    assert disks(tmp_path, b"other topics").look(3, b"ada") is None
+    disk.close()
+    monkeypatch.setattr(rocks, "AGE_MAX_MS", -1)
+    assert disks(tmp_path).look(3, b"ada") is None

@@ -10,16 +10,16 @@ from pydantic import BaseModel
 
 from agents.features import NAMES, VERSION
 from deploy.console.database import rows
-from deploy.console.stack import TheStack
+from deploy.console.stack import TheKeys, TheStack, keys_of
 from deploy.explaining import asked
 from deploy.folding import BeginningGone
-from deploy.keys import read_keys
 from deploy.stack.running import RunningStack
 from deploy.why_not import why_not, why_nothing
 from oo.v1.decision_pb2 import Decision
 from serving.problems import Problem
-from streams.partitioner import partition_of
+from streams.clock import clock_ms
 from streams.sealing import KeyMissing, opened
+from streams.units import DAY_MS, HOUR_MS, MINUTE_MS
 from tables import slates, sums
 
 router = APIRouter(tags=["decisions"])
@@ -83,12 +83,19 @@ _FOUND = _TOLD + "FROM recommender.decisions d "
 _WHOLE = _TOLD + ", d.message FROM recommender.decisions d WHERE d.decision_id = %(id)s"
 
 
+_NEWEST = "WHERE d.decided_ms >= %(since)s ORDER BY d.decided_ms DESC LIMIT %(limit)s"
+_LOOKED_BACK_MS = (MINUTE_MS, HOUR_MS, DAY_MS, 30 * DAY_MS)
+
+
 @router.get("/decisions", summary="The newest decisions")
 def newest(stack: TheStack, limit: Annotated[int, Query(ge=1, le=500)] = 50) -> list[Decided]:
-    return [
-        Decided(**row)
-        for row in rows(stack.recommender_dsn, _FOUND + "ORDER BY d.decided_ms DESC LIMIT %(limit)s", limit=limit)
-    ]
+    # The index on time tells which blocks to read, and sorts nothing: so no more is asked for than is needed.
+    now_ms = clock_ms()
+    for since in (*(now_ms - back_ms for back_ms in _LOOKED_BACK_MS), 0):
+        found = rows(stack.recommender_dsn, _FOUND + _NEWEST, since=since, limit=limit)
+        if len(found) == limit:
+            break
+    return [Decided(**row) for row in found]
 
 
 def of_person(stack: TheStack, whose: str, *, limit: int) -> list[Decided]:
@@ -98,14 +105,11 @@ def of_person(stack: TheStack, whose: str, *, limit: int) -> list[Decided]:
 
 
 @router.get("/decisions/{decision_id}", summary="The slate of one decision")
-def slate(stack: TheStack, decision_id: str) -> Slate:
+def slate(stack: TheStack, keys: TheKeys, decision_id: str) -> Slate:
     decided, message = _only(stack, decision_id)
-    whose = decided.user_id.encode()
-    keys = asyncio.run(
-        read_keys(stack.cluster, stack.kek_dir, partition=partition_of(whose, stack.cluster.topics["keys"].partitions))
-    )
+    theirs = keys_of(stack, keys, decided.user_id)
     try:
-        decision = opened(Decision.FromString(message), whose=whose, keys=keys)
+        decision = opened(Decision.FromString(message), whose=decided.user_id.encode(), keys=theirs)
     except KeyMissing:
         raise Problem(404, "key-gone", detail="Its person has left, and their key is gone.") from None
     return Slate(

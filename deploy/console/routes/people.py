@@ -9,7 +9,8 @@ from pydantic import BaseModel
 
 from deploy.audit import note
 from deploy.console.routes.decisions import Decided, of_person
-from deploy.console.stack import TheStack
+from deploy.console.stack import TheKeys, TheStack, keys_of
+from deploy.keys import HeldKeys
 from deploy.masks import masked
 from deploy.rows import row_of
 from deploy.stack.running import RunningStack
@@ -58,22 +59,22 @@ class Person(BaseModel):
 
 
 @router.get("/people/{user}", summary="What is known of one person, their words covered")
-def person(stack: TheStack, user: str, by_pseudonym: bool = False) -> Person:
+def person(stack: TheStack, keys: TheKeys, user: str, by_pseudonym: bool = False) -> Person:
     whose = user if by_pseudonym else stack.pseudonym(user)
-    row = _row(stack, whose)
+    row = _row(stack, keys, whose)
     return _person(stack, whose, masked(spelled_out(row)), size=row.ByteSize(), revealed=False)
 
 
 @router.post("/people/{user}/reveal", summary="The same with their words; noted in oo.audit first")
-def reveal(stack: TheStack, user: str, by_pseudonym: bool = False) -> Person:
+def reveal(stack: TheStack, keys: TheKeys, user: str, by_pseudonym: bool = False) -> Person:
     whose = user if by_pseudonym else stack.pseudonym(user)
-    row = _row(stack, whose)
+    row = _row(stack, keys, whose)
     asyncio.run(note(stack, "oo console reveal", whose=whose.encode()))
     return _person(stack, whose, spelled_out(row), size=row.ByteSize(), revealed=True)
 
 
-def _row(stack: RunningStack, whose: str) -> UserRow:
-    row = asyncio.run(row_of(stack, whose))
+def _row(stack: RunningStack, keys: HeldKeys, whose: str) -> UserRow:
+    row = asyncio.run(row_of(stack, whose, keys=keys_of(stack, keys, whose)))
     if row is None:
         raise Problem(
             404, "unknown-person", detail="Nothing is known of them: is the id spelled as the producer spells it?"
