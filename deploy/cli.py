@@ -54,7 +54,9 @@ COMMANDS = {
     ),
     "export": Entry("deploy.commands.export", "export", "Everything that is known of one person, in one zip."),
     "audit": Entry(
-        "deploy.commands.audit", "audit", "Which commands showed texts or sent letters again, when, and whose."
+        "deploy.commands.audit",
+        "audit",
+        "Which commands showed texts, sent letters again or promoted a policy, when, and whose.",
     ),
     "policies": Entry(
         "deploy.commands.policies",
@@ -70,7 +72,7 @@ COMMANDS = {
         "deploy.commands.replay",
         tuple(
             (name, "listed" if name == "list" else name)
-            for name in ("run", "list", "show", "verify", "diff", "pause", "resume", "rm")
+            for name in ("run", "list", "show", "verify", "diff", "promote", "pause", "resume", "rm")
         ),
         "Fold a range of the journal again, apart from what is live.",
     ),

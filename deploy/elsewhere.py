@@ -39,6 +39,8 @@ class Settings(ClusterSettings, BaseSettings):
     redrive; list and show open letters with it."""
     row_snapshots_dir: Path | None = None
     """Where row snapshots are. Needed by snapshots, and by verify once the journal was trimmed."""
+    as_password: SecretStr = SecretStr("")
+    """The password of the role that `--as` names, where commands sign in to Kafka. Needed by policies promote and replay promote."""
     edge_url: str = ""
     """Where the edge answers. Needed by tip and react."""
     token: SecretStr = SecretStr("")
@@ -72,4 +74,5 @@ def elsewhere(*needed: str) -> RunningStack:
         kek_dir=told.kek_dir or Path(),
         snapshots_dir=told.row_snapshots_dir,
         token=told.token.get_secret_value(),
+        as_password=told.as_password.get_secret_value(),
     )

@@ -1,4 +1,4 @@
-"""oo audit: which commands showed a person's texts, and which dead letters were sent again. It only reads."""
+"""oo audit: which commands showed a person's texts, sent dead letters again or said which policy decides. It only reads."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def audit(
     state: StateOption = DEFAULT_STATE,
     as_json: JsonOption = False,
 ) -> None:
-    """Which commands showed a person's texts or sent a dead letter again, when, and who ran them; the newest last."""
+    """Which commands showed a person's texts, sent a dead letter again or promoted a policy, when, and who ran them; the newest last."""
     stack = open_state(state, *([] if user is None else ["name_key_file"]), ready=False)
     whose = None if user is None else stack.pseudonym(user)
     shown = [one for one in asyncio.run(_found(stack.cluster)) if whose in (None, one.user)][-limit:]

@@ -17,11 +17,9 @@ from google.protobuf.message import Message
 from rich.console import Console
 from rich.table import Table
 
-from deploy.commands.session import DEFAULT_STATE, CommandError, JsonOption, StateOption, open_state
-from deploy.earned import champion, promotions, standing
-from deploy.stack.running import RunningStack
+from deploy.commands.session import DEFAULT_STATE, AsOption, CommandError, JsonOption, StateOption, open_state
+from deploy.earned import standing
 from oo.v1 import decision_pb2, evaluation_pb2
-from streams.clock import clock_ms
 
 COLUMNS = ("policy", "tips", "prompt", "n", "of", "effective", "weight", "reward", "95 %", "ahead", "drifts", "µs")
 PROMOTIONS_SHOWN = 5
@@ -62,6 +60,7 @@ def listed(context: typer.Context, state: StateOption = DEFAULT_STATE, as_json: 
 def promote(
     policy: Annotated[str, typer.Argument(metavar="POLICY", help="The policy that decides from now on.")],
     why: Annotated[str, typer.Option("--why", help="The reason, kept with it.")],
+    role: AsOption = "",
     state: StateOption = DEFAULT_STATE,
 ) -> None:
     """Let this policy decide from the next version on, by hand. The one before comes back once it is proven better."""
@@ -70,15 +69,19 @@ def promote(
     if policy not in POLICIES or not POLICIES[policy].servable:
         known = ", ".join(name for name, one in POLICIES.items() if one.servable)
         raise CommandError(f"{policy} cannot be served: there are {known}")
-    stack = open_state(state, "registry_url", ready=False)
-    before = asyncio.run(_promote(stack, policy, why))
-    print(f"{policy} decides after {before}, as soon as its first version is marked: 'oo policies' shows it")
+    from deploy.promoting import promote as say
+
+    stack = open_state(state, "registry_url", ready=False).as_named(role)
+    said = asyncio.run(say(stack, policy, command="oo policies promote", why=why))
+    print(f"{policy} decides after {said.before}, as soon as its first version is marked: 'oo policies' shows it")
 
 
 def _told(one: evaluation_pb2.Promotion) -> str:
     when = datetime.fromtimestamp(one.decided_ms / 1000, UTC)
     cause = CAUSES.get(one.cause, "promoted")
-    return f"{when:%Y-%m-%d %H:%M} UTC  {one.policy} {cause} after {one.before}: {one.why}"
+    by = f" by {one.account}" if one.account else ""
+    of = f", run {one.run} {'undone' if one.undoes else 'promoted'}" if one.run else ""
+    return f"{when:%Y-%m-%d %H:%M} UTC  {one.policy} {cause}{by} after {one.before}{of}: {one.why}"
 
 
 def _as_json(message: Message) -> dict[str, Any]:
@@ -113,19 +116,3 @@ def _between(interval: evaluation_pb2.Interval) -> str:
     """
     known = isfinite(interval.low) and isfinite(interval.high)
     return f"{interval.low:+.2f} to {interval.high:+.2f}" if known else ""
-
-
-async def _promote(stack: RunningStack, policy: str, why: str) -> str:
-    from deploy.writing import writing
-
-    before = champion(await promotions(stack.cluster))
-    if before == policy:
-        raise CommandError(f"{policy} decides already")
-    promotion = evaluation_pb2.Promotion(
-        policy=policy, before=before, cause=evaluation_pb2.Promotion.BY_HAND, why=why, decided_ms=clock_ms()
-    )
-    async with writing(stack, client_id="oo-policies") as (producer, schemas):
-        await producer.produce(
-            stack.cluster.name("promotions"), key=policy.encode(), value=schemas.frame("promotions", promotion)
-        )
-    return before

@@ -16,7 +16,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from deploy.commands.session import DEFAULT_STATE, CommandError, JsonOption, StateOption, open_state
+from deploy.commands.session import DEFAULT_STATE, AsOption, CommandError, JsonOption, StateOption, open_state
 
 if TYPE_CHECKING:
     from deploy.replay.diff import Diff
@@ -167,6 +167,8 @@ def _show(found: Diff) -> None:
         console.print(table)
         console.print(f"{found.second} less {found.first}: {told.spoken(found.ahead)}")
         console.print(told.counted(found))
+        if found.gate is not None:
+            console.print(told.gated(found))
     for kind, of_kind in sorted(found.by_kind.items()):
         values = ", ".join(f"{policy} {told.spoken(value)}" for policy, value in of_kind.snips.items())
         console.print(f"  {kind}: {of_kind.otherwise} of {of_kind.decisions} otherwise{values and f'; {values}'}")
@@ -176,6 +178,55 @@ def _show(found: Diff) -> None:
         console.print(f"{example.distance:.3f} apart: decision {example.decision_id} of {example.user}")
         for choice in example.choices:
             console.print(f"  {told.chose(choice)}")
+
+
+def promote(
+    run: RunArgument,
+    because: Annotated[str, typer.Option("--because", help="The reason, kept with it.")],
+    undo: Annotated[bool, typer.Option("--undo", help="Let the policy decide again that did before.")] = False,
+    by_hand: Annotated[bool, typer.Option("--by-hand", help="Also where the run does not prove it better.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask again.")] = False,
+    role: AsOption = "",
+    state: StateOption = DEFAULT_STATE,
+) -> None:
+    """Let the policy of a run decide from the next version on; refused where the gate would not, and undone with --undo."""
+    from deploy import promoting, proof
+    from deploy.earned import champion, promotions
+    from deploy.replay import words as told
+    from deploy.replay.diff import diff as held_against
+
+    _check_parquet()
+    stack = open_state(state, "registry_url", ready=False).as_named(role)
+    if undo:
+        _ask(f"What decided before {run} was promoted will decide again", yes=yes)
+        said = asyncio.run(promoting.undo(stack, run, command="oo replay promote --undo", why=because))
+    else:
+        one = _run(stack, run)
+        policy, found = one.manifest().policy, held_against(one)
+        if "@" in policy:
+            name = policy.partition("@")[0]
+            raise CommandError(
+                f"{policy} believes what was known then, and what decides believes what is known now: run {name}"
+            )
+        print(f"{policy} held against what was logged: {told.summary(found)}")
+        print(f"{policy} less {found.first}: {told.spoken(found.ahead)}. {told.gated(found)}")
+        refusal = proof.objection(found, champion=champion(asyncio.run(promotions(stack.cluster))))
+        if refusal and not by_hand:
+            raise CommandError(f"not promoted: {refusal} --by-hand promotes it nevertheless")
+        _ask(f"{policy} will decide for everybody", yes=yes)
+        evidence = proof.evidence_of(found)
+        said = asyncio.run(
+            promoting.promote(stack, policy, command="oo replay promote", why=because, run=run, evidence=evidence)
+        )
+    print(f"{said.policy} decides after {said.before}, as soon as its first version is marked: 'oo policies' shows it")
+    if not undo:
+        print(f"'oo replay promote {run} --undo --because TEXT' takes it back")
+
+
+def _ask(what: str, *, yes: bool) -> None:
+    print(f"{what}, from the next policy version on.")
+    if not yes and not typer.confirm("Promote?"):
+        raise CommandError("nothing was promoted")
 
 
 def rm(run: RunArgument, state: StateOption = DEFAULT_STATE) -> None:

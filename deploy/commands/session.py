@@ -38,6 +38,10 @@ ZoneOption = Annotated[
 ]
 JsonOption = Annotated[bool, typer.Option("--json", help="As JSON, for programs.")]
 
+AsOption = Annotated[
+    str, typer.Option("--as", metavar="ROLE", help="Sign in to Kafka as this role, which may write it: promoter.")
+]
+
 
 class CommandError(Exception):
     """A command cannot do what it was asked; one line that says what is wrong and what to do. Exit status 1."""

@@ -16,9 +16,11 @@ from typing import Any
 
 import numpy as np
 
-from agents.evaluation import counted, estimates, model, single
+from agents.evaluation import counted, estimates, gate, model, single
 from agents.evaluation.estimates import Z_95, Estimate, Estimates
+from agents.evaluation.event import Event
 from agents.features import NAMES, ONE
+from agents.policies import POLICIES
 from agents.reward import DEFAULT
 from deploy.replay.manifest import Manifest, Run, RunError
 from deploy.replay.sink import read
@@ -54,6 +56,19 @@ class Earned:
     """Of how many decisions of its own these are worth."""
     mean_weight: float
     """About 1, or the logged probabilities are not those of the draws."""
+
+
+@dataclass(frozen=True, slots=True)
+class Gated:
+    """What the gate says of it that decides on promotions (agents/evaluation/gate.py), of these decisions alone."""
+
+    verdict: str
+    """promote, hold, or distrust where the draws refute the logged probabilities."""
+    low: float
+    high: float
+    """Within which what it is ahead by lies, each bound at `alpha`, whenever and however often one looks."""
+    margin: float
+    alpha: float
 
 
 @dataclass(slots=True)
@@ -134,6 +149,10 @@ class Diff:
     """Of what was logged, then of the other policies."""
     ahead: Value = Value(0.0, None, None)
     """What the second earns more than the first, on the same decisions."""
+    logged: dict[str, int] = field(default_factory=dict)
+    """Decisions by the policy that made them."""
+    gate: Gated | None = None
+    """Of a policy against what was logged; None of two runs, and where no decision could be used, or one of them could not."""
     examples: list[Example] = field(default_factory=list)
     """The farthest apart."""
 
@@ -158,7 +177,7 @@ def diff(run: Run, other: Run | None = None) -> Diff:
             aside.note_outcomes(one for one in read(run, number, "outcomes") if one["offset"] < end)
             for pair in _pairs(both, number, start, end):
                 found.take(pair, manifests, aside)
-            found.take_people(aside)
+            found.end_part(aside)
     return found.done()
 
 
@@ -282,6 +301,11 @@ class _Finding:
         self._groups: dict[tuple[str, int], Estimates] = {}
         self._model = model.empty(1 + len(_TIPS))
         self._apart = self._ahead = self._ahead_squared = 0.0
+        # Whoever asks may ask of each policy: the chance of being wrong about any is shared among them.
+        rule = gate.Rule(counted.reward_range(DEFAULT), places=sum(one.servable for one in POLICIES.values()))
+        self._opened = gate.joined(gate.opened(LOGGED, rule=rule), found.second)
+        self._of_part = self._gate = self._opened
+        self._is_gated = found.first == LOGGED
 
     def take(
         self,
@@ -315,6 +339,7 @@ class _Finding:
             found.otherwise + differs,
             self._apart + apart,
         )
+        found.logged[one["policy"]] = found.logged.get(one["policy"], 0) + 1
         found.distances[min(int(apart * BINS), BINS - 1)] += 1
         of_kind = found.by_kind.setdefault(_kind(one["kind"]), OfKind())
         of_kind.decisions, of_kind.otherwise = of_kind.decisions + 1, of_kind.otherwise + differs
@@ -349,16 +374,23 @@ class _Finding:
                 self._groups[group] = estimates.plus(self._groups.get(group) or estimates.empty(), new)
         ahead = float(terms[self._policies.index(found.second), _S] - terms[self._policies.index(found.first), _S])
         self._ahead, self._ahead_squared = self._ahead + ahead, self._ahead_squared + ahead * ahead
+        if self._is_gated:
+            event = Event(logging, np.array(action), np.array(reward), q_hat)
+            try:
+                self._of_part = gate.noted(self._of_part, event, dict(zip(self._policies, pmfs, strict=True)))
+            except ValueError:  # To leave it out might favour one of the two.
+                self._is_gated = False
         found.valued += 1
         found.answered += outcome not in (outcome_pb2.Outcome.KIND_UNSPECIFIED, outcome_pb2.Outcome.SEEN)
         found.out_of_reach += bool(((logging <= 0) & (pmfs > 0)).any())
 
-    def take_people(self, aside: _Aside) -> None:
-        """Those of a partition, whose people are in no other."""
+    def end_part(self, aside: _Aside) -> None:
+        """A partition is at its end; its people are in no other."""
         n, some, most = aside.people()
         found = self._found
         found.people, found.people_otherwise = found.people + n, found.people_otherwise + some
         found.most = nlargest(EXAMPLES_MAX, [*found.most, *most], key=lambda one: one.otherwise)
+        self._gate, self._of_part = gate.merged(self._gate, self._of_part), self._opened
 
     def done(self) -> Diff:
         """All of it."""
@@ -382,6 +414,11 @@ class _Finding:
             for policy in self._policies
             if (sums := self._groups.get((policy, 0)))
         ]
+        if self._is_gated and n:
+            verdict = gate.decide(self._gate)
+            assert verdict.evidence is not None, "there is one to compare with"
+            low, high = verdict.evidence.difference
+            found.gate = Gated(verdict.kind.name.lower(), low, high, verdict.evidence.margin, verdict.evidence.alpha)
         if n > 1:
             mean = self._ahead / n
             half = Z_95 * sqrt(max(self._ahead_squared - n * mean * mean, 0.0) / (n - 1) / n)

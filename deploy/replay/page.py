@@ -13,7 +13,7 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
 from deploy.replay.diff import BINS, Diff, Earned, Example
-from deploy.replay.words import cautions, counted, features, spoken, summary
+from deploy.replay.words import cautions, counted, features, gated, spoken, summary
 
 INK, SOFT, LINE, ONE, TWO = "#23201b", "#625a4e", "#d8d0c1", "#2b6a8f", "#b8370f"
 DARK = {INK: "#efe9dc", SOFT: "#b0a998", LINE: "#343b46", ONE: "#74b9e0", TWO: "#ff8a5e"}
@@ -51,7 +51,7 @@ def page(found: Diff) -> str:
     title = f"{found.second} held against {found.first}"
     warnings = "".join(f'<p class="bad">{escape(one)}.</p>' for one in cautions(found))
     values = (
-        f"{_table(found)}<p class=soft>{escape(counted(found))}</p>"
+        f"{_table(found)}<p class=soft>{escape(counted(found))} {escape(gated(found)) if found.gate else ''}</p>"
         if found.earned
         else "<p>Nothing has a value here.</p>"
     )

@@ -37,6 +37,20 @@ def counted(found: Diff) -> str:
     )
 
 
+def gated(found: Diff) -> str:
+    """What the gate would do, of these decisions alone."""
+    if found.gate is None:
+        return "The gate says nothing of it."
+    low, margin = f"{found.gate.low:+.3f}", f"{found.gate.margin:g}"
+    match found.gate.verdict:
+        case "promote":
+            return f"The gate would promote {found.second}: it is ahead by {low} at the least."
+        case "distrust":
+            return "The gate trusts none of it: the draws do not fit the logged probabilities."
+        case _:
+            return f"The gate holds: {found.second} is ahead by {low} at the least, and it takes more than {margin}."
+
+
 def spoken(value: Value) -> str:
     """A value with its interval.
 

@@ -14,6 +14,8 @@ from streams.cluster import Cluster
 from streams.topics import NAMES
 
 ADMIN = "admin"
+PROMOTER = "promoter"
+"""Who says which policy decides."""
 READER_GROUP = "oo-reader"
 """Which readers without a group name to the client library (streams/reader.py): nobody joins it or commits to it."""
 
@@ -69,11 +71,10 @@ RIGHTS = {
         writes=("signals", "reactions", "subject-requests"),
     ),
     "producer": Rights(writes=("signals", "reactions"), looks_around=False),
-    "operator": Rights(
-        reads=NAMES, writes=("signals", "reactions", "subject-requests", "promotions", "keys", "audit"), watches=True
-    ),
+    "operator": Rights(reads=NAMES, writes=("signals", "reactions", "subject-requests", "keys", "audit"), watches=True),
+    PROMOTER: Rights(reads=("promotions",), writes=("promotions", "audit")),
 }
-"""Every role that signs in to Kafka, but ADMIN. `oo` is the operator."""
+"""Every role that signs in to Kafka, but ADMIN. `oo` is the operator, unless it is told another one by name."""
 
 
 class Acl(NamedTuple):

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from deploy.stack.rights import ADMIN
+from deploy.stack.rights import ADMIN, PROMOTER
 from deploy.stack.secured import Secured, client_file
 from deploy.stack.state import DATABASE, LOOPBACK, StateFolder, dsn
 from streams.cluster import Cluster
@@ -70,6 +70,8 @@ class RunningStack:
     """Of row snapshots. None where nobody said where they are."""
     token: str = field(default="", repr=False)
     """The person's access token; where none was given, the local issuer makes one."""
+    as_password: str = field(default="", repr=False)
+    """Of another role than the operator's, where that is asked for by name."""
     postgres: str = ""
     """HOST:PORT, for the roles whose passwords are known."""
     passwords: Mapping[str, str] = field(default_factory=dict, repr=False)
@@ -131,6 +133,25 @@ class RunningStack:
             cluster=replace(self.cluster, security=self.secured.security(role)),
             valkey_url=self.secured.valkey_url(self.ports["valkey"], role),
         )
+
+    def as_named(self, role: str) -> RunningStack:
+        """The same, signed in to Kafka as the role that somebody named, who may write what the operator may not.
+
+        Where nobody signs in, as it is. Raises NotRunning where no role was named, or its password is not known.
+        """
+        security = self.cluster.security
+        if not security.protocol.startswith("SASL"):
+            return self
+        if not role:
+            raise NotRunning(f"{security.username} may not write this: name who may, such as --as {PROMOTER}")
+        if self.secured is not None:
+            if role not in self.secured.kafka:
+                raise NotRunning(f"there is no role {role}: there are {', '.join(sorted(self.secured.kafka))}")
+            return self.as_role(role)
+        if not self.as_password:
+            raise NotRunning(f"the password of {role} is needed: set OO_AS_PASSWORD")
+        named = replace(security, username=role, password=self.as_password)
+        return replace(self, cluster=replace(self.cluster, security=named))
 
     @property
     def as_admin(self) -> RunningStack:

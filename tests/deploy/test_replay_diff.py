@@ -12,6 +12,7 @@ import pytest
 from estimators.bandits import ips, snips
 
 from agents.reward import DEFAULT
+from deploy.proof import evidence_of, objection
 from deploy.replay.diff import LOGGED, diff
 from deploy.replay.manifest import Manifest, Run, RunError
 from deploy.replay.page import page
@@ -131,6 +132,24 @@ def test_what_both_policies_earn_is_told_with_intervals_that_hold_the_truth(tmp_
     widths = [each.high - each.low for each in (bold.doubly_robust, logged.doubly_robust)]  # type: ignore[operator]
     assert high - low < sum(widths)
     assert found.answered == len(became)
+
+
+def test_a_run_is_proof_for_the_gate_against_the_policy_that_decides_and_no_other(tmp_path: Path) -> None:
+    decisions, outcomes = lived()
+    better = diff(made(tmp_path, "better", decisions, outcomes))
+    assert better.gate is not None and better.gate.verdict == "promote" and better.gate.low > 0
+    assert better.logged == {"mixed": len(decisions)} and objection(better, champion="mixed") == ""
+    assert "decisions of the run were made by mixed" in objection(better, champion="squarecb")
+    evidence = evidence_of(better)
+    assert evidence is not None and (evidence.n, evidence.ahead.low) == (len(decisions), better.gate.low)
+    # Everything turned round: what was logged earns more, and a few decisions prove nothing.
+    silent = [{**one, "other_action": 0, "other_propensities": [1.0, 0.0, 0.0]} for one in decisions]
+    for name, some in (("worse", silent), ("few", decisions[:20])):
+        found = diff(made(tmp_path, name, some, outcomes))
+        assert found.gate is not None and found.gate.verdict == "hold"
+        assert "The gate holds: linucb" in objection(found, champion="mixed")
+    never = [{**one, "propensities": [0.3, 0.7, 0.0], "action": 1, "kind": Decision.TASK} for one in decisions]
+    assert "says nothing" in objection(diff(made(tmp_path, "never", never, outcomes)), champion="mixed")
 
 
 def test_what_differs_is_counted_by_kind_and_person_and_the_farthest_say_why(tmp_path: Path) -> None:

@@ -114,6 +114,52 @@ def test_another_policy_is_asked_on_the_logged_slates_and_rows_follow_the_log(
         assert replay(stack, "verify", other)["difference"] == ""
 
 
+def decider(stack: RunningStack, user: str) -> str:
+    """The policy of somebody's newest decision, after one more signal."""
+    send(stack, "signals", task(user, uuid.uuid4().hex[:8], "Errand", priority=1))
+    settled(stack)
+    with psycopg.connect(stack.recommender_dsn) as database:
+        newest = (
+            "SELECT policy_version FROM recommender.decisions WHERE user_id = %s ORDER BY journal_offset DESC LIMIT 1"
+        )
+        ((version,),) = database.execute(newest, [stack.pseudonym(user)]).fetchall()
+    return str(version).partition("-")[0]
+
+
+def test_a_run_is_promoted_with_a_reason_and_taken_back_and_decisions_say_so(stack: RunningStack) -> None:
+    user = somebody(stack)
+    assert json.loads(called("policies", "--json", state_of(stack)).stdout)["champion"] == "mixed"
+
+    def promote(run: str, *options: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        return called("replay", "promote", run, "--yes", "--as=promoter", *options, state_of(stack), check=check)
+
+    def last() -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(called("policies", "--json", state_of(stack)).stdout)["promotions"][-1]
+        return found
+
+    with named(stack, f"--users={user}", "--policy=linucb") as run:
+        assert replay(stack, "diff", run)["gate"]["verdict"] == "hold"
+        refused = promote(run, "--because=I like it", check=False)
+        assert refused.returncode == 1 and "not promoted: The gate holds" in refused.stderr
+        assert "nothing of it to undo" in promote(run, "--because=no", "--undo", check=False).stderr
+        try:
+            promote(run, "--because=a trial", "--by-hand")
+            said = last()
+            assert (said["policy"], said["before"], said["run"], said["why"]) == ("linucb", "mixed", run, "a trial")
+            assert said["account"] and int(said["evidence"]["n"]) > 0
+            eventually(lambda: decider(stack, user), lambda policy: policy == "linucb", within_s=120)
+        finally:
+            promote(run, "--because=the trial is over", "--undo")
+        assert (last()["policy"], last()["undoes"]) == ("mixed", True)
+        eventually(lambda: decider(stack, user), lambda policy: policy == "mixed", within_s=120)
+        assert "undone already" in promote(run, "--because=again", "--undo", check=False).stderr
+    noted = json.loads(called("audit", "--json", state_of(stack)).stdout)
+    assert [one["command"] for one in noted if "promote" in one["command"]][-2:] == [
+        "oo replay promote",
+        "oo replay promote --undo",
+    ]
+
+
 def begun(stack: RunningStack, manifest: dict[str, Any], **other: Any) -> Run:
     """A run of the same range that nothing was folded of yet."""
     run = Run(stack.folder.root / "replays", f"run-{uuid.uuid4().hex[:8]}")

@@ -58,7 +58,10 @@ def test_a_producers_signal_becomes_a_tip_feedback_brings_another_and_the_fold_f
     assert json.loads(called("status", "--json", state).stdout)["ready"]
     rows = {row["topic"]: row for row in json.loads(called("topics", "--json", state).stdout)}
     assert rows["oo.journal"]["lag"] == {"oo-core": 0}
-    called("policies", "promote", "lin_ts", "--why=a test", state)
+    for role, told in (([], "name who may, such as --as promoter"), (["--as=operator"], "AUTHORIZATION")):
+        refused = called("policies", "promote", "lin_ts", "--why=a test", *role, state, check=False)
+        assert refused.returncode == 1 and told in refused.stderr, refused.stderr
+    called("policies", "promote", "lin_ts", "--why=a test", "--as=promoter", state)
     called("profile", "--user", user, "--quiet", "22:00-07:00", state)
     eventually(lambda: json.loads(called("policies", "--json", state).stdout)["champion"] == "lin_ts")
     # Who was refused would say so again and again.

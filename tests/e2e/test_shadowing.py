@@ -74,14 +74,14 @@ def test_a_policy_promoted_by_hand_decides_and_can_be_rolled_back(stack: Running
     user = f"promoted-{uuid.uuid4().hex[:8]}"
     assert policies(stack)["champion"] == "mixed"
     try:
-        oo("policies", "promote", "lin_ts", "--why=a test", state_of(stack))
+        oo("policies", "promote", "lin_ts", "--why=a test", "--as=promoter", state_of(stack))
         eventually(lambda: policies(stack)["version"], lambda version: version.startswith("lin_ts-"))
         send(stack, "signals", task(user, "1", "Call the dentist"))
         with client(stack, user) as http:
             eventually(lambda: tip(http))
         eventually(lambda: served_by(stack, user), lambda name: name == "lin_ts")
     finally:
-        called("policies", "promote", "mixed", "--why=the test is over", state_of(stack))
+        called("policies", "promote", "mixed", "--why=the test is over", "--as=promoter", state_of(stack))
     eventually(lambda: policies(stack)["version"], lambda version: version.startswith("mixed-"))
     assert [(one["policy"], one["cause"]) for one in policies(stack)["promotions"][-2:]] == [
         ("lin_ts", "BY_HAND"),
@@ -91,6 +91,6 @@ def test_a_policy_promoted_by_hand_decides_and_can_be_rolled_back(stack: Running
 
 
 def test_what_cannot_be_served_cannot_be_promoted(stack: RunningStack) -> None:
-    refused = called("policies", "promote", "mixed_rff", "--why=no", state_of(stack), check=False)
+    refused = called("policies", "promote", "mixed_rff", "--why=no", "--as=promoter", state_of(stack), check=False)
     assert refused.returncode == 1
     assert "cannot be served" in refused.stderr

@@ -19,7 +19,7 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class AuditEntry(_message.Message):
-    """An operator's command showed words of a person, or sent a dead letter again. It stands here before that happens; when, says the broker."""
+    """An operator's command showed words of a person, sent a dead letter again, or said which policy decides. It stands here before that happens; when, says the broker."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

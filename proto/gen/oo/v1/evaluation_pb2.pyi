@@ -209,14 +209,23 @@ class Promotion(_message.Message):
     WHY_FIELD_NUMBER: _builtins.int
     DECIDED_MS_FIELD_NUMBER: _builtins.int
     EVIDENCE_FIELD_NUMBER: _builtins.int
+    RUN_FIELD_NUMBER: _builtins.int
+    UNDOES_FIELD_NUMBER: _builtins.int
+    ACCOUNT_FIELD_NUMBER: _builtins.int
     policy: _builtins.str
     before: _builtins.str
     cause: Global___Promotion.Cause.ValueType
     why: _builtins.str
     decided_ms: _builtins.int
+    run: _builtins.str
+    """The run of `oo replay` that was promoted; empty for none."""
+    undoes: _builtins.bool
+    """The promotion of that run is taken back."""
+    account: _builtins.str
+    """Of who did it by hand, as their machine says."""
     @_builtins.property
     def evidence(self) -> Global___Evidence:
-        """What it rests on; none where somebody promoted it by hand."""
+        """What it rests on; where somebody promoted it by hand, that of a run of `oo replay`, or none."""
 
     def __init__(
         self,
@@ -227,10 +236,13 @@ class Promotion(_message.Message):
         why: _builtins.str = ...,
         decided_ms: _builtins.int = ...,
         evidence: Global___Evidence | None = ...,
+        run: _builtins.str = ...,
+        undoes: _builtins.bool = ...,
+        account: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["evidence", b"evidence"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["before", b"before", "cause", b"cause", "decided_ms", b"decided_ms", "evidence", b"evidence", "policy", b"policy", "why", b"why"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "before", b"before", "cause", b"cause", "decided_ms", b"decided_ms", "evidence", b"evidence", "policy", b"policy", "run", b"run", "undoes", b"undoes", "why", b"why"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
