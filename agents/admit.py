@@ -20,6 +20,8 @@ from agents import fault, set_aside
 from agents.admission import Door, Refused, comes_back
 from agents.in_hand import InHand
 from agents.refuse import DeadLetters, Refusal
+from connectors.spans import Work
+from connectors.traces import Traces
 from oo.v1 import journal_pb2, reaction_pb2, signal_pb2, subject_request_pb2
 from oo.v1.erased_pb2 import Erased
 from streams import cloudevents
@@ -60,6 +62,8 @@ class Admit:
     keys: Keys
     maker: KeyMaker
     pseudonyms: Pseudonyms
+    traces: Traces | None = None
+    """None where nothing is traced."""
     returned: set[str] = field(default_factory=set)
     """Receipts of those who have begun again, and whose keys are known to have changed."""
 
@@ -69,6 +73,7 @@ class Admit:
         refusals: list[Refusal] = []
         newcomers: list[tuple[bytes, journal_pb2.JournalRecord]] = []
         new: set[bytes] = set()
+        traced: list[Work] = []
         now_ms, turn_s = clock_ms(), loop.time()
         gone = _Gone(self)
         for record in chain.from_iterable(batch.records for batch in batches):
@@ -77,6 +82,9 @@ class Admit:
                 refusals.append(Refusal(record, "set-aside", set_aside.detail(ends), whose=self.by_key(record)))
                 continue
             admitted = None
+            work = None if self.traces is None else self.traces.begun("admit", record)
+            if work is not None:
+                traced.append(work)
             with self.in_hand.holding(self.topic_id, record):
                 try:
                     admitted = await self._admit(record, gone, now_ms=now_ms)
@@ -90,12 +98,16 @@ class Admit:
                     refusals.append(self._of_whom(Refusal(record, "door-failed", fault.ours(fault.where(error)))))
             if admitted is not None:
                 whose, journal = admitted
+                if work is not None:
+                    journal.traceparent = work.span.text
                 # All of a person's go the same way: their order is the door's to keep.
                 if whose in new or (self.maker.lacks(whose) and not stays_open(journal)):
                     new.add(whose)
                     newcomers.append(admitted)
                 else:
                     await self._journal(*admitted)
+            elif work is not None:
+                work.fault = refusals[-1].reason
             if loop.time() - turn_s > YIELD_S:
                 await asyncio.sleep(0)
                 turn_s = loop.time()
@@ -104,7 +116,15 @@ class Admit:
             for admitted in newcomers:
                 await self._journal(*admitted)
         await self.dead_letters.refuse([await gone.without_bytes(refusal) for refusal in refusals])
-        return self.producer.acknowledged()
+        acknowledged = self.producer.acknowledged()
+        if traced:
+            acknowledged.add_done_callback(lambda _: self._ended(traced))
+        return acknowledged
+
+    def _ended(self, traced: Sequence[Work]) -> None:
+        assert self.traces is not None
+        for work in traced:
+            self.traces.ended(work)
 
     async def _journal(self, whose: bytes, journal: journal_pb2.JournalRecord) -> None:
         await self.producer.room()

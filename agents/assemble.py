@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 from agents.process import Process
+from agents.settings import Name
 from streams.metrics import GAUGES
 from streams.partitions import Partitions
 from streams.reader import Follower, committed
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
     from agents.recommend import Recommend
     from agents.shadow import Shadow
     from agents.shadows import Shadows
+    from connectors.traces import Traces
     from streams.keys import Keys
     from tables.leavers import Leaving
     from tables.shelf import Shelf
@@ -97,6 +99,7 @@ async def core(process: Process, stack: AsyncExitStack) -> list[Partitions]:
         lambda: letter_keys.end_old(topics["dead-letters"], now_ms=clock_ms()),
     )
 
+    tracing = _traces(process, stack, "core")
     door = Door(validator=protovalidate.Validator(), mac_key=mac_key)
     admits = {
         name: admit.Admit(
@@ -113,6 +116,7 @@ async def core(process: Process, stack: AsyncExitStack) -> list[Partitions]:
             keys=keys,
             maker=maker,
             pseudonyms=pseudonyms,
+            traces=tracing,
         )
         for name in ENTRANCES.values()
     }
@@ -153,6 +157,7 @@ async def core(process: Process, stack: AsyncExitStack) -> list[Partitions]:
         in_hand=process.in_hand,
         leavers=leaving.leavers,
         worker_id=settings.worker_id,
+        traces=tracing,
     )
     if settings.row_snapshots_dir is not None:
         _put_rows_away(process, folding, settings.row_snapshots_dir)
@@ -214,6 +219,16 @@ async def _leaving(process: Process, stack: AsyncExitStack) -> Leaving:
     return leaving
 
 
+def _traces(process: Process, stack: AsyncExitStack, service: Name) -> Traces | None:
+    """Where this process's spans go, until it ends."""
+    from connectors import traces
+
+    found = traces.opened(process.settings.trace_share, service=service, instance=process.settings.worker_id)
+    if found is not None:
+        stack.callback(found.close)
+    return found
+
+
 def _stores(process: Process) -> Callable[[int], Store]:
     from agents.rows import head
 
@@ -236,6 +251,7 @@ async def publish(process: Process, stack: AsyncExitStack) -> list[Partitions]:
     url, leaving = process.settings.valkey_url, await _leaving(process, stack)
     store = TipStore(url)
     stack.push_async_callback(store.close)
+    tracing = _traces(process, stack, "publish")
 
     def publisher(name: Literal["tips", "settings"]) -> Partitions:
         async def end(number: int) -> int:
@@ -256,6 +272,7 @@ async def publish(process: Process, stack: AsyncExitStack) -> list[Partitions]:
             schemas=process.schemas,
             dead_letters=process.dead_letters,
             leaving=leaving,
+            traces=tracing,
         )
         return publish.build(process.app, made, topics=process.topics)
 

@@ -20,7 +20,9 @@ import faust
 from faust.types import StreamT
 
 from agents.refuse import DeadLetters, Refusal
+from connectors.spans import Work
 from connectors.tip_progress import Mark, TipProgress
+from connectors.traces import Traces
 from connectors.valkey import TipStore, Unreachable
 from oo.v1.decision_pb2 import Tip
 from oo.v1.settings_pb2 import Settings
@@ -100,8 +102,11 @@ class Publisher:
         schemas: Frames,
         dead_letters: DeadLetters,
         leaving: Leaving,
+        traces: Traces | None = None,
     ) -> None:
+        """`traces`: None where nothing is traced."""
         self._leaving = leaving
+        self._traces = traces
         self.name = topic.name
         self._topic = topic
         self._store = store
@@ -134,6 +139,7 @@ class Publisher:
         tips: dict[int, list[tuple[int, Standing]]] = {}
         ends: dict[int, int] = {}
         refusals: list[Refusal] = []
+        works: dict[str, Work] = {}
         for batch in batches:
             found = tips.setdefault(batch.partition, [])
             ends[batch.partition] = batch.last + 1
@@ -141,14 +147,20 @@ class Publisher:
                 if record.value is None:
                     continue  # nobody of ours writes one: an erasure leaves an empty tip
                 try:
-                    found.append((record.offset, self._tip(record)))
+                    tip = self._tip(record)
                 except BadFrame as bad:
                     refusals.append(Refusal(record, bad.reason, bad.detail))
+                    continue
+                found.append((record.offset, tip))
+                if self._traces is not None and isinstance(tip, Tip):
+                    work = self._traces.begun("publish", record)
+                    if work is not None:
+                        works[tip.decision_id] = work
         await self._dead_letters.refuse(refusals)
         async with AsyncExitStack() as turns:
             for partition in sorted(tips):
                 await turns.enter_async_context(self._turns[partition])
-            await self._until_done(lambda: self._write(tips, ends))
+            await self._until_done(lambda: self._write(tips, ends, works))
 
     async def watch(self) -> None:
         """Read again what Valkey has lost since it was written; one attempt, and none with Valkey down."""
@@ -162,14 +174,16 @@ class Publisher:
                 async with turn:
                     await self._read_again(partition)
 
-    async def _write(self, tips: Mapping[int, list[tuple[int, Standing]]], ends: Mapping[int, int]) -> None:
+    async def _write(
+        self, tips: Mapping[int, list[tuple[int, Standing]]], ends: Mapping[int, int], works: dict[str, Work]
+    ) -> None:
         """One round trip for the tips of all partitions, then one for their marks."""
         held = {partition: self._held(partition) for partition in tips}
         moving = {partition: end for partition, end in ends.items() if end > held[partition]}
         if not moving:
             return
         new = [tip for partition in moving for offset, tip in tips[partition] if offset >= held[partition]]
-        await self._publish(new)
+        await self._publish(new, works)
         now_ms = clock_ms()
         for tip in new:
             if isinstance(tip, Tip) and tip.decided_ms:
@@ -217,11 +231,19 @@ class Publisher:
         await self._publish(list(newest.values()))
         self._marks[partition] = await self._move(partition, seen=seen, offset=end)
 
-    async def _publish(self, tips: Sequence[Standing]) -> None:
-        """Write them, but for those of a life that ended; of who left, all that is kept beside the tip goes."""
+    async def _publish(self, tips: Sequence[Standing], works: dict[str, Work] | None = None) -> None:
+        """Write them, with the decision's span where `works` has one, but for those of a life that ended; of who left, all that is kept beside the tip goes."""
         leavers = self._leaving.leavers
         taken = [tip for tip in tips if not leavers.are_of_before(tip.user_id, tip.journal)]
-        await self._put(taken)
+        if works:
+            assert self._traces is not None
+            spans = {decision: work.parent.text for decision, work in works.items() if work.parent is not None}
+            await self._store.publish_tips([tip for tip in taken if isinstance(tip, Tip)], spans=spans)
+            for work in works.values():
+                self._traces.ended(work)
+            works.clear()
+        else:
+            await self._put(taken)
         for tip in taken:
             if isinstance(tip, Tip) and stays_open(tip):
                 await self._store.forget(tip.user_id)

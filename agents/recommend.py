@@ -27,6 +27,8 @@ from agents.refuse import DeadLetters, Refusal
 from agents.settling import Settling
 from agents.step import STEP_VERSION, Entry, Outputs
 from agents.versions import Versions
+from connectors.spans import Work
+from connectors.traces import Traces
 from oo.v1 import decision_pb2, journal_pb2, signal_pb2
 from streams import heartbeat
 from streams.clock import clock_ms
@@ -43,6 +45,7 @@ from streams.reader import Follower
 from streams.record import Batch, Record
 from streams.sealing import KeyMissing, NotOpened, Sealing, stays_open
 from streams.topics import ENTRANCES, Topic
+from streams.traceparent import HEADER
 from streams.units import SECOND_MS
 from streams.wire import BadFrame
 from tables import ids
@@ -82,8 +85,9 @@ class Recommend:
         in_hand: InHand,
         leavers: Leavers,
         worker_id: str,
+        traces: Traces | None = None,
     ) -> None:
-        """`leavers`: known to their end whenever a partition has been recovered."""
+        """`leavers`: known to their end whenever a partition has been recovered. `traces`: None where nothing is traced."""
         self._topics = topics
         self._journal_id = journal_id
         self._schemas = schemas
@@ -98,6 +102,7 @@ class Recommend:
         self._in_hand = in_hand
         self._leavers = leavers
         self._worker_id = worker_id
+        self._traces = traces
         self._settling = Settling(
             topics=topics,
             schemas=schemas,
@@ -178,16 +183,19 @@ class Recommend:
                     await self._versions.wait_for(entry.record.mark.version_id)
                 if entry.record.subject_request.consent_changed.granted and record.key:
                     await self._key_of_who_comes_back(assigned, record.key)
+                work = self._begun(entry)
                 outputs = await self._apply(assigned, entry)
             assigned.folding = record.offset
             if outputs.tip or outputs.outcomes or outputs.overflows or outputs.settings:
-                self._send(assigned, outputs, user_id=entry.user_id)
+                self._send(assigned, outputs, user_id=entry.user_id, work=work)
                 self._settling.refuse(self._overflows(outputs, entry, record))
             if outputs.fault:
                 logger.error(
                     "step.failed partition=%d offset=%d fault=%s", record.partition, record.offset, outputs.fault
                 )
                 self._settling.refuse([self._faulty(entry, record, outputs.fault)])
+            if work is not None:
+                self._ended(work, outputs)
             if loop.time() - turn_s > YIELD_S:
                 await asyncio.sleep(0)
                 turn_s = loop.time()
@@ -337,12 +345,34 @@ class Recommend:
         self._in_hand.lay_down()
         await self._keys.catch_up()
 
-    def _send(self, assigned: Assigned, outputs: Outputs, *, user_id: str) -> None:
+    def _begun(self, entry: Entry) -> Work | None:
+        """The span of a record that the door let in as sampled."""
+        if self._traces is None or not (said := entry.record.traceparent):
+            return None
+        topic = self._topics["journal"].name
+        return self._traces.begun_in(
+            "recommend", said.encode(), topic=topic, partition=entry.partition, offset=entry.offset
+        )
+
+    def _ended(self, work: Work, outputs: Outputs) -> None:
+        assert self._traces is not None
+        if (decision := outputs.decision) is not None:
+            work.attributes |= {
+                "oo.decision_id": decision.decision_id,
+                "oo.policy": decision.policy,
+                "oo.kind": KINDS[outputs.tip.kind] if outputs.tip is not None else "NONE",
+                "oo.trigger": TRIGGERS[decision.trigger],
+            }
+        work.fault = "step-failed" if outputs.fault else ""
+        self._traces.ended(work)
+
+    def _send(self, assigned: Assigned, outputs: Outputs, *, user_id: str, work: Work | None) -> None:
         key, partition = user_id.encode(), assigned.state.partition
         if outputs.tip is not None:
             # The tip now: it is what somebody waits for.
             value = self._sealing.frame("tips", outputs.tip, whose=key)
-            self._producer.produce(self._topics["tips"].name, key=key, value=value)
+            headers = [(HEADER, work.span.text.encode())] if work is not None else ()
+            self._producer.produce(self._topics["tips"].name, key=key, value=value, headers=headers)
         if outputs.decision is not None:
             self._settling.output(partition, "decisions", key, outputs.decision)
             kind = KINDS[outputs.tip.kind] if outputs.tip is not None else "NONE"

@@ -56,6 +56,9 @@ class Settings(ClusterSettings, BaseSettings):
     """Where probes and Prometheus reach this worker: 0.0.0.0 in a container."""
     health_port: int | None = None
     """Absent: no health page."""
+    trace_share: float = Field(0.0, ge=0.0, le=1.0)
+    """Of what producers and clients say to sample in a `traceparent`, the share that is traced; 0: nothing, and nothing of OpenTelemetry
+    is loaded. Where spans go is said in its own settings, `OTEL_EXPORTER_OTLP_ENDPOINT` above all. For core, publish and edge, the same for all."""
     sums_every_s: float = 1.0
     """How often a partition's sums are published where they changed."""
     versions_every_s: float = 10.0

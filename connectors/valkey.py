@@ -6,7 +6,7 @@ inside Valkey, so that two writers cannot pass each other.
 Keys, documented for operators (the braces are part of the name, so that a cluster keeps a user's keys together):
 
     oo:tip:{USER}    hash: epoch (hex of the journal's topic id), offset, decided_ms, decision_id, valid_until_ms,
-                     tip (serialized oo.v1.Tip)
+                     tip (serialized oo.v1.Tip), and where it is traced trace (its decision's span, a W3C traceparent)
     oo:settings:{USER}  hash: epoch, offset, time_ms, settings (serialized oo.v1.Settings)
     oo:spent:{USER}  sorted set: decision ids whose feedback was accepted, by time; the last 64, for a day
     oo:idem:{USER}:HASH  string: fingerprint of the request that an Idempotency-Key stood for, for a day
@@ -18,8 +18,9 @@ whoever wants to look on. The edge reads, and hears of changes, through connecto
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Sequence
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import cast
 
 from valkey.asyncio import BlockingConnectionPool, Valkey
@@ -56,6 +57,7 @@ _PUBLISH = f"""
 {_NEWER % "decided_ms"}
 redis.call('HSET', KEYS[1], 'epoch', ARGV[1], 'offset', ARGV[2], 'decided_ms', ARGV[3], 'decision_id', ARGV[4],
   'valid_until_ms', ARGV[5], 'tip', ARGV[6])
+if ARGV[8] then redis.call('HSET', KEYS[1], 'trace', ARGV[8]) else redis.call('HDEL', KEYS[1], 'trace') end
 redis.call('PUBLISH', ARGV[7], ARGV[6])
 return 1
 """
@@ -68,11 +70,11 @@ return 1
 
 # One round trip and one moment for both keys: nothing can be spent between reading the tip and reading the marker.
 READ = """
-local t = redis.call('HMGET', KEYS[1], 'epoch', 'offset', 'decision_id', 'tip')
+local t = redis.call('HMGET', KEYS[1], 'epoch', 'offset', 'decision_id', 'tip', 'trace')
 if not t[4] then return {} end
 local spent = 0
 if redis.call('ZSCORE', KEYS[2], t[3]) then spent = 1 end
-return {t[1], t[2], t[4], spent}
+return {t[1], t[2], t[4], spent, t[5] or ''}
 """
 
 _SPEND = """
@@ -132,17 +134,20 @@ class Standing:
     epoch: str
     offset: int
     spent: bool
+    traceparent: bytes = b""
+    """The span of its decision, where that is traced."""
 
 
 def standing_of(answer: list[bytes | int]) -> Standing | None:
     """What READ answered."""
     if not answer:
         return None
-    epoch, offset, body, spent = answer
+    epoch, offset, body, spent, trace = answer
     assert isinstance(epoch, bytes)
     assert isinstance(body, bytes)
+    assert isinstance(trace, bytes)
     tip = decision_pb2.Tip.FromString(body)
-    return Standing(tip=tip, epoch=epoch.decode(), offset=int(offset), spent=bool(spent))
+    return Standing(tip=tip, epoch=epoch.decode(), offset=int(offset), spent=bool(spent), traceparent=trace)
 
 
 class TipStore:
@@ -159,11 +164,13 @@ class TipStore:
         )
         self._client = Valkey.from_pool(pool)
 
-    async def publish_tips(self, tips: Sequence[decision_pb2.Tip]) -> list[bool]:
+    async def publish_tips(
+        self, tips: Sequence[decision_pb2.Tip], *, spans: Mapping[str, str] = MappingProxyType({})
+    ) -> list[bool]:
         """Write each tip that is newer than what stands for its user; says for each whether it was written.
 
         Writing a tip again is refused by the same rule as an older one, so a batch may be sent any number of times.
-        Tips of one user are applied in the order given. Returning True does not mean that any client has seen it.
+        Tips of one user are applied in the order given. `spans`: of decisions that are traced. Returning True does not mean that any client has seen it.
         """
         return await self._write(
             _PUBLISH,
@@ -172,6 +179,7 @@ class TipStore:
                     *(tip_key(tip.user_id), tip.journal.topic_id.hex(), str(tip.journal.offset), str(tip.decided_ms)),
                     *(tip.decision_id, str(tip.valid_until_ms), tip.SerializeToString(deterministic=True)),
                     channel(tip.user_id),
+                    *((spans[tip.decision_id],) if tip.decision_id in spans else ()),
                 )
                 for tip in tips
             ],

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Self
 
-from pydantic import SecretStr, model_validator
+from pydantic import Field, SecretStr, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from streams.settings import ClusterSettings
@@ -54,6 +54,9 @@ class Settings(ClusterSettings, BaseSettings):
 
     verified_file: Path | None = None
     """What `oo verify --in-turn` last found, for /metrics: `verified.json` of its state folder."""
+    trace_share: float = Field(0.0, ge=0.0, le=1.0)
+    """Of what producers and clients say to sample in a `traceparent`, the share that is traced; 0: nothing, and nothing of OpenTelemetry
+    is loaded. Where spans go is said in its own settings, `OTEL_EXPORTER_OTLP_ENDPOINT` above all. For core, publish and edge, the same for all."""
     streams_max: int = 2_000
     """Open streams of one edge; past it 503."""
     streams_per_user_max: int = 8

@@ -30,6 +30,8 @@ SHADOW_SAMPLE = "OO_SHADOW_SAMPLE"
 """Told to the cores: it is fixed in the versions that they make, before a decision is."""
 HISTORY_DAYS = "OO_HISTORY_DAYS"
 """And `record`."""
+TRACE_SHARE = "OO_TRACE_SHARE"
+"""And core, publish and edge; OpenTelemetry's own settings, which say where spans go, go with it."""
 CORE_SETTINGS = (SHADOW_SAMPLE, "OO_ROW_SNAPSHOTS_EVERY_S", "OO_JOURNAL_DAYS")
 
 
@@ -235,6 +237,8 @@ class RunningStack:
             environment["OO_STORE"] = os.environ.get("OO_STORE", "rocksdb")
             environment["OO_ROW_SNAPSHOTS_DIR"] = str(self.folder.snapshots_dir)
             environment |= {name: os.environ[name] for name in CORE_SETTINGS if name in os.environ}
+        if role in ("core", "publish", "edge") and TRACE_SHARE in os.environ:
+            environment |= {one: os.environ[one] for one in os.environ if one == TRACE_SHARE or one.startswith("OTEL_")}
         if part == "record" and HISTORY_DAYS in os.environ:
             environment[HISTORY_DAYS] = os.environ[HISTORY_DAYS]
         if part == "shadow":

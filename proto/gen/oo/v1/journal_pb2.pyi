@@ -62,6 +62,7 @@ class JournalRecord(_message.Message):
     STEP_VERSION_FIELD_NUMBER: _builtins.int
     EVENT_KEY_FIELD_NUMBER: _builtins.int
     EVENT_TIME_MS_FIELD_NUMBER: _builtins.int
+    TRACEPARENT_FIELD_NUMBER: _builtins.int
     SIGNAL_FIELD_NUMBER: _builtins.int
     REACTION_FIELD_NUMBER: _builtins.int
     TICK_FIELD_NUMBER: _builtins.int
@@ -83,6 +84,8 @@ class JournalRecord(_message.Message):
     """For a producer's own duplicates: 8 bytes of hash over (ce_source, ce_id), 0 where it gave no id."""
     event_time_ms: _builtins.int
     """When it happened for the person, filled at the door where the producer gave none."""
+    traceparent: _builtins.str
+    """The door's span, as a W3C traceparent, where the producer's is sampled (docs/traces.md). No fold looks at it."""
     sealed: _builtins.bytes
     """All of the record, sealed with the person's own key (streams/sealing.py); it stands alone."""
     @_builtins.property
@@ -112,6 +115,7 @@ class JournalRecord(_message.Message):
         step_version: _builtins.int = ...,
         event_key: _builtins.int = ...,
         event_time_ms: _builtins.int = ...,
+        traceparent: _builtins.str = ...,
         signal: _signal_pb2.Signal | None = ...,
         reaction: _reaction_pb2.Reaction | None = ...,
         tick: Global___Tick | None = ...,
@@ -123,7 +127,7 @@ class JournalRecord(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["candidates", b"candidates", "mark", b"mark", "moved", b"moved", "payload", b"payload", "reaction", b"reaction", "sealed", b"sealed", "signal", b"signal", "source", b"source", "subject_request", b"subject_request", "tick", b"tick"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidates", b"candidates", "event_key", b"event_key", "event_time_ms", b"event_time_ms", "mark", b"mark", "moved", b"moved", "now_ms", b"now_ms", "payload", b"payload", "reaction", b"reaction", "record_id", b"record_id", "sealed", b"sealed", "signal", b"signal", "source", b"source", "source_time_ms", b"source_time_ms", "step_version", b"step_version", "subject_request", b"subject_request", "tick", b"tick", "writer", b"writer"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidates", b"candidates", "event_key", b"event_key", "event_time_ms", b"event_time_ms", "mark", b"mark", "moved", b"moved", "now_ms", b"now_ms", "payload", b"payload", "reaction", b"reaction", "record_id", b"record_id", "sealed", b"sealed", "signal", b"signal", "source", b"source", "source_time_ms", b"source_time_ms", "step_version", b"step_version", "subject_request", b"subject_request", "tick", b"tick", "traceparent", b"traceparent", "writer", b"writer"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_payload: _TypeAlias = _typing.Literal["signal", "reaction", "tick", "mark", "candidates", "sealed", "subject_request", "moved"]  # noqa: Y015
     _WhichOneofArgType_payload: _TypeAlias = _typing.Literal["payload", b"payload"]  # noqa: Y015
