@@ -16,6 +16,7 @@ from fastapi import FastAPI
 from connectors.jwks import jwks_at
 from connectors.key_files import KeyFiles
 from connectors.postgres.history import History
+from connectors.traces import opened
 from connectors.valkey import TipStore
 from serving import openapi, problems
 from serving.current import CurrentTips
@@ -35,6 +36,7 @@ from serving.settings import LOOPBACK, Settings
 from serving.spent_decisions import SpentDecisions
 from serving.subscriptions import Subscriptions
 from serving.tokens import Verifier
+from serving.traced import Traced
 from serving.verified import VerifiedNumbers
 from streams.clock import clock_ms
 from streams.keys import Keys as PeoplesKeys
@@ -53,6 +55,7 @@ def create_app(settings: Settings) -> FastAPI:
         raise ValueError(f"{settings.mac_key_file} holds {len(mac_key)} bytes; {MAC_KEY_BYTES_MIN} are needed")
     pseudonyms = Pseudonyms.in_file(settings.name_key_file)
     local = _local_issuer(settings)
+    traces = opened(settings.trace_share, service="edge")
     # Browsers share cookies between ports: two local stacks must not sign each other out.
     cookie = f"oo_session_{settings.edge_port}" if settings.local else "oo_session"
 
@@ -126,6 +129,8 @@ def create_app(settings: Settings) -> FastAPI:
                 await past.close()
             await current.reads.close()
             await tips.close()
+            if traces is not None:
+                traces.close()
 
     app = FastAPI(
         title="oO",
@@ -135,12 +140,16 @@ def create_app(settings: Settings) -> FastAPI:
         # Their pages load scripts from elsewhere.
         docs_url=None,
         redoc_url=None,
+        # FastAPI's own would say addresses, and the words of what went wrong, wherever something set a provider.
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
     problems.install(app)
     hosts = {*LOOPBACK, "[::1]"} if settings.local and not settings.local_any_host else None
     lanes = {tip.PATH: Lane(tip.remembered, next(route for route in tip.router.routes))}
     app.state.lanes = lanes
     app.add_middleware(Express, lanes=lanes, edge=lambda: getattr(app.state, "edge", None))
+    if traces is not None:
+        app.add_middleware(Traced, traces=traces)
     app.add_middleware(Middleware, metrics=metrics, hosts=hosts)
     for module in (stream, tip, feedback, history, signals, me, export, leave, health):
         app.include_router(module.router)

@@ -76,6 +76,11 @@ class CurrentTips:
         self._read.inc()
         return self._now(user_id, found)
 
+    def span_of(self, user_id: str, decision_id: str) -> bytes:
+        """The span of this decision, where it is traced and memory has its tip; else nothing."""
+        found = self._memory.get(user_id)
+        return found.traceparent if found is not None and found.decision_id == decision_id else b""
+
     async def _ask(self, user_id: str) -> Current:
         try:
             return await self.reads.read(user_id)
@@ -117,5 +122,9 @@ def _current(standing: Standing, tip: decision_pb2.Tip) -> Current:
     if silent or standing.spent:
         return Current(event_id=f"{event_id}-none")
     return Current(
-        event_id=event_id, body=tip_body(tip), decision_id=tip.decision_id, valid_until_ms=tip.valid_until_ms
+        event_id=event_id,
+        body=tip_body(tip),
+        decision_id=tip.decision_id,
+        valid_until_ms=tip.valid_until_ms,
+        traceparent=standing.traceparent,
     )

@@ -15,6 +15,7 @@ from confluent_kafka import KafkaException
 from confluent_kafka.admin import AdminClient
 from google.protobuf.message import Message
 
+from serving import traced
 from streams.backoff import PATIENT
 from streams.cluster import Cluster
 from streams.keys import Keys
@@ -85,10 +86,14 @@ class Log:
             self._producer = self._new_producer()
         if self._producer.pending + len(messages) > PENDING_MAX:
             raise LogUnavailable("too many messages wait for Kafka")
+        headers = traced.headers()
         try:
             futures = [
                 self._producer.produce(
-                    self._names[name], key=user_id.encode(), value=self._schemas.frame(name, message)
+                    self._names[name],
+                    key=user_id.encode(),
+                    value=self._schemas.frame(name, message),
+                    headers=headers,
                 )
                 for user_id, message in messages
             ]

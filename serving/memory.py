@@ -24,6 +24,8 @@ class Current:
     body: bytes | None = None
     decision_id: str = ""
     valid_until_ms: int = 0
+    traceparent: bytes = b""
+    """The span of its decision, where that is traced."""
 
 
 class Memory:

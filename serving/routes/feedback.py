@@ -17,6 +17,7 @@ from serving.log import LogUnavailable
 from serving.problems import Fault, Problem, invalid_body, invalid_request, unavailable
 from serving.routes.answers import problems
 from serving.schemas import FeedbackAccepted, FeedbackBody, ReactionKind
+from serving.traced import rests_on
 from tables.ids import belongs
 
 router = APIRouter(tags=["tips"])
@@ -60,6 +61,8 @@ async def react(request: Request, who: Who, edge: TheEdge, idempotency_key: Idem
         raise Problem(404, "unknown-decision", detail=UNKNOWN)
     if body.snooze_until is not None and body.reaction is not ReactionKind.SNOOZE:
         raise invalid_request([Fault(pointer="/snooze_until", detail="goes with the reaction snooze only")])
+    if span := edge.current.span_of(who.pseudonym, body.decision_id):
+        rests_on(span)
     fingerprint = _fingerprint(body)
     await claim(edge, who, key=idempotency_key, fingerprint=fingerprint)
     if edge.spent.full:

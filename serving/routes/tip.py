@@ -14,6 +14,7 @@ from serving.memory import NEVER, Current
 from serving.routes.answers import problems
 from serving.schemas import TipBody
 from serving.tokens import Identity
+from serving.traced import rests_on
 
 router = APIRouter(tags=["tips"])
 
@@ -69,6 +70,8 @@ def remembered(edge: Edge, who: Identity) -> Answer | None:
 
 
 def _answer(now: Current) -> Answer:
+    if now.traceparent:
+        rests_on(now.traceparent)
     if now.body is None:
         return Answer(204, [*_HEADERS, _SOON] if now.event_id == NEVER else _HEADERS.copy(), b"")
     length = (b"content-length", b"%d" % len(now.body))
