@@ -171,7 +171,7 @@ def _plot(plot: Panel, *, x: int, y: int) -> dict[str, Any]:
         "title": plot.title,
         "datasource": source,
         "gridPos": {"x": x, "y": y, "w": WIDTH, "h": HEIGHT},
-        "fieldConfig": {"defaults": {"unit": plot.unit, "min": None}, "overrides": []},
+        "fieldConfig": {"defaults": {"unit": plot.unit}, "overrides": []},
         "options": {"legend": {"displayMode": "list", "placement": "bottom"}, "tooltip": {"mode": "multi"}},
         "targets": [
             {"refId": chr(ord("A") + at), "datasource": source, "expr": expression, "legendFormat": legend}
