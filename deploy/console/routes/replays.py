@@ -171,7 +171,9 @@ def resume(stack: TheStack, name: str) -> Replay:
 def difference(stack: TheStack, name: str, other: str = "") -> Difference:
     if find_spec("pyarrow") is None:
         raise Problem(
-            503, "no-parquet", detail="Runs are read with pyarrow: pip install 'oo-recommender[replay]' where this runs."
+            503,
+            "no-parquet",
+            detail="Runs are read with pyarrow: pip install 'oo-recommender[replay]' where this runs.",
         )
     one, against = _run(stack, name), _run(stack, other) if other else None
     both = [one] if against is None else [one, against]
