@@ -63,7 +63,7 @@ def build(commit: str, *, say: Callable[[str], None]) -> Build:
             raise SystemExit(f"no worktree of {commit}: {made.stderr.strip()}")
     uv = ROOT / ".uv" / "bin" / "uv"
     own_uv = (f"UV={uv}",) if uv.exists() else ()
-    if subprocess.run(("make", "--silent", *own_uv, "setup"), cwd=folder, env=_environment(), check=False).returncode:
+    if subprocess.run(("make", "--silent", *own_uv, "setup"), cwd=folder, env=environment(), check=False).returncode:
         raise SystemExit(f"commit {commit} could not be set up in {folder}")
     return Build(commit, folder)
 
@@ -116,7 +116,7 @@ def _running(build: Build, program: str, arguments: Sequence[str], scratch: Path
         process = subprocess.Popen(
             (build.python, "-P", "-m", program, *arguments),
             cwd=build.root,
-            env={**_environment(), "PYTHONPATH": os.pathsep.join((str(folder), str(build.root)))},
+            env={**environment(), "PYTHONPATH": os.pathsep.join((str(folder), str(build.root)))},
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=errors,
@@ -137,7 +137,7 @@ def _running(build: Build, program: str, arguments: Sequence[str], scratch: Path
         process.stdout.close()
 
 
-def _environment() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """This process's, without what ties it to this tree's environment or to the make that runs it."""
     ours = str(ROOT / ".venv")
     kept = {name: value for name, value in os.environ.items() if name not in _TIES}

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from agents.active_version import ActiveVersion
-from agents.fold import PartitionState, entry_of
+from agents.fold import PartitionState, Rows, entry_of
 from agents.rows import MARKS_KEY
 from agents.set_aside import NOTHING, Aside
 from agents.step import Entry, Outputs
@@ -27,6 +27,8 @@ from tables.snapshots import Reading, Snapshot
 
 NOBODY = Leavers(b"")
 """Never added to."""
+ROWS_AT_ONCE = 500
+"""Of a snapshot."""
 
 
 class BeginningGone(Exception):
@@ -89,8 +91,7 @@ async def folded(
     """
     state, start = journal.state(number) if state is None else state, 0
     if begin is not None:
-        about, rows, state.marks = read_snapshot(begin.path, keys=keys, leavers=journal.leavers, users=users)
-        state.rows.update(rows)
+        about, state.marks = take_snapshot(begin.path, state.rows, keys=keys, leavers=journal.leavers, users=users)
         start = about.journal.offset + 1
     await _check_beginning(journal, number, start)
     sealing, aside = Sealing(Frames(), keys), journal.aside.get(number, NOTHING)
@@ -135,18 +136,31 @@ def entries_of(
         yield entry
 
 
-def read_snapshot(
-    path: Path, *, keys: Keys, leavers: Leavers, users: Container[str] | None = None
-) -> tuple[snapshot_pb2.Snapshot, dict[str, bytes], row_pb2.PartitionRow]:
-    """What a snapshot's front says, its rows, opened, and its marks. Raises Damaged, KeyMissing."""
-    rows, marks = dict[str, bytes](), row_pb2.PartitionRow()
+def take_snapshot(
+    path: Path, rows: Rows, *, keys: Keys, leavers: Leavers, users: Container[str] | None = None
+) -> tuple[snapshot_pb2.Snapshot, row_pb2.PartitionRow]:
+    """Put a snapshot's rows, opened, into `rows`; return what its front says, and its marks. Raises Damaged, KeyMissing."""
+    some, marks = dict[str, bytes](), row_pb2.PartitionRow()
     with Reading(path) as reading:
         for key, value in reading.rows(leavers):
             if key == MARKS_KEY:
                 marks = row_pb2.PartitionRow.FromString(payload(value))
             elif users is None or key.decode() in users:
-                rows[key.decode()] = open_row(payload(value), whose=key, keys=keys)
-    return reading.about, rows, marks
+                some[key.decode()] = open_row(payload(value), whose=key, keys=keys)
+                if len(some) >= ROWS_AT_ONCE:
+                    rows.update(some)
+                    some.clear()
+    rows.update(some)
+    return reading.about, marks
+
+
+def read_snapshot(
+    path: Path, *, keys: Keys, leavers: Leavers
+) -> tuple[snapshot_pb2.Snapshot, dict[str, bytes], row_pb2.PartitionRow]:
+    """The same with all rows in memory."""
+    rows = dict[str, bytes]()
+    about, marks = take_snapshot(path, rows, keys=keys, leavers=leavers)
+    return about, rows, marks
 
 
 def read(

@@ -7,26 +7,21 @@ servers than Kafka it is given what they have.
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from agents import rows
 from agents.fold import taught
 from agents.rows import order_in
 from deploy.differing import Differences, LiveRows, Served, kept, same
 from deploy.folding import Journal, folded, keys_of, read, read_snapshot
+from deploy.scratch import Rows, Scratch, scratch
 from deploy.stretch import History, Stretch
 from oo.v1 import row_pb2
 from streams.sealing import Keys
 from tables import slates
 from tables.marginal import Epoch
-from tables.rocks import Rocks
-from tables.row import FENCE_BYTES
 from tables.snapshots import Snapshot
-from tables.store import Head, Store
 from tables.table import merge
 from tables.totals import Totals
 
@@ -65,42 +60,6 @@ class Live:
         return max(self.rows.end, *(one.end for one in (self.tips, self.settings) if one is not None), 0)
 
 
-Scratch = Callable[[str, Head], Store]
-"""Makes an empty store under a name, on a disk that goes with it: people do not fill memory either."""
-
-
-@contextmanager
-def scratch() -> Iterator[Scratch]:
-    """Where a fold keeps rows; nothing is left of it."""
-    with TemporaryDirectory(prefix="oo-fold-") as folder, ExitStack() as closing:
-
-        def made(name: str, head: Head) -> Store:
-            store = Rocks(Path(folder) / name, b"", head).open(0)
-            closing.callback(store.close)
-            return store
-
-        yield made
-
-
-class _Rows:
-    """A fold's rows in such a store."""
-
-    def __init__(self, store: Store) -> None:
-        self._store = store
-
-    def get(self, user_id: str) -> bytes | None:
-        """This person's row."""
-        return self._store.get(user_id.encode())
-
-    def update(self, changed: Mapping[str, bytes]) -> None:
-        """Replaces these people's."""
-        self._store.write({user_id.encode(): row for user_id, row in changed.items()})
-
-    def fences(self) -> list[tuple[str, bytes]]:
-        """Of everybody."""
-        return [(key.decode(), head) for key, head in self._store.scan()]
-
-
 async def live_rows(journal: Journal, number: int, scratch: Scratch) -> LiveRows:
     """What the changelog makes of a partition's rows now."""
     store = scratch("live", rows.head)
@@ -125,7 +84,7 @@ async def compare(
     """
     begin = journal.snapshots.get(number)
     part = Part(partition=number, start=0 if begin is None else begin.offset + 1, cut=cut)
-    mine = _Rows(scratch("fold", _fence))
+    mine = Rows(scratch)
     state = replace(journal.state(number), rows=mine)
     stretch = Stretch(live.history, part.differences, start=part.start, cut=cut, from_ms=journal.history_from_ms)
     end = max(cut, live.end)
@@ -166,10 +125,6 @@ async def compare_part(journal: Journal, number: int, end: int, progress: Callab
         live = Live(await live_rows(journal, number, made))
         keys = await keys_of(journal, number)
         return await compare(journal, number, live, cut=end, keys=keys, scratch=made, progress=progress)
-
-
-def _fence(row: bytes) -> bytes:
-    return row[:FENCE_BYTES]
 
 
 async def compare_snapshot(

@@ -20,7 +20,8 @@ from deploy.differing import Differences, Served, Shown
 from deploy.folding import BeginningGone, Journal, keys_of
 from deploy.journal import whole_journal
 from deploy.recorded import recorded
-from deploy.refold import Live, Part, compare, live_rows, scratch
+from deploy.refold import Live, Part, compare, live_rows
+from deploy.scratch import scratch
 from deploy.shares import RefoldError, in_processes
 from deploy.snapshots import begun
 from deploy.stack.running import RunningStack

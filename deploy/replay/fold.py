@@ -8,7 +8,8 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +21,8 @@ from deploy.differing import digest
 from deploy.folding import Folded, Journal, folded, keys_of
 from deploy.replay.manifest import Manifest, Run
 from deploy.replay.other import Other
-from deploy.replay.sink import Sink
+from deploy.replay.sink import Part, Sink
+from deploy.scratch import Rows, scratch
 from oo.v1 import decision_pb2, journal_pb2, snapshot_pb2
 from tables import marks, slates
 from tables.row import fence_of
@@ -28,6 +30,7 @@ from tables.snapshots import Snapshot
 
 NICENESS = 10
 LOOK_EVERY_S = 0.2
+KINDS = ("decisions", "outcomes")
 
 
 async def fold_part(run: Run, journal: Journal, number: int, end: int, progress: Callable[[int], None]) -> int:
@@ -42,27 +45,27 @@ async def fold_part(run: Run, journal: Journal, number: int, end: int, progress:
         # The same places in every attempt.
         stop = start if done < start else start + ((done - start) // manifest.part_records + 1) * manifest.part_records
         stop, state = min(stop, end), journal.state(number)
-        decisions, outcomes = list[dict[str, Any]](), list[dict[str, Any]]()
-        state.rows = rows = dict[str, bytes]()
-        parts = folded(
-            journal, number, keys=keys, end=stop, begin=begin, state=state, users=users, progress=pace.heard(progress)
-        )
-        async for one in parts:
-            if done >= start:
-                _collect(one, decisions, outcomes, other)
-            await pace.wait()
-        if done >= start:
-            sink.write("decisions", stop, decisions)
-            sink.write("outcomes", stop, outcomes)
-            if stop == end:
-                told = [
+        with scratch() as made:
+            state.rows = rows = Rows(made)
+            heard = pace.heard(progress)
+            with ExitStack() as parts:
+                part = [parts.enter_context(sink.part(kind, stop)) for kind in KINDS] if done >= start else []
+                async for one in folded(
+                    journal, number, keys=keys, end=stop, begin=begin, state=state, users=users, progress=heard
+                ):
+                    if part:
+                        _collect(one, part, other)
+                    await pace.wait()
+            if part and stop == end:
+                told = (
                     {"user": user, "journal_offset": fence_of(row).offset, "digest": digest_bytes(row)}
-                    for user, row in sorted(rows.items())
-                ]
+                    for user, row in rows.items()
+                )
                 sink.write("rows", stop, told)
-        at = journal_pb2.Position(topic_id=journal.topic_id, partition=number, offset=stop - 1)
-        about = snapshot_pb2.Snapshot(journal=at, step_version=STEP_VERSION)
-        begin, done = sink.finish(about, rows, state.marks, keys=keys), stop
+            at = journal_pb2.Position(topic_id=journal.topic_id, partition=number, offset=stop - 1)
+            about = snapshot_pb2.Snapshot(journal=at, step_version=STEP_VERSION)
+            behind = sink.finish(about, rows.items(), state.marks, keys=keys)
+        begin, done = behind, stop
     return pace.records
 
 
@@ -105,16 +108,18 @@ class _Pace:
             self._looked_s = self._loop.time()
 
 
-def _collect(one: Folded, decisions: list[dict[str, Any]], outcomes: list[dict[str, Any]], other: Other | None) -> None:
+def _collect(one: Folded, parts: Sequence[Part], other: Other | None) -> None:
     offset, outputs = one.entry.offset, one.outputs
+    decisions, outcomes = parts
     if outputs.decision is not None:
         told = decision_row(outputs.decision, offset)
         if other is not None:
             active = marks.version_at(one.state.marks, offset=offset)
             theirs = _said(other.says(one.before, one.entry, active))
             told |= {f"other_{name}": theirs[name] for name in ("action", "propensities", "scores", "features")}
-        decisions.append(told)
-    outcomes += outcome_rows(outputs, offset)
+        decisions.add((told,))
+    if outputs.outcomes:
+        outcomes.add(outcome_rows(outputs, offset))
 
 
 def decision_row(decision: decision_pb2.Decision, offset: int) -> dict[str, Any]:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import pyarrow.parquet as pq
 from agents.rows import MARKS_KEY
 from deploy.replay.manifest import Run
 from oo.v1 import row_pb2, snapshot_pb2
-from streams.sealing import NO_KEYS, Keys, seal_row
+from streams.sealing import NO_KEYS, KeyMissing, Keys, seal_row
 from streams.wire import header
 from tables.snapshots import Snapshot, Writer
 
@@ -58,7 +59,28 @@ OUTCOMES = pa.schema(
 )
 ROWS = pa.schema([("user", pa.string()), ("journal_offset", pa.int64()), ("digest", pa.binary(16))])
 READ_AT_ONCE = 1_000
+GROUP_ROWS = 2_000
+"""What is in memory of a part before it is written: a row group."""
 SCHEMAS = {"decisions": DECISIONS, "outcomes": OUTCOMES, "rows": ROWS}
+
+
+class Part:
+    """A file of a run that is being written, a row group after the other."""
+
+    def __init__(self, writer: pq.ParquetWriter) -> None:
+        self._writer, self._rows = writer, list[Mapping[str, Any]]()
+
+    def add(self, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Put these behind the others."""
+        for one in rows:
+            self._rows.append(one)
+            if len(self._rows) >= GROUP_ROWS:
+                self.write()
+
+    def write(self) -> None:
+        """Write those that are in memory."""
+        self._writer.write_table(pa.Table.from_pylist(self._rows, schema=self._writer.schema))
+        self._rows.clear()
 
 
 class Sink:
@@ -79,23 +101,38 @@ class Sink:
         found = sorted(self._folder.glob("*.rows"))
         return self._snapshot(found[-1]) if found else None
 
-    def write(self, kind: str, end: int, rows: Sequence[Mapping[str, Any]]) -> None:
-        """Put these into a part that ends before this offset. The same rows give the same bytes."""
+    @contextmanager
+    def part(self, kind: str, end: int) -> Iterator[Part]:
+        """A part that ends before this offset; it is there once this is left, whole. The same rows give the same bytes."""
         path = self._folder / f"{kind}-{end:020}.parquet"
         unfinished = path.with_suffix(".part")
-        pq.write_table(pa.Table.from_pylist(list(rows), schema=SCHEMAS[kind]), unfinished, compression="zstd")
+        with pq.ParquetWriter(unfinished, SCHEMAS[kind], compression="zstd") as writer:
+            part = Part(writer)
+            yield part
+            part.write()
         unfinished.rename(path)
 
+    def write(self, kind: str, end: int, rows: Iterable[Mapping[str, Any]]) -> None:
+        """Write a part of these."""
+        with self.part(kind, end) as part:
+            part.add(rows)
+
     def finish(
-        self, about: snapshot_pb2.Snapshot, rows: Mapping[str, bytes], marks: row_pb2.PartitionRow, *, keys: Keys
+        self,
+        about: snapshot_pb2.Snapshot,
+        rows: Iterable[tuple[str, bytes]],
+        marks: row_pb2.PartitionRow,
+        *,
+        keys: Keys,
     ) -> Snapshot:
-        """Put the rows away, sealed: what stands before this offset is done, and rows of before are not needed."""
+        """Put these people's rows away, sealed: what stands before this offset is done, and rows of before are not needed."""
         before, path = sorted(self._folder.glob("*.rows")), self._folder / f"{about.journal.offset + 1:020}.rows"
         writer = Writer(path, about)
         try:
             front = header(0, 0)
-            writer.add([(MARKS_KEY, front + marks.SerializeToString(deterministic=True))])
-            for user, row in sorted(rows.items()):
+            if marks.topic_id:  # There was one.
+                writer.add([(MARKS_KEY, front + marks.SerializeToString(deterministic=True))])
+            for user, row in rows:
                 whose = user.encode()
                 is_open = row_pb2.UserRow.FromString(row).HasField("left")
                 writer.add([(whose, front + (row if is_open else _sealed(row, whose=whose, keys=keys)))])
@@ -112,7 +149,13 @@ class Sink:
 
 
 def _sealed(row: bytes, *, whose: bytes, keys: Keys) -> bytes:
-    return row if keys is NO_KEYS else seal_row(row, whose=whose, keys=keys)
+    if keys is NO_KEYS:
+        return row
+    try:
+        return seal_row(row, whose=whose, keys=keys)
+    except KeyMissing:
+        # Of somebody of whom nothing was ever sealed, or it would not have been opened: their words stand in the journal as they are.
+        return row
 
 
 def read(run: Run, partition: int, kind: str) -> Iterator[dict[str, Any]]:

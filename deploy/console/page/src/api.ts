@@ -174,91 +174,6 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
-    "/console/v1/replays": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** Runs of oo replay */
-        get: operations["replays_console_v1_replays_get"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/console/v1/replays/{name}": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** What one run reads, and how far it is */
-        get: operations["plan_console_v1_replays__name__get"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/console/v1/replays/{name}/diff": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        /** Where another policy would have chosen otherwise, and what it earns */
-        get: operations["difference_console_v1_replays__name__diff_get"];
-        put?: never;
-        post?: never;
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/console/v1/replays/{name}/pause": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /** Let a run wait; noted in oo.audit */
-        post: operations["pause_console_v1_replays__name__pause_post"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
-    "/console/v1/replays/{name}/resume": {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        get?: never;
-        put?: never;
-        /** Let a run go on that waits; noted in oo.audit */
-        post: operations["resume_console_v1_replays__name__resume_post"];
-        delete?: never;
-        options?: never;
-        head?: never;
-        patch?: never;
-        trace?: never;
-    };
     "/console/v1/topics": {
         parameters: {
             query?: never;
@@ -303,18 +218,6 @@ export interface components {
         Again: {
             /** Ids */
             ids: string[];
-        };
-        /**
-         * Apart
-         * @description One person, by pseudonym.
-         */
-        Apart: {
-            /** Decisions */
-            decisions: number;
-            /** Otherwise */
-            otherwise: number;
-            /** User */
-            user: string;
         };
         /**
          * Between
@@ -385,33 +288,6 @@ export interface components {
             user_id: string;
         };
         /**
-         * Difference
-         * @description As `oo replay diff`: the second policy held against the first, on the logged slates.
-         */
-        Difference: {
-            ahead: components["schemas"]["Between"];
-            /** Cautions */
-            cautions: string[];
-            /** Distances */
-            distances: number[];
-            /** Earned */
-            earned: components["schemas"]["Earning"][];
-            /** Examples */
-            examples: components["schemas"]["Example"][];
-            /** First */
-            first: string;
-            /** Kinds */
-            kinds: components["schemas"]["Kind"][];
-            /** People */
-            people: components["schemas"]["Apart"][];
-            /** Rests On */
-            rests_on: string;
-            /** Second */
-            second: string;
-            /** Summary */
-            summary: string;
-        };
-        /**
          * Earned
          * @description What one policy earns, of all tips.
          */
@@ -432,20 +308,6 @@ export interface components {
             reward: components["schemas"]["Between"];
         };
         /**
-         * Earning
-         * @description What a policy would have earned in the mean of the run's decisions.
-         */
-        Earning: {
-            doubly_robust: components["schemas"]["Between"];
-            /** Effective N */
-            effective_n: number;
-            /** Mean Weight */
-            mean_weight: number;
-            /** Policy */
-            policy: string;
-            self_normalized: components["schemas"]["Between"];
-        };
-        /**
          * Event
          * @description Of the calendar.
          */
@@ -458,22 +320,6 @@ export interface components {
             start_ms: number;
             /** Title */
             title: string;
-        };
-        /**
-         * Example
-         * @description A decision in which the two chose otherwise.
-         */
-        Example: {
-            /** Choices */
-            choices: string[];
-            /** Decided Ms */
-            decided_ms: number;
-            /** Decision Id */
-            decision_id: string;
-            /** Distance */
-            distance: number;
-            /** User */
-            user: string;
         };
         /** HTTPValidationError */
         HTTPValidationError: {
@@ -488,29 +334,13 @@ export interface components {
             /** Now Ms */
             now_ms: number;
             /** Parts */
-            parts: components["schemas"]["deploy__console__routes__health__Part"][];
+            parts: components["schemas"]["Part"][];
             /** Phase */
             phase: string | null;
             /** Ready */
             ready: boolean;
             /** Stalled */
             stalled: components["schemas"]["Stall"][];
-        };
-        /**
-         * Kind
-         * @description Of decisions in which a tip of this kind was logged.
-         */
-        Kind: {
-            /** Decisions */
-            decisions: number;
-            /** Kind */
-            kind: string;
-            /** Otherwise */
-            otherwise: number;
-            /** Values */
-            values: {
-                [key: string]: components["schemas"]["Between"];
-            };
         };
         /**
          * Letters
@@ -531,6 +361,24 @@ export interface components {
             open: {
                 [key: string]: number;
             };
+        };
+        /**
+         * Part
+         * @description A server, or a process of ours.
+         */
+        Part: {
+            /** Lag */
+            lag: number | null;
+            /** Name */
+            name: string;
+            /** Pid */
+            pid: number | null;
+            /** Ready */
+            ready: boolean | null;
+            /** Restarts */
+            restarts: number;
+            /** Where */
+            where: string;
         };
         /**
          * Person
@@ -557,21 +405,6 @@ export interface components {
             tasks: components["schemas"]["Task"][];
             /** Time Zone */
             time_zone: string;
-        };
-        /**
-         * Plan
-         * @description A run with all that was frozen before its first record.
-         */
-        Plan: {
-            /** Build */
-            build: string;
-            /** Parts */
-            parts: components["schemas"]["deploy__console__routes__replays__Part"][];
-            /** Rate */
-            rate: number;
-            replay: components["schemas"]["Replay"];
-            /** Step Version */
-            step_version: number;
         };
         /**
          * Policies
@@ -626,28 +459,6 @@ export interface components {
             refused_ms: number;
             /** Sealed */
             sealed: string;
-            /** State */
-            state: string;
-        };
-        /**
-         * Replay
-         * @description A run at a glance.
-         */
-        Replay: {
-            /** Created Ms */
-            created_ms: number;
-            /** Done */
-            done: number;
-            /** Name */
-            name: string;
-            /** Partitions */
-            partitions: number;
-            /** People */
-            people: number;
-            /** Policy */
-            policy: string;
-            /** Records */
-            records: number;
             /** State */
             state: string;
         };
@@ -757,40 +568,6 @@ export interface components {
             is_the_same: boolean;
             /** Lines */
             lines: string[];
-        };
-        /**
-         * Part
-         * @description A server, or a process of ours.
-         */
-        deploy__console__routes__health__Part: {
-            /** Lag */
-            lag: number | null;
-            /** Name */
-            name: string;
-            /** Pid */
-            pid: number | null;
-            /** Ready */
-            ready: boolean | null;
-            /** Restarts */
-            restarts: number;
-            /** Where */
-            where: string;
-        };
-        /**
-         * Part
-         * @description Of one partition, what is read and how far that is.
-         */
-        deploy__console__routes__replays__Part: {
-            /** Begins With */
-            begins_with: string;
-            /** End */
-            end: number;
-            /** Partition */
-            partition: number;
-            /** Reached */
-            reached: number;
-            /** Start */
-            start: number;
         };
     };
     responses: never;
@@ -1093,152 +870,6 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Policies"];
-                };
-            };
-        };
-    };
-    replays_console_v1_replays_get: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path?: never;
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Replay"][];
-                };
-            };
-        };
-    };
-    plan_console_v1_replays__name__get: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                name: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Plan"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    difference_console_v1_replays__name__diff_get: {
-        parameters: {
-            query?: {
-                other?: string;
-            };
-            header?: never;
-            path: {
-                name: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Difference"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    pause_console_v1_replays__name__pause_post: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                name: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Replay"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
-                };
-            };
-        };
-    };
-    resume_console_v1_replays__name__resume_post: {
-        parameters: {
-            query?: never;
-            header?: never;
-            path: {
-                name: string;
-            };
-            cookie?: never;
-        };
-        requestBody?: never;
-        responses: {
-            /** @description Successful Response */
-            200: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["Replay"];
-                };
-            };
-            /** @description Validation Error */
-            422: {
-                headers: {
-                    [name: string]: unknown;
-                };
-                content: {
-                    "application/json": components["schemas"]["HTTPValidationError"];
                 };
             };
         };
