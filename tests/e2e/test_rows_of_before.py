@@ -88,12 +88,12 @@ def everybody_is_moved(state: Path, users: list[str]) -> None:
     (refused_id,) = [one["id"] for one in letters(stack) if one["reason"] == "bad-json"]
     oo("erase", "--user", gone, "--yes", at)
     settled(stack)
-    before = {user: known(stack, user) for user in users}
     tips, past = {}, {}
     for user in users:
         with client(stack, user) as http:
             tips[user] = settled_tip(stack, http)
             past[user] = http.get("/v1/tips").json()["items"]
+    before = {user: known(stack, user) for user in users}
     oo("down", at)
     done = subprocess.run(
         (sys.executable, str(Path(__file__).with_name("cut_off.py")), late, "pseudonyms", "begin", at),
