@@ -189,6 +189,10 @@ class FetchById(FetchRequest):  # type: ignore[misc]
         self._ids = ids
         self._session = session
 
+    def wait(self, wait_ms: int) -> None:
+        """Let the broker wait so long for the first byte."""
+        self._max_wait_ms = wait_ms
+
     def prepare(self, versions: dict[int, tuple[int, int]]) -> Any:
         """The request to send to a broker that knows these versions."""
         oldest, newest = versions[self.API_KEY]

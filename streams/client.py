@@ -50,6 +50,8 @@ _FETCHES_AT_ONCE = 8
 """Fetches that wait for nothing, after a time with fewer: at 50 records a second over two topics none waits."""
 _CONFIRM_S = 2.0
 """How long a process that did not run waits to hear that its name is still its own; the session's end bounds it besides."""
+_IDLE_WAIT_MS = 500
+"""How long a fetch of every partition may wait: the first record that comes ends it, and no partition waits behind it."""
 _PUSHES_MAX = 2
 """Handed over and not yet taken by the app's loop: then the client's thread waits, so that memory stays bounded."""
 
@@ -118,11 +120,19 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         if (wait_s := self._paces[node_id].wait_s(self.thread_loop.time())) > 0:
             await asyncio.sleep(wait_s)
         by_id = FetchById(request, self._run_state.topic_ids, session)
+        if self._run_state.fetch_bytes_min <= 1 and self._names_all(request, node_id):
+            by_id.wait(_IDLE_WAIT_MS)
         try:
             return by_id.named(await send(node_id, by_id, **more))
         except BaseException:
             session.end()
             raise
+
+    def _names_all(self, request: FetchRequest, node_id: Any) -> bool:
+        """Whether it asks for each of our partitions that this broker leads."""
+        leader = self._ensure_consumer()._client.cluster.leader_for_partition
+        ours = sum(leader(tp) == node_id for tp in self._assignment.tps) if self._assignment is not None else 0
+        return sum(len(partitions) for _, partitions in request.topics) == ours
 
     async def _join(self, join: Any, subscription: Any) -> bool:
         """Mends a member that joins anew under a name that another has taken meanwhile."""
