@@ -13,8 +13,9 @@ from starlette.responses import FileResponse, RedirectResponse
 
 from deploy.audit import NotNoted
 from deploy.console.access import Access
-from deploy.console.routes import decisions, health, letters, people, policies, topics
+from deploy.console.routes import decisions, health, letters, people, policies, replays, topics
 from deploy.keys import HeldKeys
+from deploy.replay.manifest import RunError
 from deploy.stack.running import RunningStack
 from serving import problems
 from serving.metrics import Metrics
@@ -24,7 +25,7 @@ from serving.settings import LOOPBACK
 
 PATH = "/console"
 STATIC = Path(__file__).resolve().parent / "static"
-SUBJECTS = (health, topics, decisions, people, policies, letters)
+SUBJECTS = (health, topics, decisions, people, policies, letters, replays)
 
 
 def create_app(
@@ -67,8 +68,9 @@ _AWAY: dict[type[Exception], Callable[[Exception], Problem]] = {
     KafkaException: lambda error: unavailable("log", detail=f"Kafka does not answer: {error.args[0]}"),
     psycopg.Error: lambda error: unavailable("history", detail=f"PostgreSQL does not answer ({type(error).__name__})."),
     NotNoted: lambda error: unavailable("audit", detail=str(error)),
+    RunError: lambda error: Problem(409, "replay-run", detail=str(error)),
 }
-"""What is away is named; nothing of it is a fault of the console."""
+"""What is away is named, and a run that cannot be what was asked; nothing of it is a fault of the console."""
 
 
 async def _away(_: Request, error: Exception) -> Response:

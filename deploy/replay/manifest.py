@@ -85,6 +85,11 @@ class Run:
         """It is there while the run is to wait."""
         return self.folder / "paused"
 
+    def reached(self, number: int) -> int:
+        """The offset below which this partition is folded, by its last part that is whole; 0 before the first."""
+        parts = (self.folder / f"partition-{number}").glob("*.rows")
+        return max((int(path.stem) for path in parts), default=0)
+
     def create(self, manifest: Manifest) -> None:
         """Make the folder and write the manifest. Raises RunError where there is such a run."""
         self.root.mkdir(mode=0o700, exist_ok=True)

@@ -1,4 +1,4 @@
-"""The operators' console on a whole stack, in a browser: an operator looks, asks why, reads a person's words and sends letters again."""
+"""The operators' console on a whole stack, in a browser: an operator looks, asks why, reads a person's words, sends letters again and holds a replay."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import json
 import os
 import re
 import select
+import signal
 import subprocess
 import sys
 import uuid
@@ -24,7 +25,7 @@ from deploy.stack.running import RunningStack
 CHROMIUM = Path("/usr/bin/chromium")
 SCREENSHOTS = Path(__file__).resolve().parents[2] / "docs" / "screenshots"
 RENEW = os.environ.get("OO_RENEW_SCREENSHOTS") == "1"
-PAGES = ("Health", "Topics", "Decisions", "People", "Policies", "Dead letters")
+PAGES = ("Health", "Topics", "Decisions", "People", "Policies", "Replays", "Dead letters")
 SAID_WITHIN_S = 60.0
 
 pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason="needs Debian's chromium: apt-get install chromium")
@@ -87,6 +88,36 @@ def page(said: Said, link: str, request: pytest.FixtureRequest) -> Iterator[Page
     assert faults == []
 
 
+class Ran(NamedTuple):
+    """Two runs of oo replay."""
+
+    done: str
+    slow: str
+    """Still at it."""
+
+
+@pytest.fixture
+def ran(stack: RunningStack, said: Said) -> Iterator[Ran]:
+    names = Ran(*(f"{what}-{uuid.uuid4().hex[:6]}" for what in ("asked", "slow")))
+    oo("replay", "run", "--policy=random", f"--name={names.done}", state_of(stack))
+    begun = ("replay", "run", "--policy=linucb", "--rate=1", f"--name={names.slow}", state_of(stack))
+    quiet = subprocess.DEVNULL
+    argv = (sys.executable, "-P", "-m", "deploy.cli", *begun)
+    with subprocess.Popen(argv, stdout=quiet, stderr=quiet, start_new_session=True) as folding:
+        try:
+            eventually(lambda: _run(stack, names.slow) == "running")
+            yield names
+        finally:
+            os.killpg(folding.pid, signal.SIGKILL)
+    for name in names:
+        oo("replay", "rm", name, state_of(stack))
+
+
+def _run(stack: RunningStack, name: str) -> str:
+    found = json.loads(oo("replay", "list", "--json", state_of(stack)).stdout)
+    return next((str(one["state"]) for one in found if one["name"] == name), "")
+
+
 def test_an_operator_asks_why_sees_words_only_after_a_note_and_sends_a_letter_again(
     stack: RunningStack, said: Said, page: Page
 ) -> None:
@@ -120,6 +151,17 @@ def test_an_operator_asks_why_sees_words_only_after_a_note_and_sends_a_letter_ag
     audit = json.loads(oo("audit", "--user", user, "--json", state_of(stack)).stdout)
     assert [one["command"] for one in audit] == ["oo console reveal"]
 
+    # What stood at a moment: before the first decision nothing, now the tip.
+    page.get_by_label("What stood at").fill("2020-01-01T08:00")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text("Nothing had been decided for them until then")).to_be_visible()
+    page.get_by_label("What stood at").fill("2099-01-01T08:00")
+    page.keyboard.press("Enter")
+    expect(page.get_by_text(re.compile("A tip, task, decided .*it had run out"))).to_be_visible()
+    if RENEW:
+        page.screenshot(path=SCREENSHOTS / f"console-person-{name}.png")
+    assert Axe().run(page).violations_count == 0
+
     # Why that one, and why not the others.
     page.goto(f"{page.url.partition('#')[0]}#/decisions/{decision_id}")
     expect(page.get_by_text(re.compile("^It was chosen: "))).to_be_visible(timeout=30_000)
@@ -136,3 +178,43 @@ def test_an_operator_asks_why_sees_words_only_after_a_note_and_sends_a_letter_ag
     page.get_by_role("dialog").get_by_role("button", name="Send again").click()
     expect(page.get_by_role("status")).to_contain_text("sent again", timeout=30_000)
     eventually(lambda: _letters(stack, user, "failed again"))
+
+
+def test_a_run_is_held_after_a_question_and_shows_where_another_policy_differs(
+    stack: RunningStack, said: Said, ran: Ran, page: Page
+) -> None:
+    name = "desktop" if page.viewport_size and page.viewport_size["width"] > 500 else "phone"
+
+    page.get_by_role("navigation").get_by_role("link", name="Replays", exact=True).press("Enter")
+    row = page.get_by_role("row").filter(has=page.get_by_role("link", name=ran.slow))
+    expect(row).to_contain_text("running", timeout=30_000)
+    row.get_by_role("button", name="Pause …").press("Enter")
+    page.keyboard.press("Escape")
+    expect(page.get_by_role("dialog")).to_have_count(0)
+    assert _run(stack, ran.slow) == "running"
+    row.get_by_role("button", name="Pause …").click()
+    page.get_by_role("button", name="Let it wait").click()
+    expect(row).to_contain_text("paused", timeout=30_000)
+    assert _run(stack, ran.slow) == "paused"
+    assert Axe().run(page).violations_count == 0
+    if RENEW:
+        page.screenshot(path=SCREENSHOTS / f"console-replays-{name}.png")
+    row.get_by_role("button", name="Go on …").click()
+    page.get_by_role("button", name="Let it go on").click()
+    expect(row).to_contain_text("running", timeout=30_000)
+    noted = [one["command"] for one in json.loads(oo("audit", "--json", state_of(stack)).stdout)]
+    assert [one.rpartition(": ")[2] for one in noted if ran.slow in one] == [
+        f"replay pause {ran.slow}",
+        f"replay resume {ran.slow}",
+    ]
+
+    page.get_by_role("link", name=ran.done).press("Enter")
+    expect(page.get_by_role("heading", name="random held against logged")).to_be_visible(timeout=30_000)
+    told = json.loads(oo("replay", "diff", ran.done, "--json", state_of(stack)).stdout)
+    expect(page.get_by_text(f"{told['otherwise']} of {told['decisions']} decisions otherwise")).to_be_visible()
+    expect(page.get_by_role("row", name=re.compile("^random "))).to_be_visible()
+    found = Axe().run(page)
+    assert found.violations_count == 0, found.generate_report()
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    if RENEW:
+        page.screenshot(path=SCREENSHOTS / f"console-replay-{name}.png", full_page=name == "desktop")

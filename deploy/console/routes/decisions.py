@@ -14,7 +14,7 @@ from deploy.console.stack import TheKeys, TheStack, keys_of
 from deploy.explaining import asked
 from deploy.folding import BeginningGone
 from deploy.stack.running import RunningStack
-from deploy.why_not import why_not, why_nothing
+from deploy.why_not import TRIGGERS, why_not, why_nothing
 from oo.v1.decision_pb2 import Decision
 from serving.problems import Problem
 from streams.clock import clock_ms
@@ -66,6 +66,8 @@ class Slate(BaseModel):
     """A decision with all that there was to choose from."""
 
     decided: Decided
+    because: str
+    """Why it was made, in words."""
     policy: str
     chosen: int
     valid_until_ms: int
@@ -98,6 +100,27 @@ def newest(stack: TheStack, limit: Annotated[int, Query(ge=1, le=500)] = 50) -> 
     return [Decided(**row) for row in found]
 
 
+class Stood(BaseModel):
+    """What stood for somebody at a moment."""
+
+    decided: Decided | None
+    """None where nothing was decided for them until then, or PostgreSQL keeps it no more."""
+    valid_until_ms: int = 0
+
+
+def stood_at(stack: RunningStack, whose: str, at_ms: int) -> Stood:
+    """What stood for this pseudonym then, whether or not it had run out."""
+    query = (
+        _TOLD
+        + ", d.valid_until_ms FROM recommender.decisions d WHERE d.user_id = %(whose)s AND d.decided_ms <= %(at)s "
+        + "ORDER BY d.decided_ms DESC, d.decision_id DESC LIMIT 1"
+    )
+    found = rows(stack.recommender_dsn, query, whose=whose, at=at_ms)
+    return (
+        Stood(decided=Decided(**found[0]), valid_until_ms=found[0]["valid_until_ms"]) if found else Stood(decided=None)
+    )
+
+
 def of_person(stack: TheStack, whose: str, *, limit: int) -> list[Decided]:
     """The newest of one person, by pseudonym."""
     query = _FOUND + "WHERE d.user_id = %(whose)s ORDER BY d.decided_ms DESC, d.decision_id DESC LIMIT %(limit)s"
@@ -114,6 +137,7 @@ def slate(stack: TheStack, keys: TheKeys, decision_id: str) -> Slate:
         raise Problem(404, "key-gone", detail="Its person has left, and their key is gone.") from None
     return Slate(
         decided=decided,
+        because=TRIGGERS[decision.trigger],
         policy=decision.policy,
         chosen=decision.chosen,
         valid_until_ms=decision.valid_until_ms,

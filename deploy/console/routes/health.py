@@ -39,6 +39,18 @@ class Stall(BaseModel):
     cause: str
 
 
+class Verification(BaseModel):
+    """What came of a partition's last verification in turn (`oo verify --in-turn`)."""
+
+    partition: int
+    at_ms: int
+    """When it was compared; 0 for never."""
+    differences: int
+    shown: list[str]
+    why_not: str
+    """Why it could not be compared; empty where it could."""
+
+
 class Health(BaseModel):
     """As `oo status`."""
 
@@ -47,6 +59,8 @@ class Health(BaseModel):
     now_ms: int
     parts: list[Part]
     stalled: list[Stall]
+    verified: list[Verification]
+    """Of each partition that was; none of a cluster elsewhere."""
 
 
 class Activity(BaseModel):
@@ -80,6 +94,16 @@ def health(stack: TheStack) -> Health:
         now_ms=clock_ms(),
         parts=[*parts, *map(_worker, shown["workers"])],
         stalled=[Stall(**one) for one in shown["stalled"]],
+        verified=[
+            Verification(
+                partition=number,
+                at_ms=one["at_ms"],
+                differences=one["differences"],
+                shown=list(one["shown"]),
+                why_not=one["why_not"],
+            )
+            for number, one in sorted(shown.get("verified", {}).items())
+        ],
     )
 
 

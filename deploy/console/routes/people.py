@@ -8,7 +8,7 @@ from fastapi import APIRouter
 from pydantic import BaseModel
 
 from deploy.audit import note
-from deploy.console.routes.decisions import Decided, of_person
+from deploy.console.routes.decisions import Decided, Stood, of_person, stood_at
 from deploy.console.stack import TheKeys, TheStack, keys_of
 from deploy.keys import HeldKeys
 from deploy.masks import masked
@@ -63,6 +63,11 @@ def person(stack: TheStack, keys: TheKeys, user: str, by_pseudonym: bool = False
     whose = user if by_pseudonym else stack.pseudonym(user)
     row = _row(stack, keys, whose)
     return _person(stack, whose, masked(spelled_out(row)), size=row.ByteSize(), revealed=False)
+
+
+@router.get("/people/{user}/stood", summary="What stood for one person at a moment")
+def stood(stack: TheStack, user: str, at_ms: int, by_pseudonym: bool = False) -> Stood:
+    return stood_at(stack, user if by_pseudonym else stack.pseudonym(user), at_ms)
 
 
 @router.post("/people/{user}/reveal", summary="The same with their words; noted in oo.audit first")

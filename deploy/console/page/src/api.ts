@@ -157,6 +157,23 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/console/v1/people/{user}/stood": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What stood for one person at a moment */
+        get: operations["stood_console_v1_people__user__stood_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/console/v1/policies": {
         parameters: {
             query?: never;
@@ -168,6 +185,91 @@ export interface paths {
         get: operations["policies_console_v1_policies_get"];
         put?: never;
         post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/console/v1/replays": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Runs of oo replay */
+        get: operations["replays_console_v1_replays_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/console/v1/replays/{name}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** What one run reads, and how far it is */
+        get: operations["plan_console_v1_replays__name__get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/console/v1/replays/{name}/diff": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Where another policy would have chosen otherwise, and what it earns */
+        get: operations["difference_console_v1_replays__name__diff_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/console/v1/replays/{name}/pause": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Let a run wait; noted in oo.audit */
+        post: operations["pause_console_v1_replays__name__pause_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/console/v1/replays/{name}/resume": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /** Let a run go on that waits; noted in oo.audit */
+        post: operations["resume_console_v1_replays__name__resume_post"];
         delete?: never;
         options?: never;
         head?: never;
@@ -218,6 +320,18 @@ export interface components {
         Again: {
             /** Ids */
             ids: string[];
+        };
+        /**
+         * Apart
+         * @description One person, by pseudonym.
+         */
+        Apart: {
+            /** Decisions */
+            decisions: number;
+            /** Otherwise */
+            otherwise: number;
+            /** User */
+            user: string;
         };
         /**
          * Between
@@ -288,6 +402,35 @@ export interface components {
             user_id: string;
         };
         /**
+         * Difference
+         * @description As `oo replay diff`: the second policy held against the first, on the logged slates.
+         */
+        Difference: {
+            ahead: components["schemas"]["Between"];
+            /** Cautions */
+            cautions: string[];
+            /** Distances */
+            distances: number[];
+            /** Earned */
+            earned: components["schemas"]["Earning"][];
+            /** Examples */
+            examples: components["schemas"]["Example"][];
+            /** First */
+            first: string;
+            /** Gate */
+            gate: string;
+            /** Kinds */
+            kinds: components["schemas"]["Kind"][];
+            /** People */
+            people: components["schemas"]["Apart"][];
+            /** Rests On */
+            rests_on: string;
+            /** Second */
+            second: string;
+            /** Summary */
+            summary: string;
+        };
+        /**
          * Earned
          * @description What one policy earns, of all tips.
          */
@@ -308,6 +451,20 @@ export interface components {
             reward: components["schemas"]["Between"];
         };
         /**
+         * Earning
+         * @description What a policy would have earned in the mean of the run's decisions.
+         */
+        Earning: {
+            doubly_robust: components["schemas"]["Between"];
+            /** Effective N */
+            effective_n: number;
+            /** Mean Weight */
+            mean_weight: number;
+            /** Policy */
+            policy: string;
+            self_normalized: components["schemas"]["Between"];
+        };
+        /**
          * Event
          * @description Of the calendar.
          */
@@ -320,6 +477,22 @@ export interface components {
             start_ms: number;
             /** Title */
             title: string;
+        };
+        /**
+         * Example
+         * @description A decision in which the two chose otherwise.
+         */
+        Example: {
+            /** Choices */
+            choices: string[];
+            /** Decided Ms */
+            decided_ms: number;
+            /** Decision Id */
+            decision_id: string;
+            /** Distance */
+            distance: number;
+            /** User */
+            user: string;
         };
         /** HTTPValidationError */
         HTTPValidationError: {
@@ -334,13 +507,31 @@ export interface components {
             /** Now Ms */
             now_ms: number;
             /** Parts */
-            parts: components["schemas"]["Part"][];
+            parts: components["schemas"]["deploy__console__routes__health__Part"][];
             /** Phase */
             phase: string | null;
             /** Ready */
             ready: boolean;
             /** Stalled */
             stalled: components["schemas"]["Stall"][];
+            /** Verified */
+            verified: components["schemas"]["Verification"][];
+        };
+        /**
+         * Kind
+         * @description Of decisions in which a tip of this kind was logged.
+         */
+        Kind: {
+            /** Decisions */
+            decisions: number;
+            /** Kind */
+            kind: string;
+            /** Otherwise */
+            otherwise: number;
+            /** Values */
+            values: {
+                [key: string]: components["schemas"]["Between"];
+            };
         };
         /**
          * Letters
@@ -361,24 +552,6 @@ export interface components {
             open: {
                 [key: string]: number;
             };
-        };
-        /**
-         * Part
-         * @description A server, or a process of ours.
-         */
-        Part: {
-            /** Lag */
-            lag: number | null;
-            /** Name */
-            name: string;
-            /** Pid */
-            pid: number | null;
-            /** Ready */
-            ready: boolean | null;
-            /** Restarts */
-            restarts: number;
-            /** Where */
-            where: string;
         };
         /**
          * Person
@@ -405,6 +578,21 @@ export interface components {
             tasks: components["schemas"]["Task"][];
             /** Time Zone */
             time_zone: string;
+        };
+        /**
+         * Plan
+         * @description A run with all that was frozen before its first record.
+         */
+        Plan: {
+            /** Build */
+            build: string;
+            /** Parts */
+            parts: components["schemas"]["deploy__console__routes__replays__Part"][];
+            /** Rate */
+            rate: number;
+            replay: components["schemas"]["Replay"];
+            /** Step Version */
+            step_version: number;
         };
         /**
          * Policies
@@ -463,6 +651,28 @@ export interface components {
             state: string;
         };
         /**
+         * Replay
+         * @description A run at a glance.
+         */
+        Replay: {
+            /** Created Ms */
+            created_ms: number;
+            /** Done */
+            done: number;
+            /** Name */
+            name: string;
+            /** Partitions */
+            partitions: number;
+            /** People */
+            people: number;
+            /** Policy */
+            policy: string;
+            /** Records */
+            records: number;
+            /** State */
+            state: string;
+        };
+        /**
          * Sent
          * @description What came of it.
          */
@@ -479,6 +689,8 @@ export interface components {
          * @description A decision with all that there was to choose from.
          */
         Slate: {
+            /** Because */
+            because: string;
             /** Candidates */
             candidates: components["schemas"]["Candidate"][];
             /** Chosen */
@@ -506,6 +718,18 @@ export interface components {
             partition: number;
             /** Topic */
             topic: string;
+        };
+        /**
+         * Stood
+         * @description What stood for somebody at a moment.
+         */
+        Stood: {
+            decided: components["schemas"]["Decided"] | null;
+            /**
+             * Valid Until Ms
+             * @default 0
+             */
+            valid_until_ms: number;
         };
         /**
          * Task
@@ -560,6 +784,22 @@ export interface components {
             type: string;
         };
         /**
+         * Verification
+         * @description What came of a partition's last verification in turn (`oo verify --in-turn`).
+         */
+        Verification: {
+            /** At Ms */
+            at_ms: number;
+            /** Differences */
+            differences: number;
+            /** Partition */
+            partition: number;
+            /** Shown */
+            shown: string[];
+            /** Why Not */
+            why_not: string;
+        };
+        /**
          * Why
          * @description Why one candidate was not chosen, or why nothing was said.
          */
@@ -568,6 +808,40 @@ export interface components {
             is_the_same: boolean;
             /** Lines */
             lines: string[];
+        };
+        /**
+         * Part
+         * @description A server, or a process of ours.
+         */
+        deploy__console__routes__health__Part: {
+            /** Lag */
+            lag: number | null;
+            /** Name */
+            name: string;
+            /** Pid */
+            pid: number | null;
+            /** Ready */
+            ready: boolean | null;
+            /** Restarts */
+            restarts: number;
+            /** Where */
+            where: string;
+        };
+        /**
+         * Part
+         * @description Of one partition, what is read and how far that is.
+         */
+        deploy__console__routes__replays__Part: {
+            /** Begins With */
+            begins_with: string;
+            /** End */
+            end: number;
+            /** Partition */
+            partition: number;
+            /** Reached */
+            reached: number;
+            /** Start */
+            start: number;
         };
     };
     responses: never;
@@ -854,6 +1128,40 @@ export interface operations {
             };
         };
     };
+    stood_console_v1_people__user__stood_get: {
+        parameters: {
+            query: {
+                at_ms: number;
+                by_pseudonym?: boolean;
+            };
+            header?: never;
+            path: {
+                user: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Stood"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
     policies_console_v1_policies_get: {
         parameters: {
             query?: never;
@@ -870,6 +1178,152 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["Policies"];
+                };
+            };
+        };
+    };
+    replays_console_v1_replays_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Replay"][];
+                };
+            };
+        };
+    };
+    plan_console_v1_replays__name__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Plan"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    difference_console_v1_replays__name__diff_get: {
+        parameters: {
+            query?: {
+                other?: string;
+            };
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Difference"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    pause_console_v1_replays__name__pause_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Replay"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    resume_console_v1_replays__name__resume_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                name: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Replay"];
+                };
+            };
+            /** @description Validation Error */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["HTTPValidationError"];
                 };
             };
         };

@@ -9,6 +9,7 @@ import { Health } from "./pages/health";
 import { Letters } from "./pages/letters";
 import { People, Person } from "./pages/people";
 import { Policies } from "./pages/policies";
+import { Replay, Replays } from "./pages/replays";
 import { Topics } from "./pages/topics";
 
 const PAGES = {
@@ -17,6 +18,7 @@ const PAGES = {
   decisions: { title: "Decisions", all: Decisions, one: (name: string) => <Slate id={name} /> },
   people: { title: "People", all: People, one: (name: string) => <Person key={name} name={name} /> },
   policies: { title: "Policies", all: Policies, one: undefined },
+  replays: { title: "Replays", all: Replays, one: (name: string) => <Replay key={name} name={name} /> },
   letters: { title: "Dead letters", all: Letters, one: undefined },
 };
 type Name = keyof typeof PAGES;

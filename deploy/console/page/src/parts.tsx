@@ -88,6 +88,40 @@ export function Plot(props: { title: string; atMs: number[]; series: Series[]; u
   );
 }
 
+/** How many of each step from 0 to 1, as bars. */
+export function Histogram(props: { title: string; counts: number[]; unit: string }) {
+  const box = useRef<HTMLDivElement>(null);
+  useEffect(() => {
+    const at = box.current;
+    if (!at) return;
+    const step = 1 / props.counts.length;
+    const axis = { stroke: drawn("--soft"), grid: { stroke: drawn("--line"), width: 1 }, ticks: { stroke: drawn("--line") } };
+    const plot = new uPlot(
+      {
+        width: at.clientWidth, height: 220, legend: { show: false }, cursor: { show: false },
+        series: [{}, { fill: drawn("--c2"), stroke: drawn("--c2"), points: { show: false }, paths: uPlot.paths.bars!({ size: [0.9], align: 1 }) }],
+        axes: [axis, { ...axis, size: 56 }],
+        scales: { x: { time: false, range: [0, 1] }, y: { range: (_, __, high) => [0, Math.max(high, 1) * 1.05] } },
+      },
+      [props.counts.map((_, place) => place * step), props.counts], at,
+    );
+    const resized = new ResizeObserver(() => plot.setSize({ width: at.clientWidth, height: 220 }));
+    resized.observe(at);
+    return () => {
+      resized.disconnect();
+      plot.destroy();
+    };
+  }, [JSON.stringify(props.counts)]);
+  const step = 100 / props.counts.length;
+  const told = props.counts.flatMap((n, at) => (n ? [`${n} from ${(at * step) / 100} on`] : [])).join(", ");
+  return (
+    <figure class="card plot">
+      <figcaption><h2>{props.title}</h2><span class="soft">{props.unit}</span></figcaption>
+      <div ref={box} role="img" aria-label={`${props.title}: ${told || "nothing"}`} />
+    </figure>
+  );
+}
+
 export function Bar(props: { share: number; label: string }) {
   const width = `${Math.round(1000 * Math.min(Math.max(props.share, 0), 1)) / 10}%`;
   return <span class="bar"><i style={{ width }} /><b>{props.label}</b></span>;

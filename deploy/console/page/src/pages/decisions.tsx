@@ -62,12 +62,13 @@ export function Slate(props: { id: string }) {
           <dl class="card facts">
             <dt>Decided</dt><dd>{when(data.decided.decided_ms)}, {data.latency_ms} ms after what led to it</dd>
             <dt>Person</dt><dd><a href={`#/people/~${data.decided.user_id}`}>{data.decided.user_id}</a></dd>
-            <dt>Why then</dt><dd>{lower(data.decided.trigger)}</dd>
+            <dt>Made because</dt><dd>{data.because}</dd>
+            <dt>Valid until</dt><dd>{when(data.valid_until_ms)}</dd>
             <dt>Policy</dt><dd>{data.policy}, version {data.decided.policy_version}</dd>
             <dt>What came of it</dt><dd>{data.decided.outcome ? lower(data.decided.outcome) : "nothing yet"}</dd>
           </dl>
           <section class="card" aria-live="polite">
-            <h2>{one.place === data.chosen ? "Why" : "Why not"} {lower(one.kind)} {one.place}</h2>
+            <h2>{one.place === data.chosen ? "Why" : "Why not"} {lower(one.kind)} {one.place + 1}</h2>
             <WhyLines id={props.id} place={one.place} />
             <h2>What the policy saw of it</h2>
             <ul class="features">
@@ -79,7 +80,7 @@ export function Slate(props: { id: string }) {
           <Table label="The slate" heads={["Candidate", "Propensity", "Score", "Draws won", "Out for", "Ask"]}>
             {shown.map((each) => (
               <tr key={each.place} class={each.place === data.chosen ? "chosen" : each.out.length ? "out" : ""}>
-                <th scope="row">{lower(each.kind)} {each.place}{each.place === data.chosen && <b> · chosen</b>}</th>
+                <th scope="row">{lower(each.kind)} {each.place + 1}{each.place === data.chosen && <b> · chosen</b>}</th>
                 <td><Bar share={each.propensity} label={each.propensity.toFixed(4)} /></td>
                 <td class="n">{each.out.length ? "" : signed(each.score)}</td>
                 <td class="n">{each.out.length ? "" : each.draws_won}</td>

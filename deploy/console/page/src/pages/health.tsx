@@ -1,7 +1,20 @@
-import { api, number, useAsked } from "../data";
+import { api, number, type Schemas, useAsked, when } from "../data";
 import { Page, Plot, type Series } from "../parts";
 
 const series = (counts: Record<string, number[]>): Series[] => Object.entries(counts).map(([name, values]) => ({ name, values }));
+
+/** Whether what is live is what the journal says, as far as it was looked at. */
+function Verified(props: { all: Schemas["Verification"][] }) {
+  const differ = props.all.filter((one) => one.differences || one.why_not);
+  const oldest = Math.min(...props.all.map((one) => one.at_ms));
+  if (!props.all.length) return <p class="soft">No partition was verified yet: <code>oo verify</code> folds the journal again and compares.</p>;
+  if (!differ.length) return <p class="soft">What is live is what the journal says: {props.all.length} partitions verified, the last {oldest ? when(oldest) : "never"} or later.</p>;
+  return (
+    <ul class="card stalled" aria-label="What a verification found">
+      {differ.map((one) => <li key={one.partition}><b>Partition {one.partition} of the journal</b>: {one.why_not || `${one.differences} differences, ${one.shown[0] ?? ""}`}</li>)}
+    </ul>
+  );
+}
 
 export function Health() {
   const { data: health, fault } = useAsked(() => api.GET("/console/v1/health"), 3);
@@ -22,6 +35,7 @@ export function Health() {
               ))}
             </ul>
           )}
+          <Verified all={health.verified} />
           <ul class="tiles" aria-label="Parts">
             {health.parts.map((part) => (
               <li key={part.name} class={`card ${part.ready === false ? "bad" : ""}`}>

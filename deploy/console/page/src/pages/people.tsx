@@ -1,5 +1,5 @@
 import { useState } from "preact/hooks";
-import { api, number, type Schemas, useAsked, when, words } from "../data";
+import { api, lower, number, type Schemas, useAsked, when, words } from "../data";
 import { Ask, Page, Table } from "../parts";
 import { DecidedRows } from "./decisions";
 
@@ -13,6 +13,41 @@ export function People() {
       </form>
       <p class="soft">Titles are covered until you ask for them; that stands in oo.audit, with your account.</p>
     </Page>
+  );
+}
+
+/** Whatever stood at a moment, and whether that had run out: why somebody got nothing then. */
+function Stood(props: { user: string; byPseudonym: boolean }) {
+  const [at, setAt] = useState("");
+  const [found, setFound] = useState<{ at_ms: number; stood: Schemas["Stood"] }>();
+  const [fault, setFault] = useState("");
+  const look = async () => {
+    const at_ms = new Date(at).getTime();
+    if (Number.isNaN(at_ms)) return;
+    const params = { path: { user: props.user }, query: { at_ms, by_pseudonym: props.byPseudonym } };
+    const answer = await api.GET("/console/v1/people/{user}/stood", { params });
+    if (answer.data) setFound({ at_ms, stood: answer.data });
+    setFault(answer.data ? "" : words(answer.error));
+  };
+  const one = found?.stood.decided;
+  return (
+    <section class="card">
+      <form class="row" onSubmit={(event) => { event.preventDefault(); void look(); }}>
+        <label>What stood at<input type="datetime-local" value={at} onInput={(event) => setAt(event.currentTarget.value)} required /></label>
+        <button>Look</button>
+      </form>
+      {fault && <p class="fault" role="alert">{fault}</p>}
+      {found && (
+        <p role="status">
+          {!one ? "Nothing had been decided for them until then, or it is kept no more." : (
+            <>
+              {one.kind === "NONE" ? "To say nothing" : `A tip, ${lower(one.kind)}`}, decided {when(one.decided_ms)}
+              {found.stood.valid_until_ms <= found.at_ms ? `; it had run out ${when(found.stood.valid_until_ms)}, and nothing came after it` : ""}: <a href={`#/decisions/${one.decision_id}`}>why</a>
+            </>
+          )}
+        </p>
+      )}
+    </section>
   );
 }
 
@@ -47,6 +82,7 @@ export function Person(props: { name: string }) {
             <dt>Thought of again</dt><dd>{when(shown.next_wake_ms) || "when something comes"}</dd>
             <dt>Time zone</dt><dd>{shown.time_zone || "unknown"}</dd>
           </dl>
+          <Stood user={user} byPseudonym={byPseudonym} />
           <h2>Decisions</h2>
           <Table label="Their decisions" heads={["When", "Chosen", "Why then", "Propensity", "What came of it", "Version"]}>
             <DecidedRows decided={shown.decisions} withPerson={false} />

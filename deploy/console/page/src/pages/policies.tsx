@@ -1,11 +1,11 @@
 import { api, lower, number, type Schemas, signed, useAsked, when } from "../data";
 import { Page, Plot, type Series, Table } from "../parts";
 
-type Between = Schemas["Between"];
-const spread = (one: Between) => (one.low === null || one.high === null ? "" : `${signed(one.low, 2)} to ${signed(one.high, 2)}`);
+export type Between = Schemas["Between"];
+export const spread = (one: Between) => (one.low === null || one.high === null ? "" : `${signed(one.low, 2)} to ${signed(one.high, 2)}`);
 
 /** All intervals on one scale, so that lengths can be compared. */
-function Interval(props: { one: Between; low: number; high: number }) {
+export function Interval(props: { one: Between; low: number; high: number }) {
   const place = (value: number) => `${(100 * (value - props.low)) / (props.high - props.low || 1)}%`;
   const { value, low, high } = props.one;
   return (
