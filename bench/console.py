@@ -95,7 +95,7 @@ async def _write(stack: RunningStack, size: int) -> None:
         values = [(user, front + seal_row(message, whose=user, keys=keys)) for user, message in some]
         await asyncio.gather(*[writes.produce(cluster.name("rows"), key=user, value=value) for user, value in values])
     await writes.close()
-    with psycopg.connect(stack.recommender_dsn) as database:
+    with psycopg.connect(stack.dsn("postgres"), autocommit=True) as database:
         columns = "decision_id, user_id, decided_ms, valid_until_ms, journal_offset, topic_id, partition, trigger, kind, policy_version, propensity, supersedes, message"
         now_ms, many = clock_ms(), size * DECISIONS
         with database.cursor().copy(f"COPY recommender.decisions ({columns}) FROM STDIN") as copy:
@@ -104,6 +104,8 @@ async def _write(stack: RunningStack, size: int) -> None:
                 copy.write_row(
                     (f"d{number}", user, at_ms, at_ms, number, bytes(16), 0, "SIGNAL", "TASK", "v", 0.5, "", bytes(500))
                 )
+        # As it is where they came one after the other.
+        database.execute("VACUUM ANALYZE recommender.decisions")
 
 
 def _ask(stack: RunningStack, size: int) -> dict[str, float]:

@@ -44,7 +44,7 @@ class View:
     """By group: what it would read next in each partition where it ever committed."""
     members: tuple[Member, ...]
     settled: frozenset[str]
-    """Groups whose members hold what they are to hold: none joins or leaves at this moment."""
+    """Groups whose members hold what they are to hold: none joins or leaves at this moment; also where there is no member any more."""
 
     def lag(self, group: str, partitions: tuple[tuple[str, int], ...]) -> int:
         """Records in these partitions that the group has yet to commit; all of a partition where it never did."""
@@ -115,6 +115,7 @@ def _members(client: AdminClient, groups: list[str]) -> dict[str, Any]:
 
     described = client.describe_consumer_groups(groups, request_timeout=TIMEOUT_S) if groups else {}
     found = {group: future.result() for group, future in described.items()}
+    settled_as = (ConsumerGroupState.STABLE, ConsumerGroupState.EMPTY)
     members = tuple(
         Member(
             group,
@@ -125,5 +126,5 @@ def _members(client: AdminClient, groups: list[str]) -> dict[str, Any]:
         for group, answer in found.items()
         for member in answer.members
     )
-    settled = frozenset(group for group, answer in found.items() if answer.state == ConsumerGroupState.STABLE)
+    settled = frozenset(group for group, answer in found.items() if answer.state in settled_as)
     return {"members": members, "settled": settled}

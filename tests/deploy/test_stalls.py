@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import json
 import threading
+import uuid
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 from typing import Any
 
 import pytest
+from confluent_kafka import Consumer, TopicPartition
 
-from deploy.stack.groups import Member, Offsets, View
+from deploy.stack.groups import Member, Offsets, View, _members
+from deploy.stack.running import RunningStack
 from deploy.stack.stalls import stalls
+from deploy.stack.topics import admin
 from streams.cluster import Cluster
 
 HELD, ADDED = ("oo.signals", 0), ("oo.signals", 8)
@@ -79,3 +83,12 @@ def page() -> Iterator[str]:
 
 def test_what_a_worker_says_of_itself_is_told_on_and_one_that_is_silent_stops_nobody(page: str) -> None:
     assert told(view(end=0), pages=("http://127.0.0.1:9/readyz", page)) == [STALL]
+
+
+def test_a_group_whose_last_member_has_gone_is_settled(servers: RunningStack) -> None:
+    group = f"gone-{uuid.uuid4().hex[:8]}"
+    consumer = Consumer({**servers.cluster.rdkafka(), "group.id": group})
+    consumer.commit(offsets=[TopicPartition(servers.cluster.name("signals"), 0, 0)], asynchronous=False)
+    consumer.close()
+    client = admin(servers.cluster)
+    assert _members(client, [group]) == {"members": (), "settled": {group}}
