@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any, NamedTuple
@@ -31,8 +31,10 @@ class Got(NamedTuple):
 class Receiver:
     """What has come so far, and the bytes that it came in."""
 
-    def __init__(self, address: str) -> None:
+    def __init__(self, address: str, leave: Callable[[], None]) -> None:
         self.address = address
+        self.leave = leave
+        """Has it answer nobody from here on."""
         self.spans: list[Got] = []
         self.bytes: list[bytes] = []
 
@@ -66,7 +68,12 @@ def receiving() -> Iterator[Receiver]:
             pass
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
-        receiver = Receiver(f"http://127.0.0.1:{server.server_port}")
+
+        def leave() -> None:
+            server.shutdown()
+            server.server_close()
+
+        receiver = Receiver(f"http://127.0.0.1:{server.server_port}", leave)
         threading.Thread(target=server.serve_forever, daemon=True).start()
         try:
             yield receiver
