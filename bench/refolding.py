@@ -1,4 +1,4 @@
-"""Replay: the journal folded again as `oo verify` folds it, beside a bare loop of `step` over the same records in memory, and
+"""Replay: the journal folded again as `oo verify` folds it, and as `oo replay run` does, beside a bare loop of `step` over the same records in memory, and
 beside the build before.
 
 Ours reads the records from Kafka, parses them, keeps rows as bytes and makes a digest of all that follows. Bare: records
@@ -9,11 +9,12 @@ and are told apart by processor time, all threads: the middle turn of each count
 from __future__ import annotations
 
 import time
+from pathlib import Path
 from statistics import median
 
 from confluent_kafka import Producer
 
-from agents.step import Entry, step
+from agents.step import STEP_VERSION, Entry, step
 from bench.builds import Numbers, in_turns
 from bench.lives import LIVES, lived
 from bench.result import Bench, Result, compared
@@ -81,6 +82,15 @@ def measure(bench: Bench) -> Result:
                 "what is left are rows, parsed and written once a batch, and digests of decisions.",
             ),
             compared(
+                "replay-run",
+                f"the same by `oo replay run`, its Parquet and rows put away; {now['decisions'] / records:.0%} of them decisions",
+                records / now["run"],
+                "records/core-s",
+                peer=records / now["bare"],
+                peer_name="bare loop of step, in memory",
+                at_least=0.8,
+            ),
+            compared(
                 "replay-parallel",
                 f"a journal of {shared['records']:,.0f} records on two processes, their start not counted",
                 shared["records"] / shared["two"],
@@ -135,6 +145,17 @@ async def ours(journal: Journal, ends: dict[int, int]) -> int:
     """Folds the topic as one process of verify does; says how many decisions that makes."""
     parts = [await compare_part(journal, number, end, _unheard) for number, end in ends.items()]
     return sum(part.decisions for part in parts)
+
+
+async def run(root: Path, journal: Journal, ends: dict[int, int]) -> None:
+    """Folds the topic as one process of `oo replay run` does."""
+    from deploy.replay.fold import fold_part
+    from deploy.replay.manifest import Manifest, Run
+
+    one = Run(root, f"run-{time.monotonic_ns()}")
+    one.create(Manifest(one.name, journal.topic_id.hex(), dict.fromkeys(ends, 0), ends, {}, STEP_VERSION, build=""))
+    for number, end in ends.items():
+        await fold_part(one, journal, number, end, _unheard)
 
 
 async def parsed(journal: Journal, ends: dict[int, int]) -> list[list[Entry]]:

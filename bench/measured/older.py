@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from importlib.util import find_spec
 from typing import Any
 
 from oo.v1 import decision_pb2
@@ -40,7 +41,11 @@ except ImportError:  # of when names were the same behind the door
         return {}
 
 
+REPLAYS = find_spec("deploy.replay") is not None
+"""Whether it has `oo replay`."""
+
 __all__ = (
+    "REPLAYS",
     "Frames",
     "Schemas",
     "bootstrap",
