@@ -28,6 +28,14 @@ APART = (
     "tests/e2e/test_tracing.py",
 )
 """Files in them that start servers of their own: another process may have them."""
+OPERATORS = tuple(
+    f"tests/e2e/test_{name}.py"
+    for name in (
+        *("elsewhere", "explaining", "follow", "metrics", "operator_looks", "redriving", "replaying", "shadowing"),
+        *("verify", "versions", "without_local", "words"),
+    )
+)
+"""Of a whole stack's what operators do with it: one of their own, or everybody waited for one process."""
 
 
 def _session_fixtures(item: Any) -> dict[str, Any]:
@@ -45,6 +53,8 @@ def _together(nodeid: str) -> str:
     By the id alone: pytest 9.2 does not see the group that xdist 3.8 writes into a test's id (findings/xdist-groups.sh).
     """
     path = nodeid.split("::", maxsplit=1)[0]
+    if path in OPERATORS:
+        return OPERATORS[0]
     return path if path in APART else next((folder for folder in TOGETHER if path.startswith(f"{folder}/")), path)
 
 
@@ -79,12 +89,14 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 @pytest.hookimpl(trylast=True)
 def pytest_runtest_teardown(item: pytest.Item, nextitem: pytest.Item | None) -> None:
     """End a folder's stack with the folder's last test in this process: standing idle it takes a quarter of a core."""
-    folder = _together(item.nodeid)
-    last = nextitem is None or _together(nextitem.nodeid) != folder
-    if hasattr(item.config, "workerinput") and folder in TOGETHER and last:
-        for definition in _session_fixtures(item).values():
-            if definition.baseid.startswith(folder):
-                definition.finish(item._request)
+    group = _together(item.nodeid)
+    last = nextitem is None or _together(nextitem.nodeid) != group
+    if hasattr(item.config, "workerinput") and group.startswith(TOGETHER) and last:
+        # Its last test may be one that does not ask for it.
+        for one in (one for one in item.session.items if _together(one.nodeid) == group):
+            for definition in _session_fixtures(one).values():
+                if definition.baseid.startswith(TOGETHER):
+                    definition.finish(item._request)
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:
