@@ -21,6 +21,7 @@ from deploy.commands.session import DEFAULT_STATE, AsOption, CommandError, JsonO
 if TYPE_CHECKING:
     from deploy.replay.diff import Diff
     from deploy.replay.manifest import Manifest, Run
+    from deploy.replay.run import Estimate
     from deploy.stack.running import RunningStack
 
 RunArgument = Annotated[str, typer.Argument(metavar="RUN", help="The run's name.")]
@@ -33,14 +34,21 @@ def run(
     partitions: Annotated[str, typer.Option("--partitions", help="Such as 0,3; all by default.")] = "",
     users: Annotated[str, typer.Option("--users", help="Such as ada,bob; everybody by default.")] = "",
     policy: Annotated[str, typer.Option("--policy", help="Ask this policy, NAME or NAME@VERSION, too.")] = "",
+    changes: Annotated[
+        list[str] | None, typer.Option("--set", metavar="KEY=VALUE", help="Ask what another configuration says.")
+    ] = None,
     name: Annotated[str, typer.Option("--name", help="Of the run; by default made of the time.")] = "",
     rate: Annotated[float, typer.Option("--rate", min=0, help="Records a second of each process; 0: all it can.")] = 0,
+    lag_max: Annotated[
+        int, typer.Option("--lag-max", min=0, help="Wait while a live group is further behind; 0: never.")
+    ] = 1_000,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would do, and do nothing.")] = False,
     state: StateOption = DEFAULT_STATE,
     as_json: JsonOption = False,
 ) -> None:
     """Fold a range of the journal again into Parquet files of its own."""
-    from deploy.replay.run import planned
+    from deploy.replay.other import settings_of
+    from deploy.replay.run import estimated, planned
 
     _check_parquet()
     stack = open_state(state, *NEEDED, *(["name_key_file"] if users else []), ready=False)
@@ -55,11 +63,17 @@ def run(
             partitions=_numbers(partitions),
             users=tuple(stack.pseudonym(user) for user in users.split(",") if user),
             policy=policy,
+            settings=settings_of(changes or ()),
             rate=rate,
+            lag_max=lag_max,
         )
     )
     if dry_run:
-        print(manifest.to_json() if as_json else _plan(one, manifest))
+        estimate = asyncio.run(estimated(stack, manifest, one.root))
+        if as_json:
+            print(json.dumps({**asdict(manifest), "estimate": asdict(estimate), "folder": str(one.folder)}))
+        else:
+            print(_plan(one, manifest, estimate))
         return
     one.create(manifest)
     _bring_to_end(stack, one, as_json=as_json)
@@ -104,7 +118,9 @@ def listed(state: StateOption = DEFAULT_STATE, as_json: JsonOption = False) -> N
 def show(run: RunArgument, state: StateOption = DEFAULT_STATE) -> None:
     """A run's manifest, and how it stands."""
     one = _run(open_state(state, ready=False), run)
-    print(json.dumps({**asdict(one.manifest()), "state": one.state(), "folder": str(one.folder)}, indent=1))
+    manifest = one.manifest()
+    told = {"state": one.state(), "folder": str(one.folder), "folded": one.folded()}
+    print(json.dumps({**asdict(manifest), **told}, indent=1))
 
 
 def verify(run: RunArgument, state: StateOption = DEFAULT_STATE, as_json: JsonOption = False) -> None:
@@ -117,7 +133,10 @@ def verify(run: RunArgument, state: StateOption = DEFAULT_STATE, as_json: JsonOp
     if as_json:
         print(json.dumps(asdict(found)))
     else:
-        print(f"{found.decisions} decisions and {found.outcomes} outcomes compared, {found.passed_over} passed over")
+        print(
+            f"{found.decisions} decisions, {found.outcomes} outcomes and {found.rows} rows compared; "
+            f"{found.rows_ahead} rows went on behind the range, {found.passed_over} passed over"
+        )
         print(found.difference or "0 differences")
     if found.difference:
         raise typer.Exit(1)
@@ -202,7 +221,9 @@ def promote(
         said = asyncio.run(promoting.undo(stack, run, command="oo replay promote --undo", why=because))
     else:
         one = _run(stack, run)
-        policy, found = one.manifest().policy, held_against(one)
+        policy, changed, found = one.manifest().policy, one.manifest().settings, held_against(one)
+        if changed:
+            raise CommandError(f"{one.manifest().asks}: settings are not promoted, they come with a build")
         if "@" in policy:
             name = policy.partition("@")[0]
             raise CommandError(
@@ -239,8 +260,7 @@ def _bring_to_end(stack: RunningStack, one: Run, *, as_json: bool) -> None:
     from deploy.replay.run import bring_to_end
 
     manifest, count = one.manifest(), 0
-    begins = {number: int(told.partition(":")[0]) + 1 for number, told in manifest.begin.items()}
-    total = sum(max(end - begins.get(number, 0), 0) for number, end in manifest.end.items())
+    total = sum(manifest.to_fold().values())
     with Progress(console=Console(stderr=True), transient=True, disable=as_json) as bar:
         task = bar.add_task("folding the journal", total=max(total, 1))
 
@@ -248,27 +268,34 @@ def _bring_to_end(stack: RunningStack, one: Run, *, as_json: bool) -> None:
             bar.advance(task, records)
 
         done = asyncio.run(bring_to_end(stack, one, progress=progress))
-        count = done["folded"]
+        count = round(done["folded"])
     if as_json:
         print(json.dumps({"run": one.name, "folder": str(one.folder), **done}))
     else:
         print(f"{one.name}: {count} records folded into {one.folder}")
-        after = "diff" if manifest.policy else "verify"
+        after = "diff" if manifest.asks else "verify"
         print(f"'oo replay {after} {one.name}' says how it compares with what was logged")
 
 
-def _plan(one: Run, manifest: Manifest) -> str:
+def _plan(one: Run, manifest: Manifest, estimate: Estimate) -> str:
     lines = [f"{one.name} would be {_what(manifest)}, written into {one.folder}; nothing else is written"]
     for number, end in manifest.end.items():
         offset, _, path = manifest.begin.get(number, "").partition(":")
         begun = f"the row snapshot {Path(path).name} at {offset}" if path else "the journal's beginning"
         lines.append(f"  partition {number}: offsets {manifest.start[number]} to {end}, from {begun} on")
+    if estimate.seconds:
+        lines.append(
+            f"about {estimate.seconds:.0f} s for {estimate.records} records, by {estimate.rate:.0f} a second of each process, "
+            f"as of {estimate.of}"
+        )
+    if manifest.lag_max:
+        lines.append(f"it waits while a live group is more than {manifest.lag_max} records behind")
     return "\n".join(lines)
 
 
 def _what(manifest: Manifest) -> str:
     records = sum(end - manifest.start[number] for number, end in manifest.end.items())
-    what = f"an evaluation of {manifest.policy}" if manifest.policy else "a verification"
+    what = f"an evaluation of {manifest.asks}" if manifest.asks else "a verification"
     whose = f" of {len(manifest.users)} people" if manifest.users else ""
     return f"{what}{whose} over {records} records of {len(manifest.end)} partitions"
 

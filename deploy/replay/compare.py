@@ -1,6 +1,6 @@
-"""Holds what a run made again against what was logged, as `oo verify` does with a fold.
+"""Holds what a run made again against what was logged, as `oo verify` does with a fold: decisions, outcomes, and rows.
 
-It reads the run, people's keys and PostgreSQL, and writes nothing.
+It reads the run, people's keys, the rows' changelog and PostgreSQL, and writes nothing.
 """
 
 from __future__ import annotations
@@ -9,13 +9,23 @@ import heapq
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from deploy.differing import Differences, Kept
+from agents import rows
+from connectors.leaving import leavers_of
+from deploy.differing import UNREADABLE, Differences, Kept
+from deploy.folding import Journal
+from deploy.folding import read as read_topic
 from deploy.keys import read_keys
 from deploy.recorded import recorded
+from deploy.replay.fold import digest_bytes
 from deploy.replay.manifest import Manifest, Run
 from deploy.replay.sink import read
+from deploy.scratch import scratch
 from deploy.stack.running import RunningStack
 from deploy.stretch import Stretch
+from streams.sealing import Keys, open_row
+from streams.wire import payload
+from tables.store import Store
+from tables.table import merge
 
 
 @dataclass(slots=True)
@@ -24,9 +34,12 @@ class Compared:
 
     decisions: int = 0
     outcomes: int = 0
+    rows: int = 0
+    """Of people of whom nothing was folded behind the end of the range: of the others, the live row is ahead."""
+    rows_ahead: int = 0
     difference: str = ""
     passed_over: int = 0
-    """Of people who left since, or older than what PostgreSQL keeps."""
+    """Of people who left since, or decisions and outcomes older than what PostgreSQL keeps."""
 
 
 async def compare(stack: RunningStack, run: Run) -> Compared:
@@ -41,7 +54,61 @@ async def compare(stack: RunningStack, run: Run) -> Compared:
 
 
 async def _compare(stack: RunningStack, run: Run, manifest: Manifest, number: int, found: Compared) -> None:
-    keys, differences = await read_keys(stack.cluster, stack.kek_dir, partition=number), Differences()
+    with scratch() as made:
+        journal = Journal(stack.cluster, bytes.fromhex(manifest.journal_id), {})
+        # In this order, so that who leaves meanwhile is no difference.
+        live = made("live", rows.head)
+        pairs = ([(one.key, one.value) for one in some] async for some in read_topic(journal, "rows", number))
+        await merge(pairs, live, head=rows.head, order=rows.order_in(journal.topic_id))
+        keys = await read_keys(stack.cluster, stack.kek_dir, partition=number)
+        await _compare_history(stack, run, manifest, number, keys, found)
+        if not found.difference:
+            await _compare_rows(stack, run, manifest, number, live, keys, found)
+
+
+async def _compare_rows(
+    stack: RunningStack, run: Run, manifest: Manifest, number: int, live: Store, keys: Keys, found: Compared
+) -> None:
+    """Hold each row behind the range against the live one, where that is of the same record, or ought to be."""
+    journal_id, end = bytes.fromhex(manifest.journal_id), manifest.end[number]
+    order, leavers, users, mine = rows.order_in(journal_id), await leavers_of(stack.cluster), set(manifest.users), set()
+    for one in read(run, number, "rows"):
+        user, at = one["user"], one["journal_offset"]
+        mine.add(user)
+        whose, framed = user.encode(), live.get(user.encode())
+        live_at = -1 if framed is None else order(rows.head(framed))
+        if leavers.passes(whose, at):
+            found.passed_over += 1
+        elif live_at >= end:
+            found.rows_ahead += 1
+        else:
+            found.rows += 1
+            if (how := _differs(framed, live_at, at, one["digest"], whose, keys)) and not found.difference:
+                found.difference = f"row of {user} of partition {number}: {how}"
+    for key, head in live.scan():
+        user, live_at = key.decode(errors="replace"), order(head)
+        if key == rows.MARKS_KEY or user in mine or (users and user not in users) or found.difference:
+            continue
+        if 0 <= live_at < end and not leavers.passes(key, live_at):
+            found.difference = f"row of {user} of partition {number}: live at {live_at}, and the run has none"
+
+
+def _differs(framed: bytes | None, live_at: int, at: int, digest: bytes, whose: bytes, keys: Keys) -> str:
+    if framed is None:
+        return f"the run has it at {at}, and there is none live"
+    if live_at != at:
+        return f"live stands at {live_at}, the run has it at {at}"
+    try:
+        is_same = digest_bytes(open_row(payload(framed), whose=whose, keys=keys)) == digest
+    except UNREADABLE:
+        return "live cannot be opened"
+    return "" if is_same else f"not the same live and in the run, of journal offset {at}"
+
+
+async def _compare_history(
+    stack: RunningStack, run: Run, manifest: Manifest, number: int, keys: Keys, found: Compared
+) -> None:
+    differences = Differences()
     start, end = manifest.start[number], manifest.end[number]
     async with recorded(stack, bytes.fromhex(manifest.journal_id), number, keys) as history:
         _, from_ms = await history.excuses()

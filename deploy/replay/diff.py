@@ -166,7 +166,7 @@ def diff(run: Run, other: Run | None = None) -> Diff:
     manifests = [one.manifest() for one in both]
     for one in both:
         one.check_done()
-    if not any(one.policy for one in manifests):
+    if not any(one.asks for one in manifests):
         what = " and ".join(one.name for one in both)
         raise RunError(f"{what}: no other policy was asked, so there is nothing to compare: 'oo replay run --policy'")
     first, second = _names(manifests)
@@ -177,12 +177,14 @@ def diff(run: Run, other: Run | None = None) -> Diff:
             aside.note_outcomes(one for one in read(run, number, "outcomes") if one["offset"] < end)
             for pair in _pairs(both, number, start, end):
                 found.take(pair, manifests, aside)
+            for each in both:
+                found.pass_over(sum(start <= one["offset"] < end for one in read(each, number, "unlogged")))
             found.end_part(aside)
     return found.done()
 
 
 def _names(manifests: Sequence[Manifest]) -> tuple[str, str]:
-    names = [one.policy or LOGGED for one in manifests]
+    names = [one.asks or LOGGED for one in manifests]
     if len(names) == 1:
         return LOGGED, names[0]
     if names[0] == names[1]:
@@ -317,7 +319,7 @@ class _Finding:
         one, other = pair
         voices = None
         if one is not None and other is not None and one["decision_id"] == other["decision_id"]:
-            asks = [bool(manifest.policy) for manifest in manifests]
+            asks = [bool(manifest.asks) for manifest in manifests]
             first = _voice(one, other=len(asks) > 1 and asks[0])
             second = _voice(other, other=asks[-1])
             if first is not None and second is not None and one["kinds"] == other["kinds"]:
@@ -330,6 +332,10 @@ class _Finding:
             self._found.unshared += 1
         else:
             self._value(one, *voices, aside.became(one["decision_id"]))
+
+    def pass_over(self, many: int) -> None:
+        """Decisions that were made by another configuration alone."""
+        self._found.without += many
 
     def _compare(self, one: Mapping[str, Any], first: _Voice, second: _Voice, aside: _Aside) -> None:
         found, differs = self._found, first.action != second.action

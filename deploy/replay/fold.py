@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -37,9 +37,10 @@ async def fold_part(run: Run, journal: Journal, number: int, end: int, progress:
     """Fold what is left of a partition; return how many records of it this process folded."""
     os.setpriority(os.PRIO_PROCESS, 0, NICENESS)
     manifest, sink, keys = run.manifest(), Sink(run, number), await keys_of(journal, number)
-    other = Other(manifest.policy, journal.versions) if manifest.policy else None
+    other = Other(manifest.policy, journal.versions, manifest.settings) if manifest.asks else None
     begin, users = sink.taken() or journal.snapshots.get(number), set(manifest.users) or None
-    start, pace = manifest.start[number], _Pace(run.paused_file, manifest.rate)
+    start, pace = manifest.start[number], _Pace((run.paused_file, run.yielding_file), manifest.rate)
+    kinds = (*KINDS, "unlogged") if manifest.settings else KINDS
     done = 0 if begin is None else begin.offset + 1
     while done < end:
         # The same places in every attempt.
@@ -49,7 +50,8 @@ async def fold_part(run: Run, journal: Journal, number: int, end: int, progress:
             state.rows = rows = Rows(made)
             heard = pace.heard(progress)
             with ExitStack() as parts:
-                part = [parts.enter_context(sink.part(kind, stop)) for kind in KINDS] if done >= start else []
+                wanted = kinds if done >= start else ()
+                part = {kind: parts.enter_context(sink.part(kind, stop)) for kind in wanted}
                 async for one in folded(
                     journal, number, keys=keys, end=stop, begin=begin, state=state, users=users, progress=heard
                 ):
@@ -86,8 +88,9 @@ def journal_of(manifest: Manifest, journal: Journal) -> Journal:
 class _Pace:
     """How fast, and whether at all."""
 
-    def __init__(self, paused: Path, rate: float) -> None:
-        self._paused, self._rate, self.records, self._steps = paused, rate, 0, 0
+    def __init__(self, waits: tuple[Path, ...], rate: float) -> None:
+        """It waits while one of these files is there."""
+        self._waits, self._rate, self.records, self._steps = waits, rate, 0, 0
         self._loop = asyncio.get_running_loop()
         self._looked_s = self._began_s = self._loop.time()
 
@@ -103,23 +106,40 @@ class _Pace:
         if self._rate and (ahead_s := self._steps / self._rate - (self._loop.time() - self._began_s)) > 0:
             await asyncio.sleep(ahead_s)
         if self._loop.time() - self._looked_s >= LOOK_EVERY_S:
-            while self._paused.exists():  # noqa: ASYNC110 - another process makes and removes it
+            while any(file.exists() for file in self._waits):  # noqa: ASYNC110 - another process makes and removes it
                 await asyncio.sleep(LOOK_EVERY_S)
             self._looked_s = self._loop.time()
 
 
-def _collect(one: Folded, parts: Sequence[Part], other: Other | None) -> None:
+def _collect(one: Folded, parts: Mapping[str, Part], other: Other | None) -> None:
     offset, outputs = one.entry.offset, one.outputs
-    decisions, outcomes = parts
+    theirs = None if other is None else said_by(other, one)
     if outputs.decision is not None:
         told = decision_row(outputs.decision, offset)
-        if other is not None:
-            active = marks.version_at(one.state.marks, offset=offset)
-            theirs = _said(other.says(one.before, one.entry, active))
-            told |= {f"other_{name}": theirs[name] for name in ("action", "propensities", "scores", "features")}
-        decisions.add((told,))
+        if other is not None and theirs is not None and (not other.settings or _same(outputs.decision, theirs)):
+            said = _said(theirs)
+            told |= {f"other_{name}": said[name] for name in ("action", "propensities", "scores", "features")}
+        parts["decisions"].add((told,))
+    elif theirs is not None:
+        parts["unlogged"].add(({"offset": offset, "user": theirs.user_id},))
     if outputs.outcomes:
-        outcomes.add(outcome_rows(outputs, offset))
+        parts["outcomes"].add(outcome_rows(outputs, offset))
+
+
+def said_by(other: Other, one: Folded) -> decision_pb2.Decision | None:
+    """What the other says at a record; None where it decides nothing."""
+    # Whether a decision is due hangs on settings alone; a mark has no person to decide for, and where `step` fails nothing is decided.
+    if one.outputs.decision is None and (not other.settings or one.after is None or one.outputs.fault):
+        return None
+    return other.says(one.before, one.entry, marks.version_at(one.state.marks, offset=one.entry.offset))
+
+
+def _same(one: decision_pb2.Decision, other: decision_pb2.Decision) -> bool:
+    """Whether both choose among the same candidates: else nothing of the one says what the other would have earned."""
+    mine, theirs = (
+        [candidate.id for candidate in slates.spelled_out(each) if not candidate.ineligible] for each in (one, other)
+    )
+    return mine == theirs
 
 
 def decision_row(decision: decision_pb2.Decision, offset: int) -> dict[str, Any]:

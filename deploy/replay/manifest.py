@@ -12,7 +12,7 @@ import re
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
@@ -39,13 +39,27 @@ class Manifest:
     step_version: int
     build: str
     policy: str = ""
-    """NAME or NAME@VERSION of an evaluation; empty for a verification."""
+    """NAME or NAME@VERSION of an evaluation; empty for the one that was active."""
+    settings: dict[str, int] = field(default_factory=dict)
+    """Of an evaluation's configuration, where they are others than those of then."""
     users: tuple[str, ...] = ()
     """Pseudonyms; empty for everybody."""
     rate: float = 0.0
     """Records a second of each process; 0: as fast as it goes."""
+    lag_max: int = 0
+    """It waits while a live group is more than so many records behind; 0: it never does."""
     part_records: int = 50_000
     created_ms: int = 0
+
+    @property
+    def asks(self) -> str:
+        """Whom an evaluation asks beside the log; empty for a verification."""
+        return ", ".join(filter(None, (self.policy, *(f"{name}={value}" for name, value in self.settings.items()))))
+
+    def to_fold(self) -> dict[int, int]:
+        """By partition how many records are read: those that lead up to the start too."""
+        begins = {number: int(told.partition(":")[0]) + 1 for number, told in self.begin.items()}
+        return {number: max(end - begins.get(number, 0), 0) for number, end in self.end.items()}
 
     def to_json(self) -> str:
         """As it stands in its file."""
@@ -90,6 +104,11 @@ class Run:
         parts = (self.folder / f"partition-{number}").glob("*.rows")
         return max((int(path.stem) for path in parts), default=0)
 
+    @property
+    def yielding_file(self) -> Path:
+        """It is there while the run waits for the live workers."""
+        return self.folder / "yielding"
+
     def create(self, manifest: Manifest) -> None:
         """Make the folder and write the manifest. Raises RunError where there is such a run."""
         self.root.mkdir(mode=0o700, exist_ok=True)
@@ -124,7 +143,7 @@ class Run:
             os.close(file)
 
     def state(self) -> str:
-        """In one word: done, paused, running or unfinished."""
+        """In one word: done, paused, running, yielding (to the live workers) or unfinished."""
         if (self.folder / "done.json").exists():
             return "done"
         if self.paused_file.exists():
@@ -133,7 +152,15 @@ class Run:
             with self.held():
                 return "unfinished"
         except RunError:
-            return "running"
+            return "yielding" if self.yielding_file.exists() else "running"
+
+    def folded(self) -> dict[int, int]:
+        """By partition the offset below which it is done, a part at a time; of what was never begun, none."""
+        found = dict[int, int]()
+        for path in self.folder.glob("partition-*/*.rows"):
+            number = int(path.parent.name.removeprefix("partition-"))
+            found[number] = max(found.get(number, 0), int(path.stem))
+        return found
 
     def check_done(self) -> None:
         """Raise RunError for one that is not at its end."""

@@ -61,7 +61,9 @@ ROWS = pa.schema([("user", pa.string()), ("journal_offset", pa.int64()), ("diges
 READ_AT_ONCE = 1_000
 GROUP_ROWS = 2_000
 """What is in memory of a part before it is written: a row group."""
-SCHEMAS = {"decisions": DECISIONS, "outcomes": OUTCOMES, "rows": ROWS}
+# Where another configuration decides and the log did not.
+UNLOGGED = pa.schema([("offset", pa.int64()), ("user", pa.string())])
+SCHEMAS = {"decisions": DECISIONS, "outcomes": OUTCOMES, "rows": ROWS, "unlogged": UNLOGGED}
 
 
 class Part:

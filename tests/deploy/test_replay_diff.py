@@ -199,6 +199,9 @@ def test_what_has_no_counterpart_or_teaches_nobody_has_no_value(tmp_path: Path) 
     found = diff(made(tmp_path, "one", decisions))
     assert (found.decisions, found.without, found.unshared, found.valued) == (2, 1, 1, 1)
     assert any("1 decisions have no counterpart" in one for one in cautions(found))
+    set_ = made(tmp_path, "set", decisions, policy="", settings={"cap_hour": 4})
+    Sink(set_, 0).write("unlogged", 100_000, [{"offset": 3, "user": "p3"}, {"offset": 9, "user": "p2"}])
+    assert (diff(set_).second, diff(set_).without) == ("cap_hour=4", 3)
     never = [decision(0, 1, 2, propensities=[0.4, 0.6, 0.0])]
     assert diff(made(tmp_path, "two", never)).out_of_reach == 1
 

@@ -16,6 +16,8 @@ from pathlib import Path
 from typing import Any
 
 import psycopg
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from command import called
 from outside import client, eventually, send, settled, settled_tip, state_of, task
@@ -65,6 +67,11 @@ def bytes_of(stack: RunningStack, name: str) -> dict[str, str]:
     }
 
 
+def users(path: Path) -> list[str]:
+    found: list[str] = pq.read_table(path)["user"].to_pylist()
+    return found
+
+
 def test_a_run_makes_again_what_was_logged_and_finds_what_was_changed(stack: RunningStack) -> None:
     user = somebody(stack)
     with named(stack) as run:
@@ -83,7 +90,16 @@ def test_a_run_makes_again_what_was_logged_and_finds_what_was_changed(stack: Run
                 torn = called("replay", "verify", run, state_of(stack), check=False)
             finally:
                 database.execute(change, [message, decision_id])
-        assert torn.returncode == 1
+        assert torn.returncode == 1 and found["rows"] >= 1
+        # A row that another writer put over theirs.
+        folder = stack.folder.root / "replays" / run
+        part = next(path for path in folder.glob("partition-*/rows-*.parquet") if stack.pseudonym(user) in users(path))
+        kept, told = part.read_bytes(), pq.read_table(part).to_pylist()
+        changed = [{**one, "digest": bytes(16)} if one["user"] == stack.pseudonym(user) else one for one in told]
+        pq.write_table(pa.Table.from_pylist(changed, schema=pq.read_schema(part)), part)
+        off = called("replay", "verify", run, state_of(stack), check=False)
+        part.write_bytes(kept)
+        assert off.returncode == 1 and f"row of {stack.pseudonym(user)}" in off.stdout, off.stdout
         assert f"decision {decision_id} of partition" in torn.stdout and "not the same" in torn.stdout
         assert replay(stack, "verify", run)["difference"] == ""
 
@@ -217,6 +233,47 @@ def live(stack: RunningStack, user: str) -> dict[str, Any]:
     return {"history": history, "served": served, "ends": ends}
 
 
+def test_another_configuration_is_asked_and_what_it_alone_decides_has_no_value(stack: RunningStack) -> None:
+    user = somebody(stack)
+    with (
+        named(stack, f"--users={user}", "--set=exploration=64") as bold,
+        named(stack, f"--users={user}", "--set=duplicate_permille=300", "--set=cap_hour=1") as other,
+    ):
+        asked, apart = replay(stack, "diff", bold), replay(stack, "diff", other)
+        assert (asked["without"], asked["second"]) == (0, "exploration=64")
+        assert asked["decisions"] == asked["valued"] > 0
+        # Titles that share a word are one, and one tip an hour is enough: other candidates, and no value of those.
+        assert apart["without"] > 0 and apart["valued"] == apart["decisions"] < asked["decisions"]
+        # Rows follow the log, whatever is asked.
+        assert replay(stack, "verify", other)["difference"] == ""
+        refused = called("replay", "promote", bold, "--because=x", "--yes", state_of(stack), check=False)
+        assert "settings are not promoted" in refused.stderr
+    strange = called("replay", "run", "--set=cap_hours=4", state_of(stack), check=False)
+    assert "there is no setting cap_hours" in strange.stderr
+
+
+def test_a_run_waits_while_live_groups_are_behind_and_goes_on_once_they_are_not(stack: RunningStack) -> None:
+    somebody(stack)
+    with named(stack) as whole:
+        manifest = json.loads((stack.folder.root / "replays" / whole / "manifest.json").read_text())
+    # Behind by more than -1: always.
+    waiting = begun(stack, manifest, lag_max=-1)
+    resume = (sys.executable, "-P", "-m", "deploy.cli", "replay", "resume", waiting.name, state_of(stack))
+    try:
+        with subprocess.Popen(resume, stdout=subprocess.DEVNULL, start_new_session=True) as folding:
+            try:
+                eventually(waiting.yielding_file.exists, within_s=60)
+                assert waiting.state() == "yielding" and not (waiting.folder / "done.json").exists()
+            finally:
+                os.killpg(folding.pid, signal.SIGKILL)
+        changed = json.loads((waiting.folder / "manifest.json").read_text()) | {"lag_max": 1_000_000}
+        (waiting.folder / "manifest.json").write_text(json.dumps(changed))
+        replay(stack, "resume", waiting.name)
+        assert waiting.state() == "done" and not waiting.yielding_file.exists()
+    finally:
+        called("replay", "rm", waiting.name, state_of(stack))
+
+
 def test_what_is_live_is_the_same_before_and_after_a_run(stack: RunningStack) -> None:
     user = somebody(stack)
     before = live(stack, user)
@@ -231,6 +288,10 @@ def test_a_plan_says_what_would_be_read_and_writes_nothing(stack: RunningStack) 
     planned = replay(stack, "run", "--dry-run", "--name=only-a-plan", "--from=2026-01-01", "--partitions=0,1")
     assert set(planned["end"]) == {"0", "1"} and planned["start"] == {"0": 0, "1": 0}
     assert not (stack.folder.root / "replays" / "only-a-plan").exists()
+    assert planned["estimate"]["records"] == sum(planned["end"].values())
+    assert planned["estimate"]["of"]
+    shown = called("replay", "run", "--dry-run", "--name=only-a-plan", state_of(stack)).stdout
+    assert "it waits while a live group is more than 1000 records behind" in shown
     strange = called("replay", "run", "--partitions=99", state_of(stack), check=False)
     assert strange.returncode == 1 and "there is no partition 99" in strange.stderr
 
