@@ -27,6 +27,7 @@ from bench import (
     size,
     step_cost,
     throughput,
+    tracing,
 )
 
 BENCHES = {
@@ -35,6 +36,7 @@ BENCHES = {
     "load": ("Load: what every group keeps up with, and who spends the processor", load.measure),
     "throughput": ("Throughput: one fold on three engines", throughput.measure),
     "pipeline": ("The whole pipeline per core", pipeline.measure),
+    "traces": ("Traces: what they cost", tracing.measure),
     "bytes": ("Bytes: of rows and decisions", row_bytes.measure),
     "memory": ("Memory: a whole stack in use", memory.measure),
     "scale_out": ("Scale out: more workers, and workers that come and go", scale_out.measure),
