@@ -24,15 +24,22 @@ if TYPE_CHECKING:
     from tables.rocks import Seen
 
 
-async def row_of(stack: RunningStack, whose: str, *, keys: Keys | None = None) -> row_pb2.UserRow | None:
-    """The row of this pseudonym as it stands in the changelog now. `keys`: those of its partition, where they were read already."""
+async def row_of(
+    stack: RunningStack, whose: str, *, keys: Keys | None = None, on_disk: bool = True
+) -> row_pb2.UserRow | None:
+    """The row of this pseudonym as it stands in the changelog now. `keys`: those of its partition, where they were read already.
+
+    `on_disk`: look at workers' disks first, which imports what is heavy: RocksDB, and what decides.
+    """
     cluster, key = stack.cluster, whose.encode()
     partition = partition_of(key, cluster.topics["rows"].partitions)
     names = {name: cluster.name(name) for name in ("journal", "rows")}
     ids = await topic_ids(cluster, list(names.values()))
     journal_id, rows_id = ids[names["journal"]], ids[names["rows"]]
     store, order = MemoryStore(head=head), order_in(journal_id)
-    seen = await asyncio.to_thread(_on_disk, stack, partition, key, journal_id=journal_id, rows_id=rows_id)
+    seen = None
+    if on_disk:
+        seen = await asyncio.to_thread(_on_disk, stack, partition, key, journal_id=journal_id, rows_id=rows_id)
     if seen is not None:
         store.write({key: seen.value}, checkpoint=seen.checkpoint)
     changelog = read_values(cluster, names["rows"], partition, start=store.checkpoint or 0)

@@ -165,7 +165,7 @@ async def _set(
     """Sends what is changed and waits until the row has it; returns the row."""
     whose = stack.pseudonym(user)
     if not changed.ListFields() and not words:
-        return await row_of(stack, whose)
+        return await row_of(stack, whose, on_disk=False)
     from connectors.leaving import word_of
     from deploy.imports import Connection, PersonZone, ask, import_files, now_utc
 
@@ -173,7 +173,7 @@ async def _set(
     if left is not None and not left.HasField("began_again"):
         raise CommandError(f"{user} has left: nothing of them is taken before they begin again")
     if words:
-        row = await row_of(stack, whose)
+        row = await row_of(stack, whose, on_disk=False)
         for one in words:
             # Who grants here has been told what stands.
             consents.tell(one, () if row is None else row.consents)
@@ -195,7 +195,7 @@ async def _set(
             await connection.send([signal], event_source="profile")
     deadline_s = time.monotonic() + TAKEN_WITHIN_S
     while True:
-        row = await row_of(stack, whose)
+        row = await row_of(stack, whose, on_disk=False)
         if row is not None and _has(row, changed, words):
             return row
         if time.monotonic() > deadline_s:

@@ -32,7 +32,14 @@ def create_app(
     stack: RunningStack, access: Access, *, hosts: Collection[str] | None = frozenset((*LOOPBACK, "[::1]"))
 ) -> FastAPI:
     """The app over one stack; parts of that may be away, and the page says which. `hosts`: names that it may be called by (None: any)."""
-    app = FastAPI(title="oO console", docs_url=None, redoc_url=None, openapi_url=f"{PATH}/openapi.json")
+    app = FastAPI(
+        title="oO console",
+        docs_url=None,
+        redoc_url=None,
+        openapi_url=f"{PATH}/openapi.json",
+        # As the edge: its own spans would say addresses, and the words of what went wrong.
+        telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
+    )
     app.state.stack, app.state.keys = stack, HeldKeys(stack.cluster, stack.kek_dir)
     problems.install(app)
     for kind in _AWAY:
