@@ -10,6 +10,7 @@ import json
 import os
 import re
 import shutil
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
@@ -130,14 +131,20 @@ class Run:
             raise RunError(f"there is no run {self.name}: 'oo replay list' shows those that are") from None
 
     @contextmanager
-    def held(self) -> Iterator[None]:
-        """Hold it: one process works at a run. Raises RunError where another does."""
+    def held(self, *, patience_s: float = 2.0) -> Iterator[None]:
+        """Hold it: one process works at a run. Raises RunError where another does; who asks for its state has it for a moment."""
         file = os.open(self.folder / "lock", os.O_CREAT | os.O_RDWR, 0o600)
+        until_s = time.monotonic() + patience_s
         try:
-            try:
-                fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            except BlockingIOError:
-                raise RunError(f"{self.name} runs already: 'oo replay pause {self.name}' makes it wait") from None
+            while True:
+                try:
+                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    if time.monotonic() >= until_s:
+                        words = f"{self.name} runs already: 'oo replay pause {self.name}' makes it wait"
+                        raise RunError(words) from None
+                    time.sleep(0.02)
             yield
         finally:
             os.close(file)
@@ -149,7 +156,7 @@ class Run:
         if self.paused_file.exists():
             return "paused"
         try:
-            with self.held():
+            with self.held(patience_s=0):
                 return "unfinished"
         except RunError:
             return "yielding" if self.yielding_file.exists() else "running"

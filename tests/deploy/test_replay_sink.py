@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import fcntl
+import os
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +15,7 @@ import pytest
 from agents.step import STEP_VERSION
 from connectors.key_files import KeyFiles
 from deploy.folding import NOBODY, read_snapshot
-from deploy.replay.manifest import Manifest, Run
+from deploy.replay.manifest import Manifest, Run, RunError
 from deploy.replay.sink import GROUP_ROWS, Sink, read
 from oo.v1 import journal_pb2, row_pb2, snapshot_pb2
 from streams.cluster import Cluster
@@ -54,3 +57,15 @@ def test_a_row_of_whom_nothing_was_ever_sealed_is_put_away_as_it_is(run: Run, tm
     about = snapshot_pb2.Snapshot(journal=journal_pb2.Position(offset=1))
     behind = Sink(run, 0).finish(about, [("ada", row)], row_pb2.PartitionRow(), keys=keys)
     assert read_snapshot(behind.path, keys=keys, leavers=NOBODY)[1] == {"ada": row}
+
+
+def test_a_run_begins_though_somebody_asks_for_its_state_at_that_moment_and_not_beside_another(run: Run) -> None:
+    asking = os.open(run.folder / "lock", os.O_CREAT | os.O_RDWR, 0o600)
+    fcntl.flock(asking, fcntl.LOCK_EX)
+    asked = threading.Timer(0.1, os.close, [asking])
+    asked.start()
+    with run.held():
+        asked.join()
+        assert run.state() == "running"
+        with pytest.raises(RunError, match="runs already"), run.held(patience_s=0):
+            pass

@@ -100,7 +100,7 @@ class Ran(NamedTuple):
 def ran(stack: RunningStack, said: Said) -> Iterator[Ran]:
     names = Ran(*(f"{what}-{uuid.uuid4().hex[:6]}" for what in ("asked", "slow")))
     oo("replay", "run", "--policy=random", f"--name={names.done}", state_of(stack))
-    begun = ("replay", "run", "--policy=linucb", "--rate=1", f"--name={names.slow}", state_of(stack))
+    begun = ("replay", "run", "--policy=linucb", "--rate=.1", f"--name={names.slow}", state_of(stack))
     quiet = subprocess.DEVNULL
     argv = (sys.executable, "-P", "-m", "deploy.cli", *begun)
     with subprocess.Popen(argv, stdout=quiet, stderr=quiet, start_new_session=True) as folding:
