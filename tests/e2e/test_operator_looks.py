@@ -189,6 +189,7 @@ def test_a_run_is_held_after_a_question_and_shows_where_another_policy_differs(
     row = page.get_by_role("row").filter(has=page.get_by_role("link", name=ran.slow))
     expect(row).to_contain_text("running", timeout=30_000)
     row.get_by_role("button", name="Pause …").press("Enter")
+    expect(page.get_by_role("dialog")).to_be_visible()
     page.keyboard.press("Escape")
     expect(page.get_by_role("dialog")).to_have_count(0)
     assert _run(stack, ran.slow) == "running"
