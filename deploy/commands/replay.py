@@ -278,10 +278,15 @@ def _bring_to_end(stack: RunningStack, one: Run, *, as_json: bool) -> None:
 
 
 def _plan(one: Run, manifest: Manifest, estimate: Estimate) -> str:
-    lines = [f"{one.name} would be {_what(manifest)}, written into {one.folder}; nothing else is written"]
+    lines, snapshots = (
+        [f"{one.name} would be {_what(manifest)}, written into {one.folder}; nothing else is written"],
+        manifest.snapshots(),
+    )
     for number, end in manifest.end.items():
-        offset, _, path = manifest.begin.get(number, "").partition(":")
-        begun = f"the row snapshot {Path(path).name} at {offset}" if path else "the journal's beginning"
+        begun = "the journal's beginning"
+        if number in snapshots:
+            offset, path = snapshots[number]
+            begun = f"the row snapshot {path.name} at {offset}"
         lines.append(f"  partition {number}: offsets {manifest.start[number]} to {end}, from {begun} on")
     if estimate.seconds:
         lines.append(
@@ -294,10 +299,9 @@ def _plan(one: Run, manifest: Manifest, estimate: Estimate) -> str:
 
 
 def _what(manifest: Manifest) -> str:
-    records = sum(end - manifest.start[number] for number, end in manifest.end.items())
     what = f"an evaluation of {manifest.asks}" if manifest.asks else "a verification"
     whose = f" of {len(manifest.users)} people" if manifest.users else ""
-    return f"{what}{whose} over {records} records of {len(manifest.end)} partitions"
+    return f"{what}{whose} over {manifest.records} records of {len(manifest.end)} partitions"
 
 
 def _root(stack: RunningStack) -> Path:

@@ -79,8 +79,8 @@ def digest_bytes(row: bytes) -> bytes:
 def journal_of(manifest: Manifest, journal: Journal) -> Journal:
     """The journal with the snapshots that this run begins with."""
     begins = {
-        number: Snapshot(number, int(offset), 0, Path(path), verified=True)
-        for number, (offset, _, path) in ((number, one.partition(":")) for number, one in manifest.begin.items())
+        number: Snapshot(number, offset, 0, path, verified=True)
+        for number, (offset, path) in manifest.snapshots().items()
     }
     return replace(journal, snapshots=begins)
 

@@ -11,13 +11,16 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 FOLDER = "replays"
+HELD_S = 2.0
+"""How long to wait for a run that somebody holds: who asks for its state has it for a moment."""
 
 
 class RunError(Exception):
@@ -57,10 +60,22 @@ class Manifest:
         """Whom an evaluation asks beside the log; empty for a verification."""
         return ", ".join(filter(None, (self.policy, *(f"{name}={value}" for name, value in self.settings.items()))))
 
-    def to_fold(self) -> dict[int, int]:
-        """By partition how many records are read: those that lead up to the start too."""
-        begins = {number: int(told.partition(":")[0]) + 1 for number, told in self.begin.items()}
-        return {number: max(end - begins.get(number, 0), 0) for number, end in self.end.items()}
+    @property
+    def records(self) -> int:
+        """How many it is about."""
+        return sum(end - self.start[number] for number, end in self.end.items())
+
+    def snapshots(self) -> dict[int, tuple[int, Path]]:
+        """By partition the row snapshot that the fold begins with: the last offset that is in it, and its file."""
+        split = {number: told.partition(":") for number, told in self.begin.items()}
+        return {number: (int(offset), Path(path)) for number, (offset, _, path) in split.items()}
+
+    def to_fold(self, *, folded: Mapping[int, int] = MappingProxyType({})) -> dict[int, int]:
+        """By partition how many records are to be read: those that lead up to the start too. `folded`: what is below that is done."""
+        begins = {number: offset + 1 for number, (offset, _) in self.snapshots().items()}
+        return {
+            number: max(end - max(begins.get(number, 0), folded.get(number, 0)), 0) for number, end in self.end.items()
+        }
 
     def to_json(self) -> str:
         """As it stands in its file."""
@@ -100,11 +115,6 @@ class Run:
         """It is there while the run is to wait."""
         return self.folder / "paused"
 
-    def reached(self, number: int) -> int:
-        """The offset below which this partition is folded, by its last part that is whole; 0 before the first."""
-        parts = (self.folder / f"partition-{number}").glob("*.rows")
-        return max((int(path.stem) for path in parts), default=0)
-
     @property
     def yielding_file(self) -> Path:
         """It is there while the run waits for the live workers."""
@@ -131,21 +141,21 @@ class Run:
             raise RunError(f"there is no run {self.name}: 'oo replay list' shows those that are") from None
 
     @contextmanager
-    def held(self, *, patience_s: float = 2.0) -> Iterator[None]:
-        """Hold it: one process works at a run. Raises RunError where another does; who asks for its state has it for a moment."""
-        file = os.open(self.folder / "lock", os.O_CREAT | os.O_RDWR, 0o600)
-        until_s = time.monotonic() + patience_s
-        try:
-            while True:
-                try:
-                    fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                    break
-                except BlockingIOError:
-                    if time.monotonic() >= until_s:
-                        words = f"{self.name} runs already: 'oo replay pause {self.name}' makes it wait"
-                        raise RunError(words) from None
-                    time.sleep(0.02)
+    def held(self) -> Iterator[None]:
+        """Hold it: one process works at a run. Raises RunError where another does."""
+        until_s = time.monotonic() + HELD_S
+        with self._lock() as file:
+            while not _taken(file, fcntl.LOCK_EX):
+                if time.monotonic() >= until_s:
+                    raise RunError(f"{self.name} runs already: 'oo replay pause {self.name}' makes it wait")
+                time.sleep(0.02)
             yield
+
+    @contextmanager
+    def _lock(self) -> Iterator[int]:
+        file = os.open(self.folder / "lock", os.O_CREAT | os.O_RDWR, 0o600)
+        try:
+            yield file
         finally:
             os.close(file)
 
@@ -155,11 +165,11 @@ class Run:
             return "done"
         if self.paused_file.exists():
             return "paused"
-        try:
-            with self.held(patience_s=0):
+        with self._lock() as file:
+            # Shared: who else asks at this moment is no process at it.
+            if _taken(file, fcntl.LOCK_SH):
                 return "unfinished"
-        except RunError:
-            return "yielding" if self.yielding_file.exists() else "running"
+        return "yielding" if self.yielding_file.exists() else "running"
 
     def folded(self) -> dict[int, int]:
         """By partition the offset below which it is done, a part at a time; of what was never begun, none."""
@@ -179,6 +189,14 @@ class Run:
         self.manifest()
         with self.held():
             shutil.rmtree(self.folder)
+
+
+def _taken(file: int, how: int) -> bool:
+    try:
+        fcntl.flock(file, how | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 def runs(root: Path) -> list[Run]:

@@ -67,5 +67,5 @@ def test_a_run_begins_though_somebody_asks_for_its_state_at_that_moment_and_not_
     with run.held():
         asked.join()
         assert run.state() == "running"
-        with pytest.raises(RunError, match="runs already"), run.held(patience_s=0):
+        with pytest.raises(RunError, match="runs already"), run.held():
             pass

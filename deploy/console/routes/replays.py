@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 from functools import lru_cache
 from importlib.util import find_spec
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 from fastapi import APIRouter
@@ -29,9 +28,9 @@ class Replay(BaseModel):
 
     name: str
     state: str
-    """done, paused, running or unfinished: that no process is at it."""
-    policy: str
-    """Of an evaluation; empty for a verification."""
+    """done, paused, running, yielding: it waits for the live workers, or unfinished: that no process is at it."""
+    asks: str
+    """Whom an evaluation asks: a policy, other settings, or both; empty for a verification."""
     records: int
     """That it is about."""
     partitions: int
@@ -133,6 +132,7 @@ def replays(stack: TheStack) -> list[Replay]:
 def plan(stack: TheStack, name: str) -> Plan:
     one = _run(stack, name)
     manifest = one.manifest()
+    snapshots, folded = manifest.snapshots(), one.folded()
     return Plan(
         replay=_replay(one, manifest),
         build=manifest.build,
@@ -143,8 +143,8 @@ def plan(stack: TheStack, name: str) -> Plan:
                 partition=number,
                 start=manifest.start[number],
                 end=end,
-                begins_with=Path(manifest.begin.get(number, "").partition(":")[2]).name,
-                reached=one.reached(number),
+                begins_with=snapshots[number][1].name if number in snapshots else "",
+                reached=folded.get(number, 0),
             )
             for number, end in manifest.end.items()
         ],
@@ -243,14 +243,12 @@ def _run(stack: RunningStack, name: str) -> Run:
 
 def _replay(one: Run, manifest: Manifest) -> Replay:
     state = one.state()
-    begins = {number: int(told.partition(":")[0]) + 1 for number, told in manifest.begin.items()}
-    left = sum(max(end - max(one.reached(number), begins.get(number, 0)), 0) for number, end in manifest.end.items())
-    whole = sum(max(end - begins.get(number, 0), 0) for number, end in manifest.end.items())
+    whole, left = (sum(manifest.to_fold(folded=done).values()) for done in ({}, one.folded()))
     return Replay(
         name=one.name,
         state=state,
-        policy=manifest.policy,
-        records=sum(end - manifest.start[number] for number, end in manifest.end.items()),
+        asks=manifest.asks,
+        records=manifest.records,
         partitions=len(manifest.end),
         people=len(manifest.users),
         done=1.0 if state == "done" or not whole else 1 - left / whole,

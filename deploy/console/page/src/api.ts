@@ -655,6 +655,8 @@ export interface components {
          * @description A run at a glance.
          */
         Replay: {
+            /** Asks */
+            asks: string;
             /** Created Ms */
             created_ms: number;
             /** Done */
@@ -665,8 +667,6 @@ export interface components {
             partitions: number;
             /** People */
             people: number;
-            /** Policy */
-            policy: string;
             /** Records */
             records: number;
             /** State */

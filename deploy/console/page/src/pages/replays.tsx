@@ -5,7 +5,7 @@ import { type Between, Interval, spread } from "./policies";
 import { short } from "./decisions";
 
 type Run = Schemas["Replay"];
-const what = (run: Run) => (run.policy ? `evaluation of ${run.policy}` : "verification") + (run.people ? ` of ${run.people} people` : "");
+const what = (run: Run) => (run.asks ? `evaluation of ${run.asks}` : "verification") + (run.people ? ` of ${run.people} people` : "");
 const percent = (share: number) => `${Math.floor(100 * share)} %`;
 
 /** Asked first, and noted: a run waits, or goes on where it was called. */
@@ -44,7 +44,7 @@ export function Replays() {
             <tr key={run.name}>
               <th scope="row"><a href={`#/replays/${run.name}`}>{run.name}</a></th>
               <td>{what(run)}</td>
-              <td><span class={`chip ${run.state === "done" ? "done" : run.state === "running" ? "" : "bad"}`}>{run.state}</span></td>
+              <td><span class={`chip ${run.state === "done" ? "done" : run.state === "running" || run.state === "yielding" ? "" : "bad"}`}>{run.state}</span></td>
               <td><Bar share={run.done} label={percent(run.done)} /></td>
               <td class="n">{number(run.records)}</td>
               <td class="n">{when(run.created_ms)}</td>
@@ -71,8 +71,8 @@ export function Replay(props: { name: string }) {
             <dt>Begun</dt><dd>{when(run.created_ms)}, by build {data.build}, step version {data.step_version}</dd>
             <dt>Rate</dt><dd>{data.rate ? `${number(data.rate)} records a second of each process` : "as fast as it goes"}</dd>
           </dl>
-          {run.state === "done" && run.policy && <Differs name={props.name} />}
-          {run.state === "done" && !run.policy && <p class="card">Held against what was logged by <code>oo replay verify {run.name}</code>.</p>}
+          {run.state === "done" && run.asks && <Differs name={props.name} />}
+          {run.state === "done" && !run.asks && <p class="card">Held against what was logged by <code>oo replay verify {run.name}</code>.</p>}
           <h2>Plan</h2>
           <Table label="What is read of each partition" heads={["Partition", "From", "To", "Folded from", "Done"]}>
             {data.parts.map((part) => (
@@ -94,7 +94,7 @@ function Differs(props: { name: string }) {
   const [other, hold] = useState("");
   const { data: all } = useAsked(() => api.GET("/console/v1/replays"), 0);
   const { data, fault } = useAsked(() => api.GET("/console/v1/replays/{name}/diff", { params: { path: { name: props.name }, query: { other } } }), 0, [props.name, other]);
-  const others = all?.filter((one) => one.state === "done" && one.policy && one.name !== props.name) ?? [];
+  const others = all?.filter((one) => one.state === "done" && one.asks && one.name !== props.name) ?? [];
   const bounds = data?.earned.flatMap(({ doubly_robust: one }) => [one.low ?? one.value, one.high ?? one.value]) ?? [];
   const low = Math.min(0, ...bounds), high = Math.max(0, ...bounds);
   const told = (one: Between | undefined) => one && `${signed(one.value)} ${spread(one) && `(${spread(one)})`}`;
@@ -105,7 +105,7 @@ function Differs(props: { name: string }) {
           <label>Another run held against it
             <select value={other} onChange={(event) => hold(event.currentTarget.value)}>
               <option value="">none: against what was logged</option>
-              {others.map((one) => <option key={one.name} value={one.name}>{one.name} ({one.policy})</option>)}
+              {others.map((one) => <option key={one.name} value={one.name}>{one.name} ({one.asks})</option>)}
             </select>
           </label>
         </p>
