@@ -140,7 +140,7 @@ def create_app(settings: Settings) -> FastAPI:
         # Their pages load scripts from elsewhere.
         docs_url=None,
         redoc_url=None,
-        # FastAPI's own would say addresses, and the words of what went wrong, wherever something set a provider.
+        # FastAPI's own would say paths and queries, and the words of what went wrong, wherever something set a provider.
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
     problems.install(app)

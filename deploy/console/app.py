@@ -37,7 +37,7 @@ def create_app(
         docs_url=None,
         redoc_url=None,
         openapi_url=f"{PATH}/openapi.json",
-        # As the edge: its own spans would say addresses, and the words of what went wrong.
+        # As the edge: its own spans would say paths and queries, and the words of what went wrong.
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
     app.state.stack, app.state.keys = stack, HeldKeys(stack.cluster, stack.kek_dir)
