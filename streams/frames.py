@@ -11,6 +11,7 @@ from google.protobuf.message import Message
 
 from oo.v1 import (
     audit_pb2,
+    candidate_request_pb2,
     dead_letter_pb2,
     decision_pb2,
     erased_pb2,
@@ -46,7 +47,8 @@ MESSAGES: Final[dict[str, tuple[type[Message], ...]]] = {
     "shadows": (evaluation_pb2.ShadowDecision,),
     "estimates": (evaluation_pb2.Estimate,),
     "promotions": (evaluation_pb2.Promotion,),
-    "candidate-requests": (decision_pb2.Tip,),
+    "candidate-requests": (candidate_request_pb2.CandidateRequest,),
+    "model-budget": (candidate_request_pb2.ModelBudget,),
     "deliveries": (decision_pb2.Tip,),
     "dead-letters": (dead_letter_pb2.DeadLetter,),
     "audit": (audit_pb2.AuditEntry,),

@@ -11,6 +11,7 @@ from typing import Any, Final, Protocol, TypeVar
 
 from google.protobuf.message import Message
 
+from oo.v1.candidate_request_pb2 import CandidateRequest
 from oo.v1.dead_letter_pb2 import DeadLetter
 from oo.v1.decision_pb2 import Decision, Tip
 from oo.v1.evaluation_pb2 import ShadowDecision
@@ -43,6 +44,7 @@ OPEN: Final[dict[type[Message], dict[str, str]]] = {
     },
     Decision: {"journal": _WHERE},
     Outcome: {"journal": _WHERE},
+    CandidateRequest: {"journal": f"{_WHERE}, and an answer to it is looked for from there on"},
     Settings: {
         "journal": "which of two stands: publish and Valkey compare by it, and have no key",
         "told_ms": "which of two of two journals stands",
@@ -100,6 +102,8 @@ _STAYS_OPEN: Final[dict[type[Message], Callable[[Any], bool]]] = {
     Tip: lambda tip: not (tip.decision_id or tip.valid_until_ms),
     # Of who left nothing is told but from where on.
     Settings: lambda told: not (told.time_zone or told.HasField("profile") or told.consents),
+    # One that withdraws: generate reads it where the keys are gone.
+    CandidateRequest: lambda request: not request.HasField("ask"),
     # Nothing of the record is in it.
     DeadLetter: lambda letter: not letter.whose,
     UserRow: lambda row: row.HasField("left") and not row.left.began_again,

@@ -41,9 +41,20 @@ RIGHTS = {
             *("policy-sums", "policies", "estimates", "promotions"),
         ),
         writes=(
-            *("journal", "set-aside", "erasures", "keys", "rows", "decisions", "outcomes", "tips", "settings"),
+            *(
+                "journal",
+                "set-aside",
+                "erasures",
+                "keys",
+                "rows",
+                "decisions",
+                "outcomes",
+                "tips",
+                "settings",
+                "candidate-requests",
+            ),
             # Estimates are the shadow's; the core's heartbeat keeps every compacted topic going (streams/heartbeat.py).
-            *("policy-sums", "policies", "estimates", "dead-letters"),
+            *("policy-sums", "policies", "estimates", "model-budget", "dead-letters"),
         ),
         in_a_group=True,
     ),
@@ -52,6 +63,11 @@ RIGHTS = {
     "shadow": Rights(
         reads=("decisions", "outcomes", "erasures", "keys", "shadows", "promotions"),
         writes=("shadows", "estimates", "promotions"),
+    ),
+    "generate": Rights(
+        reads=("candidate-requests", "journal", "erasures", "keys", "model-budget"),
+        writes=("journal", "model-budget", "dead-letters"),
+        in_a_group=True,
     ),
     # What it reads beside `keys` and `erasures` is for a person's own export, in a process that it starts for that (serving/exports.py).
     "edge": Rights(

@@ -89,7 +89,7 @@ def test_a_role_writes_and_reads_the_topics_that_the_table_names_and_no_other(st
 
 def test_every_topic_has_a_role_that_writes_it_but_those_that_nothing_writes_yet() -> None:
     written_by_some = {topic for rights in RIGHTS.values() for topic in rights.writes}
-    assert set(NAMES) - written_by_some == {"candidate-requests", "deliveries"}
+    assert set(NAMES) - written_by_some == {"deliveries"}
 
 
 def test_a_process_may_read_what_its_group_takes_and_the_core_keeps_every_compacted_topic_going() -> None:
@@ -129,7 +129,7 @@ def test_no_role_but_the_admin_makes_a_topic_or_gives_itself_a_right(stack: Runn
         with pytest.raises(KafkaException, match="uthorization failed"):
             future.result(20)
     # Not by what it is shown: confluent-kafka 2.16 makes an empty list of the refusal.
-    wish = _binding(Acl("TOPIC", stack.cluster.name("candidate-requests"), "LITERAL", "READ"), f"User:{role}")
+    wish = _binding(Acl("TOPIC", stack.cluster.name("deliveries"), "LITERAL", "READ"), f"User:{role}")
     for given in client.create_acls([wish]).values():
         with pytest.raises(KafkaException, match="CLUSTER_AUTHORIZATION_FAILED"):
             given.result(20)

@@ -227,7 +227,7 @@ def test_every_message_with_a_seal_is_in_the_table_and_every_open_field_is_one_o
 
 
 ABOUT_NOBODY = {
-    "SetAside", "PartitionRow", "PolicyVersion", "Estimate", "Promotion", "WrappedKey", "AuditEntry",
+    "SetAside", "PartitionRow", "PolicyVersion", "Estimate", "Promotion", "WrappedKey", "AuditEntry", "ModelBudget",
 }  # fmt: skip
 """What stands on topics behind the door and holds no words of a single person."""
 NAMES_WHO_LEFT = {"Erased"}

@@ -220,7 +220,7 @@ Global___Mark: _TypeAlias = Mark  # noqa: Y015
 
 @_typing.final
 class Candidates(_message.Message):
-    """Tips written by a language model, arrived for a user."""
+    """The one answer to a CandidateRequest: tips written by a language model, or none and why."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -228,11 +228,29 @@ class Candidates(_message.Message):
     PROMPT_VERSION_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
     TIPS_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    ANSWERED_BY_FIELD_NUMBER: _builtins.int
+    TOKENS_IN_FIELD_NUMBER: _builtins.int
+    TOKENS_OUT_FIELD_NUMBER: _builtins.int
+    TOOK_MS_FIELD_NUMBER: _builtins.int
+    DROPPED_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     prompt_version: _builtins.str
     model: _builtins.str
+    """The alias that was asked."""
+    reason: _builtins.str
+    """Why there are none, in a fixed word (agents/generation); empty where there are some."""
+    answered_by: _builtins.str
+    """What stands behind the alias, in the words of whoever answered."""
+    tokens_in: _builtins.int
+    tokens_out: _builtins.int
+    took_ms: _builtins.int
     @_builtins.property
     def tips(self) -> _containers.RepeatedCompositeFieldContainer[Global___GeneratedTip]: ...
+    @_builtins.property
+    def dropped(self) -> _containers.RepeatedCompositeFieldContainer[Global___Dropped]:
+        """What was written and is not among the tips, by guard."""
+
     def __init__(
         self,
         *,
@@ -240,10 +258,16 @@ class Candidates(_message.Message):
         prompt_version: _builtins.str = ...,
         model: _builtins.str = ...,
         tips: _abc.Iterable[Global___GeneratedTip] | None = ...,
+        reason: _builtins.str = ...,
+        answered_by: _builtins.str = ...,
+        tokens_in: _builtins.int = ...,
+        tokens_out: _builtins.int = ...,
+        took_ms: _builtins.int = ...,
+        dropped: _abc.Iterable[Global___Dropped] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "prompt_version", b"prompt_version", "request_id", b"request_id", "tips", b"tips"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answered_by", b"answered_by", "dropped", b"dropped", "model", b"model", "prompt_version", b"prompt_version", "reason", b"reason", "request_id", b"request_id", "tips", b"tips", "tokens_in", b"tokens_in", "tokens_out", b"tokens_out", "took_ms", b"took_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -259,6 +283,9 @@ class GeneratedTip(_message.Message):
     EXPIRES_MS_FIELD_NUMBER: _builtins.int
     PROMPT_VERSION_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
+    ABOUT_FIELD_NUMBER: _builtins.int
+    PURPOSES_FIELD_NUMBER: _builtins.int
+    LIKENESS_FIELD_NUMBER: _builtins.int
     external_id: _builtins.str
     title: _builtins.str
     detail: _builtins.str
@@ -266,6 +293,16 @@ class GeneratedTip(_message.Message):
     prompt_version: _builtins.str
     """Who wrote it: filled from the Candidates that it came with."""
     model: _builtins.str
+    @_builtins.property
+    def about(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Ids of the tasks and events that it rests on: task:SOURCE/ID, event:SOURCE/ID."""
+
+    @_builtins.property
+    def purposes(self) -> _containers.RepeatedScalarFieldContainer[_subject_request_pb2.Purpose.ValueType]: ...
+    @_builtins.property
+    def likeness(self) -> Global___Likeness:
+        """What an embedder says of it."""
+
     def __init__(
         self,
         *,
@@ -275,10 +312,13 @@ class GeneratedTip(_message.Message):
         expires_ms: _builtins.int = ...,
         prompt_version: _builtins.str = ...,
         model: _builtins.str = ...,
+        about: _abc.Iterable[_builtins.str] | None = ...,
+        purposes: _abc.Iterable[_subject_request_pb2.Purpose.ValueType] | None = ...,
+        likeness: Global___Likeness | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["likeness", b"likeness"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["detail", b"detail", "expires_ms", b"expires_ms", "external_id", b"external_id", "model", b"model", "prompt_version", b"prompt_version", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["about", b"about", "detail", b"detail", "expires_ms", b"expires_ms", "external_id", b"external_id", "likeness", b"likeness", "model", b"model", "prompt_version", b"prompt_version", "purposes", b"purposes", "title", b"title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -324,3 +364,55 @@ class SetAside(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SetAside: _TypeAlias = SetAside  # noqa: Y015
+
+@_typing.final
+class Dropped(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    GUARD_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    guard: _builtins.str
+    count: _builtins.int
+    def __init__(
+        self,
+        *,
+        guard: _builtins.str = ...,
+        count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "guard", b"guard"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Dropped: _TypeAlias = Dropped  # noqa: Y015
+
+@_typing.final
+class Likeness(_message.Message):
+    """How near a text is to the nearest one that the person has."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EMBEDDER_FIELD_NUMBER: _builtins.int
+    PERMILLE_FIELD_NUMBER: _builtins.int
+    TO_FIELD_NUMBER: _builtins.int
+    embedder: _builtins.str
+    """NAME@VERSION of the embedder."""
+    permille: _builtins.int
+    """Cosine in units of 1/1000."""
+    to: _builtins.str
+    """Which: an id as in Ask, or empty for a tip that was written before."""
+    def __init__(
+        self,
+        *,
+        embedder: _builtins.str = ...,
+        permille: _builtins.int = ...,
+        to: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["embedder", b"embedder", "permille", b"permille", "to", b"to"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Likeness: _TypeAlias = Likeness  # noqa: Y015

@@ -261,6 +261,7 @@ class DecisionConfig(_message.Message):
     DUPLICATE_PERMILLE_FIELD_NUMBER: _builtins.int
     CONFLICT_MINUTES_FIELD_NUMBER: _builtins.int
     CONFLICT_EVENT_MS_MAX_FIELD_NUMBER: _builtins.int
+    GENERATION_FIELD_NUMBER: _builtins.int
     reward_done: _builtins.int
     """Rewards and costs in units of 1/64."""
     reward_snooze: _builtins.int
@@ -301,6 +302,10 @@ class DecisionConfig(_message.Message):
     conflict_minutes: _builtins.int
     """During a busy event no longer than conflict_event_ms_max, tasks of so many stated minutes are out."""
     conflict_event_ms_max: _builtins.int
+    @_builtins.property
+    def generation(self) -> Global___Generation:
+        """What is asked of language models; absent for nothing."""
+
     def __init__(
         self,
         *,
@@ -332,11 +337,98 @@ class DecisionConfig(_message.Message):
         duplicate_permille: _builtins.int = ...,
         conflict_minutes: _builtins.int = ...,
         conflict_event_ms_max: _builtins.int = ...,
+        generation: Global___Generation | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["generation", b"generation"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["asked_within_ms", b"asked_within_ms", "cap_day", b"cap_day", "cap_day_generated", b"cap_day_generated", "cap_day_starter", b"cap_day_starter", "cap_day_task", b"cap_day_task", "cap_hour", b"cap_hour", "conflict_event_ms_max", b"conflict_event_ms_max", "conflict_minutes", b"conflict_minutes", "dismiss_cool_down_ms", b"dismiss_cool_down_ms", "duplicate_permille", b"duplicate_permille", "exploration", b"exploration", "floor_permille", b"floor_permille", "interruption_cost", b"interruption_cost", "learn_expired", b"learn_expired", "none_valid_ms", b"none_valid_ms", "optimism", b"optimism", "own_cap_day_max", b"own_cap_day_max", "own_cap_hour_max", b"own_cap_hour_max", "reaction_window_ms", b"reaction_window_ms", "reward_dismiss", b"reward_dismiss", "reward_done", b"reward_done", "reward_expired", b"reward_expired", "reward_snooze", b"reward_snooze", "same_kind_max", b"same_kind_max", "snooze_default_ms", b"snooze_default_ms", "starter_cool_down_ms", b"starter_cool_down_ms", "tip_valid_ms", b"tip_valid_ms", "urgent_within_ms", b"urgent_within_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asked_within_ms", b"asked_within_ms", "cap_day", b"cap_day", "cap_day_generated", b"cap_day_generated", "cap_day_starter", b"cap_day_starter", "cap_day_task", b"cap_day_task", "cap_hour", b"cap_hour", "conflict_event_ms_max", b"conflict_event_ms_max", "conflict_minutes", b"conflict_minutes", "dismiss_cool_down_ms", b"dismiss_cool_down_ms", "duplicate_permille", b"duplicate_permille", "exploration", b"exploration", "floor_permille", b"floor_permille", "generation", b"generation", "interruption_cost", b"interruption_cost", "learn_expired", b"learn_expired", "none_valid_ms", b"none_valid_ms", "optimism", b"optimism", "own_cap_day_max", b"own_cap_day_max", "own_cap_hour_max", b"own_cap_hour_max", "reaction_window_ms", b"reaction_window_ms", "reward_dismiss", b"reward_dismiss", "reward_done", b"reward_done", "reward_expired", b"reward_expired", "reward_snooze", b"reward_snooze", "same_kind_max", b"same_kind_max", "snooze_default_ms", b"snooze_default_ms", "starter_cool_down_ms", b"starter_cool_down_ms", "tip_valid_ms", b"tip_valid_ms", "urgent_within_ms", b"urgent_within_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DecisionConfig: _TypeAlias = DecisionConfig  # noqa: Y015
+
+@_typing.final
+class Generation(_message.Message):
+    """When a language model is asked for a person's tips, and how (agents/requests.py)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VARIANTS_FIELD_NUMBER: _builtins.int
+    APART_MS_FIELD_NUMBER: _builtins.int
+    RUNS_OUT_MS_FIELD_NUMBER: _builtins.int
+    STALE_MS_FIELD_NUMBER: _builtins.int
+    THIN_FIELD_NUMBER: _builtins.int
+    DAY_CALLS_FIELD_NUMBER: _builtins.int
+    DAY_TOKENS_FIELD_NUMBER: _builtins.int
+    TIPS_MAX_FIELD_NUMBER: _builtins.int
+    TOKENS_MAX_FIELD_NUMBER: _builtins.int
+    TIP_VALID_MS_FIELD_NUMBER: _builtins.int
+    apart_ms: _builtins.int
+    """Between two requests of one person, at the least."""
+    runs_out_ms: _builtins.int
+    """A request is answered within this time or not at all."""
+    stale_ms: _builtins.int
+    """What was written is asked for anew when the last answer is older."""
+    thin: _builtins.int
+    """Slates with fewer things to do are thin."""
+    day_calls: _builtins.int
+    """Of one person and day (UTC)."""
+    day_tokens: _builtins.int
+    tips_max: _builtins.int
+    """Of one request."""
+    tokens_max: _builtins.int
+    tip_valid_ms: _builtins.int
+    """A written tip ends so long after its request, at the latest."""
+    @_builtins.property
+    def variants(self) -> _containers.RepeatedCompositeFieldContainer[Global___Variant]:
+        """One of them is drawn for each request."""
+
+    def __init__(
+        self,
+        *,
+        variants: _abc.Iterable[Global___Variant] | None = ...,
+        apart_ms: _builtins.int = ...,
+        runs_out_ms: _builtins.int = ...,
+        stale_ms: _builtins.int = ...,
+        thin: _builtins.int = ...,
+        day_calls: _builtins.int = ...,
+        day_tokens: _builtins.int = ...,
+        tips_max: _builtins.int = ...,
+        tokens_max: _builtins.int = ...,
+        tip_valid_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["apart_ms", b"apart_ms", "day_calls", b"day_calls", "day_tokens", b"day_tokens", "runs_out_ms", b"runs_out_ms", "stale_ms", b"stale_ms", "thin", b"thin", "tip_valid_ms", b"tip_valid_ms", "tips_max", b"tips_max", "tokens_max", b"tokens_max", "variants", b"variants"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Generation: _TypeAlias = Generation  # noqa: Y015
+
+@_typing.final
+class Variant(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROMPT_VERSION_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    WEIGHT_FIELD_NUMBER: _builtins.int
+    prompt_version: _builtins.str
+    """NAME@HASH of a prompt."""
+    model: _builtins.str
+    """Alias of a model."""
+    weight: _builtins.int
+    """Its chance is this over all weights."""
+    def __init__(
+        self,
+        *,
+        prompt_version: _builtins.str = ...,
+        model: _builtins.str = ...,
+        weight: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "prompt_version", b"prompt_version", "weight", b"weight"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Variant: _TypeAlias = Variant  # noqa: Y015

@@ -72,6 +72,7 @@ class UserRow(_message.Message):
     CONSENTS_FIELD_NUMBER: _builtins.int
     SETTINGS_TOLD_FIELD_NUMBER: _builtins.int
     LEFT_FIELD_NUMBER: _builtins.int
+    ASKED_FIELD_NUMBER: _builtins.int
     journal_offset: _builtins.int
     """Fence: the journal offset that this row has seen."""
     next_wake_ms: _builtins.int
@@ -167,6 +168,10 @@ class UserRow(_message.Message):
     def left(self) -> Global___Left:
         """The person left; absent for those who never did."""
 
+    @_builtins.property
+    def asked(self) -> Global___Asked:
+        """What a language model was asked last; absent for nothing yet."""
+
     def __init__(
         self,
         *,
@@ -211,10 +216,11 @@ class UserRow(_message.Message):
         consents: _abc.Iterable[_settings_pb2.Consent] | None = ...,
         settings_told: _builtins.bool = ...,
         left: Global___Left | None = ...,
+        asked: Global___Asked | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_journal_offset", b"_journal_offset", "_next_wake_ms", b"_next_wake_ms", "_topic_id", b"_topic_id", "journal_offset", b"journal_offset", "left", b"left", "next_wake_ms", b"next_wake_ms", "profile", b"profile", "sums", b"sums", "topic_id", b"topic_id"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_journal_offset", b"_journal_offset", "_next_wake_ms", b"_next_wake_ms", "_topic_id", b"_topic_id", "asked", b"asked", "journal_offset", b"journal_offset", "left", b"left", "next_wake_ms", b"next_wake_ms", "profile", b"profile", "sums", b"sums", "topic_id", b"topic_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_journal_offset", b"_journal_offset", "_next_wake_ms", b"_next_wake_ms", "_topic_id", b"_topic_id", "buried", b"buried", "consents", b"consents", "cool_downs", b"cool_downs", "counted", b"counted", "counted_unasked", b"counted_unasked", "current_candidate", b"current_candidate", "current_valid_until_ms", b"current_valid_until_ms", "event_columns", b"event_columns", "event_keys", b"event_keys", "event_texts", b"event_texts", "events", b"events", "generated", b"generated", "item_sources", b"item_sources", "journal_offset", b"journal_offset", "left", b"left", "next_wake_ms", b"next_wake_ms", "now_ms", b"now_ms", "pending", b"pending", "pending_columns", b"pending_columns", "pending_names", b"pending_names", "profile", b"profile", "profile_stamps", b"profile_stamps", "reacted_ms", b"reacted_ms", "sealed", b"sealed", "settings_told", b"settings_told", "sources", b"sources", "sums", b"sums", "taken_keys", b"taken_keys", "taken_sources", b"taken_sources", "task_columns", b"task_columns", "task_texts", b"task_texts", "tasks", b"tasks", "tasks_refused", b"tasks_refused", "taught", b"taught", "time_zone", b"time_zone", "time_zone_updated_ms", b"time_zone_updated_ms", "tombstones", b"tombstones", "topic_id", b"topic_id", "unasked", b"unasked", "user_id", b"user_id", "windows", b"windows"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_journal_offset", b"_journal_offset", "_next_wake_ms", b"_next_wake_ms", "_topic_id", b"_topic_id", "asked", b"asked", "buried", b"buried", "consents", b"consents", "cool_downs", b"cool_downs", "counted", b"counted", "counted_unasked", b"counted_unasked", "current_candidate", b"current_candidate", "current_valid_until_ms", b"current_valid_until_ms", "event_columns", b"event_columns", "event_keys", b"event_keys", "event_texts", b"event_texts", "events", b"events", "generated", b"generated", "item_sources", b"item_sources", "journal_offset", b"journal_offset", "left", b"left", "next_wake_ms", b"next_wake_ms", "now_ms", b"now_ms", "pending", b"pending", "pending_columns", b"pending_columns", "pending_names", b"pending_names", "profile", b"profile", "profile_stamps", b"profile_stamps", "reacted_ms", b"reacted_ms", "sealed", b"sealed", "settings_told", b"settings_told", "sources", b"sources", "sums", b"sums", "taken_keys", b"taken_keys", "taken_sources", b"taken_sources", "task_columns", b"task_columns", "task_texts", b"task_texts", "tasks", b"tasks", "tasks_refused", b"tasks_refused", "taught", b"taught", "time_zone", b"time_zone", "time_zone_updated_ms", b"time_zone_updated_ms", "tombstones", b"tombstones", "topic_id", b"topic_id", "unasked", b"unasked", "user_id", b"user_id", "windows", b"windows"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__journal_offset: _TypeAlias = _typing.Literal["journal_offset"]  # noqa: Y015
     _WhichOneofArgType__journal_offset: _TypeAlias = _typing.Literal["_journal_offset", b"_journal_offset"]  # noqa: Y015
@@ -729,3 +735,54 @@ class Left(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Left: _TypeAlias = Left  # noqa: Y015
+
+@_typing.final
+class Asked(_message.Message):
+    """The request that stands, and what the day's asking has cost. As Left it stands behind all others."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    REQUESTED_MS_FIELD_NUMBER: _builtins.int
+    RUNS_OUT_MS_FIELD_NUMBER: _builtins.int
+    ANSWERED_FIELD_NUMBER: _builtins.int
+    PROMPT_VERSION_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    CONTEXT_FIELD_NUMBER: _builtins.int
+    DAY_FIELD_NUMBER: _builtins.int
+    DAY_CALLS_FIELD_NUMBER: _builtins.int
+    DAY_TOKENS_FIELD_NUMBER: _builtins.int
+    request_id: _builtins.str
+    requested_ms: _builtins.int
+    runs_out_ms: _builtins.int
+    answered: _builtins.bool
+    """Its answer was taken, or it was one that withdraws."""
+    prompt_version: _builtins.str
+    model: _builtins.str
+    context: _builtins.int
+    """Of what it was made from: another one says that the context moved."""
+    day: _builtins.int
+    """Days since 1970, UTC; calls and tokens of that day."""
+    day_calls: _builtins.int
+    day_tokens: _builtins.int
+    def __init__(
+        self,
+        *,
+        request_id: _builtins.str = ...,
+        requested_ms: _builtins.int = ...,
+        runs_out_ms: _builtins.int = ...,
+        answered: _builtins.bool = ...,
+        prompt_version: _builtins.str = ...,
+        model: _builtins.str = ...,
+        context: _builtins.int = ...,
+        day: _builtins.int = ...,
+        day_calls: _builtins.int = ...,
+        day_tokens: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answered", b"answered", "context", b"context", "day", b"day", "day_calls", b"day_calls", "day_tokens", b"day_tokens", "model", b"model", "prompt_version", b"prompt_version", "request_id", b"request_id", "requested_ms", b"requested_ms", "runs_out_ms", b"runs_out_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Asked: _TypeAlias = Asked  # noqa: Y015
