@@ -11,9 +11,8 @@ from typing import Any, Final, Protocol, TypeVar
 
 from google.protobuf.message import Message
 
-from oo.v1.candidate_request_pb2 import CandidateRequest
 from oo.v1.dead_letter_pb2 import DeadLetter
-from oo.v1.decision_pb2 import Decision, Tip
+from oo.v1.decision_pb2 import CandidateRequest, Decision, Tip
 from oo.v1.evaluation_pb2 import ShadowDecision
 from oo.v1.journal_pb2 import JournalRecord
 from oo.v1.outcome_pb2 import Outcome
