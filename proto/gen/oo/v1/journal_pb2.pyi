@@ -286,6 +286,8 @@ class GeneratedTip(_message.Message):
     ABOUT_FIELD_NUMBER: _builtins.int
     PURPOSES_FIELD_NUMBER: _builtins.int
     LIKENESS_FIELD_NUMBER: _builtins.int
+    CHANCE_FIELD_NUMBER: _builtins.int
+    CHANCES_FIELD_NUMBER: _builtins.int
     external_id: _builtins.str
     title: _builtins.str
     detail: _builtins.str
@@ -293,6 +295,9 @@ class GeneratedTip(_message.Message):
     prompt_version: _builtins.str
     """Who wrote it: filled from the Candidates that it came with."""
     model: _builtins.str
+    chance: _builtins.int
+    """With which probability its prompt and model were drawn: chance over chances, as in Ask."""
+    chances: _builtins.int
     @_builtins.property
     def about(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Ids of the tasks and events that it rests on: task:SOURCE/ID, event:SOURCE/ID."""
@@ -315,10 +320,12 @@ class GeneratedTip(_message.Message):
         about: _abc.Iterable[_builtins.str] | None = ...,
         purposes: _abc.Iterable[_subject_request_pb2.Purpose.ValueType] | None = ...,
         likeness: Global___Likeness | None = ...,
+        chance: _builtins.int = ...,
+        chances: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["likeness", b"likeness"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["about", b"about", "detail", b"detail", "expires_ms", b"expires_ms", "external_id", b"external_id", "likeness", b"likeness", "model", b"model", "prompt_version", b"prompt_version", "purposes", b"purposes", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["about", b"about", "chance", b"chance", "chances", b"chances", "detail", b"detail", "expires_ms", b"expires_ms", "external_id", b"external_id", "likeness", b"likeness", "model", b"model", "prompt_version", b"prompt_version", "purposes", b"purposes", "title", b"title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
