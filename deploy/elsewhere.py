@@ -40,7 +40,8 @@ class Settings(ClusterSettings, BaseSettings):
     row_snapshots_dir: Path | None = None
     """Where row snapshots are. Needed by snapshots, and by verify once the journal was trimmed."""
     as_password: SecretStr = SecretStr("")
-    """The password of the role that `--as` names, where commands sign in to Kafka. Needed by policies promote and replay promote."""
+    """The password of the role that `--as` names, where commands sign in to Kafka. Needed by policies promote, replay promote, dead-letters redrive,
+    keys rotate and simulate, and by console for sending letters again."""
     edge_url: str = ""
     """Where the edge answers. Needed by tip and react."""
     token: SecretStr = SecretStr("")

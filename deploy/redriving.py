@@ -63,10 +63,11 @@ class Report:
 
 
 class Redriving:
-    """One run."""
+    """One run. It reads with the rights of `stack`; `by` is who sends, as `producer` does, and stands in the audit."""
 
-    def __init__(self, stack: RunningStack, producer: Producer, schemas: Schemas) -> None:
+    def __init__(self, stack: RunningStack, by: RunningStack, producer: Producer, schemas: Schemas) -> None:
         self._stack = stack
+        self._by = by
         self._cluster = stack.cluster
         self._producer = producer
         self._schemas = schemas
@@ -190,7 +191,7 @@ class Redriving:
     async def _note(self, words: Sequence[tuple[Ready, audit_pb2.Redrive]]) -> None:
         topic = self._cluster.topics["audit"]
         for one, word in words:
-            entry = entry_of(self._stack, COMMAND, letter_id=one.letter.id)
+            entry = entry_of(self._by, COMMAND, letter_id=one.letter.id)
             entry.redrive.CopyFrom(word)
             whose = next((name.encode() for name in whom(one.letter, self._pseudonyms)), None)
             self._producer.produce(
@@ -227,15 +228,16 @@ class Redriving:
 
 async def redrive_letters(
     stack: RunningStack,
+    by: RunningStack,
     chosen: Sequence[Letter],
     fates: Mapping[str, Fate],
     *,
     edits: Mapping[str, bytes] = MappingProxyType({}),
     progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Report:
-    """Send these again, with a producer for it. `progress(done, total)` hears of each round but that of all at once. Raises as `Redriving.send`."""
-    async with writing(stack, client_id="oo-redrive") as (producer, schemas):
-        redriving = Redriving(stack, producer, schemas)
+    """Send these again, with a producer of `by` for it. `progress(done, total)` hears of each round but that of all at once. Raises as `Redriving.send`."""
+    async with writing(by, client_id="oo-redrive") as (producer, schemas):
+        redriving = Redriving(stack, by, producer, schemas)
         ready, report = await redriving.prepare(chosen, edits=edits, is_asked=False)
         done = 0
 

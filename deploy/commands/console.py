@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from deploy.commands.session import DEFAULT_STATE, CommandError, StateOption, open_state
+from deploy.commands.session import DEFAULT_STATE, AsOption, CommandError, StateOption, open_state
 from deploy.stack.running import RunningStack
 
 if TYPE_CHECKING:
@@ -20,6 +20,7 @@ def console(
     state: StateOption = DEFAULT_STATE,
     port: Annotated[int, typer.Option(min=0, max=65535, help="Of this machine; 0: a free one.")] = 0,
     open_it: Annotated[bool, typer.Option("--open", help="Open the link in the browser.")] = False,
+    role: AsOption = "",
 ) -> None:
     """A page for operators: what runs, what is decided, and why. The link that it prints is a key: give it to nobody."""
     import socket
@@ -39,7 +40,7 @@ def console(
         port = listening.getsockname()[1]
         access = Access(cookie=f"oo_console_{port}", verifier=_verifier(stack))
         config = uvicorn.Config(
-            create_app(stack, access), access_log=False, server_header=False, log_config=None, ws="none"
+            create_app(stack, access, role=role), access_log=False, server_header=False, log_config=None, ws="none"
         )
         link = f"http://{HOST}:{port}{PATH}/enter?code={access.code}"
         print(f"The console: {link}\nCtrl-C ends it.", flush=True)

@@ -21,10 +21,11 @@ from google.protobuf.json_format import MessageToDict, MessageToJson
 from rich.console import Console
 from rich.table import Table
 
-from deploy.commands.session import DEFAULT_STATE, CommandError, JsonOption, StateOption, open_state
+from deploy.commands.session import DEFAULT_STATE, AsOption, CommandError, JsonOption, StateOption, open_state
 from deploy.commands.since import SINCE_HELP, here_ms
 from deploy.letters import CannotRedrive, Letter, Wanted, over_time, said_by, whom
 from deploy.redriven import Fate, all_letters
+from deploy.stack.rights import REDRIVER
 from deploy.stack.running import RunningStack
 from streams.dead_letters import SAID_ON
 from streams.topics import topics
@@ -180,6 +181,7 @@ def redrive(
     dry_run: Annotated[
         bool, typer.Option("--dry-run", help="Say what would go where, and what the door would say; send nothing.")
     ] = False,
+    role: AsOption = "",
     state: StateOption = DEFAULT_STATE,
     as_json: JsonOption = False,
 ) -> None:
@@ -206,7 +208,7 @@ def redrive(
         )
         raise CommandError(f"{told}: 'oo dead-letters counts' shows what there is")
     chosen = [one for one in found if repeat or fates[one.name].is_open]
-    if dry_run:
+    if dry_run:  # Which needs no other role.
         _dry_run(stack, found, chosen, edits, as_json=as_json)
         return
     from deploy.redriving import Report, redrive_letters
@@ -214,7 +216,8 @@ def redrive(
     before = len(found) - len(chosen)
     report = Report()
     if chosen:
-        report = asyncio.run(redrive_letters(stack, chosen, {} if repeat else fates, edits=edits, progress=_told))
+        by = stack.as_named(role, REDRIVER)
+        report = asyncio.run(redrive_letters(stack, by, chosen, {} if repeat else fates, edits=edits, progress=_told))
     if as_json:
         shown = {
             "sent": [one.id for one in report.sent],
@@ -266,7 +269,7 @@ def _dry_run(
 
     async def prepared() -> tuple[list[Ready], Report]:
         async with writing(stack, client_id="oo-redrive") as (producer, schemas):
-            return await Redriving(stack, producer, schemas).prepare(chosen, edits=edits, is_asked=True)
+            return await Redriving(stack, stack, producer, schemas).prepare(chosen, edits=edits, is_asked=True)
 
     ready, report = asyncio.run(prepared())
     if as_json:

@@ -19,6 +19,7 @@ from rich.table import Table
 
 from deploy.commands.session import DEFAULT_STATE, AsOption, CommandError, JsonOption, StateOption, open_state
 from deploy.earned import standing
+from deploy.stack.rights import PROMOTER
 from oo.v1 import decision_pb2, evaluation_pb2
 
 COLUMNS = ("policy", "tips", "prompt", "n", "of", "effective", "weight", "reward", "95 %", "ahead", "drifts", "µs")
@@ -71,7 +72,7 @@ def promote(
         raise CommandError(f"{policy} cannot be served: there are {known}")
     from deploy.promoting import promote as say
 
-    stack = open_state(state, "registry_url", ready=False).as_named(role)
+    stack = open_state(state, "registry_url", ready=False).as_named(role, PROMOTER)
     said = asyncio.run(say(stack, policy, command="oo policies promote", why=why))
     print(f"{policy} decides after {said.before}, as soon as its first version is marked: 'oo policies' shows it")
 

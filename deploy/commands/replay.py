@@ -17,6 +17,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from deploy.commands.session import DEFAULT_STATE, AsOption, CommandError, JsonOption, StateOption, open_state
+from deploy.stack.rights import PROMOTER
 
 if TYPE_CHECKING:
     from deploy.replay.diff import Diff
@@ -215,7 +216,7 @@ def promote(
     from deploy.replay.diff import diff as held_against
 
     _check_parquet()
-    stack = open_state(state, "registry_url", ready=False).as_named(role)
+    stack = open_state(state, "registry_url", ready=False).as_named(role, PROMOTER)
     if undo:
         _ask(f"What decided before {run} was promoted will decide again", yes=yes)
         said = asyncio.run(promoting.undo(stack, run, command="oo replay promote --undo", why=because))

@@ -39,8 +39,10 @@ ZoneOption = Annotated[
 JsonOption = Annotated[bool, typer.Option("--json", help="As JSON, for programs.")]
 
 AsOption = Annotated[
-    str, typer.Option("--as", metavar="ROLE", help="Sign in to Kafka as this role, which may write it: promoter.")
+    str,
+    typer.Option("--as", metavar="ROLE", help="Sign in to Kafka as this role, to write what the operator may not."),
 ]
+"""Where people sign in: RunningStack.as_named says which."""
 
 
 class CommandError(Exception):

@@ -20,7 +20,7 @@ from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
 from agents.policies import DEFAULT, POLICIES
-from deploy.commands.session import DEFAULT_STATE, CommandError, JsonOption, StateOption, open_state
+from deploy.commands.session import DEFAULT_STATE, AsOption, CommandError, JsonOption, StateOption, open_state
 from deploy.simulator.curve import Point, check, curve, overall, sparkline, write
 from deploy.simulator.live import Crowd, Heard, Plan
 from deploy.simulator.pure import simulate as simulate_pure
@@ -64,6 +64,7 @@ def simulate(
     seed: Annotated[int, typer.Option(min=0, help="Who the people are, and their luck.")] = 0,
     out: Annotated[Path | None, typer.Option(help="Write the summary and its curve: a .json or .svg file.")] = None,
     show_list: Annotated[bool, typer.Option("--list", help="The scenarios, and what each is about.")] = False,
+    role: AsOption = "",
     state: StateOption = DEFAULT_STATE,
     as_json: JsonOption = False,
 ) -> None:
@@ -83,7 +84,7 @@ def simulate(
         name = run or f"{datetime.now(UTC):%Y%m%d-%H%M%S}"
         plan = Plan(users=users, minutes=minutes, speed=speed, seed=seed, run=name, rate=rate)
         try:
-            summary, tally = asyncio.run(_live(chosen, plan, state=state))
+            summary, tally = asyncio.run(_live(chosen, plan, state=state, role=role))
         except DeliveryFailed as error:
             raise CommandError(f"Kafka did not take what was sent ({error}): 'oo status' shows what runs") from None
         except KafkaException as error:
@@ -115,11 +116,12 @@ def _pure(
     return {"mode": "pure", "policy": policy, "learn_expired": learn_expired, "days": days, **shown}, found.tally
 
 
-async def _live(scenario: Scenario, plan: Plan, *, state: Path) -> tuple[dict[str, Any], Tally]:
+async def _live(scenario: Scenario, plan: Plan, *, state: Path, role: str) -> tuple[dict[str, Any], Tally]:
     logging.getLogger("librdkafka").setLevel(logging.CRITICAL)
     stack = open_state(state, "registry_url", "kek_dir", "name_key_file")
     pseudonyms = Pseudonyms.in_file(stack.name_key_file)
-    crowd = Crowd(plan, scenario, cluster=stack.cluster, kek_dir=stack.kek_dir, pseudonyms=pseudonyms)
+    sends = (stack.as_named(role, "producer") if role else stack.as_role("producer")).cluster
+    crowd = Crowd(plan, scenario, cluster=stack.cluster, sends=sends, kek_dir=stack.kek_dir, pseudonyms=pseudonyms)
     stop, loop = asyncio.Event(), asyncio.get_running_loop()
     for number in (signals.SIGINT, signals.SIGTERM):
         loop.add_signal_handler(number, stop.set)

@@ -22,6 +22,7 @@ from serving.metrics import Metrics
 from serving.middleware import CSP_PAGE, Middleware
 from serving.problems import Problem, unavailable
 from serving.settings import LOOPBACK
+from streams.producer import DeliveryFailed
 
 PATH = "/console"
 STATIC = Path(__file__).resolve().parent / "static"
@@ -29,9 +30,16 @@ SUBJECTS = (health, topics, decisions, people, policies, letters, replays)
 
 
 def create_app(
-    stack: RunningStack, access: Access, *, hosts: Collection[str] | None = frozenset((*LOOPBACK, "[::1]"))
+    stack: RunningStack,
+    access: Access,
+    *,
+    role: str = "",
+    hosts: Collection[str] | None = frozenset((*LOOPBACK, "[::1]")),
 ) -> FastAPI:
-    """The app over one stack; parts of that may be away, and the page says which. `hosts`: names that it may be called by (None: any)."""
+    """The app over one stack; parts of that may be away, and the page says which.
+
+    `role`: as who it sends letters again, where people sign in; `hosts`: names that it may be called by (None: any).
+    """
     app = FastAPI(
         title="oO console",
         docs_url=None,
@@ -40,7 +48,7 @@ def create_app(
         # As the edge: its own spans would say paths and queries, and the words of what went wrong.
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
-    app.state.stack, app.state.keys = stack, HeldKeys(stack.cluster, stack.kek_dir)
+    app.state.stack, app.state.keys, app.state.role = stack, HeldKeys(stack.cluster, stack.kek_dir), role
     problems.install(app)
     for kind in _AWAY:
         app.add_exception_handler(kind, _away)
@@ -75,6 +83,7 @@ _AWAY: dict[type[Exception], Callable[[Exception], Problem]] = {
     KafkaException: lambda error: unavailable("log", detail=f"Kafka does not answer: {error.args[0]}"),
     psycopg.Error: lambda error: unavailable("history", detail=f"PostgreSQL does not answer ({type(error).__name__})."),
     NotNoted: lambda error: unavailable("audit", detail=str(error)),
+    DeliveryFailed: lambda error: unavailable("log", detail=f"Kafka did not take it: {error}"),
     RunError: lambda error: Problem(409, "replay-run", detail=str(error)),
 }
 """What is away is named, and a run that cannot be what was asked; nothing of it is a fault of the console."""

@@ -100,13 +100,21 @@ class Crowd:
     """All simulated people of one run; made and used inside one running event loop."""
 
     def __init__(
-        self, plan: Plan, scenario: Scenario, *, cluster: Cluster, kek_dir: Path, pseudonyms: Pseudonyms
+        self,
+        plan: Plan,
+        scenario: Scenario,
+        *,
+        cluster: Cluster,
+        sends: Cluster,
+        kek_dir: Path,
+        pseudonyms: Pseudonyms,
     ) -> None:
+        """`sends`: the same cluster, signed in to as a producer is."""
         self.tally, self.heard = Tally(), Heard()
         self._plan = plan
         self._topics: Mapping[str, Topic] = cluster.topics
         self._schemas = Schemas(cluster)
-        self._producer = Producer(cluster, client_id="oo-simulate")
+        self._producer = Producer(sends, client_id="oo-simulate")
         self._cluster = cluster
         self._keys = Keys.of(cluster, KeyFiles(kek_dir))
         self._start_ms = clock_ms()

@@ -16,6 +16,10 @@ from streams.topics import NAMES
 ADMIN = "admin"
 PROMOTER = "promoter"
 """Who says which policy decides."""
+REDRIVER = "redriver"
+"""Who sends dead letters again."""
+ROTATOR = "rotator"
+"""Who wraps everybody's keys anew."""
 READER_GROUP = "oo-reader"
 """Which readers without a group name to the client library (streams/reader.py): nobody joins it or commits to it."""
 
@@ -87,8 +91,12 @@ RIGHTS = {
         writes=("signals", "reactions", "subject-requests"),
     ),
     "producer": Rights(writes=("signals", "reactions"), looks_around=False),
-    "operator": Rights(reads=NAMES, writes=("signals", "reactions", "subject-requests", "keys", "audit"), watches=True),
+    # What it writes is what a person would: `oo import`, `watch` and `profile` signals, `profile` and `erase` requests. And notes of its looks.
+    "operator": Rights(reads=NAMES, writes=("signals", "subject-requests", "audit"), watches=True),
     PROMOTER: Rights(reads=("promotions",), writes=("promotions", "audit")),
+    # What these two send is read by the operator.
+    REDRIVER: Rights(writes=("signals", "reactions", "subject-requests", "audit"), looks_around=False),
+    ROTATOR: Rights(writes=("keys", "audit"), looks_around=False),
 }
 """Every role that signs in to Kafka, but ADMIN. `oo` is the operator, unless it is told another one by name."""
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from deploy.stack.rights import ADMIN, PROMOTER
+from deploy.stack.rights import ADMIN
 from deploy.stack.secured import Secured, client_file
 from deploy.stack.state import DATABASE, LOOPBACK, StateFolder, dsn
 from streams.cluster import Cluster
@@ -136,8 +136,8 @@ class RunningStack:
             valkey_url=self.secured.valkey_url(self.ports["valkey"], role),
         )
 
-    def as_named(self, role: str) -> RunningStack:
-        """The same, signed in to Kafka as the role that somebody named, who may write what the operator may not.
+    def as_named(self, role: str, such_as: str) -> RunningStack:
+        """The same, signed in to Kafka as the role that somebody named, who may write what the operator may not, as this one may.
 
         Where nobody signs in, as it is. Raises NotRunning where no role was named, or its password is not known.
         """
@@ -145,7 +145,7 @@ class RunningStack:
         if not security.protocol.startswith("SASL"):
             return self
         if not role:
-            raise NotRunning(f"{security.username} may not write this: name who may, such as --as {PROMOTER}")
+            raise NotRunning(f"{security.username} may not write this: name who may, such as --as {such_as}")
         if self.secured is not None:
             if role not in self.secured.kafka:
                 raise NotRunning(f"there is no role {role}: there are {', '.join(sorted(self.secured.kafka))}")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,6 +18,7 @@ from serving.issuer import LocalIssuer
 from serving.keys import Keys
 from serving.tokens import Verifier
 from streams.cluster import Cluster
+from streams.security import Security
 from tables.pseudonyms import Pseudonyms
 
 NOWHERE = RunningStack(
@@ -74,6 +76,17 @@ def test_a_page_of_another_site_cannot_write_with_the_operators_cookie(console: 
     # With the header it is the page's own, and what it says is looked at.
     asked = console.post(WRITES, json={"ids": []}, headers={HEADER: "1"})
     assert asked.status_code == 422 and problem(asked) == "invalid-request"
+
+
+def test_letters_go_again_only_as_who_the_console_was_told_to_be() -> None:
+    signs_in = Security(protocol="SASL_PLAINTEXT", mechanism="PLAIN", username="operator", password="x")
+    cluster = Cluster("127.0.0.1:1", security=signs_in)
+    app = create_app(replace(NOWHERE, cluster=cluster, as_password=""), Access(cookie="c", code="the code"))
+    console = TestClient(app, base_url="http://127.0.0.1", follow_redirects=False)
+    console.get(f"{PATH}/enter", params={"code": "the code"})
+    refused = console.post(WRITES, json={"ids": ["oo.signals/0/1"]}, headers={HEADER: "1"})
+    assert refused.status_code == 403 and problem(refused) == "no-right"
+    assert "--as redriver" in refused.json()["detail"]
 
 
 def test_a_token_counts_only_with_the_role(console: TestClient, issuer: LocalIssuer) -> None:

@@ -126,7 +126,7 @@ def test_a_letter_that_was_mended_on_our_side_can_be_sent_again(stack: RunningSt
     gone = before["tasks"][0]["external_id"]
     send(stack, "signals", {"user_id": user, "source": "test", "task_removed": {"external_id": gone}})
     settled(stack)
-    oo("dead-letters", "redrive", mine[-1]["id"], state_of(stack))
+    oo("dead-letters", "redrive", "--as=redriver", mine[-1]["id"], state_of(stack))
     settled(stack)
     assert {one["external_id"] for one in row(stack, user)["tasks"]} == {f"{n}" for n in range(257)} - {gone}
     nobody = called("state", "--user", stack.pseudonym(user), state_of(stack), check=False)

@@ -62,8 +62,8 @@ def test_a_letter_that_is_redriven_twice_counts_once(stack: RunningStack) -> Non
     gone = ({"user_id": user, "source": "test", "task_removed": {"external_id": str(number)}} for number in range(2))
     send(stack, "signals", *gone)
     settled(stack)
-    called("dead-letters", "redrive", mine, state_of(stack))
-    called("dead-letters", "redrive", mine, "--again", state_of(stack))
+    called("dead-letters", "redrive", "--as=redriver", mine, state_of(stack))
+    called("dead-letters", "redrive", "--as=redriver", mine, "--again", state_of(stack))
     settled(stack)
     row = known(stack, user)
     assert len(row["tasks"]) == 255

@@ -78,7 +78,16 @@ def killed_in_the_middle(stack: RunningStack, *arguments: str) -> None:
     """Run the command until some of it has been sent, then kill it as the kernel does."""
     ends = asyncio.run(end_offsets(stack.cluster, stack.cluster.name("signals")))
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'proto' / 'gen'}"}
-    command = (sys.executable, "-m", "deploy.cli", "dead-letters", "redrive", *arguments, state_of(stack))
+    command = (
+        sys.executable,
+        "-m",
+        "deploy.cli",
+        "dead-letters",
+        "redrive",
+        "--as=redriver",
+        *arguments,
+        state_of(stack),
+    )
     child = subprocess.Popen(command, env=environment, cwd=ROOT, stdout=subprocess.DEVNULL)
     try:
         until_s = time.monotonic() + 60
@@ -116,7 +125,9 @@ def test_a_thousand_letters_of_five_kinds_are_repaired_and_sent_again_each_once_
     settled(stack)
     ends = asyncio.run(end_offsets(stack.cluster, stack.cluster.name("signals")))
     planned = json.loads(
-        called("dead-letters", "redrive", "--edit", str(file), "--dry-run", "--json", state_of(stack)).stdout
+        called(
+            "dead-letters", "redrive", "--as=redriver", "--edit", str(file), "--dry-run", "--json", state_of(stack)
+        ).stdout
     )
     assert {(one["door"], one["edited"]) for one in planned} == {(None, True)}
     assert again(stack, ends) == []
@@ -126,7 +137,7 @@ def test_a_thousand_letters_of_five_kinds_are_repaired_and_sent_again_each_once_
     before = Counter(one["state"] for one in listed(stack, *now))
     assert before["open"] > 0, "it was killed when all of it was sent"
     for options in (("--edit", str(file)), ("--reason", "backlog-full", *now)):
-        called("dead-letters", "redrive", *options, state_of(stack))
+        called("dead-letters", "redrive", "--as=redriver", *options, state_of(stack))
     settled(stack)
 
     # Nothing was lost, nothing doubled: not even in the topic.
@@ -156,7 +167,7 @@ def test_what_fails_again_is_open_itself_and_names_its_first_failure_and_sending
     mine = ("--since", since, "--user", user)
     first = {one["reason"]: one["id"] for one in listed(stack, *mine)}
     assert set(first) == {"backlog-full", "invalid"}
-    called("dead-letters", "redrive", *mine, state_of(stack))
+    called("dead-letters", "redrive", "--as=redriver", *mine, state_of(stack))
     settled(stack)
     found = listed(stack, *mine)
     assert Counter(one["state"] for one in found) == {"failed again": 2, "open": 2}
@@ -165,7 +176,7 @@ def test_what_fails_again_is_open_itself_and_names_its_first_failure_and_sending
         if one["state"] == "failed again":
             [now] = [later for later in found if later["id"] == one["failed_again"]]
             assert now["reason"] == one["reason"]
-    told = called("dead-letters", "redrive", first["invalid"], state_of(stack)).stdout
+    told = called("dead-letters", "redrive", "--as=redriver", first["invalid"], state_of(stack)).stdout
     assert "0 sent again" in told and "failed again" in told and "--again" in told
 
     # By hand, checked by the door's own rules before it goes.

@@ -124,7 +124,7 @@ def test_a_fold_of_what_is_sealed_finds_no_difference(stack: RunningStack, marke
 def test_keys_wrapped_anew_while_everything_runs_disturb_nobody(stack: RunningStack, marked: tuple[str, str]) -> None:
     user, _ = marked
     before = {path.name for path in stack.folder.kek_dir.glob("*.key")}
-    assert "keys wrapped anew" in called("keys", "rotate", state_of(stack)).stdout
+    assert "keys wrapped anew" in called("keys", "rotate", "--as=rotator", state_of(stack)).stdout
     after = {path.name for path in stack.folder.kek_dir.glob("*.key")}
     assert len(after) == 1
     assert not after & before

@@ -54,7 +54,17 @@ def test_a_producers_signal_becomes_a_tip_feedback_brings_another_and_the_fold_f
     assert (found["differences"], found["rows"]) == (0, 1), found["shown"]
     assert json.loads(called("state", "--user", user, "--json", state).stdout)["reactions"]["1h"]["done"] == 1
     (letter,) = json.loads(called("dead-letters", "list", "--json", state).stdout)
-    called("dead-letters", "redrive", letter["id"], state)
+    refused = called("dead-letters", "redrive", letter["id"], state, check=False)
+    assert refused.returncode == 1 and "name who may, such as --as redriver" in refused.stderr, refused.stderr
+    assert "1 would be sent again" in called("dead-letters", "redrive", letter["id"], "--dry-run", state).stdout
+    called("dead-letters", "redrive", letter["id"], "--as=redriver", state)
+    for role, told in (([], "such as --as rotator"), (["--as=operator"], "AUTHORIZATION")):
+        refused = called("keys", "rotate", *role, state, check=False)
+        assert refused.returncode == 1 and told in refused.stderr, refused.stderr
+    assert "keys wrapped anew" in called("keys", "rotate", "--as=rotator", state).stdout
+    looks = json.loads(called("audit", "--json", state).stdout)
+    who = {(one["command"], one["kafka_user"]) for one in looks}
+    assert {("oo dead-letters redrive", "redriver"), ("oo keys rotate", "rotator")} <= who
     assert json.loads(called("status", "--json", state).stdout)["ready"]
     rows = {row["topic"]: row for row in json.loads(called("topics", "--json", state).stdout)}
     assert rows["oo.journal"]["lag"] == {"oo-core": 0}
@@ -62,6 +72,8 @@ def test_a_producers_signal_becomes_a_tip_feedback_brings_another_and_the_fold_f
         refused = called("policies", "promote", "lin_ts", "--why=a test", *role, state, check=False)
         assert refused.returncode == 1 and told in refused.stderr, refused.stderr
     called("policies", "promote", "lin_ts", "--why=a test", "--as=promoter", state)
+    lived = json.loads(called("simulate", "--users=2", "--minutes=0.05", "--rate=10", "--json", state).stdout)
+    assert lived["signals"] > 0
     called("profile", "--user", user, "--quiet", "22:00-07:00", state)
     eventually(lambda: json.loads(called("policies", "--json", state).stdout)["champion"] == "lin_ts")
     # Who was refused would say so again and again.

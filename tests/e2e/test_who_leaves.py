@@ -77,7 +77,7 @@ def test_who_leaves_is_gone_from_every_place_and_begins_again_with_nothing(stack
         send(stack, "signals", task(ada, "7", "Buy a kite"))
         eventually(lambda: http.post("/v1/signals", json={"source": "x", "activity": {"kind": "y"}}).status_code == 403)
         assert http.post("/v1/feedback", json={"decision_id": shown, "reaction": "done"}).status_code == 403
-        called("dead-letters", "redrive", "--reason", "bad-json", state_of(stack), check=False)
+        called("dead-letters", "redrive", "--as=redriver", "--reason", "bad-json", state_of(stack), check=False)
         file.write_text(text + "Feed the cat\n")
         eventually(lambda: "has left since this watch began" in watch.read_text())
         refused = called("import", str(file), "--user", ada, state_of(stack), check=False)

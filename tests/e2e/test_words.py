@@ -204,7 +204,7 @@ def test_a_persons_words_stand_only_where_the_page_says_and_nothing_opens_what_w
 
     called("erase", "--user", user, "--yes", state_of(stack))
     settled(stack)
-    called("keys", "rotate", state_of(stack))
+    called("keys", "rotate", "--as=rotator", state_of(stack))
     remembered = [file.read_bytes() for file in stack.sources.rglob("*") if file.is_file()]
     assert not any(words_in(data) for data in remembered), "what the import remembers"
     assert asyncio.run(sealed_and_opened(stack, user, asyncio.run(keys_topic(stack, user)))) == (sealed, 0)
@@ -217,7 +217,7 @@ def test_a_persons_words_stand_only_where_the_page_says_and_nothing_opens_what_w
     for one in (closed[0], closed[-1]):
         shown = json.loads(called("dead-letters", "show", one["id"], state_of(stack)).stdout)
         assert "original" not in shown and shown["reason"] == one["reason"]
-        again = called("dead-letters", "redrive", one["id"], state_of(stack), check=False)
+        again = called("dead-letters", "redrive", "--as=redriver", one["id"], state_of(stack), check=False)
         assert again.returncode == 1 and "cannot be opened" in again.stdout
     if PATIENT:
         expire(stack)

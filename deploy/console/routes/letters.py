@@ -9,7 +9,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from pydantic import BaseModel, Field
 
-from deploy.console.stack import TheStack
+from deploy.console.stack import TheRedriver, TheStack
 from deploy.letters import Letter, over_time
 from deploy.redriven import Fate, all_letters
 from deploy.redriving import redrive_letters
@@ -80,14 +80,14 @@ def letters(stack: TheStack, reason: str = "", limit: Annotated[int, Query(ge=1,
 
 
 @router.post("/letters/redrive", summary="Send some again as they came; each is noted in oo.audit")
-def redrive(stack: TheStack, which: Again) -> Sent:
+def redrive(stack: TheStack, by: TheRedriver, which: Again) -> Sent:
     found, fates = asyncio.run(all_letters(stack.cluster, stack.kek_dir))
     # Of a topic that was made anew, the newest.
     by_id = {one.id: one for one in found}
     if unknown := [one for one in which.ids if one not in by_id]:
         raise Problem(404, "unknown-letter", detail=f"There is no dead letter {unknown[0]}: the list shows their ids.")
     chosen = [by_id[one] for one in dict.fromkeys(which.ids) if fates[by_id[one].name].is_open]
-    report = asyncio.run(redrive_letters(stack, chosen, fates))
+    report = asyncio.run(redrive_letters(stack, by, chosen, fates))
     return Sent(
         sent=[one.id for one in (*report.sent, *report.found)], not_sent={one.id: why for one, why in report.not_sent}
     )
