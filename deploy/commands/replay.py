@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.util import find_spec
@@ -17,6 +16,7 @@ from rich.progress import Progress
 from rich.table import Table
 
 from deploy.commands.session import DEFAULT_STATE, AsOption, CommandError, JsonOption, StateOption, open_state
+from deploy.commands.since import SINCE_HELP, here_ms
 from deploy.stack.rights import PROMOTER
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ NEEDED = ("mac_key_file", "kek_dir")
 
 
 def run(
-    since: Annotated[str, typer.Option("--from", help="A time (2026-11-28T10:00Z) or a journal offset.")] = "0",
+    since: Annotated[str, typer.Option("--from", help=f"A journal offset, or {SINCE_HELP}.")] = "0",
     until: Annotated[str, typer.Option("--to", help="The same; by default what the workers have taken now.")] = "",
     partitions: Annotated[str, typer.Option("--partitions", help="Such as 0,3; all by default.")] = "",
     users: Annotated[str, typer.Option("--users", help="Such as ada,bob; everybody by default.")] = "",
@@ -81,11 +81,12 @@ def run(
 
 
 def resume(run: RunArgument, state: StateOption = DEFAULT_STATE, as_json: JsonOption = False) -> None:
-    """Let a paused run go on, or take up one that was ended; it comes to the same bytes."""
+    """Let a paused run go on, or take up one that was ended; it comes to the same bytes. It is noted in oo.audit."""
     _check_parquet()
-    stack = open_state(state, *NEEDED, ready=False)
+    stack = open_state(state, *NEEDED, "registry_url", ready=False)
     one = _run(stack, run)
     one.manifest()
+    _note(stack, f"oo replay resume {run}")
     paused = one.paused_file.exists()
     one.paused_file.unlink(missing_ok=True)
     if paused and one.state() == "running":
@@ -95,9 +96,11 @@ def resume(run: RunArgument, state: StateOption = DEFAULT_STATE, as_json: JsonOp
 
 
 def pause(run: RunArgument, state: StateOption = DEFAULT_STATE) -> None:
-    """Let a run wait until 'oo replay resume'."""
-    one = _run(open_state(state, ready=False), run)
+    """Let a run wait until 'oo replay resume'. It is noted in oo.audit."""
+    stack = open_state(state, "registry_url", ready=False)
+    one = _run(stack, run)
     one.manifest()
+    _note(stack, f"oo replay pause {run}")
     one.paused_file.touch()
     print(f"{run} waits: 'oo replay resume {run}' lets it go on")
 
@@ -108,10 +111,10 @@ def listed(state: StateOption = DEFAULT_STATE, as_json: JsonOption = False) -> N
 
     found = [(one, one.manifest()) for one in runs(_root(open_state(state, ready=False)))]
     if as_json:
-        print(json.dumps([{**asdict(manifest), "state": one.state()} for one, manifest in found]))
+        print(json.dumps([{**asdict(manifest), "state": one.state(), "done": one.done()} for one, manifest in found]))
         return
     for one, manifest in found:
-        print(f"{one.name}: {one.state()}, {_what(manifest)}")
+        print(f"{one.name}: {one.state()}, {one.done():.0%} of {_what(manifest)}")
     if not found:
         print("There is none: 'oo replay run' begins one.")
 
@@ -120,7 +123,13 @@ def show(run: RunArgument, state: StateOption = DEFAULT_STATE) -> None:
     """A run's manifest, and how it stands."""
     one = _run(open_state(state, ready=False), run)
     manifest = one.manifest()
-    told = {"state": one.state(), "folder": str(one.folder), "folded": one.folded()}
+    told = {
+        "state": one.state(),
+        "folder": str(one.folder),
+        "folded": one.folded(),
+        "reached": one.reached(),
+        "done": one.done(),
+    }
     print(json.dumps({**asdict(manifest), **told}, indent=1))
 
 
@@ -261,7 +270,7 @@ def _bring_to_end(stack: RunningStack, one: Run, *, as_json: bool) -> None:
     from deploy.replay.run import bring_to_end
 
     manifest, count = one.manifest(), 0
-    total = sum(manifest.to_fold().values())
+    total = sum(manifest.to_fold(folded=one.folded()).values())
     with Progress(console=Console(stderr=True), transient=True, disable=as_json) as bar:
         task = bar.add_task("folding the journal", total=max(total, 1))
 
@@ -305,6 +314,12 @@ def _what(manifest: Manifest) -> str:
     return f"{what}{whose} over {manifest.records} records of {len(manifest.end)} partitions"
 
 
+def _note(stack: RunningStack, command: str) -> None:
+    from deploy.audit import note
+
+    asyncio.run(note(stack, command, whose=None))
+
+
 def _root(stack: RunningStack) -> Path:
     from deploy.replay.manifest import FOLDER
 
@@ -318,13 +333,7 @@ def _run(stack: RunningStack, name: str) -> Run:
 
 
 def _place(text: str) -> int | str:
-    with suppress(ValueError):
-        return max(int(text), 0)
-    try:
-        at = datetime.fromisoformat(text)
-    except ValueError:
-        raise CommandError(f"{text!r} is neither an offset nor a time such as 2026-11-28T10:00Z") from None
-    return f"@{round((at if at.tzinfo else at.replace(tzinfo=UTC)).timestamp() * 1000)}"
+    return int(text) if text.isdecimal() else f"@{here_ms(text)}"
 
 
 def _numbers(text: str) -> tuple[int, ...]:

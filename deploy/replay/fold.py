@@ -11,7 +11,6 @@ import os
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -30,6 +29,7 @@ from tables.snapshots import Snapshot
 
 NICENESS = 10
 LOOK_EVERY_S = 0.2
+SAID_EVERY_S = 1.0
 KINDS = ("decisions", "outcomes")
 
 
@@ -39,9 +39,9 @@ async def fold_part(run: Run, journal: Journal, number: int, end: int, progress:
     manifest, sink, keys = run.manifest(), Sink(run, number), await keys_of(journal, number)
     other = Other(manifest.policy, journal.versions, manifest.settings) if manifest.asks else None
     begin, users = sink.taken() or journal.snapshots.get(number), set(manifest.users) or None
-    start, pace = manifest.start[number], _Pace((run.paused_file, run.yielding_file), manifest.rate)
-    kinds = (*KINDS, "unlogged") if manifest.settings else KINDS
     done = 0 if begin is None else begin.offset + 1
+    start, pace = manifest.start[number], _Pace(run, number, done, manifest.rate)
+    kinds = (*KINDS, "unlogged") if manifest.settings else KINDS
     while done < end:
         # The same places in every attempt.
         stop = start if done < start else start + ((done - start) // manifest.part_records + 1) * manifest.part_records
@@ -57,7 +57,7 @@ async def fold_part(run: Run, journal: Journal, number: int, end: int, progress:
                 ):
                     if part:
                         _collect(one, part, other)
-                    await pace.wait()
+                    await pace.wait(one.entry.offset)
             if part and stop == end:
                 told = (
                     {"user": user, "journal_offset": fence_of(row).offset, "digest": digest_bytes(row)}
@@ -88,21 +88,37 @@ def journal_of(manifest: Manifest, journal: Journal) -> Journal:
 class _Pace:
     """How fast, and whether at all."""
 
-    def __init__(self, waits: tuple[Path, ...], rate: float) -> None:
-        """It waits while one of these files is there."""
-        self._waits, self._rate, self.records, self._steps = waits, rate, 0, 0
+    def __init__(self, run: Run, number: int, begin: int, rate: float) -> None:
+        """It waits while the run is to wait, and says in its folder how far it is."""
+        self._waits, self._says = (run.paused_file, run.yielding_file), run.reached_file(number)
+        self._begin = self._at = begin
+        self._rate, self.records, self._steps = rate, 0, 0
         self._loop = asyncio.get_running_loop()
         self._looked_s = self._began_s = self._loop.time()
+        self._say()
+
+    def _say(self) -> None:
+        self._said_s = self._loop.time()
+        self._says.write_text(str(self._at))
 
     def heard(self, progress: Callable[[int], None]) -> Callable[[int], None]:
         def hear(records: int) -> None:
             self.records += records
             progress(records)
+            # Those that are passed over are read too.
+            self._come_to(self._begin + self.records)
 
         return hear
 
-    async def wait(self) -> None:
+    def _come_to(self, offset: int) -> None:
+        self._at = max(self._at, offset)
+        if self._loop.time() - self._said_s >= SAID_EVERY_S:
+            self._say()
+
+    async def wait(self, offset: int) -> None:
+        """Return when the next record may be taken; this one is done."""
         self._steps += 1
+        self._come_to(offset + 1)
         if self._rate and (ahead_s := self._steps / self._rate - (self._loop.time() - self._began_s)) > 0:
             await asyncio.sleep(ahead_s)
         if self._loop.time() - self._looked_s >= LOOK_EVERY_S:

@@ -12,7 +12,7 @@ import re
 import shutil
 import time
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from types import MappingProxyType
@@ -178,6 +178,27 @@ class Run:
             number = int(path.parent.name.removeprefix("partition-"))
             found[number] = max(found.get(number, 0), int(path.stem))
         return found
+
+    def reached_file(self, number: int) -> Path:
+        """Of a partition, how far it is read, as the process at it last said."""
+        return self.folder / f"reached-{number}"
+
+    def reached(self) -> dict[int, int]:
+        """By partition the offset below which it is read: within a second while a process is at it, else as `folded`."""
+        found = self.folded()
+        if self.state() == "unfinished":  # What was read of a part that is not whole is read again.
+            return found
+        for path in self.folder.glob("reached-*"):
+            number = int(path.name.removeprefix("reached-"))
+            with suppress(ValueError, FileNotFoundError):  # At this moment it is being written.
+                found[number] = max(found.get(number, 0), int(path.read_text()))
+        return found
+
+    def done(self) -> float:
+        """The share of all that it folds which is read."""
+        manifest = self.manifest()
+        whole, left = (sum(manifest.to_fold(folded=one).values()) for one in ({}, self.reached()))
+        return 1.0 if self.state() == "done" or not whole else 1 - left / whole
 
     def check_done(self) -> None:
         """Raise RunError for one that is not at its end."""

@@ -191,9 +191,9 @@ def test_a_run_that_was_killed_goes_on_behind_its_last_whole_part_to_the_same_by
     with named(stack) as whole:
         manifest = json.loads((stack.folder.root / "replays" / whole / "manifest.json").read_text())
     longest = max(manifest["end"].values())
-    # The longest partition has five parts, and takes ten seconds.
+    # The longest partition has five parts, and takes twenty seconds.
     manifest["part_records"] = max(longest // 5, 1)
-    unbroken, killed = begun(stack, manifest), begun(stack, manifest, rate=max(longest / 10, 1))
+    unbroken, killed = begun(stack, manifest), begun(stack, manifest, rate=max(longest / 20, 1))
     try:
         replay(stack, "resume", unbroken.name)
         resume = (sys.executable, "-P", "-m", "deploy.cli", "replay", "resume", killed.name, state_of(stack))
@@ -202,9 +202,18 @@ def test_a_run_that_was_killed_goes_on_behind_its_last_whole_part_to_the_same_by
             try:
                 eventually(lambda: list(killed.folder.glob("partition-*/*.rows")), within_s=60)
                 assert folding.poll() is None
+                # Between two parts it says how far it is.
+                eventually(lambda: sum(killed.reached().values()) > sum(killed.folded().values()), within_s=60)
+                shown = json.loads(called("replay", "show", killed.name, state_of(stack)).stdout)
+                assert shown["state"] == "running" and 0 < shown["done"] < 1
+                assert f"{killed.name}: running, " in called("replay", "list", state_of(stack)).stdout
+                called("replay", "pause", killed.name, state_of(stack))
+                assert killed.state() == "paused"
             finally:
                 os.killpg(folding.pid, signal.SIGKILL)
         assert not (killed.folder / "done.json").exists()
+        noted = [one["command"] for one in json.loads(called("audit", "--json", state_of(stack)).stdout)]
+        assert f"oo replay pause {killed.name}" in noted
         # It goes on as fast as it can; how fast is in no byte.
         changed = json.loads((killed.folder / "manifest.json").read_text()) | {"rate": 0.0}
         (killed.folder / "manifest.json").write_text(json.dumps(changed))
@@ -286,6 +295,10 @@ def test_what_is_live_is_the_same_before_and_after_a_run(stack: RunningStack) ->
 
 def test_a_plan_says_what_would_be_read_and_writes_nothing(stack: RunningStack) -> None:
     planned = replay(stack, "run", "--dry-run", "--name=only-a-plan", "--from=2026-01-01", "--partitions=0,1")
+    of_now = {one: replay(stack, "run", "--dry-run", "--name=plan", f"--from={one}") for one in ("1h", "0s")}
+    assert of_now["0s"]["start"] == of_now["0s"]["end"]
+    assert sum(of_now["1h"]["start"].values()) < sum(of_now["0s"]["start"].values())
+    assert "no time; write 90m" in called("replay", "run", "--from=soon", state_of(stack), check=False).stderr
     assert set(planned["end"]) == {"0", "1"} and planned["start"] == {"0": 0, "1": 0}
     assert not (stack.folder.root / "replays" / "only-a-plan").exists()
     assert planned["estimate"]["records"] == sum(planned["end"].values())

@@ -37,7 +37,7 @@ class Replay(BaseModel):
     people: int
     """Pseudonyms that it is of; 0 for everybody."""
     done: float
-    """Of all that it folds, the share that is in whole parts."""
+    """Of all that it folds, the share that is read."""
     created_ms: int
 
 
@@ -132,7 +132,7 @@ def replays(stack: TheStack) -> list[Replay]:
 def plan(stack: TheStack, name: str) -> Plan:
     one = _run(stack, name)
     manifest = one.manifest()
-    snapshots, folded = manifest.snapshots(), one.folded()
+    snapshots, reached = manifest.snapshots(), one.reached()
     return Plan(
         replay=_replay(one, manifest),
         build=manifest.build,
@@ -144,7 +144,7 @@ def plan(stack: TheStack, name: str) -> Plan:
                 start=manifest.start[number],
                 end=end,
                 begins_with=snapshots[number][1].name if number in snapshots else "",
-                reached=folded.get(number, 0),
+                reached=reached.get(number, 0),
             )
             for number, end in manifest.end.items()
         ],
@@ -242,15 +242,13 @@ def _run(stack: RunningStack, name: str) -> Run:
 
 
 def _replay(one: Run, manifest: Manifest) -> Replay:
-    state = one.state()
-    whole, left = (sum(manifest.to_fold(folded=done).values()) for done in ({}, one.folded()))
     return Replay(
         name=one.name,
-        state=state,
+        state=one.state(),
         asks=manifest.asks,
         records=manifest.records,
         partitions=len(manifest.end),
         people=len(manifest.users),
-        done=1.0 if state == "done" or not whole else 1 - left / whole,
+        done=one.done(),
         created_ms=manifest.created_ms,
     )
