@@ -75,7 +75,7 @@ class Process:
 
     def tail(self, name: str) -> Tail:
         """Follows all of a topic, without a group. `name`: the topic's short one."""
-        return Tail(self.cluster, self.topics[name].name)
+        return Tail(self.cluster, self.topics[name].name, heard=self.starting.moved)
 
     def keys(self) -> Keys:
         """Everybody's keys, not followed yet. Ends the process where it was not told of the key-encryption keys."""

@@ -47,6 +47,8 @@ class Settings(ClusterSettings, BaseSettings):
     """The age from which on `oo snapshots tend` trims the journal: for core, which keeps row snapshots of fitting ages; for `oo` likewise."""
     history_days: int = Field(HISTORY_DAYS, ge=1)
     """How old decisions and outcomes get in PostgreSQL: for record, which deletes what is older."""
+    start_stuck_s: float = Field(120.0, ge=0.0)
+    """How long a start may get no further before it says in the log what it waits for, and ends to be started anew; 0: as long as it likes."""
     worker_id: str
     """The process's fixed name in its group: a restart under it takes its partitions back at once. One whose name another takes
     ends with status 78, and is not to be started again."""

@@ -34,6 +34,7 @@ from streams.producer import DeliveryFailed, Producer
 from streams.reader import described
 from streams.registry import RegistryError
 from streams.schemas import Schemas
+from streams.start_watch import end_if_stuck
 from streams.starting import Starting
 
 SHADOW_NICENESS = 10
@@ -63,6 +64,7 @@ def main() -> None:
 
 
 async def _run(name: Name, settings: Settings, starting: Starting) -> None:
+    started = end_if_stuck(starting, limit_s=settings.start_stuck_s)
     schemas = Schemas(settings.cluster, kept=settings.schemas_file)
     # The registry is asked while Kafka is.
     registering = asyncio.create_task(schemas.register(), name="schemas")
@@ -106,6 +108,7 @@ async def _run(name: Name, settings: Settings, starting: Starting) -> None:
             )
             await stack.enter_async_context(page)
         starting.part("parts")
+        started()
         logger.info("process.started process=%s worker=%s", name, settings.worker_id)
         await serving
 

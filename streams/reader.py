@@ -196,10 +196,12 @@ class Tail:
     `caught_up` is set once the loop body has finished with everything that stood in the topic at the start.
     """
 
-    def __init__(self, cluster: Cluster, topic: str) -> None:
+    def __init__(self, cluster: Cluster, topic: str, *, heard: Callable[[], None] = lambda: None) -> None:
+        """`heard` is called whenever records have come."""
         self.caught_up = asyncio.Event()
         self._cluster = cluster
         self._topic = topic
+        self._heard = heard
 
     async def __aiter__(self) -> AsyncIterator[list[Record]]:
         places = _places(self._topic, (await described(self._cluster, [self._topic]))[self._topic])
@@ -224,6 +226,7 @@ class Tail:
                     if not message.error():
                         records.append(_record(message))
                 if records:
+                    self._heard()
                     yield records
 
 
@@ -331,9 +334,9 @@ class Described(NamedTuple):
 
 async def described(cluster: Cluster, names: Sequence[str]) -> dict[str, Described]:
     """Ask for all of them at once. Raises KeyError for one that is missing."""
-    admin = _admin(cluster)
 
     async def ask() -> dict[str, Described]:
+        admin = _admin(cluster)
         asked = admin.describe_topics(TopicCollection(list(names)), request_timeout=_REQUEST_TIMEOUT_S)
         found = {}
         for name, future in asked.items():
@@ -406,9 +409,9 @@ async def committed(cluster: Cluster, group: str, topic: str) -> dict[int, int |
 
 async def held(cluster: Cluster, group: str) -> frozenset[tuple[str, int]] | None:
     """Which partitions the group's members hold; None while somebody joins or leaves."""
-    admin = _admin(cluster)
 
     async def ask() -> Any:
+        admin = _admin(cluster)
         described = admin.describe_consumer_groups([group], request_timeout=_REQUEST_TIMEOUT_S)
         return await asyncio.wrap_future(described[group])
 

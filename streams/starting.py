@@ -19,6 +19,14 @@ class Starting:
         self._spent_s = 0.0
         self._modules = len(sys.modules)
         self._told: set[str] = set()
+        self.last = "nothing"
+        """The part that was told last."""
+        self.moves = 0
+        """Grows as long as the start gets on."""
+
+    def moved(self) -> None:
+        """Something was done of the part that is under way."""
+        self.moves += 1
 
     def part(self, name: str) -> None:
         """Say how long it took since the part before, how much of that was work of this process, and how many modules were
@@ -27,6 +35,8 @@ class Starting:
         if name in self._told:
             return
         self._told.add(name)
+        self.last = name
+        self.moved()
         now_s, spent_s = time.clock_gettime(time.CLOCK_BOOTTIME), time.process_time()
         log.info(
             "start.part part=%s seconds=%.3f worked=%.3f imported=%d since_birth=%.3f",
