@@ -50,7 +50,7 @@ setup: .venv/.compiled
 	  { $(PYTHON) -m venv .uv 2>/dev/null && .uv/bin/python -m pip install --quiet uv==$(UV_VERSION); } || \
 	  { rm -rf .uv && $(PYTHON) -m pip install --quiet --target .uv uv==$(UV_VERSION); } || \
 	  { rm -rf .uv; echo "uv could not be installed. On Debian: apt-get install python3-venv, then again" >&2; exit 1; }; }
-	$(UV) sync --frozen --compile-bytecode --extra local --extra replay --extra traces --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')"
+	$(UV) sync --frozen --compile-bytecode --extra local --extra llm --extra replay --extra traces --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')"
 	@touch $@
 
 # Compilers, here and not at the start of a process: some ten seconds for loops, two for our modules.

@@ -302,6 +302,60 @@ async def record(process: Process, stack: AsyncExitStack) -> list[Partitions]:
     )
 
 
+async def generate(process: Process, stack: AsyncExitStack) -> list[Partitions]:
+    """Requests to language models, and their answers."""
+    from agents import generate, plain_words
+    from agents.model_budget import ModelBudget
+    from connectors.models import FileUnusable, Models
+    from streams.clock import clock_ms
+    from streams.sealing import Sealing
+
+    settings, topics = process.settings, process.topics
+    if settings.llm_file is None:
+        raise SystemExit("generate needs OO_LLM_FILE: a litellm.yaml with the alias tip-generator")
+    try:
+        models = Models.of(settings.llm_file)
+    except FileUnusable as error:
+        raise SystemExit(f"generate: {error}") from None
+    except ModuleNotFoundError as missing:
+        raise SystemExit(f"generate needs {missing.name}: pip install 'oo-recommender[llm]'") from None
+    process.starting.part("models")
+    budget = ModelBudget(
+        schemas=process.schemas,
+        topic=topics["model-budget"].name,
+        producer=process.producer,
+        day_calls=settings.llm_day_calls,
+        clock_ms=clock_ms,
+    )
+    tail = process.tail("model-budget")
+    await _first(_begun(stack, budget.follow(tail), name="budget"), tail.caught_up)
+    keys = await _keys(process, stack)
+    commits = Shared(lambda: committed(process.cluster, process.app.conf.id, topics["candidate-requests"].name))
+
+    async def committed_at(number: int) -> int:
+        return (await commits()).get(number) or 0
+
+    made = generate.Generate(
+        topics=topics,
+        journal_id=process.id_of("journal"),
+        sealing=Sealing(process.schemas, keys),
+        keys=keys,
+        producer=process.producer,
+        dead_letters=process.dead_letters,
+        leaving=await _leaving(process, stack),
+        models=models,
+        budget=budget,
+        words=plain_words.WORDS,
+        ends=Shared(lambda: process.ends("candidate-requests")),
+        committed=committed_at,
+        read=lambda name, number, start: process.read(topics[name], number, start),
+        clock_ms=clock_ms,
+        at_once=settings.llm_at_once,
+        deadline_s=settings.llm_deadline_s,
+    )
+    return [generate.build(process.app, made, topics=topics)]
+
+
 async def shadow(process: Process, stack: AsyncExitStack) -> Shadow:
     """What follows all decisions; its `run` is the whole process. Raises SystemExit for a policy that is not there."""
     from agents import snapshot

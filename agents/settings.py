@@ -11,7 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from streams.settings import ClusterSettings
 from streams.topics import JOURNAL_DAYS
 
-Name = Literal["core", "publish", "record", "shadow"]
+Name = Literal["core", "publish", "record", "shadow", "generate"]
 NAMES: tuple[Name, ...] = get_args(Name)
 
 
@@ -32,7 +32,7 @@ class Settings(ClusterSettings, BaseSettings):
     name_key_file: Path | None = None
     """The secret of pseudonyms, the same for core and edge; an empty file leaves people the names that producers give them. Needed by core."""
     kek_dir: Path | None = None
-    """The folder of key-encryption keys: what people's keys are wrapped with. Needed by core, record and shadow."""
+    """The folder of key-encryption keys: what people's keys are wrapped with. Needed by core, record, shadow and generate."""
     data_dir: Path
     """This process's own folder: rows on disk, and what it remembers between two starts."""
     schemas_file: Path | None = None
@@ -79,3 +79,11 @@ class Settings(ClusterSettings, BaseSettings):
     """How often the shadow puts away what it has taken, to go on from there at a start."""
     estimates_every_s: float = 2.0
     """How often the shadow publishes what policies would have earned."""
+    llm_file: Path | None = None
+    """A litellm.yaml, with the language models and the aliases that they are asked by. Needed by generate."""
+    llm_day_calls: int = Field(2_000, ge=0)
+    """How many calls of each alias a day, by UTC, has over all people: for generate."""
+    llm_at_once: int = Field(1, ge=1, le=64)
+    """Calls that one generate has in flight; so many at most are paid again after it was killed."""
+    llm_deadline_s: float = Field(20.0, gt=0)
+    """How long generate waits for one call."""

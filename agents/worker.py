@@ -4,8 +4,9 @@
     python -m agents publish    tips to Valkey
     python -m agents record     decisions and outcomes to PostgreSQL
     python -m agents shadow     what other policies would do and earn, and which one is to be served
+    python -m agents generate   what language models write
 
-Each of the first three is a Faust app and a consumer group of its own, so that one standing still never stops another.
+Each but `shadow` is a Faust app and a consumer group of its own, so that one standing still never stops another.
 """
 
 from __future__ import annotations
@@ -89,7 +90,12 @@ async def _run(name: Name, settings: Settings, starting: Starting) -> None:
             streams, serving = [], _until_told(shadow.run(), process.producer)
             behind = shadow.behind
         else:
-            build = {"core": assemble.core, "publish": assemble.publish, "record": assemble.record}[name]
+            build = {
+                "core": assemble.core,
+                "publish": assemble.publish,
+                "record": assemble.record,
+                "generate": assemble.generate,
+            }[name]
             streams, serving = await build(process, stack), serve(process.app)
         attention = Attention(process, streams)
         if streams:

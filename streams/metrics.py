@@ -85,6 +85,16 @@ METRICS: Final = {
         Metric("oo_estimate_mean_weight", "gauge", "", "Near 1 where propensities are what they say", ("policy",)),
         Metric("oo_estimate_effective_n", "gauge", "decisions", "Decisions that an estimate is worth", ("policy",)),
         Metric("oo_shadow_policy_seconds", "gauge", "seconds", "What a shadow's decision costs", ("policy",)),
+        # generate
+        Metric("oo_requests", "counter", "requests", "Requests to a language model, by what became of them", ("fate",)),
+        Metric("oo_answers", "counter", "answers", "Answers to requests: tips, or why there are none", ("reason",)),
+        Metric("oo_guarded_tips", "counter", "tips", "Written, and dropped by a guard", ("guard",)),
+        Metric("oo_model_calls", "counter", "calls", "Calls that went out, by how they ended", ("model", "end")),
+        Metric("oo_model_tokens", "counter", "tokens", "Tokens read and written by models", ("model", "way")),
+        Metric("oo_model_seconds", "histogram", "seconds", "What a call took", (), _LONG_S),
+        Metric("oo_model_calls_in_flight", "gauge", "calls", "Calls that have not ended"),
+        Metric("oo_model_breaker_shut", "gauge", "", "1 where a model failed and is not asked", ("model",)),
+        Metric("oo_model_budget_left", "gauge", "calls", "Calls that may go out today still", ("model",)),
         # edge
         Metric("oo_edge_requests", "counter", "requests", "Requests answered", ("route", "method", "status")),
         Metric("oo_edge_request_duration_seconds", "histogram", "seconds", "Time to answer", ("route",), _ANSWER_S),
@@ -143,10 +153,16 @@ DECISIONS: Final = Counts()
 MASKED: Final = Counts()
 OUTCOMES: Final = Counts()
 REWARDS: Final = Counts()
+REQUESTS: Final = Counts()
+ANSWERS: Final = Counts()
+GUARDED: Final = Counts()
+MODEL_CALLS: Final = Counts()
+MODEL_TOKENS: Final = Counts()
 PRODUCE_S: Final = Spread(METRICS["oo_produce_seconds"].bounds)
 SETTLE_S: Final = Spread(METRICS["oo_settle_seconds"].bounds)
 SIGNAL_TO_TIP_S: Final = Spread(METRICS["oo_signal_to_tip_seconds"].bounds)
 PROPENSITY: Final = Spread(METRICS["oo_propensity"].bounds)
+MODEL_S: Final = Spread(METRICS["oo_model_seconds"].bounds)
 
 _COUNTS: Final = {
     "oo_refused_records": REFUSED,
@@ -156,12 +172,18 @@ _COUNTS: Final = {
     "oo_masked_candidates": MASKED,
     "oo_outcomes": OUTCOMES,
     "oo_rewards": REWARDS,
+    "oo_requests": REQUESTS,
+    "oo_answers": ANSWERS,
+    "oo_guarded_tips": GUARDED,
+    "oo_model_calls": MODEL_CALLS,
+    "oo_model_tokens": MODEL_TOKENS,
 }
 _SPREADS: Final = {
     "oo_produce_seconds": PRODUCE_S,
     "oo_settle_seconds": SETTLE_S,
     "oo_signal_to_tip_seconds": SIGNAL_TO_TIP_S,
     "oo_propensity": PROPENSITY,
+    "oo_model_seconds": MODEL_S,
 }
 
 

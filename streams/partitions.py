@@ -33,8 +33,6 @@ ROUND_RECORDS_MAX = 500
 SETTLING_MAX = 8
 """Rounds that have been handled and have not settled: then the next one waits."""
 _WATCH_EVERY_S = 1.0
-_STALL_TOLD_AFTER_S = 10.0
-"""Long before it ends the process."""
 
 
 class Stalled(Exception):
@@ -84,6 +82,8 @@ class Partitions:
     `before(batch)` is asked once of each batch: what it gives is awaited first, and holds up no other partition. `on_revoked`
     drops state: it is called when no round with that partition runs any more. Both hooks get the partitions' numbers, one
     or more at a time; a rebalance that leaves a partition here calls neither.
+
+    `told_after_s`: of records that wait, when `stalled` tells of them, long before `stalled_after_s` ends the process.
     """
 
     def __init__(
@@ -98,6 +98,7 @@ class Partitions:
         queue_batches_max: int = 4,
         drain_timeout_s: float = 5.0,
         stalled_after_s: float = 60.0,
+        told_after_s: float = 10.0,
     ) -> None:
         self.topic = topic
         self._handle = handle
@@ -107,6 +108,7 @@ class Partitions:
         self._queue_batches_max = queue_batches_max
         self._drain_timeout_s = drain_timeout_s
         self._stalled_after_s = stalled_after_s
+        self._told_after_s = told_after_s
         self._lanes: dict[int, _Lane] = {}
         self._generation = 0
         self._draining = False
@@ -128,6 +130,11 @@ class Partitions:
                 raise AssertionError("batches come through `take`")
         finally:
             watching.cancel()
+
+    @property
+    def draining(self) -> bool:
+        """Whether what is in work is waited for, and nothing new begins: a rebalance, or the end."""
+        return self._draining
 
     def assigned(self) -> frozenset[int]:
         """Partitions whose state is loaded and whose batches are handled here now."""
@@ -153,12 +160,12 @@ class Partitions:
         return self._flow.ledger.handled(TP(self.topic, partition))
 
     def stalled(self) -> list[Stall]:
-        """Partitions here that have not moved for ten seconds although records wait, or that are not loaded."""
+        """Partitions here that have not moved for `told_after_s` although records wait, or that are not loaded."""
         now_s = time.monotonic()
         return [
             Stall(self.topic, lane.partition, self._waits_at(lane.partition), f"{lane.doing} for {waited_s:.0f} s")
             for lane in self._lanes.values()
-            if (waited_s := now_s - lane.progressed_s) > _STALL_TOLD_AFTER_S
+            if (waited_s := now_s - lane.progressed_s) > self._told_after_s
             and not (lane.loaded and self.lag(lane.partition) == 0)
         ]
 

@@ -196,17 +196,17 @@ class Sealing:
 
     def __init__(self, frames: Frames, keys: Keys) -> None:
         self.keys = keys
-        self._frames = frames
+        self.frames = frames
 
     def frame(self, name: str, message: Message, *, whose: bytes) -> bytes:
         """The value for a record of this person on this topic."""
         if not stays_open(message):
             message = seal(message, whose=whose, keys=self.keys)
-        return self._frames.frame(name, message)
+        return self.frames.frame(name, message)
 
     def unframe(self, name: str, value: bytes | None, *, whose: bytes) -> Message:
         """The message in a framed value; raises BadFrame, NotOpened among them, and KeyMissing."""
-        return opened(self._frames.unframe(name, value), whose=whose, keys=self.keys)
+        return opened(self.frames.unframe(name, value), whose=whose, keys=self.keys)
 
 
 def _open(kind: type[Message], sealed: bytes, about: list[bytes], whose: bytes, keys: Keys) -> bytes:

@@ -30,6 +30,11 @@ def tick_record_id(user_id: str, *, due_ms: int) -> bytes:
     return _hash(b"tick", user_id.encode(), due_ms.to_bytes(8, "big", signed=True), size=16)
 
 
+def answer_record_id(request_id: str) -> bytes:
+    """Names the one answer to a request; 16 bytes. An answer that is written again has the same."""
+    return _hash(b"answer", request_id.encode(), size=16)
+
+
 def event_key(source: str, event_id: str) -> int:
     """Return a producer's own id of an event as 64 bits; never 0, which stands for "none given"."""
     return int.from_bytes(_hash(b"event", source.encode(), event_id.encode(), size=8), "big") or 1

@@ -105,6 +105,33 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             {"partition {{partition}}": "time() - max by (partition) (oo_verified_at_seconds)"},
         ),
     ),
+    "Language models": (
+        Panel(
+            "Requests, and what they came to",
+            "none",
+            {
+                "{{fate}}": "sum by (fate) (increase(oo_requests_total[15m]))",
+                "answer: {{reason}}": "sum by (reason) (increase(oo_answers_total[15m]))",
+            },
+        ),
+        Panel("Calls", "none", {"{{model}} {{end}}": "sum by (model, end) (increase(oo_model_calls_total[15m]))"}),
+        Panel("Tokens", "none", {"{{model}} {{way}}": "sum by (model, way) (increase(oo_model_tokens_total[15m]))"}),
+        Panel(
+            "What a call takes",
+            "s",
+            {"half": late("0.5", "oo_model_seconds"), "99 of 100": late("0.99", "oo_model_seconds")},
+        ),
+        Panel("Dropped by a guard", "none", {"{{guard}}": "sum by (guard) (increase(oo_guarded_tips_total[15m]))"}),
+        Panel(
+            "In flight, held back, and left",
+            "none",
+            {
+                "in flight": "sum(oo_model_calls_in_flight)",
+                "{{model}} is not asked": "max by (model) (oo_model_breaker_shut)",
+                "{{model}}: left today": "min by (model) (oo_model_budget_left)",
+            },
+        ),
+    ),
     "The edge": (
         Panel(
             "Requests", "reqps", {"{{route}} {{status}}": "sum by (route, status) (rate(oo_edge_requests_total[5m]))"}

@@ -132,11 +132,13 @@ def environment_readers(root: Path) -> set[str]:
 
 
 ROOTS = {"agents/settings.py", "agents/__main__.py", "serving/app.py", "serving/settings.py"}
+TELLERS = {"connectors/models.py"}
+"""They read nothing there: litellm has no other way to be told before its import that it is not to go to the network."""
 
 
 def test_only_composition_roots_and_deploy_read_the_environment():
     readers = {path for path in environment_readers(ROOT) if not path.startswith("deploy/")}
-    assert readers <= ROOTS
+    assert readers <= ROOTS | TELLERS
 
 
 def test_a_planted_reader_of_the_environment_is_found(tree):

@@ -1,0 +1,171 @@
+"""How many calls of a day are left, over all processes that ask: spoken for in one topic before each call, and settled after it.
+
+The topic has one partition, so its order is the same for all: a call may go out when the day's sum at the place of its own word is
+within the budget. A process that is killed leaves what it spoke for, so a crash counts too much and never too little.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterable, Callable
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from oo.v1.model_budget_pb2 import ModelBudget as Word
+from streams.frames import Frames
+from streams.messages import read
+from streams.producer import Producer
+from streams.record import Record
+from streams.units import DAY_MS
+
+PLACES_MAX = 1_000
+"""Of how many of the last words it is remembered what stood before them."""
+HEARD_S_MAX = 30.0
+
+
+class NotHeard(Exception):
+    """Kafka took a word and did not give it back."""
+
+
+class Spent(NamedTuple):
+    """Of one day, alias and partition."""
+
+    calls: int = 0
+    tokens: int = 0
+
+
+class Key(NamedTuple):
+    """Whose a word is."""
+
+    day: int
+    model: str
+    partition: int
+
+    def name(self) -> bytes:
+        """The record's key.
+
+        >>> Key(20_000, "tip-generator", 3).name()
+        b'20000/tip-generator/3'
+        """
+        return f"{self.day}/{self.model}/{self.partition}".encode()
+
+
+class Reserved(NamedTuple):
+    """One call that may go out."""
+
+    key: Key
+    tokens: int
+
+
+@dataclass(slots=True)
+class Book:
+    """What stands in the topic, and what stood at each of its last places. Pure.
+
+    >>> book = Book()
+    >>> book.take(7, Key(1, "m", 0), Spent(1, 10)); book.take(8, Key(1, "m", 5), Spent(4, 20)); book.take(9, Key(1, "m", 0), Spent(2, 20))
+    >>> book.before[9], book.calls_at[8], book.calls(1, "m"), book.calls(2, "m")
+    (Spent(calls=1, tokens=10), 5, 6, 0)
+    """
+
+    spent: dict[Key, Spent] = field(default_factory=dict)
+    before: dict[int, Spent] = field(default_factory=dict)
+    """By offset: what the same key said before."""
+    calls_at: dict[int, int] = field(default_factory=dict)
+    """By offset: calls of that word's day and alias, with it."""
+
+    def take(self, offset: int, key: Key, spent: Spent) -> None:
+        """Take the word at this place in."""
+        self.before[offset] = self.spent.get(key, Spent())
+        self.spent[key] = spent
+        self.calls_at[offset] = self.calls(key.day, key.model)
+        if len(self.before) > PLACES_MAX:
+            oldest = next(iter(self.before))
+            del self.before[oldest], self.calls_at[oldest]
+
+    def calls(self, day: int, model: str) -> int:
+        """Of this day and alias, over all partitions."""
+        return sum(one.calls for key, one in self.spent.items() if (key.day, key.model) == (day, model))
+
+    def forget(self, *, before_day: int) -> None:
+        """Days that nobody asks for any more."""
+        for key in [key for key in self.spent if key.day < before_day]:
+            del self.spent[key]
+
+
+class ModelBudget:
+    """The day's calls of each alias."""
+
+    def __init__(
+        self, *, schemas: Frames, topic: str, producer: Producer, day_calls: int, clock_ms: Callable[[], int]
+    ) -> None:
+        """`topic`: its full name; `day_calls`: of each alias, by days of UTC."""
+        self._schemas = schemas
+        self._topic = topic
+        self._producer = producer
+        self._day_calls = day_calls
+        self._clock_ms = clock_ms
+        self._book = Book()
+        self._taken = 0
+        self._arrived = asyncio.Condition()
+        self._turn = asyncio.Lock()
+
+    async def follow(self, records: AsyncIterable[list[Record]]) -> None:
+        """Take words in for ever."""
+        async for some in records:
+            for record in some:
+                word = read(self._schemas, "model-budget", record)
+                if isinstance(word, Word):
+                    key = Key(word.day, word.model, word.partition)
+                    self._book.take(record.offset, key, Spent(word.calls, word.tokens))
+                self._taken = record.offset + 1
+            async with self._arrived:
+                self._arrived.notify_all()
+
+    def left(self, model: str) -> int:
+        """Calls that may go out today still, as far as is known here."""
+        return max(0, self._day_calls - self._book.calls(self._today(), model))
+
+    async def reserve(self, model: str, *, partition: int, tokens: int) -> Reserved | None:
+        """Speak for one call of at most so many tokens; None where the day has none left."""
+        async with self._turn:
+            if not self.left(model):
+                return None
+            key = Key(self._today(), model, partition)
+            offset = await self._add(key, calls=1, tokens=tokens)
+            if self._book.calls_at[offset] > self._day_calls:
+                # Somebody's word of another partition stands before it.
+                await self._add(key, calls=-1, tokens=-tokens)
+                return None
+            self._book.forget(before_day=key.day - 1)
+            return Reserved(key, tokens)
+
+    async def settle(self, one: Reserved, *, calls: int, tokens: int) -> None:
+        """Put in place of what was spoken for what it came to: 1 call or none, and its tokens."""
+        async with self._turn:
+            await self._add(one.key, calls=calls - 1, tokens=tokens - one.tokens)
+
+    def _today(self) -> int:
+        return self._clock_ms() // DAY_MS
+
+    async def _add(self, key: Key, *, calls: int, tokens: int) -> int:
+        """Say a new sum; returns the place at which it is right."""
+        stood = base = self._book.spent.get(key, Spent())
+        while True:
+            said = Spent(max(0, base.calls + calls), max(0, base.tokens + tokens))
+            word = Word(day=key.day, model=key.model, partition=key.partition, calls=said.calls, tokens=said.tokens)
+            delivered = await self._producer.produce(
+                self._topic, key=key.name(), value=self._schemas.frame("model-budget", word), partition=0
+            )
+            await self._heard(delivered.offset)
+            found = self._book.before[delivered.offset]
+            if found == stood:
+                return delivered.offset
+            # Another process had this partition meanwhile: its word is put back, and ours on top.
+            stood, base = said, found
+
+    async def _heard(self, offset: int) -> None:
+        try:
+            async with asyncio.timeout(HEARD_S_MAX), self._arrived:
+                await self._arrived.wait_for(lambda: self._taken > offset)
+        except TimeoutError:
+            raise NotHeard(f"what was said in {self._topic} did not come back within {HEARD_S_MAX:.0f} s") from None
