@@ -69,7 +69,10 @@ def _nobody(user: str, decision: str, found: Asked, at_ms: int | None) -> str:
     records = sum(found.after.values())
     when = "" if at_ms is None else f" up to {_utc(at_ms)}"
     told = f"of their {records} records none led to one" if records else "nothing of theirs stands there"
-    return f"nothing was decided for {user}{when}: {told} in the journal{begin}"
+    hint = ""
+    if not records:
+        hint = "; without --at it is the last one" if at_ms is not None else "; --user takes the id that producers give"
+    return f"nothing was decided for {user}{when}: {told} in the journal{begin}{hint}"
 
 
 def _place(one: Explained, said: str) -> int:
