@@ -17,7 +17,7 @@ from rich.table import Table
 
 from deploy.commands.session import DEFAULT_STATE, AsOption, CommandError, JsonOption, StateOption, open_state
 from deploy.commands.since import SINCE_HELP, here_ms
-from deploy.stack.rights import PROMOTER
+from deploy.stack.rights import PROMOTER, REPLAYER
 
 if TYPE_CHECKING:
     from deploy.replay.diff import Diff
@@ -43,7 +43,11 @@ def run(
     lag_max: Annotated[
         int, typer.Option("--lag-max", min=0, help="Wait while a live group is further behind; 0: never.")
     ] = 1_000,
+    topics: Annotated[
+        bool, typer.Option("--topics", help="Write decisions and outcomes into topics of the run's own, too.")
+    ] = False,
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Say what it would do, and do nothing.")] = False,
+    role: AsOption = "",
     state: StateOption = DEFAULT_STATE,
     as_json: JsonOption = False,
 ) -> None:
@@ -52,7 +56,9 @@ def run(
     from deploy.replay.run import estimated, planned
 
     _check_parquet()
-    stack = open_state(state, *NEEDED, *(["name_key_file"] if users else []), ready=False)
+    needed = (*(["name_key_file"] if users else []), *(["registry_url"] if topics else []))
+    stack = open_state(state, *NEEDED, *needed, ready=False)
+    by = stack.as_named(role, REPLAYER) if topics and not dry_run else stack
     called = name or f"run-{datetime.now(UTC):%Y%m%d-%H%M%S}"
     one = _run(stack, called)
     manifest = asyncio.run(
@@ -67,6 +73,7 @@ def run(
             settings=settings_of(changes or ()),
             rate=rate,
             lag_max=lag_max,
+            topics=topics,
         )
     )
     if dry_run:
@@ -74,25 +81,27 @@ def run(
         if as_json:
             print(json.dumps({**asdict(manifest), "estimate": asdict(estimate), "folder": str(one.folder)}))
         else:
-            print(_plan(one, manifest, estimate))
+            print(_plan(stack, one, manifest, estimate))
         return
     one.create(manifest)
-    _bring_to_end(stack, one, as_json=as_json)
+    _bring_to_end(stack, by, one, as_json=as_json)
 
 
-def resume(run: RunArgument, state: StateOption = DEFAULT_STATE, as_json: JsonOption = False) -> None:
+def resume(
+    run: RunArgument, role: AsOption = "", state: StateOption = DEFAULT_STATE, as_json: JsonOption = False
+) -> None:
     """Let a paused run go on, or take up one that was ended; it comes to the same bytes. It is noted in oo.audit."""
     _check_parquet()
     stack = open_state(state, *NEEDED, "registry_url", ready=False)
     one = _run(stack, run)
-    one.manifest()
+    by = stack.as_named(role, REPLAYER) if one.manifest().topics else stack
     _note(stack, f"oo replay resume {run}")
     paused = one.paused_file.exists()
     one.paused_file.unlink(missing_ok=True)
     if paused and one.state() == "running":
         print(f"{run} goes on, where it was called")
         return
-    _bring_to_end(stack, one, as_json=as_json)
+    _bring_to_end(stack, by, one, as_json=as_json)
 
 
 def pause(run: RunArgument, state: StateOption = DEFAULT_STATE) -> None:
@@ -260,13 +269,21 @@ def _ask(what: str, *, yes: bool) -> None:
         raise CommandError("nothing was promoted")
 
 
-def rm(run: RunArgument, state: StateOption = DEFAULT_STATE) -> None:
-    """Remove a run and all that it wrote."""
-    _run(open_state(state, ready=False), run).remove()
+def rm(run: RunArgument, role: AsOption = "", state: StateOption = DEFAULT_STATE) -> None:
+    """Remove a run and all that it wrote, topics too."""
+    stack = open_state(state, ready=False)
+    one = _run(stack, run)
+    if one.manifest().topics:
+        from deploy.run_topics import RunTopics
+
+        one.remove(first=RunTopics(one, stack.as_named(role, REPLAYER)).remove)
+    else:
+        one.remove()
     print(f"{run} is gone")
 
 
-def _bring_to_end(stack: RunningStack, one: Run, *, as_json: bool) -> None:
+def _bring_to_end(stack: RunningStack, by: RunningStack, one: Run, *, as_json: bool) -> None:
+    """`by`: who may write topics of runs, where this one does."""
     from deploy.replay.run import bring_to_end
 
     manifest, count = one.manifest(), 0
@@ -279,6 +296,11 @@ def _bring_to_end(stack: RunningStack, one: Run, *, as_json: bool) -> None:
 
         done = asyncio.run(bring_to_end(stack, one, progress=progress))
         count = round(done["folded"])
+        if manifest.topics:
+            from deploy.run_topics import RunTopics
+
+            bar.update(task, description="writing topics", total=None)
+            asyncio.run(RunTopics(one, by).publish())
     if as_json:
         print(json.dumps({"run": one.name, "folder": str(one.folder), **done}))
     else:
@@ -287,11 +309,14 @@ def _bring_to_end(stack: RunningStack, one: Run, *, as_json: bool) -> None:
         print(f"'oo replay {after} {one.name}' says how it compares with what was logged")
 
 
-def _plan(one: Run, manifest: Manifest, estimate: Estimate) -> str:
-    lines, snapshots = (
-        [f"{one.name} would be {_what(manifest)}, written into {one.folder}; nothing else is written"],
-        manifest.snapshots(),
-    )
+def _plan(stack: RunningStack, one: Run, manifest: Manifest, estimate: Estimate) -> str:
+    where = str(one.folder)
+    if manifest.topics:
+        from deploy.run_topics import KINDS, RunTopics
+
+        where = ", ".join((where, *(RunTopics(one, stack).name(kind) for kind in KINDS)))
+    lines = [f"{one.name} would be {_what(manifest)}, written into {where}; nothing else is written"]
+    snapshots = manifest.snapshots()
     for number, end in manifest.end.items():
         begun = "the journal's beginning"
         if number in snapshots:

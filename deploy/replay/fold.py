@@ -20,9 +20,10 @@ from deploy.differing import digest
 from deploy.folding import Folded, Journal, folded, keys_of
 from deploy.replay.manifest import Manifest, Run
 from deploy.replay.other import Other
-from deploy.replay.sink import Part, Sink
+from deploy.replay.sink import Part, Sink, sealed_row
 from deploy.scratch import Rows, scratch
 from oo.v1 import decision_pb2, journal_pb2, snapshot_pb2
+from streams.sealing import Keys
 from tables import marks, slates
 from tables.row import fence_of
 from tables.snapshots import Snapshot
@@ -31,6 +32,7 @@ NICENESS = 10
 LOOK_EVERY_S = 0.2
 SAID_EVERY_S = 1.0
 KINDS = ("decisions", "outcomes")
+SEALED = ("sealed-decisions", "sealed-outcomes")
 
 
 async def fold_part(run: Run, journal: Journal, number: int, end: int, progress: Callable[[int], None]) -> int:
@@ -41,7 +43,7 @@ async def fold_part(run: Run, journal: Journal, number: int, end: int, progress:
     begin, users = sink.taken() or journal.snapshots.get(number), set(manifest.users) or None
     done = 0 if begin is None else begin.offset + 1
     start, pace = manifest.start[number], _Pace(run, number, done, manifest.rate)
-    kinds = (*KINDS, "unlogged") if manifest.settings else KINDS
+    kinds = (*KINDS, *(["unlogged"] if manifest.settings else []), *(SEALED if manifest.topics else []))
     while done < end:
         # The same places in every attempt.
         stop = start if done < start else start + ((done - start) // manifest.part_records + 1) * manifest.part_records
@@ -57,6 +59,8 @@ async def fold_part(run: Run, journal: Journal, number: int, end: int, progress:
                 ):
                     if part:
                         _collect(one, part, other)
+                    if SEALED[0] in part:
+                        _collect_sealed(one.outputs, part, keys)
                     await pace.wait(one.entry.offset)
             if part and stop == end:
                 told = (
@@ -140,6 +144,12 @@ def _collect(one: Folded, parts: Mapping[str, Part], other: Other | None) -> Non
         parts["unlogged"].add(({"offset": offset, "user": theirs.user_id},))
     if outputs.outcomes:
         parts["outcomes"].add(outcome_rows(outputs, offset))
+
+
+def _collect_sealed(outputs: Outputs, parts: Mapping[str, Part], keys: Keys) -> None:
+    if outputs.decision is not None:
+        parts["sealed-decisions"].add((sealed_row(outputs.decision, outputs.decision.decision_id, keys),))
+    parts["sealed-outcomes"].add(sealed_row(one, one.outcome_id, keys) for one in outputs.outcomes)
 
 
 def said_by(other: Other, one: Folded) -> decision_pb2.Decision | None:

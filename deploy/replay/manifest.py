@@ -11,7 +11,7 @@ import os
 import re
 import shutil
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
@@ -52,6 +52,8 @@ class Manifest:
     """Records a second of each process; 0: as fast as it goes."""
     lag_max: int = 0
     """It waits while a live group is more than so many records behind; 0: it never does."""
+    topics: bool = False
+    """What was decided, and what came of it, goes to topics of the run's own too."""
     part_records: int = 50_000
     created_ms: int = 0
 
@@ -120,6 +122,11 @@ class Run:
         """It is there while the run waits for the live workers."""
         return self.folder / "yielding"
 
+    @property
+    def unpublished_file(self) -> Path:
+        """It is there while topics of the run lack what was folded."""
+        return self.folder / "unpublished"
+
     def create(self, manifest: Manifest) -> None:
         """Make the folder and write the manifest. Raises RunError where there is such a run."""
         self.root.mkdir(mode=0o700, exist_ok=True)
@@ -129,6 +136,8 @@ class Run:
             raise RunError(
                 f"there is a run {self.name}: 'oo replay resume {self.name}' takes it up again, 'oo replay rm {self.name}' removes it"
             ) from None
+        if manifest.topics:
+            self.unpublished_file.touch()
         unfinished = self.folder / "manifest.part"
         unfinished.write_text(manifest.to_json())
         unfinished.rename(self.folder / "manifest.json")
@@ -161,7 +170,7 @@ class Run:
 
     def state(self) -> str:
         """In one word: done, paused, running, yielding (to the live workers) or unfinished."""
-        if (self.folder / "done.json").exists():
+        if self.is_folded() and not self.unpublished_file.exists():
             return "done"
         if self.paused_file.exists():
             return "paused"
@@ -198,17 +207,22 @@ class Run:
         """The share of all that it folds which is read."""
         manifest = self.manifest()
         whole, left = (sum(manifest.to_fold(folded=one).values()) for one in ({}, self.reached()))
-        return 1.0 if self.state() == "done" or not whole else 1 - left / whole
+        return 1.0 if self.is_folded() or not whole else 1 - left / whole
+
+    def is_folded(self) -> bool:
+        """Whether nothing of its range is left to fold."""
+        return (self.folder / "done.json").exists()
 
     def check_done(self) -> None:
         """Raise RunError for one that is not at its end."""
         if (state := self.state()) != "done":
             raise RunError(f"{self.name} is {state}: 'oo replay resume {self.name}' brings it to its end")
 
-    def remove(self) -> None:
-        """Take all of it away. Raises RunError while it runs, and where there is none."""
+    def remove(self, *, first: Callable[[], None] = lambda: None) -> None:
+        """Take all of it away, behind what `first` does. Raises RunError while it runs, and where there is none."""
         self.manifest()
         with self.held():
+            first()
             shutil.rmtree(self.folder)
 
 

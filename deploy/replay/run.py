@@ -55,11 +55,16 @@ async def planned(
     settings: Mapping[str, int] = MappingProxyType({}),
     rate: float = 0.0,
     lag_max: int = 0,
+    topics: bool = False,
 ) -> Manifest:
     """Freeze what a run depends on. `since`, `until`: an offset, or a time as `@MILLISECONDS`; `until` is never past what the workers have taken.
 
     Raises RunError, BeginningGone where nothing that is left leads up to the start, and NotSettled.
     """
+    if topics and (policy or settings):
+        raise RunError(
+            "an evaluation follows the log's own decisions, which stand in topics already: --topics goes without --policy and --set"
+        )
     cluster = stack.cluster
     ends = await cut(cluster)
     numbers = partitions or tuple(sorted(ends))
@@ -90,6 +95,7 @@ async def planned(
         users=users,
         rate=rate,
         lag_max=lag_max,
+        topics=topics,
         created_ms=clock_ms(),
     )
 

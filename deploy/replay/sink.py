@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,9 @@ import pyarrow.parquet as pq
 from agents.rows import MARKS_KEY
 from deploy.replay.manifest import Run
 from oo.v1 import row_pb2, snapshot_pb2
-from streams.sealing import NO_KEYS, KeyMissing, Keys, seal_row
+from oo.v1.decision_pb2 import Decision
+from oo.v1.outcome_pb2 import Outcome
+from streams.sealing import NO_KEYS, KeyMissing, Keys, seal, seal_row
 from streams.wire import header
 from tables.snapshots import Snapshot, Writer
 
@@ -63,7 +65,16 @@ GROUP_ROWS = 2_000
 """What is in memory of a part before it is written: a row group."""
 # Where another configuration decides and the log did not.
 UNLOGGED = pa.schema([("offset", pa.int64()), ("user", pa.string())])
-SCHEMAS = {"decisions": DECISIONS, "outcomes": OUTCOMES, "rows": ROWS, "unlogged": UNLOGGED}
+# What goes to topics of the run's own: as live ones have it, sealed.
+SEALED = pa.schema([("user", pa.string()), ("id", pa.string()), ("message", pa.binary())])
+SCHEMAS = {
+    "decisions": DECISIONS,
+    "outcomes": OUTCOMES,
+    "rows": ROWS,
+    "unlogged": UNLOGGED,
+    "sealed-decisions": SEALED,
+    "sealed-outcomes": SEALED,
+}
 
 
 class Part:
@@ -148,6 +159,15 @@ class Sink:
 
     def _snapshot(self, path: Path) -> Snapshot:
         return Snapshot(self._partition, int(path.stem) - 1, 0, path, verified=True)
+
+
+def sealed_row(message: Decision | Outcome, name: str, keys: Keys) -> dict[str, Any]:
+    """A decision or an outcome as its topic has it, but for the frame. `name`: its own id."""
+    whose, inside = message.user_id.encode(), message
+    if keys is not NO_KEYS:
+        with suppress(KeyMissing):  # As below.
+            inside = seal(message, whose=whose, keys=keys)
+    return {"user": message.user_id, "id": name, "message": inside.SerializeToString(deterministic=True)}
 
 
 def _sealed(row: bytes, *, whose: bytes, keys: Keys) -> bytes:

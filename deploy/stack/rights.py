@@ -18,6 +18,10 @@ PROMOTER = "promoter"
 """Who says which policy decides."""
 REDRIVER = "redriver"
 """Who sends dead letters again."""
+REPLAYER = "replayer"
+"""Who writes topics of runs of `oo replay`."""
+RUNS = "replay."
+"""How the short names of these begin."""
 ROTATOR = "rotator"
 """Who wraps everybody's keys anew."""
 READER_GROUP = "oo-reader"
@@ -34,6 +38,10 @@ class Rights:
     """Reads in the consumer group of its own name, and commits there."""
     looks_around: bool = True
     """May ask for names, ids, partitions and offsets of our topics, which shows no record."""
+    reads_runs: bool = False
+    """And topics of runs."""
+    makes_runs: bool = False
+    """Makes topics of runs, writes them and removes them."""
     watches: bool = False
     """May ask how far every group is, and who is in it."""
 
@@ -92,10 +100,11 @@ RIGHTS = {
     ),
     "producer": Rights(writes=("signals", "reactions"), looks_around=False),
     # What it writes is what a person would: `oo import`, `watch` and `profile` signals, `profile` and `erase` requests. And notes of its looks.
-    "operator": Rights(reads=NAMES, writes=("signals", "subject-requests", "audit"), watches=True),
+    "operator": Rights(reads=NAMES, writes=("signals", "subject-requests", "audit"), reads_runs=True, watches=True),
     PROMOTER: Rights(reads=("promotions",), writes=("promotions", "audit")),
-    # What these two send is read by the operator.
+    # What these send is read by the operator.
     REDRIVER: Rights(writes=("signals", "reactions", "subject-requests", "audit"), looks_around=False),
+    REPLAYER: Rights(writes=("audit",), makes_runs=True),
     ROTATOR: Rights(writes=("keys", "audit"), looks_around=False),
 }
 """Every role that signs in to Kafka, but ADMIN. `oo` is the operator, unless it is told another one by name."""
@@ -122,6 +131,11 @@ def acls(rights: Rights, role: str, cluster: Cluster) -> frozenset[Acl]:
 def _acls(rights: Rights, role: str, cluster: Cluster) -> Iterable[Acl]:
     yield from (Acl("TOPIC", cluster.name(topic), "LITERAL", "READ") for topic in rights.reads)
     yield from (Acl("TOPIC", cluster.name(topic), "LITERAL", "WRITE") for topic in rights.writes)
+    runs = f"{cluster.prefix}{RUNS}"
+    if rights.reads_runs:
+        yield Acl("TOPIC", runs, "PREFIXED", "READ")
+    if rights.makes_runs:
+        yield from (Acl("TOPIC", runs, "PREFIXED", operation) for operation in ("CREATE", "WRITE", "DELETE"))
     if rights.looks_around:
         yield Acl("TOPIC", cluster.prefix, "PREFIXED", "DESCRIBE")
     if rights.reads:

@@ -108,7 +108,8 @@ def _row(role: str, rights: Rights) -> str:
     reads = "all" if rights.reads == NAMES else ", ".join(rights.reads)
     beyond = {"names, ids and offsets of all topics": rights.looks_around, "all groups": rights.watches}
     looks = ", ".join(what for what, may in beyond.items() if may)
-    cells = (role, reads, ", ".join(rights.writes), f"`{group(role)}`" if rights.in_a_group else "", looks)
+    writes = ", ".join((*rights.writes, *(["replay.*"] if rights.makes_runs else [])))
+    cells = (role, reads, writes, f"`{group(role)}`" if rights.in_a_group else "", looks)
     return "|" + "|".join(f" {cell} " if cell else " " for cell in cells) + "|"
 
 
@@ -290,5 +291,11 @@ def ends(stack: RunningStack) -> dict[int, int]:
 
 def test_no_role_may_take_records_from_a_topic() -> None:
     """Kafka asks for Delete of whoever does (DeleteRecords), and for nothing else: that is the admin's alone, as whom the supervisor trims the journal."""
-    given = {acl.operation for role, rights in RIGHTS.items() for acl in acls(rights, role, Cluster("127.0.0.1:9092"))}
-    assert given == {"READ", "WRITE", "DESCRIBE"}
+    given = {acl for role, rights in RIGHTS.items() for acl in acls(rights, role, Cluster("127.0.0.1:9092"))}
+    of_runs = {acl for acl in given if acl.name == "oo.replay."}
+    assert {acl.operation for acl in given - of_runs} == {"READ", "WRITE", "DESCRIBE"}
+    # What is made for a run goes with it, and begins with no name of ours.
+    assert {(acl.pattern, acl.operation) for acl in of_runs} == {
+        ("PREFIXED", what) for what in ("READ", "WRITE", "CREATE", "DELETE")
+    }
+    assert not [name for name in NAMES if name.startswith("replay.")]

@@ -24,9 +24,13 @@ from outside import client, eventually, send, settled, settled_tip, state_of, ta
 from valkey import Valkey
 
 from deploy.replay.manifest import Run, RunError
+from deploy.replay.run import bring_to_end
 from deploy.replay.sink import Sink
+from deploy.run_topics import RunTopics
 from deploy.stack.running import RunningStack
-from streams.reader import end_offsets
+from deploy.stack.topics import admin
+from streams.reader import end_offsets, read_partition
+from streams.record import Record
 
 
 def replay(stack: RunningStack, *options: str, check: bool = True) -> dict[str, Any]:
@@ -56,7 +60,7 @@ def named(stack: RunningStack, *options: str) -> Iterator[str]:
     try:
         yield name
     finally:
-        called("replay", "rm", name, state_of(stack))
+        called("replay", "rm", name, "--as=replayer", state_of(stack))
 
 
 def bytes_of(stack: RunningStack, name: str) -> dict[str, str]:
@@ -239,7 +243,24 @@ def live(stack: RunningStack, user: str) -> dict[str, Any]:
         ]
         served = {key: valkey.dump(key) for key in sorted(valkey.scan_iter("*")) if whose.encode() in key}
     ends = {name: asyncio.run(end_offsets(stack.cluster, stack.cluster.name(name))) for name in names}
-    return {"history": history, "served": served, "ends": ends}
+    topics = (*names, "journal", "decisions", "outcomes", "tips", "settings", "rows", "keys")
+    said = {
+        name: [one for one in records(stack, stack.cluster.name(name)) if whose.encode() in (one.key or b"")]
+        for name in topics
+    }
+    return {"history": history, "served": served, "ends": ends, "said": said}
+
+
+def records(stack: RunningStack, topic: str) -> list[Record]:
+    """All of a topic."""
+
+    async def read() -> list[Record]:
+        numbers = await end_offsets(stack.cluster, topic)
+        return [
+            one for number in numbers async for some in read_partition(stack.cluster, topic, number) for one in some
+        ]
+
+    return asyncio.run(read())
 
 
 def test_another_configuration_is_asked_and_what_it_alone_decides_has_no_value(stack: RunningStack) -> None:
@@ -291,6 +312,73 @@ def test_what_is_live_is_the_same_before_and_after_a_run(stack: RunningStack) ->
         replay(stack, "verify", run)
         replay(stack, "diff", run)
     assert live(stack, user) == before
+    with named(stack, "--topics", "--as=replayer"):
+        pass
+    after = live(stack, user)
+    # That it wrote is noted.
+    assert sum(after["ends"].pop("audit").values()) == sum(before["ends"].pop("audit").values()) + 1
+    assert after == before
+
+
+KILLED = """
+import asyncio, os, signal, sys
+from pathlib import Path
+from deploy import run_topics
+from deploy.replay.manifest import Run
+from deploy.stack.running import open_stack
+
+run_topics.AT_ONCE = 2
+stack = open_stack(Path(sys.argv[1]), ready=False)
+one = run_topics.RunTopics(Run(stack.folder.root / "replays", sys.argv[2]), stack.as_named("replayer", ""))
+asyncio.run(one.publish(progress=lambda _: os.kill(os.getpid(), signal.SIGKILL)))
+"""
+
+
+def test_topics_of_a_run_hold_what_live_ones_hold_each_once_though_who_writes_them_is_killed(
+    stack: RunningStack,
+) -> None:
+    user = somebody(stack)
+    with named(stack, "--topics", "--as=replayer") as whole:
+        manifest = json.loads((stack.folder.root / "replays" / whole / "manifest.json").read_text())
+        names = [f"{stack.cluster.prefix}replay.{whole}.{kind}" for kind in ("decisions", "outcomes")]
+        assert all(records(stack, name) for name in names)
+    assert not set(names) & set(admin(stack.cluster).list_topics(timeout=30).topics)
+    run = begun(stack, manifest)
+    run.unpublished_file.touch()
+    decisions = f"{stack.cluster.prefix}replay.{run.name}.decisions"
+    try:
+        asyncio.run(bring_to_end(stack, run, progress=lambda _: None))
+        assert run.state() == "unfinished"
+        written = 0
+        for _ in range(2):
+            publishing = (sys.executable, "-P", "-c", KILLED, str(stack.folder.root), run.name)
+            assert subprocess.run(publishing, check=False).returncode == -signal.SIGKILL
+            before, written = written, len(records(stack, decisions))
+            assert written > before
+        replay(stack, "resume", run.name, "--as=replayer")
+        assert run.state() == "done"
+        for kind in ("decisions", "outcomes"):
+            found = records(stack, f"{stack.cluster.prefix}replay.{run.name}.{kind}")
+            ids = [dict(one.headers)["oo_id"] for one in found]
+            parts = [pq.read_table(path) for path in run.folder.glob(f"partition-*/{kind}-*.parquet")]
+            assert len(set(ids)) == len(ids) == sum(len(part) for part in parts) > 1
+            # Sealed as the original was, and so the same bytes, where the same key's records stand.
+            whose = stack.pseudonym(user).encode()
+            told, live_ones = (
+                {(one.partition, one.value) for one in some if one.key == whose}
+                for some in (found, records(stack, stack.cluster.name(kind)))
+            )
+            assert told == live_ones != set()
+    finally:
+        called("replay", "rm", run.name, "--as=replayer", state_of(stack))
+    refused = called("replay", "run", "--topics", "--policy=random", state_of(stack), check=False)
+    assert "goes without --policy" in refused.stderr
+
+
+def test_what_names_topics_of_a_run_can_name_no_other(stack: RunningStack, tmp_path: Path) -> None:
+    assert RunTopics(Run(tmp_path, "mine"), stack).name("decisions") == f"{stack.cluster.prefix}replay.mine.decisions"
+    with pytest.raises(TypeError, match="named by its run"):
+        RunTopics("oo.decisions", stack)  # type: ignore[arg-type]
 
 
 def test_a_plan_says_what_would_be_read_and_writes_nothing(stack: RunningStack) -> None:

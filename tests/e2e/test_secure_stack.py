@@ -5,6 +5,7 @@ All of this folder runs so with OO_TEST_SECURE=1 (CONTRIBUTING.md); this is what
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import tempfile
@@ -18,6 +19,7 @@ from confluent_kafka import KafkaError, Producer
 from outside import client, eventually, send, settled, settled_tip, state_of, task, tip, verify
 
 from deploy.stack.running import RunningStack, open_stack
+from streams.reader import end_offsets, read_partition
 
 
 @pytest.fixture(scope="module")
@@ -72,6 +74,14 @@ def test_a_producers_signal_becomes_a_tip_feedback_brings_another_and_the_fold_f
         refused = called("policies", "promote", "lin_ts", "--why=a test", *role, state, check=False)
         assert refused.returncode == 1 and told in refused.stderr, refused.stderr
     called("policies", "promote", "lin_ts", "--why=a test", "--as=promoter", state)
+    for role, told in (([], "such as --as replayer"), (["--as=operator"], "AUTHORIZATION")):
+        refused = called("replay", "run", "--topics", "--name=mine", *role, state, check=False)
+        assert refused.returncode == 1 and told in refused.stderr, refused.stderr
+    called("replay", "resume", "mine", "--as=replayer", state)
+    # Who reads them is the operator.
+    assert asyncio.run(records_of(secure, "oo.replay.mine.decisions")) > 0
+    assert "such as --as replayer" in called("replay", "rm", "mine", state, check=False).stderr
+    called("replay", "rm", "mine", "--as=replayer", state)
     lived = json.loads(called("simulate", "--users=2", "--minutes=0.05", "--rate=10", "--json", state).stdout)
     assert lived["signals"] > 0
     called("profile", "--user", user, "--quiet", "22:00-07:00", state)
@@ -81,6 +91,11 @@ def test_a_producers_signal_becomes_a_tip_feedback_brings_another_and_the_fold_f
     assert {
         name: said for name, text in logs.items() if (said := re.findall("(?i).*(?:authoriz|NOPERM).*", text))
     } == {}
+
+
+async def records_of(stack: RunningStack, topic: str) -> int:
+    ends = await end_offsets(stack.cluster, topic)
+    return sum([len(some) for number in ends async for some in read_partition(stack.cluster, topic, number)])
 
 
 @pytest.mark.parametrize("topic", ["subject-requests", "journal", "tips", "dead-letters"])
