@@ -25,7 +25,8 @@ class Settings(ClusterSettings, BaseSettings):
 
     registry_url: str = ""
     """The schema registry's Confluent API, with its path. Needed by what writes: import, watch, profile, promote;
-    by what is noted in oo.audit: state --reveal, explain --reveal, export, dead-letters show and redrive."""
+    by what is noted in oo.audit: state --reveal, explain --reveal, export, dead-letters show and redrive, keys rotate,
+    replay pause, resume, promote and run --topics."""
     valkey_url: str = ""
     """Needed by verify."""
     recommender_dsn: SecretStr = SecretStr("")
@@ -40,8 +41,8 @@ class Settings(ClusterSettings, BaseSettings):
     row_snapshots_dir: Path | None = None
     """Where row snapshots are. Needed by snapshots, and by verify once the journal was trimmed."""
     as_password: SecretStr = SecretStr("")
-    """The password of the role that `--as` names, where commands sign in to Kafka. Needed by policies promote, replay promote, dead-letters redrive,
-    keys rotate and simulate, and by console for sending letters again."""
+    """The password of the role that `--as` names, where commands sign in to Kafka. Needed by policies promote, replay promote, replay run --topics,
+    dead-letters redrive, keys rotate and simulate, and by console for sending letters again."""
     edge_url: str = ""
     """Where the edge answers. Needed by tip and react."""
     token: SecretStr = SecretStr("")
