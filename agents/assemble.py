@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Coroutine, Iterable, Mapping
 from contextlib import AsyncExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -304,8 +305,10 @@ async def record(process: Process, stack: AsyncExitStack) -> list[Partitions]:
 
 async def generate(process: Process, stack: AsyncExitStack) -> list[Partitions]:
     """Requests to language models, and their answers."""
-    from agents import generate, plain_words
+    from agents import generate
+    from agents.generation import answer, answered
     from agents.model_budget import ModelBudget
+    from connectors.embedder import EmbedderUnusable, MiniLm
     from connectors.models import FileUnusable, Models
     from streams.clock import clock_ms
     from streams.sealing import Sealing
@@ -315,7 +318,8 @@ async def generate(process: Process, stack: AsyncExitStack) -> list[Partitions]:
         raise SystemExit("generate needs OO_LLM_FILE: a litellm.yaml with the alias tip-generator")
     try:
         models = Models.of(settings.llm_file)
-    except FileUnusable as error:
+        embedder = MiniLm.of(settings.embedder_file) if settings.embedder_file else None
+    except (FileUnusable, EmbedderUnusable) as error:
         raise SystemExit(f"generate: {error}") from None
     except ModuleNotFoundError as missing:
         raise SystemExit(f"generate needs {missing.name}: pip install 'oo-recommender[llm]'") from None
@@ -345,7 +349,11 @@ async def generate(process: Process, stack: AsyncExitStack) -> list[Partitions]:
         leaving=await _leaving(process, stack),
         models=models,
         budget=budget,
-        words=plain_words.WORDS,
+        words=generate.Words(
+            messages=answered.messages,
+            schema=answer.schema,
+            tips=partial(answered.candidates, embedder=embedder),
+        ),
         ends=Shared(lambda: process.ends("candidate-requests")),
         committed=committed_at,
         read=lambda name, number, start: process.read(topics[name], number, start),

@@ -20,6 +20,7 @@ import faust
 from faust.types import StreamT
 
 from agents.breaker import Breaker
+from agents.generation.prompts import NoPrompt
 from agents.model_budget import ModelBudget, Reserved
 from agents.refuse import DeadLetters, Refusal
 from agents.step import STEP_VERSION
@@ -48,17 +49,13 @@ KNOWN_MAX = 50_000
 """Of how many people of a partition it is remembered what they asked last; and of how many answers that they stand."""
 
 
-class NoPrompt(LookupError):
-    """The request names a prompt that this build has not."""
-
-
 @dataclass(frozen=True, slots=True)
 class Words:
     """What is said to a model, and what is made of what it says: pure, and no business of this module's."""
 
     messages: Callable[[Ask], list[dict[str, str]]]
     """The chat. Raises NoPrompt."""
-    schema: Mapping[str, Any]
+    schema: Callable[[Ask], Mapping[str, Any]]
     """What an answer has to look like, as JSON schema."""
     tips: Callable[[CandidateRequest, str], Candidates]
     """(request, what the model wrote) -> its tips, or a reason why there are none."""
@@ -271,7 +268,7 @@ class Generate:
             said = await self._models.ask(
                 ask.model,
                 self._words.messages(ask),
-                self._words.schema,
+                self._words.schema(ask),
                 max_tokens=ask.tokens_max,
                 deadline_s=max(0.0, min(self._deadline_s, left_s)),
             )

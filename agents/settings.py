@@ -81,6 +81,8 @@ class Settings(ClusterSettings, BaseSettings):
     """How often the shadow publishes what policies would have earned."""
     llm_file: Path | None = None
     """A litellm.yaml, with the language models and the aliases that they are asked by. Needed by generate."""
+    embedder_file: Path | None = None
+    """The jar of the model that says which written tips are near-duplicates; without it only equal words are."""
     llm_day_calls: int = Field(2_000, ge=0)
     """How many calls of each alias a day, by UTC, has over all people: for generate."""
     llm_at_once: int = Field(1, ge=1, le=64)

@@ -12,7 +12,9 @@ from typing import Any, Literal, Self
 
 Mood = Literal["well", "hangs", "busy", "garbage", "no-choices", "cut", "says-no", "holds"]
 
-TEXT = json.dumps({"tips": [{"title": "Take ten minutes of air", "detail": "You have sat since nine.", "about": []}]})
+TEXT = json.dumps(
+    {"tips": [{"title": "Take ten minutes of air", "detail": "You have sat since nine.", "about": ["t1"]}]}
+)
 
 
 class ModelServer:

