@@ -5,6 +5,7 @@ It only proposes. Whether a candidate may be chosen is `eligibility`'s word, how
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from operator import attrgetter
 from typing import NamedTuple
 
@@ -70,6 +71,11 @@ class Proposal(NamedTuple):
     """When what it says stops being so."""
     prompt_version: str = ""
     model: str = ""
+    about: Sequence[str] = ()
+    """Ids of the tasks and events that it rests on."""
+    chance: int = 0
+    chances: int = 0
+    """Of its prompt and model: chance over chances."""
 
 
 NOTHING = Proposal(NONE_ID, decision_pb2.Decision.NONE)
@@ -113,6 +119,9 @@ def _generated(tip: journal_pb2.GeneratedTip) -> Proposal:
         until_ms=tip.expires_ms,
         prompt_version=tip.prompt_version,
         model=tip.model,
+        about=tip.about,
+        chance=tip.chance,
+        chances=tip.chances,
     )
 
 

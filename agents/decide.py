@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from agents import candidates, consents, eligibility, features, outcomes, why
+from agents import candidates, consents, eligibility, features, outcomes, why, written
 from agents.active_version import ActiveVersion
 from agents.bandit.expected import predicted
 from agents.candidates import Proposal
@@ -86,6 +86,8 @@ def decide(
         title=picked.title,
         prompt_version=picked.prompt_version,
         model=picked.model,
+        prompt_chance=picked.chance,
+        prompt_chances=picked.chances,
         latency_ms=latency_ms,
         unshared=not consents.teaches_others(row),
     )
@@ -155,6 +157,12 @@ def stands(opened: Opened, current: Current, *, now_ms: int) -> bool:
         index = items.index(current.task_key)
         return index is not None and bool(items.tasks[backlog.QUIET_UNTIL, index] <= now_ms)
     row = opened.row
+    if current.kind == decision_pb2.Decision.GENERATED and not all(
+        written.rests(one.about, opened)
+        for one in row.generated
+        if candidates.generated_id(one.external_id) == row.current_candidate
+    ):
+        return False
     return all(c.candidate != row.current_candidate or c.until_ms <= now_ms for c in row.cool_downs)
 
 

@@ -21,7 +21,7 @@ from tables.bounds import NEVER_MS
 CONSENT, QUIET_HOURS, CAP_HOUR, CAP_DAY, CAP_KIND, EXPIRED, DONE, SNOOZED, COOLING_DOWN, CONFLICT, *_REST = (
     1 << bit for bit in range(len(slates.REASONS))
 )
-HAS_TASKS, DUPLICATE, REPEATED_KIND, SOURCE = _REST
+HAS_TASKS, DUPLICATE, REPEATED_KIND, SOURCE, ABOUT = _REST
 """The bit of each reason."""
 
 REASONS = {
@@ -39,6 +39,7 @@ REASONS = {
     "duplicate": "A better one says the same.",
     "repeated-kind": "Too many of this kind were seen running, and there is another kind to choose.",
     "source": "The person has withdrawn its source.",
+    "about": "What it is about is done, gone, put off or withdrawn.",
 }
 """Every reason, in the order in which a mask names them."""
 

@@ -35,6 +35,7 @@ LIFTS = {
     "duplicate": "the better one that says the same is gone",
     "repeated-kind": "a tip of another kind was seen, or there is none to choose",
     "source": "the person grants its source again",
+    "about": "what it is about is open again",
 }
 """What ends each reason for which a candidate is out."""
 _STEP = 8

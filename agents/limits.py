@@ -47,6 +47,19 @@ class Limits(NamedTuple):
         """Whether that source's events may be used."""
         return not self.calendar and source not in self.sources
 
+    def adds_to(self, before: Limits) -> bool:
+        """Whether something may not be used that then could be.
+
+        >>> Limits(calendar=True).adds_to(NONE), NONE.adds_to(Limits(calendar=True))
+        (True, False)
+        """
+        flags = zip(
+            (self.tasks, self.calendar, self.generated), (before.tasks, before.calendar, before.generated), strict=True
+        )
+        return any(now and not then for now, then in flags) or not (
+            self.kinds <= before.kinds and self.sources <= before.sources
+        )
+
 
 NONE = Limits()
 

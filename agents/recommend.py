@@ -186,7 +186,7 @@ class Recommend:
                 work = self._begun(entry)
                 outputs = await self._apply(assigned, entry)
             assigned.folding = record.offset
-            if outputs.tip or outputs.outcomes or outputs.overflows or outputs.settings:
+            if outputs.tip or outputs.outcomes or outputs.overflows or outputs.settings or outputs.request:
                 self._send(assigned, outputs, user_id=entry.user_id, work=work)
                 self._settling.refuse(self._overflows(outputs, entry, record))
             if outputs.fault:
@@ -381,6 +381,8 @@ class Recommend:
             self._settling.output(partition, "erasures", key, outputs.erased)
         if outputs.settings is not None:
             self._settling.output(partition, "settings", key, outputs.settings)
+        if outputs.request is not None:
+            self._settling.output(partition, "candidate-requests", key, outputs.request)
         for outcome in outputs.outcomes:
             self._settling.output(partition, "outcomes", key, outcome)
 

@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from agents import candidates, eligibility, features, limits
+from agents import candidates, eligibility, features, limits, written
 from agents.candidates import Proposal
 from agents.fatigue import Cap
 from agents.features import ONE, PLACE, WEEK_MS, Moment
@@ -49,6 +49,8 @@ def slate_at(opened: Opened, *, at: Moment, caps: Sequence[Cap], config: policy_
     beside: list[int] = []
     for one in others:
         own = cooling.get(one.id, 0) if one.until_ms > now_ms else cooling.get(one.id, 0) | eligibility.EXPIRED
+        if one.about and not written.rests(one.about, opened):
+            own |= eligibility.ABOUT
         beside += (one.kind, texts.title_key(one.title), own, features.prompt_odd(one.prompt_version, one.model))
     permille = config.duplicate_permille
     facts = (

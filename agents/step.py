@@ -21,7 +21,9 @@ from agents import (
     outcomes,
     profile,
     reactions,
+    requests,
     signals,
+    written,
 )
 from agents.active_version import ActiveVersion
 from agents.change import Change
@@ -31,11 +33,11 @@ from oo.v1 import decision_pb2, erased_pb2, journal_pb2, outcome_pb2, policy_pb2
 from tables import backlog, ids, pending, taken
 from tables.backlog import Overflow
 
-STEP_VERSION = 6
+STEP_VERSION = 7
 """Of what is written now. A record folds by the rules of the version that it was written under, so that old journals fold as
 they did: version 3 takes a reaction that another replaces out of the windows (agents.reactions), version 4 lets a starter
 tip that was seen give way to something to do, version 5 packs the slate of a decision (agents.decide), version 6 takes consents in the
-order of the journal (agents.consents)."""
+order of the journal (agents.consents), version 7 asks a language model and takes the one answer (agents.requests, agents.written)."""
 OLDEST_VERSION = 2
 """Records of earlier versions fold by its rules."""
 STARTERS_GIVE_WAY = 4
@@ -72,6 +74,8 @@ class Outputs(NamedTuple):
     """The person leaves, or begins again."""
     settings: settings_pb2.Settings | None = None
     """What the person has set, where that is another thing now."""
+    request: decision_pb2.CandidateRequest | None = None
+    """What a language model is asked, or is not to be asked any more."""
     fault: str = ""
     """Set where `step` itself failed on the record (agents.fold): the row stands as it was."""
 
@@ -98,7 +102,7 @@ def step(state: row_pb2.UserRow | None, entry: Entry, policy: ActiveVersion) -> 
         return state, NOTHING
     payload = record.WhichOneof("payload")
     if payload == "subject_request" and erasure.is_erasure(record):
-        return _erase(entry, time_ms=record_ms)
+        return _erase(entry, policy, time_ms=record_ms)
     comes_back = left is not None and erasure.begins_again(left, record)
     if not comes_back and not _counts(payload, state, record, now_ms=now_ms):
         return state, NOTHING
@@ -116,6 +120,7 @@ def step(state: row_pb2.UserRow | None, entry: Entry, policy: ActiveVersion) -> 
         erased = erasure.said(row, partition=entry.partition, began_again=place)
 
     opened, change, config = Opened.of(row), Change(), policy.version.config
+    limits_before = opened.limits
     change.slate |= opened.pass_time()
     if row.cool_downs:
         _drop_cool_downs(row, now_ms=now_ms)
@@ -130,6 +135,8 @@ def step(state: row_pb2.UserRow | None, entry: Entry, policy: ActiveVersion) -> 
             consents.apply(opened, record, change)
         case "reaction":
             reactions.apply(opened, record, change, config=config)
+        case "candidates" if record.step_version >= written.BY_REQUEST:
+            written.take(opened, record.candidates, change, generation=config.generation)
         case "candidates":
             signals.take_generated(opened, record.candidates, change)
         case _:
@@ -153,11 +160,16 @@ def step(state: row_pb2.UserRow | None, entry: Entry, policy: ActiveVersion) -> 
             step_version=max(record.step_version, OLDEST_VERSION),
         )
     row.next_wake_ms = _next_wake(opened, caps, config)
+    request = None
+    if record.step_version >= requests.ASKS and (config.HasField("generation") or row.HasField("asked")):
+        request = requests.after(
+            opened, record, withdrew=opened.limits.adds_to(limits_before), journal=place, generation=config.generation
+        )
     opened.close()
     settings = profile.to_tell(state, row, journal=place) if record.step_version >= consents.BY_PLACE else None
     if change.outcomes:
         _name(change.outcomes, entry=entry, unshared=not consents.teaches_others(row))
-    return row, Outputs(decision, tip, tuple(change.outcomes), tuple(change.overflows), erased, settings)
+    return row, Outputs(decision, tip, tuple(change.outcomes), tuple(change.overflows), erased, settings, request)
 
 
 def _begin_here(entry: Entry) -> tuple[row_pb2.UserRow, Outputs]:
@@ -168,13 +180,18 @@ def _begin_here(entry: Entry) -> tuple[row_pb2.UserRow, Outputs]:
     return row, Outputs(tip=tip, settings=settings, erased=moved.said(row, journal=at))
 
 
-def _erase(entry: Entry, *, time_ms: int) -> tuple[row_pb2.UserRow, Outputs]:
+def _erase(entry: Entry, policy: ActiveVersion, *, time_ms: int) -> tuple[row_pb2.UserRow, Outputs]:
     """What stands from an erasure on, whatever stood before it."""
     row = erasure.stub(entry.user_id, entry.record, journal=entry.position, time_ms=time_ms)
     tip = erasure.tip(row, journal=entry.position)
     # Of settings too nothing is left but from where on.
     settings = settings_pb2.Settings(user_id=entry.user_id, journal=entry.position, told_ms=row.now_ms)
-    return row, Outputs(tip=tip, erased=erasure.said(row, partition=entry.partition), settings=settings)
+    request = None
+    if entry.record.step_version >= requests.ASKS and policy.version.config.HasField("generation"):
+        request = requests.of_who_left(entry.user_id, entry.record, journal=entry.position, time_ms=row.now_ms)
+    return row, Outputs(
+        tip=tip, erased=erasure.said(row, partition=entry.partition), settings=settings, request=request
+    )
 
 
 def _counts(
@@ -184,6 +201,8 @@ def _counts(
         return state is not None and state.next_wake_ms == record.tick.due_ms and now_ms >= record.tick.due_ms
     if payload == "subject_request":
         return record.subject_request.HasField("consent_changed") and record.step_version >= consents.BY_PLACE
+    if payload == "candidates" and record.step_version >= written.BY_REQUEST:
+        return state is not None and written.is_awaited(state, record.candidates, now_ms=now_ms)
     return payload not in (None, "mark", "sealed")
 
 

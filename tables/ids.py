@@ -117,6 +117,16 @@ def outcome_id(user_id: str, *, record_id: bytes, index: int) -> str:
     return _hash(b"outcome", user_id.encode(), record_id, index.to_bytes(4, "big"), size=16).hex()
 
 
+def request_id(user_id: str, *, record_id: bytes) -> str:
+    """Names what a language model is asked after a record."""
+    return _hash(b"request", user_id.encode(), record_id, size=16).hex()
+
+
+def request_draw(user_id: str, *, record_id: bytes) -> int:
+    """Return 64 bits from which the variant of such a request is drawn."""
+    return int.from_bytes(_hash(b"variant", user_id.encode(), record_id, size=8), "big")
+
+
 def draw_key(user_id: str, *, record_id: bytes) -> int:
     """Return the 128-bit key of the counter-based generator that a decision draws from."""
     return int.from_bytes(_hash(b"draw", user_id.encode(), record_id, size=16), "big")

@@ -18,7 +18,7 @@ from tables.linear import Floats, Ints
 
 REASONS = (
     *("consent", "quiet-hours", "cap-hour", "cap-day", "cap-kind", "expired", "done", "snoozed", "cooling-down"),
-    *("conflict", "has-tasks", "duplicate", "repeated-kind", "source"),
+    *("conflict", "has-tasks", "duplicate", "repeated-kind", "source", "about"),
 )
 """Why a candidate is out: each one's place is its bit, in the order in which they are named. New ones go to the end."""
 

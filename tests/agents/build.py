@@ -5,14 +5,16 @@ It never patches anything: every row in these tests is one that `step` made.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from agents import written
 from agents.active_version import ActiveVersion
 from agents.prior import prior
 from agents.reward import DEFAULT
 from agents.step import STEP_VERSION, Entry, Outputs, step
 from oo.v1 import decision_pb2, journal_pb2, policy_pb2, reaction_pb2, row_pb2, signal_pb2, subject_request_pb2
+from streams.units import HOUR_MS, MINUTE_MS
 from tables import ids, slates
 from tables.backlog import from_ms
 from tables.purposes import BY_NAME
@@ -50,6 +52,38 @@ def config(**changes: int | bool) -> policy_pb2.DecisionConfig:
     for name, value in changes.items():
         setattr(made, name, value)
     return made
+
+
+def asking(**changes: int) -> policy_pb2.DecisionConfig:
+    """The default configuration with a model that is asked, by two variants of equal weight."""
+    made = config()
+    made.generation.CopyFrom(
+        policy_pb2.Generation(
+            variants=[
+                policy_pb2.Variant(prompt_version=name, model="tip-generator", weight=1) for name in ("a@1", "b@2")
+            ],
+            apart_ms=15 * MINUTE_MS,
+            runs_out_ms=2 * MINUTE_MS,
+            stale_ms=6 * HOUR_MS,
+            thin=3,
+            day_calls=24,
+            day_tokens=20_000,
+            tips_max=3,
+            tokens_max=700,
+            tip_valid_ms=12 * HOUR_MS,
+        )
+    )
+    for name, value in changes.items():
+        setattr(made.generation, name, value)
+    return made
+
+
+def answer(
+    request: decision_pb2.CandidateRequest, *titles: str, about: Sequence[str] = (), **rest: int
+) -> journal_pb2.Candidates:
+    """What a model answers, all about the same."""
+    tips = [journal_pb2.GeneratedTip(title=one, detail="Because.", about=about) for one in titles]
+    return journal_pb2.Candidates(request_id=request.request_id, tips=tips, tokens_in=100, tokens_out=50, **rest)
 
 
 def active(version: policy_pb2.PolicyVersion | None = None, **changes: int | bool) -> ActiveVersion:
@@ -195,10 +229,13 @@ def tick(due_ms: int) -> journal_pb2.Tick:
     return journal_pb2.Tick(due_ms=due_ms)
 
 
+UNASKED = "r"
+
+
 def candidates(*external_ids: str, expires_ms: int, model: str = "") -> journal_pb2.Candidates:
-    """Tips that a language model wrote."""
+    """Tips that a language model wrote and nobody asked for, as they came before step version 7."""
     return journal_pb2.Candidates(
-        request_id="r",
+        request_id=UNASKED,
         model=model,
         tips=[
             journal_pb2.GeneratedTip(external_id=one, title=f"Idea {one}", detail="Because.", expires_ms=expires_ms)
@@ -235,6 +272,8 @@ def entry(
         case journal_pb2.Candidates():
             record.record_id = ids.source_record_id(b"C" * 16, partition=partition, offset=source_offset)
             record.candidates.CopyFrom(payload)
+            if payload.request_id == UNASKED:
+                record.step_version = min(step_version, written.BY_REQUEST - 1)
         case signal_pb2.Signal() | reaction_pb2.Reaction() | subject_request_pb2.SubjectRequest():
             name, source_id = SOURCES[type(payload)]
             record.record_id = ids.source_record_id(source_id, partition=partition, offset=source_offset)

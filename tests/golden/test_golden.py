@@ -267,5 +267,5 @@ def test_every_trigger_outcome_and_reason_comes_of_it(lines_of: Callable[[], lis
     assert any(corrects for _, corrects in outcomes)
     reasons = {reason for one in said for mask in one.get("slate", {}).values() for reason in mask.split("/")}
     # Of before step version 6, in which sources can be withdrawn.
-    assert set(REASONS) - {"source"} <= reasons
+    assert set(REASONS) - {"source", "about"} <= reasons
     assert len({one["version"] for one in said if "version" in one}) == 3

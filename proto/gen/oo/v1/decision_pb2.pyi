@@ -444,7 +444,7 @@ class Ask(_message.Message):
 
     @_builtins.property
     def reactions(self) -> _containers.RepeatedCompositeFieldContainer[Global___AskedReaction]:
-        """Newest first, 12 at most."""
+        """Of four weeks, the most frequent first, 12 at most."""
 
     @_builtins.property
     def written(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:

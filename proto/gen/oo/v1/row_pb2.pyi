@@ -752,6 +752,8 @@ class Asked(_message.Message):
     DAY_FIELD_NUMBER: _builtins.int
     DAY_CALLS_FIELD_NUMBER: _builtins.int
     DAY_TOKENS_FIELD_NUMBER: _builtins.int
+    CHANCE_FIELD_NUMBER: _builtins.int
+    CHANCES_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     requested_ms: _builtins.int
     runs_out_ms: _builtins.int
@@ -765,6 +767,9 @@ class Asked(_message.Message):
     """Days since 1970, UTC; calls and tokens of that day."""
     day_calls: _builtins.int
     day_tokens: _builtins.int
+    chance: _builtins.int
+    """With which probability this prompt and model were drawn: chance over chances."""
+    chances: _builtins.int
     def __init__(
         self,
         *,
@@ -778,10 +783,12 @@ class Asked(_message.Message):
         day: _builtins.int = ...,
         day_calls: _builtins.int = ...,
         day_tokens: _builtins.int = ...,
+        chance: _builtins.int = ...,
+        chances: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answered", b"answered", "context", b"context", "day", b"day", "day_calls", b"day_calls", "day_tokens", b"day_tokens", "model", b"model", "prompt_version", b"prompt_version", "request_id", b"request_id", "requested_ms", b"requested_ms", "runs_out_ms", b"runs_out_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answered", b"answered", "chance", b"chance", "chances", b"chances", "context", b"context", "day", b"day", "day_calls", b"day_calls", "day_tokens", b"day_tokens", "model", b"model", "prompt_version", b"prompt_version", "request_id", b"request_id", "requested_ms", b"requested_ms", "runs_out_ms", b"runs_out_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,113 @@
+"""Tips that a language model wrote: how the answer to a request comes into the row, and whether what a tip is about still stands.
+
+Works on the copy of the row that `step` hands through. It never decides, and never asks.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from agents import candidates
+from agents.change import Change
+from agents.opened import Opened
+from oo.v1 import journal_pb2, policy_pb2, row_pb2
+from streams.units import DAY_MS
+from tables import backlog, ids
+from tables.backlog import Backlog
+
+BY_REQUEST = 7
+"""The step version from which on only the answer to the request that stands is taken; records of earlier ones fold as they did
+(agents.signals)."""
+ABOUT_MAX = 8
+EVENT_HEAD = "event:"
+
+
+def event_head(source: str) -> str:
+    """What the ids of a source's events begin with, where a written tip rests on one."""
+    return f"{EVENT_HEAD}{source}/"
+
+
+def is_awaited(row: row_pb2.UserRow, arrived: journal_pb2.Candidates, *, now_ms: int) -> bool:
+    """Whether it answers the request that stands: not one that was superseded, has run out, or has its answer."""
+    asked = row.asked
+    return arrived.request_id == asked.request_id != "" and not asked.answered and now_ms <= asked.runs_out_ms
+
+
+def take(opened: Opened, arrived: journal_pb2.Candidates, change: Change, *, generation: policy_pb2.Generation) -> None:
+    """Take in the answer to the request that stands, however many tips it has; 16 of a person's are kept, the newest."""
+    row = opened.row
+    asked, now_ms = row.asked, row.now_ms
+    asked.answered = True
+    if asked.day == now_ms // DAY_MS:
+        asked.day_tokens += min(arrived.tokens_in + arrived.tokens_out, _TOKENS_COUNTED_MAX)
+    if opened.limits.generated:
+        return
+    ends_ms = asked.requested_ms + (generation.tip_valid_ms or DAY_MS)
+    fresh = [
+        _tip(one, asked, index=index, ends_ms=_ends_ms(one.about, opened, ends_ms))
+        for index, one in enumerate(arrived.tips[: candidates.GENERATED_MAX])
+        if one.title.strip() and (one.expires_ms or ends_ms) > now_ms
+    ]
+    kept = [one for one in row.generated if one.expires_ms + candidates.GENERATED_KEPT_MS > now_ms]
+    generated = [*kept, *fresh][-candidates.GENERATED_MAX :]
+    del row.generated[:]
+    row.generated.extend(generated)
+    change.slate |= bool(fresh)
+
+
+def _ends_ms(about: Iterable[str], opened: Opened, ends_ms: int) -> int:
+    """No later than the events that it is about."""
+    items = opened.backlog
+    places = (_event(one, items) for one in about)
+    return min([ends_ms, *(int(items.events[backlog.END, place]) for place in places if place is not None)])
+
+
+def _event(one: str, items: Backlog) -> int | None:
+    for source in items.sources:
+        if one.startswith(head := event_head(source)):
+            return items.event_index(source=source, external_id=one[len(head) :])
+    return None
+
+
+_TOKENS_COUNTED_MAX = 1 << 20
+"""Of one answer: whoever answers may say any number."""
+
+
+def _tip(said: journal_pb2.GeneratedTip, asked: row_pb2.Asked, *, index: int, ends_ms: int) -> journal_pb2.GeneratedTip:
+    about = [one for one in dict.fromkeys(said.about) if len(one) <= candidates.ID_CHARS_MAX * 2]
+    made = journal_pb2.GeneratedTip(
+        external_id=f"{asked.request_id}-{index}",
+        title=said.title.strip()[: candidates.TITLE_CHARS_MAX],
+        detail=said.detail.strip()[: candidates.DETAIL_CHARS_MAX],
+        expires_ms=min(said.expires_ms or ends_ms, ends_ms),
+        # Not what the answer says: what was drawn.
+        prompt_version=asked.prompt_version,
+        model=asked.model,
+        about=about[:ABOUT_MAX],
+        purposes=said.purposes,
+        chance=asked.chance,
+        chances=asked.chances,
+    )
+    if said.HasField("likeness"):
+        made.likeness.CopyFrom(said.likeness)
+    return made
+
+
+def rests(about: Iterable[str], opened: Opened) -> bool:
+    """Whether every task and event of these is there, may be used, and is not put off."""
+    return all(_stands(one, opened) for one in about)
+
+
+def _stands(one: str, opened: Opened) -> bool:
+    items, limits = opened.backlog, opened.limits
+    for source in items.sources:
+        if one.startswith(head := backlog.head(source)):
+            index = items.index(ids.item_key(source, one[len(head) :]))
+            if index is not None:
+                quiet_until_ms = items.tasks[backlog.QUIET_UNTIL, index]
+                return limits.tasks_of(source) and bool(quiet_until_ms <= opened.row.now_ms)
+        if one.startswith(head := event_head(source)):
+            place = items.event_index(source=source, external_id=one[len(head) :])
+            if place is not None:
+                return limits.events_of(source) and bool(items.events[backlog.END, place] > opened.row.now_ms)
+    return False
