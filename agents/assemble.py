@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from agents.shadow import Shadow
     from agents.shadows import Shadows
     from connectors.traces import Traces
+    from oo.v1.policy_pb2 import DecisionConfig
     from streams.keys import Keys
     from tables.leavers import Leaving
     from tables.shelf import Shelf
@@ -176,6 +177,7 @@ async def core(process: Process, stack: AsyncExitStack) -> list[Partitions]:
         every_s=settings.versions_every_s,
         champion=lambda: champion.policy,
         drifted_ms=lambda: champion.drifted_ms,
+        config=_config(process),
         sample_permille=sample.permille(settings.shadow_sample),
         leavers=leaving.leavers,
     )
@@ -184,6 +186,22 @@ async def core(process: Process, stack: AsyncExitStack) -> list[Partitions]:
         recommend.build(process.app, folding, topics=topics, sums_every_s=settings.sums_every_s),
         learn.build(process.app, learning, topics=topics),
     ]
+
+
+def _config(process: Process) -> DecisionConfig:
+    """What versions decide with: they ask language models where there are any. Raises SystemExit."""
+    from agents.reward import DEFAULT, asking
+
+    settings = process.settings
+    if settings.llm_file is None:
+        return DEFAULT
+    from agents.generation.variants import NoSuchPrompt, prompts_of
+    from connectors.models import FileUnusable, aliases_that_write
+
+    try:
+        return asking(DEFAULT, prompts=prompts_of(settings.llm_prompts), models=aliases_that_write(settings.llm_file))
+    except (FileUnusable, NoSuchPrompt) as error:
+        raise SystemExit(f"core: {error}") from None
 
 
 def _put_rows_away(process: Process, folding: Recommend, folder: Path) -> None:

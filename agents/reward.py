@@ -7,6 +7,7 @@ until `learn` has published a version that carries them. "No tip" is worth 0 and
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Iterable, Mapping
 
 from oo.v1 import outcome_pb2, policy_pb2
 from streams.units import HOUR_MS, MINUTE_MS
@@ -41,6 +42,40 @@ DEFAULT = policy_pb2.DecisionConfig(
     conflict_minutes=15,
     conflict_event_ms_max=4 * HOUR_MS,
 )
+
+ASKING = policy_pb2.Generation(
+    apart_ms=15 * MINUTE_MS,
+    runs_out_ms=2 * MINUTE_MS,
+    stale_ms=6 * HOUR_MS,
+    thin=3,
+    day_calls=24,
+    day_tokens=20_000,
+    tips_max=3,
+    # Above all that a schema's longest answer may take: else its JSON is cut.
+    tokens_max=700,
+    tip_valid_ms=12 * HOUR_MS,
+)
+"""Of a configuration that asks language models; its variants are the stack's."""
+
+
+def asking(
+    config: policy_pb2.DecisionConfig, *, prompts: Mapping[str, int], models: Iterable[str]
+) -> policy_pb2.DecisionConfig:
+    """Return the same configuration, asking: each prompt of each model is a variant, with its prompt's weight.
+
+    >>> [one.model for one in asking(DEFAULT, prompts={"tips@1": 1}, models=["b", "a"]).generation.variants]
+    ['a', 'b']
+    """
+    variants = [
+        policy_pb2.Variant(prompt_version=prompt, model=model, weight=weight)
+        for prompt, weight in sorted(prompts.items())
+        for model in sorted(models)
+    ]
+    made = policy_pb2.DecisionConfig()
+    made.CopyFrom(config)
+    made.generation.CopyFrom(ASKING)
+    made.generation.variants.extend(variants)
+    return made
 
 
 def reward_64(kind: int, *, config: policy_pb2.DecisionConfig) -> int | None:

@@ -80,7 +80,10 @@ class Settings(ClusterSettings, BaseSettings):
     estimates_every_s: float = 2.0
     """How often the shadow publishes what policies would have earned."""
     llm_file: Path | None = None
-    """A litellm.yaml, with the language models and the aliases that they are asked by. Needed by generate."""
+    """A litellm.yaml, with the language models and the aliases that they are asked by. Needed by generate; where core has it, its
+    versions ask for tips."""
+    llm_prompts: str = "tips"
+    """For core: the prompts that requests draw from, as NAME or NAME=WEIGHT with commas between."""
     embedder_file: Path | None = None
     """The jar of the model that says which written tips are near-duplicates; without it only equal words are."""
     llm_day_calls: int = Field(2_000, ge=0)

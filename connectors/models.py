@@ -15,6 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, Self
 
+from connectors import model_places
+
 Failure = Literal["timeout", "rate-limited", "unreachable", "empty", "refused", "bad-answer"]
 
 
@@ -67,9 +69,9 @@ class Models:
         )
 
     @classmethod
-    def of(cls, path: Path) -> Self:
-        """Those of this file. Raises FileUnusable."""
-        return cls(read(path))
+    def of(cls, path: Path, *, far: bool = False) -> Self:
+        """Those of this file; `far`: also models elsewhere whose key is set, which is for offline work alone. Raises FileUnusable."""
+        return cls(check(path, far=far))
 
     @property
     def aliases(self) -> frozenset[str]:
@@ -133,7 +135,10 @@ def _causes(error: BaseException) -> Iterator[BaseException]:
 
 def read(path: Path) -> list[dict[str, Any]]:
     """The models that the file lists. Raises FileUnusable."""
-    import yaml
+    try:
+        import yaml
+    except ModuleNotFoundError:
+        raise FileUnusable(f"{path} needs the extra llm: pip install 'oo-recommender[llm]'") from None
 
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))
@@ -147,6 +152,27 @@ def read(path: Path) -> list[dict[str, Any]]:
             f"{path} needs a model_list whose entries have model_name and litellm_params, as litellm has them"
         )
     return models
+
+
+def check(path: Path, *, far: bool = False) -> list[dict[str, Any]]:
+    """Read the models of the file, all of which may be asked. Raises FileUnusable."""
+    models = read(path)
+    if against := model_places.check(models, far=far, environment=os.environ):
+        says = "a model elsewhere needs its key" if far else "a live worker asks only models near it"
+        raise FileUnusable(f"{path}: {says}; {'; '.join(against)}")
+    return models
+
+
+WRITER = "tip-generator"
+"""The alias that writes tips; others whose names begin so write some of them, for comparison."""
+
+
+def aliases_that_write(path: Path) -> frozenset[str]:
+    """The aliases of the file that tips are asked of. Raises FileUnusable."""
+    found = frozenset(name for one in read(path) if (name := str(one["model_name"])).startswith(WRITER))
+    if not found:
+        raise FileUnusable(f"{path} has no alias {WRITER}: who writes tips is its model")
+    return found
 
 
 def _is_model(one: object) -> bool:

@@ -41,7 +41,6 @@ READING = (
     ("profile", "--user", "demo"),
     ("audit",),
     ("policies",),
-    ("prompts", "list"),
     ("dead-letters", "list"),
 )
 

@@ -21,6 +21,7 @@ from pathlib import Path
 from rich.console import Console
 
 from deploy.commands.session import DEFAULT_STATE, JsonOption, StateOption
+from deploy.stack import llm
 from deploy.stack.fetch import KAFKA_LOCK, Cache, default_cache, file_sha256
 from deploy.stack.java import java_path
 from deploy.stack.local import HOW_TO_INSTALL, not_installed
@@ -76,6 +77,7 @@ def examine(folder: StateFolder, cache: Cache) -> Iterator[Finding]:
         _limits,
         _loopback,
         lambda: _state(folder),
+        lambda: _language_model(folder),
         lambda: _processes(folder),
         lambda: _partitions(folder),
     )
@@ -182,6 +184,24 @@ def _state(folder: StateFolder) -> Iterator[Finding]:
             f"taken by others: {', '.join(taken)}; 'oo up' chooses new ones" if taken else "those of last time are free"
         )
         yield Finding("ports", seen)
+
+
+def _language_model(folder: StateFolder) -> Iterator[Finding]:
+    choice = (folder.read() or {}).get("llm", llm.OFF)
+    if choice == llm.OFF:
+        return
+    missing = llm.not_installed(choice)
+    if missing:
+        yield Finding("language model", f"{choice} needs {', '.join(missing)}", llm.HOW_TO_INSTALL)
+        return
+    from connectors.models import FileUnusable, check
+
+    try:
+        check(folder.llm_file if choice == llm.LOCAL or "://" in choice else Path(choice))
+    except FileUnusable as error:
+        yield Finding("language model", str(error), "mend the file, or run 'oo up' with another --llm")
+        return
+    yield Finding("language model", choice)
 
 
 def _processes(folder: StateFolder) -> Iterator[Finding]:

@@ -21,8 +21,8 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from deploy.commands.session import DEFAULT_STATE, CommandError, StateOption, open_state
-from deploy.stack import local
-from deploy.stack.fetch import Cache, default_cache, fetch
+from deploy.stack import llm, local
+from deploy.stack.fetch import Cache, default_cache, fetch, fetch_embedder
 from deploy.stack.processes import Identity, alive, end
 from deploy.stack.state import AlreadyRunning, StateFolder
 from deploy.stack.supervisor import end_leftovers, leftovers
@@ -45,6 +45,15 @@ def up(
             show_default=False,
         ),
     ] = None,
+    language_model: Annotated[
+        str | None,
+        typer.Option(
+            "--llm",
+            help="Which language model writes tips beside the tasks: off; local, a small one on this machine; http://HOST:PORT/v1, any server "
+            "of OpenAI's protocol near it; or a litellm.yaml. As the last time, if not given.",
+            show_default=False,
+        ),
+    ] = None,
     servers_only: Annotated[bool, typer.Option(hidden=True)] = False,
     supervise: Annotated[bool, typer.Option(hidden=True)] = False,
 ) -> None:
@@ -58,10 +67,13 @@ def up(
         raise CommandError(
             "people here are on their way to pseudonyms: 'oo pseudonyms begin' goes on with it, 'oo up' afterwards"
         )
+    before = folder.read() or {}
     if secure is None:
-        secure = bool((folder.read() or {}).get("secure"))
+        secure = bool(before.get("secure"))
+    choice = _language_model(before.get("llm", llm.OFF) if language_model is None else language_model)
     cache = default_cache()
     fetch_servers(cache)
+    embedder = None if choice == llm.OFF or servers_only else fetch_embedder(cache, on_bytes=lambda *_: None)
     plan = local.Plan(
         cache=cache,
         workers=workers,
@@ -69,6 +81,8 @@ def up(
         servers_only=servers_only,
         prefix=prefix,
         secure=secure,
+        llm=choice,
+        embedder_file=embedder,
         given_ports=parse_ports(port or []),
     )
     console = Console(highlight=False, soft_wrap=True)
@@ -78,6 +92,7 @@ def up(
             f"--prefix={prefix}",
             "--demo" if demo else "--no-demo",
             "--secure" if secure else "--open",
+            f"--llm={choice}",
             *(f"--port={given}" for given in port or []),
         ]
         start_detached(folder, [*options, *(["--servers-only"] if servers_only else [])], console)
@@ -88,6 +103,17 @@ def up(
         local.run(folder, plan, told=told, when_ready=lambda: greet(folder, console, detached=supervise))
     except AlreadyRunning:
         raise CommandError(already(folder)) from None
+
+
+def _language_model(given: str) -> str:
+    """What was chosen, once all that it needs is here. Raises CommandError."""
+    try:
+        choice = llm.checked(given)
+    except llm.BadChoice as bad:
+        raise CommandError(str(bad)) from None
+    if missing := llm.not_installed(choice):
+        raise CommandError(f"language models are not installed ({', '.join(missing)}): {llm.HOW_TO_INSTALL}")
+    return choice
 
 
 def down(state: StateOption = DEFAULT_STATE) -> None:

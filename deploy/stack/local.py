@@ -11,7 +11,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 
@@ -20,6 +20,7 @@ from deploy.stack.fetch import Cache
 from deploy.stack.forks import Preloaded, supported
 from deploy.stack.java import java_env
 from deploy.stack.kafka import Kafka, Proxied
+from deploy.stack.llm import LOCAL, OFF, Llm, file_of
 from deploy.stack.postgres import Postgres
 from deploy.stack.processes import Command
 from deploy.stack.registry import Registry
@@ -57,6 +58,9 @@ class Plan:
     prefix: str = "oo."
     secure: bool = False
     """Kafka with TLS, passwords and rights, Valkey with passwords and rights."""
+    llm: str = OFF
+    """Which language model is asked for tips (deploy/stack/llm.py)."""
+    embedder_file: Path | None = None
     given_ports: Mapping[str, int] = field(default_factory=dict)
     proxied: Proxied | None = None
     """For tests that stand between the broker and its clients."""
@@ -68,16 +72,27 @@ class Plan:
             return {}
         cores = {f"core-{number}": ("agents", "core") for number in range(self.workers)}
         workers = {name: ("agents", name) for name in ("publish", "record", "shadow")}
-        return {**cores, **workers, "edge": ("serving",)}
+        generate = {} if self.llm == OFF else {"generate": ("agents", "generate")}
+        return {**cores, **workers, **generate, "edge": ("serving",)}
+
+    @property
+    def has_model(self) -> bool:
+        """Whether a model is a part of the stack."""
+        return self.llm == LOCAL and not self.servers_only
 
 
 def supervisor(folder: StateFolder, plan: Plan, *, told: Told) -> Supervisor:
     """The supervisor of this plan in this folder, whose lock the caller holds; makes ports and secrets."""
     passwords = folder.passwords()
     folder.keys()
-    ports = folder.ports((*SERVER_PORTS, *plan.processes), plan.given_ports)
+    models = ("llm",) if plan.has_model else ()
+    ports = folder.ports((*SERVER_PORTS, *plan.processes, *models), plan.given_ports)
     secured = Secured.of(folder) if plan.secure else None
-    stack = RunningStack.local(folder, plan.prefix, ports, passwords, secured)
+    stack = replace(
+        RunningStack.local(folder, plan.prefix, ports, passwords, secured),
+        llm_file=None if plan.servers_only else file_of(folder, plan.llm, ports),
+        embedder_file=plan.embedder_file,
+    )
     if secured is not None:
         secured.write_client_files(folder, stack.cluster.bootstrap)
     kafka = Kafka(plan.cache, folder.data("kafka"), ports["kafka"], ports["kafka-controller"], plan.proxied, secured)
@@ -97,6 +112,9 @@ def supervisor(folder: StateFolder, plan: Plan, *, told: Told) -> Supervisor:
         Part("valkey", valkey.prepare, valkey.ready),
         Part("registry", registry.prepare, registry.ready, needs=("postgres", "databases"), ends_before=("kafka",)),
     ]
+    if plan.has_model:
+        llm = Llm(folder.data("llm"), ports["llm"], python_env())
+        servers.append(Part("llm", llm.prepare, llm.ready, death_signal=signal.SIGKILL))
     steps = [
         _step(folder, "topics", needs=("kafka",)),
         _step(folder, "databases", needs=("postgres",)),
@@ -108,7 +126,13 @@ def supervisor(folder: StateFolder, plan: Plan, *, told: Told) -> Supervisor:
     workers = tuple(name for name in plan.processes if name != "edge")
     preloaded = Preloaded(python_env(), folder.root) if plan.processes and supported() else None
     ours = [
-        _process(stack, name, module, ends_before=workers if name == "edge" else (), forked=preloaded is not None)
+        _process(
+            stack,
+            name,
+            module,
+            ends_before=workers if name == "edge" else models if name == "generate" else (),
+            forked=preloaded is not None,
+        )
         for name, module in plan.processes.items()
     ]
     if preloaded is not None:
@@ -119,6 +143,7 @@ def supervisor(folder: StateFolder, plan: Plan, *, told: Told) -> Supervisor:
         "workers": plan.workers,
         "servers_only": plan.servers_only,
         "secure": plan.secure,
+        "llm": plan.llm,
     }
     chores = [_tending(folder), *_verifying(folder)] if plan.processes else []
     return Supervisor(folder, [*servers, *ours], steps, facts=facts, told=told, chores=chores, preloaded=preloaded)

@@ -32,7 +32,11 @@ HISTORY_DAYS = "OO_HISTORY_DAYS"
 """And `record`."""
 TRACE_SHARE = "OO_TRACE_SHARE"
 """And core, publish and edge; OpenTelemetry's own settings, which say where spans go, go with it."""
-CORE_SETTINGS = (SHADOW_SAMPLE, "OO_ROW_SNAPSHOTS_EVERY_S", "OO_JOURNAL_DAYS")
+CORE_SETTINGS = (SHADOW_SAMPLE, "OO_ROW_SNAPSHOTS_EVERY_S", "OO_JOURNAL_DAYS", "OO_LLM_PROMPTS")
+LLM_DEADLINE_S = "60"
+"""Of a model on somebody's own machine, beside all else that runs there."""
+GENERATE_SETTINGS = ("OO_LLM_DAY_CALLS", "OO_LLM_AT_ONCE", "OO_LLM_DEADLINE_S")
+"""And `generate`."""
 
 
 SECRETS = {
@@ -42,7 +46,7 @@ SECRETS = {
     "OO_MAC_KEY_FILE": ("core", "edge", "operator"),
     "OO_NAME_KEY_FILE": ("core", "edge", "operator"),
     # Who opens what is sealed: not publish.
-    "OO_KEK_DIR": ("core", "record", "shadow", "edge", "operator"),
+    "OO_KEK_DIR": ("core", "record", "shadow", "generate", "edge", "operator"),
     "OO_LOCAL_SIGNING_KEY_FILE": ("edge",),
 }
 """Who is told what of a secure stack; where nobody signs in, everybody is told all of it."""
@@ -79,6 +83,9 @@ class RunningStack:
     passwords: Mapping[str, str] = field(default_factory=dict, repr=False)
     ports: Mapping[str, int] = field(default_factory=dict)
     """Of the parts that run on this machine."""
+    llm_file: Path | None = None
+    """The litellm.yaml of a stack that asks language models."""
+    embedder_file: Path | None = None
     secured: Secured | None = None
     """How the roles of a secure local stack sign in. What stands in `cluster` and `valkey_url` is then the operator's."""
 
@@ -237,6 +244,12 @@ class RunningStack:
             environment["OO_STORE"] = os.environ.get("OO_STORE", "rocksdb")
             environment["OO_ROW_SNAPSHOTS_DIR"] = str(self.folder.snapshots_dir)
             environment |= {name: os.environ[name] for name in CORE_SETTINGS if name in os.environ}
+        if role in ("core", "generate") and self.llm_file is not None:
+            environment["OO_LLM_FILE"] = str(self.llm_file)
+        if role == "generate":
+            environment["OO_LLM_DEADLINE_S"] = LLM_DEADLINE_S
+            environment |= {name: os.environ[name] for name in GENERATE_SETTINGS if name in os.environ}
+            environment |= {} if self.embedder_file is None else {"OO_EMBEDDER_FILE": str(self.embedder_file)}
         if role in ("core", "publish", "edge") and TRACE_SHARE in os.environ:
             environment |= {one: os.environ[one] for one in os.environ if one == TRACE_SHARE or one.startswith("OTEL_")}
         if part == "record" and HISTORY_DAYS in os.environ:

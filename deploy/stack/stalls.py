@@ -29,6 +29,7 @@ READERS = {
     "decisions": "record",
     "outcomes": "record",
     "erasures": "record",
+    "candidate-requests": "generate",
 }
 """Which process takes each topic."""
 ENDS = "ends.json"
@@ -53,6 +54,9 @@ def _unread(seen: View, cluster: Cluster) -> Iterable[dict[str, Any]]:
         if reader not in seen.settled:
             continue
         held = {place for member in seen.members if member.group == reader for place in member.partitions}
+        if process == "generate" and not held:
+            # It runs only where a language model is asked, and nobody waits for it.
+            continue
         for place in sorted(place for place in seen.offsets if place[0] == topic and place not in held):
             if seen.lag(reader, (place,)):
                 at = seen.committed.get(reader, {}).get(place, seen.offsets[place].start)

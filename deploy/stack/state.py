@@ -65,6 +65,11 @@ class StateFolder:
         return self.root / "schemas.json"
 
     @property
+    def llm_file(self) -> Path:
+        """The aliases of `oo up --llm`."""
+        return self.root / "litellm.yaml"
+
+    @property
     def secrets(self) -> Path:
         return self.root / "secrets"
 
