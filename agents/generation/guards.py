@@ -55,9 +55,11 @@ _GREETING = re.compile(
     re.IGNORECASE,
 )
 _THIRD = re.compile(
-    r"\b(?:the|this) (?:user|person|reader|customer|client)\b|\b(?:der|die|dem|den) (?:nutzer\w*|benutzer\w*|person|kund\w+)\b|\b(?:el|la|al) (?:usuari[oa]|persona|cliente)\b|\bl'utilisateur\b",
-    re.IGNORECASE,
+    r"\b(?:the|this) (?:user|person|reader|customer|client)\b|\b(?:der|die|dem|den) (?:nutzer\w*|benutzer\w*|person|kund\w+)\b|\b(?:el|la|al) (?:usuari[oa]|persona|cliente)\b|\bl'utilisateur\b"
+    r"|^(?:you(?:'re| are)|du bist|sie sind|(?:tú )?eres|usted es|tu es|vous êtes)\b|\b(?:you(?:'re| are)|du bist|sie sind|eres|usted es|tu es|vous êtes) (?:such |so )?(?:an?|ein\w{0,2}|una?|une)\b",
+    re.IGNORECASE | re.MULTILINE,
 )
+"""Whoever speaks of the person instead of to them, or says what they are."""
 _CALLED = re.compile(r"^([^\W\d_]+(?:'hui)?)[,:!]\s")
 _OPENERS = frozenset(
     (
