@@ -33,6 +33,10 @@ class Spent(NamedTuple):
     calls: int = 0
     tokens: int = 0
 
+    def plus(self, *, calls: int, tokens: int) -> Spent:
+        """So much more, or less; never below nothing."""
+        return Spent(max(0, self.calls + calls), max(0, self.tokens + tokens))
+
 
 class Key(NamedTuple):
     """Whose a word is."""
@@ -149,9 +153,9 @@ class ModelBudget:
 
     async def _add(self, key: Key, *, calls: int, tokens: int) -> int:
         """Say a new sum; returns the place at which it is right."""
-        stood = base = self._book.spent.get(key, Spent())
+        stood = self._book.spent.get(key, Spent())
+        said = stood.plus(calls=calls, tokens=tokens)
         while True:
-            said = Spent(max(0, base.calls + calls), max(0, base.tokens + tokens))
             word = Word(day=key.day, model=key.model, partition=key.partition, calls=said.calls, tokens=said.tokens)
             delivered = await self._producer.produce(
                 self._topic, key=key.name(), value=self._schemas.frame("model-budget", word), partition=0
@@ -160,8 +164,8 @@ class ModelBudget:
             found = self._book.before[delivered.offset]
             if found == stood:
                 return delivered.offset
-            # Another process had this partition meanwhile: its word is put back, and ours on top.
-            stood, base = said, found
+            # Another process had this partition meanwhile: what it added goes on top of ours.
+            stood, said = said, said.plus(calls=found.calls - stood.calls, tokens=found.tokens - stood.tokens)
 
     async def _heard(self, offset: int) -> None:
         try:

@@ -63,6 +63,11 @@ COMMANDS = {
         (("", "listed"), ("promote", "promote")),
         "What each policy earns, and which one decides.",
     ),
+    "prompts": Entry(
+        "deploy.commands.prompts",
+        (("list", "listed"), ("compare", "compare")),
+        "Which prompts are asked, and how often what came of each is done.",
+    ),
     "snapshots": Entry(
         "deploy.commands.snapshots",
         (("", "listed"), ("make", "make"), ("verify", "verify"), ("tend", "tend")),

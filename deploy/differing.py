@@ -1,7 +1,7 @@
 """What one partition's fold says holds against what is live, each thing at its own place of the journal: it needs nothing to stand still.
 
 Rows, tips and settings are of people, and one of each stands: the live one may be ahead of the cut, and is held against what the fold had at that very
-record. Decisions and outcomes below the cut are compared some at a time, in the order of the journal. It reads nothing itself.
+record. Decisions, outcomes and requests below the cut are compared some at a time, in the order of the journal. It reads nothing itself.
 """
 
 from __future__ import annotations
@@ -193,7 +193,7 @@ class Served:
 
 
 class Kept(NamedTuple):
-    """A decision or an outcome, as it stands in PostgreSQL or comes out of the fold."""
+    """A decision, an outcome or a request, as it is kept or comes out of the fold."""
 
     id: str
     user_id: str
@@ -211,26 +211,28 @@ class Suspect(NamedTuple):
     what: str
 
 
-def kept(message: decision_pb2.Decision | outcome_pb2.Outcome) -> Kept:
+def kept(message: decision_pb2.Decision | decision_pb2.CandidateRequest | outcome_pb2.Outcome) -> Kept:
     """What of a message history is held against."""
     if isinstance(message, decision_pb2.Decision):
         one, time_ms = message.decision_id, message.decided_ms
+    elif isinstance(message, decision_pb2.CandidateRequest):
+        one, time_ms = message.request_id, message.requested_ms
     else:
         one, time_ms = message.outcome_id, message.event_time_ms
     return Kept(one, message.user_id, message.journal.offset, time_ms, digest(message))
 
 
 def compare_history(
-    name: str, mine: Mapping[str, Kept], theirs: Sequence[Kept], found: Differences
+    name: str, mine: Mapping[str, Kept], theirs: Sequence[Kept], found: Differences, *, where: str
 ) -> Iterator[Suspect]:
     """Add those of one stretch of the journal that are not the same; yield those that one side has not."""
     there = set()
     for one in theirs:
         there.add(one.id)
         if one.id not in mine:
-            yield Suspect(one.user_id, one.offset, one.time_ms, f"{name} {one.id}: in PostgreSQL, not in the fold")
+            yield Suspect(one.user_id, one.offset, one.time_ms, f"{name} {one.id}: in {where}, not in the fold")
         elif one.digest != mine[one.id].digest:
-            found.add(f"{name} {one.id}: not the same in PostgreSQL and in the fold")
+            found.add(f"{name} {one.id}: not the same in {where} and in the fold")
     for key in mine.keys() - there:
         one = mine[key]
-        yield Suspect(one.user_id, one.offset, one.time_ms, f"{name} {key}: in the fold, missing in PostgreSQL")
+        yield Suspect(one.user_id, one.offset, one.time_ms, f"{name} {key}: in the fold, missing in {where}")

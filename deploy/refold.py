@@ -40,6 +40,7 @@ class Part:
     """Of features, one for each candidate of each decision."""
     decisions: int = 0
     outcomes: int = 0
+    requests: int = 0
     tips: int = 0
     settings: int = 0
     differences: Differences = field(default_factory=Differences)
@@ -53,6 +54,9 @@ class Live:
     tips: Served | None = None
     settings: Served | None = None
     history: History | None = None
+    asked: History | None = None
+    asked_from: int = 0
+    """Of records below this offset no request need be there any more."""
 
     @property
     def end(self) -> int:
@@ -87,6 +91,10 @@ async def compare(
     mine = Rows(scratch)
     state = replace(journal.state(number), rows=mine)
     stretch = Stretch(live.history, part.differences, start=part.start, cut=cut, from_ms=journal.history_from_ms)
+    asked_from = max(part.start, live.asked_from)
+    asks = Stretch(
+        *(live.asked, part.differences), start=asked_from, cut=cut, from_ms=0, names=("request",), where="Kafka"
+    )
     end = max(cut, live.end)
     async for one in folded(journal, number, keys=keys, end=end, begin=begin, state=state, progress=progress):
         user_id, offset = one.entry.user_id, one.entry.offset
@@ -96,14 +104,18 @@ async def compare(
             if served is not None and said is not None:
                 served.see(said, below_cut=offset < cut, keys=keys)
         if offset < cut:
-            if stretch.full:
-                await stretch.compare(offset)
+            for each in (stretch, asks):
+                if each.full:
+                    await each.compare(offset)
             if (decision := one.outputs.decision) is not None:
                 part.vectors += slates.length(decision)
                 stretch.add("decision", kept(decision))
             for outcome in one.outputs.outcomes:
                 stretch.add("outcome", kept(outcome))
+            if (request := one.outputs.request) is not None:
+                asks.add("request", kept(request))
     await stretch.compare(cut)
+    await asks.compare(cut)
     for user_id, fence in mine.fences():
         part.rows += 1
         # What nothing was folded over since the snapshot.
@@ -114,7 +126,9 @@ async def compare(
         if served is not None:
             part.differences.take(served.differences(start=part.start, leavers=journal.leavers))
     await stretch.settle()
+    await asks.settle()
     part.decisions, part.outcomes = stretch.compared["decision"], stretch.compared["outcome"]
+    part.requests = asks.compared["request"]
     part.tips, part.settings = (0 if one is None else one.met for one in (live.tips, live.settings))
     return part
 

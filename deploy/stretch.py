@@ -1,23 +1,23 @@
-"""Decisions and outcomes of a fold, held against what history has of them some at a time, in the order of the journal. It reads nothing itself."""
+"""Decisions, outcomes and requests of a fold, held against what is kept of them some at a time, in the order of the journal. It reads nothing itself."""
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from typing import Protocol
 
 from deploy.differing import Differences, Kept, Suspect, compare_history
 from tables.leavers import Leavers
 
 STRETCH = 1_000
-"""Decisions and outcomes of the fold that are held against PostgreSQL's at once."""
+"""Those of the fold that are held against what is kept at once."""
 SUSPECTS_MAX = 1_000
 
 
 class History(Protocol):
-    """What PostgreSQL has of one partition."""
+    """What is kept of one partition."""
 
     async def between(self, name: str, low: int, high: int) -> list[Kept]:
-        """Decisions, or outcomes, of records in [low, high)."""
+        """Decisions, outcomes, or requests, of records in [low, high)."""
 
     async def excuses(self) -> tuple[Leavers, int]:
         """Who has left by now, and before which time nothing need be there any more."""
@@ -35,11 +35,16 @@ class Stretch:
         cut: int,
         from_ms: int,
         users: Container[str] | None = None,
+        names: Sequence[str] = ("decision", "outcome"),
+        where: str = "PostgreSQL",
     ) -> None:
-        """`found` takes what differs of records in [start, cut). `from_ms`: of before then nothing need be there. `users`: history has other people's too."""
+        """`found` takes what differs of records in [start, cut). `from_ms`: of before then nothing need be there. `users`: history has other people's too.
+        `names`: what of; `where` history is kept.
+        """
         self._history, self._found = history, found
         self._low, self._cut, self._from_ms, self._users = start, cut, from_ms, users
-        self._mine: dict[str, dict[str, Kept]] = {"decision": {}, "outcome": {}}
+        self._mine: dict[str, dict[str, Kept]] = {name: {} for name in names}
+        self._where = where
         self._suspects: list[Suspect] = []
         self.compared = dict.fromkeys(self._mine, 0)
         """How many there were, by name."""
@@ -52,8 +57,8 @@ class Stretch:
         return sum(map(len, self._mine.values())) >= STRETCH
 
     def add(self, name: str, one: Kept) -> None:
-        """Note a decision, or an outcome, that history has to have."""
-        if one.time_ms >= self._from_ms:
+        """Note one that history has to have."""
+        if one.time_ms >= self._from_ms and one.offset >= self._low:
             self.compared[name] += 1
             self._mine[name][one.id] = one
         else:
@@ -65,7 +70,7 @@ class Stretch:
             if self._history is not None and below > self._low:
                 theirs = await self._history.between(name, self._low, below)
                 known = [one for one in theirs if one.time_ms >= self._from_ms and self._is_theirs(one)]
-                self._suspects += compare_history(name, mine, known, self._found)
+                self._suspects += compare_history(name, mine, known, self._found, where=self._where)
             mine.clear()
         self._low = max(below, self._low)
         if len(self._suspects) >= SUSPECTS_MAX:

@@ -1,4 +1,5 @@
-"""Cuts the journal while people write, folds it to the cut in processes, and holds what is live against it: rows, decisions, outcomes, tips, settings.
+"""Cuts the journal while people write, folds it to the cut in processes, and holds what is live against it: rows, decisions,
+outcomes, requests, tips, settings.
 
 A cut is an offset per partition of which all that follows is out there: what `core` had committed, once `record` and `publish` had taken what stood in
 their topics then. Nothing has to stand still. It only reads.
@@ -15,6 +16,7 @@ from functools import partial
 from types import MappingProxyType
 
 from connectors.valkey import TipStore
+from deploy.asked import asked
 from deploy.cut import NotSettled, cut
 from deploy.differing import Differences, Served, Shown
 from deploy.folding import BeginningGone, Journal, keys_of
@@ -47,6 +49,8 @@ class Report:
     vectors: int = 0
     """Of features, in these decisions: each was made again from the journal."""
     outcomes: int = 0
+    requests: int = 0
+    """Of what a language model is asked."""
     tips: int = 0
     settings: int = 0
     differences: int = 0
@@ -93,6 +97,7 @@ async def verify(
             report.decisions += part.decisions
             report.vectors += part.vectors
             report.outcomes += part.outcomes
+            report.requests += part.requests
             report.tips += part.tips
             report.settings += part.settings
             report.by_partition[part.partition] = part.differences.n
@@ -137,9 +142,12 @@ async def verify_part(
         tips, settings = await _served(stack, rows, journal_id=given.topic_id)
         keys = await keys_of(given, number)
         journal = replace(await whole_journal(stack), snapshots=given.snapshots)
-        async with recorded(stack, journal.topic_id, number, keys) as history:
+        async with (
+            recorded(stack, journal.topic_id, number, keys) as history,
+            asked(journal, number, keys=keys) as (requests, asked_from),
+        ):
             _, from_ms = await history.excuses()
-            live = Live(rows, tips, settings, history)
+            live = Live(rows, tips, settings, history, requests, asked_from)
             journal = replace(journal, history_from_ms=from_ms)
             return await compare(journal, number, live, cut=end, keys=keys, scratch=made, progress=progress)
 

@@ -41,6 +41,7 @@ READING = (
     ("profile", "--user", "demo"),
     ("audit",),
     ("policies",),
+    ("prompts", "list"),
     ("dead-letters", "list"),
 )
 

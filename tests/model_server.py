@@ -43,7 +43,7 @@ class ModelServer:
         self.go()
 
     def go(self) -> None:
-        """Be gone: nothing listens there any more."""
+        """Be gone: nothing listens there any more, and no connection is open (HTTP/1.0)."""
         self._waking.set()
         self._may_answer.set()
         if self._server is not None:
@@ -85,8 +85,6 @@ class ModelServer:
         model = self
 
         class Handler(BaseHTTPRequestHandler):
-            protocol_version = "HTTP/1.1"
-
             def do_POST(self) -> None:
                 asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
                 model.calls.append(asked)

@@ -90,6 +90,11 @@ class Topics:
             self._producer.produce(self._names[short], key=key, value=data, partition=partition)
         assert self._producer.flush(PATIENCE_S) == 0
 
+    def bury(self, short: str, *, key: bytes, partition: int) -> None:
+        """Write a tombstone."""
+        self._producer.produce(self._names[short], key=key, value=None, partition=partition)
+        assert self._producer.flush(PATIENCE_S) == 0
+
     def read(self, short: str, *, partition: int = 0) -> list[Record]:
         async def all_of_it() -> list[Record]:
             lists = read_partition(self.cluster, self._names[short], partition)
@@ -194,6 +199,13 @@ class AgentProcess:
         """Ask it to end, and return its exit status."""
         return self._end(signal.SIGTERM)
 
+    def suspend(self) -> None:
+        """Stop it as a machine that sleeps does; `resume` wakes it."""
+        self._signal(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        self._signal(signal.SIGCONT)
+
     def running(self) -> bool:
         return self._process is not None and self._process.poll() is None
 
@@ -205,7 +217,11 @@ class AgentProcess:
     def log(self) -> str:
         return self._log.read_text(encoding="utf-8", errors="replace")[-6000:]
 
-    def _end(self, number: signal.Signals) -> int:
+    def _signal(self, number: signal.Signals) -> None:
         assert self._process is not None
         self._process.send_signal(number)
+
+    def _end(self, number: signal.Signals) -> int:
+        self._signal(number)
+        assert self._process is not None
         return self._process.wait(PATIENCE_S)

@@ -15,6 +15,7 @@ from agents.generation.prompts import latest
 from connectors.key_files import KeyFiles
 from deploy.stack.running import RunningStack
 from oo.v1.decision_pb2 import CandidateRequest
+from oo.v1.erased_pb2 import Erased
 from oo.v1.journal_pb2 import Candidates, JournalRecord, Position
 from oo.v1.key_pb2 import WrappedKey
 from oo.v1.model_budget_pb2 import ModelBudget
@@ -24,7 +25,7 @@ from streams.partitioner import partition_of
 from streams.sealing import KEY_ID_BYTES, Sealing
 from streams.topics import PARTITIONS
 from tests.agents.process import AgentProcess, Topics, until
-from tests.model_server import ModelServer
+from tests.model_server import ModelServer, Mood
 
 PROMPT = latest("tips").version
 WRITES = ("tip-generator", "another")
@@ -45,17 +46,21 @@ class Line:
     started: list[AgentProcess] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
 
-    def process(self, **more: str) -> AgentProcess:
+    def process(self, *, module: str = "agents", **more: str) -> AgentProcess:
         """One more, started."""
         folder = self.folder / f"{len(self.started)}"
         folder.mkdir()
-        path = self.model.file(folder, *WRITES)
-        one = AgentProcess("generate", self.servers, self.topics, folder, {"OO_LLM_FILE": str(path), **more})
+        told = {"OO_LLM_FILE": str(self.model.file(folder, *WRITES)), **more}
+        one = AgentProcess("generate", self.servers, self.topics, folder, told, module=module)
         self.started.append(one)
         return one.start()
 
-    def give_key(self, whose: str) -> None:
+    def give_keys(self, *people: str) -> None:
         """As a door does where somebody is new."""
+        for one in people:
+            self._give_key(one)
+
+    def _give_key(self, whose: str) -> None:
         key_id, kek = secrets.token_bytes(KEY_ID_BYTES), KeyFiles(self.servers.kek_dir)
         kek_id, wrapped = kek.wrap(secrets.token_bytes(KEY_BYTES), about(whose.encode(), key_id))
         word = WrappedKey(kek_id=kek_id, wrapped=wrapped)
@@ -86,6 +91,19 @@ class Line:
             value = sealing.frame("candidate-requests", one, whose=whose)
             self.topics.produce("candidate-requests", [value], key=whose, partition=home(one.user_id))
 
+    def asked_for(self) -> list[str]:
+        """Of whom the model was told, call by call."""
+        said = [call["messages"][-1]["content"] for call in self.model.calls]
+        return [text.partition("What ")[2].partition(" has")[0] for text in said]
+
+    def budget(self) -> int:
+        """Calls that are spoken for, over all partitions."""
+        last = {}
+        for record, word in zip(self.topics.read("model-budget"), self.topics.messages("model-budget"), strict=True):
+            assert isinstance(word, ModelBudget)
+            last[record.key] = word.calls
+        return sum(last.values())
+
     def take_back(self, whose: str, place: int) -> None:
         """A request that asks for nothing."""
         made = self.request(whose, place)
@@ -114,10 +132,14 @@ class Line:
             letters = [(one.offset, one.reason, one.detail) for one in self.topics.dead_letters()]
             raise AssertionError(f"{told()}, {len(self.model.calls)} calls, letters: {letters}, {error}") from None
 
-    def until_committed(self, whose: str, offset: int, *, by: AgentProcess) -> None:
-        until(
-            lambda: self.topics.committed("generate", "candidate-requests", partition=home(whose)) == offset, alive=by
-        )
+    def until_drained(self, *people: str, by: AgentProcess) -> None:
+        """Every request in these people's partitions is done with."""
+        ends = {number: self.topics.end("candidate-requests", partition=number) for number in map(home, people)}
+
+        def at(number: int) -> int:
+            return self.topics.committed("generate", "candidate-requests", partition=number)
+
+        until(lambda: all(at(number) == end for number, end in ends.items()), alive=by)
 
 
 def home(whose: str) -> int:
@@ -140,10 +162,10 @@ def line(servers: RunningStack, tmp_path: Path) -> Iterator[Line]:
 
 def test_a_request_is_one_call_and_one_answer_that_only_its_person_s_key_opens(line: Line) -> None:
     process = line.process()
-    line.give_key("ada")
+    line.give_keys("ada")
     line.ask(line.request("ada", 7))
     line.until_answered({"ada-7": ""}, by=process)
-    line.until_committed("ada", 1, by=process)
+    line.until_drained("ada", by=process)
     assert len(line.model.calls) == 1
     (answer,) = line.answers("ada")
     assert [one.title for one in answer.tips] == ["Take ten minutes of air"]
@@ -155,3 +177,153 @@ def test_a_request_is_one_call_and_one_answer_that_only_its_person_s_key_opens(l
     (kept,) = [one for one in line.topics.messages("model-budget") if isinstance(one, ModelBudget)][-1:]
     assert (kept.model, kept.partition, kept.calls, kept.tokens) == ("tip-generator", home("ada"), 1, 70)
     assert process.stop() == 0
+
+
+def test_each_kind_of_failure_is_an_answer_with_its_word_and_the_model_is_asked_again_when_it_is_back(
+    line: Line,
+) -> None:
+    process = line.process(OO_LLM_DEADLINE_S="2")
+    line.give_keys("ada")
+    wanted, place = {}, 0
+    failures: dict[Mood, str] = {
+        "hangs": "timeout",
+        "busy": "rate-limited",
+        "garbage": "bad-answer",
+        "no-choices": "empty",
+        "says-no": "refused",
+    }
+    for mood, reason in failures.items():
+        for line.model.mood, told in ((mood, reason), ("well", "")):
+            place += 1
+            line.ask(line.request("ada", place))
+            wanted[f"ada-{place}"] = told
+            line.until_answered(wanted, by=process)
+    assert len(line.model.calls) == place
+    line.model.go()
+    line.ask(line.request("ada", place + 1))
+    line.until_answered({**wanted, f"ada-{place + 1}": "unreachable"}, by=process)
+    line.until_drained("ada", by=process)
+    assert line.budget() == place + 1
+
+
+def test_a_model_that_hangs_is_asked_three_times_in_a_row_and_then_once_in_a_while(line: Line) -> None:
+    people = [f"person-{number}" for number in range(8)]
+    line.give_keys(*people, "ada")
+    line.model.mood = "hangs"
+    process = line.process(OO_LLM_DEADLINE_S="2")
+    until(lambda: "process.started" in process.log(), alive=process)
+    line.ask(*(line.request(one, 1) for one in people))
+
+    def reasons() -> Counter[str]:
+        return Counter(one.reason for one in line.answers(*people))
+
+    until(lambda: sum(reasons().values()) == 8, alive=process)
+    assert reasons() == {"timeout": 3, "breaker": 5}
+    assert len(line.model.calls) == 3
+    line.model.mood = "well"
+    time.sleep(5.5)  # agents/breaker.py
+    line.ask(line.request("ada", 1))
+    line.until_answered({"ada-1": ""} | {f"{one.request_id}": one.reason for one in line.answers(*people)}, by=process)
+    assert len(line.model.calls) == 4
+
+
+def test_of_a_queue_only_the_newest_of_each_is_asked_for_and_nobody_who_took_it_back_left_or_has_no_key(
+    line: Line,
+) -> None:
+    people = ("ada", "ben", "cleo", "dora", "emil")
+    line.give_keys(*people)
+    for place in range(1, 11):
+        line.ask(*(line.request(one, place) for one in people))
+    line.ask(line.request("ada", 4))  # step said it before it was killed, and says it again
+    line.take_back("ben", 11)
+    word = Erased(user_id="cleo", receipt="receipt-of-leaving")
+    word.journal.topic_id, word.journal.offset = line.topics.topic_id("journal"), 12
+    line.topics.produce("erasures", [word], key=b"cleo", partition=home("cleo"))
+    line.ask(line.request("dora", 11, runs_out_ms=now_ms() - 1))
+    another = line.request("emil", 99)
+    another.journal.topic_id = b"another journal."
+    line.ask(another)
+    line.topics.produce("candidate-requests", [b"garbage"], key=b"emil", partition=home("emil"))
+    line.ask(line.request("ada", 12, model="nobody"), line.request("emil", 12))
+    forgotten = line.request("frida", 1)
+    line.give_keys("frida")
+    line.ask(forgotten)
+    (key,) = line.topics.keys().held(b"frida")
+    line.topics.bury("keys", key=name_of(b"frida", key.id), partition=home("frida"))
+
+    process = line.process()
+    line.until_drained(*people, "frida", by=process)
+    line.until_answered({"ada-12": "no-model", "dora-11": "run-out", "emil-12": ""}, by=process)
+    assert line.asked_for() == ["emil"]
+    assert line.budget() == 1
+    assert [one.reason for one in line.topics.dead_letters()] == ["no-frame"]
+    assert process.running()
+    assert "request.no_key" in process.log()
+
+
+def test_what_is_taken_back_while_it_waits_is_not_asked_for_and_what_is_while_it_is_asked_for_is_not_written(
+    line: Line,
+) -> None:
+    line.give_keys("ada", "ben", "cleo")
+    line.model.mood = "holds"
+    process = line.process()
+    line.ask(line.request("ada", 1), line.request("ben", 1))
+    until(lambda: len(line.model.calls) == 1, alive=process)
+    (first,) = line.asked_for()
+    waits = {"ada": "ben", "ben": "ada"}[first]
+    line.take_back(waits, 2)
+    line.ask(line.request(first, 2), line.request("cleo", 1))
+    line.model.mood = "well"
+    line.model.let_go()
+    line.until_answered({f"{first}-2": "", "cleo-1": ""}, by=process)
+    assert sorted(line.asked_for()) == sorted([first, first, "cleo"])
+
+
+def test_killed_at_each_step_it_repeats_only_the_call_whose_answer_was_lost(line: Line) -> None:
+    people = ("ada", "ben", "cleo")
+    line.give_keys(*people)
+    # An answer stands behind its request's place in the journal, which is empty here.
+    line.ask(*(line.request(one, 0) for one in people))
+    for step in ("reserved", "called", "settled", "written"):
+        line.process(module="tests.agents.killed", KILLED_AFTER=step).wait()
+    assert len(line.model.calls) == 3
+    process = line.process()
+    line.until_answered({f"{one}-0": "" for one in people}, by=process)
+    line.until_drained(*people, by=process)
+    # Three requests, and of four kills two lost an answer that was paid for.
+    assert len(line.model.calls) == 5
+    assert line.budget() == 6
+
+
+def test_a_process_that_was_stopped_writes_nothing_when_it_wakes_and_who_took_over_answers_once(line: Line) -> None:
+    line.give_keys("ada")
+    line.model.mood = "holds"
+    first = line.process()
+    line.ask(line.request("ada", 1))
+    until(lambda: len(line.model.calls) == 1, alive=first)
+    first.suspend()
+    second = line.process()
+    line.model.mood = "well"
+    line.until_answered({"ada-1": ""}, by=second)
+    line.model.let_go()
+    first.resume()
+    assert first.wait() != 0
+    line.until_drained("ada", by=second)
+    assert [one.request_id for one in line.answers("ada")] == ["ada-1"]
+    assert len(line.model.calls) == 2
+
+
+def test_the_day_has_so_many_calls_over_restarts_and_a_kill_costs_one_at_most(line: Line) -> None:
+    people = [f"person-{number}" for number in range(5)]
+    line.give_keys(*people)
+    line.ask(line.request(people[0], 1))
+    line.process(module="tests.agents.killed", KILLED_AFTER="reserved", OO_LLM_DAY_CALLS="3").wait()
+    process = line.process(OO_LLM_DAY_CALLS="3")
+    line.until_answered({f"{people[0]}-1": ""}, by=process)
+    assert process.stop() == 0
+    process = line.process(OO_LLM_DAY_CALLS="3")
+    line.ask(*(line.request(one, 1) for one in people[1:]))
+    until(lambda: len(line.answers(*people)) == 5, alive=process)
+    assert Counter(one.reason for one in line.answers(*people)) == {"": 2, "budget": 3}
+    assert len(line.model.calls) == 2
+    assert line.budget() == 3

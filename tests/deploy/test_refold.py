@@ -12,22 +12,25 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
-from confluent_kafka import Producer
+from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from deploy.asked import asked
 from deploy.differing import Differences
 from deploy.folding import Journal, folded
-from deploy.refold import Part, compare_part, fold_rows
+from deploy.refold import Live, Part, compare, compare_part, fold_rows, live_rows
+from deploy.scratch import scratch
 from deploy.shares import RefoldError, in_processes
 from deploy.stack.running import RunningStack
-from oo.v1 import journal_pb2, row_pb2
+from oo.v1 import decision_pb2, journal_pb2, row_pb2
 from streams.cluster import Cluster
 from streams.frames import Frames
 from streams.reader import end_offsets, topic_ids
 from streams.sealing import NO_KEYS
 from streams.topics import PARTITIONS
+from streams.units import HOUR_MS
 from tables.row import spelled_out
-from tests.agents.build import PRIOR, Person, task
+from tests.agents.build import MONDAY_MS, PRIOR, Person, active, asking, entry, prior, task
 
 USERS = tuple(f"user-{number}" for number in range(2 * PARTITIONS))
 SCHEMAS = Frames()
@@ -51,6 +54,13 @@ class Topics:
         for key, value, partition in records:
             client.produce(self.cluster.name(topic), value, key, partition)
         assert client.flush(30) == 0
+
+    def trim(self, topic: str, *, below: int) -> None:
+        """Its first partition, as Kafka does what is too old."""
+        place = TopicPartition(self.cluster.name(topic), 0, below)
+        admin = AdminClient({"bootstrap.servers": self.cluster.bootstrap})
+        for deleted in admin.delete_records([place]).values():
+            deleted.result()
 
     def live(self) -> None:
         """Some signals of each user."""
@@ -104,7 +114,7 @@ def _unheard(_: int) -> None:
 def own(servers: RunningStack) -> Iterator[Topics]:
     own = Topics(replace(servers.cluster, prefix=f"{uuid.uuid4().hex[:8]}."))
     admin = AdminClient({"bootstrap.servers": own.cluster.bootstrap})
-    names = [own.cluster.name(name) for name in ("journal", "rows")]
+    names = [own.cluster.name(name) for name in ("journal", "rows", "candidate-requests", "erasures")]
     for created in admin.create_topics([NewTopic(name, PARTITIONS, 1) for name in names]).values():
         created.result()
     yield own
@@ -236,6 +246,73 @@ def test_no_process_outlives_one_that_stops_waiting(own: Topics) -> None:
 
     assert asyncio.run(stop_at_the_first(own.journal)) > 0
     assert multiprocessing.active_children() == []
+
+
+def test_requests_are_held_against_those_that_the_fold_makes(own: Topics) -> None:
+    policy, said = active(prior(config=asking(apart_ms=0, runs_out_ms=0))), list[decision_pb2.CandidateRequest]()
+    for user in ("user-0", "user-8"):
+        somebody = Person(user=user, policy=policy)
+        for n in range(3):
+            offset = len(said)
+            told = entry(task(f"{n}", user=user), offset=offset, time_ms=MONDAY_MS + n * HOUR_MS, user=user)
+            told.record.now_ms = told.time_ms
+            request = somebody.take_entry(told).request
+            assert request is not None
+            said.append(request)
+        own.write("journal", *(journaled(one.record, user, 0) for one, _ in somebody.log))
+    journal = replace(own.journal, versions={"": policy})
+    for one in said:
+        one.journal.topic_id = journal.topic_id
+    # A worker writes all, is killed before its rows are there, and the next begins again; then a word of another journal, and none at all.
+    elsewhere = decision_pb2.CandidateRequest(request_id="x", user_id="user-0", journal=journal_pb2.Position(offset=1))
+    own.write("candidate-requests", *map(written, [*said[:4], *said[1:], elsewhere]), (b"user-0", b"no frame", 0))
+    found = asyncio.run(of_requests(own, journal))
+    assert (found.requests, found.differences.shown) == (6, [])
+
+
+@pytest.mark.parametrize("is_trimmed", [False, True])
+def test_a_request_that_is_missing_torn_or_of_nothing_is_found(own: Topics, is_trimmed: bool) -> None:
+    ada = Person(user="user-0", policy=active(prior(config=asking(apart_ms=0, runs_out_ms=0))))
+    for n in range(4):
+        told = entry(task(f"{n}", user="user-0"), offset=n, time_ms=MONDAY_MS + n * HOUR_MS, user="user-0")
+        told.record.now_ms = told.time_ms
+        ada.take_entry(told)
+    own.write("journal", *(journaled(one.record, "user-0", 0) for one, _ in ada.log))
+    journal = replace(own.journal, versions={"": ada.policy})
+    first, torn, missing, last = (outputs.request for _, outputs in ada.log)
+    assert first is not None and torn is not None and missing is not None and last is not None
+    for one in (first, torn, missing, last):
+        one.journal.topic_id = journal.topic_id
+    torn.ask.tasks[0].title = "Something else"
+    ghost = decision_pb2.CandidateRequest(request_id="ghost", user_id="user-0", journal=missing.journal)
+    own.write("candidate-requests", *map(written, [first, torn, ghost, last]))
+    if is_trimmed:
+        own.trim("candidate-requests", below=1)
+    found = asyncio.run(of_requests(own, journal))
+    assert sorted(found.differences.shown) == sorted(
+        [
+            f"request {torn.request_id}: not the same in Kafka and in the fold",
+            f"request {missing.request_id}: in the fold, missing in Kafka",
+            "request ghost: in Kafka, not in the fold",
+        ]
+    )
+    assert found.requests == 4 - is_trimmed
+
+
+def written(one: decision_pb2.CandidateRequest) -> tuple[bytes, bytes, int]:
+    return one.user_id.encode(), SCHEMAS.frame("candidate-requests", one), 0
+
+
+async def of_requests(own: Topics, journal: Journal) -> Part:
+    """The first partition, where the live rows are those of the fold."""
+    with scratch() as made:
+        rows = await fold_rows(journal, 0, end=(await own.ends())[0], keys=NO_KEYS, progress=_unheard)
+        await asyncio.to_thread(own.write, "rows", *(changed(user, row) for user, row in rows.items()))
+        live = await live_rows(journal, 0, made)
+        async with asked(journal, 0, keys=NO_KEYS) as (requests, begin):
+            held = Live(live, asked=requests, asked_from=begin)
+            end = (await own.ends())[0]
+            return await compare(journal, 0, held, cut=end, keys=NO_KEYS, scratch=made, progress=_unheard)
 
 
 async def _put_aside(_journal: Journal, number: int, _end: int, _progress: Callable[[int], None]) -> int:

@@ -276,7 +276,9 @@ def test_another_configuration_is_asked_and_what_it_alone_decides_has_no_value(s
         assert apart["without"] > 0 and apart["valued"] == apart["decisions"] < asked["decisions"]
         # Rows follow the log, whatever is asked.
         assert replay(stack, "verify", other)["difference"] == ""
-        refused = called("replay", "promote", bold, "--because=x", "--yes", state_of(stack), check=False)
+        refused = called(
+            "replay", "promote", bold, "--because=x", "--yes", "--as=promoter", state_of(stack), check=False
+        )
         assert "settings are not promoted" in refused.stderr
     strange = called("replay", "run", "--set=cap_hours=4", state_of(stack), check=False)
     assert "there is no setting cap_hours" in strange.stderr
@@ -371,7 +373,7 @@ def test_topics_of_a_run_hold_what_live_ones_hold_each_once_though_who_writes_th
             assert told == live_ones != set()
     finally:
         called("replay", "rm", run.name, "--as=replayer", state_of(stack))
-    refused = called("replay", "run", "--topics", "--policy=random", state_of(stack), check=False)
+    refused = called("replay", "run", "--topics", "--policy=random", "--as=replayer", state_of(stack), check=False)
     assert "goes without --policy" in refused.stderr
 
 

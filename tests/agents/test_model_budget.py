@@ -1,0 +1,92 @@
+"""The day's calls on a real broker: several who speak for them at once, and two who hold the same partition."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import AsyncExitStack
+
+import pytest
+
+from agents.model_budget import ModelBudget, Reserved
+from deploy.stack.running import RunningStack
+from oo.v1.model_budget_pb2 import ModelBudget as Word
+from streams.producer import Producer
+from streams.reader import Tail
+from streams.schemas import Schemas
+from streams.units import DAY_MS
+from tests.agents.process import Topics
+
+NOW_MS = 20_000 * DAY_MS
+
+
+@pytest.fixture
+def topics(servers: RunningStack) -> Iterator[Topics]:
+    made = Topics(servers)
+    yield made
+    made.close()
+
+
+def spoken(topics: Topics, *, partitions: tuple[int, ...], each: int, day_calls: int, back: int = 0) -> int:
+    """How many calls may go out of so many that each process asks for; `back`: of the first one's, given back in the end."""
+
+    async def all_of_them() -> int:
+        async with AsyncExitStack() as stack:
+            budgets = [await opened(stack) for _ in partitions]
+            asked = [
+                budget.reserve("tip-generator", partition=number, tokens=10)
+                for budget, number in zip(budgets, partitions, strict=True)
+                for _ in range(each)
+            ]
+            found = await asyncio.gather(*asked)
+            for one in [one for one in found[:each] if one is not None][:back]:
+                await budgets[0].settle(one, calls=0, tokens=0)
+            return sum(isinstance(one, Reserved) for one in found)
+
+    async def opened(stack: AsyncExitStack) -> ModelBudget:
+        schemas = Schemas(topics.cluster, kept=topics.schemas_file)
+        await schemas.register()
+        producer = Producer(topics.cluster)
+        stack.push_async_callback(producer.close)
+        budget = ModelBudget(
+            schemas=schemas,
+            topic=topics.cluster.name("model-budget"),
+            producer=producer,
+            day_calls=day_calls,
+            clock_ms=lambda: NOW_MS,
+        )
+        tail = Tail(topics.cluster, topics.cluster.name("model-budget"))
+        following = asyncio.create_task(budget.follow(tail))
+        stack.callback(following.cancel)
+        await tail.caught_up.wait()
+        return budget
+
+    return asyncio.run(all_of_them())
+
+
+def kept(topics: Topics) -> int:
+    """Calls that the topic says are spoken for."""
+    last: dict[int, int] = {}
+    for word in topics.messages("model-budget"):
+        assert isinstance(word, Word)
+        last[word.partition] = word.calls
+    return sum(last.values())
+
+
+@pytest.mark.parametrize("partitions", [(0, 1, 2), (5, 5, 5)])
+def test_of_three_who_ask_at_once_no_call_goes_past_the_budget_also_where_two_hold_one_partition(
+    topics: Topics, partitions: tuple[int, ...]
+) -> None:
+    assert spoken(topics, partitions=partitions, each=6, day_calls=100) == 18
+    # Where several hold one partition it may count too much, never too little.
+    assert kept(topics) == 18 if len(set(partitions)) == 3 else kept(topics) >= 18
+    granted = spoken(topics, partitions=partitions, each=6, day_calls=25)
+    assert granted <= 7
+    assert kept(topics) >= 18 + granted
+    assert spoken(topics, partitions=partitions, each=1, day_calls=18) == 0
+
+
+def test_what_was_spoken_for_and_not_used_may_be_used_again(topics: Topics) -> None:
+    assert spoken(topics, partitions=(0,), each=5, day_calls=3, back=2) == 3
+    assert kept(topics) == 1
+    assert spoken(topics, partitions=(7,), each=5, day_calls=3) == 2
