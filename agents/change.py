@@ -16,6 +16,8 @@ class Change:
     urgent: bool = False
     wrong: bool = False
     """What is being served rests on what was withdrawn."""
+    unsaid: bool = False
+    """What a source told, or all sources, was withdrawn: what was written may repeat it."""
     reacted: bool = False
     outcomes: list[outcome_pb2.Outcome] = field(default_factory=list)
     overflows: list[Overflow] = field(default_factory=list)

@@ -108,7 +108,8 @@ def _withdraw(opened: Opened, word: Word, purpose: Purpose | None, change: Chang
     held = opened.pending
     rests = _on_source(opened, word.source) if purpose is None else _on(opened, purpose)
     # Why a tip stands, and until when, may follow from any task or event, also of one that says something else.
-    change.wrong |= purpose is None or purpose.of_sources or bool(rests.any() and rests[-1])
+    change.unsaid |= purpose is None or purpose.of_sources
+    change.wrong |= change.unsaid or bool(rests.any() and rests[-1])
     for index in np.flatnonzero(rests).tolist():
         held.release(index)
     if purpose is not None and opened.taught.weight:

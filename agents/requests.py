@@ -54,6 +54,8 @@ def after(
     asked, now_ms = row.asked, row.now_ms
     today = now_ms // DAY_MS
     calls, tokens = (asked.day_calls, asked.day_tokens) if asked.day == today else (0, 0)
+    if calls and not asked.answered:
+        tokens += generation.tokens_max  # Nobody said what it took: as much as it may.
     if asked.request_id and now_ms - asked.requested_ms < generation.apart_ms:
         return None
     if calls >= generation.day_calls or tokens + generation.tokens_max > generation.day_tokens:

@@ -141,6 +141,8 @@ def step(state: row_pb2.UserRow | None, entry: Entry, policy: ActiveVersion) -> 
             signals.take_generated(opened, record.candidates, change)
         case _:
             pass
+    if change.unsaid and record.step_version >= written.BY_REQUEST:
+        del row.generated[:]  # Whatever each is about, its prompt may have had what is withdrawn.
     change.outcomes += outcomes.expire(opened, now_ms=now_ms, config=config)
     if change.outcomes and any(outcome.learned for outcome in change.outcomes):
         opened.taught.epoch, opened.learned = policy.version.epoch, True

@@ -149,6 +149,25 @@ def test_tokens_that_were_spent_count_against_the_day() -> None:
     assert ada.take(task("b")).request is None
 
 
+def test_a_request_without_an_answer_counts_as_all_that_it_may_have_taken() -> None:
+    ada, _ = asked_person(apart_ms=0, day_tokens=1500)
+    assert ada.take(task("b"), after_ms=3 * MINUTE_MS).request is not None
+    assert ada.take(task("c"), after_ms=3 * MINUTE_MS).request is None
+    assert ada.take(task("d"), after_ms=DAY_MS).request is not None
+
+
+@pytest.mark.parametrize("of", ["tasks", "calendar", "source:work"])
+def test_what_a_prompt_had_of_what_is_withdrawn_is_in_no_tip_and_no_later_prompt(of: str) -> None:
+    ada, request = asked_person(apart_ms=0)
+    ada.take(event("e", start_ms=MONDAY_MS + 3 * HOUR_MS, end_ms=MONDAY_MS + 4 * HOUR_MS))
+    ada.take(answer(request, "Before the secret meeting", about=["task:todo.txt/a"]))
+    assert ada.now.generated
+    ada.take(withdrawn(of, word="w"))
+    assert not ada.now.generated
+    later = ada.take(task("b"), after_ms=HOUR_MS).request
+    assert later is None or not later.ask.written
+
+
 def test_requests_of_one_person_lie_apart() -> None:
     ada, request = asked_person()
     ada.take(answer(request, "Ask", about=["task:todo.txt/a"]))
@@ -188,8 +207,8 @@ def test_a_tip_leaves_with_what_it_is_about(gone, before: bool) -> None:
     ada.take(task("c", title="Something new"))
     ada.react("DISMISS")
     found = {name: why for name, why in last_slate(ada).items() if name.startswith("generated:")}
-    if before and gone.__class__.__name__ == "SubjectRequest":
-        assert found == {}  # The request was withdrawn.
+    if gone.__class__.__name__ == "SubjectRequest":
+        assert found == {}  # The request, or all that was written, was withdrawn.
     else:
         assert list(found.values()) == [("about",)]
 
