@@ -126,7 +126,17 @@ def decide(
     row.current_candidate = picked.id
     row.current_valid_until_ms = valid_until_ms
     return decision, _tip(
-        picked, task, decision, why_lines=why.lines(row, picked.kind, task, at=at, listed=not opened.limits.tasks)
+        picked,
+        task,
+        decision,
+        why_lines=why.lines(
+            row,
+            picked.kind,
+            task,
+            at=at,
+            listed=not opened.limits.tasks,
+            about=written.told(picked.about, opened) if picked.about else (),
+        ),
     )
 
 

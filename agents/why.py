@@ -13,16 +13,19 @@ from tables.bounds import NEVER_MS
 from tables.zones import local, part_name
 
 LINES_MAX = 3
+ABOUT_LINES_MAX = 2
 
 
-def lines(row: row_pb2.UserRow, kind: int, task: Told | None, *, at: Moment, listed: bool) -> list[str]:
+def lines(
+    row: row_pb2.UserRow, kind: int, task: Told | None, *, at: Moment, listed: bool, about: Sequence[str] = ()
+) -> list[str]:
     """Why this tip now, the strongest reason first; never empty for a tip.
 
-    `listed`: tasks may be used. Once that is withdrawn, what is on a list is nothing to speak of.
+    `listed`: tasks may be used. Once that is withdrawn, what is on a list is nothing to speak of. `about`: what a written tip rests on.
     """
     if kind == decision_pb2.Decision.NONE:
         return []
-    found: list[str] = []
+    found = [*about][:ABOUT_LINES_MAX]
     if task is not None:
         found += _about_task(row, task.column, at=at)
     elif kind == decision_pb2.Decision.STARTER and listed:

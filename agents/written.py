@@ -20,6 +20,8 @@ BY_REQUEST = 7
 (agents.signals)."""
 ABOUT_MAX = 8
 EVENT_HEAD = "event:"
+ON_LIST, IN_CALENDAR = "On your list:", "In your calendar:"
+LINE_CHARS_MAX = 140
 
 
 def event_head(source: str) -> str:
@@ -96,6 +98,21 @@ def _tip(said: journal_pb2.GeneratedTip, asked: row_pb2.Asked, *, index: int, en
 def rests(about: Iterable[str], opened: Opened) -> bool:
     """Whether every task and event of these is there, may be used, and is not put off."""
     return all(_stands(one, opened) for one in about)
+
+
+def told(about: Iterable[str], opened: Opened) -> list[str]:
+    """What a tip is about, a line each, in the words of its sources."""
+    items, found = opened.backlog, []
+    for one in about:
+        for source in items.sources:
+            if one.startswith(head := backlog.head(source)):
+                index = items.index(ids.item_key(source, one[len(head) :]))
+                if index is not None:
+                    found.append(f"{ON_LIST} {items.told(index).title}"[:LINE_CHARS_MAX])
+        place = _event(one, items)
+        if place is not None:
+            found.append(f"{IN_CALENDAR} {items.event(place).title}"[:LINE_CHARS_MAX])
+    return found
 
 
 def _stands(one: str, opened: Opened) -> bool:

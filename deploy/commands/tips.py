@@ -206,6 +206,8 @@ def _print(found: dict[str, Any]) -> None:
         _out.print("\n  To begin with. 'oo import todo.txt', or 'oo watch todo.txt', and tips are about what is yours.")
     until = datetime.fromisoformat(found["valid_until"]).astimezone()
     source = f"from {plain(found['source'])}, " if found["source"] else ""
+    if found["kind"] == "generated":
+        source = "written by a language model, "
     _out.print(Text(f"\n  {source}good until {until:%H:%M}", style="dim"))
 
 

@@ -9,7 +9,7 @@ const RETRY_MS_MAX = 15_000;
 const SEND_TIMEOUT_MS = 15_000;
 
 const said = { done: "Done.", snooze: "Later, then.", dismiss: "Not this one, then." };
-const kinds = { task: "A task", starter: "A way to begin", generated: "A suggestion" };
+const kinds = { task: "A task", starter: "A way to begin", generated: "Written by a language model" };
 
 let tip = null; // what is shown
 let sending = null; // the decision whose reaction is on its way
@@ -52,7 +52,7 @@ function showTip(next) {
   title.textContent = next.title;
   title.dataset.length = next.title.length > 160 ? "endless" : next.title.length > 60 ? "long" : "short";
   document.title = `${next.title.slice(0, 80)} · oO`;
-  byId("kind").textContent = (kinds[next.kind] ?? "A tip") + (next.source ? ` from ${next.source}` : "");
+  byId("kind").textContent = (kinds[next.kind] ?? "A tip") + (next.source && next.kind !== "generated" ? ` from ${next.source}` : "");
   byId("until").textContent = `good until ${clock(next.valid_until)}`;
   byId("detail").textContent = next.detail;
   byId("detail").hidden = !next.detail;

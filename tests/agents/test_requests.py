@@ -234,6 +234,8 @@ def test_the_tip_that_is_served_goes_with_what_it_is_about() -> None:
         ada.react("SNOOZE", until_ms=ada.time_ms + MINUTE_MS)
         ada.take(activity(), after_ms=2 * MINUTE_MS)
     assert ada.now.current_candidate.startswith("generated:")
+    tip = next(outputs.tip for _, outputs in reversed(ada.log) if outputs.tip is not None)
+    assert tip.why[0] == "On your list: Call the dentist"
     ada.react("SEEN")
     outputs = ada.take(completed("a"))
     assert outputs.decision is not None

@@ -344,3 +344,9 @@ def picture(page: Page, path: Path) -> None:
     assert drawn.shape == kept.shape
     assert (drawn[GROUND] == kept[GROUND]).all(), f"draw it anew with OO_RENEW_SCREENSHOTS=1: {path.name}"
     assert not (drawn == drawn[GROUND]).all(), "nothing stands on the ground"
+
+
+def test_a_tip_that_a_model_wrote_says_so(page_of: Open, whole_edge: LiveEdge) -> None:
+    whole_edge.put_tip("pg-written", 1, kind=decision_pb2.Decision.GENERATED, source="oo")
+    page = page_of("pg-written")
+    expect(page.locator("#kind")).to_have_text("Written by a language model")
