@@ -7,7 +7,15 @@ from __future__ import annotations
 
 from functools import partial
 
-from tests.faults import disk_faults, input_faults, network_faults, record_faults, server_faults, worker_faults
+from tests.faults import (
+    disk_faults,
+    generate_faults,
+    input_faults,
+    network_faults,
+    record_faults,
+    server_faults,
+    worker_faults,
+)
 from tests.faults.scene import Row
 from tests.faults.traffic import Mix
 
@@ -33,6 +41,7 @@ ROWS = (
     Row("valkey-emptied", "Valkey killed, its files deleted, and emptied again", server_faults.empty_valkey),
     Row("registry-away", "registry killed: running workers go on", server_faults.take_the_registry_away),
     Row("views-kill", "publish and record killed four times each", worker_faults.kill_the_writers_of_views),
+    Row("generate", "who asks a language model killed ten times; its requests doubled and out of order, its answers late, doubled, out of order", generate_faults.kill_who_asks),
     Row("bad-500", "500 bad in 2,000, and a kill every second", worker_faults.kill_ten_times, Mix(bad_share=0.25), rate=110),
     Row("other-schemas", "an incompatible producer: other schemas, other messages, cut and garbled ones", input_faults.write_other_schemas),
     Row("other-sizes", "records as large as Kafka takes and larger, and times that no event can have", input_faults.write_other_sizes_and_times),
