@@ -45,7 +45,7 @@ class Purpose(NamedTuple):
     rails: tuple[str, ...] = ()
     """Guard rails that find nothing."""
     requests: tuple[str, ...] = ()
-    """What is asked of a model; nothing asks yet."""
+    """What is asked of a model (agents/requests.py)."""
     deliveries: tuple[str, ...] = ()
     """What is sent out; nothing sends yet."""
     shared: tuple[str, ...] = ()
