@@ -32,7 +32,7 @@ def spoken(ask: decision_pb2.Ask) -> str:
         if found := _base(tag):
             return found
     titles = " ".join([*(one.title for one in ask.tasks), *(one.title for one in ask.events)])
-    return _likely(titles)[0] if _enough(titles) else UNKNOWN
+    return str(_identifier().classify(titles)[0]) if _enough(titles) else UNKNOWN
 
 
 def is_spoken(text: str, *, ask: decision_pb2.Ask) -> bool:
@@ -59,12 +59,6 @@ def _base(tag: str) -> str:
 
 def _enough(text: str) -> bool:
     return sum(map(str.isalpha, text)) >= _LETTERS_MIN
-
-
-@lru_cache(maxsize=256)
-def _likely(text: str) -> tuple[str, float]:
-    found, likely = _identifier().classify(text)
-    return str(found), float(likely)
 
 
 @lru_cache(maxsize=1)
