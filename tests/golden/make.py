@@ -29,29 +29,38 @@ from tables.row import spelled_out
 from tables.totals import Totals, merged
 from tests.agents.build import (
     Payload,
+    Person,
     active,
     activity,
+    answer,
     candidates,
     completed,
     config,
     entry,
+    erasure,
     event,
     event_removed,
+    granted,
     profile,
     reaction,
     removed,
     task,
     tick,
+    withdrawn,
 )
 from tests.golden.replay import (
     EXPECTED,
     EXPECTED_STEP5,
+    EXPECTED_STEP7,
     JOURNAL,
+    JOURNAL_STEP7,
     PARTITIONS,
     VERSIONS,
     as_step,
+    asking_versions,
     epochs_of,
     golden,
+    golden_step7,
     replay,
     to_line,
     versions,
@@ -99,11 +108,16 @@ def main() -> None:
             ),
             "utf-8",
         )
+        JOURNAL_STEP7.write_text("".join(to_line(one) + "\n" for one in journal_step7()), "utf-8")
     entries = golden()
-    for path, records in ((EXPECTED, entries), (EXPECTED_STEP5, as_step(entries, 5))):
-        lines = list(replay(records, known=versions()))
+    for path, records, known in (
+        (EXPECTED, entries, versions()),
+        (EXPECTED_STEP5, as_step(entries, 5), versions()),
+        (EXPECTED_STEP7, golden_step7(), asking_versions()),
+    ):
+        lines = list(replay(records, known=known))
         path.write_text("".join(line + "\n" for line in lines), "utf-8")
-        print(f"{len(entries)} records, {len(lines)} lines expected in {path.name}")
+        print(f"{len(records)} records, {len(lines)} lines expected in {path.name}")
 
 
 def journal() -> tuple[list[Entry], list[policy_pb2.PolicyVersion]]:
@@ -184,6 +198,41 @@ def journal() -> tuple[list[Entry], list[policy_pb2.PolicyVersion]]:
         for one in entries_again:
             add(one)
     return entries, made
+
+
+def journal_step7() -> list[Entry]:
+    """Ada is asked for as step version 7 does: answers that count, late, doubled and of another request, what takes them back, leaving."""
+    ada = Person(policy=asking_versions()[""], user="ada", time_ms=START_MS)
+    ada.take(profile("Europe/Berlin"))
+
+    def ask(payload: Payload) -> decision_pb2.CandidateRequest:
+        request = ada.take(payload, after_ms=HOUR_MS).request
+        assert request is not None, payload
+        return request
+
+    first = ask(task("a", title="קנה חלב", priority=1))
+    ada.take(answer(first, "Buy it on the way", "Ask what is missing", about=["task:todo.txt/a"]))
+    ada.take(answer(first, "Buy it twice", about=["task:todo.txt/a"]))
+    ada.react("SEEN")
+    late = ask(event("e", start_ms=ada.time_ms + 3 * HOUR_MS, end_ms=ada.time_ms + 4 * HOUR_MS, title="Stand-up 🎂"))
+    ada.take(answer(late, "Too late", about=["event:ical/e"]), after_ms=HOUR_MS)
+    second = ask(task("b", source="work", title="Quarterly report"))
+    ada.take(answer(first, "Of another request", about=["task:todo.txt/a"]))
+    ada.take(answer(second, "Write two lines", about=["task:work/b", "event:ical/e"]))
+    for kind in ("DISMISS", "DONE", "SNOOZE") * 4:
+        ada.react(kind, after_ms=MINUTE_MS, **({"until_ms": ada.time_ms + HOUR_MS} if kind == "SNOOZE" else {}))
+    ada.take(completed("a"))
+    third = ask(task("c", priority=4))
+    ada.take(withdrawn("source:work", word="w1"))
+    ada.take(answer(third, "Of a request that was taken back", about=["task:todo.txt/c"]))
+    fourth = ask(task("d"))
+    ada.take(answer(fourth, "Begin with the smallest", about=["task:todo.txt/d"]))
+    ada.take(withdrawn("generated", word="w2"), after_ms=HOUR_MS)
+    ada.take(task("e"), after_ms=HOUR_MS)
+    ada.take(granted("generated", word="g2", knows_of="w2"), after_ms=DAY_MS)
+    ask(task("f", title="Last"))
+    ada.take(erasure("receipt"))
+    return [one for one, _ in ada.log]
 
 
 def _meet_the_rails(tell: Tell) -> None:

@@ -1,7 +1,7 @@
 """Folds the golden journal and says, in lines that a person can read, what came of it.
 
-`python -m tests.golden.replay [SEED]` prints those lines, of the journal as it is, as if all of it had been written by step version 5, and as
-if its second half had; a seed ends batches at random places. It never writes a file.
+`python -m tests.golden.replay [SEED]` prints those lines, of the journal as it is, as if all of it had been written by step version 5, as
+if its second half had, and of the journal of step version 7, in which a language model is asked; a seed ends batches at random places. It never writes a file.
 """
 
 from __future__ import annotations
@@ -26,13 +26,15 @@ from tables import slates
 from tables.marginal import Epoch
 from tables.row import spelled_out
 from tables.totals import Totals, messages
-from tests.agents.build import JOURNAL_ID, active
+from tests.agents.build import JOURNAL_ID, active, asking, prior
 
 HERE = Path(__file__).parent
 JOURNAL = HERE / "journal.jsonl"
 VERSIONS = HERE / "versions.jsonl"
 EXPECTED = HERE / "expected.jsonl"
 EXPECTED_STEP5 = HERE / "expected-step5.jsonl"
+JOURNAL_STEP7 = HERE / "journal-step7.jsonl"
+EXPECTED_STEP7 = HERE / "expected-step7.jsonl"
 
 PARTITIONS = 2
 
@@ -85,6 +87,16 @@ def versions() -> dict[str, ActiveVersion]:
         version = ParseDict(json.loads(line), policy_pb2.PolicyVersion())
         known[version.version_id] = active(version)
     return known
+
+
+def golden_step7() -> list[Entry]:
+    """The journal in which a language model is asked."""
+    return [from_line(line) for line in JOURNAL_STEP7.read_text("utf-8").splitlines()]
+
+
+def asking_versions() -> dict[str, ActiveVersion]:
+    """What it was decided by."""
+    return {"": active(prior(config=asking()))}
 
 
 def epochs_of(known: dict[str, ActiveVersion]) -> dict[int, Epoch]:
@@ -179,6 +191,8 @@ def _said(one: Entry, outputs: Outputs) -> dict[str, object]:
         }
         said["title"], said["why"] = tip.title[:60], list(tip.why)
         said["decision"], said["tip"] = digest(decision), digest(tip)
+    if outputs.request is not None:
+        said["request"] = [decision_pb2.CandidateRequest.Reason.Name(outputs.request.reason), digest(outputs.request)]
     return {"at": f"{one.partition}/{one.offset}", "user": one.user_id, **said} if said else {}
 
 
@@ -190,6 +204,8 @@ def main() -> None:
     for journal in (entries, as_step(entries, 5), half_step(entries, 5)):
         for line in replay(journal, known=versions(), batch_seed=seed):
             print(line)
+    for line in replay(golden_step7(), known=asking_versions(), batch_seed=seed):
+        print(line)
 
 
 if __name__ == "__main__":

@@ -23,10 +23,13 @@ from tests.golden import processors
 from tests.golden.replay import (
     EXPECTED,
     EXPECTED_STEP5,
+    EXPECTED_STEP7,
     JOURNAL,
     PARTITIONS,
     as_step,
+    asking_versions,
     golden,
+    golden_step7,
     half_step,
     replay,
     to_line,
@@ -82,7 +85,10 @@ def expected_of_step5() -> list[str]:
 @cache
 def expected_of_all() -> list[str]:
     """What `tests.golden.replay` prints."""
-    return [*expected(), *expected_of_step5(), *replay(half_step(golden(), 5), known=versions())]
+    return [
+        *(*expected(), *expected_of_step5(), *replay(half_step(golden(), 5), known=versions())),
+        *lines(EXPECTED_STEP7.read_text("utf-8")),
+    ]
 
 
 def test_the_golden_journal_gives_what_it_gave_before() -> None:
@@ -92,6 +98,24 @@ def test_the_golden_journal_gives_what_it_gave_before() -> None:
 
 def test_written_by_step_version_5_it_gives_what_it_gave_before() -> None:
     assert list(replay(as_step(golden(), 5), known=versions())) == expected_of_step5()
+
+
+@pytest.mark.parametrize("seed", [None, 0, 1])
+def test_what_a_language_model_is_asked_is_what_it_was_before(seed: int | None) -> None:
+    said = list(replay(golden_step7(), known=asking_versions(), batch_seed=seed))
+    assert said == lines(EXPECTED_STEP7.read_text("utf-8"))
+
+
+def test_the_journal_of_step_version_7_asks_takes_back_and_serves_what_was_written() -> None:
+    said = [json.loads(line) for line in lines(EXPECTED_STEP7.read_text("utf-8"))]
+    reasons = Counter(one["request"][0] for one in said if "request" in one)
+    assert set(reasons) >= {"THIN", "WITHDRAWN"}
+    assert reasons["WITHDRAWN"] == 2
+    masks = [(name, mask) for one in said for name, mask in one.get("slate", {}).items()]
+    assert any(name.startswith("generated:") and "about" in mask.split("/") for name, mask in masks)
+    assert any(one.get("chosen", "").startswith("generated:") for one in said)
+    (row,) = [one for one in said if "row" in one]
+    assert row["tasks"] == 0
 
 
 def rows_and_outputs(journal: list[Entry]) -> tuple[list[dict[str, bytes]], list[Outputs]]:
