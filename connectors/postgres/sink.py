@@ -46,6 +46,8 @@ _TIP_SCORES: Final = (
     ("eligible", "boolean"),
     ("propensity", "double precision"),
     ("score", "double precision"),
+    ("prompt_version", "text"),
+    ("llm_model", "text"),
 )
 _OUTCOMES: Final = (
     ("outcome_id", "text"),
@@ -247,6 +249,9 @@ async def _insert_decisions(connection: psycopg.AsyncConnection, decisions: Sequ
             not candidate.ineligible,
             candidate.propensity,
             candidate.score,
+            # Which prompt and model wrote those that were not chosen, a decision does not say.
+            it.prompt_version if position == it.chosen else "",
+            it.model if position == it.chosen else "",
         )
         for it in (one.message for one in decisions)
         for position, candidate in enumerate(slates.spelled_out(it))

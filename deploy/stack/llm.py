@@ -50,6 +50,13 @@ def checked(choice: str) -> str:
         return choice
     if not (path := Path(choice).resolve()).is_file():
         raise BadChoice(f"--llm takes off, local, http://HOST:PORT/v1 or a litellm.yaml; there is no file {choice}")
+    from connectors.models import FileUnusable, aliases_that_write, check
+
+    try:
+        check(path)
+        aliases_that_write(path)
+    except FileUnusable as bad:
+        raise BadChoice(str(bad)) from None
     return str(path)
 
 

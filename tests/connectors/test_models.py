@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import logging
+import os
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -12,6 +16,7 @@ import pytest
 from connectors.models import FileUnusable, ModelFailed, Models, Said, read
 from tests.model_server import TEXT, ModelServer, Mood
 
+ROOT = Path(__file__).resolve().parents[2]
 SCHEMA = {"type": "object"}
 SECRET = "the canary sings at nine"
 
@@ -106,3 +111,31 @@ def test_a_file_that_is_none_says_what_to_do(tmp_path: Path) -> None:
             read(path)
     with pytest.raises(FileUnusable, match="OO_LLM_FILE"):
         read(tmp_path / "nowhere")
+
+
+WATCHED = """
+import asyncio, json, sys
+from pathlib import Path
+seen = set()
+def watch(event, given):
+    if event == "socket.getaddrinfo":
+        seen.add(str(given[0]))
+    elif event == "socket.connect" and isinstance(given[1], tuple):
+        seen.add(str(given[1][0]))
+sys.addaudithook(watch)
+from connectors.models import Models
+async def ask():
+    models = Models.of(Path(sys.argv[1]))
+    await models.ask("tip-generator", [{"role": "user", "content": "x"}], {"type": "object"}, max_tokens=9, deadline_s=30)
+asyncio.run(ask())
+print(json.dumps(sorted(seen)))
+"""
+
+
+def test_a_whole_process_of_it_speaks_to_its_model_and_to_nobody_else(server: ModelServer, tmp_path: Path) -> None:
+    """Neither for prices nor with what it learned about us: not at the import, not at a call, not at the end."""
+    environment = {name: told for name, told in os.environ.items() if not name.lower().endswith("_proxy")}
+    command = (sys.executable, "-W", "ignore", "-c", WATCHED, str(server.file(tmp_path)))
+    done = subprocess.run(command, env=environment, cwd=ROOT, capture_output=True, text=True, timeout=300, check=True)
+    assert json.loads(done.stdout) == ["127.0.0.1"]
+    assert len(server.calls) == 1

@@ -325,10 +325,27 @@ def test_a_decision_is_written_with_its_whole_slate(database: Database, *, packe
          decision.SerializeToString(deterministic=True)),
     ]  # fmt: skip
     assert _rows(database, "SELECT * FROM recommender.tip_scores ORDER BY position") == [
-        ("d0001", 0, "NONE", True, 0.75, 0.0),
-        ("d0001", 1, "TASK", True, 0.25, 0.5),
-        ("d0001", 2, "TASK", False, 0.0, 0.0),
+        ("d0001", 0, "NONE", True, 0.75, 0.0, "", ""),
+        ("d0001", 1, "TASK", True, 0.25, 0.5, "", ""),
+        ("d0001", 2, "TASK", False, 0.0, 0.0, "", ""),
     ]
+
+
+def test_the_score_of_a_chosen_tip_that_a_model_wrote_says_by_which_prompt_and_model(database: Database) -> None:
+    decision = _decision(1)
+    decision.slate[decision.chosen].kind = Decision.GENERATED
+    decision.prompt_version, decision.model = "tips@0123456789ab", "tip-generator"
+
+    async def work() -> Written:
+        async with Sink(database.dsn("recommender")) as sink:
+            return await sink.record_decisions(as_is([decision]))
+
+    assert asyncio.run(work()) == Written(1)
+    query = "SELECT kind, prompt_version, llm_model FROM recommender.tip_scores ORDER BY position"
+    chosen = ("GENERATED", "tips@0123456789ab", "tip-generator")
+    others = [("NONE", "", ""), ("TASK", "", ""), ("TASK", "", "")]
+    others[decision.chosen] = chosen
+    assert _rows(database, query) == others
 
 
 def test_an_outcome_is_written_before_its_decision_is_there(database: Database) -> None:
