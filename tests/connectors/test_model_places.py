@@ -103,3 +103,5 @@ def test_the_file_that_comes_with_the_project_has_the_three_aliases_and_only_wha
     models = read(ROOT / "deploy/litellm.yaml")
     assert [one["model_name"] for one in models] == ["tip-generator", "embedder", "judge"]
     assert [why_far(one["litellm_params"]) for one in models] == ["", "", ""]
+    # As litellm itself takes it.
+    assert Models.of(ROOT / "deploy/litellm.yaml").aliases == {"tip-generator", "embedder", "judge"}
