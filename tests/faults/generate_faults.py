@@ -42,6 +42,7 @@ def kill_who_asks(scene: Scene) -> None:
         pen = _Pen(scene)
         try:
             stack.start("generate")
+            ends = len(worker.exits)
             for turn in range(KILLS):
                 # Half of the kills come while it starts, or while it has nothing to do.
                 pen.ask(ASKED_AT_ONCE)
@@ -49,13 +50,14 @@ def kill_who_asks(scene: Scene) -> None:
                     stack.until(lambda: len(model.calls) > pen.seen, what="a call", patience_s=60)
                 scene.between(0.0, 1.0)
                 pen.seen = len(model.calls)
+                stack.until(worker.running, what="it runs again")
                 worker.send(KILL)
                 if turn % 3 == 2:
                     pen.ask_again()
             stack.start("generate")
             stack.until(pen.drained, what="every request done with")
             calls, answers = len(model.calls), pen.answers()
-            kills = worker.exits.count(-KILL)
+            kills = worker.exits[ends:].count(-KILL)
             _judge(scene, pen, answers, calls=calls, kills=kills)
             pen.answer_again()
             scene.notes.append(
