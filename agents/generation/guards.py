@@ -43,7 +43,9 @@ ECHO_SHARE = 0.8
 LEAK_WORDS = 6
 """So many words of the prompt in a row."""
 
-_MARKUP = re.compile(r"[<>{}\[\]`|\\^~#*_=\u201c\u201d\"„«»]|&\w+;|\$\(|\(\)|;$")
+_MARKUP = re.compile(
+    r"[<>{}\[\]`|\\^~#*_=\u201c\u201d\"„«»]|&\w+;|\$\(|\(\)|[;:]$|\((?:link|address|number)\)", re.MULTILINE
+)
 _MACHINE = re.compile(
     r"\b(?:system|prompts?|json|refs?|instructions?|language model|llm|ai|ki|ia|assistant|chatbot|chatgpt|gpt|claude|api|token|base64|anweisung\w*|sprachmodell\w*"
     r"|instrucci\w*|instrucción|modelo de lenguaje|consignes?|asistente|assistent\w*|tipps?|tips?|consejos?|[te]\d{1,2})\b",
@@ -56,10 +58,11 @@ _GREETING = re.compile(
 )
 _THIRD = re.compile(
     r"\b(?:the|this) (?:user|person|reader|customer|client)\b|\b(?:der|die|dem|den) (?:nutzer\w*|benutzer\w*|person|kund\w+)\b|\b(?:el|la|al) (?:usuari[oa]|persona|cliente)\b|\bl'utilisateur\b"
+    r"|\b(?:I|my|ich|mein\w*|yo|mi|mis|moi)\b"
     r"|^(?:you(?:'re| are)|du bist|sie sind|(?:tú )?eres|usted es|tu es|vous êtes)\b|\b(?:you(?:'re| are)|du bist|sie sind|eres|usted es|tu es|vous êtes) (?:such |so )?(?:an?|ein\w{0,2}|una?|une)\b",
     re.IGNORECASE | re.MULTILINE,
 )
-"""Whoever speaks of the person instead of to them, or says what they are."""
+"""Whoever speaks of the person or of themselves instead of to the person, or says what they are."""
 _CALLED = re.compile(r"^([^\W\d_]+(?:'hui)?)[,:!]\s")
 _OPENERS = frozenset(
     (
