@@ -22,15 +22,16 @@ from deploy.refold import Live, Part, compare, compare_part, fold_rows, live_row
 from deploy.scratch import scratch
 from deploy.shares import RefoldError, in_processes
 from deploy.stack.running import RunningStack
-from oo.v1 import decision_pb2, journal_pb2, row_pb2
+from oo.v1 import decision_pb2, erased_pb2, journal_pb2, row_pb2
 from streams.cluster import Cluster
 from streams.frames import Frames
 from streams.reader import end_offsets, topic_ids
 from streams.sealing import NO_KEYS
 from streams.topics import PARTITIONS
 from streams.units import HOUR_MS
+from tables.leavers import Leavers
 from tables.row import spelled_out
-from tests.agents.build import MONDAY_MS, PRIOR, Person, active, asking, entry, prior, task
+from tests.agents.build import MONDAY_MS, PRIOR, Person, active, asking, entry, erasure, prior, task
 
 USERS = tuple(f"user-{number}" for number in range(2 * PARTITIONS))
 SCHEMAS = Frames()
@@ -297,6 +298,26 @@ def test_a_request_that_is_missing_torn_or_of_nothing_is_found(own: Topics, is_t
         ]
     )
     assert found.requests == 4 - is_trimmed
+
+
+def test_of_who_left_the_word_that_takes_back_is_compared_and_nothing_before(own: Topics) -> None:
+    ada = Person(user="user-0", policy=active(prior(config=asking(apart_ms=0, runs_out_ms=0))))
+    for n, payload in enumerate([*(task(f"{n}", user="user-0") for n in range(3)), erasure("r", user="user-0")]):
+        told = entry(payload, offset=n, time_ms=MONDAY_MS + n * HOUR_MS, user="user-0")
+        told.record.now_ms = told.time_ms
+        ada.take_entry(told)
+    own.write("journal", *(journaled(one.record, "user-0", 0) for one, _ in ada.log))
+    journal = replace(own.journal, versions={"": ada.policy})
+    said = [outputs.request for _, outputs in ada.log if outputs.request is not None]
+    assert len(said) == 4
+    for one in said:
+        one.journal.topic_id = journal.topic_id
+    left = erased_pb2.Erased(user_id="user-0", receipt="r", journal=said[-1].journal)
+    leavers = Leavers(journal.topic_id)
+    leavers.add(left)
+    own.write("candidate-requests", *map(written, said))
+    found = asyncio.run(of_requests(own, replace(journal, leavers=leavers)))
+    assert (found.requests, found.differences.shown) == (1, [])
 
 
 def written(one: decision_pb2.CandidateRequest) -> tuple[bytes, bytes, int]:
