@@ -95,13 +95,13 @@ class _Pen:
         """By id: the person and the request as it was written."""
         self.newest: dict[bytes, str] = {}
         self.seen = 0
+        """Calls at the last kill."""
         self._scene = scene
         self._cluster: Cluster = scene.stack.running.cluster
         self._journal_id = asyncio.run(topic_id(self._cluster, "journal"))
         self._schemas = Schemas(self._cluster)
         asyncio.run(self._schemas.register())
         self._producer = Producer({"bootstrap.servers": self._cluster.bootstrap, "log_level": 0})
-        self._begun = scene.oracle.log.ends("journal")
 
     def ask(self, people: int) -> None:
         """For so many, anew: their row's last place."""
