@@ -324,7 +324,7 @@ async def record(process: Process, stack: AsyncExitStack) -> list[Partitions]:
 async def generate(process: Process, stack: AsyncExitStack) -> list[Partitions]:
     """Requests to language models, and their answers."""
     from agents import generate
-    from agents.generation import answer, answered
+    from agents.generation import answered
     from agents.model_budget import ModelBudget
     from connectors.embedder import EmbedderUnusable, MiniLm
     from connectors.models import FileUnusable, Models
@@ -369,7 +369,7 @@ async def generate(process: Process, stack: AsyncExitStack) -> list[Partitions]:
         budget=budget,
         words=generate.Words(
             messages=answered.messages,
-            schema=answer.schema,
+            schema=answered.schema,
             tips=partial(answered.candidates, embedder=embedder),
         ),
         ends=Shared(lambda: process.ends("candidate-requests")),

@@ -43,11 +43,17 @@ def champion(promotions: Sequence[evaluation_pb2.Promotion]) -> str:
 async def standing(cluster: Cluster) -> Standing:
     """Read the three topics."""
     estimates = [message async for message in _messages(cluster, "estimates")]
-    version = ""
+    version = await newest_version(cluster)
+    return Standing(estimates, await promotions(cluster), "" if version is None else version.version_id)
+
+
+async def newest_version(cluster: Cluster) -> policy_pb2.PolicyVersion | None:
+    """The version that was made last; None before the first."""
+    found = None
     async for message in _messages(cluster, "policies"):
         assert isinstance(message, policy_pb2.PolicyVersion)
-        version = message.version_id
-    return Standing(estimates, await promotions(cluster), version)
+        found = message
+    return found
 
 
 async def promotions(cluster: Cluster) -> list[evaluation_pb2.Promotion]:

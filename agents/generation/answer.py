@@ -6,7 +6,7 @@ Nothing is asked twice: an answer that was cut is mended once, here, by taking t
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Literal, NamedTuple
 
 from agents.generation.context import context
@@ -38,20 +38,35 @@ class Parsed(NamedTuple):
     """Why there are none."""
 
 
-def schema(ask: decision_pb2.Ask) -> dict[str, Any]:
-    """Return the JSON schema of an answer to this ask: it can name only what it was told of."""
-    about: dict[str, Any] = {"type": "string", "enum": sorted(context(ask).ids) or ["none"]}
+def schema(refs: Sequence[str], *, tips_max: int, openings: Sequence[str] = ()) -> dict[str, Any]:
+    """Return the JSON schema of an answer: it can name only what it was told of. `openings`: with one of which a title then has to begin, of few words
+    and without a detail.
+
+    >>> tip = schema(["t1"], tips_max=1, openings=["Find", "Look up"])["properties"]["tips"]["items"]
+    >>> tip["properties"]["title"]["pattern"]
+    '^(Find|Look up)( [a-zA-Z]{1,12}){2,7}$'
+    """
+    title: dict[str, Any] = {"type": "string", "minLength": 8, "maxLength": TITLE_CHARS_MAX}
+    detail: dict[str, Any] = {"type": "string", "maxLength": DETAIL_CHARS_MAX}
+    if openings:
+        title = {"type": "string", "pattern": f"^({'|'.join(openings)})( [a-zA-Z]{{1,12}}){{2,7}}$"}
+        detail = {"type": "string", "maxLength": 0}
     tip = {
         "type": "object",
         "additionalProperties": False,
         "required": ["about", "title", "detail"],
         "properties": {
-            "about": {"type": "array", "items": about, "minItems": 1, "maxItems": ABOUT_MAX},
-            "title": {"type": "string", "minLength": 8, "maxLength": TITLE_CHARS_MAX},
-            "detail": {"type": "string", "maxLength": DETAIL_CHARS_MAX},
+            "about": {
+                "type": "array",
+                "items": {"type": "string", "enum": list(refs) or ["none"]},
+                "minItems": 1,
+                "maxItems": ABOUT_MAX if len(refs) > 1 else 1,
+            },
+            "title": title,
+            "detail": detail,
         },
     }
-    tips = {"type": "array", "items": tip, "minItems": 1, "maxItems": max(ask.tips_max, 1)}
+    tips = {"type": "array", "items": tip, "minItems": 1, "maxItems": max(tips_max, 1)}
     return {"type": "object", "additionalProperties": False, "required": ["tips"], "properties": {"tips": tips}}
 
 

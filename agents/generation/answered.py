@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
+from typing import Any
 
 from agents.generation import answer, guards
 from agents.generation.answer import Written
@@ -26,6 +27,13 @@ def messages(ask: decision_pb2.Ask) -> list[dict[str, str]]:
     if ask.prompt_version not in PROMPTS:
         raise NoPrompt(ask.prompt_version)
     return PROMPTS[ask.prompt_version].messages(ask)
+
+
+def schema(ask: decision_pb2.Ask) -> dict[str, Any]:
+    """Return the JSON schema of an answer to that chat; raises NoPrompt."""
+    if ask.prompt_version not in PROMPTS:
+        raise NoPrompt(ask.prompt_version)
+    return PROMPTS[ask.prompt_version].schema(ask)
 
 
 def candidates(

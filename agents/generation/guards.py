@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from typing import Final, Literal
 
 from agents.generation import private
@@ -23,6 +24,7 @@ Guard = Literal[
     "",
     "about",
     "length",
+    "repetition",
     "mark-up",
     "link",
     "personal-data",
@@ -102,6 +104,8 @@ def _found(written: Written, *, ask: decision_pb2.Ask, prompt: Prompt) -> Iterat
         or len(words(written.title)) < WORDS_MIN
     ):
         yield "length"
+    if _repeats(words(written.title)) or _repeats(words(written.detail)):
+        yield "repetition"
     if _MARKUP.search(text) or any(
         unicodedata.category(c)[0] in "CM" or unicodedata.category(c) == "So"
         for c in unicodedata.normalize("NFC", raw)
@@ -162,6 +166,13 @@ def _is_echo(text: str, titles: Iterable[str]) -> bool:
         ):
             return True
     return False
+
+
+def _repeats(said: list[str]) -> bool:
+    """Whether a text goes in circles: one of its words comes three times, or two in a row come twice."""
+    long = [word for word in said if len(word) > _COMMON and not word.isdigit()]
+    pairs = [pair for pair in pairwise(said) if not pair[0].isdigit()]
+    return any(long.count(word) > 2 for word in long) or len(set(pairs)) < len(pairs)
 
 
 def _shares_run(one: list[str], other: list[str], n: int) -> bool:

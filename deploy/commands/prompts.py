@@ -36,7 +36,7 @@ class Standing:
 def listed(state: StateOption = DEFAULT_STATE, as_json: JsonOption = False) -> None:
     """The prompts of this build, and which of them are asked, of which model, how often."""
     from agents.generation.prompts import PROMPTS
-    from deploy.journal import newest_version
+    from deploy.earned import newest_version
 
     stack = open_state(state, ready=False)
     version = asyncio.run(newest_version(stack.cluster))

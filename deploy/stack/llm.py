@@ -24,6 +24,10 @@ EXTRA = ("litellm", "yaml")
 HOW_TO_INSTALL = "run 'make setup', or 'uv sync --extra local --extra llm --extra local-llm', where oO's source is"
 ALIASES = ("tip-generator", "judge")
 TIMEOUT_S = 60
+SMALL_PROMPT = "one-step"
+"""What the small model is asked with."""
+TEMPERATURE = 0.3
+"""Of the small model, which writes nonsense at a higher one and the same at a lower one."""
 
 
 class BadChoice(ValueError):
@@ -74,6 +78,8 @@ def file_of(folder: StateFolder, choice: str, ports: Mapping[str, int]) -> Path 
         return Path(choice)
     base = f"http://{LOOPBACK}:{ports['llm']}/v1" if choice == LOCAL else choice
     params = {"model": "openai/local", "api_base": base, "api_key": "none", "timeout": TIMEOUT_S}
+    if choice == LOCAL:
+        params["temperature"] = TEMPERATURE
     # JSON is YAML.
     models = [{"model_name": alias, "litellm_params": params} for alias in ALIASES]
     write_private(folder.llm_file, json.dumps({"model_list": models}, indent=1).encode())

@@ -20,7 +20,7 @@ from deploy.stack.fetch import Cache
 from deploy.stack.forks import Preloaded, supported
 from deploy.stack.java import java_env
 from deploy.stack.kafka import Kafka, Proxied
-from deploy.stack.llm import LOCAL, OFF, Llm, file_of
+from deploy.stack.llm import LOCAL, OFF, SMALL_PROMPT, Llm, file_of
 from deploy.stack.postgres import Postgres
 from deploy.stack.processes import Command
 from deploy.stack.registry import Registry
@@ -91,6 +91,7 @@ def supervisor(folder: StateFolder, plan: Plan, *, told: Told) -> Supervisor:
     stack = replace(
         RunningStack.local(folder, plan.prefix, ports, passwords, secured),
         llm_file=None if plan.servers_only else file_of(folder, plan.llm, ports),
+        llm_prompts=SMALL_PROMPT if plan.has_model else "",
         embedder_file=plan.embedder_file,
     )
     if secured is not None:

@@ -84,6 +84,8 @@ class RunningStack:
     ports: Mapping[str, int] = field(default_factory=dict)
     """Of the parts that run on this machine."""
     llm_file: Path | None = None
+    llm_prompts: str = ""
+    """What requests draw from where nobody says otherwise; empty for the worker's own."""
     """The litellm.yaml of a stack that asks language models."""
     embedder_file: Path | None = None
     secured: Secured | None = None
@@ -243,6 +245,7 @@ class RunningStack:
         if part.startswith("core"):
             environment["OO_STORE"] = os.environ.get("OO_STORE", "rocksdb")
             environment["OO_ROW_SNAPSHOTS_DIR"] = str(self.folder.snapshots_dir)
+            environment |= {"OO_LLM_PROMPTS": self.llm_prompts} if self.llm_prompts else {}
             environment |= {name: os.environ[name] for name in CORE_SETTINGS if name in os.environ}
         if role in ("core", "generate") and self.llm_file is not None:
             environment["OO_LLM_FILE"] = str(self.llm_file)

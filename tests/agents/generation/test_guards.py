@@ -54,6 +54,8 @@ def test_a_good_tip_passes(language: str) -> None:
         ("addressed", "I want to make a new friend", ""),
         ("addressed", "Find the letter of last year", "It helps my work."),
         ("instructed", "Get yourself some Globex things", ""),
+        ("repetition", "List steps after steps after all steps", ""),
+        ("repetition", "Find the numbers of last year", "The best of the best."),
         ("echo", "Reply to the landlord about the deposit", ""),
         ("echo", "Tax return", ""),
         ("echo", "Sit down and reply to the landlord about it", ""),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 
@@ -11,8 +12,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from agents.generation.context import TITLE_CHARS_MAX, context
-from agents.generation.prompts import PROMPTS, Prompt, latest
+from agents.generation.prompts import PROMPTS, NoPrompt, Prompt, latest
 from oo.v1 import decision_pb2
+from streams.units import MINUTE_MS
 from tests.agents.generation.asked import LISTS, asked
 
 
@@ -29,12 +31,40 @@ def test_every_prompt_is_known_by_its_name_and_its_text() -> None:
     assert all(version == one.version for version, one in PROMPTS.items())
 
 
-@pytest.mark.parametrize("prompt", PROMPTS.values(), ids=lambda one: one.name)
+@pytest.mark.parametrize("prompt", [one for one in PROMPTS.values() if not one.head], ids=lambda one: one.name)
 def test_a_prompt_leaves_nothing_open(prompt: Prompt) -> None:
     system, _ = prompt.messages(asked())
     assert "$" not in system["content"]
     assert "3" in system["content"]
     assert '"en"' in system["content"]
+
+
+def test_a_prompt_for_small_models_tells_one_task_by_examples_and_holds_the_form() -> None:
+    ask, prompt = asked(), latest("one-step")
+    refs = set()
+    for minute in range(3):
+        ask.now_ms += MINUTE_MS
+        *shown, last = prompt.messages(ask)
+        (ref,) = prompt.schema(ask)["properties"]["tips"]["items"]["properties"]["about"]["items"]["enum"]
+        title = next(one.title for n, one in enumerate(ask.tasks, 1) if ref == f"t{n}")
+        assert (last["role"], json.loads(last["content"])) == ("user", {"task": title}), minute
+        tips = [tip for one in shown if one["role"] == "assistant" for tip in json.loads(one["content"])["tips"]]
+        assert [tip["about"] for tip in tips] == [[ref]] * len(prompt.head["examples"])
+        form = prompt.schema(ask)["properties"]["tips"]["items"]["properties"]
+        for tip in tips:
+            assert re.search(form["title"]["pattern"], tip["title"])
+            assert (tip["detail"], form["detail"]["maxLength"]) == ("", 0)
+        refs.add(ref)
+    assert refs == {"t1", "t2", "t3"}
+
+
+@pytest.mark.parametrize(("language", "tasks"), [("de", True), ("en", False)])
+def test_a_prompt_for_small_models_has_nothing_to_say_in_other_languages_or_without_a_task(language, tasks) -> None:
+    ask = asked(language=language)
+    if not tasks:
+        del ask.tasks[:]
+    with pytest.raises(NoPrompt, match="one-step writes of tasks, in en"):
+        latest("one-step").messages(ask)
 
 
 def test_times_are_on_the_persons_clock() -> None:
