@@ -346,6 +346,7 @@ async def generate(process: Process, stack: AsyncExitStack) -> list[Partitions]:
         schemas=process.schemas,
         topic=topics["model-budget"].name,
         producer=process.producer,
+        process=f"{settings.worker_id}-{clock_ms()}",
         day_calls=settings.llm_day_calls,
         clock_ms=clock_ms,
     )

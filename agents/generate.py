@@ -256,7 +256,7 @@ class Generate:
             return None, "breaker"
         # No token is less than a byte.
         tokens = ask.tokens_max + sum(len(one["content"].encode()) for one in messages)
-        reserved = await self._budget.reserve(ask.model, partition=desk.number, tokens=tokens)
+        reserved = await self._budget.reserve(ask.model, tokens=tokens)
         return reserved, "" if reserved else "budget"
 
     async def _call(self, request: CandidateRequest) -> Call:

@@ -19,7 +19,7 @@ from streams.record import Record
 from streams.units import DAY_MS
 
 PLACES_MAX = 1_000
-"""Of how many of the last words it is remembered what stood before them."""
+"""Of how many of the last words it is remembered what the day's sum was with them."""
 HEARD_S_MAX = 30.0
 
 
@@ -28,7 +28,7 @@ class NotHeard(Exception):
 
 
 class Spent(NamedTuple):
-    """Of one day, alias and partition."""
+    """Of one day, alias and process."""
 
     calls: int = 0
     tokens: int = 0
@@ -43,15 +43,15 @@ class Key(NamedTuple):
 
     day: int
     model: str
-    partition: int
+    process: str
 
     def name(self) -> bytes:
         """The record's key.
 
-        >>> Key(20_000, "tip-generator", 3).name()
-        b'20000/tip-generator/3'
+        >>> Key(20_000, "tip-generator", "5f0c").name()
+        b'20000/tip-generator/5f0c'
         """
-        return f"{self.day}/{self.model}/{self.partition}".encode()
+        return f"{self.day}/{self.model}/{self.process}".encode()
 
 
 class Reserved(NamedTuple):
@@ -63,31 +63,27 @@ class Reserved(NamedTuple):
 
 @dataclass(slots=True)
 class Book:
-    """What stands in the topic, and what stood at each of its last places. Pure.
+    """What stands in the topic, and what the day's sum was at each of its last places. Pure.
 
     >>> book = Book()
-    >>> book.take(7, Key(1, "m", 0), Spent(1, 10)); book.take(8, Key(1, "m", 5), Spent(4, 20)); book.take(9, Key(1, "m", 0), Spent(2, 20))
-    >>> book.before[9], book.calls_at[8], book.calls(1, "m"), book.calls(2, "m")
-    (Spent(calls=1, tokens=10), 5, 6, 0)
+    >>> book.take(7, Key(1, "m", "a"), Spent(1, 10)); book.take(8, Key(1, "m", "b"), Spent(4, 20)); book.take(9, Key(1, "m", "a"), Spent(2, 20))
+    >>> book.calls_at[8], book.calls(1, "m"), book.calls(2, "m")
+    (5, 6, 0)
     """
 
     spent: dict[Key, Spent] = field(default_factory=dict)
-    before: dict[int, Spent] = field(default_factory=dict)
-    """By offset: what the same key said before."""
     calls_at: dict[int, int] = field(default_factory=dict)
     """By offset: calls of that word's day and alias, with it."""
 
     def take(self, offset: int, key: Key, spent: Spent) -> None:
         """Take the word at this place in."""
-        self.before[offset] = self.spent.get(key, Spent())
         self.spent[key] = spent
         self.calls_at[offset] = self.calls(key.day, key.model)
-        if len(self.before) > PLACES_MAX:
-            oldest = next(iter(self.before))
-            del self.before[oldest], self.calls_at[oldest]
+        if len(self.calls_at) > PLACES_MAX:
+            del self.calls_at[next(iter(self.calls_at))]
 
     def calls(self, day: int, model: str) -> int:
-        """Of this day and alias, over all partitions."""
+        """Of this day and alias, over all processes."""
         return sum(one.calls for key, one in self.spent.items() if (key.day, key.model) == (day, model))
 
     def forget(self, *, before_day: int) -> None:
@@ -100,14 +96,23 @@ class ModelBudget:
     """The day's calls of each alias."""
 
     def __init__(
-        self, *, schemas: Frames, topic: str, producer: Producer, day_calls: int, clock_ms: Callable[[], int]
+        self,
+        *,
+        schemas: Frames,
+        topic: str,
+        producer: Producer,
+        process: str,
+        day_calls: int,
+        clock_ms: Callable[[], int],
     ) -> None:
-        """`topic`: its full name; `day_calls`: of each alias, by days of UTC."""
+        """`topic`: its full name; `process`: of this start, and no other's; `day_calls`: of each alias, by days of UTC."""
         self._schemas = schemas
         self._topic = topic
         self._producer = producer
         self._day_calls = day_calls
         self._clock_ms = clock_ms
+        self._process = process
+        self._mine: dict[Key, Spent] = {}
         self._book = Book()
         self._taken = 0
         self._arrived = asyncio.Condition()
@@ -119,7 +124,7 @@ class ModelBudget:
             for record in some:
                 word = read(self._schemas, "model-budget", record)
                 if isinstance(word, Word):
-                    key = Key(word.day, word.model, word.partition)
+                    key = Key(word.day, word.model, word.process)
                     self._book.take(record.offset, key, Spent(word.calls, word.tokens))
                 self._taken = record.offset + 1
             async with self._arrived:
@@ -129,15 +134,15 @@ class ModelBudget:
         """Calls that may go out today still, as far as is known here."""
         return max(0, self._day_calls - self._book.calls(self._today(), model))
 
-    async def reserve(self, model: str, *, partition: int, tokens: int) -> Reserved | None:
+    async def reserve(self, model: str, *, tokens: int) -> Reserved | None:
         """Speak for one call of at most so many tokens; None where the day has none left."""
         async with self._turn:
             if not self.left(model):
                 return None
-            key = Key(self._today(), model, partition)
+            key = Key(self._today(), model, self._process)
             offset = await self._add(key, calls=1, tokens=tokens)
             if self._book.calls_at[offset] > self._day_calls:
-                # Somebody's word of another partition stands before it.
+                # Somebody else's word stands before it.
                 await self._add(key, calls=-1, tokens=-tokens)
                 return None
             self._book.forget(before_day=key.day - 1)
@@ -152,20 +157,14 @@ class ModelBudget:
         return self._clock_ms() // DAY_MS
 
     async def _add(self, key: Key, *, calls: int, tokens: int) -> int:
-        """Say a new sum; returns the place at which it is right."""
-        stood = self._book.spent.get(key, Spent())
-        said = stood.plus(calls=calls, tokens=tokens)
-        while True:
-            word = Word(day=key.day, model=key.model, partition=key.partition, calls=said.calls, tokens=said.tokens)
-            delivered = await self._producer.produce(
-                self._topic, key=key.name(), value=self._schemas.frame("model-budget", word), partition=0
-            )
-            await self._heard(delivered.offset)
-            found = self._book.before[delivered.offset]
-            if found == stood:
-                return delivered.offset
-            # Another process had this partition meanwhile: what it added goes on top of ours.
-            stood, said = said, said.plus(calls=found.calls - stood.calls, tokens=found.tokens - stood.tokens)
+        """Say this process's new sum; returns where it stands, once all before it is known here."""
+        said = self._mine[key] = self._mine.get(key, Spent()).plus(calls=calls, tokens=tokens)
+        word = Word(day=key.day, model=key.model, process=key.process, calls=said.calls, tokens=said.tokens)
+        delivered = await self._producer.produce(
+            self._topic, key=key.name(), value=self._schemas.frame("model-budget", word), partition=0
+        )
+        await self._heard(delivered.offset)
+        return delivered.offset
 
     async def _heard(self, offset: int) -> None:
         try:

@@ -25,7 +25,7 @@ class Topic:
     name: str
     value: str
     """Full name of the protobuf message in its values."""
-    key: Literal["user", "user and key id", "day and model", "partition", "version", "policy", "source", "any"]
+    key: Literal["user", "user and key id", "day, model, process", "partition", "version", "policy", "source", "any"]
     partitions: int
     cleanup: Literal["delete", "compact"]
     retention_ms: int
@@ -108,7 +108,7 @@ _TABLE = (
     Topic("promotions", "oo.v1.Promotion", "policy", 1, "delete", FOREVER, 4 * MIB, "LogAppendTime"),
     Topic("candidate-requests", "oo.v1.CandidateRequest", "user", PARTITIONS, "delete", 7 * DAY_MS, MIB),
     # One partition: few records, and whoever asks reads all of it.
-    Topic("model-budget", "oo.v1.ModelBudget", "day and model", 1, "compact", FOREVER, MIB),
+    Topic("model-budget", "oo.v1.ModelBudget", "day, model, process", 1, "compact", FOREVER, MIB),
     Topic("deliveries", "oo.v1.Tip", "user", PARTITIONS, "delete", 7 * DAY_MS, 4 * MIB),
     Topic("dead-letters", "oo.v1.DeadLetter", "source", 1, "delete", 30 * DAY_MS, 4 * MIB),
     # Who looked at whose words; operators may add, and nobody may change.

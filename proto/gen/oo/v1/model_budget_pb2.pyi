@@ -18,22 +18,22 @@ DESCRIPTOR: _descriptor.FileDescriptor
 
 @_typing.final
 class ModelBudget(_message.Message):
-    """What of a day's calls of one model alias is spoken for and spent, over all people (topic oo.model-budget; compacted by day and alias and
-    partition; the later stands).
+    """What of a day's calls of one model alias one process has spoken for and spent, over all people (topic oo.model-budget; compacted by day,
+    alias and process: the later stands, and a day's sum is over all).
     """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     DAY_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
-    PARTITION_FIELD_NUMBER: _builtins.int
+    PROCESS_FIELD_NUMBER: _builtins.int
     CALLS_FIELD_NUMBER: _builtins.int
     TOKENS_FIELD_NUMBER: _builtins.int
     day: _builtins.int
     """Days since 1970, UTC."""
     model: _builtins.str
-    partition: _builtins.int
-    """Of the requests in this partition."""
+    process: _builtins.str
+    """Names one start of a process: nobody else writes under it."""
     calls: _builtins.int
     """Before each call, and what it may cost at most; after it, what it did."""
     tokens: _builtins.int
@@ -42,13 +42,13 @@ class ModelBudget(_message.Message):
         *,
         day: _builtins.int = ...,
         model: _builtins.str = ...,
-        partition: _builtins.int = ...,
+        process: _builtins.str = ...,
         calls: _builtins.int = ...,
         tokens: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["calls", b"calls", "day", b"day", "model", b"model", "partition", b"partition", "tokens", b"tokens"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["calls", b"calls", "day", b"day", "model", b"model", "process", b"process", "tokens", b"tokens"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
