@@ -143,7 +143,7 @@ def _fold_us(events: list[Event]) -> float:
 
 def peers_python(bench: Bench) -> Path:
     """The interpreter of the peers' own environment, which is made from their lock on first use."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "oo-bench-peers"
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "oo-bench-peers"
     uv = shutil.which("uv") or str(ROOT / ".uv" / "bin" / "uv")
     bench.say(f"peers: {cache}")
     done = subprocess.run(

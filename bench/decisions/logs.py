@@ -104,7 +104,7 @@ def _features(about: Sequence[dict[str, str]]) -> Ints:
 
 def wheel() -> Path:
     """Where the wheel is, fetched on first use. Exits with a sentence if it cannot be had or is another one."""
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "oo-bench-decisions"
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "oo-bench-decisions"
     file = cache / WHEEL
     if not file.exists():
         cache.mkdir(parents=True, exist_ok=True)

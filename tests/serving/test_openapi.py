@@ -27,7 +27,7 @@ def schemathesis() -> Path:
     """The program, in an environment of its own made from its lock at the first use: it does not fit into ours."""
     lock = HERE / "requirements.txt"
     name = f"schemathesis-{hashlib.sha256(lock.read_bytes() + sys.version.encode()).hexdigest()[:16]}"
-    cache = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "oo" / name
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "oo" / name
     uv = shutil.which("uv") or str(ROOT / ".uv" / "bin" / "uv")
     if not (cache / "whole").exists():
         subprocess.run((uv, "venv", "--quiet", "--clear", f"--python={sys.executable}", str(cache)), check=True)
