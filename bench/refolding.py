@@ -34,8 +34,6 @@ PEOPLE = {"light": 180, "typical": 18, "heavy": 2}
 """As in population: 90 %, 9 % and 1 %."""
 TURNS = 3
 TURNS_PARALLEL = 1
-MORE = 4
-"""Times as many people beside the bare loop: what each partition costs once, whatever is in it, is a tenth of a short fold."""
 LONGER = 10
 """Times as many people for two processes, so that a fold takes long enough to be shared out."""
 JOURNAL = topics()["journal"].name
@@ -46,10 +44,8 @@ def measure(bench: Bench) -> Result:
     share = 1 if bench.quick else 10
     bench.say("living everybody's days, in both builds")
     found = in_turns(bench, PROGRAM, f"{share}", "fold", turns=2 if bench.quick else TURNS)
-    before, both = _middle(found["before"]), _middle(found["now"])
+    before, now = _middle(found["before"]), _middle(found["now"])
     bench.say("living the days of more people")
-    people = share * (1 if bench.quick else MORE)
-    now = _middle(in_turns(bench, PROGRAM, f"{people}", "fold", turns=1 if bench.quick else TURNS, alone=True)["now"])
     shared = _middle(
         in_turns(
             bench,
@@ -61,13 +57,13 @@ def measure(bench: Bench) -> Result:
         )["now"]
     )
     records, rest = now["records"], now["ours"] - now["bare"]
-    what, many = _said(now), both["records"]
+    what = f"a journal of {records:,.0f} records folded from Kafka, {now['decisions'] / records:.0%} of them decisions"
     return Result(
         [
             compared(
                 "replay-before",
-                _said(both),
-                many / both["ours"],
+                what,
+                records / now["ours"],
                 "records/core-s",
                 peer=before["records"] / before["ours"],
                 peer_name=bench.against,
@@ -108,11 +104,6 @@ def measure(bench: Bench) -> Result:
             ),
         ]
     )
-
-
-def _said(of: Numbers) -> str:
-    records = of["records"]
-    return f"a journal of {records:,.0f} records folded from Kafka, {of['decisions'] / records:.0%} of them decisions"
 
 
 def _middle(turns: list[Numbers]) -> Numbers:
