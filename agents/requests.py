@@ -6,7 +6,6 @@ Works on the copy of the row that `step` hands through. It calls nobody, and nev
 from __future__ import annotations
 
 import hashlib
-from collections import Counter
 from functools import cmp_to_key
 
 import numpy as np
@@ -16,6 +15,7 @@ from agents.opened import Opened
 from oo.v1 import decision_pb2, journal_pb2, outcome_pb2, policy_pb2, row_pb2
 from streams.units import DAY_MS
 from tables import backlog, ids, windows
+from tables.windows import Cell
 from tables.zones import local, part_of
 
 Request = decision_pb2.CandidateRequest
@@ -127,9 +127,9 @@ def _reason(
 ) -> Request.Reason.ValueType | None:
     row = opened.row
     asked, now_ms = row.asked, row.now_ms
-    live = sum(one.expires_ms > now_ms and written.rests(one.about, opened) for one in row.generated)
     if not (ask.tasks or ask.events):
         return None  # There is nothing to write about.
+    live = sum(one.expires_ms > now_ms and written.rests(one.about, opened) for one in row.generated)
     is_old, has_moved = now_ms - asked.requested_ms >= generation.stale_ms, context != asked.context
     if live + len(ask.tasks) < generation.thin and (not live or is_old or has_moved):
         return Request.THIN
@@ -140,14 +140,9 @@ def _reason(
 
 def _about(opened: Opened) -> decision_pb2.Ask:
     """Those tasks and events that may be used, by purpose and source."""
-    row, items, limits = opened.row, opened.backlog, opened.limits
-    now_ms, ask = row.now_ms, decision_pb2.Ask()
-    sources = [limits.tasks_of(one) for one in items.sources]
-    open_ones = [
-        index
-        for index in np.flatnonzero(items.tasks[backlog.QUIET_UNTIL] <= now_ms).tolist()
-        if sources[items.tasks[backlog.SOURCE, index]]
-    ]
+    items, limits, now_ms, ask = opened.usable, opened.limits, opened.row.now_ms, decision_pb2.Ask()
+    # What may not be used is put off for ever there.
+    open_ones = np.flatnonzero(items.tasks[backlog.QUIET_UNTIL] <= now_ms).tolist()
 
     def compare(one: int, other: int) -> int:
         return -1 if backlog.ranks_before(items.tasks, np.int64(one), np.int64(other)) else 1
@@ -183,21 +178,17 @@ def _digest(ask: decision_pb2.Ask, *, part: int) -> int:
 
 def _reactions(opened: Opened) -> list[decision_pb2.AskedReaction]:
     tally = windows.last(windows.kept(opened.row), now_ms=opened.row.now_ms, span_ms=REACTIONS_MS)
-    found: Counter[tuple[int, int, int]] = Counter()
-    for cell, count in tally.items():
-        outcome, kind, part = cell >> 6, cell >> 2 & 15, cell & 3
-        if outcome in _COUNTED and kind not in opened.limits.kinds:
-            found[kind, outcome, part] += count
-    ordered = sorted(found.items(), key=lambda one: (-one[1], one[0]))[:REACTIONS_MAX]
+    found = [(Cell.of(key), count) for key, count in tally.items()]
+    said = [one for one in found if one[0].reaction in _COUNTED and one[0].kind not in opened.limits.kinds]
+    said.sort(key=lambda one: (-one[1], one[0].kind, one[0].reaction, one[0].part))
     return [
         decision_pb2.AskedReaction(
-            kind=decision_pb2.Decision.TipKind.ValueType(kind),
-            outcome=outcome_pb2.Outcome.Kind.ValueType(outcome),
-            part=part,
+            kind=decision_pb2.Decision.TipKind.ValueType(cell.kind),
+            outcome=outcome_pb2.Outcome.Kind.ValueType(cell.reaction),
+            part=cell.part,
             count=count,
         )
-        for (kind, outcome, part), count in ordered
-        if count > 0
+        for cell, count in said[:REACTIONS_MAX]
     ]
 
 

@@ -5,7 +5,7 @@ Works on the copy of the row that `step` hands through. It never decides, and ne
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator, Sequence
 
 from agents import candidates
 from agents.change import Change
@@ -19,7 +19,7 @@ BY_REQUEST = 7
 """The step version from which on only the answer to the request that stands is taken; records of earlier ones fold as they did
 (agents.signals)."""
 ABOUT_MAX = 8
-EVENT_HEAD = "event:"
+TASK_HEAD, EVENT_HEAD = "task:", "event:"
 ON_LIST, IN_CALENDAR = "On your list:", "In your calendar:"
 LINE_CHARS_MAX = 140
 
@@ -60,15 +60,8 @@ def take(opened: Opened, arrived: journal_pb2.Candidates, change: Change, *, gen
 def _ends_ms(about: Iterable[str], opened: Opened, ends_ms: int) -> int:
     """No later than the events that it is about."""
     items = opened.backlog
-    places = (_event(one, items) for one in about)
-    return min([ends_ms, *(int(items.events[backlog.END, place]) for place in places if place is not None)])
-
-
-def _event(one: str, items: Backlog) -> int | None:
-    for source in items.sources:
-        if one.startswith(head := event_head(source)):
-            return items.event_index(source=source, external_id=one[len(head) :])
-    return None
+    events = (place for kind, _, place in _found(about, items) if kind == EVENT_HEAD)
+    return min([ends_ms, *(int(items.events[backlog.END, place]) for place in events)])
 
 
 _TOKENS_COUNTED_MAX = 1 << 20
@@ -95,36 +88,40 @@ def _tip(said: journal_pb2.GeneratedTip, asked: row_pb2.Asked, *, index: int, en
     return made
 
 
-def rests(about: Iterable[str], opened: Opened) -> bool:
+def rests(about: Sequence[str], opened: Opened) -> bool:
     """Whether every task and event of these is there, may be used, and is not put off."""
-    return all(_stands(one, opened) for one in about)
+    items, limits, now_ms = opened.backlog, opened.limits, opened.row.now_ms
+    found = list(_found(about, items))
+    return len(found) == len(about) and all(
+        limits.events_of(source) and items.events[backlog.END, place] > now_ms
+        if kind == EVENT_HEAD
+        else limits.tasks_of(source) and items.tasks[backlog.QUIET_UNTIL, place] <= now_ms
+        for kind, source, place in found
+    )
 
 
 def told(about: Iterable[str], opened: Opened) -> list[str]:
     """What a tip is about, a line each, in the words of its sources."""
-    items, found = opened.backlog, []
+    items = opened.backlog
+    return [
+        (f"{IN_CALENDAR} {items.event(place).title}" if kind == EVENT_HEAD else f"{ON_LIST} {items.told(place).title}")[
+            :LINE_CHARS_MAX
+        ]
+        for kind, _, place in _found(about, items)
+    ]
+
+
+def _found(about: Iterable[str], items: Backlog) -> Iterator[tuple[str, str, int]]:
+    """Of each that is there: what kind its id is of, its source, and its place among the tasks or the events."""
     for one in about:
         for source in items.sources:
             if one.startswith(head := backlog.head(source)):
-                index = items.index(ids.item_key(source, one[len(head) :]))
-                if index is not None:
-                    found.append(f"{ON_LIST} {items.told(index).title}"[:LINE_CHARS_MAX])
-        place = _event(one, items)
-        if place is not None:
-            found.append(f"{IN_CALENDAR} {items.event(place).title}"[:LINE_CHARS_MAX])
-    return found
-
-
-def _stands(one: str, opened: Opened) -> bool:
-    items, limits = opened.backlog, opened.limits
-    for source in items.sources:
-        if one.startswith(head := backlog.head(source)):
-            index = items.index(ids.item_key(source, one[len(head) :]))
-            if index is not None:
-                quiet_until_ms = items.tasks[backlog.QUIET_UNTIL, index]
-                return limits.tasks_of(source) and bool(quiet_until_ms <= opened.row.now_ms)
-        if one.startswith(head := event_head(source)):
-            place = items.event_index(source=source, external_id=one[len(head) :])
-            if place is not None:
-                return limits.events_of(source) and bool(items.events[backlog.END, place] > opened.row.now_ms)
-    return False
+                place = items.index(ids.item_key(source, one[len(head) :]))
+                if place is not None:
+                    yield TASK_HEAD, source, place
+                    break
+            if one.startswith(head := event_head(source)):
+                place = items.event_index(source=source, external_id=one[len(head) :])
+                if place is not None:
+                    yield EVENT_HEAD, source, place
+                    break

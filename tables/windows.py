@@ -54,6 +54,15 @@ class Cell:
         """A key without its bucket."""
         return self.reaction << 6 | self.kind << 2 | self.part
 
+    @classmethod
+    def of(cls, key: int) -> Cell:
+        """Return what is counted under this key.
+
+        >>> Cell.of(Cell(reaction=3, kind=4, part=2).key)
+        Cell(reaction=3, kind=4, part=2)
+        """
+        return cls(key >> 6, key >> 2 & 15, key & 3)
+
 
 Tally = Mapping[int, int]
 """Of one span: how often each cell, a key without its bucket."""

@@ -53,18 +53,8 @@ RIGHTS = {
             *("policy-sums", "policies", "estimates", "promotions"),
         ),
         writes=(
-            *(
-                "journal",
-                "set-aside",
-                "erasures",
-                "keys",
-                "rows",
-                "decisions",
-                "outcomes",
-                "tips",
-                "settings",
-                "candidate-requests",
-            ),
+            *("journal", "set-aside", "erasures", "keys", "rows", "decisions", "outcomes", "tips", "settings"),
+            "candidate-requests",
             # Estimates are the shadow's; the core's heartbeat keeps every compacted topic going (streams/heartbeat.py).
             *("policy-sums", "policies", "estimates", "model-budget", "dead-letters"),
         ),

@@ -84,9 +84,9 @@ class RunningStack:
     ports: Mapping[str, int] = field(default_factory=dict)
     """Of the parts that run on this machine."""
     llm_file: Path | None = None
+    """The litellm.yaml of a stack that asks language models."""
     llm_prompts: str = ""
     """What requests draw from where nobody says otherwise; empty for the worker's own."""
-    """The litellm.yaml of a stack that asks language models."""
     embedder_file: Path | None = None
     secured: Secured | None = None
     """How the roles of a secure local stack sign in. What stands in `cluster` and `valkey_url` is then the operator's."""
