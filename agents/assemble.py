@@ -195,11 +195,16 @@ def _config(process: Process) -> DecisionConfig:
     settings = process.settings
     if settings.llm_file is None:
         return DEFAULT
-    from agents.generation.variants import NoSuchPrompt, prompts_of
+    from agents.generation.variants import NoSuchPrompt, prompts_of, shadows_of
     from connectors.models import FileUnusable, aliases_that_write
 
     try:
-        return asking(DEFAULT, prompts=prompts_of(settings.llm_prompts), models=aliases_that_write(settings.llm_file))
+        return asking(
+            DEFAULT,
+            prompts=prompts_of(settings.llm_prompts),
+            models=aliases_that_write(settings.llm_file),
+            shadows=shadows_of(settings.llm_shadow_prompts),
+        )
     except (FileUnusable, NoSuchPrompt) as error:
         raise SystemExit(f"core: {error}") from None
 

@@ -28,6 +28,7 @@ TASKS_MAX, EVENTS_MAX, REACTIONS_MAX = 12, 8, 12
 TEXT_CHARS_MAX = 200
 """Of a title, as a prompt may have it."""
 REACTIONS_MS = 28 * DAY_MS
+PERMILLE = 1_000
 _COUNTED = (outcome_pb2.Outcome.DONE, outcome_pb2.Outcome.SNOOZE, outcome_pb2.Outcome.DISMISS)
 
 
@@ -66,6 +67,16 @@ def after(
     if reason is None:
         return None
     variant = _drawn(generation, ids.request_draw(row.user_id, record_id=record.record_id) % weights)
+    calls += 1
+    shadow = _shadow(generation, ids.shadow_draw(row.user_id, record_id=record.record_id) % PERMILLE)
+    if (
+        shadow is not None
+        and calls < generation.day_calls
+        and tokens + 2 * generation.tokens_max <= generation.day_tokens
+    ):
+        # It counts as a call like another, of as many tokens as it may take: no answer of it comes here.
+        calls, tokens = calls + 1, tokens + generation.tokens_max
+        ask.shadow, ask.shadow_permille = shadow.prompt_version, shadow.permille
     ask.prompt_version, ask.model = variant.prompt_version, variant.model
     ask.chance, ask.chances = variant.weight, weights
     ask.tips_max, ask.tokens_max = generation.tips_max, generation.tokens_max
@@ -84,7 +95,7 @@ def after(
             model=ask.model,
             context=context,
             day=today,
-            day_calls=calls + 1,
+            day_calls=calls,
             day_tokens=tokens,
             chance=ask.chance,
             chances=ask.chances,
@@ -198,3 +209,11 @@ def _drawn(generation: policy_pb2.Generation, at: int) -> policy_pb2.Variant:
             return variant
         at -= variant.weight
     raise AssertionError("unreachable: it is below the sum of all weights")
+
+
+def _shadow(generation: policy_pb2.Generation, at: int) -> policy_pb2.ShadowPrompt | None:
+    for one in generation.shadows:
+        if at < one.permille:
+            return one
+        at -= one.permille
+    return None

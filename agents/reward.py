@@ -60,9 +60,14 @@ ASKING = policy_pb2.Generation(
 
 
 def asking(
-    config: policy_pb2.DecisionConfig, *, prompts: Mapping[str, int], models: Iterable[str]
+    config: policy_pb2.DecisionConfig,
+    *,
+    prompts: Mapping[str, int],
+    models: Iterable[str],
+    shadows: Mapping[str, int] | None = None,
 ) -> policy_pb2.DecisionConfig:
-    """Return the same configuration, asking: each prompt of each model is a variant, with its prompt's weight.
+    """Return the same configuration, asking: each prompt of each model is a variant, with its prompt's weight. `shadows`: prompts that are asked
+    beside these, in units of 1/1000 of all requests.
 
     >>> [one.model for one in asking(DEFAULT, prompts={"tips@1": 1}, models=["b", "a"]).generation.variants]
     ['a', 'b']
@@ -76,6 +81,10 @@ def asking(
     made.CopyFrom(config)
     made.generation.CopyFrom(ASKING)
     made.generation.variants.extend(variants)
+    made.generation.shadows.extend(
+        policy_pb2.ShadowPrompt(prompt_version=prompt, permille=permille)
+        for prompt, permille in sorted((shadows or {}).items())
+    )
     return made
 
 

@@ -84,6 +84,9 @@ class Settings(ClusterSettings, BaseSettings):
     versions ask for tips."""
     llm_prompts: str = "tips"
     """For core: the prompts that requests draw from, as NAME or NAME=WEIGHT with commas between."""
+    llm_shadow_prompts: str = ""
+    """For core: prompts that the model is asked with once more beside a share of all requests, as NAME=SHARE with commas between. Nobody is shown
+    what they write: `oo prompts compare` tells of it."""
     embedder_file: Path | None = None
     """The jar of the model that says which written tips are near-duplicates; without it only equal words are."""
     llm_day_calls: int = Field(2_000, ge=0)

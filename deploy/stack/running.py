@@ -32,7 +32,13 @@ HISTORY_DAYS = "OO_HISTORY_DAYS"
 """And `record`."""
 TRACE_SHARE = "OO_TRACE_SHARE"
 """And core, publish and edge; OpenTelemetry's own settings, which say where spans go, go with it."""
-CORE_SETTINGS = (SHADOW_SAMPLE, "OO_ROW_SNAPSHOTS_EVERY_S", "OO_JOURNAL_DAYS", "OO_LLM_PROMPTS")
+CORE_SETTINGS = (
+    SHADOW_SAMPLE,
+    "OO_ROW_SNAPSHOTS_EVERY_S",
+    "OO_JOURNAL_DAYS",
+    "OO_LLM_PROMPTS",
+    "OO_LLM_SHADOW_PROMPTS",
+)
 LLM_DEADLINE_S = "60"
 """Of a model on somebody's own machine, beside all else that runs there."""
 GENERATE_SETTINGS = ("OO_LLM_DAY_CALLS", "OO_LLM_AT_ONCE", "OO_LLM_DEADLINE_S")

@@ -75,6 +75,46 @@ def asked_as(user: str) -> str:
     return request.ask.prompt_version
 
 
+def shadowed(permille: int, **changes: int):
+    """Two variants, and a prompt that is asked beside them."""
+    made = asking(**changes)
+    made.generation.shadows.add(prompt_version="new@3", permille=permille)
+    return active(fitted(config=made))
+
+
+def test_a_shadow_is_drawn_apart_from_the_variant_and_its_chance_goes_with_the_request() -> None:
+    drawn, others = Counter[tuple[str, str]](), Counter[str]()
+    for n in range(600):
+        request = Person(policy=shadowed(300), user=f"user-{n}").take(task("a", user=f"user-{n}")).request
+        assert request is not None
+        assert request.ask.shadow_permille == (300 if request.ask.shadow else 0)
+        drawn[request.ask.shadow, request.ask.prompt_version] += 1
+        others[request.ask.prompt_version] += request.ask.prompt_version == asked_as(f"user-{n}")
+    assert 130 < drawn["new@3", "a@1"] + drawn["new@3", "b@2"] < 230
+    # The served draw is as it was, and neither tells of the other.
+    assert others.total() == 600
+    assert abs(drawn["new@3", "a@1"] - drawn["new@3", "b@2"]) < 60
+
+
+def test_a_shadow_counts_as_a_call_and_is_none_where_the_day_has_not_two_left() -> None:
+    ada = Person(policy=shadowed(1000, day_calls=3, apart_ms=0, runs_out_ms=0))
+    asked = [ada.take(task(str(n)), after_ms=HOUR_MS).request for n in range(3)]
+    assert [None if one is None else one.ask.shadow for one in asked] == ["new@3", "", None]
+    assert (ada.now.asked.day_calls, ada.now.asked.day_tokens) == (3, 2 * 700)
+
+
+def test_nothing_but_the_request_and_the_day_s_count_differs_where_a_shadow_is_asked() -> None:
+    plain, beside = (Person(policy=one) for one in (policy(), shadowed(1000)))
+    for ada in (plain, beside):
+        outputs = ada.take(task("a"))
+        assert outputs.request is not None
+        ada.take(answer(outputs.request, "Ask for a morning slot", about=["task:todo.txt/a"]))
+    told = beside.now
+    told.asked.day_calls -= 1
+    told.asked.day_tokens -= 700
+    assert told == plain.now
+
+
 def test_the_answer_to_the_request_becomes_candidates_of_the_variant_that_was_drawn() -> None:
     ada, request = asked_person()
     outputs = ada.take(answer(request, "Ask for a morning slot", about=["task:todo.txt/a"], took_ms=9))

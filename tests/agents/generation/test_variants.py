@@ -11,11 +11,11 @@ import pytest
 
 from agents import assemble
 from agents.generation.prompts import latest
-from agents.generation.variants import NoSuchPrompt, prompts_of
+from agents.generation.variants import NoSuchPrompt, prompts_of, shadows_of
 from agents.reward import DEFAULT, config_hash
 
 
-def config(folder: Path, *aliases: str, prompts: str = "tips") -> Any:
+def config(folder: Path, *aliases: str, prompts: str = "tips", shadows: str = "") -> Any:
     path = None
     if aliases:
         path = folder / "litellm.yaml"
@@ -23,7 +23,7 @@ def config(folder: Path, *aliases: str, prompts: str = "tips") -> Any:
         path.write_text(
             json.dumps({"model_list": [{"model_name": name, "litellm_params": params} for name in aliases]})
         )
-    told = SimpleNamespace(settings=SimpleNamespace(llm_file=path, llm_prompts=prompts))
+    told = SimpleNamespace(settings=SimpleNamespace(llm_file=path, llm_prompts=prompts, llm_shadow_prompts=shadows))
     return assemble._config(told)  # type: ignore[arg-type]
 
 
@@ -43,6 +43,23 @@ def test_where_there_is_one_they_ask_it_by_the_prompts_that_were_said(tmp_path: 
     assert variants == {**{(tips, name): 3 for name in names}, **{(first, name): 1 for name in names}}
     made.ClearField("generation")
     assert made == DEFAULT
+
+
+def test_a_shadow_is_asked_beside_a_share_of_requests(tmp_path: Path) -> None:
+    made = config(tmp_path, "tip-generator", shadows="first-step=0.05, one-step=0.2")
+    assert {one.prompt_version.partition("@")[0]: one.permille for one in made.generation.shadows} == {
+        "first-step": 50,
+        "one-step": 200,
+    }
+    assert {one.prompt_version for one in made.generation.variants} == {latest("tips").version}
+
+
+@pytest.mark.parametrize(
+    "said", ["tipps=0.1", "tips", "tips=", "tips=0", "tips=nan", "tips=1.5", "tips=0.6,one-step=0.6"]
+)
+def test_what_is_no_share_of_requests_says_what_to_say(said: str) -> None:
+    with pytest.raises(NoSuchPrompt, match="OO_LLM_SHADOW_PROMPTS"):
+        shadows_of(said)
 
 
 @pytest.mark.parametrize("said", ["tipps", "tips=0", "tips=x", "tips,", ""])

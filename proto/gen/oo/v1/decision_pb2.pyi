@@ -420,6 +420,8 @@ class Ask(_message.Message):
     EVENTS_FIELD_NUMBER: _builtins.int
     REACTIONS_FIELD_NUMBER: _builtins.int
     WRITTEN_FIELD_NUMBER: _builtins.int
+    SHADOW_FIELD_NUMBER: _builtins.int
+    SHADOW_PERMILLE_FIELD_NUMBER: _builtins.int
     prompt_version: _builtins.str
     """NAME@HASH of the prompt, and the alias of the model that writes."""
     model: _builtins.str
@@ -430,6 +432,10 @@ class Ask(_message.Message):
     tokens_max: _builtins.int
     now_ms: _builtins.int
     time_zone: _builtins.str
+    shadow: _builtins.str
+    """A prompt that the same is asked with once more, behind the answer, for comparison; empty for none. No answer of it comes to step."""
+    shadow_permille: _builtins.int
+    """With which probability it was drawn, in units of 1/1000."""
     @_builtins.property
     def languages(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """BCP 47, the best first; empty for unknown."""
@@ -466,10 +472,12 @@ class Ask(_message.Message):
         events: _abc.Iterable[Global___AskedEvent] | None = ...,
         reactions: _abc.Iterable[Global___AskedReaction] | None = ...,
         written: _abc.Iterable[_builtins.str] | None = ...,
+        shadow: _builtins.str = ...,
+        shadow_permille: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["chance", b"chance", "chances", b"chances", "events", b"events", "languages", b"languages", "model", b"model", "now_ms", b"now_ms", "prompt_version", b"prompt_version", "reactions", b"reactions", "tasks", b"tasks", "time_zone", b"time_zone", "tips_max", b"tips_max", "tokens_max", b"tokens_max", "written", b"written"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chance", b"chance", "chances", b"chances", "events", b"events", "languages", b"languages", "model", b"model", "now_ms", b"now_ms", "prompt_version", b"prompt_version", "reactions", b"reactions", "shadow", b"shadow", "shadow_permille", b"shadow_permille", "tasks", b"tasks", "time_zone", b"time_zone", "tips_max", b"tips_max", "tokens_max", b"tokens_max", "written", b"written"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

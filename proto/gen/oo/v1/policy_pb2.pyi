@@ -363,6 +363,7 @@ class Generation(_message.Message):
     TIPS_MAX_FIELD_NUMBER: _builtins.int
     TOKENS_MAX_FIELD_NUMBER: _builtins.int
     TIP_VALID_MS_FIELD_NUMBER: _builtins.int
+    SHADOWS_FIELD_NUMBER: _builtins.int
     apart_ms: _builtins.int
     """Between two requests of one person, at the least."""
     runs_out_ms: _builtins.int
@@ -383,6 +384,10 @@ class Generation(_message.Message):
     def variants(self) -> _containers.RepeatedCompositeFieldContainer[Global___Variant]:
         """One of them is drawn for each request."""
 
+    @_builtins.property
+    def shadows(self) -> _containers.RepeatedCompositeFieldContainer[Global___ShadowPrompt]:
+        """Prompts that are asked beside the one that is served, of the same model: nobody is shown what they write."""
+
     def __init__(
         self,
         *,
@@ -396,14 +401,39 @@ class Generation(_message.Message):
         tips_max: _builtins.int = ...,
         tokens_max: _builtins.int = ...,
         tip_valid_ms: _builtins.int = ...,
+        shadows: _abc.Iterable[Global___ShadowPrompt] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["apart_ms", b"apart_ms", "day_calls", b"day_calls", "day_tokens", b"day_tokens", "runs_out_ms", b"runs_out_ms", "stale_ms", b"stale_ms", "thin", b"thin", "tip_valid_ms", b"tip_valid_ms", "tips_max", b"tips_max", "tokens_max", b"tokens_max", "variants", b"variants"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["apart_ms", b"apart_ms", "day_calls", b"day_calls", "day_tokens", b"day_tokens", "runs_out_ms", b"runs_out_ms", "shadows", b"shadows", "stale_ms", b"stale_ms", "thin", b"thin", "tip_valid_ms", b"tip_valid_ms", "tips_max", b"tips_max", "tokens_max", b"tokens_max", "variants", b"variants"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Generation: _TypeAlias = Generation  # noqa: Y015
+
+@_typing.final
+class ShadowPrompt(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROMPT_VERSION_FIELD_NUMBER: _builtins.int
+    PERMILLE_FIELD_NUMBER: _builtins.int
+    prompt_version: _builtins.str
+    """NAME@HASH."""
+    permille: _builtins.int
+    """With which probability it is asked beside a request, in units of 1/1000; all of them together at most 1000."""
+    def __init__(
+        self,
+        *,
+        prompt_version: _builtins.str = ...,
+        permille: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["permille", b"permille", "prompt_version", b"prompt_version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ShadowPrompt: _TypeAlias = ShadowPrompt  # noqa: Y015
 
 @_typing.final
 class Variant(_message.Message):
