@@ -374,8 +374,7 @@ async def generate(process: Process, stack: AsyncExitStack) -> list[Partitions]:
         models=models,
         budget=budget,
         words=generate.Words(
-            messages=answered.messages,
-            schema=answered.schema,
+            chat=answered.chat,
             tips=partial(answered.candidates, embedder=embedder),
         ),
         ends=Shared(lambda: process.ends("candidate-requests")),

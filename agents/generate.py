@@ -20,7 +20,7 @@ import faust
 from faust.types import StreamT
 
 from agents.breaker import Breaker
-from agents.generation.prompts import NoPrompt
+from agents.generation.prompts import Chat, NoPrompt
 from agents.model_budget import ModelBudget, Reserved
 from agents.refuse import DeadLetters, Refusal
 from agents.step import STEP_VERSION
@@ -53,10 +53,8 @@ KNOWN_MAX = 50_000
 class Words:
     """What is said to a model, and what is made of what it says: pure, and no business of this module's."""
 
-    messages: Callable[[Ask], list[dict[str, str]]]
-    """The chat. Raises NoPrompt."""
-    schema: Callable[[Ask], Mapping[str, Any]]
-    """What an answer has to look like, as JSON schema."""
+    chat: Callable[[Ask], Chat]
+    """What is sent. Raises NoPrompt."""
     tips: Callable[[CandidateRequest, str], Candidates]
     """(request, what the model wrote) -> its tips, or a reason why there are none."""
 
@@ -224,14 +222,15 @@ class Generate:
             return self._without_key(whose, request, missing)
         if request.request_id in desk.answered:
             return "answered-before"
-        reserved, reason = await self._reserve(desk, request)
-        if reserved is None:
-            return await self._write(desk, whose, request, Candidates(reason=reason))
+        ready = await self._ready(request)
+        if isinstance(ready, str):
+            return await self._write(desk, whose, request, Candidates(reason=ready))
+        chat, reserved = ready
         await desk.look()
         if (fate := self._gone(desk, whose, request)) is not None:
             await self._budget.settle(reserved, calls=0, tokens=0)
             return fate
-        call = await self._call(request)
+        call = await self._call(request, chat)
         tokens = reserved.tokens if call.said is None else call.said.tokens_in + call.said.tokens_out
         await self._budget.settle(reserved, calls=1, tokens=tokens)
         await desk.look()
@@ -240,26 +239,26 @@ class Generate:
             return fate
         return await self._write(desk, whose, request, self._made_of(request, call))
 
-    async def _reserve(self, desk: _Desk, request: CandidateRequest) -> tuple[Reserved | None, str]:
-        """One call that may go out; or none, and why."""
+    async def _ready(self, request: CandidateRequest) -> tuple[Chat, Reserved] | str:
+        """What is to be sent, with the budget for it; or why nothing is."""
         ask, now_ms = request.ask, self._clock_ms()
         if now_ms >= request.runs_out_ms:
-            return None, "run-out"
+            return "run-out"
         try:
-            messages = self._words.messages(ask)
+            chat = self._words.chat(ask)
         except NoPrompt:
-            return None, "no-prompt"
+            return "no-prompt"
         breaker = self._breakers.get(ask.model)
         if breaker is None:
-            return None, "no-model"
+            return "no-model"
         if not breaker.lets(now_ms=now_ms):
-            return None, "breaker"
+            return "breaker"
         # No token is less than a byte.
-        tokens = ask.tokens_max + sum(len(one["content"].encode()) for one in messages)
+        tokens = ask.tokens_max + sum(len(one["content"].encode()) for one in chat.messages)
         reserved = await self._budget.reserve(ask.model, tokens=tokens)
-        return reserved, "" if reserved else "budget"
+        return (chat, reserved) if reserved else "budget"
 
-    async def _call(self, request: CandidateRequest) -> Call:
+    async def _call(self, request: CandidateRequest, chat: Chat) -> Call:
         ask, breaker = request.ask, self._breakers[request.ask.model]
         left_s = (request.runs_out_ms - self._clock_ms()) / SECOND_MS
         said, reason, began_s = None, "", time.monotonic()
@@ -267,8 +266,8 @@ class Generate:
         try:
             said = await self._models.ask(
                 ask.model,
-                self._words.messages(ask),
-                self._words.schema(ask),
+                chat.messages,
+                chat.schema,
                 max_tokens=ask.tokens_max,
                 deadline_s=max(0.0, min(self._deadline_s, left_s)),
             )

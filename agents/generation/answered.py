@@ -7,12 +7,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Sequence
-from typing import Any
 
 from agents.generation import answer, guards
 from agents.generation.answer import Written
 from agents.generation.likeness import Embedder, near_duplicate
-from agents.generation.prompts import PROMPTS, NoPrompt
+from agents.generation.prompts import PROMPTS, Chat, NoPrompt, Prompt
 from oo.v1 import decision_pb2, journal_pb2, subject_request_pb2
 from tables.purposes import CALENDAR, GENERATED, TASKS
 
@@ -22,18 +21,9 @@ DUPLICATE = "duplicate"
 """The guard that looks at likeness; the others are agents.generation.guards'."""
 
 
-def messages(ask: decision_pb2.Ask) -> list[dict[str, str]]:
-    """Return the chat that an ask begins; raises NoPrompt."""
-    if ask.prompt_version not in PROMPTS:
-        raise NoPrompt(ask.prompt_version)
-    return PROMPTS[ask.prompt_version].messages(ask)
-
-
-def schema(ask: decision_pb2.Ask) -> dict[str, Any]:
-    """Return the JSON schema of an answer to that chat; raises NoPrompt."""
-    if ask.prompt_version not in PROMPTS:
-        raise NoPrompt(ask.prompt_version)
-    return PROMPTS[ask.prompt_version].schema(ask)
+def chat(ask: decision_pb2.Ask) -> Chat:
+    """Return what the model is sent for an ask; raises NoPrompt."""
+    return _prompt(ask).chat(ask)
 
 
 def candidates(
@@ -44,9 +34,7 @@ def candidates(
     Raises NoPrompt. Who answered, in which time and for how many tokens is the caller's to fill in.
     """
     ask = request.ask
-    if ask.prompt_version not in PROMPTS:
-        raise NoPrompt(ask.prompt_version)
-    prompt = PROMPTS[ask.prompt_version]
+    prompt = _prompt(ask)
     parsed = answer.parse(text, ask=ask)
     made = journal_pb2.Candidates(
         request_id=request.request_id, prompt_version=ask.prompt_version, model=ask.model, reason=parsed.reason
@@ -69,6 +57,12 @@ def candidates(
         made.reason = HELD_BACK
     made.dropped.extend(journal_pb2.Dropped(guard=guard, count=n) for guard, n in sorted(dropped.items()))
     return made
+
+
+def _prompt(ask: decision_pb2.Ask) -> Prompt:
+    if ask.prompt_version not in PROMPTS:
+        raise NoPrompt(ask.prompt_version)
+    return PROMPTS[ask.prompt_version]
 
 
 def _duplicate(

@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from importlib import resources
 from string import Template
-from typing import Any, Final
+from typing import Any, Final, NamedTuple
 
 from agents.generation import answer
 from agents.generation.context import Context, context
@@ -30,6 +30,15 @@ FIRST_TASKS = 5
 
 class NoPrompt(LookupError):
     """The request names a prompt that this build has not, or one that has nothing to say of what is asked."""
+
+
+class Chat(NamedTuple):
+    """What a model is sent for one ask."""
+
+    messages: list[dict[str, str]]
+    """Role and content each, as OpenAI's protocol has it."""
+    schema: Mapping[str, Any]
+    """What the answer has to look like, as JSON schema."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,13 +64,14 @@ class Prompt:
         found = _HEAD.match(self.text)
         return tomllib.loads(found[1]) if found else {}
 
-    def messages(self, ask: decision_pb2.Ask) -> list[dict[str, str]]:
-        """Return what the model is sent: role and content each, as OpenAI's protocol has it. Raises NoPrompt."""
+    def chat(self, ask: decision_pb2.Ask) -> Chat:
+        """Return what the model is sent. Raises NoPrompt."""
         what, head = context(ask), self.head
         body = Template(_HEAD.sub("", self.text))
         system = {"role": "system", "content": body.substitute(tips_max=ask.tips_max, language=what.language)}
         if not head:
-            return [system, _said("user", _DATA + json.dumps(what.data, ensure_ascii=False))]
+            told = _said("user", _DATA + json.dumps(what.data, ensure_ascii=False))
+            return Chat([system, told], answer.schema(sorted(what.ids), tips_max=ask.tips_max))
         ref = self._ref(ask, what, head)
         shown = [
             one
@@ -72,14 +82,8 @@ class Prompt:
             )
         ]
         (title,) = (one["title"] for one in what.data["tasks"] if one["ref"] == ref)
-        return [system, *shown, _said("user", _task(title))]
-
-    def schema(self, ask: decision_pb2.Ask) -> dict[str, Any]:
-        """Return the JSON schema of an answer to these messages. Raises NoPrompt."""
-        what, head = context(ask), self.head
-        if not head:
-            return answer.schema(sorted(what.ids), tips_max=ask.tips_max)
-        return answer.schema([self._ref(ask, what, head)], tips_max=1, openings=head["openings"])
+        schema = answer.schema([ref], tips_max=1, openings=head["openings"])
+        return Chat([system, *shown, _said("user", _task(title))], schema)
 
     def _ref(self, ask: decision_pb2.Ask, what: Context, head: Mapping[str, Any]) -> str:
         """Of the task that a small model is told."""

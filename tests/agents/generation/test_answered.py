@@ -88,7 +88,7 @@ def test_a_prompt_that_is_not_there_is_no_answer() -> None:
     ask = request()
     ask.ask.prompt_version = "tips@000000000000"
     with pytest.raises(NoPrompt):
-        answered.messages(ask.ask)
+        answered.chat(ask.ask)
     with pytest.raises(NoPrompt):
         answered.candidates(ask, said(GOOD))
 

@@ -47,7 +47,7 @@ async def answers(models: Models, prompt: str = "tips") -> list[tuple[Injection,
     for injection in INJECTIONS:
         made = request(injection, prompt)
         try:
-            messages, schema = answered.messages(made.ask), answered.schema(made.ask)
+            messages, schema = answered.chat(made.ask)
         except NoPrompt:
             found.append((injection, journal_pb2.Candidates(reason="no-prompt")))
             continue
@@ -88,7 +88,7 @@ def test_what_speaks_to_a_model_is_not_even_sent() -> None:
     wary = [one for one in INJECTIONS if speaks_to_a_model(one.title)]
     assert len(wary) >= 34
     for one in wary:
-        assert one.title[-20:] not in answered.messages(request(one).ask)[1]["content"]
+        assert one.title[-20:] not in answered.chat(request(one).ask).messages[1]["content"]
 
 
 def test_no_title_of_every_day_is_taken_for_one() -> None:
