@@ -28,6 +28,8 @@ OUR_SOURCE = "oo"
 
 PACKS_SLATES = 5
 """The step version from which on a decision's slate is packed; records of earlier ones fold as they did."""
+NAMES_WRITERS = 8
+"""The step version from which on a slate says who wrote each tip that a language model wrote; records of earlier ones fold as they did."""
 
 
 def decide(
@@ -102,6 +104,15 @@ def decide(
         ids=[*[one.id for one in slate.others], *items.external_ids(slate.tasks)],
         denominator=choice.denominator,
     )
+    if row.generated and step_version >= NAMES_WRITERS:
+        slates.note_writers(
+            decision.packed,
+            (
+                (at, slates.Writer(one.prompt_version, one.model, one.chance, one.chances))
+                for at, one in enumerate(slate.others)
+                if one.kind == decision_pb2.Decision.GENERATED
+            ),
+        )
     if step_version < PACKS_SLATES:
         decision.slate.extend(slates.spelled_out(decision))
         decision.ClearField("packed")

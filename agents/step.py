@@ -33,11 +33,12 @@ from oo.v1 import decision_pb2, erased_pb2, journal_pb2, outcome_pb2, policy_pb2
 from tables import backlog, ids, pending, taken
 from tables.backlog import Overflow
 
-STEP_VERSION = 7
+STEP_VERSION = 8
 """Of what is written now. A record folds by the rules of the version that it was written under, so that old journals fold as
 they did: version 3 takes a reaction that another replaces out of the windows (agents.reactions), version 4 lets a starter
 tip that was seen give way to something to do, version 5 packs the slate of a decision (agents.decide), version 6 takes consents in the
-order of the journal (agents.consents), version 7 asks a language model and takes the one answer (agents.requests, agents.written)."""
+order of the journal (agents.consents), version 7 asks a language model and takes the one answer (agents.requests, agents.written), version 8 says on a slate who wrote what
+(agents.decide)."""
 OLDEST_VERSION = 2
 """Records of earlier versions fold by its rules."""
 STARTERS_GIVE_WAY = 4

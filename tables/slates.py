@@ -6,7 +6,7 @@ Decisions of before step version 5 spell their slate out; `spelled_out` gives th
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -48,6 +48,23 @@ def pack(
     into.denominator = denominator
 
 
+class Writer(NamedTuple):
+    """Who wrote a candidate: prompt and model, drawn with the probability chance over chances."""
+
+    prompt_version: str
+    model: str
+    chance: int
+    chances: int
+
+
+def note_writers(into: decision_pb2.PackedSlate, writers: Iterable[tuple[int, Writer]]) -> None:
+    """Add to a packed slate who wrote some of its candidates, by their places."""
+    by: dict[Writer, list[int]] = {}
+    for place, one in writers:
+        by.setdefault(one, []).append(place)
+    into.writers.extend(decision_pb2.Writer(**one._asdict(), places=places) for one, places in by.items())
+
+
 @compiled("void(i8[:, ::1], i8[::1], i8[::1], f8[::1])")
 def _note_chances(block: Ints, eligible: Ints, said: Ints, scores: Floats) -> None:
     k = len(eligible)
@@ -79,6 +96,13 @@ def spelled_out(decision: decision_pb2.Decision) -> Sequence[decision_pb2.Candid
                 score=score / GRID,
             )
         )
+    for writer in slate.writers:
+        for at in writer.places:
+            if at >= len(found):
+                raise ValueError("not a slate: somebody wrote a candidate that is not there")
+            one = found[at]
+            one.prompt_version, one.model = writer.prompt_version, writer.model
+            one.prompt_chance, one.prompt_chances = writer.chance, writer.chances
     return found
 
 

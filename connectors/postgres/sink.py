@@ -249,9 +249,9 @@ async def _insert_decisions(connection: psycopg.AsyncConnection, decisions: Sequ
             not candidate.ineligible,
             candidate.propensity,
             candidate.score,
-            # Which prompt and model wrote those that were not chosen, a decision does not say.
-            it.prompt_version if position == it.chosen else "",
-            it.model if position == it.chosen else "",
+            # Of before step version 8 a decision says it of the chosen one alone.
+            candidate.prompt_version or (it.prompt_version if position == it.chosen else ""),
+            candidate.model or (it.model if position == it.chosen else ""),
         )
         for it in (one.message for one in decisions)
         for position, candidate in enumerate(slates.spelled_out(it))

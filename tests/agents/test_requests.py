@@ -138,6 +138,22 @@ def test_a_chosen_written_tip_carries_the_chance_of_its_variant() -> None:
     raise AssertionError("never chosen")
 
 
+def test_a_slate_says_of_each_written_tip_who_wrote_it_and_of_nothing_else_from_step_version_8_on() -> None:
+    ada, request = asked_person()
+    drawn = (request.ask.prompt_version, "tip-generator", 1, 2)
+    ada.take(answer(request, "Ask for a morning slot", "Find the number"))
+    for version, said in ((8, drawn), (7, ("", "", 0, 0))):
+        made = ada.react("DISMISS", step_version=version).decision
+        assert made is not None
+        by = {
+            one.id: (one.prompt_version, one.model, one.prompt_chance, one.prompt_chances)
+            for one in slates.spelled_out(made)
+        }
+        written = {f"generated:{request.request_id}-{n}" for n in range(2)}
+        assert written < by.keys()
+        assert by == {name: said if name in written else ("", "", 0, 0) for name in by}
+
+
 @pytest.mark.parametrize("what", ["another request", "doubled", "late", "for nobody", "of somebody who left"])
 def test_an_answer_that_nobody_waits_for_changes_no_row(what: str) -> None:
     ada, request = asked_person()
@@ -431,5 +447,5 @@ def test_any_history_uses_nothing_that_was_withdrawn_takes_no_second_answer_and_
 
 def test_the_reason_stands_in_the_packed_slate() -> None:
     assert slates.REASONS[-1] == "about"
-    assert entry(task("a"), offset=1, time_ms=1).record.step_version == 7
+    assert entry(task("a"), offset=1, time_ms=1).record.step_version == 8
     assert not config().HasField("generation")

@@ -331,10 +331,19 @@ def test_a_decision_is_written_with_its_whole_slate(database: Database, *, packe
     ]
 
 
-def test_the_score_of_a_chosen_tip_that_a_model_wrote_says_by_which_prompt_and_model(database: Database) -> None:
+@pytest.mark.parametrize("packed", [False, True])
+def test_the_score_of_every_tip_that_a_model_wrote_says_by_which_prompt_and_model(
+    database: Database, *, packed: bool
+) -> None:
     decision = _decision(1)
-    decision.slate[decision.chosen].kind = Decision.GENERATED
+    for place in (1, 2):
+        decision.slate[place].kind = Decision.GENERATED
     decision.prompt_version, decision.model = "tips@0123456789ab", "tip-generator"
+    unchosen = ("", "")  # Of before step version 8.
+    if packed:
+        decision, unchosen = _packed(decision), ("b@1", "tip-generator-2")
+        by = ((1, slates.Writer(decision.prompt_version, decision.model, 9, 10)), (2, slates.Writer(*unchosen, 1, 10)))
+        slates.note_writers(decision.packed, by)
 
     async def work() -> Written:
         async with Sink(database.dsn("recommender")) as sink:
@@ -342,10 +351,11 @@ def test_the_score_of_a_chosen_tip_that_a_model_wrote_says_by_which_prompt_and_m
 
     assert asyncio.run(work()) == Written(1)
     query = "SELECT kind, prompt_version, llm_model FROM recommender.tip_scores ORDER BY position"
-    chosen = ("GENERATED", "tips@0123456789ab", "tip-generator")
-    others = [("NONE", "", ""), ("TASK", "", ""), ("TASK", "", "")]
-    others[decision.chosen] = chosen
-    assert _rows(database, query) == others
+    assert _rows(database, query) == [
+        ("NONE", "", ""),
+        ("GENERATED", "tips@0123456789ab", "tip-generator"),
+        ("GENERATED", *unchosen),
+    ]
 
 
 def test_an_outcome_is_written_before_its_decision_is_there(database: Database) -> None:

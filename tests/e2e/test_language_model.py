@@ -73,8 +73,10 @@ def test_another_model_is_a_line_in_the_file_and_its_tips_are_scored_beside_the_
         eventually(lambda: server.calls, within_s=180)
         eventually(lambda: answers(stack).get("tips"))
         query = "SELECT count(*) FROM recommender.tip_scores WHERE kind = 'GENERATED' AND eligible"
+        unnamed = "SELECT count(*) FROM recommender.tip_scores WHERE (kind = 'GENERATED') IS DISTINCT FROM (prompt_version <> '' AND llm_model <> '')"
         with psycopg.connect(stack.recommender_dsn) as database:
             eventually(lambda: database.execute(query).fetchall() != [(0,)], within_s=120)
+            assert database.execute(unnamed).fetchall() == [(0,)]
 
 
 def test_a_model_elsewhere_is_refused_before_anything_starts(tmp_path: Path) -> None:

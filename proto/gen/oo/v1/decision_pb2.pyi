@@ -186,6 +186,7 @@ class PackedSlate(_message.Message):
     HEADS_FIELD_NUMBER: _builtins.int
     COLUMNS_FIELD_NUMBER: _builtins.int
     DENOMINATOR_FIELD_NUMBER: _builtins.int
+    WRITERS_FIELD_NUMBER: _builtins.int
     columns: _builtins.bytes
     """A block of columns (tables/columns.py): which head, the kind, the reasons why it is out as bits, the numerator of its propensity,
     draws won, the score in units of 2^-20, then the features, a column each.
@@ -200,6 +201,10 @@ class PackedSlate(_message.Message):
     def heads(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """What ids begin with."""
 
+    @_builtins.property
+    def writers(self) -> _containers.RepeatedCompositeFieldContainer[Global___Writer]:
+        """Who wrote those that a language model wrote: each prompt and model once. From step version 8 on."""
+
     def __init__(
         self,
         *,
@@ -207,14 +212,51 @@ class PackedSlate(_message.Message):
         heads: _abc.Iterable[_builtins.str] | None = ...,
         columns: _builtins.bytes = ...,
         denominator: _builtins.int = ...,
+        writers: _abc.Iterable[Global___Writer] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "denominator", b"denominator", "heads", b"heads", "ids", b"ids"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["columns", b"columns", "denominator", b"denominator", "heads", b"heads", "ids", b"ids", "writers", b"writers"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___PackedSlate: _TypeAlias = PackedSlate  # noqa: Y015
+
+@_typing.final
+class Writer(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROMPT_VERSION_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    CHANCE_FIELD_NUMBER: _builtins.int
+    CHANCES_FIELD_NUMBER: _builtins.int
+    PLACES_FIELD_NUMBER: _builtins.int
+    prompt_version: _builtins.str
+    """NAME@HASH of the prompt, and the alias of the model."""
+    model: _builtins.str
+    chance: _builtins.int
+    """With which probability they were drawn when it was asked for: chance over chances."""
+    chances: _builtins.int
+    @_builtins.property
+    def places(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Which of the candidates are by it."""
+
+    def __init__(
+        self,
+        *,
+        prompt_version: _builtins.str = ...,
+        model: _builtins.str = ...,
+        chance: _builtins.int = ...,
+        chances: _builtins.int = ...,
+        places: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chance", b"chance", "chances", b"chances", "model", b"model", "places", b"places", "prompt_version", b"prompt_version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Writer: _TypeAlias = Writer  # noqa: Y015
 
 @_typing.final
 class Candidate(_message.Message):
@@ -227,6 +269,10 @@ class Candidate(_message.Message):
     PROPENSITY_FIELD_NUMBER: _builtins.int
     DRAWS_WON_FIELD_NUMBER: _builtins.int
     SCORE_FIELD_NUMBER: _builtins.int
+    PROMPT_VERSION_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    PROMPT_CHANCE_FIELD_NUMBER: _builtins.int
+    PROMPT_CHANCES_FIELD_NUMBER: _builtins.int
     id: _builtins.str
     """task:SOURCE/ID, starter:NAME, generated:ID or none."""
     kind: Global___Decision.TipKind.ValueType
@@ -235,6 +281,11 @@ class Candidate(_message.Message):
     draws_won: _builtins.int
     score: _builtins.float
     """Posterior mean score on the grid of 2^-20."""
+    prompt_version: _builtins.str
+    """Of one that a language model wrote, as on the decision."""
+    model: _builtins.str
+    prompt_chance: _builtins.int
+    prompt_chances: _builtins.int
     @_builtins.property
     def ineligible(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Why it was out; empty for eligible."""
@@ -253,10 +304,14 @@ class Candidate(_message.Message):
         propensity: _builtins.float = ...,
         draws_won: _builtins.int = ...,
         score: _builtins.float = ...,
+        prompt_version: _builtins.str = ...,
+        model: _builtins.str = ...,
+        prompt_chance: _builtins.int = ...,
+        prompt_chances: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["draws_won", b"draws_won", "id", b"id", "ineligible", b"ineligible", "kind", b"kind", "propensity", b"propensity", "score", b"score", "x", b"x"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["draws_won", b"draws_won", "id", b"id", "ineligible", b"ineligible", "kind", b"kind", "model", b"model", "prompt_chance", b"prompt_chance", "prompt_chances", b"prompt_chances", "prompt_version", b"prompt_version", "propensity", b"propensity", "score", b"score", "x", b"x"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
