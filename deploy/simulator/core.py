@@ -1,18 +1,20 @@
 """The pure core in memory, as a simulation drives it: one journal partition, its versions, and whom it wants to wake.
 
-The records stand in the envelope that the door, the timer and `learn` put around them. It reads no clock.
+The records stand in the envelope that the door, the timer, `generate` and `learn` put around them. It reads no clock.
 """
 
 from __future__ import annotations
 
 import hashlib
 
+from google.protobuf.message import Message
+
 from agents.active_version import ActiveVersion
 from agents.fold import PartitionState
 from agents.learn import GROWTH_PERCENT, SIZE, mark_of
 from agents.prior import fit, prior
 from agents.step import STEP_VERSION, Entry, Outputs
-from oo.v1 import decision_pb2, journal_pb2, outcome_pb2, policy_pb2, reaction_pb2, signal_pb2
+from oo.v1 import decision_pb2, journal_pb2, policy_pb2, reaction_pb2, signal_pb2
 from tables import ids
 from tables.marginal import Epoch
 from tables.totals import Totals, merged
@@ -45,15 +47,17 @@ class Core:
         self.digest = hashlib.blake2b(digest_size=16)
         self.standing: dict[str, decision_pb2.Decision] = {}
         """The decision that each person is served."""
+        self.asked: list[decision_pb2.CandidateRequest] = []
+        """What language models were asked; whoever answers empties it."""
 
     def feed(
         self,
         user_id: str,
-        payload: signal_pb2.Signal | reaction_pb2.Reaction | journal_pb2.Tick,
+        payload: signal_pb2.Signal | reaction_pb2.Reaction | journal_pb2.Tick | journal_pb2.Candidates,
         *,
         time_ms: int,
     ) -> None:
-        """Folds one record in, in the envelope that the door or the timer puts around it."""
+        """Folds one record in, in the envelope that the door, the timer or `generate` puts around it."""
         if isinstance(payload, journal_pb2.Tick):
             row = self._partition.row(user_id)
             if row is None or row.next_wake_ms != payload.due_ms:
@@ -63,6 +67,9 @@ class Core:
             case journal_pb2.Tick():
                 record.record_id = ids.tick_record_id(user_id, due_ms=payload.due_ms)
                 record.tick.CopyFrom(payload)
+            case journal_pb2.Candidates():
+                record.record_id = ids.answer_record_id(payload.request_id)
+                record.candidates.CopyFrom(payload)
             case _:
                 record.record_id = ids.source_record_id(SIGNALS_ID, partition=0, offset=self.offset)
                 record.source.topic_id, record.source.offset = SIGNALS_ID, self.offset
@@ -107,11 +114,14 @@ class Core:
         self._partition.committed, self._unsettled = self.offset, 0
 
     def _hear(self, user_id: str, outputs: Outputs) -> None:
-        said: list[decision_pb2.Decision | outcome_pb2.Outcome] = list(outputs.outcomes)
+        said: list[Message] = list(outputs.outcomes)
         if outputs.decision is not None:
             self.standing[user_id] = outputs.decision
             self.decisions += 1
             said.append(outputs.decision)
+        if outputs.request is not None:
+            self.asked.append(outputs.request)
+            said.append(outputs.request)
         for one in said:
             self.digest.update(one.SerializeToString(deterministic=True))
         row = self._partition.row(user_id)

@@ -15,8 +15,9 @@ from heapq import merge
 import numpy as np
 import numpy.typing as npt
 
-from deploy.simulator import world
+from deploy.simulator import likings, world
 from deploy.simulator.facts import NONE, Facts, facts
+from deploy.simulator.likings import Written
 from deploy.simulator.people import AWAKE_HOURS, LATELY_MS, TOPICS, Person, first_day, moment_ms
 from deploy.simulator.scenario import Scenario
 from deploy.simulator.world import DONE, IGNORE, Moments, Things
@@ -29,6 +30,9 @@ Floats = npt.NDArray[np.float64]
 SOURCE = "simulator"
 STARTERS = ("plan", "pause", "tidy", "prepare", "gap")
 """Tips that come from no task; an unknown one is taken for one of these."""
+WRITTEN_HEAD = "generated:"
+WRITTEN_MAX = 256
+"""Written tips of which a person knows, the newest: none stands for longer than a day."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +65,7 @@ class Life:
         self.user_id = user_id
         self.scenario = scenario
         self._chance = np.random.default_rng([seed, 3, person.number])
+        self._seed = seed
         self._answers = np.random.default_rng([seed, 4, person.number])
         """Apart from the above: what is shown must not change what sources tell."""
         days = max((end_ms - person.joins_ms) / DAY_MS, 0.0)
@@ -75,6 +80,7 @@ class Life:
         self._seen: deque[int] = deque()
         self._looks = deque[str](maxlen=64)
         self._mood = 0.0
+        self._written: dict[str, tuple[Written, float]] = {}
         self._events: list[tuple[int, int]] = []
         self._acts = merge(self._sources(end_ms), self._day_by_day(end_ms), key=lambda act: act.time_ms)
 
@@ -112,12 +118,23 @@ class Life:
                 made.task_removed.external_id = name
         return made
 
+    def read(self, candidate: str, written: Written) -> None:
+        """They know from now on who wrote this tip, and what it is about."""
+        pull = likings.pull(self.person, self.scenario, written, seed=self._seed, candidate=candidate)
+        self._written[candidate] = written, pull
+        if len(self._written) > WRITTEN_MAX:
+            del self._written[next(iter(self._written))]
+
+    def knows(self, candidate: str) -> bool:
+        """Whether they can say what it is worth: of a tip that a model wrote only once it was read."""
+        return not candidate.startswith(WRITTEN_HEAD) or candidate in self._written
+
     def values(self, candidates: list[str], *, now_ms: int) -> Floats:
         """What showing each of them would be worth now, in the mean; by candidate id, 0 for saying nothing. (K,)."""
         found = np.zeros(len(candidates))
         spoken = [at for at, one in enumerate(candidates) if one != "none"]
         if spoken:
-            shares = self._shares([self._index(candidates[at]) for at in spoken], self._moment(now_ms), now_ms=now_ms)
+            shares = self._shares([candidates[at] for at in spoken], self._moment(now_ms), now_ms=now_ms)
             found[spoken] = world.values(shares, scenario=self.scenario)
         return found
 
@@ -130,8 +147,7 @@ class Life:
 
     def respond(self, candidate: str, *, now_ms: int) -> Response:
         """They see a tip for the first time, and make up their mind."""
-        index = self._index(candidate)
-        shares = self._shares([index], self._moment(now_ms), now_ms=now_ms)[0]
+        shares = self._shares([candidate], self._moment(now_ms), now_ms=now_ms)[0]
         value = float(world.values(shares, scenario=self.scenario))
         self._seen.append(now_ms)
         told = world.clicked(self.person.manner, shares)
@@ -141,14 +157,20 @@ class Life:
         delay_ms = int(MINUTE_MS * minutes * self._answers.lognormal(0.0, self.scenario.delay_spread))
         self._mood = 0.8 * self._mood + 0.18 * float(self._answers.normal())
         lost = for_loss < world.losses(self.scenario)[outcome]
-        if outcome == DONE and index < self._tasks:
-            self._gone.add(index)
+        if outcome == DONE and candidate.startswith("task:"):
+            self._gone.add(self._index(candidate))
         return Response(outcome, None if lost else delay_ms, value)
 
-    def done_in_silence(self, candidate: str, response: Response, *, now_ms: int) -> Act | None:
-        """A task that was done without a word: a day later its source has it no more."""
+    def afterwards(self, candidate: str, response: Response, *, now_ms: int) -> Act | None:
+        """A task that was done without a word: a day later its source has it no more. One that a written tip led to is ticked off
+        within the hour.
+        """
         index = self._index(candidate)
-        if response.outcome != DONE or response.delay_ms is not None or index >= self._tasks:
+        if response.outcome != DONE or index >= self._tasks:
+            return None
+        if candidate.startswith(WRITTEN_HEAD):
+            return Act(now_ms + HOUR_MS, "completed", index)
+        if response.delay_ms is not None:
             return None
         self._gone.discard(index)
         return Act(now_ms + DAY_MS, "removed", index)
@@ -157,9 +179,13 @@ class Life:
         kind, _, name = candidate.partition(":")
         if kind == "task":
             return int(name.rpartition("/t")[2])
+        if candidate in self._written and (task := self._written[candidate][0].task) is not None:
+            return task
         return self._tasks + (STARTERS.index(name) if name in STARTERS else zlib.crc32(name.encode()) % len(STARTERS))
 
-    def _shares(self, indices: list[int], at: Moments, *, now_ms: int) -> Floats:
+    def _shares(self, candidates: list[str], at: Moments, *, now_ms: int) -> Floats:
+        indices = [self._index(one) for one in candidates]
+        pull = [self._written[one][1] if one in self._written else 0.0 for one in candidates] if self._written else 0.0
         them, waited_days = self._things, (now_ms - self._told_ms[indices]) / DAY_MS
         return world.chances(
             self.person.tastes_at(now_ms),
@@ -172,6 +198,7 @@ class Life:
                 effort=them.effort[indices],
                 dread=them.dread[indices],
                 whim=them.whim[indices],
+                pull=np.array(pull),
             ),
             at,
             scenario=self.scenario,

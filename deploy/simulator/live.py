@@ -22,7 +22,7 @@ from deploy.simulator.agenda import Agenda
 from deploy.simulator.life import Act, Life
 from deploy.simulator.people import people
 from deploy.simulator.scenario import Scenario
-from deploy.simulator.visit import Tally, Visit, look
+from deploy.simulator.visit import Tally, Visit, look, read
 from oo.v1 import decision_pb2, reaction_pb2
 from streams.clock import clock_ms
 from streams.cluster import Cluster
@@ -72,8 +72,7 @@ class Heard:
 
     tips: int = 0
     decisions: dict[str, decision_pb2.Decision] = field(default_factory=dict)
-    positions: dict[str, tuple[int, int]] = field(default_factory=dict)
-    """Partition and offset in the journal of the tip that is served."""
+    served: dict[str, decision_pb2.Tip] = field(default_factory=dict)
 
     def hear(self, message: Message) -> None:
         """Keeps the greatest of each."""
@@ -82,18 +81,21 @@ class Heard:
             if known is None or message.journal.offset > known.journal.offset:
                 self.decisions[message.user_id] = message
         elif isinstance(message, decision_pb2.Tip):
-            at = (message.journal.partition, message.journal.offset)
-            if at > self.positions.get(message.user_id, (-1, -1)):
-                self.positions[message.user_id] = at
+            served = self.served.get(message.user_id)
+            if served is None or _place(message) > _place(served):
+                self.served[message.user_id] = message
                 self.tips += 1
 
-    def standing(self, whose: str) -> decision_pb2.Decision | None:
-        """The decision whose tip is served; None where either has not arrived."""
-        decision = self.decisions.get(whose)
-        if decision is None:
+    def standing(self, whose: str) -> tuple[decision_pb2.Decision, decision_pb2.Tip] | None:
+        """The decision whose tip is served, and that tip; None where either has not arrived."""
+        decision, tip = self.decisions.get(whose), self.served.get(whose)
+        if decision is None or tip is None or _place(decision) != _place(tip):
             return None
-        at = (decision.journal.partition, decision.journal.offset)
-        return decision if self.positions.get(whose) == at else None
+        return decision, tip
+
+
+def _place(message: decision_pb2.Decision | decision_pb2.Tip) -> tuple[int, int]:
+    return message.journal.partition, message.journal.offset
 
 
 class Crowd:
@@ -198,8 +200,10 @@ class Crowd:
         life = self._lives[user_id]
         match what:
             case Act(kind="look"):
-                decision = self.heard.standing(self._pseudonyms[user_id])
-                if decision is not None:
+                standing = self.heard.standing(self._pseudonyms[user_id])
+                if standing is not None:
+                    decision, tip = standing
+                    read(life, decision, tip)
                     visit = look(life, decision, self.tally, start_ms=self._start_ms, now_ms=now_ms)
                     if visit is not None:
                         await self._visited(user_id, visit, now_ms=now_ms)

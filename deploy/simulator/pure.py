@@ -6,16 +6,17 @@ It never opens a connection and reads no clock: the same arguments give the same
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from agents.reward import DEFAULT
+from agents.reward import ASKING, DEFAULT
 from deploy.simulator.agenda import Agenda
 from deploy.simulator.core import Core
 from deploy.simulator.life import Act, Life
 from deploy.simulator.people import START_MS, people
 from deploy.simulator.scenario import Scenario
 from deploy.simulator.visit import Tally, look
+from deploy.simulator.writer import answer
 from oo.v1 import journal_pb2, policy_pb2, reaction_pb2
 from streams.units import DAY_MS
 from tables.sums import UNIT
@@ -29,14 +30,18 @@ class Simulated:
     records: int
     decisions: int
     versions: int
+    requests: int
+    """What language models were asked."""
     faults: tuple[str, ...]
     """Records on which `step` failed, by what and where."""
     digest: str
-    """Of all decisions and outcomes in turn: the same for the same run."""
+    """Of all decisions, outcomes and requests in turn: the same for the same run."""
 
 
-def config_of(scenario: Scenario, *, learn_expired: bool) -> policy_pb2.DecisionConfig:
-    """The product's configuration with the scenario's worths, in units of 1/64."""
+def config_of(
+    scenario: Scenario, *, learn_expired: bool, variants: Sequence[policy_pb2.Variant] = ()
+) -> policy_pb2.DecisionConfig:
+    """The product's configuration with the scenario's worths, in units of 1/64; with variants it asks for written tips."""
     config = policy_pb2.DecisionConfig()
     config.CopyFrom(DEFAULT)
     config.reward_done = round(UNIT * scenario.worth_done)
@@ -44,6 +49,9 @@ def config_of(scenario: Scenario, *, learn_expired: bool) -> policy_pb2.Decision
     config.reward_dismiss = round(UNIT * scenario.worth_dismiss)
     config.interruption_cost = round(UNIT * scenario.interruption_cost)
     config.learn_expired = learn_expired
+    if variants:
+        config.generation.CopyFrom(ASKING)
+        config.generation.variants.extend(variants)
     return config
 
 
@@ -56,13 +64,17 @@ def simulate(
     policy: str,
     learn_expired: bool = False,
     refit_every: int = 20,
+    variants: Sequence[policy_pb2.Variant] = (),
+    blind: Sequence[policy_pb2.Variant] = (),
     on_progress: Callable[[float], None] = lambda _: None,
 ) -> Simulated:
     """Runs so many people for so many days; raises KeyError for a policy that is not there.
 
-    A version is fitted after every `refit_every` reactions, where they have added enough to matter.
+    A version is fitted after every `refit_every` reactions, where they have added enough to matter. With `variants` tips are written
+    (writer.py), of prompts and models that are drawn from these; `blind`: really of some that are drawn from those, unknown to the core.
     """
-    core, tally, agenda = Core(policy, config_of(scenario, learn_expired=learn_expired)), Tally(), Agenda()
+    config = config_of(scenario, learn_expired=learn_expired, variants=variants)
+    core, tally, agenda, requests = Core(policy, config), Tally(), Agenda(), 0
     end_ms = START_MS + round(days * DAY_MS)
     lives: dict[str, Life] = {}
     for person in people(scenario, count=users, seed=seed, start_ms=START_MS, end_ms=end_ms):
@@ -92,9 +104,19 @@ def simulate(
             if isinstance(what, reaction_pb2.Reaction):
                 tally.reactions += 1
                 since_fit += 1
+        for request in core.asked:
+            if request.HasField("ask"):
+                requests += 1
+                made, found = answer(request, blind=blind)
+                for candidate, written in found.items():
+                    lives[request.user_id].read(candidate, written)
+                core.feed(request.user_id, made, time_ms=time_ms)
+        core.asked.clear()
         if since_fit >= refit_every:
             core.refit(now_ms=time_ms)
             since_fit = 0
         for user, wake_ms in core.wakes():
             agenda.add(max(wake_ms, time_ms), user, journal_pb2.Tick(due_ms=wake_ms))
-    return Simulated(tally, core.offset, core.decisions, core.sequence, tuple(core.faults), core.digest.hexdigest())
+    return Simulated(
+        tally, core.offset, core.decisions, core.sequence, requests, tuple(core.faults), core.digest.hexdigest()
+    )

@@ -54,6 +54,12 @@ class Scenario:
     busy_annoyance: float = field(default=0.8, metadata={"range": (0.0, 10.0)})
     """How much being busy adds to dismissing."""
 
+    # Tips that a language model wrote (likings.py); nothing where there are none.
+    written: float = field(default=0.0, metadata={"range": (-5.0, 5.0)})
+    """How much more than its task a written tip draws people in the mean."""
+    written_apart: float = field(default=1.0, metadata={"range": (0.0, 5.0)})
+    """Scale of what is thought of written tips, of prompts and of models, by everybody and by each."""
+
     # Reactions.
     delay_median_minutes: float = field(default=25.0, metadata={"range": (0.0, 10_000.0)})
     delay_spread: float = field(default=1.3, metadata={"range": (0.0, 4.0)})

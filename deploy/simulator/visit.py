@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from agents.written import ON_LIST
 from deploy.simulator.life import SOURCE, Act, Life, Response
+from deploy.simulator.likings import Written
 from deploy.simulator.world import DISMISS, DONE, SNOOZE, worths
 from oo.v1 import decision_pb2, reaction_pb2
 from tables import slates
@@ -61,7 +63,7 @@ def look(life: Life, decision: decision_pb2.Decision, tally: Tally, *, start_ms:
     if not life.first_look(decision.decision_id):
         return None
     slate = slates.spelled_out(decision)
-    eligible = [one.id for one in slate if not one.ineligible]
+    eligible = [one.id for one in slate if not one.ineligible and life.knows(one.id)]
     values = life.values(eligible, now_ms=now_ms)
     chosen = slate[decision.chosen].id
     tally.judged.append(
@@ -81,7 +83,21 @@ def look(life: Life, decision: decision_pb2.Decision, tally: Tally, *, start_ms:
         tally.silences += 1
     else:
         tally.reward += float(worths(life.scenario)[response.outcome])
-    return _visit(life, decision.decision_id, response, later=life.done_in_silence(chosen, response, now_ms=now_ms))
+    return _visit(life, decision.decision_id, response, later=life.afterwards(chosen, response, now_ms=now_ms))
+
+
+def read(life: Life, decision: decision_pb2.Decision, tip: decision_pb2.Tip) -> None:
+    """The person reads a tip that a model wrote: the decision says by which prompt and model, the lines beside it about what.
+
+    A simulated task's title ends with its number.
+    """
+    if decision.prompt_version:
+        listed = [one.removeprefix(ON_LIST).split() for one in tip.why if one.startswith(ON_LIST)]
+        numbers = [int(words[-1]) for words in listed if words and words[-1].isdecimal()]
+        task = next(iter(numbers), None)
+        life.read(
+            slates.spelled_out(decision)[decision.chosen].id, Written(decision.prompt_version, decision.model, task)
+        )
 
 
 def _visit(life: Life, decision_id: str, response: Response, *, later: Act | None) -> Visit:

@@ -24,7 +24,7 @@ OUTCOMES = 4
 
 @dataclass(frozen=True, slots=True)
 class Things:
-    """What could be done, as it really is; all (..., K), within [0, 1] but for `topic` and `whim`."""
+    """What could be done, as it really is; all (..., K), within [0, 1] but for `topic`, `whim` and `pull`."""
 
     topic: Ints
     importance: Floats
@@ -34,6 +34,8 @@ class Things:
     """Hidden: why it has been put off."""
     whim: Floats
     """Hidden: all else about it, of mean 0 and variance 1."""
+    pull: Floats | float = 0.0
+    """Of a tip that a language model wrote, what is thought of who wrote it and how; 0 for all else."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,7 +95,7 @@ def liking(tastes: Tastes, person: Person, them: Things, at: Moments, *, scenari
         + 0.8 * (energy - 0.5) * (1.0 + them.effort)
     )
     weary = scenario.fatigue * person.impatience * np.log1p(at.tips_lately)[..., None]
-    found: Floats = 0.1 + linear + scenario.nonlinearity * bent + scenario.hidden * unseen - weary
+    found: Floats = 0.1 + linear + scenario.nonlinearity * bent + scenario.hidden * unseen - weary + them.pull
     return found
 
 

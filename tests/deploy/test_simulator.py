@@ -11,13 +11,15 @@ import pytest
 from agents.policies import POLICIES
 from bench.decisions.played import captured, gains, play
 from bench.decisions.slates import START_MS, Slates, features, slates
-from deploy.simulator import world
+from deploy.simulator import likings, visit, world, writer
 from deploy.simulator.facts import facts
 from deploy.simulator.life import Act, Life
+from deploy.simulator.likings import Written
 from deploy.simulator.people import Person, moment_ms, people
 from deploy.simulator.pure import simulate
 from deploy.simulator.scenario import FOLDER, Scenario, ScenarioError, load, names, parse
 from deploy.simulator.world import DISMISS, DONE, IGNORE, Moments
+from oo.v1 import decision_pb2, policy_pb2
 from streams.units import DAY_MS
 from tables.zones import local
 
@@ -401,13 +403,13 @@ def test_who_does_it_in_silence_takes_it_off_their_list_a_day_later():
     answers = [one.respond(task, now_ms=now_ms) for _ in range(200)]
     silent = next(answer for answer in answers if answer.outcome == DONE)
     assert silent.delay_ms is None
-    later = one.done_in_silence(task, silent, now_ms=now_ms)
+    later = one.afterwards(task, silent, now_ms=now_ms)
     assert later == Act(now_ms + DAY_MS, "removed", 0)
     signal = one.signal(later, event_id="x")
     assert signal is not None
     assert signal.task_removed.external_id == "t0"
     ignored = next(answer for answer in answers if answer.outcome == IGNORE)
-    assert one.done_in_silence(task, ignored, now_ms=now_ms) is None
+    assert one.afterwards(task, ignored, now_ms=now_ms) is None
 
 
 def pure(**changes: object):
@@ -432,3 +434,152 @@ def test_the_whole_core_decides_hears_reactions_and_fits_versions_without_a_faul
 
 def test_learning_from_silence_changes_what_is_decided():
     assert pure(refit_every=5).digest != pure(refit_every=5, learn_expired=True).digest
+
+
+# Written tips
+
+
+VARIANTS = tuple(
+    policy_pb2.Variant(prompt_version=prompt, model=model, weight=1)
+    for prompt in ("brief@1", "warm@1")
+    for model in ("large", "small")
+)
+BRIEF, WARM = Written("brief@1", "small", task=0), Written("warm@1", "small", task=0)
+
+
+def pulled(written: Written, scenario: Scenario = SMALL, *, seed: int = 7) -> np.ndarray:
+    """What each of forty people thinks of it; (40,)."""
+    who = crowd(scenario)
+    return np.array([likings.pull(one, scenario, written, seed=seed, candidate="generated:r-0") for one in who])
+
+
+def test_people_differ_in_what_they_think_of_a_prompt_about_what_all_think_and_the_seed_says_how():
+    apart = pulled(BRIEF) - pulled(WARM)
+    assert np.array_equal(apart, pulled(BRIEF) - pulled(WARM))
+    assert not np.array_equal(apart, pulled(BRIEF, seed=8) - pulled(WARM, seed=8))
+    cluster = np.array([one.cluster for one in crowd()])
+    assert apart.std() > apart[cluster == 0].std() > 0.1
+    alike = pulled(BRIEF, replace(SMALL, heterogeneity=0.0)) - pulled(WARM, replace(SMALL, heterogeneity=0.0))
+    assert alike.std() < 1e-9
+    assert abs(alike.mean()) > 0.01
+    assert not pulled(BRIEF, replace(SMALL, written_apart=0.0)).any()
+
+
+def test_a_model_is_liked_apart_from_its_prompt():
+    other = [pulled(one._replace(model="large")) for one in (BRIEF, WARM)]
+    first, second = other[0] - pulled(BRIEF), other[1] - pulled(WARM)
+    assert np.abs(first).mean() > 0.1
+    np.testing.assert_allclose(first, second, atol=1e-9)
+
+
+def test_a_written_tip_is_worth_what_its_task_is_and_what_they_think_of_who_wrote_it():
+    one = life(written_apart=0.0)
+    one.read("generated:r-0", BRIEF)
+    one.read("generated:r-1", Written("brief@1", "small"))
+    now_ms = one.person.joins_ms + DAY_MS
+    task, same, other = one.values(["task:simulator/t0", "generated:r-0", "generated:r-1"], now_ms=now_ms)
+    assert task == same != other
+    liked = life(written_apart=0.0, written=2.0)
+    liked.read("generated:r-0", BRIEF)
+    assert liked.values(["generated:r-0"], now_ms=now_ms)[0] > task + 0.05
+    assert liked.values(["task:simulator/t0"], now_ms=now_ms)[0] == task
+
+
+def test_a_task_that_a_written_tip_led_to_is_ticked_off_within_the_hour():
+    one = life(lost=0.0)
+    one.read("generated:r-0", BRIEF)
+    now_ms = one.person.joins_ms + DAY_MS
+    answers = [one.respond("generated:r-0", now_ms=now_ms) for _ in range(200)]
+    done = next(answer for answer in answers if answer.outcome == DONE)
+    later = one.afterwards("generated:r-0", done, now_ms=now_ms)
+    assert later == Act(now_ms + 3_600_000, "completed", 0)
+    signal = one.signal(later, event_id="x")
+    assert signal is not None
+    assert signal.task_completed.external_id == "t0"
+
+
+def request(name: str) -> decision_pb2.CandidateRequest:
+    ask = decision_pb2.Ask(prompt_version="brief@1", model="small", tips_max=3)
+    for index in range(5):
+        ask.tasks.add(id=f"task:simulator/t{index}", title=f"Calls {index}")
+    return decision_pb2.CandidateRequest(request_id=name, ask=ask)
+
+
+def test_an_answer_is_made_of_the_request_alone_and_says_nothing_that_was_said():
+    made, found = writer.answer(request("r"))
+    assert (made, found) == writer.answer(request("r"))
+    assert (made.request_id, made.prompt_version, made.model, len(made.tips)) == ("r", "brief@1", "small", 3)
+    assert set(found) == {f"generated:r-{index}" for index in range(3)}
+    assert [f"task:simulator/t{found[f'generated:r-{n}'].task}" for n in range(3)] == [
+        one.about[0] for one in made.tips
+    ]
+    assert len({one.title for one in made.tips}) == 3
+    again = request("r")
+    again.ask.written.extend(one.title for one in made.tips)
+    assert not {one.title for one in writer.answer(again)[0].tips} & set(again.ask.written)
+
+
+def test_who_wrote_blindly_is_known_to_people_alone():
+    names = [f"r{n}" for n in range(40)]
+    answers = [writer.answer(request(name), blind=VARIANTS) for name in names]
+    assert {(made.prompt_version, made.model) for made, _ in answers} == {("brief@1", "small")}
+    found = {(one.prompt, one.model) for _, written in answers for one in written.values()}
+    assert found == {(one.prompt_version, one.model) for one in VARIANTS}
+
+
+def test_where_nothing_is_written_what_people_think_of_it_changes_nothing_and_is_not_drawn():
+    likings._liking.cache_clear()
+    other = replace(SMALL, joining_days=0.5, written=3.0, written_apart=4.0)
+    assert simulate(other, users=3, days=3.0, seed=1, policy=next(iter(POLICIES))) == pure()
+    assert pure().requests == likings._liking.cache_info().currsize == 0
+
+
+def test_the_whole_core_asks_for_tips_takes_the_answers_and_people_react_to_them():
+    found = pure(variants=VARIANTS, refit_every=5)
+    assert found == pure(variants=VARIANTS, refit_every=5)
+    assert found.faults == ()
+    assert found.requests > 3 * 3
+    assert found.tally.seen > 10
+    blind = pure(variants=VARIANTS[:1], blind=VARIANTS, refit_every=5)
+    liked = simulate(
+        replace(SMALL, joining_days=0.5, written=3.0), users=3, days=3.0, seed=1, policy="mixed", variants=VARIANTS
+    )
+    assert len({found.digest, blind.digest, liked.digest}) == 3
+    assert liked.tally.reward > found.tally.reward
+
+
+def shown(why: list[str], *, prompt: str = "brief@1") -> tuple[decision_pb2.Decision, decision_pb2.Tip]:
+    decision = decision_pb2.Decision(decision_id="d", prompt_version=prompt, model="small" if prompt else "")
+    decision.slate.add(id="generated:r-0")
+    decision.slate.add(id="generated:r-1")
+    decision.slate.add(id="task:simulator/t1")
+    return decision, decision_pb2.Tip(why=why)
+
+
+def test_live_people_know_of_a_written_tip_what_decision_and_tip_say_and_only_once_they_have_read_it():
+    one = life(lost=0.0)
+    tally = visit.Tally()
+    now_ms = one.person.joins_ms + DAY_MS
+    decision, tip = shown(["On your list: Calls and more 3", "You often get things done in the morning"])
+    visit.read(one, decision, tip)
+    assert visit.look(one, decision, tally, start_ms=START_MS, now_ms=now_ms) is not None
+    told = life(lost=0.0)
+    told.read("generated:r-0", Written("brief@1", "small", task=3))
+    assert told.values(["generated:r-0"], now_ms=now_ms)[0] == pytest.approx(tally.judged[0].value)
+    # What they have not read is no part of what the slate had to offer.
+    task = told.values(["task:simulator/t1"], now_ms=now_ms)[0]
+    assert tally.judged[0].random == pytest.approx((tally.judged[0].value + task) / 2)
+
+
+@pytest.mark.parametrize("why", [[], ["On your list:"], ["On your list: Calls"], ["In your calendar: Meeting 3"]])
+def test_live_a_tip_that_says_nothing_of_a_task_is_none_about_a_task(why):
+    one = life()
+    visit.read(one, *shown(why))
+    assert one.knows("generated:r-0")
+    assert one._written["generated:r-0"][0] == Written("brief@1", "small", None)
+
+
+def test_live_a_tip_that_no_model_wrote_tells_nothing():
+    one = life()
+    visit.read(one, *shown(["On your list: Calls 3"], prompt=""))
+    assert not one.knows("generated:r-0")
