@@ -19,6 +19,7 @@ from bench import (
     leaving,
     load,
     memory,
+    model,
     pipeline,
     recovery,
     refolding,
@@ -44,6 +45,7 @@ BENCHES = {
     "leaving": ("Leaving: how soon nothing of somebody is left", leaving.measure),
     "recovery": ("Recovery: rows rebuilt from their changelog", recovery.measure),
     "console": ("The console: each question as people become many", console.measure),
+    "model": ("A language model that fails: tips meanwhile", model.measure),
     "edge": ("The edge: GET /v1/tip on one core", edge.measure),
     "size": ("Size: memory, disk and cost as people become many", size.measure),
 }

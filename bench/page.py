@@ -50,10 +50,22 @@ def write(results: Mapping[str, Result], page: Page, *, docs: Path = DOCS) -> No
     order = list(titles)
     rows = sorted([*kept, *found], key=lambda row: order.index(row["bench"]))
     file.write_text(json.dumps(rows, indent=2, ensure_ascii=False) + "\n")
-    for result in results.values():
+    for name, result in results.items():
         for plot in result.plots:
             draw(plot, docs / "plots")
+        for beside, lines in result.beside.items():
+            put(docs / f"{beside}.md", name, [f"{head['date']}, commit {head['commit']}:", "", *lines])
     (docs / f"{page.name}.md").write_text(text(rows, page, plots=docs / "plots"))
+
+
+def put(page: Path, name: str, lines: Sequence[str]) -> None:
+    """Write these between a benchmark's marks on a page that is somebody's own. Raises ValueError where it has none."""
+    first, last = f"<!-- {name}: written by `make bench` -->\n", f"<!-- end of {name} -->\n"
+    before, _, rest = (text := page.read_text()).partition(first)
+    _, found, after = rest.partition(last)
+    if not found:
+        raise ValueError(f"{page} lacks {first.strip()} and {last.strip()}")
+    page.write_text(text[: len(before)] + first + "\n" + "\n".join(lines) + "\n\n" + last + after)
 
 
 def text(rows: Sequence[Mapping[str, Any]], page: Page, *, plots: Path) -> str:

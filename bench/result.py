@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -79,6 +79,8 @@ class Result:
 
     rows: Sequence[Row]
     plots: Sequence[Plot] = ()
+    beside: Mapping[str, Sequence[str]] = field(default_factory=dict)
+    """Pages of docs by their name that show a table of its own, in lines of Markdown: between the benchmark's marks there."""
     failed: str = ""
     """What no run may show: said at the end, and the exit status with it."""
 
@@ -103,10 +105,18 @@ class Bench:
     """Passes steps on and shows how many of the total are done."""
 
     @contextmanager
-    def stack(self, *, workers: int = 1, servers_only: bool = False, nameless: bool = False) -> Iterator[RunningStack]:
-        """A fresh stack of its own, ended with the block."""
+    def stack(
+        self,
+        *,
+        workers: int = 1,
+        servers_only: bool = False,
+        nameless: bool = False,
+        llm: str = "",
+        name: str = "stack",
+    ) -> Iterator[RunningStack]:
+        """A fresh stack of its own, ended with the block; `name` tells it from another one beside it."""
         with running_stack(
-            self.scratch / "stack", workers=workers, servers_only=servers_only, nameless=nameless
+            self.scratch / name, workers=workers, servers_only=servers_only, nameless=nameless, llm=llm
         ) as stack:
             yield stack
 

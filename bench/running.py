@@ -14,16 +14,18 @@ from deploy.stack.state import StateFolder
 
 @contextmanager
 def running_stack(
-    state: Path, *, workers: int = 1, servers_only: bool = False, nameless: bool = False
+    state: Path, *, workers: int = 1, servers_only: bool = False, nameless: bool = False, llm: str = ""
 ) -> Iterator[RunningStack]:
     """The stack in `state`, without a demo user; ended with the block. `nameless`: without pseudonyms, for who looks for people
-    behind the door by the names that it gave them.
+    behind the door by the names that it gave them. `llm`: its language model, as `oo up --llm` has it; none where nothing is said.
     """
     if nameless:
         folder = StateFolder(state)
         folder.create()
         folder.name_key_file.touch()
     how = ("--servers-only",) if servers_only else (f"--workers={workers}",)
+    # A build of before has no such option.
+    how += (f"--llm={llm}",) if llm else ()
     _oo("up", "--detach", "--no-demo", f"--state={state}", *how)
     try:
         yield open_stack(state)

@@ -36,6 +36,11 @@ class ModelServer:
     def url(self) -> str:
         return f"http://127.0.0.1:{self._port}/v1"
 
+    @property
+    def listens(self) -> bool:
+        """Whether it is there."""
+        return self._server is not None
+
     def __enter__(self) -> Self:
         return self
 

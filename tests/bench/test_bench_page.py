@@ -3,7 +3,9 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-from bench.page import Page, write
+import pytest
+
+from bench.page import Page, put, write
 from bench.result import Plot, Result, compared
 
 PAGE = Page("decisions", "# Decisions\n\nOn {machine}.\n", {"sets": "Public sets", "speed": "Speed"})
@@ -34,3 +36,16 @@ def test_the_page_shows_each_benchmark_in_its_order_with_its_plots_and_each_note
     assert text.index("## Public sets") < text.index("plots/sets-curve.svg") < text.index("## Speed")
     assert "| a race | 4 /s | 2 /s (them) | 2 | >= 3 | **no** |" in text
     assert text.count("Said once.") == 2
+
+
+def test_a_table_beside_goes_between_its_marks_on_a_page_that_is_somebody_elses(tmp_path: Path) -> None:
+    page = tmp_path / "guide.md"
+    page.write_text("Words before.\n\n<!-- speed: written by `make bench` -->\n<!-- end of speed -->\n\nWords after.\n")
+    write({"speed": Result([], beside={"guide": ["| a | b |"]})}, PAGE, docs=tmp_path)
+    write({"speed": Result([], beside={"guide": ["| c | d |"]})}, PAGE, docs=tmp_path)
+    text = page.read_text()
+    assert text.startswith("Words before.\n\n<!-- speed") and text.endswith("<!-- end of speed -->\n\nWords after.\n")
+    assert "\n\n| c | d |\n\n<!--" in text and "| a | b |" not in text
+    with pytest.raises(ValueError, match="lacks"):
+        put(page, "sets", [])
+    assert page.read_text() == text
