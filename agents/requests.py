@@ -23,7 +23,10 @@ Request = decision_pb2.CandidateRequest
 ASKS = 7
 """The step version from which on something is asked."""
 ASKING = frozenset({"signal", "reaction", "subject_request"})
-"""What a request follows: what somebody did. Nothing that oO wrote itself leads to one, or an answer would lead to the next."""
+"""What a request follows: what somebody did. Nothing that oO wrote itself leads to one, or an answer would lead to the next; a tick does
+where it was set for that by what somebody did (`Asked.due_ms`)."""
+AT_ONCE = "reaction"
+"""They look: an import has many signals, and who reacts is there now."""
 TASKS_MAX, EVENTS_MAX, REACTIONS_MAX = 12, 8, 12
 TEXT_CHARS_MAX = 200
 """Of a title, as a prompt may have it."""
@@ -49,10 +52,16 @@ def after(
     if withdrew and _is_open(row):
         row.asked.answered = True
         return _request(row, record, Request.WITHDRAWN, journal=journal)
+    asked, now_ms, payload = row.asked, row.now_ms, record.WhichOneof("payload")
+    is_due = 0 < asked.due_ms <= now_ms
+    if is_due:
+        asked.due_ms = 0
+    settled = is_due or payload == AT_ONCE or not generation.settle_ms
     weights = sum(one.weight for one in generation.variants)
-    if not weights or record.WhichOneof("payload") not in ASKING or opened.limits.generated or _is_open(row):
+    if not weights or not (is_due or payload in ASKING) or opened.limits.generated or _is_open(row):
         return None
-    asked, now_ms = row.asked, row.now_ms
+    if asked.due_ms and not settled:
+        return None
     today = now_ms // DAY_MS
     calls, tokens = (asked.day_calls, asked.day_tokens) if asked.day == today else (0, 0)
     if calls and not asked.answered:
@@ -65,6 +74,9 @@ def after(
     context = _digest(ask, part=part_of(local(now_ms, time_zone=row.time_zone)))
     reason = _reason(opened, ask, context, generation)
     if reason is None:
+        return None
+    if not settled:
+        asked.due_ms = now_ms + generation.settle_ms
         return None
     variant = _drawn(generation, ids.request_draw(row.user_id, record_id=record.record_id) % weights)
     calls += 1

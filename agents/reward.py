@@ -10,7 +10,7 @@ import hashlib
 from collections.abc import Iterable, Mapping
 
 from oo.v1 import outcome_pb2, policy_pb2
-from streams.units import HOUR_MS, MINUTE_MS
+from streams.units import HOUR_MS, MINUTE_MS, SECOND_MS
 
 DEFAULT = policy_pb2.DecisionConfig(
     reward_done=64,
@@ -44,8 +44,9 @@ DEFAULT = policy_pb2.DecisionConfig(
 )
 
 ASKING = policy_pb2.Generation(
-    # An import asks at its first record, of which little is known: what came behind it is asked for soon.
-    apart_ms=3 * MINUTE_MS,
+    apart_ms=15 * MINUTE_MS,
+    # By then an import of a thousand tasks stands in the row.
+    settle_ms=5 * SECOND_MS,
     runs_out_ms=2 * MINUTE_MS,
     stale_ms=6 * HOUR_MS,
     thin=3,

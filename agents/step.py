@@ -162,12 +162,12 @@ def step(state: row_pb2.UserRow | None, entry: Entry, policy: ActiveVersion) -> 
             caps=caps,
             step_version=max(record.step_version, OLDEST_VERSION),
         )
-    row.next_wake_ms = _next_wake(opened, caps, config)
     request = None
     if record.step_version >= requests.ASKS and (config.HasField("generation") or row.HasField("asked")):
         request = requests.after(
             opened, record, withdrew=opened.limits.adds_to(limits_before), journal=place, generation=config.generation
         )
+    row.next_wake_ms = _next_wake(opened, caps, config)
     opened.close()
     settings = profile.to_tell(state, row, journal=place) if record.step_version >= consents.BY_PLACE else None
     if change.outcomes:
@@ -254,6 +254,7 @@ def _next_wake(opened: Opened, caps: Sequence[Cap], config: policy_pb2.DecisionC
         eligibility.next_change_ms(row, outcomes.current(opened), caps),
         backlog.next_quiet_end_ms(opened.usable.tasks),
         seen_ms + config.reaction_window_ms if seen_ms else 0,
+        row.asked.due_ms,
     ]
     if row.cool_downs:
         times += [c.until_ms for c in row.cool_downs]

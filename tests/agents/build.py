@@ -8,13 +8,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from agents import written
+from agents import reward, written
 from agents.active_version import ActiveVersion
 from agents.prior import prior
 from agents.reward import DEFAULT
 from agents.step import STEP_VERSION, Entry, Outputs, step
 from oo.v1 import decision_pb2, journal_pb2, policy_pb2, reaction_pb2, row_pb2, signal_pb2, subject_request_pb2
-from streams.units import HOUR_MS, MINUTE_MS
 from tables import ids, slates
 from tables.backlog import from_ms
 from tables.purposes import BY_NAME
@@ -55,24 +54,9 @@ def config(**changes: int | bool) -> policy_pb2.DecisionConfig:
 
 
 def asking(**changes: int) -> policy_pb2.DecisionConfig:
-    """The default configuration with a model that is asked, by two variants of equal weight."""
-    made = config()
-    made.generation.CopyFrom(
-        policy_pb2.Generation(
-            variants=[
-                policy_pb2.Variant(prompt_version=name, model="tip-generator", weight=1) for name in ("a@1", "b@2")
-            ],
-            apart_ms=15 * MINUTE_MS,
-            runs_out_ms=2 * MINUTE_MS,
-            stale_ms=6 * HOUR_MS,
-            thin=3,
-            day_calls=24,
-            day_tokens=20_000,
-            tips_max=3,
-            tokens_max=700,
-            tip_valid_ms=12 * HOUR_MS,
-        )
-    )
+    """The default configuration with a model that is asked at once, by two variants of equal weight."""
+    made = reward.asking(config(), prompts={"a@1": 1, "b@2": 1}, models=["tip-generator"])
+    made.generation.settle_ms = 0
     for name, value in changes.items():
         setattr(made.generation, name, value)
     return made

@@ -192,6 +192,57 @@ def test_an_answer_leads_to_no_request_and_nor_does_time() -> None:
         assert outputs.request is None
 
 
+def imported(ada: Person, count: int) -> list[Request | None]:
+    """Asked while so many tasks come, ten a second; the last is the most important."""
+    return [ada.take(task(f"t{n}", priority=int(n + 1 == count)), after_ms=100).request for n in range(count)]
+
+
+def test_an_import_is_asked_about_once_when_all_of_it_is_there() -> None:
+    ada = Person(policy=policy(settle_ms=5_000))
+    assert imported(ada, 40) == [None] * 40
+    began_ms = ada.time_ms - 3_900
+    assert (ada.now.asked.due_ms, ada.now.next_wake_ms) == (began_ms + 5_000, began_ms + 5_000)
+    request = ada.wait(ada.now.next_wake_ms - ada.time_ms).request
+    assert request is not None
+    assert (request.ask.tasks[0].id, len(request.ask.tasks)) == ("task:todo.txt/t39", 12)
+    assert ada.now.asked.due_ms == 0
+    assert ada.take(task("later")).request is None
+
+
+def test_who_reacts_is_asked_for_at_once_and_not_again_when_it_was_due() -> None:
+    ada = Person(policy=policy(settle_ms=5_000))
+    imported(ada, 3)
+    outputs = ada.react("SEEN")
+    assert outputs.request is not None
+    assert len(outputs.request.ask.tasks) == 3
+    assert ada.now.asked.due_ms == 0
+    assert ada.take(answer(outputs.request)).request is None
+    assert ada.take(activity(), after_ms=5_000).request is None
+
+
+@pytest.mark.parametrize("how", ["withdrawn", "no more configured"])
+def test_what_was_due_is_not_asked_where_it_may_not_be_any_more(how: str) -> None:
+    ada = Person(policy=policy(settle_ms=5_000))
+    imported(ada, 3)
+    due_ms = ada.now.asked.due_ms
+    if how == "withdrawn":
+        assert ada.take(withdrawn("generated", word="w")).request is None
+    else:
+        ada.policy = active()
+    while ada.now.asked.due_ms:
+        assert ada.wait(ada.now.next_wake_ms - ada.time_ms).request is None
+    assert ada.time_ms == due_ms
+    assert ada.now.next_wake_ms > due_ms
+
+
+def test_a_worker_that_was_away_asks_when_it_is_back() -> None:
+    ada = Person(policy=policy(settle_ms=5_000))
+    imported(ada, 3)
+    request = ada.wait(HOUR_MS).request
+    assert request is not None
+    assert request.runs_out_ms == ada.time_ms + 2 * MINUTE_MS
+
+
 def test_no_more_is_asked_on_a_day_than_the_budget_has() -> None:
     ada = Person(policy=policy(apart_ms=0, day_calls=5))
     requests = [ada.take(task(f"t{n}"), after_ms=5 * MINUTE_MS).request for n in range(40)]
@@ -377,15 +428,17 @@ STEPS = (
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.lists(st.sampled_from(STEPS), max_size=40))
-def test_any_history_uses_nothing_that_was_withdrawn_takes_no_second_answer_and_keeps_its_budget(steps) -> None:
-    ada = Person(policy=policy(apart_ms=MINUTE_MS, day_calls=3))
+@given(st.lists(st.sampled_from(STEPS), max_size=40), st.sampled_from([0, 5_000, 45_000]))
+def test_any_history_uses_nothing_that_was_withdrawn_takes_no_second_answer_and_keeps_its_budget(
+    steps, settle_ms: int
+) -> None:
+    ada = Person(policy=policy(apart_ms=MINUTE_MS, day_calls=3, settle_ms=settle_ms))
     asked: list[Request] = []
     answered: set[str] = set()
     gone: dict[str, str] = {}
     calls: Counter[int] = Counter()
     for n, what in enumerate(steps):
-        after_ms, before = 30_000, ada.row
+        after_ms, before, outputs = 30_000, ada.row, None
         match what.split():
             case ["task", name]:
                 payload = task(name, title=f"{name} {n}")
@@ -394,11 +447,9 @@ def test_any_history_uses_nothing_that_was_withdrawn_takes_no_second_answer_and_
             case ["activity"]:
                 payload = activity()
             case ["seen"] if ada.row is not None and ada.row.pending_columns:
-                ada.react("SEEN")
-                continue
+                outputs = ada.react("SEEN")
             case ["snooze"] if ada.row is not None and ada.row.current_candidate not in ("", "none"):
-                ada.react("SNOOZE", until_ms=ada.time_ms + MINUTE_MS)
-                continue
+                outputs = ada.react("SNOOZE", until_ms=ada.time_ms + MINUTE_MS)
             case ["answer", *which] if asked and asked[-1].HasField("ask"):
                 request = asked[0] if which == ["first"] else asked[-1]
                 payload = answer(request, f"Idea {n}", about=[one.id for one in request.ask.tasks])
@@ -419,13 +470,14 @@ def test_any_history_uses_nothing_that_was_withdrawn_takes_no_second_answer_and_
             case ["event"]:
                 payload = event(f"e{n}", start_ms=ada.time_ms + HOUR_MS, end_ms=ada.time_ms + 2 * HOUR_MS)
             case ["wait"] if ada.row is not None and ada.row.next_wake_ms:
-                assert ada.wait(max(ada.row.next_wake_ms - ada.time_ms, 1)).request is None
-                continue
+                due_ms = ada.row.asked.due_ms
+                outputs = ada.wait(max(ada.row.next_wake_ms - ada.time_ms, 1))
+                assert outputs.request is None or 0 < due_ms <= ada.time_ms
             case ["day"]:
                 payload, after_ms = activity(), DAY_MS
             case _:
                 continue
-        outputs = ada.take(payload, after_ms=after_ms)
+        outputs = outputs or ada.take(payload, after_ms=after_ms)
         request = outputs.request
         if request is not None:
             asked.append(request)

@@ -364,6 +364,7 @@ class Generation(_message.Message):
     TOKENS_MAX_FIELD_NUMBER: _builtins.int
     TIP_VALID_MS_FIELD_NUMBER: _builtins.int
     SHADOWS_FIELD_NUMBER: _builtins.int
+    SETTLE_MS_FIELD_NUMBER: _builtins.int
     apart_ms: _builtins.int
     """Between two requests of one person, at the least."""
     runs_out_ms: _builtins.int
@@ -380,6 +381,8 @@ class Generation(_message.Message):
     tokens_max: _builtins.int
     tip_valid_ms: _builtins.int
     """A written tip ends so long after its request, at the latest."""
+    settle_ms: _builtins.int
+    """How long after a signal or a word on purposes it is asked of all that came meanwhile; 0 for at once."""
     @_builtins.property
     def variants(self) -> _containers.RepeatedCompositeFieldContainer[Global___Variant]:
         """One of them is drawn for each request."""
@@ -402,10 +405,11 @@ class Generation(_message.Message):
         tokens_max: _builtins.int = ...,
         tip_valid_ms: _builtins.int = ...,
         shadows: _abc.Iterable[Global___ShadowPrompt] | None = ...,
+        settle_ms: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["apart_ms", b"apart_ms", "day_calls", b"day_calls", "day_tokens", b"day_tokens", "runs_out_ms", b"runs_out_ms", "shadows", b"shadows", "stale_ms", b"stale_ms", "thin", b"thin", "tip_valid_ms", b"tip_valid_ms", "tips_max", b"tips_max", "tokens_max", b"tokens_max", "variants", b"variants"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["apart_ms", b"apart_ms", "day_calls", b"day_calls", "day_tokens", b"day_tokens", "runs_out_ms", b"runs_out_ms", "settle_ms", b"settle_ms", "shadows", b"shadows", "stale_ms", b"stale_ms", "thin", b"thin", "tip_valid_ms", b"tip_valid_ms", "tips_max", b"tips_max", "tokens_max", b"tokens_max", "variants", b"variants"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -754,6 +754,7 @@ class Asked(_message.Message):
     DAY_TOKENS_FIELD_NUMBER: _builtins.int
     CHANCE_FIELD_NUMBER: _builtins.int
     CHANCES_FIELD_NUMBER: _builtins.int
+    DUE_MS_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     requested_ms: _builtins.int
     runs_out_ms: _builtins.int
@@ -770,6 +771,8 @@ class Asked(_message.Message):
     chance: _builtins.int
     """With which probability this prompt and model were drawn: chance over chances."""
     chances: _builtins.int
+    due_ms: _builtins.int
+    """When it is to be asked of what came meanwhile; 0 for never."""
     def __init__(
         self,
         *,
@@ -785,10 +788,11 @@ class Asked(_message.Message):
         day_tokens: _builtins.int = ...,
         chance: _builtins.int = ...,
         chances: _builtins.int = ...,
+        due_ms: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answered", b"answered", "chance", b"chance", "chances", b"chances", "context", b"context", "day", b"day", "day_calls", b"day_calls", "day_tokens", b"day_tokens", "model", b"model", "prompt_version", b"prompt_version", "request_id", b"request_id", "requested_ms", b"requested_ms", "runs_out_ms", b"runs_out_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answered", b"answered", "chance", b"chance", "chances", b"chances", "context", b"context", "day", b"day", "day_calls", b"day_calls", "day_tokens", b"day_tokens", "due_ms", b"due_ms", "model", b"model", "prompt_version", b"prompt_version", "request_id", b"request_id", "requested_ms", b"requested_ms", "runs_out_ms", b"runs_out_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
