@@ -27,6 +27,7 @@ from agents.step import STEP_VERSION
 from connectors.models import ModelFailed, Models, Said
 from oo.v1.decision_pb2 import Ask, CandidateRequest
 from oo.v1.journal_pb2 import Candidates, JournalRecord
+from oo.v1.shadow_candidates_pb2 import ShadowCandidates
 from streams import metrics
 from streams.keys import Keys, opened_by
 from streams.partitions import Partitions
@@ -47,6 +48,13 @@ STALLED_AFTER_S = 300.0
 """A request runs out after two minutes, and a call ends by its deadline: what is in work for longer stands."""
 KNOWN_MAX = 50_000
 """Of how many people of a partition it is remembered what they asked last; and of how many answers that they stand."""
+
+SHADOW_SHARE = 0.5
+"""Of a day's calls of an alias that shadows may be among: the others are left to what is served."""
+SHADOWS_MAX = 8
+"""Of a partition that wait for a lull; of more there is no shadow."""
+GAVE_WAY = "gave-way"
+"""Why a shadow has no answer, where something that is served was to be asked."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +91,8 @@ class _Desk:
     answered: dict[str, None] = field(default_factory=dict)
     """Requests whose answer stands in the journal."""
     tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    shadows: set[asyncio.Task[None]] = field(default_factory=set)
+    """Of requests that are answered; no commit waits for one."""
 
     def take(self, whose: bytes, request: CandidateRequest) -> None:
         """Know of a request, however often it comes."""
@@ -140,6 +150,13 @@ class Generate:
         self._desks: dict[int, _Desk] = {}
         self._breakers: dict[str, Breaker] = {alias: Breaker() for alias in models.aliases}
         self._in_flight = 0
+        self._in_work = 0
+        self._lull = asyncio.Event()
+        """Nothing that is served is in work."""
+        self._lull.set()
+        self._behind = asyncio.Lock()
+        self._beside: asyncio.Task[Call] | None = None
+        """The call of a shadow that is in flight."""
         self.stopping: Callable[[], bool] = lambda: False
         """Whether partitions are about to go: no call begins that would be cut."""
         metrics.GAUGES["oo_model_calls_in_flight"] = lambda: {(): self._in_flight}
@@ -163,7 +180,7 @@ class Generate:
     async def revoke(self, partitions: set[int]) -> None:
         """Give partitions back: no call of theirs goes on, and each answer that was written stands in Kafka when this returns."""
         gone = [self._desks.pop(number) for number in partitions & self._desks.keys()]
-        tasks = [task for desk in gone for task in desk.tasks]
+        tasks = [task for desk in gone for task in (*desk.tasks, *desk.shadows)]
         for task in tasks:
             task.cancel()
         if tasks:
@@ -202,11 +219,20 @@ class Generate:
     async def _settle(self, desk: _Desk, record: Record, request: CandidateRequest) -> None:
         """See one request to its end."""
         whose = record.key or b""
-        async with self._room:
-            if self.stopping():
-                # Until it is cancelled: whoever has the partition next begins with it.
-                await asyncio.Event().wait()
-            metrics.REQUESTS[await self._answer(desk, whose, record, request),] += 1
+        self._in_work += 1
+        self._lull.clear()
+        if self._beside is not None:
+            self._beside.cancel()
+        try:
+            async with self._room:
+                if self.stopping():
+                    # Until it is cancelled: whoever has the partition next begins with it.
+                    await asyncio.Event().wait()
+                metrics.REQUESTS[await self._answer(desk, whose, record, request),] += 1
+        finally:
+            self._in_work -= 1
+            if not self._in_work:
+                self._lull.set()
 
     async def _answer(self, desk: _Desk, whose: bytes, record: Record, request: CandidateRequest) -> str:
         """Have it answered; returns what became of it, in a word."""
@@ -231,15 +257,57 @@ class Generate:
             await self._budget.settle(reserved, calls=0, tokens=0)
             return fate
         call = await self._call(request, chat)
+        # A server that refuses one request may take the next.
+        self._breakers[request.ask.model].ended(well=call.reason in {"", "refused"}, now_ms=self._clock_ms())
         tokens = reserved.tokens if call.said is None else call.said.tokens_in + call.said.tokens_out
         await self._budget.settle(reserved, calls=1, tokens=tokens)
         await desk.look()
         if (fate := self._gone(desk, whose, request)) is not None:
             # Nobody would take it, and of who withdrew nothing is written any more.
             return fate
-        return await self._write(desk, whose, request, self._made_of(request, call))
+        fate = await self._write(desk, whose, request, self._made_of(request, call))
+        if call.said is not None and request.ask.shadow and fate == "answered" and len(desk.shadows) < SHADOWS_MAX:
+            task = asyncio.create_task(self._shadow(desk, whose, request), name=f"shadow-{record.offset}")
+            desk.shadows.add(task)
+            task.add_done_callback(desk.shadows.discard)
+            task.add_done_callback(_say_why)
+        return fate
 
-    async def _ready(self, request: CandidateRequest) -> tuple[Chat, Reserved] | str:
+    async def _shadow(self, desk: _Desk, whose: bytes, answered: CandidateRequest) -> None:
+        """Have the shadow of an answered request asked, once nothing that is served is in work.
+
+        Nobody waits for it: a served request ends its call, and so does whoever takes the partition away.
+        """
+        request = CandidateRequest()
+        request.CopyFrom(answered)
+        request.ask.prompt_version = answered.ask.shadow
+        async with self._behind:
+            await self._lull.wait()
+            if self.stopping() or self._gone(desk, whose, request) is not None:
+                return
+            ready = await self._ready(request, in_shadow=True)
+            if isinstance(ready, str):
+                await self._write_shadow(desk, whose, request, Candidates(reason=ready))
+                return
+            chat, reserved = ready
+            await desk.look()
+            if not self._lull.is_set() or self._gone(desk, whose, request) is not None:
+                await self._budget.settle(reserved, calls=0, tokens=0)
+                return
+            beside = self._beside = asyncio.create_task(self._call(request, chat), name="shadow-call")
+            try:
+                await asyncio.wait({beside})
+            finally:
+                beside.cancel()
+                self._beside = None
+            call = Call(None, GAVE_WAY, 0) if beside.cancelled() else beside.result()
+            tokens = reserved.tokens if call.said is None else call.said.tokens_in + call.said.tokens_out
+            await self._budget.settle(reserved, calls=1, tokens=tokens)
+            await desk.look()
+            if self._gone(desk, whose, request) is None:
+                await self._write_shadow(desk, whose, request, self._made_of(request, call))
+
+    async def _ready(self, request: CandidateRequest, *, in_shadow: bool = False) -> tuple[Chat, Reserved] | str:
         """What is to be sent, with the budget for it; or why nothing is."""
         ask, now_ms = request.ask, self._clock_ms()
         if now_ms >= request.runs_out_ms:
@@ -251,15 +319,16 @@ class Generate:
         breaker = self._breakers.get(ask.model)
         if breaker is None:
             return "no-model"
-        if not breaker.lets(now_ms=now_ms):
+        if breaker.shut if in_shadow else not breaker.lets(now_ms=now_ms):
             return "breaker"
         # No token is less than a byte.
         tokens = ask.tokens_max + sum(len(one["content"].encode()) for one in chat.messages)
-        reserved = await self._budget.reserve(ask.model, tokens=tokens)
+        share = SHADOW_SHARE if in_shadow else 1.0
+        reserved = await self._budget.reserve(ask.model, tokens=tokens, share=share)
         return (chat, reserved) if reserved else "budget"
 
     async def _call(self, request: CandidateRequest, chat: Chat) -> Call:
-        ask, breaker = request.ask, self._breakers[request.ask.model]
+        ask = request.ask
         left_s = (request.runs_out_ms - self._clock_ms()) / SECOND_MS
         said, reason, began_s = None, "", time.monotonic()
         self._in_flight += 1
@@ -276,8 +345,6 @@ class Generate:
         finally:
             self._in_flight -= 1
         took_s = time.monotonic() - began_s
-        # A server that refuses one request may take the next.
-        breaker.ended(well=reason in {"", "refused"}, now_ms=self._clock_ms())
         metrics.MODEL_CALLS[ask.model, reason or "well"] += 1
         metrics.MODEL_S.add(took_s)
         if said is not None:
@@ -292,8 +359,6 @@ class Generate:
         made = self._words.tips(request, said.text)
         made.answered_by, made.took_ms = said.answered_by, call.took_ms
         made.tokens_in, made.tokens_out = said.tokens_in, said.tokens_out
-        for one in made.dropped:
-            metrics.GUARDED[one.guard,] += one.count
         return made
 
     async def _write(self, desk: _Desk, whose: bytes, request: CandidateRequest, made: Candidates) -> str:
@@ -314,7 +379,24 @@ class Generate:
         await self._producer.produce(self._topics["journal"].name, key=whose, value=value, partition=desk.number)
         _put(desk.answered, request.request_id, None)
         metrics.ANSWERS[made.reason or "tips",] += 1
+        for one in made.dropped:
+            metrics.GUARDED[one.guard,] += one.count
         return "answered"
+
+    async def _write_shadow(self, desk: _Desk, whose: bytes, request: CandidateRequest, made: Candidates) -> None:
+        """Put what a shadow's call came to where no decision hears of it."""
+        made.request_id = request.request_id
+        made.prompt_version, made.model = request.ask.prompt_version, request.ask.model
+        said = ShadowCandidates(journal=request.journal, candidates=made)
+        try:
+            value = self._sealing.frame("shadow-candidates", said, whose=whose)
+        except KeyMissing as missing:
+            self._without_key(whose, request, missing)
+            return
+        await self._producer.produce(
+            self._topics["shadow-candidates"].name, key=whose, value=value, partition=desk.number
+        )
+        metrics.SHADOW_ANSWERS[made.reason or "tips",] += 1
 
     def _gone(self, desk: _Desk, whose: bytes, request: CandidateRequest) -> str | None:
         """Why nothing is to be asked or written any more; None where it is."""
@@ -389,6 +471,11 @@ async def _all(tasks: Sequence[asyncio.Task[None]]) -> None:
     for task in tasks:
         if not task.cancelled() and (error := task.exception()) is not None:
             raise error
+
+
+def _say_why(shadow: asyncio.Task[None]) -> None:
+    if not shadow.cancelled() and (error := shadow.exception()) is not None:
+        logger.error("shadow.failed kind=%s", type(error).__name__)
 
 
 def _put(known: dict[Any, Any], key: Any, value: Any) -> None:

@@ -134,14 +134,15 @@ class ModelBudget:
         """Calls that may go out today still, as far as is known here."""
         return max(0, self._day_calls - self._book.calls(self._today(), model))
 
-    async def reserve(self, model: str, *, tokens: int) -> Reserved | None:
-        """Speak for one call of at most so many tokens; None where the day has none left."""
+    async def reserve(self, model: str, *, tokens: int, share: float = 1.0) -> Reserved | None:
+        """Speak for one call of at most so many tokens; None where the day has none left. `share`: of the day's calls that this one may be among."""
+        most = int(self._day_calls * share)
         async with self._turn:
-            if not self.left(model):
+            if self._day_calls - self.left(model) >= most:
                 return None
             key = Key(self._today(), model, self._process)
             offset = await self._add(key, calls=1, tokens=tokens)
-            if self._book.calls_at[offset] > self._day_calls:
+            if self._book.calls_at[offset] > most:
                 # Somebody else's word stands before it.
                 await self._add(key, calls=-1, tokens=-tokens)
                 return None

@@ -52,6 +52,10 @@ FILES: Final = {
         "asked.json",
         "what a language model was to be asked for you in the last 7 days, with all that it was told",
     ),
+    "shadow-candidates": (
+        "tried.json",
+        "what prompts that are being tried wrote for you in the last 7 days; nobody was shown it",
+    ),
     "shadows": ("shadows.json", "what other policies would have chosen, of the last 90 days"),
     "erasures": ("erasures.json", "that you left before, and began again"),
     "dead-letters": ("refused.json", "what was refused because it could not be used, of the last 30 days"),

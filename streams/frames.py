@@ -23,6 +23,7 @@ from oo.v1 import (
     reaction_pb2,
     row_pb2,
     settings_pb2,
+    shadow_candidates_pb2,
     signal_pb2,
     subject_request_pb2,
 )
@@ -48,6 +49,7 @@ MESSAGES: Final[dict[str, tuple[type[Message], ...]]] = {
     "estimates": (evaluation_pb2.Estimate,),
     "promotions": (evaluation_pb2.Promotion,),
     "candidate-requests": (decision_pb2.CandidateRequest,),
+    "shadow-candidates": (shadow_candidates_pb2.ShadowCandidates,),
     "model-budget": (model_budget_pb2.ModelBudget,),
     "deliveries": (decision_pb2.Tip,),
     "dead-letters": (dead_letter_pb2.DeadLetter,),

@@ -88,6 +88,7 @@ METRICS: Final = {
         # generate
         Metric("oo_requests", "counter", "requests", "Requests to a language model, by what became of them", ("fate",)),
         Metric("oo_answers", "counter", "answers", "Answers to requests: tips, or why there are none", ("reason",)),
+        Metric("oo_shadow_answers", "counter", "answers", "Of prompts in the shadow: tips, or why none", ("reason",)),
         Metric("oo_guarded_tips", "counter", "tips", "Written, and dropped by a guard", ("guard",)),
         Metric("oo_model_calls", "counter", "calls", "Calls that went out, by how they ended", ("model", "end")),
         Metric("oo_model_tokens", "counter", "tokens", "Tokens read and written by models", ("model", "way")),
@@ -155,6 +156,7 @@ OUTCOMES: Final = Counts()
 REWARDS: Final = Counts()
 REQUESTS: Final = Counts()
 ANSWERS: Final = Counts()
+SHADOW_ANSWERS: Final = Counts()
 GUARDED: Final = Counts()
 MODEL_CALLS: Final = Counts()
 MODEL_TOKENS: Final = Counts()
@@ -174,6 +176,7 @@ _COUNTS: Final = {
     "oo_rewards": REWARDS,
     "oo_requests": REQUESTS,
     "oo_answers": ANSWERS,
+    "oo_shadow_answers": SHADOW_ANSWERS,
     "oo_guarded_tips": GUARDED,
     "oo_model_calls": MODEL_CALLS,
     "oo_model_tokens": MODEL_TOKENS,

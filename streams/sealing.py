@@ -19,6 +19,7 @@ from oo.v1.outcome_pb2 import Outcome
 from oo.v1.policy_pb2 import PartitionSums
 from oo.v1.row_pb2 import UserRow
 from oo.v1.settings_pb2 import Settings
+from oo.v1.shadow_candidates_pb2 import ShadowCandidates
 from streams.frames import Frames
 from streams.wire import BadFrame, varint
 
@@ -44,6 +45,7 @@ OPEN: Final[dict[type[Message], dict[str, str]]] = {
     Decision: {"journal": _WHERE},
     Outcome: {"journal": _WHERE},
     CandidateRequest: {"journal": f"{_WHERE}, and an answer to it is looked for from there on"},
+    ShadowCandidates: {"journal": _WHERE},
     Settings: {
         "journal": "which of two stands: publish and Valkey compare by it, and have no key",
         "told_ms": "which of two of two journals stands",

@@ -107,6 +107,8 @@ _TABLE = (
     # Few, and each changes what everybody is told: kept for ever, in order.
     Topic("promotions", "oo.v1.Promotion", "policy", 1, "delete", FOREVER, 4 * MIB, "LogAppendTime"),
     Topic("candidate-requests", "oo.v1.CandidateRequest", "user", PARTITIONS, "delete", 7 * DAY_MS, MIB),
+    # No longer than the requests that they are of.
+    Topic("shadow-candidates", "oo.v1.ShadowCandidates", "user", PARTITIONS, "delete", 7 * DAY_MS, MIB),
     # One partition: few records, and whoever asks reads all of it.
     Topic("model-budget", "oo.v1.ModelBudget", "day, model, process", 1, "compact", FOREVER, MIB),
     Topic("deliveries", "oo.v1.Tip", "user", PARTITIONS, "delete", 7 * DAY_MS, 4 * MIB),

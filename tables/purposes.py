@@ -110,7 +110,7 @@ PURPOSES = (
         basis="legitimate interest, to which you may object here (GDPR 6 (1) f)",
         kinds=(decision_pb2.Decision.GENERATED,),
         features=("generated", "prompt"),
-        requests=("candidate-requests",),
+        requests=("candidate-requests", "shadow-candidates"),
         again="no tip that was written before, and nothing of what was learned from such tips",
     ),
     Purpose(

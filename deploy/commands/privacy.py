@@ -40,7 +40,7 @@ NOBODY = Leavers(b"")
 
 _KEYED = (
     *("signals", "reactions", "subject-requests", "journal", "rows", "decisions", "outcomes", "tips", "settings"),
-    "shadows",
+    *("shadows", "candidate-requests", "shadow-candidates"),
 )
 """Topics whose records have the person as their key."""
 

@@ -68,7 +68,7 @@ RIGHTS = {
     ),
     "generate": Rights(
         reads=("candidate-requests", "journal", "erasures", "keys", "model-budget"),
-        writes=("journal", "model-budget", "dead-letters"),
+        writes=("journal", "shadow-candidates", "model-budget", "dead-letters"),
         in_a_group=True,
     ),
     # What it reads beside `keys` and `erasures` is for a person's own export, in a process that it starts for that (serving/exports.py).
@@ -80,6 +80,8 @@ RIGHTS = {
             "settings",
             "decisions",
             "outcomes",
+            "candidate-requests",
+            "shadow-candidates",
             "shadows",
             "erasures",
             "keys",

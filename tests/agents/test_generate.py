@@ -3,31 +3,36 @@
 from __future__ import annotations
 
 import secrets
+import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from agents.generation.prompts import latest
 from connectors.key_files import KeyFiles
 from deploy.stack.running import RunningStack
-from oo.v1.decision_pb2 import CandidateRequest
+from oo.v1.decision_pb2 import Ask, CandidateRequest
 from oo.v1.erased_pb2 import Erased
 from oo.v1.journal_pb2 import Candidates, JournalRecord, Position
 from oo.v1.key_pb2 import WrappedKey
 from oo.v1.model_budget_pb2 import ModelBudget
+from oo.v1.shadow_candidates_pb2 import ShadowCandidates
 from streams.cipher import KEY_BYTES
 from streams.keys import about, name_of
 from streams.partitioner import partition_of
 from streams.sealing import KEY_ID_BYTES, Sealing
 from streams.topics import PARTITIONS
 from tests.agents.process import AgentProcess, Topics, until
-from tests.model_server import ModelServer, Mood
+from tests.model_server import TEXT, ModelServer, Mood
 
 PROMPT = latest("tips").version
+SHADOW = latest("first-step")
+SHADOW_WORDS = SHADOW.chat(Ask(tips_max=1)).messages[0]["content"]
 WRITES = ("tip-generator", "another")
 
 
@@ -67,7 +72,7 @@ class Line:
         self.topics.produce("keys", [word], key=name_of(whose.encode(), key_id), partition=home(whose))
 
     def request(
-        self, whose: str, place: int, *, runs_out_ms: int | None = None, model: str = "tip-generator"
+        self, whose: str, place: int, *, runs_out_ms: int | None = None, model: str = "tip-generator", shadow: str = ""
     ) -> CandidateRequest:
         """What step asks for at this place in the person's journal partition."""
         made = CandidateRequest(
@@ -79,7 +84,7 @@ class Line:
             reason=CandidateRequest.THIN,
         )
         made.ask.model, made.ask.prompt_version, made.ask.tokens_max = model, PROMPT, 60
-        made.ask.tips_max = 1
+        made.ask.tips_max, made.ask.shadow = 1, shadow
         made.ask.tasks.add(id="task:test/1", title=f"What {whose} has to do")
         return made
 
@@ -90,6 +95,31 @@ class Line:
             whose = one.user_id.encode()
             value = sealing.frame("candidate-requests", one, whose=whose)
             self.topics.produce("candidate-requests", [value], key=whose, partition=home(one.user_id))
+
+    def shadows(self, *people: str) -> list[tuple[str, str, list[str]]]:
+        """What shadows came to, by request: why nothing, and titles."""
+        sealing, found = Sealing(self.topics._schemas, self.topics.keys()), []
+        for number in sorted({home(one) for one in people}):
+            for record in self.topics.read("shadow-candidates", partition=number):
+                said = sealing.unframe("shadow-candidates", record.value, whose=record.key or b"")
+                assert isinstance(said, ShadowCandidates) and said.candidates.prompt_version == SHADOW.version
+                assert not said.candidates.tips or said.candidates.tips[0].title.encode() not in (record.value or b"")
+                found.append(
+                    (said.candidates.request_id, said.candidates.reason, [one.title for one in said.candidates.tips])
+                )
+        return found
+
+    def held_shadows(self) -> threading.Event:
+        """From now on calls of the shadow's prompt wait for what this returns."""
+        let_go = threading.Event()
+
+        def says(asked: dict[str, Any]) -> str:
+            if is_shadow(asked):
+                let_go.wait(60.0)
+            return TEXT
+
+        self.model.says = says
+        return let_go
 
     def asked_for(self) -> list[str]:
         """Of whom the model was told, call by call."""
@@ -103,6 +133,11 @@ class Line:
             assert isinstance(word, ModelBudget)
             last[record.key] = word.calls
         return sum(last.values())
+
+    def tokens(self) -> int:
+        """That the one process has settled or spoken for."""
+        (*_, last) = (one for one in self.topics.messages("model-budget") if isinstance(one, ModelBudget))
+        return last.tokens
 
     def take_back(self, whose: str, place: int) -> None:
         """A request that asks for nothing."""
@@ -140,6 +175,11 @@ class Line:
             return self.topics.committed("generate", "candidate-requests", partition=number)
 
         until(lambda: all(at(number) == end for number, end in ends.items()), alive=by)
+
+
+def is_shadow(asked: dict[str, Any]) -> bool:
+    """Whether a call is of the shadow's prompt."""
+    return bool(asked["messages"][0]["content"] == SHADOW_WORDS)
 
 
 def home(whose: str) -> int:
@@ -327,3 +367,75 @@ def test_the_day_has_so_many_calls_over_restarts_and_a_kill_costs_one_at_most(li
     assert Counter(one.reason for one in line.answers(*people)) == {"": 2, "budget": 3}
     assert len(line.model.calls) == 2
     assert line.budget() == 3
+
+
+def test_a_shadow_is_asked_behind_the_answer_and_what_it_writes_never_comes_into_the_journal(line: Line) -> None:
+    line.give_keys("ada", "ben")
+    process = line.process()
+    line.ask(line.request("ada", 1, shadow=SHADOW.version), line.request("ben", 1))
+    line.until_answered({"ada-1": "", "ben-1": ""}, by=process)
+    until(lambda: len(line.shadows("ada", "ben")) == 1, alive=process)
+    assert line.shadows("ada") == [("ada-1", "", ["Take ten minutes of air"])]
+    assert [is_shadow(one) for one in line.model.calls] == [False, False, True]
+    assert line.budget() == 3
+    assert {one.prompt_version for one in line.answers("ada", "ben")} == {PROMPT}
+    assert process.stop() == 0
+
+
+def test_nobody_s_answer_waits_for_a_shadow_and_what_is_served_ends_its_call(line: Line) -> None:
+    line.give_keys("ada", "ben")
+    let_go, process = line.held_shadows(), line.process()
+    line.ask(line.request("ada", 1, shadow=SHADOW.version))
+    line.until_answered({"ada-1": ""}, by=process)
+    line.until_drained("ada", by=process)
+    until(lambda: len(line.model.calls) == 2, alive=process)
+    line.ask(line.request("ben", 1))
+    line.until_answered({"ada-1": "", "ben-1": ""}, by=process)
+    assert not let_go.is_set()
+    until(lambda: line.shadows("ada") == [("ada-1", "gave-way", [])], alive=process)
+    let_go.set()
+    assert line.budget() == len(line.model.calls) == 3
+
+
+def test_of_who_withdrew_or_left_no_shadow_is_written_and_none_is_asked_again_after_a_kill(line: Line) -> None:
+    people = ("ada", "ben", "cleo", "dora")
+    line.give_keys(*people)
+    let_go, process = line.held_shadows(), line.process()
+
+    def ask(whose: str, *, calls: int) -> None:
+        line.ask(line.request(whose, 0, shadow=SHADOW.version))
+        until(lambda: len(line.model.calls) == calls, alive=process)
+
+    ask("ada", calls=2)
+    word = Erased(user_id="ada", receipt="receipt-of-leaving")
+    word.journal.topic_id, word.journal.offset = line.topics.topic_id("journal"), 12
+    line.topics.produce("erasures", [word], key=b"ada", partition=home("ada"))
+    let_go.set()
+    until(lambda: line.tokens() == 2 * 70, alive=process)
+    let_go = line.held_shadows()
+    ask("ben", calls=4)
+    line.take_back("ben", 1)
+    let_go.set()
+    let_go = line.held_shadows()
+    ask("cleo", calls=6)
+    process.kill()
+    let_go.set()
+    process = line.process()
+    ask("dora", calls=8)
+    until(lambda: len(line.shadows(*people)) == 1, alive=process)
+    assert line.shadows(*people) == [("dora-0", "", ["Take ten minutes of air"])]
+    assert Counter(map(is_shadow, line.model.calls)) == {False: 4, True: 4}
+
+
+def test_shadows_have_half_of_a_day_s_calls_and_none_where_the_model_was_not_heard(line: Line) -> None:
+    people = [f"person-{number}" for number in range(4)]
+    line.give_keys(*people)
+    process, wanted = line.process(OO_LLM_DAY_CALLS="6"), {}
+    for number, whose in enumerate(people):
+        line.model.mood = "busy" if number == 1 else "well"
+        line.ask(line.request(whose, 1, shadow=SHADOW.version))
+        wanted[f"{whose}-1"] = "rate-limited" if number == 1 else ""
+        line.until_answered(wanted, by=process)
+        until(lambda done=number: len(line.shadows(*people)) == max(1, done), alive=process)
+    assert Counter(reason for _, reason, _ in line.shadows(*people)) == {"": 1, "budget": 2}
+    assert line.budget() == len(line.model.calls) == 5

@@ -25,6 +25,7 @@ FILES = {
     "estimates": "evaluation",
     "promotions": "evaluation",
     "candidate-requests": "decision",
+    "shadow-candidates": "shadow_candidates",
     "model-budget": "model_budget",
     "deliveries": "decision",
     "dead-letters": "dead_letter",
