@@ -10,7 +10,7 @@ from functools import cmp_to_key
 
 import numpy as np
 
-from agents import written
+from agents import consents, written
 from agents.opened import Opened
 from oo.v1 import decision_pb2, journal_pb2, outcome_pb2, policy_pb2, row_pb2
 from streams.units import DAY_MS
@@ -80,9 +80,12 @@ def after(
         return None
     variant = _drawn(generation, ids.request_draw(row.user_id, record_id=record.record_id) % weights)
     calls += 1
+    # What it writes tells others which prompt is better.
+    teaches = consents.teaches_others(row)
     shadow = _shadow(generation, ids.shadow_draw(row.user_id, record_id=record.record_id) % PERMILLE)
     if (
         shadow is not None
+        and teaches
         and calls < generation.day_calls
         and tokens + 2 * generation.tokens_max <= generation.day_tokens
     ):

@@ -13,8 +13,10 @@ from typing import Any, Final, LiteralString
 from agents.evaluation import rates
 from agents.evaluation.rates import Rate
 from oo.v1.decision_pb2 import Decision
+from tables import slates
 
 ALPHA: Final = 0.05
+GENERATED_HEAD: Final = "generated:"
 SETTLED: Final = frozenset({"DONE", "SNOOZE", "DISMISS", "EXPIRED", "DONE_ELSEWHERE"})
 """Outcomes after which a tip is waited for no more. What was done elsewhere was not done for the tip."""
 WRITTEN: Final[LiteralString] = """
@@ -31,6 +33,8 @@ class Compared:
 
     rates: Mapping[tuple[str, str], Rate] = field(default_factory=dict)
     """By prompt version and model alias."""
+    done: Mapping[str, bool] = field(default_factory=dict)
+    """Whether it was, of each tip that counts, by its id."""
     decisions: int = 0
     waiting: int = 0
     """Of which it is not known yet what came of them, or that stand behind one of these."""
@@ -55,6 +59,7 @@ def compared(
     counts as not done, and every share is too low.
     """
     found: dict[tuple[str, str], Rate] = {}
+    done: dict[str, bool] = {}
     waiting = unseen = unshared = unread = 0
     for place, row in enumerate(rows):
         outcome = row["outcome"]
@@ -74,8 +79,10 @@ def compared(
             continue
         version = decision.prompt_version, decision.model
         chance = decision.propensity * decision.prompt_chance / decision.prompt_chances
+        if slate := slates.spelled_out(decision):
+            done[slate[decision.chosen].id.removeprefix(GENERATED_HEAD)] = outcome == "DONE"
         found[version] = rates.add(found.get(version, rates.empty()), done=outcome == "DONE", chance=chance)
-    return Compared(dict(sorted(found.items())), len(rows), waiting, unseen, unshared, unread)
+    return Compared(dict(sorted(found.items())), done, len(rows), waiting, unseen, unshared, unread)
 
 
 def summary(found: Compared) -> str:

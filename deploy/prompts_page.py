@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from html import escape
 
 from agents.evaluation import rates
-from deploy.plots import ONE, drawn, image, table
+from deploy.judging import Verdict
+from deploy.plots import ONE, TWO, drawn, image, table
 from deploy.plots import page as whole
 from deploy.prompted import ALPHA, Compared, summary
+from deploy.tried import HEAD, Version, Wrote, judged_summary, rows
 
 
-def page(found: Compared) -> str:
+def page(found: Compared, wrote: Mapping[Version, Wrote], verdict: Verdict) -> str:
     """The page in HTML."""
     body = f"<p>{escape(summary(found))}</p>"
     if found.rates:
         body += f"<section><h2>Share of tips done</h2>{_plot(found)}{_table(found)}{_ABOUT}</section>"
+    if wrote:
+        body += f"<section><h2>Written in the last seven days</h2>{_written(wrote, verdict)}</section>"
     return whole("Prompts compared", body)
 
 
@@ -22,6 +27,37 @@ _ABOUT = (
     "<p class=soft>Each tip counts one over the probability with which its prompt and model were drawn for it and it was chosen, "
     f"{rates.WEIGHT_MAX:g} at the most. Bounds hold at 95 % however often you look.</p>"
 )
+
+
+def _written(wrote: Mapping[Version, Wrote], verdict: Verdict) -> str:
+    said = [
+        (" by ".join(one[:2]) + (" (shadow)" if one[2] == "shadow" else ""), *one[3:]) for one in rows(wrote, verdict)
+    ]
+    about = (
+        "<p class=soft>Alike: the mean cosine of tips that stand together. What a shadow wrote nobody was shown.</p>"
+    )
+    if not verdict.calls:
+        return table(("prompt and model", *HEAD[3:8]), [one[:6] for one in said]) + about
+    return (
+        _scores(verdict)
+        + table(("prompt and model", *HEAD[3:]), said)
+        + about
+        + f"<p class=soft>{escape(judged_summary(verdict))}</p>"
+    )
+
+
+def _scores(verdict: Verdict) -> str:
+    figure, axes = drawn(0.55 * len(verdict.scores) + 0.7)
+    said = []
+    for at, (version, scores) in enumerate(verdict.scores.items()):
+        color = TWO if version.in_shadow else ONE
+        axes.plot([scores.mean()], [at], marker="o", color=color, markersize=7)
+        said.append(f"{_named(version[:2])}{' (shadow)' if version.in_shadow else ''} {scores.mean():.1f}")
+    names = [f"{_named(version[:2])}{' (shadow)' if version.in_shadow else ''}" for version in verdict.scores]
+    axes.set(
+        yticks=range(len(names)), yticklabels=names, xlabel="judge's mean", xlim=(1, 5), ylim=(len(names) - 0.5, -0.5)
+    )
+    return image(figure, f"The judge's mean scores: {'; '.join(said)}")
 
 
 def _named(version: tuple[str, str]) -> str:

@@ -119,6 +119,7 @@ PURPOSES = (
         text="What you do with tips makes tips better for others too: as sums over many people, without words.",
         text_version="1",
         basis="legitimate interest, to which you may object here (GDPR 6 (1) f)",
+        requests=("shadow-candidates",),
         shared=("policy-sums", "shadows", "estimates"),
         again="all that the person has taught until then",
     ),

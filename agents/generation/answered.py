@@ -10,15 +10,15 @@ from collections.abc import Sequence
 
 from agents.generation import answer, guards
 from agents.generation.answer import Written
-from agents.generation.likeness import Embedder, near_duplicate
+from agents.generation.likeness import ALIKE_PERMILLE, Embedder, near_duplicate
 from agents.generation.prompts import PROMPTS, Chat, NoPrompt, Prompt
 from oo.v1 import decision_pb2, journal_pb2, subject_request_pb2
 from tables.purposes import CALENDAR, GENERATED, TASKS
 
 HELD_BACK = "held-back"
 """Why there are none, where the guards have them all."""
-DUPLICATE = "duplicate"
-"""The guard that looks at likeness; the others are agents.generation.guards'."""
+DUPLICATE, ALIKE = "duplicate", "alike"
+"""The guards that look at likeness; the others are agents.generation.guards'."""
 
 
 def chat(ask: decision_pb2.Ask) -> Chat:
@@ -48,11 +48,16 @@ def candidates(
             about=written.about,
             purposes=_purposes(ask),
         )
-        held = guards.guard(written, ask=ask, prompt=prompt) or _duplicate(written, tip, ask, made.tips, embedder)
+        held: str = guards.guard(written, ask=ask, prompt=prompt)
+        near: list[int] = []
+        if not held:
+            held, near = _duplicate(written, tip, ask, made.tips, embedder)
         if held:
             dropped[held] += 1
         else:
             made.tips.append(tip)
+            made.pairs += len(near)
+            made.alike += sum(near)
     if parsed.tips and not made.tips:
         made.reason = HELD_BACK
     made.dropped.extend(journal_pb2.Dropped(guard=guard, count=n) for guard, n in sorted(dropped.items()))
@@ -71,19 +76,22 @@ def _duplicate(
     ask: decision_pb2.Ask,
     before: Sequence[journal_pb2.GeneratedTip],
     embedder: Embedder | None,
-) -> str:
-    """Whether it asks for what is there; notes on the tip how near it comes."""
+) -> tuple[str, list[int]]:
+    """Whether it asks for what is there, or says almost what is written; and its cosine to each written tip. Notes on the tip how near it comes."""
     others = [(one.title, one.id) for one in ask.tasks]
     others += [(title, "") for title in (*ask.written, *(one.title for one in before))]
     titles = [title for title, _ in others]
     if not titles:
-        return ""
+        return "", []
     permilles = embedder.permilles(written.title, titles) if embedder else [0] * len(titles)
     if embedder:
         permille, (_, nearest) = max(zip(permilles, others, strict=True))
         tip.likeness.CopyFrom(journal_pb2.Likeness(embedder=embedder.version, permille=permille, to=nearest))
     same = (near_duplicate(written.title, one, permille=n) for one, n in zip(titles, permilles, strict=True))
-    return DUPLICATE if any(same) else ""
+    if any(same):
+        return DUPLICATE, []
+    near = permilles[len(ask.tasks) :] if embedder else []
+    return (ALIKE if any(one >= ALIKE_PERMILLE for one in near) else ""), near
 
 
 def _purposes(ask: decision_pb2.Ask) -> list[subject_request_pb2.Purpose.ValueType]:

@@ -62,11 +62,6 @@ def parse(text: str) -> Judged | None:
     return Judged(*whole) if len(whole) == len(SCORES) else None
 
 
-def is_sampled(external_id: str, *, permille: int) -> bool:
-    """Whether a tip is among those that are judged: by its id alone, so that it is the same ones each time.
-
-    >>> is_sampled("r1-0", permille=1000), is_sampled("r1-0", permille=0)
-    (True, False)
-    """
-    drawn = int.from_bytes(hashlib.blake2b(external_id.encode(), digest_size=8).digest(), "big")
-    return drawn % 1000 < permille
+def rank(external_id: str) -> int:
+    """Return where a tip stands among those that are judged: by its id alone, so that it is the same ones each time."""
+    return int.from_bytes(hashlib.blake2b(external_id.encode(), digest_size=8).digest(), "big")

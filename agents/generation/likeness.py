@@ -13,6 +13,8 @@ from tables.texts import title_key
 
 SAME_PERMILLE = 750
 """Cosine from which on titles of equal numbers and names ask for the same."""
+ALIKE_PERMILLE = 850
+"""Cosine from which on two written tips are too much alike to be on hand together, whatever their numbers and names."""
 _NUMBER = re.compile(r"\d+")
 _WORD = re.compile(r"[^\W\d_]+")
 

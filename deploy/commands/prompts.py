@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 from dataclasses import dataclass
 from functools import cache
 from importlib.util import find_spec
@@ -18,7 +19,10 @@ from deploy.commands.session import DEFAULT_STATE, CommandError, JsonOption, Sta
 from deploy.commands.since import SINCE_HELP, here_ms
 
 if TYPE_CHECKING:
+    from deploy.judging import Verdict
     from deploy.prompted import Compared
+    from deploy.stack.running import RunningStack
+    from deploy.tried import Version, Wrote
     from oo.v1.policy_pb2 import Variant
 
 
@@ -63,22 +67,34 @@ def compare(
         bool,
         typer.Option("--so-far", help="Wait for no answer: what has none counts as not done, so shares are too low."),
     ] = False,
+    most: Annotated[
+        int,
+        typer.Option(
+            "--judge",
+            min=0,
+            max=1000,
+            help="Have so many of the last days' tips judged by the alias judge: a call each.",
+        ),
+    ] = 0,
     html: Annotated[Path | None, typer.Option("--html", help="Write a page with a plot into this file.")] = None,
     state: StateOption = DEFAULT_STATE,
     as_json: JsonOption = False,
 ) -> None:
     """How often tips of each prompt and model are done, with bounds that hold however often you look."""
     from agents.evaluation import rates
+    from deploy import tried
     from deploy.prompted import ALPHA, summary
 
     if html is not None and find_spec("matplotlib") is None:
         raise CommandError("--html draws with matplotlib: pip install 'oo-recommender[replay]'")
-    found = _compared(state, since_ms=here_ms(since) or 0, so_far=so_far)
+    since_ms = here_ms(since) or 0
+    found = _compared(state, since_ms=since_ms, so_far=so_far)
+    wrote, verdict = asyncio.run(_tried(state, found, since_ms=since_ms, most=most))
     told = {version: (rate, *rates.interval(rate, alpha=ALPHA)) for version, rate in found.rates.items()}
     if html is not None:
         from deploy.prompts_page import page
 
-        html.write_text(page(found), "utf-8")
+        html.write_text(page(found, wrote, verdict), "utf-8")
     if as_json:
         rows = [
             {
@@ -94,7 +110,8 @@ def compare(
             for (prompt, model), (rate, low, high) in told.items()
         ]
         counts = {"decisions": found.decisions, "waiting": found.waiting, "unseen": found.unseen}
-        print(json.dumps({"versions": rows, **counts, "unshared": found.unshared, "unread": found.unread}))
+        counts |= {"unshared": found.unshared, "unread": found.unread}
+        print(json.dumps({"versions": rows, **counts, "written": tried.as_json(wrote, verdict)}))
         return
     console = Console(highlight=False)
     if told:
@@ -104,6 +121,13 @@ def compare(
             table.add_row(prompt, model, str(rate.n), str(rate.done), share, between, f"{rate.effective_n:.0f}")
         console.print(table)
     console.print(summary(found), soft_wrap=True)
+    if wrote:
+        table = Table(*tried.HEAD, box=None, pad_edge=False)
+        for row in tried.rows(wrote, verdict):
+            table.add_row(*row)
+        console.print(table)
+    if most:
+        console.print(tried.judged_summary(verdict), soft_wrap=True)
     if html is not None:
         print(f"The same with a plot: {html}")
 
@@ -137,3 +161,55 @@ def _compared(state: Path, *, since_ms: int, so_far: bool) -> Compared:
 
     found = rows(stack.recommender_dsn, WRITTEN, since=since_ms)
     return compared(found, opened=read, now_ms=clock_ms(), window_ms=DEFAULT.reaction_window_ms, so_far=so_far)
+
+
+async def _tried(state: Path, found: Compared, *, since_ms: int, most: int) -> tuple[dict[Version, Wrote], Verdict]:
+    from deploy.judging import Verdict
+    from deploy.keys import read_keys
+    from deploy.tried import wrote
+
+    stack = open_state(state, "kek_dir", ready=False)
+    keys = await read_keys(stack.cluster, stack.kek_dir)
+    written = await wrote(stack.cluster, keys, since_ms=since_ms)
+    if not most or not written:
+        return written, Verdict()
+    from rich.progress import Progress
+
+    from connectors.models import FileUnusable, Models
+    from deploy.judging import judged
+    from deploy.rows import row_of
+
+    path = llm_file(stack)
+    if path is None:
+        raise CommandError(
+            "--judge asks the alias judge of a litellm.yaml: 'oo up --llm ...' has one, elsewhere OO_LLM_FILE names it"
+        )
+    try:
+        # Titles of people's tasks go to a model near it alone.
+        models = Models.of(path)
+    except (FileUnusable, ModuleNotFoundError) as error:
+        raise CommandError(str(error)) from None
+    with Progress(console=Console(stderr=True), transient=True) as bar:
+        task = bar.add_task("judged", total=most)
+        verdict = await judged(
+            models,
+            written,
+            most=most,
+            row_of=lambda whose: row_of(stack, whose, keys=keys),
+            done=found.done,
+            on_one=lambda n: bar.update(task, completed=n),
+        )
+    return written, verdict
+
+
+def llm_file(stack: RunningStack) -> Path | None:
+    """The litellm.yaml of a stack: what its state folder remembers, or OO_LLM_FILE."""
+    from deploy.stack import llm
+
+    told = os.environ.get("OO_LLM_FILE")
+    if told:
+        return Path(told)
+    choice = (stack.folder.read() or {}).get("llm", llm.OFF) if stack.ports else llm.OFF
+    if choice == llm.OFF:
+        return None
+    return stack.folder.llm_file if choice == llm.LOCAL or "://" in choice else Path(choice)

@@ -103,6 +103,14 @@ def test_a_shadow_counts_as_a_call_and_is_none_where_the_day_has_not_two_left() 
     assert (ada.now.asked.day_calls, ada.now.asked.day_tokens) == (3, 2 * 700)
 
 
+def test_of_who_teaches_nobody_nothing_is_asked_in_the_shadow() -> None:
+    ada = Person(policy=shadowed(1000))
+    ada.take(withdrawn("learning", word="w1"))
+    request = ada.take(task("a")).request
+    assert request is not None
+    assert not request.ask.shadow
+
+
 def test_nothing_but_the_request_and_the_day_s_count_differs_where_a_shadow_is_asked() -> None:
     plain, beside = (Person(policy=one) for one in (policy(), shadowed(1000)))
     for ada in (plain, beside):

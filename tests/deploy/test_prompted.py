@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from deploy import prompted
+from deploy.judging import Verdict
 from oo.v1.decision_pb2 import Decision
 
 HOUR_MS = 3_600_000
@@ -82,6 +83,6 @@ def test_versions_are_told_apart() -> None:
 def test_the_page_says_what_the_plot_shows_and_fetches_nothing() -> None:
     from deploy.prompts_page import page
 
-    told = page(compared([row(1, "DONE"), row(2, "DISMISS", prompt="long@2")], hours=100))
+    told = page(compared([row(1, "DONE"), row(2, "DISMISS", prompt="long@2")], hours=100), {}, Verdict())
     assert 'alt="Shares done with their bounds: long@2 by tip-generator 0.00' in told
     assert "http" not in told.replace("http://www.w3.org", "")

@@ -74,7 +74,7 @@ def test_the_same_words_twice_are_one_tip() -> None:
 
 def test_what_an_embedder_says_stands_on_the_tip_in_whole_numbers() -> None:
     ask = request()
-    del ask.ask.tasks[1:]
+    del ask.ask.tasks[1:], ask.ask.written[:]
     ask.ask.tasks[0].title = "Read pull request 412"
     found = answered.candidates(ask, said({**GOOD, "title": "Look through the change 413"}), embedder=Same())
     assert found.tips[0].likeness == journal_pb2.Likeness(embedder="same@1", permille=900, to="task:list/0")
@@ -82,6 +82,30 @@ def test_what_an_embedder_says_stands_on_the_tip_in_whole_numbers() -> None:
         answered.candidates(ask, said({**GOOD, "title": "Look through the change 412"}), embedder=Same()).reason
         == "held-back"
     )
+
+
+class OfBoxes:
+    """An embedder that finds all alike that is about boxes."""
+
+    version = "boxes@1"
+
+    def __init__(self, permille: int) -> None:
+        self.permille = permille
+
+    def permilles(self, title: str, others: Sequence[str]) -> list[int]:
+        return [self.permille if "boxes" in one else 0 for one in others]
+
+
+def test_tips_that_are_too_much_alike_go_whatever_their_names_and_how_alike_the_others_are_is_told() -> None:
+    ask = request()
+    ask.ask.written[:] = ["Ask Bob about the boxes"]
+    two = said(*({**GOOD, "title": f"Ask {name} about the boxes"} for name in ("Carla", "Dora")))
+    far = answered.candidates(ask, two, embedder=OfBoxes(300))
+    assert (len(far.tips), far.pairs, far.alike) == (2, 3, 900)
+    near = answered.candidates(ask, two, embedder=OfBoxes(850))
+    assert (list(near.dropped), near.reason) == ([journal_pb2.Dropped(guard="alike", count=2)], "held-back")
+    assert (near.pairs, near.alike) == (0, 0)
+    assert answered.candidates(ask, two).pairs == 0
 
 
 def test_a_prompt_that_is_not_there_is_no_answer() -> None:

@@ -41,11 +41,10 @@ def test_scores_come_back_as_they_were_said(scores: tuple[int, int, int]) -> Non
     assert judge.parse(json.dumps(dict(zip(judge.SCORES, scores, strict=True)))) == scores
 
 
-def test_the_sample_is_the_same_each_time_and_as_large_as_was_said() -> None:
+def test_the_sample_is_the_same_each_time_and_draws_from_all_alike() -> None:
     ids = [f"request-{n}-0" for n in range(4000)]
-    sampled = [one for one in ids if judge.is_sampled(one, permille=250)]
-    assert 800 < len(sampled) < 1200
-    assert sampled == [one for one in ids if judge.is_sampled(one, permille=250)]
+    first = sorted(ids, key=judge.rank)[:1000]
+    assert 400 < sum(ids.index(one) < 2000 for one in first) < 600
 
 
 def test_the_rubric_names_every_score_and_is_none_of_the_prompts_that_write() -> None:

@@ -234,6 +234,8 @@ class Candidates(_message.Message):
     TOKENS_OUT_FIELD_NUMBER: _builtins.int
     TOOK_MS_FIELD_NUMBER: _builtins.int
     DROPPED_FIELD_NUMBER: _builtins.int
+    PAIRS_FIELD_NUMBER: _builtins.int
+    ALIKE_FIELD_NUMBER: _builtins.int
     request_id: _builtins.str
     prompt_version: _builtins.str
     model: _builtins.str
@@ -245,6 +247,9 @@ class Candidates(_message.Message):
     tokens_in: _builtins.int
     tokens_out: _builtins.int
     took_ms: _builtins.int
+    pairs: _builtins.int
+    """How alike its tips are to each other and to what was written before: of so many pairs the sum of their cosines, in units of 1/1000."""
+    alike: _builtins.int
     @_builtins.property
     def tips(self) -> _containers.RepeatedCompositeFieldContainer[Global___GeneratedTip]: ...
     @_builtins.property
@@ -264,10 +269,12 @@ class Candidates(_message.Message):
         tokens_out: _builtins.int = ...,
         took_ms: _builtins.int = ...,
         dropped: _abc.Iterable[Global___Dropped] | None = ...,
+        pairs: _builtins.int = ...,
+        alike: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["answered_by", b"answered_by", "dropped", b"dropped", "model", b"model", "prompt_version", b"prompt_version", "reason", b"reason", "request_id", b"request_id", "tips", b"tips", "tokens_in", b"tokens_in", "tokens_out", b"tokens_out", "took_ms", b"took_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alike", b"alike", "answered_by", b"answered_by", "dropped", b"dropped", "model", b"model", "pairs", b"pairs", "prompt_version", b"prompt_version", "reason", b"reason", "request_id", b"request_id", "tips", b"tips", "tokens_in", b"tokens_in", "tokens_out", b"tokens_out", "took_ms", b"took_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,0 +1,195 @@
+"""What models wrote in the last days, by prompt and model, served and in the shadow: counts, and tips that may be judged. It only reads.
+
+Requests, and with them what a tip's writer was told, stand in their topic for seven days: what is older is not in it.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from agents.evaluation.agreement import TOO_FEW
+from agents.generation import judge
+from connectors.leaving import leavers_of
+from oo.v1.decision_pb2 import Ask, CandidateRequest
+from oo.v1.journal_pb2 import Candidates, JournalRecord
+from oo.v1.shadow_candidates_pb2 import ShadowCandidates
+from streams.cluster import Cluster
+from streams.frames import Frames
+from streams.keys import Keys
+from streams.reader import read_partition, topic_id
+from streams.record import Record
+from streams.sealing import KeyMissing, Sealing
+from streams.topics import PARTITIONS
+from streams.wire import BadFrame
+
+if TYPE_CHECKING:
+    from deploy.judging import Verdict
+
+HEAD = ("prompt", "model", "", "answers", "failed", "tips", "held back", "alike", "judged", "score", "agreement")
+TIPS_MAX = 500
+"""Of a version that are kept for the judge."""
+
+
+class Version(NamedTuple):
+    """Who wrote it."""
+
+    prompt: str
+    model: str
+    in_shadow: bool = False
+    """Nobody was shown it."""
+
+
+class Tip(NamedTuple):
+    """One that may be judged."""
+
+    external_id: str
+    whose: str
+    requested_ms: int
+    ask: Ask
+    title: str
+    detail: str
+
+
+@dataclass(slots=True)
+class Wrote:
+    """What a version wrote."""
+
+    answers: int = 0
+    """With a tip, or with what guards held back."""
+    failed: int = 0
+    """Answers that say why there are none."""
+    tips: int = 0
+    held: int = 0
+    """By guards."""
+    tokens: int = 0
+    pairs: int = 0
+    alike: int = 0
+    """Sum of cosines of these pairs, in units of 1/1000."""
+    sample: list[tuple[int, Tip]] = field(default_factory=list)
+    """Of its tips, the first by rank: a heap of their ranks below 0."""
+
+    def take(self, whose: str, request: CandidateRequest, said: Candidates) -> None:
+        """Take in one answer."""
+        self.tokens += said.tokens_in + said.tokens_out
+        held = sum(one.count for one in said.dropped)
+        if said.tips or held:
+            self.answers += 1
+        else:
+            self.failed += 1
+        self.tips += len(said.tips)
+        self.held += held
+        self.pairs += said.pairs
+        self.alike += said.alike
+        for one in said.tips:
+            tip = Tip(one.external_id, whose, request.requested_ms, request.ask, one.title, one.detail)
+            put = heapq.heappush if len(self.sample) < TIPS_MAX else heapq.heappushpop
+            put(self.sample, (-judge.rank(tip.external_id), tip))
+
+    def likeness(self) -> int | None:
+        """The mean cosine of its pairs, in units of 1/1000; None where there is none."""
+        return round(self.alike / self.pairs) if self.pairs else None
+
+
+async def wrote(cluster: Cluster, keys: Keys, *, since_ms: int = 0) -> dict[Version, Wrote]:
+    """Return what stands there. `keys`: of everybody."""
+    leavers, sealing = await leavers_of(cluster), Sealing(Frames(), keys)
+    journal_id = await topic_id(cluster, "journal")
+    found: dict[Version, Wrote] = {}
+
+    async def each(short: str, number: int, start: int = 0) -> AsyncIterator[tuple[Record, str, Any]]:
+        async for records in read_partition(cluster, cluster.name(short), number, start=start):
+            for record in records:
+                whose = record.key or b""
+                try:
+                    yield record, whose.decode(), sealing.unframe(short, record.value, whose=whose)
+                except (BadFrame, KeyMissing, UnicodeDecodeError):
+                    continue
+
+    for number in range(PARTITIONS):
+        asked: dict[str, tuple[str, CandidateRequest]] = {}
+        async for _, whose, request in each("candidate-requests", number):
+            assert isinstance(request, CandidateRequest)
+            at = request.journal
+            if at.topic_id != journal_id or leavers.passes(whose.encode(), at.offset):
+                continue
+            if request.HasField("ask") and request.requested_ms >= since_ms:
+                asked[request.request_id] = whose, request
+        if not asked:
+            continue
+
+        def take(whose: str, said: Candidates, *, in_shadow: bool, asked: Any = asked) -> None:
+            person, request = (
+                asked.pop(said.request_id, (None, None)) if not in_shadow else asked.get(said.request_id, (None, None))
+            )
+            if person == whose:
+                found.setdefault(Version(said.prompt_version, said.model, in_shadow), Wrote()).take(
+                    whose, request, said
+                )
+
+        async for _, whose, said in each("shadow-candidates", number):
+            assert isinstance(said, ShadowCandidates)
+            take(whose, said.candidates, in_shadow=True)
+        first = min(request.journal.offset for _, request in asked.values())
+        async for _, whose, record in each("journal", number, first):
+            if isinstance(record, JournalRecord) and record.HasField("candidates"):
+                take(whose, record.candidates, in_shadow=False)
+    return dict(sorted(found.items()))
+
+
+def rows(wrote: Mapping[Version, Wrote], verdict: Verdict) -> list[tuple[str, ...]]:
+    """Under HEAD, in words."""
+    return [
+        (
+            version.prompt,
+            version.model,
+            "shadow" if version.in_shadow else "served",
+            str(one.answers),
+            str(one.failed),
+            str(one.tips),
+            f"{one.held} of {one.tips + one.held}",
+            "" if one.likeness() is None else f".{max(0, one.likeness() or 0):03d}",
+            *_scores(version, verdict),
+        )
+        for version, one in wrote.items()
+    ]
+
+
+def _scores(version: Version, verdict: Verdict) -> tuple[str, str, str]:
+    scores = verdict.scores.get(version)
+    if scores is None:
+        return "", "", ""
+    agrees = scores.agreement()
+    told = f"{agrees.share:.2f} ({agrees.low:.2f} to {agrees.high:.2f})"
+    few = f"too few to tell ({agrees.done} done, {agrees.other} not)"
+    return str(len(scores.said)), f"{scores.mean():.1f}", "" if version.in_shadow else told if agrees.tells else few
+
+
+def judged_summary(verdict: Verdict) -> str:
+    """What the judge's scores rest on, in words."""
+    failed = "".join(f", {n} {reason}" for reason, n in sorted(verdict.failures.items()))
+    passed = (
+        f" {verdict.passed_over} tips are of people of whom no model may be told any more."
+        if verdict.passed_over
+        else ""
+    )
+    return (
+        f"The judge ({judge.RUBRIC.version}) was asked {verdict.calls} times, for {verdict.tokens} tokens{failed}. Scores are from 1 to 5; agreement is how often"
+        f" a tip that was done has a greater one than one that was not, 95 % for one look, from {TOO_FEW} of each on.{passed}"
+    )
+
+
+def as_json(wrote: Mapping[Version, Wrote], verdict: Verdict) -> list[dict[str, Any]]:
+    """The same in numbers."""
+    found = []
+    for version, one in wrote.items():
+        told: dict[str, Any] = version._asdict() | {
+            name: getattr(one, name) for name in ("answers", "failed", "tips", "held", "tokens", "pairs")
+        }
+        told["alike_permille"] = one.likeness()
+        if scores := verdict.scores.get(version):
+            told |= {"judged": len(scores.said), **scores.means(), "agreement": scores.agreement()._asdict()}
+        found.append(told)
+    return found
