@@ -329,7 +329,7 @@ async def record(process: Process, stack: AsyncExitStack) -> list[Partitions]:
 async def generate(process: Process, stack: AsyncExitStack) -> list[Partitions]:
     """Requests to language models, and their answers."""
     from agents import generate
-    from agents.generation import answered
+    from agents.generation import answered, language
     from agents.model_budget import ModelBudget
     from connectors.embedder import EmbedderUnusable, MiniLm
     from connectors.models import FileUnusable, Models
@@ -346,6 +346,9 @@ async def generate(process: Process, stack: AsyncExitStack) -> list[Partitions]:
         raise SystemExit(f"generate: {error}") from None
     except ModuleNotFoundError as missing:
         raise SystemExit(f"generate needs {missing.name}: pip install 'oo-recommender[llm]'") from None
+    # Else the first request blocks the loop, on a busy machine until the watchdog ends the process.
+    await models.warm()
+    language.load()
     process.starting.part("models")
     budget = ModelBudget(
         schemas=process.schemas,

@@ -73,6 +73,12 @@ class Models:
         """Those of this file; `far`: also models elsewhere whose key is set, which is for offline work alone. Raises FileUnusable."""
         return cls(check(path, far=far))
 
+    async def warm(self) -> None:
+        """Import what a first call needs, without one: half a second of processor time, in which a loop stands still."""
+        await self._router.acompletion(
+            model=next(iter(self._aliases)), messages=[{"role": "user", "content": "x"}], mock_response="x"
+        )
+
     @property
     def aliases(self) -> frozenset[str]:
         """What may be asked."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import secrets
 import threading
 import time
@@ -217,6 +218,18 @@ def test_a_request_is_one_call_and_one_answer_that_only_its_person_s_key_opens(l
     (kept,) = [one for one in line.topics.messages("model-budget") if isinstance(one, ModelBudget)][-1:]
     assert (kept.model, kept.calls, kept.tokens) == ("tip-generator", 1, 70)
     assert process.stop() == 0
+
+
+def test_nothing_is_imported_while_a_request_waits(line: Line) -> None:
+    process = line.process()
+    line.give_keys("ada")
+    line.ask(line.request("ada", 7))
+    line.until_answered({"ada-7": ""}, by=process)
+    line.until_drained("ada", by=process)
+    until(lambda: "candidate-requests.handled" in process.log(), alive=process)
+    (imported,) = re.findall(r"candidate-requests\.handled .* imported=(\d+)", process.log())
+    assert int(imported) < 5
+    assert len(line.model.calls) == 1
 
 
 def test_each_kind_of_failure_is_an_answer_with_its_word_and_the_model_is_asked_again_when_it_is_back(
