@@ -7,7 +7,7 @@ within the budget. A process that is killed leaves what it spoke for, so a crash
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterable, Callable
+from collections.abc import AsyncIterable, Callable, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -86,10 +86,12 @@ class Book:
         """Of this day and alias, over all processes."""
         return sum(one.calls for key, one in self.spent.items() if (key.day, key.model) == (day, model))
 
-    def forget(self, *, before_day: int) -> None:
-        """Days that nobody asks for any more."""
-        for key in [key for key in self.spent if key.day < before_day]:
+    def forget(self, *, before_day: int) -> list[Key]:
+        """Forget days that nobody asks for any more; return whose words these were."""
+        gone = [key for key in self.spent if key.day < before_day]
+        for key in gone:
             del self.spent[key]
+        return gone
 
 
 class ModelBudget:
@@ -146,13 +148,21 @@ class ModelBudget:
                 # Somebody else's word stands before it.
                 await self._add(key, calls=-1, tokens=-tokens)
                 return None
-            self._book.forget(before_day=key.day - 1)
+            await self._take_out(self._book.forget(before_day=key.day - 1))
             return Reserved(key, tokens)
 
     async def settle(self, one: Reserved, *, calls: int, tokens: int) -> None:
         """Put in place of what was spoken for what it came to: 1 call or none, and its tokens."""
         async with self._turn:
             await self._add(one.key, calls=calls - 1, tokens=tokens - one.tokens)
+
+    async def _take_out(self, keys: Sequence[Key]) -> None:
+        """Have compaction take words of days that are over; whoever does it again does no harm."""
+        for key in keys:
+            self._mine.pop(key, None)
+        await asyncio.gather(
+            *(self._producer.produce(self._topic, key=key.name(), value=None, partition=0) for key in keys)
+        )
 
     def _today(self) -> int:
         return self._clock_ms() // DAY_MS

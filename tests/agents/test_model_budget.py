@@ -28,7 +28,7 @@ def topics(servers: RunningStack) -> Iterator[Topics]:
     made.close()
 
 
-def spoken(topics: Topics, *, processes: int, each: int, day_calls: int, back: int = 0) -> int:
+def spoken(topics: Topics, *, processes: int, each: int, day_calls: int, back: int = 0, days_later: int = 0) -> int:
     """How many calls may go out of so many that each process asks for; `back`: of the first one's, given back in the end."""
 
     async def all_of_them() -> int:
@@ -51,7 +51,7 @@ def spoken(topics: Topics, *, processes: int, each: int, day_calls: int, back: i
             producer=producer,
             process=token_hex(4),
             day_calls=day_calls,
-            clock_ms=lambda: NOW_MS,
+            clock_ms=lambda: NOW_MS + days_later * DAY_MS,
         )
         tail = Tail(topics.cluster, topics.cluster.name("model-budget"))
         following = asyncio.create_task(budget.follow(tail))
@@ -84,3 +84,16 @@ def test_what_was_spoken_for_and_not_used_may_be_used_again(topics: Topics) -> N
     assert spoken(topics, processes=1, each=5, day_calls=3, back=2) == 3
     assert kept(topics) == 1
     assert spoken(topics, processes=1, each=5, day_calls=3) == 2
+
+
+def test_words_of_days_that_are_over_go_and_yesterdays_stay(topics: Topics) -> None:
+    def standing() -> set[int]:
+        last: dict[bytes, bool] = {}
+        for record in topics.read("model-budget"):
+            last[record.key or b""] = record.value is not None
+        return {int(key.split(b"/")[0]) - NOW_MS // DAY_MS for key, stands in last.items() if stands}
+
+    for day in range(3):
+        assert spoken(topics, processes=2, each=1, day_calls=9, days_later=day) == 2
+    assert standing() == {1, 2}
+    assert spoken(topics, processes=1, each=9, day_calls=9, days_later=2) == 7
