@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from itertools import chain, islice, zip_longest
-from typing import Final
+from typing import Any, Final
 
-from agents.evaluation.agreement import Agreement, agreement
+from agents.evaluation.agreement import TOO_FEW, Agreement, agreement
 from agents.generation import judge
 from agents.generation.judge import Judged
 from connectors.models import ModelFailed, Models
@@ -19,6 +19,7 @@ from oo.v1.row_pb2 import UserRow
 from tables import consents
 from tables.purposes import CALENDAR, GENERATED, LEARNING, TASKS
 
+HEAD: Final = ("prompt", "model", "", "answers", "failed", "tips", "held back", "alike", "judged", "score", "agreement")
 DEADLINE_S: Final = 60.0
 FAILURES_MAX: Final = 3
 """In a row; then nothing more is asked."""
@@ -125,3 +126,59 @@ async def _asked(models: Models, tip: Tip, found: Verdict) -> tuple[str, Judged 
     found.tokens += said.tokens_in + said.tokens_out
     scores = judge.parse(said.text)
     return ("" if scores else "garbage"), scores
+
+
+def rows(wrote: Mapping[Version, Wrote], verdict: Verdict) -> list[tuple[str, ...]]:
+    """Under HEAD, in words."""
+    return [
+        (
+            version.prompt,
+            version.model,
+            "shadow" if version.in_shadow else "served",
+            str(one.answers),
+            str(one.failed),
+            str(one.tips),
+            f"{one.held} of {one.tips + one.held}",
+            "" if one.likeness() is None else f".{max(0, one.likeness() or 0):03d}",
+            *_scores(version, verdict),
+        )
+        for version, one in wrote.items()
+    ]
+
+
+def _scores(version: Version, verdict: Verdict) -> tuple[str, str, str]:
+    scores = verdict.scores.get(version)
+    if scores is None:
+        return "", "", ""
+    agrees = scores.agreement()
+    told = f"{agrees.share:.2f} ({agrees.low:.2f} to {agrees.high:.2f})"
+    few = f"too few to tell ({agrees.done} done, {agrees.other} not)"
+    return str(len(scores.said)), f"{scores.mean():.1f}", "" if version.in_shadow else told if agrees.tells else few
+
+
+def judged_summary(verdict: Verdict) -> str:
+    """What the judge's scores rest on, in words."""
+    failed = "".join(f", {n} {reason}" for reason, n in sorted(verdict.failures.items()))
+    passed = (
+        f" {verdict.passed_over} tips are of people of whom no model may be told any more."
+        if verdict.passed_over
+        else ""
+    )
+    return (
+        f"The judge ({judge.RUBRIC.version}) was asked {verdict.calls} times, for {verdict.tokens} tokens{failed}. Scores are from 1 to 5; agreement is how often"
+        f" a tip that was done has a greater one than one that was not, 95 % for one look, from {TOO_FEW} of each on.{passed}"
+    )
+
+
+def as_json(wrote: Mapping[Version, Wrote], verdict: Verdict) -> list[dict[str, Any]]:
+    """The same in numbers."""
+    found = []
+    for version, one in wrote.items():
+        told: dict[str, Any] = version._asdict() | {
+            name: getattr(one, name) for name in ("answers", "failed", "tips", "held", "tokens", "pairs")
+        }
+        told["alike_permille"] = one.likeness()
+        if scores := verdict.scores.get(version):
+            told |= {"judged": len(scores.said), **scores.means(), "agreement": scores.agreement()._asdict()}
+        found.append(told)
+    return found

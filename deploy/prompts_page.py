@@ -6,11 +6,11 @@ from collections.abc import Mapping
 from html import escape
 
 from agents.evaluation import rates
-from deploy.judging import Verdict
+from deploy.judging import HEAD, Verdict, judged_summary, rows
 from deploy.plots import ONE, TWO, drawn, image, table
 from deploy.plots import page as whole
 from deploy.prompted import ALPHA, Compared, summary
-from deploy.tried import HEAD, Version, Wrote, judged_summary, rows
+from deploy.tried import Version, Wrote
 
 
 def page(found: Compared, wrote: Mapping[Version, Wrote], verdict: Verdict) -> str:

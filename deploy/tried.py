@@ -6,11 +6,10 @@ Requests, and with them what a tip's writer was told, stand in their topic for s
 from __future__ import annotations
 
 import heapq
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
-from agents.evaluation.agreement import TOO_FEW
 from agents.generation import judge
 from connectors.leaving import leavers_of
 from oo.v1.decision_pb2 import Ask, CandidateRequest
@@ -25,10 +24,6 @@ from streams.sealing import KeyMissing, Sealing
 from streams.topics import PARTITIONS
 from streams.wire import BadFrame
 
-if TYPE_CHECKING:
-    from deploy.judging import Verdict
-
-HEAD = ("prompt", "model", "", "answers", "failed", "tips", "held back", "alike", "judged", "score", "agreement")
 TIPS_MAX = 500
 """Of a version that are kept for the judge."""
 
@@ -137,59 +132,3 @@ async def wrote(cluster: Cluster, keys: Keys, *, since_ms: int = 0) -> dict[Vers
             if isinstance(record, JournalRecord) and record.HasField("candidates"):
                 take(whose, record.candidates, in_shadow=False)
     return dict(sorted(found.items()))
-
-
-def rows(wrote: Mapping[Version, Wrote], verdict: Verdict) -> list[tuple[str, ...]]:
-    """Under HEAD, in words."""
-    return [
-        (
-            version.prompt,
-            version.model,
-            "shadow" if version.in_shadow else "served",
-            str(one.answers),
-            str(one.failed),
-            str(one.tips),
-            f"{one.held} of {one.tips + one.held}",
-            "" if one.likeness() is None else f".{max(0, one.likeness() or 0):03d}",
-            *_scores(version, verdict),
-        )
-        for version, one in wrote.items()
-    ]
-
-
-def _scores(version: Version, verdict: Verdict) -> tuple[str, str, str]:
-    scores = verdict.scores.get(version)
-    if scores is None:
-        return "", "", ""
-    agrees = scores.agreement()
-    told = f"{agrees.share:.2f} ({agrees.low:.2f} to {agrees.high:.2f})"
-    few = f"too few to tell ({agrees.done} done, {agrees.other} not)"
-    return str(len(scores.said)), f"{scores.mean():.1f}", "" if version.in_shadow else told if agrees.tells else few
-
-
-def judged_summary(verdict: Verdict) -> str:
-    """What the judge's scores rest on, in words."""
-    failed = "".join(f", {n} {reason}" for reason, n in sorted(verdict.failures.items()))
-    passed = (
-        f" {verdict.passed_over} tips are of people of whom no model may be told any more."
-        if verdict.passed_over
-        else ""
-    )
-    return (
-        f"The judge ({judge.RUBRIC.version}) was asked {verdict.calls} times, for {verdict.tokens} tokens{failed}. Scores are from 1 to 5; agreement is how often"
-        f" a tip that was done has a greater one than one that was not, 95 % for one look, from {TOO_FEW} of each on.{passed}"
-    )
-
-
-def as_json(wrote: Mapping[Version, Wrote], verdict: Verdict) -> list[dict[str, Any]]:
-    """The same in numbers."""
-    found = []
-    for version, one in wrote.items():
-        told: dict[str, Any] = version._asdict() | {
-            name: getattr(one, name) for name in ("answers", "failed", "tips", "held", "tokens", "pairs")
-        }
-        told["alike_permille"] = one.likeness()
-        if scores := verdict.scores.get(version):
-            told |= {"judged": len(scores.said), **scores.means(), "agreement": scores.agreement()._asdict()}
-        found.append(told)
-    return found

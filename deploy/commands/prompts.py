@@ -82,7 +82,7 @@ def compare(
 ) -> None:
     """How often tips of each prompt and model are done, with bounds that hold however often you look."""
     from agents.evaluation import rates
-    from deploy import tried
+    from deploy import judging
     from deploy.prompted import ALPHA, summary
 
     if html is not None and find_spec("matplotlib") is None:
@@ -111,7 +111,7 @@ def compare(
         ]
         counts = {"decisions": found.decisions, "waiting": found.waiting, "unseen": found.unseen}
         counts |= {"unshared": found.unshared, "unread": found.unread}
-        print(json.dumps({"versions": rows, **counts, "written": tried.as_json(wrote, verdict)}))
+        print(json.dumps({"versions": rows, **counts, "written": judging.as_json(wrote, verdict)}))
         return
     console = Console(highlight=False)
     if told:
@@ -122,12 +122,12 @@ def compare(
         console.print(table)
     console.print(summary(found), soft_wrap=True)
     if wrote:
-        table = Table(*tried.HEAD, box=None, pad_edge=False)
-        for row in tried.rows(wrote, verdict):
+        table = Table(*judging.HEAD, box=None, pad_edge=False)
+        for row in judging.rows(wrote, verdict):
             table.add_row(*row)
         console.print(table)
     if most:
-        console.print(tried.judged_summary(verdict), soft_wrap=True)
+        console.print(judging.judged_summary(verdict), soft_wrap=True)
     if html is not None:
         print(f"The same with a plot: {html}")
 

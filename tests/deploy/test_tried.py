@@ -15,8 +15,7 @@ from google.protobuf.message import Message
 
 from agents.evaluation.agreement import agreement
 from connectors.models import Models
-from deploy import tried
-from deploy.judging import Scores, Verdict, in_turn, judged, may_be_told
+from deploy.judging import Scores, Verdict, in_turn, judged, may_be_told, rows
 from deploy.prompted import Compared
 from deploy.prompts_page import page
 from deploy.stack.running import RunningStack
@@ -188,8 +187,8 @@ def test_what_was_written_is_counted_by_prompt_and_not_of_who_asked_in_another_j
     assert (served.answers, served.failed, served.tips, served.held, served.tokens) == (2, 1, 2, 3, 70)
     assert (served.likeness(), beside.likeness(), beside.tips, beside.tokens) == (400, None, 1, 40)
     assert {one.title for _, one in beside.sample} == {"Open the folder"}
-    rows = tried.rows(found, Verdict())
-    assert [row[:3] for row in rows] == [("new@2", "tip-generator", "shadow"), ("tips@1", "tip-generator", "served")]
+    told = rows(found, Verdict())
+    assert [row[:3] for row in told] == [("new@2", "tip-generator", "shadow"), ("tips@1", "tip-generator", "served")]
 
 
 def test_the_page_shows_the_shadow_and_what_the_judge_says() -> None:
