@@ -3,7 +3,7 @@
 It has one thread, no loop, no client, no connection but the one to its supervisor, and no chance that two of its children
 would share. It never starts anything by itself, and what it forked is not its own: the supervisor is its parent, so that
 ending this process ends none of them.
-Usage: python -m deploy.stack.preloaded SOCKET
+Usage: python -m deploy.stack.preloaded SOCKET [MODULE...], those imported too.
 """
 
 from __future__ import annotations
@@ -70,7 +70,7 @@ _TASKS = Path("/proc/self/task")
 def main() -> None:
     """Import, say so, and fork until the supervisor is gone."""
     line = socket.socket(fileno=int(sys.argv[1]))
-    for name in MODULES:
+    for name in (*MODULES, *sys.argv[2:]):
         import_module(name)
     # Faust asks for it at each agent's declaration: the first answer looks at the file of every module, and is kept.
     inspect.getmodule(inspect.currentframe())

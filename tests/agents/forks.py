@@ -55,10 +55,12 @@ class Forked:
             os.kill(self.pid, number)
 
 
-def fork(module: tuple[str, ...], *, env: Mapping[str, str], cwd: Path, output: IO[bytes]) -> Forked:
-    """`python -m MODULE ARGUMENT...` in a process of its own, which ends with this one."""
+def fork(
+    module: tuple[str, ...], *, env: Mapping[str, str], cwd: Path, output: IO[bytes], also: tuple[str, ...] = ()
+) -> Forked:
+    """`python -m MODULE ARGUMENT...` in a process of its own, which ends with this one; `also`: modules it finds imported."""
     command = Command(argv=(sys.executable, "-m", *module), env=env, cwd=cwd, module=module)
-    line, _ = _preloaded()
+    line, _ = _preloaded(also)
     mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     take_in_orphans(True)
     try:
@@ -75,16 +77,17 @@ def fork(module: tuple[str, ...], *, env: Mapping[str, str], cwd: Path, output: 
 
 
 @cache
-def _preloaded() -> tuple[socket.socket, subprocess.Popen[bytes]]:
-    """One preloaded process, which ends when this one does, and the line to it."""
+def _preloaded(also: tuple[str, ...]) -> tuple[socket.socket, subprocess.Popen[bytes]]:
+    """One preloaded process for these, which ends when this one does, and the line to it."""
     mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
         process = subprocess.Popen(
-            (sys.executable, "-m", "deploy.stack.preloaded", str(theirs.fileno())),
-            env=python_env(),
+            (sys.executable, "-m", "deploy.stack.preloaded", str(theirs.fileno()), *also),
+            # As connectors/models.py has it before it imports litellm.
+            env={**python_env(), "LITELLM_LOCAL_MODEL_COST_MAP": "True"},
             pass_fds=(theirs.fileno(),),
             cwd=ROOT,
         )
-    mine.settimeout(90)
+    mine.settimeout(180)
     assert mine.recv(len(READY)) == READY, "the preloaded process ended"
     return mine, process

@@ -6,8 +6,6 @@ import asyncio
 import json
 import os
 import signal
-import subprocess
-import sys
 import time
 import uuid
 from collections.abc import Callable, Mapping, Sequence
@@ -179,17 +177,14 @@ class AgentProcess:
             "PATH": os.environ["PATH"],
             **more,
         }
-        # What libraries look at while they are imported needs a Python of its own.
-        self._forks = module == "agents" and all(name.startswith("OO_") for name in more)
-        self._process: subprocess.Popen[bytes] | Forked | None = None
+        # litellm's import takes 3 s of processor time; that a process of it speaks to its model alone is shown in tests/connectors.
+        self._also = ("litellm",) if name == "generate" else ()
+        self._process: Forked | None = None
 
     def start(self) -> Self:
         module, env, cwd = (self._module, self.name), self._environment, self._log.parent
         with self._log.open("ab") as log:
-            if self._forks:
-                self._process = fork(module, env=env, cwd=cwd, output=log)
-            else:
-                self._process = subprocess.Popen((sys.executable, "-m", *module), env=env, cwd=cwd, stderr=log)
+            self._process = fork(module, env=env, cwd=cwd, output=log, also=self._also)
         return self
 
     def kill(self) -> None:

@@ -235,7 +235,7 @@ def test_nothing_is_imported_while_a_request_waits(line: Line) -> None:
 def test_each_kind_of_failure_is_an_answer_with_its_word_and_the_model_is_asked_again_when_it_is_back(
     line: Line,
 ) -> None:
-    process = line.process(OO_LLM_DEADLINE_S="2")
+    process = line.process(OO_LLM_DEADLINE_S="5")
     line.give_keys("ada")
     wanted, place = {}, 0
     failures: dict[Mood, str] = {
@@ -263,7 +263,7 @@ def test_a_model_that_hangs_is_asked_three_times_in_a_row_and_then_once_in_a_whi
     people = [f"person-{number}" for number in range(8)]
     line.give_keys(*people, "ada")
     line.model.mood = "hangs"
-    process = line.process(OO_LLM_DEADLINE_S="2")
+    process = line.process(OO_LLM_DEADLINE_S="5")
     until(lambda: "process.started" in process.log(), alive=process)
     line.ask(*(line.request(one, 1) for one in people))
 
