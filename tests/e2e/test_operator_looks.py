@@ -11,12 +11,13 @@ import subprocess
 import sys
 import uuid
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import NamedTuple
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from command import oo
+from command import called, oo
 from outside import client, eventually, send, settled_tip, state_of, task
 from playwright.sync_api import Page, expect, sync_playwright
 
@@ -65,8 +66,14 @@ def said(stack: RunningStack) -> Said:
     return Said(user, decision_id)
 
 
+def asked(*arguments: str) -> str:
+    """What a command prints, called in a thread of its own: where a browser is, this one runs its loop."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(called, *arguments).result().stdout
+
+
 def _letters(stack: RunningStack, user: str, state: str) -> list[str]:
-    found = json.loads(oo("dead-letters", "list", "--user", user, "--json", state_of(stack)).stdout)
+    found = json.loads(asked("dead-letters", "list", "--user", user, "--json", state_of(stack)))
     return [one["id"] for one in found if one["state"] == state]
 
 
@@ -110,11 +117,11 @@ def ran(stack: RunningStack, said: Said) -> Iterator[Ran]:
         finally:
             os.killpg(folding.pid, signal.SIGKILL)
     for name in names:
-        oo("replay", "rm", name, state_of(stack))
+        asked("replay", "rm", name, state_of(stack))
 
 
 def _run(stack: RunningStack, name: str) -> str:
-    found = json.loads(oo("replay", "list", "--json", state_of(stack)).stdout)
+    found = json.loads(asked("replay", "list", "--json", state_of(stack)))
     return next((str(one["state"]) for one in found if one["name"] == name), "")
 
 
@@ -148,7 +155,7 @@ def test_an_operator_asks_why_sees_words_only_after_a_note_and_sends_a_letter_ag
     page.get_by_role("button", name="Show titles").click()
     page.get_by_role("button", name="Note it and show them").click()
     expect(page.get_by_text("Call the dentist")).to_be_visible()
-    audit = json.loads(oo("audit", "--user", user, "--json", state_of(stack)).stdout)
+    audit = json.loads(asked("audit", "--user", user, "--json", state_of(stack)))
     assert [one["command"] for one in audit] == ["oo console reveal"]
 
     # What stood at a moment: before the first decision nothing, now the tip.
@@ -211,7 +218,7 @@ def test_a_run_is_held_after_a_question_and_shows_where_another_policy_differs(
 
     page.get_by_role("link", name=ran.done).press("Enter")
     expect(page.get_by_role("heading", name="random held against logged")).to_be_visible(timeout=30_000)
-    told = json.loads(oo("replay", "diff", ran.done, "--json", state_of(stack)).stdout)
+    told = json.loads(asked("replay", "diff", ran.done, "--json", state_of(stack)))
     expect(page.get_by_text(f"{told['otherwise']} of {told['decisions']} decisions otherwise")).to_be_visible()
     expect(page.get_by_role("row", name=re.compile("^random "))).to_be_visible()
     found = Axe().run(page)
