@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from agents.written import ON_LIST
-from deploy.simulator.life import SOURCE, Act, Life, Response
+from deploy.simulator.life import SOURCE, WRITTEN_HEAD, Act, Life, Response
 from deploy.simulator.likings import Written
 from deploy.simulator.world import DISMISS, DONE, SNOOZE, worths
 from oo.v1 import decision_pb2, reaction_pb2
@@ -29,6 +29,9 @@ class Judged:
     random: float
     counted: bool
     """False for people whose reactions say nothing of what they think."""
+    written: int = 0
+    """Tips that a model wrote, among those that could be chosen."""
+    chosen_written: bool = False
 
 
 @dataclass(slots=True)
@@ -73,6 +76,8 @@ def look(life: Life, decision: decision_pb2.Decision, tally: Tally, *, start_ms:
             oracle=float(values.max()),
             random=float(values.mean()),
             counted=life.person.manner == "honest",
+            written=sum(one.startswith(WRITTEN_HEAD) for one in eligible),
+            chosen_written=chosen.startswith(WRITTEN_HEAD),
         )
     )
     if chosen == "none":
