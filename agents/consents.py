@@ -122,16 +122,19 @@ def _withdraw(opened: Opened, word: Word, purpose: Purpose | None, change: Chang
 def _on(opened: Opened, purpose: Purpose) -> Marked:
     """Which decisions were made of a purpose: of its kinds of tips, or with one of its features."""
     kept = opened.pending.columns
-    seen = kept[[pending.X + PLACE[name] for name in purpose.features]].any(axis=0)
+    places = [PLACE[name] for name in purpose.features]
+    seen = kept[[pending.X + place for place in places if place < opened.space.d]].any(axis=0)
     found: Marked = seen | np.isin(kept[pending.KIND], purpose.kinds)
     return found
 
 
 def _on_source(opened: Opened, source: str) -> Marked:
-    """The same of a source: those on its tasks, and on tasks that are gone, and all that looked at the calendar."""
+    """The same of a source: those on its tasks and about them, and on tasks that are gone, and all that looked at the calendar."""
     kept, items = opened.pending.columns, opened.backlog
     place = items.sources.index(source) if source in items.sources else -1
     others = items.tasks[backlog.KEY, items.tasks[backlog.SOURCE] != place]
-    on_tasks = (kept[pending.KIND] == decision_pb2.Decision.TASK) & ~np.isin(kept[pending.TASK_KEY], others)
+    kinds, keys = kept[pending.KIND], kept[pending.TASK_KEY]
+    about_one = (kinds == decision_pb2.Decision.GENERATED) & (keys != 0)
+    on_tasks = ((kinds == decision_pb2.Decision.TASK) | about_one) & ~np.isin(keys, others)
     found: Marked = on_tasks | _on(opened, BY_NUMBER[CALENDAR])
     return found

@@ -66,6 +66,7 @@ def decide(
         valid_until_ms = eligibility.valid_until_ms(
             row, items, ends_ms=NEVER_MS, minutes=task.column[backlog.MINUTES], config=config
         )
+    subject = task if task is not None else _subject(picked, opened)
 
     raw_id = ids.decision_bytes(row.user_id, record_id=record_id, mac_key=policy.mac_key)
     decision = decision_pb2.Decision(
@@ -79,7 +80,7 @@ def decide(
         policy=version.policy,
         policy_version=version.version_id,
         policy_sequence=version.sequence,
-        feature_version=features.VERSION,
+        feature_version=policy.space.version,
         step_version=step_version,
         config_hash=policy.config_hash,
         tzdata_version=TZDATA_VERSION,
@@ -124,8 +125,8 @@ def decide(
                 now_ms,
                 picked.kind,
                 0,
-                task.column[backlog.KEY] if task is not None else 0,
-                features.VERSION,
+                subject.column[backlog.KEY] if subject is not None else 0,
+                policy.space.version,
             ),
             *(0, 0, 0, 0, *told, 0, 0),
         ),
@@ -143,7 +144,7 @@ def decide(
         why_lines=why.lines(
             row,
             picked.kind,
-            task,
+            subject,
             at=at,
             listed=not opened.limits.tasks,
             about=written.told(picked.about, opened) if picked.about else (),
@@ -152,6 +153,12 @@ def decide(
 
 
 _UNTOLD = Predicted(0, 0, 0)
+
+
+def _subject(picked: Proposal, opened: Opened) -> Told | None:
+    """The task whose features a written tip has."""
+    place = written.task_of(picked.about, opened) if picked.about and opened.space is not features.FIRST else None
+    return None if place is None or place == written.NO_TASK else opened.usable.told(place)
 
 
 def something_to_do(opened: Opened, caps: Sequence[Cap], *, config: policy_pb2.DecisionConfig) -> bool:
@@ -166,7 +173,7 @@ _TO_DO = (decision_pb2.Decision.TASK, decision_pb2.Decision.GENERATED)
 def _moment(opened: Opened, *, config: policy_pb2.DecisionConfig) -> Moment:
     now_ms = opened.row.now_ms
     calendar = candidates.calendar_at(opened.usable, now_ms=now_ms, holds_ms_max=config.conflict_event_ms_max)
-    return features.moment(opened.row, calendar=calendar, now_ms=now_ms)
+    return features.moment(opened.row, calendar=calendar, now_ms=now_ms, space=opened.space)
 
 
 def stands(opened: Opened, current: Current, *, now_ms: int) -> bool:

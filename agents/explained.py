@@ -161,7 +161,7 @@ class Explained:
 
     @cached_property
     def _opened(self) -> Opened:
-        return Opened.of(self.row)
+        return Opened.of(self.row, self.policy.space)
 
     @cached_property
     def _titles(self) -> dict[str, str]:

@@ -1,11 +1,13 @@
 """What the policy sees of a candidate: a vector of whole numbers, in units of 1/64 within [0, 64].
 
 Whole numbers throughout: the same bits on every machine, live, in replay and in training. Scaling is fixed; nothing here
-depends on what other people do. A change of names, order or meaning is a new VERSION.
+depends on what other people do. A change of names, order or meaning is a new VERSION. One that only adds features which were 0 goes to
+the end and into SPACES: what was taught goes on, and what an older version decides is decided as it was.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 
@@ -18,10 +20,10 @@ from streams.units import DAY_MS
 from tables import windows
 from tables.compiled import Int, compiled
 from tables.linear import Ints
-from tables.texts import LABEL_BUCKETS, bucket
+from tables.texts import LABEL_BUCKETS, WRITER_BUCKETS, bucket
 from tables.zones import local, part_of
 
-VERSION = 2
+VERSION = 3
 
 ONE = 64
 
@@ -64,12 +66,20 @@ _SHARED = (
     Feature("done_in_this_part", "done in 28 days in this part of the day, n / (n + 5)"),
     Feature("shown", "how often it was seen, n / (n + 2)"),
     Feature("dismissed", "how often it was dismissed, n / (n + 1)"),
-    Feature("prompt", "the hash of its prompt and model is odd"),
+    Feature("prompt", "nothing since version 3; until then, that the hash of its prompt and model was odd"),
     # What people do at which time is a routine, and no sum of the two.
     *(
         Feature(f"label_{i}_{part}", f"a label of bucket {i}, in the {part}")
         for i in range(LABEL_BUCKETS)
         for part in _PARTS
+    ),
+    *(
+        Feature(f"prompt_{i}", f"1/2 where the hash of its prompt's version falls into bucket {i}")
+        for i in range(WRITER_BUCKETS)
+    ),
+    *(
+        Feature(f"model_{i}", f"1/2 where the hash of its model's name falls into bucket {i}")
+        for i in range(WRITER_BUCKETS)
     ),
 )
 
@@ -80,24 +90,53 @@ Q = len(_OWN)
 
 PLACE = {name: index for index, name in enumerate(NAMES)}
 """Where each stands in a vector."""
+
+
+class Space(NamedTuple):
+    """What vectors of one version hold: the first d features."""
+
+    version: int
+    d: int
+
+
+FIRST = Space(2, 40)
+"""Of what stands before a journal's first mark, for ever: a journal of before is folded as it was."""
+NOW = Space(VERSION, D)
+SPACES = {one.version: one for one in (FIRST, NOW)}
+"""Each begins as those before it, and what it adds was 0 in them."""
+_MEANT = {FIRST: {"prompt": "the hash of its prompt and model is odd"}}
+"""What is something else by now."""
+
 WEEK_MS = 7 * DAY_MS
 DEFAULT_MINUTES = 30
 """How long a task is taken to last when nobody said."""
 
 
-def feature_set() -> features_pb2.FeatureSet:
+def feature_set(space: Space = NOW) -> features_pb2.FeatureSet:
     """The names, ranges and order of every vector, as versions carry them.
 
     >>> feature_set().features[0].name, len(feature_set().features) == D
     ('task', True)
     """
+    meant = _MEANT.get(space, {})
     return features_pb2.FeatureSet(
-        version=VERSION,
+        version=space.version,
         features=[
-            features_pb2.Feature(name=one.name, low=0, high=ONE, own=index < Q, meaning=one.meaning)
-            for index, one in enumerate(FEATURES)
+            features_pb2.Feature(
+                name=one.name, low=0, high=ONE, own=index < Q, meaning=meant.get(one.name, one.meaning)
+            )
+            for index, one in enumerate(FEATURES[: space.d])
         ],
     )
+
+
+def names_of(version: int) -> Sequence[str]:
+    """What the entries of a vector of that version are called; none for one that is none of SPACES.
+
+    >>> names_of(2)[-1], names_of(1)
+    ('label_3_evening', ())
+    """
+    return NAMES[: SPACES[version].d] if version in SPACES else ()
 
 
 class Moment(NamedTuple):
@@ -110,16 +149,17 @@ class Moment(NamedTuple):
     often_done_now: bool
     """Half or more of a full count of tasks done falls into this part of the day."""
     base: Ints
-    """By tip kind, the vector before anything of the candidate's own is in it: (5, D)."""
+    """By tip kind, the vector before anything of the candidate's own is in it: (5, d)."""
     calendar: Calendar
     free_ms: int
+    space: Space
 
 
-def moment(row: row_pb2.UserRow, *, calendar: Calendar, now_ms: int) -> Moment:
+def moment(row: row_pb2.UserRow, *, calendar: Calendar, now_ms: int, space: Space) -> Moment:
     """Reads the row once for a whole slate."""
     clock = local(now_ms, time_zone=row.time_zone)
     part = part_of(clock)
-    base = np.zeros((5, D), dtype=np.int64)
+    base = np.zeros((5, space.d), dtype=np.int64)
     often = _fill_base(windows.kept(row), now_ms, part, clock.weekday() >= 5, calendar.busy_until_ms > 0, base)
     return Moment(
         now_ms=now_ms,
@@ -129,12 +169,22 @@ def moment(row: row_pb2.UserRow, *, calendar: Calendar, now_ms: int) -> Moment:
         base=base,
         calendar=calendar,
         free_ms=calendar.free_ms(now_ms),
+        space=space,
     )
 
 
-def prompt_odd(prompt_version: str, model: str) -> int:
-    """The feature `prompt`: 1 or 0, and -1 for a candidate that no language model wrote."""
-    return bucket(f"{prompt_version}/{model}", 2) if prompt_version or model else -1
+def writer(prompt_version: str, model: str, *, space: Space) -> tuple[int, int]:
+    """The places of the two features that say who wrote a candidate; -1 for none.
+
+    >>> [NAMES[place] for place in writer("tips@1", "small", space=NOW)], writer("", "", space=NOW)
+    (['prompt_1', 'model_0'], (-1, -1))
+    """
+    if space is FIRST:
+        return PLACE["prompt"] if (prompt_version or model) and bucket(f"{prompt_version}/{model}", 2) else -1, -1
+    return (
+        PLACE["prompt_0"] + bucket(prompt_version, WRITER_BUCKETS) if prompt_version else -1,
+        PLACE["model_0"] + bucket(model, WRITER_BUCKETS) if model else -1,
+    )
 
 
 _DONE, _DISMISS, _SNOOZE = int(Outcome.DONE), int(Outcome.DISMISS), int(Outcome.SNOOZE)

@@ -17,9 +17,9 @@ import faust
 from faust.types import StreamT
 
 from agents.bandit.belief import is_named
-from agents.features import VERSION
+from agents.features import SPACES, VERSION, D, Q
 from agents.policies import DEFAULT as DEFAULT_POLICY
-from agents.prior import SHAPE, fit
+from agents.prior import fit
 from agents.reward import DEFAULT, config_hash
 from agents.step import STEP_VERSION
 from oo.v1 import journal_pb2, policy_pb2
@@ -38,7 +38,7 @@ from streams.topics import Topic
 from streams.units import DAY_MS
 from tables import marginal
 from tables.leavers import Leavers
-from tables.totals import merged, read
+from tables.totals import Total, merged, read
 from tables.zones import TZDATA_VERSION
 
 logger = logging.getLogger(__name__)
@@ -54,7 +54,9 @@ OTHERS_MIN = 10
 """People whose changes come with the first version without somebody."""
 
 TOPIC_ID_BYTES = 16
-SIZE = marginal.size(d=SHAPE.d, q=SHAPE.q)
+SIZE = marginal.size(d=D, q=Q)
+SIZES = {one.version: marginal.size(d=one.d, q=Q) for one in SPACES.values()}
+"""Of totals by the version of their features: those that we can read."""
 
 
 class Learn:
@@ -139,7 +141,7 @@ class Learn:
             return
         latest = self._latest
         totals = merged(
-            (read(one) for part in self._parts.values() for one in part.totals if one.feature_version == VERSION),
+            (_read(one) for part in self._parts.values() for one in part.totals if one.feature_version in SPACES),
             size=SIZE,
         )
         if latest is not None and not self._is_worth_it(latest, sum(one.n for one in totals)):
@@ -249,7 +251,7 @@ class Learn:
         journal = part.journal
         if len(journal.topic_id) != TOPIC_ID_BYTES or journal.partition not in range(len(self._names)):
             raise NotSums
-        if any(len(one.contribution) != SIZE for one in part.totals if one.feature_version == VERSION):
+        if any(len(one.contribution) != SIZES.get(one.feature_version, len(one.contribution)) for one in part.totals):
             raise NotSums
         known = self._parts.get(journal.partition)
         if known is None or known.journal.topic_id != journal.topic_id or journal.offset >= known.journal.offset:
@@ -262,6 +264,13 @@ class Learn:
             return
         await self._maker.forget_days("sums", before_ms=day_of(first, "sums") or 0)
         self._ended_before = first
+
+
+def _read(message: policy_pb2.Total) -> Total:
+    """A published total, with the features of now."""
+    total = read(message)
+    total.contribution = marginal.resized(total.contribution, d=SPACES[message.feature_version].d, to=D)
+    return total
 
 
 class NotSums(Exception):

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Self
 
 from agents import limits
-from agents.features import VERSION, D
+from agents.features import NOW, SPACES, Space
 from agents.limits import Limits
 from oo.v1 import row_pb2
 from tables import backlog, pending, sums, windows
@@ -30,14 +30,23 @@ class Opened:
     """Tips that were seen unasked (tables.windows)."""
     limits: Limits
     """What of it may not be used."""
+    space: Space
+    """What decisions on it see: that of the version in force. What was taught in another one is made to fit."""
     _taught: Taught | None = None
     learned: bool = False
     """The sums were changed."""
 
     @classmethod
-    def of(cls, row: row_pb2.UserRow) -> Self:
+    def of(cls, row: row_pb2.UserRow, space: Space = NOW) -> Self:
         """Unpacks what every record looks at; sums are unpacked when they are first asked for."""
-        return cls(row, backlog.read(row), pending.read(row, d=D), windows.unasked(row), limits.of(row))
+        return cls(
+            row,
+            backlog.read(row),
+            pending.read(row, d=space.d, alike=SPACES),
+            windows.unasked(row),
+            limits.of(row),
+            space,
+        )
 
     @property
     def usable(self) -> Backlog:
@@ -54,7 +63,7 @@ class Opened:
     def taught(self) -> Taught:
         """What the person taught."""
         if self._taught is None:
-            self._taught = sums.read(self.row, d=D, feature_version=VERSION)
+            self._taught = sums.read(self.row, d=self.space.d, feature_version=self.space.version, alike=SPACES)
         return self._taught
 
     def close(self) -> None:
@@ -62,5 +71,5 @@ class Opened:
         backlog.write(self.backlog, self.row)
         pending.write(self.pending, self.row)
         if self.learned:
-            sums.write(self.taught, self.row, feature_version=VERSION)
+            sums.write(self.taught, self.row, feature_version=self.space.version)
             self.learned = False

@@ -6,10 +6,11 @@ Tips are welcome, urgent ones more, repeated ones less. It runs outside `step`.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 from agents.bandit import fitting
 from agents.bandit.belief import Shape, named
-from agents.features import NAMES, VERSION, Q, feature_set
+from agents.features import NAMES, NOW, SPACES, VERSION, D, Q, Space, feature_set
 from agents.policies import DEFAULT as DEFAULT_POLICY
 from agents.reward import DEFAULT
 from oo.v1 import journal_pb2, policy_pb2
@@ -37,13 +38,16 @@ SHAPE = Shape(
 )
 
 
-def prior(policy: str = DEFAULT_POLICY, *, config: policy_pb2.DecisionConfig = DEFAULT) -> policy_pb2.PolicyVersion:
-    """The version that is active before the first mark.
+def prior(
+    policy: str = DEFAULT_POLICY, *, config: policy_pb2.DecisionConfig = DEFAULT, space: Space = NOW
+) -> policy_pb2.PolicyVersion:
+    """The version that is active before anything was learned.
 
     >>> prior().policy, prior().sequence
     ('mixed', 0)
     """
-    return _finished(fitting.prior(policy, shape=SHAPE, config=config))
+    shape = replace(SHAPE, mean=SHAPE.mean[: space.d], feature_version=space.version)
+    return _finished(fitting.prior(policy, shape=shape, config=config), space)
 
 
 def fit(
@@ -58,20 +62,30 @@ def fit(
     sample_permille: int = 0,
     erasures: int = 0,
 ) -> policy_pb2.PolicyVersion:
-    """The version that these totals teach; `before`: the last one, None or one of other features for none of ours.
+    """The version that these totals teach; `before`: the last one, None or one of features that are none of SPACES for none of ours.
 
     Raises numpy.linalg.LinAlgError if the totals are of no Gram matrices.
     """
     sequence = before.sequence if before is not None else 0
-    if before is None or before.feature_version != VERSION:
+    if before is None or before.feature_version not in SPACES:
         before = fitting.prior(policy, shape=SHAPE, config=config)
+    elif before.feature_version != VERSION:
+        before = _carried(before)
     version = fitting.fit(policy, totals, shape=SHAPE, before=before, config=config, now_ms=now_ms, discount=discount)
     version.sequence = sequence + 1
     version.inputs.extend(inputs)
     version.sample_permille, version.erasures = sample_permille, erasures
-    return _finished(version)
+    return _finished(version, NOW)
 
 
-def _finished(version: policy_pb2.PolicyVersion) -> policy_pb2.PolicyVersion:
-    version.features.CopyFrom(feature_set())
+def _carried(before: policy_pb2.PolicyVersion) -> policy_pb2.PolicyVersion:
+    """What the next version takes of one with fewer features: the same epoch, under its name, which believes nothing of new ones."""
+    carried = policy_pb2.PolicyVersion()
+    carried.CopyFrom(before)
+    carried.epoch_mean = before.epoch_mean.ljust(D * 8, b"\0")
+    return carried
+
+
+def _finished(version: policy_pb2.PolicyVersion, space: Space) -> policy_pb2.PolicyVersion:
+    version.features.CopyFrom(feature_set(space))
     return named(version)

@@ -42,7 +42,7 @@ from agents.evaluation.gate import (
     watch,
 )
 from agents.evaluation.model import RewardModel
-from agents.features import VERSION, D
+from agents.features import SPACES, D
 from agents.in_memory import InMemory
 from agents.policies import POLICIES
 from agents.reward import DEFAULT
@@ -207,7 +207,7 @@ class Shadows:
         self._holders = holders(self.learners)
 
     def decide(self, decision: decision_pb2.Decision) -> list[evaluation_pb2.Said]:
-        """What each shadow would have done; of a decision made with other features, not taken, or not for others to learn from, nothing is said.
+        """What each shadow would have done; of a decision made with features that are none of SPACES, not taken, or not for others to learn from, nothing is said.
 
         Raises NotOurs, and is as before then.
         """
@@ -224,7 +224,7 @@ class Shadows:
         share = sample.probability(decision.policy_version)
         is_taken = sample.is_taken(decision_id, share)
         slate = slate_of(decision) if is_taken else None
-        if decision.feature_version != VERSION:
+        if decision.feature_version not in SPACES:
             return []
         self._now_ms = max(self._now_ms, now_ms)
         if decision.supersedes in self._held:
@@ -509,10 +509,13 @@ def slate_of(decision: decision_pb2.Decision) -> slates.Eligible:
         raise NotOurs(str(error)) from error
     if decision.chosen not in slate.places or decision_pb2.Decision.NONE not in slate.kinds:
         raise NotOurs("what was drawn could not be, or saying nothing could not")
-    x = slate.x
-    if decision.feature_version == VERSION and (x.shape[1:] != (D,) or x.min() < -X_MAX or x.max() > X_MAX):
+    x, space = slate.x, SPACES.get(decision.feature_version)
+    if space is None:
+        return slate
+    if x.shape[1:] != (space.d,) or x.min() < -X_MAX or x.max() > X_MAX:
         raise NotOurs("features that none of ours has")
-    return slate
+    # What a later version adds was 0.
+    return slate._replace(x=np.pad(x, ((0, 0), (0, D - space.d))))
 
 
 def with_challengers(

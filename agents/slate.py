@@ -49,9 +49,13 @@ def slate_at(opened: Opened, *, at: Moment, caps: Sequence[Cap], config: policy_
     beside: list[int] = []
     for one in others:
         own = cooling.get(one.id, 0) if one.until_ms > now_ms else cooling.get(one.id, 0) | eligibility.EXPIRED
-        if one.about and not written.rests(one.about, opened):
+        task = written.task_of(one.about, opened) if one.about else written.NO_TASK
+        if task is None:
             own |= eligibility.ABOUT
-        beside += (one.kind, texts.title_key(one.title), own, features.prompt_odd(one.prompt_version, one.model))
+        if task is None or at.space is features.FIRST:
+            task = written.NO_TASK
+        hot = features.writer(one.prompt_version, one.model, space=at.space)
+        beside += (one.kind, texts.title_key(one.title), own, task, *hot)
     permille = config.duplicate_permille
     facts = (
         *(now_ms, at.part, at.free_ms, at.calendar.held, config.conflict_minutes, permille, config.same_kind_max),
@@ -61,7 +65,7 @@ def slate_at(opened: Opened, *, at: Moment, caps: Sequence[Cap], config: policy_
     picked, block, eligible, x, silent = _fill(
         tasks,
         opened.pending.columns,
-        np.array(beside, dtype=np.int64).reshape(-1, 4),
+        np.array(beside, dtype=np.int64).reshape(-1, _BESIDE),
         at.base,
         np.array(facts, dtype=np.int64),
         _alike(opened.usable, others, now_ms=now_ms, permille=permille) if 0 < permille < 1000 else _NOBODY,
@@ -93,12 +97,14 @@ _NONE, _TASK, _STARTER, _GENERATED = (
     int(decision_pb2.Decision.GENERATED),
 )
 _NOW, _PART, _FREE, _HELD, _CONFLICT_MINUTES, _PERMILLE, _SAME_KIND_MAX, _MASKED, _OUT_OF_SIGHT, _OF_KIND = range(10)
-_KIND, _TITLE, _OWN, _ODD = range(4)
+_BESIDE = 6
+_KIND, _TITLE, _OWN, _ABOUT, _PROMPT, _MODEL = range(_BESIDE)
 _PRIORITY, _OVERDUE, _WITHIN_DAY = PLACE["priority"], PLACE["overdue"], PLACE["due_within_day"]
 _SHORT, _FITS, _NOVEL, _LABEL = PLACE["short"], PLACE["fits_gap"], PLACE["novel"], PLACE["label_0"]
 _HAS_DUE, _WITHIN_WEEK, _AGE = PLACE["has_due"], PLACE["due_within_week"], PLACE["age"]
-_SHOWN, _DISMISSED, _PROMPT, _ROUTINE = PLACE["shown"], PLACE["dismissed"], PLACE["prompt"], PLACE["label_0_morning"]
+_SHOWN, _DISMISSED, _ROUTINE = PLACE["shown"], PLACE["dismissed"], PLACE["label_0_morning"]
 _PARTS, _BUCKETS, _DEFAULT_MINUTES = 3, texts.LABEL_BUCKETS, features.DEFAULT_MINUTES
+_FIRST_D, _HALF = features.FIRST.d, ONE // 2
 _SNOOZED, _DONE, _COOLING = eligibility.SNOOZED, eligibility.DONE, eligibility.COOLING_DOWN
 _CONFLICT, _HAS_TASKS = eligibility.CONFLICT, eligibility.HAS_TASKS
 _CONSENT, _SOURCE = eligibility.CONSENT, eligibility.SOURCE
@@ -111,7 +117,7 @@ _REASON_SNOOZED, _REASON_DONE, _HIDDEN = 1, 3, limits.HIDDEN
 
 @compiled("void(i8[:, ::1], i8, i8[::1], i8[::1])")
 def _task_features(tasks: Ints, i: Int, facts: Ints, x: Ints) -> None:
-    """Writes what is a task's own into its vector, which holds already what all share."""
+    """Writes what is a task's own into its vector, or into that of a tip about it, which holds already what all share."""
     now, due, minutes = facts[_NOW], tasks[backlog.DUE, i], tasks[backlog.MINUTES, i]
     if minutes == 0:
         minutes = np.int64(_DEFAULT_MINUTES)
@@ -199,8 +205,11 @@ def _fill(
         kind = beside[a, _KIND]
         kinds[a], x[a] = kind, base[kind]
         reasons[a] = 0 if kind == _NONE else facts[_OF_KIND + kind] | beside[a, _OWN]
-        if beside[a, _ODD] >= 0:
-            x[a, _PROMPT] = ONE * beside[a, _ODD]
+        if beside[a, _ABOUT] >= 0:
+            _task_features(tasks, beside[a, _ABOUT], facts, x[a])
+        for c in range(_PROMPT, _MODEL + 1):
+            if beside[a, c] >= 0:
+                x[a, beside[a, c]] = ONE if beside[a, c] < _FIRST_D else _HALF
     for t in range(n):
         i, a = picked[t], others + t
         block[slates.HEAD, a] = tasks[backlog.SOURCE, i] + 1

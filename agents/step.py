@@ -120,7 +120,7 @@ def step(state: row_pb2.UserRow | None, entry: Entry, policy: ActiveVersion) -> 
         row.left.began_again = True
         erased = erasure.said(row, partition=entry.partition, began_again=place)
 
-    opened, change, config = Opened.of(row), Change(), policy.version.config
+    opened, change, config = Opened.of(row, policy.space), Change(), policy.version.config
     limits_before = opened.limits
     change.slate |= opened.pass_time()
     if row.cool_downs:

@@ -11,7 +11,6 @@ from collections.abc import Awaitable, Callable, Iterator, Mapping
 from agents.active_version import ActiveVersion
 from agents.bandit.belief import is_named
 from agents.fault import where
-from agents.prior import prior
 from oo.v1 import policy_pb2
 from streams.frames import Frames
 from streams.messages import pass_over, read
@@ -35,7 +34,7 @@ class Versions(Mapping[str, ActiveVersion]):
         self._taken = 0
         """Below this offset every version is here."""
         self._mac_key = mac_key
-        self._known: dict[str, ActiveVersion] = {"": ActiveVersion.of(prior(), mac_key=mac_key)}
+        self._known: dict[str, ActiveVersion] = {"": ActiveVersion.first(mac_key=mac_key)}
         self.epochs: dict[int, Epoch] = {one.version.epoch: one.belief.epoch for one in self._known.values()}
         """Every belief about how people differ that a version began, by its name: rows may still be of any."""
         self._arrived = asyncio.Condition()

@@ -21,7 +21,8 @@ def lines(
 ) -> list[str]:
     """Why this tip now, the strongest reason first; never empty for a tip.
 
-    `listed`: tasks may be used. Once that is withdrawn, what is on a list is nothing to speak of. `about`: what a written tip rests on.
+    `task`: what it is, or what a written tip is about. `listed`: tasks may be used. Once that is withdrawn, what is on a list is nothing to
+    speak of. `about`: what a written tip rests on.
     """
     if kind == decision_pb2.Decision.NONE:
         return []

@@ -88,16 +88,25 @@ def _tip(said: journal_pb2.GeneratedTip, asked: row_pb2.Asked, *, index: int, en
     return made
 
 
+NO_TASK = -1
+
+
 def rests(about: Sequence[str], opened: Opened) -> bool:
     """Whether every task and event of these is there, may be used, and is not put off."""
+    return task_of(about, opened) is not None
+
+
+def task_of(about: Sequence[str], opened: Opened) -> int | None:
+    """The place of the first task of these, whose features a tip about them has: NO_TASK for events alone, None where it does not rest."""
     items, limits, now_ms = opened.backlog, opened.limits, opened.row.now_ms
     found = list(_found(about, items))
-    return len(found) == len(about) and all(
+    rest = len(found) == len(about) and all(
         limits.events_of(source) and items.events[backlog.END, place] > now_ms
         if kind == EVENT_HEAD
         else limits.tasks_of(source) and items.tasks[backlog.QUIET_UNTIL, place] <= now_ms
         for kind, source, place in found
     )
+    return next((place for kind, _, place in found if kind == TASK_HEAD), NO_TASK) if rest else None
 
 
 def told(about: Iterable[str], opened: Opened) -> list[str]:

@@ -8,7 +8,6 @@ from contextlib import suppress
 from agents import set_aside
 from agents.active_version import ActiveVersion
 from agents.bandit.belief import is_named
-from agents.prior import prior
 from connectors.leaving import leavers_of
 from deploy.folding import Journal
 from deploy.stack.running import RunningStack
@@ -44,7 +43,7 @@ async def newest_version(cluster: Cluster) -> policy_pb2.PolicyVersion | None:
 
 
 async def _versions(cluster: Cluster, *, mac_key: bytes) -> dict[str, ActiveVersion]:
-    versions = {"": ActiveVersion.of(prior(), mac_key=mac_key)}
+    versions = {"": ActiveVersion.first(mac_key=mac_key)}
     async for version in _published(cluster):
         if is_named(version):
             # One that this build cannot serve is missed where a mark names it.

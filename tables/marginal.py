@@ -18,7 +18,7 @@ import numpy as np
 from tables.compiled import compiled
 from tables.lanes import less, load, plus, store, zero
 from tables.linear import Floats, Ints, add_dots, cholesky, forward, unpack
-from tables.sums import LOSSES, SCALE, UNIT, Taught
+from tables.sums import LOSSES, SCALE, UNIT, Taught, resized_moment, resized_triangle
 
 KNOWN_MIN = 2
 """Effective reactions from which on a person says something about how people differ."""
@@ -47,17 +47,27 @@ def contribution(taught: Taught, epoch: Epoch, *, into: Ints | None = None) -> I
     In turn: the upper triangle of the information about β, its right side, the upper triangle of the second moment of θ,
     how many people stand behind that (1 or 0), and the losses of both ways to predict as they stand in the sums.
     """
-    found = np.empty(size(d=len(epoch.mean), q=len(epoch.precision)), dtype=np.int64) if into is None else into
+    d = len(taught.moment)
+    found = np.empty(size(d=d, q=len(epoch.precision)), dtype=np.int64) if into is None else into
     if taught.weight:
         counts = taught.n > KNOWN_MIN * taught.weight
         scale = UNIT / (SCALE * taught.weight)
+        # An epoch of fewer features knows nothing of the others.
+        mean = resized_moment(epoch.mean, d)
         _contribution(
-            taught.gram, taught.moment, scale, epoch.precision, epoch.mean, epoch.noise, float(SCALE), counts, found
+            taught.gram, taught.moment, scale, epoch.precision, mean, epoch.noise, float(SCALE), counts, found
         )
         found[-LOSSES:] = taught.losses
     else:
         found[:] = 0
     return found
+
+
+def resized(contribution: Ints, *, d: int, to: int) -> Ints:
+    """Return what the same sums add with `to` features instead of d: more, which were 0, or without the last ones."""
+    at = d * (d + 1) // 2
+    gram, moment = resized_triangle(contribution[:at], d=d, to=to), resized_moment(contribution[at : at + d], to)
+    return np.concatenate([gram, moment, contribution[at + d :]])
 
 
 @compiled("void(i8[::1], i8[::1], i8[::1])")

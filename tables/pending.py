@@ -6,7 +6,7 @@ A row keeps their numbers in columns, with what can be learned of each beside it
 from __future__ import annotations
 
 import struct
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,8 +17,8 @@ from tables.compiled import Int, compiled
 from tables.linear import Ints
 
 DECIDED, KIND, SEEN, TASK_KEY, FEATURES, OUTCOME, CORRECTED = range(7)
-"""Of a decision's column: when, what kind of tip, when it was seen, which task (`backlog.KEY`; 0 for any other tip), the version of
-its features, what became of it, and whether that has replaced something."""
+"""Of a decision's column: when, what kind of tip, when it was seen, which task (`backlog.KEY`), or whose
+features a written tip has (0 for any other tip), the version of its features, what became of it, and whether that has replaced something."""
 HAS_LEARNED, LEARNED, SHARED, OWN, KNOWN, COUNTED, COUNTED_PART = range(7, 14)
 """Whether something of it stands in the sums, and what; what was expected of it (`sums.Predicted`); and where it is counted."""
 _ID = 14
@@ -113,15 +113,21 @@ def _named_before(kinds: Sequence[int], index: int) -> int:
     return sum(kind not in _UNNAMED for kind in kinds[:index])
 
 
-def read(row: row_pb2.UserRow, *, d: int) -> Pending:
-    """Unpacks a row's decisions, with d features each. Raises ValueError for a row that nobody of ours wrote."""
-    kept = columns.read(row.pending_columns, X + d) if not row.pending else _spelled(row, d=d)
+def read(row: row_pb2.UserRow, *, d: int, alike: Container[int] = ()) -> Pending:
+    """Unpacks a row's decisions, with d features each. Raises ValueError for a row that nobody of ours wrote.
+
+    `alike`: versions of features that begin with the same ones, so that something can be learned of decisions of theirs.
+    """
+    kept = columns.read(row.pending_columns, X + d) if not row.pending else _spelled(row, d=d, alike=alike)
     if kept.shape[0] != X + d:
         if kept.shape[0] < X:
             raise ValueError("not a block of decisions")
-        # Of other features: nothing can be learned of them.
         old, kept = kept, np.zeros((X + d, kept.shape[1]), dtype=np.int64)
         kept[:X] = old[:X]
+        for at, version in enumerate(old[FEATURES].tolist()):
+            if version in alike:
+                x = old[X : X + d, at]
+                kept[X : X + len(x), at] = x
     return Pending(kept, list(row.pending_names) if not row.pending else _names(row))
 
 
@@ -170,7 +176,7 @@ def _names(row: row_pb2.UserRow) -> list[str]:
     return [one.candidate_id for one in row.pending if one.kind not in _UNNAMED]
 
 
-def _spelled(row: row_pb2.UserRow, *, d: int) -> Ints:
+def _spelled(row: row_pb2.UserRow, *, d: int, alike: Container[int]) -> Ints:
     """Decisions as rows had them before they were packed."""
     block = np.zeros((X + d, len(row.pending)), dtype=np.int64)
     for at, one in enumerate(row.pending):
@@ -180,8 +186,9 @@ def _spelled(row: row_pb2.UserRow, *, d: int) -> Ints:
             *(one.HasField("learned_reward"), one.learned_reward, one.shared_prediction, one.own_prediction, one.known),
             *(one.counted_ms, one.counted_part, *_ID_FORM.unpack(one.decision_id)),
         )
-        if len(one.x) == d:
-            block[X:, at] = one.x
+        if len(one.x) == d or one.feature_version in alike:
+            x = one.x[:d]
+            block[X : X + len(x), at] = x
     return block
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from oo.v1 import decision_pb2, subject_request_pb2
-from tables.texts import LABEL_BUCKETS
+from tables.texts import LABEL_BUCKETS, WRITER_BUCKETS
 
 TASKS = subject_request_pb2.PURPOSE_TASKS
 CALENDAR = subject_request_pb2.PURPOSE_CALENDAR
@@ -62,6 +62,11 @@ _OF_TASKS = (
     *(f"label_{i}_{part}" for i in range(LABEL_BUCKETS) for part in _PARTS),
 )
 
+_OF_WRITERS = (
+    *("generated", "prompt"),
+    *(f"{what}_{i}" for what in ("prompt", "model") for i in range(WRITER_BUCKETS)),
+)
+
 PURPOSES = (
     Purpose(
         TASKS,
@@ -109,7 +114,7 @@ PURPOSES = (
         text_version="1",
         basis="legitimate interest, to which you may object here (GDPR 6 (1) f)",
         kinds=(decision_pb2.Decision.GENERATED,),
-        features=("generated", "prompt"),
+        features=_OF_WRITERS,
         requests=("candidate-requests", "shadow-candidates"),
         again="no tip that was written before, and nothing of what was learned from such tips",
     ),

@@ -10,11 +10,11 @@ Source of forward decay: Cormode et al. 2009, "Forward decay: a practical time d
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Container, Iterable, Sequence
+from dataclasses import dataclass, field, replace
 from functools import lru_cache
-from math import sqrt
-from typing import NamedTuple
+from math import isqrt, sqrt
+from typing import NamedTuple, TypeVar
 
 import numpy as np
 
@@ -22,7 +22,7 @@ from oo.v1 import row_pb2
 from streams.units import DAY_MS
 from tables import columns
 from tables.compiled import compiled
-from tables.linear import Ints
+from tables.linear import Floats, Ints
 
 UNIT = 64
 SCALE = UNIT**3
@@ -105,18 +105,21 @@ def nothing(d: int) -> Taught:
     return Taught(gram=np.zeros(d * (d + 1) // 2, dtype=np.int64), moment=np.zeros(d, dtype=np.int64))
 
 
-def read(row: row_pb2.UserRow, *, d: int, feature_version: int) -> Taught:
-    """Unpack a row's sums; those of other features teach nothing any more."""
+def read(row: row_pb2.UserRow, *, d: int, feature_version: int, alike: Container[int] = ()) -> Taught:
+    """Unpack a row's sums. Those of other features teach nothing any more, but for versions that are `alike`: they begin with the same
+    features, and what one has more was 0 in the others."""
     if not row.taught:
-        return _spelled(row.sums, d=d, feature_version=feature_version)
+        return _spelled(row.sums, d=d, feature_version=feature_version, alike=alike)
     kept = columns.unpacked(row.taught, width=1)[0]
-    begin = _HEAD + LOSSES + d
     version, n, landmark, weight_, epoch = kept[:_HEAD].tolist() if len(kept) >= _HEAD else (0,) * _HEAD
-    if len(kept) != begin + d * (d + 1) // 2 or version != feature_version:
+    had = _d_of(len(kept) - _HEAD - LOSSES)
+    if version not in alike and (version != feature_version or had != d):
         return nothing(d)
-    return Taught(
-        kept[begin:], kept[begin - d : begin], kept[_HEAD : begin - d], n, landmark, weight_, epoch % (1 << 64)
+    begin = _HEAD + LOSSES + had
+    taught = Taught(
+        kept[begin:], kept[begin - had : begin], kept[_HEAD : begin - had], n, landmark, weight_, epoch % (1 << 64)
     )
+    return resized(taught, d)
 
 
 def write(taught: Taught, row: row_pb2.UserRow, *, feature_version: int) -> None:
@@ -142,8 +145,7 @@ def spell_out(row: row_pb2.UserRow) -> None:
             row.ClearField("sums")  # Rows of before have it for whoever has only been silent, too.
         return
     (kept,) = columns.unpacked(row.taught, width=1)
-    entries = len(kept) - _HEAD - LOSSES
-    d = next(d for d in range(entries + 1) if d + d * (d + 1) // 2 >= entries)
+    d = _d_of(len(kept) - _HEAD - LOSSES)
     taught = read(row, d=d, feature_version=int(kept[0]))
     row.sums.CopyFrom(
         row_pb2.Sums(
@@ -164,9 +166,14 @@ _HEAD = 5
 """Entries before the losses: feature version, n, landmark, weight, epoch."""
 
 
-def _spelled(message: row_pb2.Sums, *, d: int, feature_version: int) -> Taught:
+def _d_of(entries: int) -> int:
+    """How many features moments and Gram matrix of so many entries have."""
+    return (isqrt(9 + 8 * max(entries, 0)) - 3) // 2
+
+
+def _spelled(message: row_pb2.Sums, *, d: int, feature_version: int, alike: Container[int]) -> Taught:
     """Sums as rows had them before they were packed."""
-    if message.feature_version != feature_version or not message.gram:
+    if (message.feature_version != feature_version and message.feature_version not in alike) or not message.gram:
         return nothing(d)
     taught = Taught(
         gram=np.array(message.gram, dtype=np.int64),
@@ -178,7 +185,43 @@ def _spelled(message: row_pb2.Sums, *, d: int, feature_version: int) -> Taught:
     )
     if message.losses:
         taught.losses[:] = message.losses
-    return taught
+    return resized(taught, d)
+
+
+Entries = TypeVar("Entries", Ints, Floats)
+
+
+def resized(taught: Taught, d: int) -> Taught:
+    """Return what the same decisions taught with d features: more, which were 0, or without the last ones.
+
+    >>> one = nothing(1)
+    >>> add(one, x=[64], reward=64, time_ms=0)
+    >>> resized(one, 2).gram.tolist(), resized(resized(one, 2), 1).gram.tolist() == one.gram.tolist()
+    ([262144, 0, 0], True)
+    """
+    had = len(taught.moment)
+    if had == d:
+        return taught
+    return replace(taught, gram=resized_triangle(taught.gram, d=had, to=d), moment=resized_moment(taught.moment, d))
+
+
+def resized_triangle(entries: Entries, *, d: int, to: int) -> Entries:
+    """Return the upper triangle by rows of a (to, to) matrix that begins as this (d, d) one does; what is new is 0."""
+    if d == to:
+        return entries
+    found, least = np.zeros(to * (to + 1) // 2, dtype=entries.dtype), min(d, to)
+    # Of an upper triangle: rows are never past their columns.
+    found[triangle(to)[1] < least] = entries[triangle(d)[1] < least]
+    return found
+
+
+def resized_moment(entries: Entries, d: int) -> Entries:
+    """Return the first d entries; what is new is 0."""
+    if len(entries) == d:
+        return entries
+    found = np.zeros(d, dtype=entries.dtype)
+    found[: len(entries)] = entries[:d]
+    return found
 
 
 def add(
@@ -222,7 +265,7 @@ def move(taught: Taught, *, landmark: int) -> None:
 
 
 def mask(taught: Taught, places: Sequence[int]) -> None:
-    """Make these features 0 in all that was taught: the sums are those of the same decisions without them.
+    """Make these features 0 in all that was taught, those that are in it: the sums are those of the same decisions without them.
 
     >>> one, other = nothing(2), nothing(2)
     >>> add(one, x=[64, 32], reward=64, time_ms=0); add(other, x=[64, 0], reward=64, time_ms=0)
@@ -234,7 +277,7 @@ def mask(taught: Taught, places: Sequence[int]) -> None:
     # What was read of a row is a view of its bytes' numbers, which others may share.
     taught.gram, taught.moment = taught.gram.copy(), taught.moment.copy()
     taught.gram[np.isin(rows, places) | np.isin(columns_, places)] = 0
-    taught.moment[list(places)] = 0
+    taught.moment[[place for place in places if place < len(taught.moment)]] = 0
 
 
 def unit_at(taught: Taught, *, now_ms: int, half_life_ms: int = HALF_LIFE_MS) -> int:

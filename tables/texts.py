@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from functools import lru_cache
 
 LABEL_BUCKETS = 4
+WRITER_BUCKETS = 4
+"""Of prompts, and of models: two fall into one with the probability of one in so many."""
 
 _SPACES = str.maketrans(dict.fromkeys(string.punctuation, " "))
 

@@ -78,12 +78,13 @@ class Other:
             version.CopyFrom(active.version)
             version.policy = name or active.policy.name
             version.config.CopyFrom(config)
-            believed = self.versions[wanted].belief if wanted else active.belief
+            other = self.versions[wanted] if wanted else active
             # What is believed is its own; when and among what is decided stays, but for what was set.
             self._made[version_id] = replace(
                 active,
                 version=version,
-                belief=replace(believed, config=config),
+                belief=replace(other.belief, config=config),
+                space=other.space,
                 policy=POLICIES[version.policy],
                 config_hash=config_hash(config),
             )

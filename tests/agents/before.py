@@ -446,8 +446,9 @@ def vector(proposal: Proposal, *, at: Moment) -> list[int]:
     if proposal.kind == NONE:
         return [0] * len(NAMES)
     values, task = dict(at.base[proposal.kind]), proposal.task
-    if proposal.prompt_version or proposal.model:
-        values["prompt"] = ONE * bucket(f"{proposal.prompt_version}/{proposal.model}", 2)
+    for name, said in (("prompt", proposal.prompt_version), ("model", proposal.model)):
+        if said:
+            values[f"{name}_{bucket(said, 4)}"] = ONE // 2
     if task is not None:
         minutes = task.estimated_minutes or 30
         if task.due_ms:

@@ -2,15 +2,32 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents.features import NAMES, D, Q, feature_set
-from oo.v1 import decision_pb2
+from agents.features import FIRST, NAMES, D, Q, feature_set
+from agents.prior import prior
+from oo.v1 import decision_pb2, signal_pb2
 from streams.units import DAY_MS, HOUR_MS, MINUTE_MS
-from tests.agents.build import BLUNT, MONDAY_MS, Person, activity, candidates, event, profile, task
+from tables.purposes import BY_NAME
+from tests.agents.build import (
+    BLUNT,
+    MONDAY_MS,
+    Person,
+    active,
+    activity,
+    answer,
+    asking,
+    candidates,
+    completed,
+    event,
+    profile,
+    task,
+    withdrawn,
+)
 
 PLACE = {name: place for place, name in enumerate(NAMES)}
 
@@ -35,9 +52,9 @@ def test_silence_has_no_features() -> None:
     assert seen_of(ada, "none") == {}
 
 
-def test_there_are_at_most_40() -> None:
+def test_there_are_at_most_48() -> None:
     # A row holds a number for each pair of them (docs/adr/0023).
-    assert D == len(set(NAMES)) <= 40
+    assert D == len(set(NAMES)) <= 48
 
 
 def test_a_label_has_its_own_place_in_each_part_of_the_day() -> None:
@@ -53,13 +70,118 @@ def test_a_label_has_its_own_place_in_each_part_of_the_day() -> None:
     assert found["Pacific/Auckland"] == {bucket, f"{bucket}_evening"}
 
 
+def buckets(seen: dict[str, int], of: str) -> set[str]:
+    return {name for name in seen if name.startswith(f"{of}_")}
+
+
 def test_a_written_tip_shows_who_wrote_it() -> None:
-    seen = set()
-    for model in ("one", "another", "a third", "a fourth", "a fifth"):
+    models = set()
+    for model in (f"model {n}" for n in range(12)):
         ada = Person(policy=BLUNT)
         ada.take(candidates("w", expires_ms=MONDAY_MS + DAY_MS, model=model))
-        seen.add(seen_of(ada, "generated:w").get("prompt", 0))
+        seen = seen_of(ada, "generated:w")
+        (bucket,) = buckets(seen, "model")
+        models.add(bucket)
+        assert seen[bucket] == 32
+        assert not buckets(seen, "prompt"), "nobody said by which"
+    assert models == {f"model_{i}" for i in range(4)}
+
+
+def test_until_version_3_prompt_and_model_were_one_bit() -> None:
+    seen = set()
+    for model in ("one", "another", "a third", "a fourth", "a fifth"):
+        ada = Person(policy=active(prior(space=FIRST)))
+        ada.take(candidates("w", expires_ms=MONDAY_MS + DAY_MS, model=model))
+        decision = ada.log[-1][1].decision
+        assert decision is not None and decision.feature_version == 2
+        (x,) = [one.x for one in decision.slate if one.id == "generated:w"]
+        assert len(x) == 40
+        seen.add(x[PLACE["prompt"]])
     assert seen == {0, 64}
+
+
+WROTE = re.compile(r"task|generated|(done|dismiss|snooze)_rate.*|(prompt|model)_.*")
+"""What depends on the kind of a candidate, or on who wrote it."""
+
+
+def of_its_subject(seen: dict[str, int]) -> dict[str, int]:
+    return {name: value for name, value in seen.items() if not WROTE.fullmatch(name)}
+
+
+def asked(ada: Person, *tasks: signal_pb2.Signal, about: list[str]) -> str:
+    """The id of a written tip about these, by which the request that stands is answered once these are told."""
+    for one in tasks:
+        ada.take(one)
+    assert ada.row is not None
+    request = decision_pb2.CandidateRequest(request_id=ada.row.asked.request_id)
+    ada.take(answer(request, "Begin with a small step", about=about))
+    return f"generated:{request.request_id}-0"
+
+
+def asks() -> Person:
+    return Person(policy=active(prior(config=asking(runs_out_ms=30 * DAY_MS))))
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.integers(0, 4), st.integers(-2 * DAY_MS, 10 * DAY_MS) | st.none(), st.integers(0, 300),
+    st.lists(st.sampled_from(["home", "work", "phone"]), max_size=2), st.integers(0, 10 * HOUR_MS), st.booleans(),
+)  # fmt: skip
+def test_a_written_tip_has_the_features_of_the_first_task_that_it_is_about(
+    priority: int, due_in_ms: int | None, minutes: int, labels: list[str], later_ms: int, event_first: bool
+) -> None:
+    ada = asks()
+    due_ms = 0 if due_in_ms is None else MONDAY_MS + due_in_ms
+    first = task("a", priority=priority, due_ms=due_ms, minutes=minutes, labels=labels)
+    ada.take(event("e", start_ms=MONDAY_MS + 5 * DAY_MS, end_ms=MONDAY_MS + 5 * DAY_MS + HOUR_MS))
+    ada.take(first)
+    ada.take(activity(), after_ms=later_ms)
+    about = ["event:ical/e"] * event_first + ["task:todo.txt/a", "task:todo.txt/b"]
+    name = asked(ada, task("b", priority=4 - priority, minutes=5), about=about)
+    written, own = seen_of(ada, name), seen_of(ada)
+    assert of_its_subject(written) == of_its_subject(own)
+    assert written["generated"] == own["task"] == 64
+    assert len(buckets(written, "prompt")) == len(buckets(written, "model")) == 1
+
+
+def test_a_written_tip_about_an_event_alone_has_no_features_of_a_task() -> None:
+    ada = asks()
+    ada.take(task("a", priority=1, due_ms=MONDAY_MS + HOUR_MS))
+    near = event("e", start_ms=MONDAY_MS + 2 * HOUR_MS, end_ms=MONDAY_MS + 3 * HOUR_MS)
+    name = asked(ada, near, about=["event:ical/e"])
+    of_tasks = {one for one in BY_NAME["tasks"].features if one != "task"}
+    assert of_tasks & set(seen_of(ada)) and not of_tasks & set(seen_of(ada, name))
+
+
+def test_what_it_is_about_no_longer_shows_once_that_is_gone_or_withdrawn() -> None:
+    for gone in (completed("a"), withdrawn("source:todo.txt", word="w")):
+        ada = asks()
+        name = asked(ada, task("a", priority=1, labels=["home"]), about=["task:todo.txt/a"])
+        assert seen_of(ada, name)["priority"] == 64
+        ada.take(gone)
+        last = next(outputs.decision for _, outputs in reversed(ada.log) if outputs.decision is not None)
+        seen = {feature for one in last.slate if one.id == name for feature in NAMES if one.x[PLACE[feature]]}
+        assert not (set(BY_NAME["tasks"].features) - {"task"}) & seen
+
+
+def chances(decision: decision_pb2.Decision) -> dict[str, float]:
+    return {one.id: one.propensity for one in decision.slate}
+
+
+@settings(max_examples=30, deadline=None)
+@given(st.integers(0, 4), st.booleans(), st.integers(0, 10**6))
+def test_in_a_fresh_slate_a_written_tip_is_drawn_about_as_often_as_its_task(
+    priority: int, due: bool, offset: int
+) -> None:
+    # Of either the same is expected; of who wrote it less is known, which is drawn a little more often.
+    ada = asks()
+    ada.offset = offset
+    about = task("a", priority=priority, due_ms=MONDAY_MS + HOUR_MS if due else 0)
+    name = asked(ada, about, about=["task:todo.txt/a"])
+    last = next(outputs.decision for _, outputs in reversed(ada.log) if outputs.decision is not None)
+    said = chances(last)
+    assert said[name] + said["task:todo.txt/a"] > 0.99
+    assert 0.25 <= said[name] <= 0.9, said
 
 
 def test_the_set_says_what_every_entry_is() -> None:

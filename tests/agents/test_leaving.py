@@ -10,7 +10,6 @@ from pathlib import Path
 import pytest
 
 from agents.active_version import ActiveVersion
-from agents.prior import prior
 from agents.rows import read_rows
 from connectors.leaving import leave, leavers_of
 from deploy.folding import Journal
@@ -208,7 +207,7 @@ def settled(under: Topics) -> bool:
 def differences(under: Topics, servers: RunningStack) -> int:
     """Between the live rows and the journal folded anew."""
     mac_key, journal_id = servers.mac_key_file.read_bytes(), under.topic_id("journal")
-    versions = {"": ActiveVersion.of(prior(), mac_key=mac_key)}
+    versions = {"": ActiveVersion.first(mac_key=mac_key)}
     for version in under.messages("policies"):
         assert isinstance(version, PolicyVersion)
         versions[version.version_id] = ActiveVersion.of(version, mac_key=mac_key)

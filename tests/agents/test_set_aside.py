@@ -10,7 +10,6 @@ import pytest
 
 from agents import set_aside
 from agents.active_version import ActiveVersion
-from agents.prior import prior
 from deploy.folding import Journal
 from deploy.keys import read_keys
 from deploy.letters import Letter, redrive
@@ -74,7 +73,7 @@ def test_a_record_that_ends_every_worker_is_set_aside_at_the_door_and_in_every_f
     }
     assert titles == {"Before", f"{END_THE_FOLD}, if you can", "Behind"}
     journal_id, mac_key = under.topic_id("journal"), servers.mac_key_file.read_bytes()
-    versions = {"": ActiveVersion.of(prior(), mac_key=mac_key)}
+    versions = {"": ActiveVersion.first(mac_key=mac_key)}
     for version in under.messages("policies"):
         assert isinstance(version, PolicyVersion)
         versions[version.version_id] = ActiveVersion.of(version, mac_key=mac_key)

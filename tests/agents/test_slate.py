@@ -37,7 +37,7 @@ TITLES = (
 )
 LABELS = ("home", "l0", "📞", "work", "", "a:b", "errand", "x" * 64)
 SOURCES = ("todo.txt", "a", "z", "todo", "ics")
-PROMPTS = ("", "p1", "p2", "p3")
+PROMPTS = ("", "m0", "m1", "m2", "m3")
 
 
 def row_of(chance: random.Random) -> row_pb2.UserRow:
@@ -194,7 +194,7 @@ Said = list[tuple[str, int, tuple[str, ...], list[int]]]
 def by_the_kernel(row: row_pb2.UserRow, config: policy_pb2.DecisionConfig) -> Said:
     opened = Opened.of(row)
     calendar = candidates.calendar_at(opened.usable, now_ms=row.now_ms, holds_ms_max=config.conflict_event_ms_max)
-    at = features.moment(row, calendar=calendar, now_ms=row.now_ms)
+    at = features.moment(row, calendar=calendar, now_ms=row.now_ms, space=features.NOW)
     slate = slate_at(opened, at=at, caps=fatigue.caps(opened, config=config), config=config)
     ids = [*(one.id for one in slate.others), *(opened.backlog.name(int(i)) for i in slate.tasks)]
     block = slate.block.T.tolist()
@@ -234,7 +234,7 @@ def test_rows_of_chance_meet_every_reason_and_every_feature() -> None:
             met |= set(mask)
             used |= np.array(x) != 0
     assert met == set(slates.REASONS) - {"source", "about"}
-    assert [name for name, one in zip(features.NAMES, used, strict=True) if not one] == []
+    assert [name for name, one in zip(features.NAMES, used, strict=True) if not one] == ["prompt"]
 
 
 def said_of_consents(chance: random.Random, row: row_pb2.UserRow) -> None:
@@ -320,7 +320,7 @@ def test_what_stands_for_now_agrees_with_plain_python(seed: int) -> None:
             one.start_ms <= row.now_ms < one.end_ms and one.busy and one.end_ms - one.start_ms <= HOUR_MS
             for one in row.events
         )
-        at = features.moment(row, calendar=calendar, now_ms=row.now_ms)
+        at = features.moment(row, calendar=calendar, now_ms=row.now_ms, space=features.NOW)
         said = before.moment(row, calendar=plain, now_ms=row.now_ms)
         assert (at.part, at.often_done_now, at.free_ms) == (said.part, said.often_done_now, said.free_ms)
         for settings in (config_of(chance) for _ in range(4)):

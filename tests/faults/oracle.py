@@ -27,6 +27,7 @@ from google.protobuf.message import DecodeError, Message
 from valkey import Valkey
 
 from agents.active_version import ActiveVersion
+from agents.features import FIRST
 from agents.prior import prior
 from agents.step import Entry, step
 from connectors.key_files import KeyFiles
@@ -131,7 +132,7 @@ class Oracle:
                 self._journal_id = raw
         self._mac_key = self.stack.mac_key_file.read_bytes()
         self._keys = KeptKeys.of(self.stack.cluster, KeyFiles(self.stack.kek_dir))
-        self._version("", prior())
+        self._version("", prior(space=FIRST))
 
     def take(self) -> None:
         """Read on in all topics, and fold what the journal has new."""

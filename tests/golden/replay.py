@@ -14,16 +14,17 @@ from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
 from google.protobuf.json_format import MessageToDict, ParseDict
 from google.protobuf.message import Message
 
 from agents.active_version import ActiveVersion
-from agents.features import VERSION
+from agents.features import FIRST, D, Space
 from agents.fold import PartitionState, taught
 from agents.step import Entry, Outputs
 from oo.v1 import decision_pb2, journal_pb2, outcome_pb2, policy_pb2, row_pb2
 from tables import slates
-from tables.marginal import Epoch
+from tables.marginal import Epoch, resized
 from tables.row import spelled_out
 from tables.totals import Totals, messages
 from tests.agents.build import JOURNAL_ID, active, asking, prior
@@ -82,7 +83,7 @@ def half_step(entries: list[Entry], step_version: int) -> list[Entry]:
 
 def versions() -> dict[str, ActiveVersion]:
     """The prior, and the versions that the marks name, as bytes: fitting them again elsewhere may differ."""
-    known = {"": active()}
+    known = {"": active(prior(space=FIRST))}
     for line in VERSIONS.read_text("utf-8").splitlines():
         version = ParseDict(json.loads(line), policy_pb2.PolicyVersion())
         known[version.version_id] = active(version)
@@ -96,7 +97,7 @@ def golden_step7() -> list[Entry]:
 
 def asking_versions() -> dict[str, ActiveVersion]:
     """What it was decided by."""
-    return {"": active(prior(config=asking()))}
+    return {"": active(prior(config=asking(), space=FIRST))}
 
 
 def epochs_of(known: dict[str, ActiveVersion]) -> dict[int, Epoch]:
@@ -110,8 +111,11 @@ def digest(message: Message | bytes) -> str:
     return hashlib.blake2b(raw, digest_size=8).hexdigest()
 
 
-def replay(entries: list[Entry], *, known: dict[str, ActiveVersion], batch_seed: int | None = None) -> Iterator[str]:
-    """What follows from each record, then every row, the totals and the marks; a line of JSON each."""
+def replay(
+    entries: list[Entry], *, known: dict[str, ActiveVersion], batch_seed: int | None = None, space: Space = FIRST
+) -> Iterator[str]:
+    """What follows from each record, then every row, the totals as a build of these features published them, and the marks; a line of JSON
+    each."""
     ends = random.Random(batch_seed)
     rows: list[dict[str, bytes]] = [{} for _ in range(PARTITIONS)]
     epochs = epochs_of(known)
@@ -152,7 +156,9 @@ def replay(entries: list[Entry], *, known: dict[str, ActiveVersion], batch_seed:
         for message in rows[number].values():
             anew.replace(None, taught(row_pb2.UserRow.FromString(message)))
         assert anew.to_bytes() == partition.totals.to_bytes(), "totals kept up and counted anew differ"
-        kept = messages(partition.totals, feature_version=VERSION)
+        kept = messages(partition.totals, feature_version=space.version)
+        for total in kept:
+            total.contribution[:] = resized(np.array(total.contribution), d=D, to=space.d).tolist()
         marks = [[a.offset, a.mark.version_id] for a in partition.marks.marks]
         yield json.dumps(
             {

@@ -71,7 +71,7 @@ def row(message: bytes) -> row_pb2.UserRow:
 
 def silent() -> Person:
     """Ada as her row stands in the file."""
-    ada = Person()
+    ada = Person(policy=versions()[""])
     ada.take(task("a", priority=1))
     ada.react("SEEN")
     ada.take(activity(), after_ms=2 * DAY_MS)

@@ -8,7 +8,7 @@ from typing import Annotated
 from fastapi import APIRouter, Query
 from pydantic import BaseModel
 
-from agents.features import NAMES, VERSION
+from agents.features import names_of
 from deploy.console.database import rows
 from deploy.console.stack import TheKeys, TheStack, keys_of
 from deploy.explaining import asked
@@ -142,7 +142,7 @@ def slate(stack: TheStack, keys: TheKeys, decision_id: str) -> Slate:
         chosen=decision.chosen,
         valid_until_ms=decision.valid_until_ms,
         latency_ms=decision.latency_ms,
-        features=list(NAMES) if decision.feature_version == VERSION else [],
+        features=list(names_of(decision.feature_version)),
         candidates=[
             Candidate(
                 place=place,
