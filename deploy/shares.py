@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import multiprocessing
+import os
 import tempfile
 from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager, suppress
@@ -59,6 +60,19 @@ async def in_processes(
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+PROCESS_RECORDS = 5_000
+"""A process imports for longer than it takes to fold so many."""
+
+
+def worth(records: int, *, cores: int = os.cpu_count() or 1) -> int:
+    """How many processes are worth their start for so many records.
+
+    >>> worth(4_999, cores=4), worth(12_000, cores=4), worth(1_000_000, cores=4)
+    (1, 3, 4)
+    """
+    return min(cores, 1 + records // PROCESS_RECORDS)
 
 
 def share_out(ends: Mapping[int, int], processes: int) -> list[list[tuple[int, int]]]:

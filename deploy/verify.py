@@ -24,7 +24,7 @@ from deploy.journal import whole_journal
 from deploy.recorded import recorded
 from deploy.refold import Live, Part, compare, live_rows
 from deploy.scratch import scratch
-from deploy.shares import RefoldError, in_processes
+from deploy.shares import RefoldError, in_processes, worth
 from deploy.snapshots import begun
 from deploy.stack.running import RunningStack
 from streams.clock import clock_ms
@@ -69,13 +69,13 @@ async def verify(
     from_snapshot: bool = False,
     partitions: Collection[int] | None = None,
     reaching: Mapping[int, int] = MappingProxyType({}),
-    processes: int = os.cpu_count() or 1,
+    processes: int | None = None,
     progress: Callable[[int, int], None] = lambda _done, _total: None,
 ) -> Report:
     """Compare what stands below a cut that is made now. `partitions`: all by default. `progress(done, total)` counts journal records.
 
     A partition whose journal was trimmed is folded from the oldest row snapshot that reaches its beginning; with `from_snapshot` each from its
-    newest one, with `reaching` from the newest that leaves nothing from these offsets on out. Partitions are folded in processes of their own, one per core by default. Raises NotSettled where the workers do not
+    newest one, with `reaching` from the newest that leaves nothing from these offsets on out. Partitions are folded in processes of their own, by default as many as are worth it. Raises NotSettled where the workers do not
     take what stands in the topics, BeginningGone where there is no snapshot to begin with, and RefoldError where a fold ends on its way.
     """
     ends = await cut(stack.cluster)
@@ -91,7 +91,9 @@ async def verify(
         progress(report.records, max(total, report.records))
 
     work = partial(verify_part, stack)
-    async with aclosing(in_processes(work, journal, ends, processes=processes, progress=count)) as parts:
+    async with aclosing(
+        in_processes(work, journal, ends, processes=processes or worth(total), progress=count)
+    ) as parts:
         async for part in parts:
             report.rows += part.rows
             report.decisions += part.decisions

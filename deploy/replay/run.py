@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import os
 import time
 from collections import Counter
 from collections.abc import AsyncIterator, Callable, Mapping
@@ -25,7 +24,7 @@ from deploy.journal import whole_journal
 from deploy.replay.fold import fold_part, journal_of, said_by
 from deploy.replay.manifest import Manifest, Run, RunError, runs
 from deploy.replay.other import Other
-from deploy.shares import in_processes, share_out
+from deploy.shares import in_processes, share_out, worth
 from deploy.snapshots import begins
 from deploy.stack.groups import view
 from deploy.stack.running import RunningStack
@@ -36,7 +35,6 @@ from streams.cluster import Cluster
 from tables.snapshots import Snapshot, beginning
 
 TIMEOUT_S = 30.0
-CORES = os.cpu_count() or 1
 LAG_EVERY_S = 2.0
 TELLING = 2_000
 """Records by which a rate is told."""
@@ -137,13 +135,15 @@ class Estimate:
     """What that is the rate of, in words."""
 
 
-async def estimated(stack: RunningStack, manifest: Manifest, root: Path, *, processes: int = CORES) -> Estimate:
+async def estimated(stack: RunningStack, manifest: Manifest, root: Path) -> Estimate:
     """Say how long this run will take: by the last run of its kind that is done in `root`, else by folding its first records now."""
     records = manifest.to_fold()
     rate, of = _rate_before(manifest, root)
     if not rate and any(records.values()):
         rate, of = await _rate_now(stack, manifest, max(records, key=records.__getitem__))
-    longest = max((sum(many for _, many in share) for share in share_out(records, processes)), default=0)
+    longest = max(
+        (sum(many for _, many in share) for share in share_out(records, worth(sum(records.values())))), default=0
+    )
     slowest = min(one for one in (rate, manifest.rate) if one) if rate or manifest.rate else 0.0
     return Estimate(longest / slowest if slowest else 0.0, sum(records.values()), rate, of)
 
@@ -181,9 +181,9 @@ async def _rate_now(stack: RunningStack, manifest: Manifest, number: int) -> tup
 
 
 async def bring_to_end(
-    stack: RunningStack, run: Run, *, progress: Callable[[int], None], processes: int = CORES
+    stack: RunningStack, run: Run, *, progress: Callable[[int], None], processes: int | None = None
 ) -> Mapping[str, float]:
-    """Fold what is left of a run; returns what was done. Raises RunError where another process is at it, or the journal is another one."""
+    """Fold what is left of a run, by default in as many processes as are worth it; returns what was done. Raises RunError where another process is at it, or the journal is another one."""
     manifest, done = run.manifest(), run.folder / "done.json"
     with run.held():
         if not done.exists():
@@ -195,6 +195,7 @@ async def bring_to_end(
                     f"{run.name} was begun by a build of step version {manifest.step_version}: end it with that one"
                 )
             work, records, began_s = partial(fold_part, run), 0, time.monotonic()
+            processes = processes or worth(sum(manifest.to_fold(folded=run.folded()).values()))
             async with (
                 _yielding(stack, run, manifest.lag_max),
                 aclosing(in_processes(work, journal, manifest.end, processes=processes, progress=progress)) as parts,

@@ -19,7 +19,7 @@ import psycopg
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from command import called
+from command import called, oo
 from outside import client, eventually, send, settled, settled_tip, state_of, task
 from valkey import Valkey
 
@@ -127,7 +127,7 @@ def test_another_policy_is_asked_on_the_logged_slates_and_rows_follow_the_log(
         assert [one["policy"] for one in asked["earned"]] == ["logged", "random"]
         for example in asked["examples"]:
             assert all(choice["features"] or choice["kind"] in ("none", "starter") for choice in example["choices"])
-        shown = called("replay", "diff", same, other, f"--html={tmp_path / 'diff.html'}", state_of(stack)).stdout
+        shown = oo("replay", "diff", same, other, f"--html={tmp_path / 'diff.html'}", state_of(stack)).stdout
         assert "random held against mixed" in shown
         assert "random held against mixed" in (tmp_path / "diff.html").read_text()
         # What it says of the log is what a verification says, whoever is asked beside it.
@@ -199,7 +199,8 @@ def test_a_run_that_was_killed_goes_on_behind_its_last_whole_part_to_the_same_by
     manifest["part_records"] = max(longest // 5, 1)
     unbroken, killed = begun(stack, manifest), begun(stack, manifest, rate=max(longest / 20, 1))
     try:
-        replay(stack, "resume", unbroken.name)
+        # In how many processes is in no byte either.
+        asyncio.run(bring_to_end(stack, unbroken, progress=lambda _: None, processes=2))
         resume = (sys.executable, "-P", "-m", "deploy.cli", "replay", "resume", killed.name, state_of(stack))
         quiet = subprocess.DEVNULL
         with subprocess.Popen(resume, stdout=quiet, stderr=quiet, start_new_session=True) as folding:
@@ -210,7 +211,7 @@ def test_a_run_that_was_killed_goes_on_behind_its_last_whole_part_to_the_same_by
                 eventually(lambda: sum(killed.reached().values()) > sum(killed.folded().values()), within_s=60)
                 shown = json.loads(called("replay", "show", killed.name, state_of(stack)).stdout)
                 assert shown["state"] == "running" and 0 < shown["done"] < 1
-                assert f"{killed.name}: running, " in called("replay", "list", state_of(stack)).stdout
+                assert f"{killed.name}: running, " in oo("replay", "list", state_of(stack)).stdout
                 called("replay", "pause", killed.name, state_of(stack))
                 assert killed.state() == "paused"
             finally:
@@ -303,7 +304,7 @@ def test_a_run_waits_while_live_groups_are_behind_and_goes_on_once_they_are_not(
         replay(stack, "resume", waiting.name)
         assert waiting.state() == "done" and not waiting.yielding_file.exists()
     finally:
-        called("replay", "rm", waiting.name, state_of(stack))
+        oo("replay", "rm", waiting.name, state_of(stack))
 
 
 def test_what_is_live_is_the_same_before_and_after_a_run(stack: RunningStack) -> None:

@@ -1,5 +1,5 @@
-"""A state folder from before: people have their own names in it, and rows that were written before rows were kept in columns. The next
-start goes on from them; then everybody is given a pseudonym, and goes on from where they were.
+"""A state folder from before: people have their own names in it, and rows that were written before rows were kept in columns. Core's
+next start goes on from them; then everybody is given a pseudonym, and goes on from where they were.
 """
 
 from __future__ import annotations
@@ -17,10 +17,12 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+import psutil
 from canary import given_out
-from command import called, oo
+from command import called, kill, oo
 from confluent_kafka import Producer
 from outside import SECURE, client, eventually, known, letters, send, settled, settled_tip, task, tip, verify
+from test_restart import ready_anew
 from test_words import OPEN
 
 from deploy.keys import read_keys
@@ -156,6 +158,22 @@ def as_it_was(row: dict[str, Any]) -> dict[str, Any]:
     return {name: as_it_was(one) for name, one in row.items() if name not in new} if isinstance(row, dict) else row
 
 
+def starts_anew_without_its_store(stack: RunningStack) -> None:
+    """What is not in the changelog is gone: core's next start has the rows that stand there only."""
+    settled(stack)
+    told = stack.folder.read() or {}
+    supervisor, core = psutil.Process(told["supervisor"]["pid"]), told["parts"]["core-0"]["pid"]
+    # Who starts it again sees its end once the store is gone.
+    supervisor.suspend()
+    try:
+        kill(core)
+        eventually(lambda: psutil.Process(core).status(), lambda status: status == psutil.STATUS_ZOMBIE)
+        shutil.rmtree(stack.folder.data("core-0"))
+    finally:
+        supervisor.resume()
+    eventually(lambda: ready_anew(stack, "core-0", core))
+
+
 def test_rows_of_before_serve_their_tips_and_learn_on_after_an_upgrade() -> None:
     users = [f"old-{uuid.uuid4().hex[:8]}" for _ in range(3)]
     with tempfile.TemporaryDirectory(prefix="oo-upgrade-") as folder:
@@ -178,13 +196,7 @@ def test_rows_of_before_serve_their_tips_and_learn_on_after_an_upgrade() -> None
             for user in users:
                 write_as_before(stack, user)
                 assert blocks_of(stack, last_row(stack, user)) == []
-            oo("down", f"--state={state}")
-            # What is not in the changelog is gone: the next start has these rows only.
-            (store,) = (state / "data").glob("core-*")
-            shutil.rmtree(store)
-
-            oo("up", "--detach", "--no-demo", *SECURE, f"--state={state}")
-            stack = open_stack(state)
+            starts_anew_without_its_store(stack)
             for user in users:
                 assert known(stack, user) == before[user]
                 with client(stack, user) as http:
