@@ -19,7 +19,7 @@ def page(found: Compared, wrote: Mapping[Version, Wrote], verdict: Verdict) -> s
     if found.rates:
         body += f"<section><h2>Share of tips done</h2>{_plot(found)}{_table(found)}{_ABOUT}</section>"
     if wrote:
-        body += f"<section><h2>Written in the last seven days</h2>{_written(wrote, verdict)}</section>"
+        body += f'<section style="margin-top:1rem"><h2>Written in the last seven days</h2>{_written(wrote, verdict)}</section>'
     return whole("Prompts compared", body)
 
 
@@ -48,20 +48,26 @@ def _written(wrote: Mapping[Version, Wrote], verdict: Verdict) -> str:
 
 def _scores(verdict: Verdict) -> str:
     figure, axes = drawn(0.55 * len(verdict.scores) + 0.7)
-    said = []
+    marks = [" (shadow)" if version.in_shadow else "" for version in verdict.scores]
     for at, (version, scores) in enumerate(verdict.scores.items()):
-        color = TWO if version.in_shadow else ONE
-        axes.plot([scores.mean()], [at], marker="o", color=color, markersize=7)
-        said.append(f"{_named(version[:2])}{' (shadow)' if version.in_shadow else ''} {scores.mean():.1f}")
-    names = [f"{_named(version[:2])}{' (shadow)' if version.in_shadow else ''}" for version in verdict.scores]
-    axes.set(
-        yticks=range(len(names)), yticklabels=names, xlabel="judge's mean", xlim=(1, 5), ylim=(len(names) - 0.5, -0.5)
-    )
+        axes.plot([scores.mean()], [at], marker="o", color=TWO if version.in_shadow else ONE, markersize=7)
+    names = [_beside(version[:2], mark) for version, mark in zip(verdict.scores, marks, strict=True)]
+    axes.set(yticks=range(len(names)), yticklabels=names, xticks=range(1, 6), xlabel="score")
+    axes.set(xlim=(0.8, 5.2), ylim=(len(names) - 0.5, -0.5))
+    said = [
+        f"{_named(version[:2])}{mark} {scores.mean():.1f}"
+        for (version, scores), mark in zip(verdict.scores.items(), marks, strict=True)
+    ]
     return image(figure, f"The judge's mean scores: {'; '.join(said)}")
 
 
 def _named(version: tuple[str, str]) -> str:
     return " by ".join(version)
+
+
+def _beside(version: tuple[str, str], mark: str = "") -> str:
+    """On two lines, which leave a plot room."""
+    return f"{version[0]}\nby {version[1]}{mark}"
 
 
 def _plot(found: Compared) -> str:
@@ -73,7 +79,13 @@ def _plot(found: Compared) -> str:
         axes.plot([low, high], [at, at], color=ONE, linewidth=7, alpha=0.35, solid_capstyle="round")
         axes.plot([rate.share], [at], marker="o", color=ONE, markersize=7)
         said.append(f"{name} {rate.share:.2f} ({low:.2f} to {high:.2f})")
-    axes.set(yticks=range(len(names)), yticklabels=names, xlabel="done", xlim=(0, 1), ylim=(len(names) - 0.5, -0.5))
+    axes.set(
+        yticks=range(len(names)),
+        yticklabels=[*map(_beside, found.rates)],
+        xlabel="done",
+        xlim=(0, 1),
+        ylim=(len(names) - 0.5, -0.5),
+    )
     return image(figure, f"Shares done with their bounds: {'; '.join(said)}")
 
 

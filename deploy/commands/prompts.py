@@ -26,6 +26,10 @@ if TYPE_CHECKING:
     from oo.v1.policy_pb2 import Variant
 
 
+WIDTH = 140
+"""Of the tables, in characters."""
+
+
 @dataclass(frozen=True, slots=True)
 class Standing:
     """A prompt as `oo prompts list` shows it."""
@@ -114,6 +118,8 @@ def compare(
         print(json.dumps({"versions": rows, **counts, "written": judging.as_json(wrote, verdict)}))
         return
     console = Console(highlight=False)
+    # A narrow terminal wraps lines; cells that are cut would hide which prompt it is.
+    console.width = max(console.width, WIDTH)
     if told:
         table = Table("prompt", "model", "seen", "done", "share", "95 %", "effective", box=None, pad_edge=False)
         for (prompt, model), (rate, low, high) in told.items():
