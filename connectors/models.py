@@ -169,6 +169,16 @@ def check(path: Path, *, far: bool = False) -> list[dict[str, Any]]:
     return models
 
 
+def elsewhere(path: Path, alias: str) -> str:
+    """Say which model stands behind an alias and where, if that is no place near; empty where it is near. Raises FileUnusable."""
+    for one in read(path):
+        params = model_places.resolved(one["litellm_params"], environment=os.environ)
+        if one["model_name"] == alias and model_places.why_far(params):
+            base = params.get("api_base")
+            return f"{params['model']}{(base and f' at {base}') or ''}"
+    return ""
+
+
 WRITER = "tip-generator"
 """The alias that writes tips; others whose names begin so write some of them, for comparison."""
 

@@ -77,7 +77,7 @@ COMMANDS = {
         "deploy.commands.replay",
         tuple(
             (name, "listed" if name == "list" else name)
-            for name in ("run", "list", "show", "verify", "diff", "promote", "pause", "resume", "rm")
+            for name in ("run", "ask", "list", "show", "verify", "diff", "promote", "pause", "resume", "rm")
         ),
         "Fold a range of the journal again, apart from what is live.",
     ),

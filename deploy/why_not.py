@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections import Counter
 
 from agents.explained import Explained, Held, Instead
-from oo.v1.decision_pb2 import Decision
+from oo.v1.decision_pb2 import Candidate, Decision
 from tables.bounds import NEVER_MS
 from tables.zones import local
 
@@ -18,6 +18,24 @@ TRIGGERS = {
     Decision.URGENT_ARRIVAL: "something urgent came",
 }
 """Why a decision was made at all."""
+
+
+def written_by(decision: Decision, place: int, candidate: Candidate) -> str:
+    """Say which model wrote a candidate, by which prompt, and how likely these were drawn; empty where a language model wrote it not.
+
+    >>> written_by(Decision(chosen=1), 0, Candidate(kind=Decision.GENERATED, model="m", prompt_version="p@1", prompt_chance=1, prompt_chances=2))
+    'Written by a language model: m by the prompt p@1, drawn for it with 1 of 2.'
+    """
+    if candidate.kind != Decision.GENERATED:
+        return ""
+    # Of before step version 8 the decision says it of the chosen one alone.
+    said = decision if place == decision.chosen else candidate
+    if not said.prompt_version:
+        return "Written by a language model; by which one and how was not noted then."
+    return (
+        f"Written by a language model: {said.model} by the prompt {said.prompt_version}, drawn for it with "
+        f"{said.prompt_chance} of {said.prompt_chances}."
+    )
 
 
 def why_nothing(one: Explained) -> str:

@@ -24,7 +24,7 @@ class TipBody(BaseModel):
     """The one thing worth doing now."""
 
     decision_id: str
-    kind: str = Field(description="task, starter or generated")
+    kind: str = Field(description="task, starter or generated: a language model wrote it")
     title: str
     detail: str
     source: str = Field(description="Where the task comes from: todo.txt, ical, ...")
@@ -100,7 +100,7 @@ class RequestAccepted(BaseModel):
 
 class PastTip(BaseModel):
     decision_id: str
-    kind: str
+    kind: str = Field(description="task, starter, none, or generated: a language model wrote it")
     title: str
     decided_at: str = Field(json_schema_extra={"format": "date-time"})
     outcome: str | None = Field(description="done, snooze, dismiss, seen, expired, done_elsewhere; null for none yet")

@@ -18,7 +18,7 @@ from rich.table import Table
 from deploy.commands.session import DEFAULT_STATE, CommandError, JsonOption, StateOption, UserOption, open_state
 from deploy.commands.since import SINCE_HELP, here_ms
 from deploy.masks import COVER
-from deploy.why_not import TRIGGERS, clock, why_not, why_nothing
+from deploy.why_not import TRIGGERS, clock, why_not, why_nothing, written_by
 from oo.v1.decision_pb2 import Candidate, Decision
 
 if TYPE_CHECKING:
@@ -130,6 +130,9 @@ def _show(one: Explained, found: Asked, place: int | None, at_ms: int | None, *,
             ", ".join(candidate.ineligible),
         )
     Console(highlight=False, markup=False).print(table)
+    for at, candidate in enumerate(one.slate):
+        if by := written_by(decision, at, candidate):
+            console.print(f"{at + 1}: {by}")
     console.print("\n".join(_seen(one, decision.chosen)))
     if place is not None:
         console.print("\n".join([*_seen(one, place), *why_not(one, place, one.instead(place))]))
@@ -175,6 +178,7 @@ def _spelled(one: Explained, found: Asked, place: int | None, at_ms: int | None,
                 "score": candidate.score,
                 "draws_won": candidate.draws_won,
                 "features": one.features(at),
+                "written_by": written_by(decision, at, candidate),
                 "out": [asdict(held) for held in one.instead(at).held] if candidate.ineligible else [],
             }
             for at, candidate in enumerate(one.slate)

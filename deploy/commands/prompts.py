@@ -6,7 +6,6 @@ import asyncio
 import json
 import os
 from dataclasses import dataclass
-from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -144,29 +143,11 @@ def _shares(prompt: str, variants: list[Variant]) -> tuple[str, ...]:
 
 
 def _compared(state: Path, *, since_ms: int, so_far: bool) -> Compared:
-    from agents.reward import DEFAULT
-    from deploy.console.database import rows
+    from deploy.console.compared import compared_in
     from deploy.keys import HeldKeys
-    from deploy.prompted import WRITTEN, compared
-    from oo.v1.decision_pb2 import Decision
-    from streams.clock import clock_ms
-    from streams.partitioner import partition_of
-    from streams.sealing import KeyMissing, opened
-    from streams.topics import PARTITIONS
 
     stack = open_state(state, "recommender_dsn", "kek_dir", ready=False)
-    held = HeldKeys(stack.cluster, stack.kek_dir)
-    keys_of = cache(held.of)
-
-    def read(user_id: str, message: bytes) -> Decision | None:
-        whose = user_id.encode()
-        try:
-            return opened(Decision.FromString(message), whose=whose, keys=keys_of(partition_of(whose, PARTITIONS)))
-        except KeyMissing:
-            return None
-
-    found = rows(stack.recommender_dsn, WRITTEN, since=since_ms)
-    return compared(found, opened=read, now_ms=clock_ms(), window_ms=DEFAULT.reaction_window_ms, so_far=so_far)
+    return compared_in(stack, HeldKeys(stack.cluster, stack.kek_dir), since_ms=since_ms, so_far=so_far)
 
 
 async def _tried(state: Path, found: Compared, *, since_ms: int, most: int) -> tuple[dict[Version, Wrote], Verdict]:

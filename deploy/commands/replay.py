@@ -1,9 +1,14 @@
-"""oo replay: folds a range of the journal again, apart from what is live: verified byte for byte, or with what another policy says at each decision."""
+"""oo replay: folds a range of the journal again, apart from what is live: verified byte for byte, or with what another policy says at each decision.
+
+`oo replay ask` has logged requests to a language model answered again by another prompt or model."""
 
 from __future__ import annotations
 
 import asyncio
 import json
+import os
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict
 from datetime import UTC, datetime
 from importlib.util import find_spec
@@ -20,6 +25,8 @@ from deploy.commands.since import SINCE_HELP, here_ms
 from deploy.stack.rights import PROMOTER, REPLAYER
 
 if TYPE_CHECKING:
+    from connectors.embedder import MiniLm
+    from deploy.replay.again import Again, Picked
     from deploy.replay.diff import Diff
     from deploy.replay.manifest import Manifest, Run
     from deploy.replay.run import Estimate
@@ -85,6 +92,87 @@ def run(
         return
     one.create(manifest)
     _bring_to_end(stack, by, one, as_json=as_json)
+
+
+def ask(
+    prompt: Annotated[
+        str, typer.Option("--prompt", help="NAME or NAME@HASH of this build; by default each request's own.")
+    ] = "",
+    model: Annotated[str, typer.Option("--model", metavar="ALIAS", help="Who is asked.")] = "tip-generator",
+    llm: Annotated[
+        Path | None,
+        typer.Option("--llm", metavar="FILE", help="A litellm.yaml with that alias; by default what the stack asks."),
+    ] = None,
+    since: Annotated[str, typer.Option("--from", help=f"A journal offset, or {SINCE_HELP}.")] = "0",
+    until: Annotated[str, typer.Option("--to", help="The same; by default the journal's end.")] = "",
+    users: Annotated[str, typer.Option("--users", help="Such as ada,bob; everybody by default.")] = "",
+    sample: Annotated[int, typer.Option("--sample", min=1, max=10_000, help="Requests at most: a call each.")] = 20,
+    tokens: Annotated[int, typer.Option("--tokens", min=1, help="Of all calls together, at most.")] = 50_000,
+    deadline_s: Annotated[float, typer.Option("--deadline", min=1, help="Seconds of a call.")] = 60,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask before words of people go elsewhere.")] = False,
+    state: StateOption = DEFAULT_STATE,
+    as_json: JsonOption = False,
+) -> None:
+    """Have logged requests answered again by another prompt or model, offline, and hold the answers against the logged ones. Nothing of it is served."""
+    from connectors.models import FileUnusable, Models, elsewhere
+    from deploy.audit import note
+    from deploy.commands.prompts import llm_file
+    from deploy.replay.again import NothingToAsk, ask_again, pick, prompt_named
+    from deploy.replay.run import offsets_between
+
+    if not (prompt or llm or model != "tip-generator"):
+        raise CommandError("--prompt NAME, --model ALIAS or --llm FILE says what is to be asked otherwise")
+    stack = open_state(state, "kek_dir", "registry_url", *(["name_key_file"] if users else []), ready=False)
+    path = llm or llm_file(stack)
+    if path is None:
+        raise CommandError("no model is asked here: --llm FILE names a litellm.yaml with the alias")
+    try:
+        version = prompt_named(prompt) if prompt else ""
+        models = Models.of(path, far=True)
+    except KeyError:
+        raise CommandError(f"this build has no prompt {prompt}: 'oo prompts list' shows which there are") from None
+    except FileUnusable as error:
+        raise CommandError(str(error)) from None
+    except ModuleNotFoundError as missing:
+        raise CommandError(f"asking a model needs {missing.name}: pip install 'oo-recommender[llm]'") from None
+    if model not in models.aliases:
+        raise CommandError(f"{path} has no alias {model}: it has {', '.join(sorted(models.aliases))}")
+
+    async def find() -> Picked:
+        start, end = await offsets_between(stack, _place(since), _place(until) if until else 1 << 62)
+        with _bar("reading requests", as_json=as_json) as progress:
+            pseudonyms = {stack.pseudonym(user) for user in users.split(",") if user}
+            return await pick(stack, start=start, end=end, users=pseudonyms, sample=sample, progress=progress)
+
+    try:
+        picked = asyncio.run(find())
+    except NothingToAsk as nothing:
+        raise CommandError(str(nothing)) from None
+    if where := elsewhere(path, model):
+        told = f"Titles in {len(picked.logged)} requests (people: {picked.people}) would leave this network: {where}"
+        if not yes and not typer.confirm(f"{told}. Ask it?"):
+            raise CommandError("nothing was asked")
+    said = f"oo replay ask: requests {len(picked.logged)}, people {picked.people}, to {model}{where and f', {where}'}"
+    asyncio.run(note(stack, said, whose=None))
+
+    async def go() -> Again:
+        with _bar("asking", total=len(picked.logged), as_json=as_json) as progress:
+            return await ask_again(
+                picked,
+                models,
+                model=model,
+                prompt=version,
+                tokens=tokens,
+                deadline_s=deadline_s,
+                embedder=_embedder(),
+                progress=progress,
+            )
+
+    found = asyncio.run(go())
+    if as_json:
+        print(json.dumps({**asdict(found), "found": picked.found, "passed_over": picked.passed_over}))
+        return
+    _show_again(found, picked, asked=f"{version or 'their own prompts'} by {model}")
 
 
 def resume(
@@ -153,7 +241,7 @@ def verify(run: RunArgument, state: StateOption = DEFAULT_STATE, as_json: JsonOp
         print(json.dumps(asdict(found)))
     else:
         print(
-            f"{found.decisions} decisions, {found.outcomes} outcomes and {found.rows} rows compared; "
+            f"{found.decisions} decisions, {found.outcomes} outcomes, {found.requests} requests and {found.rows} rows compared; "
             f"{found.rows_ahead} rows went on behind the range, {found.passed_over} passed over"
         )
         print(found.difference or "0 differences")
@@ -337,6 +425,56 @@ def _what(manifest: Manifest) -> str:
     what = f"an evaluation of {manifest.asks}" if manifest.asks else "a verification"
     whose = f" of {len(manifest.users)} people" if manifest.users else ""
     return f"{what}{whose} over {manifest.records} records of {len(manifest.end)} partitions"
+
+
+def _embedder() -> MiniLm | None:
+    """The one of this machine, where it has been fetched."""
+    from connectors.embedder import MiniLm
+    from deploy.stack.fetch import default_cache
+
+    given = os.environ.get("OO_EMBEDDER_FILE", "")
+    found = [Path(given)] if given else sorted(default_cache().embedder.glob("*.jar"))
+    return MiniLm.of(found[0]) if found else None
+
+
+@contextmanager
+def _bar(what: str, *, as_json: bool, total: int | None = None) -> Iterator[Callable[[int], None]]:
+    with Progress(console=Console(stderr=True), transient=True, disable=as_json) as bar:
+        task = bar.add_task(what, total=total)
+        yield lambda n: bar.advance(task, n)
+
+
+def _show_again(found: Again, picked: Picked, *, asked: str) -> None:
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    over = ", ".join(f"{n} {why}" for why, n in picked.passed_over.most_common())
+    console.print(
+        f"{found.requests} of {picked.found} requests, of {found.people} people, asked again: {asked}. {found.stopped.capitalize()}."
+    )
+    if over:
+        console.print(f"Passed over: {over}.")
+    table = Table("", "logged", "again", box=None, pad_edge=False)
+    sides = (found.then, found.now)
+    share = [f"{one.answered} ({one.answered / found.requests:.0%})" if found.requests else "0" for one in sides]
+    table.add_row("requests with a tip", *share)
+    table.add_row("tips", *(str(one.tips) for one in sides))
+    for name, counts in (("no tip", [one.without for one in sides]), ("held back", [one.held_back for one in sides])):
+        for what in sorted({*counts[0], *counts[1]}):
+            table.add_row(f"{name}: {what}", *(str(one.get(what, 0)) for one in counts))
+    table.add_row("tokens read", *(str(one.tokens_in) for one in sides))
+    table.add_row("tokens written", *(str(one.tokens_out) for one in sides))
+    table.add_row("seconds", *(f"{one.call_s:.1f}" for one in sides))
+    console.print(table)
+    if found.both:
+        near = (
+            "" if found.permille is None else f"; the nearest has a cosine of {found.permille / 1000:.2f}, in the mean"
+        )
+        console.print(
+            f"Where both have tips ({found.both} requests), {found.same} of {found.compared} ask for the same as a logged one{near}."
+        )
+    console.print(
+        "This estimates words, not what people would have done with them: nobody was shown any of it, and nothing was written to the stack's topics but the "
+        "note in oo.audit."
+    )
 
 
 def _note(stack: RunningStack, command: str) -> None:

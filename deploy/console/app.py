@@ -13,7 +13,7 @@ from starlette.responses import FileResponse, RedirectResponse
 
 from deploy.audit import NotNoted
 from deploy.console.access import Access
-from deploy.console.routes import decisions, health, letters, people, policies, replays, topics
+from deploy.console.routes import decisions, health, letters, models, people, policies, replays, topics
 from deploy.keys import HeldKeys
 from deploy.replay.manifest import RunError
 from deploy.stack.running import RunningStack
@@ -26,7 +26,7 @@ from streams.producer import DeliveryFailed
 
 PATH = "/console"
 STATIC = Path(__file__).resolve().parent / "static"
-SUBJECTS = (health, topics, decisions, people, policies, letters, replays)
+SUBJECTS = (health, topics, decisions, people, policies, models, letters, replays)
 
 
 def create_app(

@@ -1,16 +1,17 @@
-"""Holds what a run made again against what was logged, as `oo verify` does with a fold: decisions, outcomes, and rows.
+"""Holds what a run made again against what was logged, as `oo verify` does with a fold: decisions, outcomes, requests, and rows.
 
-It reads the run, people's keys, the rows' changelog and PostgreSQL, and writes nothing.
+It reads the run, people's keys, the rows' changelog, the requests and PostgreSQL, and writes nothing.
 """
 
 from __future__ import annotations
 
 import heapq
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from agents import rows
 from connectors.leaving import leavers_of
+from deploy.asked import asked
 from deploy.differing import UNREADABLE, Differences, Kept
 from deploy.folding import Journal
 from deploy.folding import read as read_topic
@@ -18,7 +19,7 @@ from deploy.keys import read_keys
 from deploy.recorded import recorded
 from deploy.replay.fold import digest_bytes
 from deploy.replay.manifest import Manifest, Run
-from deploy.replay.sink import read
+from deploy.replay.sink import has, read
 from deploy.scratch import scratch
 from deploy.stack.running import RunningStack
 from deploy.stretch import Stretch
@@ -34,6 +35,8 @@ class Compared:
 
     decisions: int = 0
     outcomes: int = 0
+    requests: int = 0
+    """To language models."""
     rows: int = 0
     """Of people of whom nothing was folded behind the end of the range: of the others, the live row is ahead."""
     rows_ahead: int = 0
@@ -55,13 +58,16 @@ async def compare(stack: RunningStack, run: Run) -> Compared:
 
 async def _compare(stack: RunningStack, run: Run, manifest: Manifest, number: int, found: Compared) -> None:
     with scratch() as made:
-        journal = Journal(stack.cluster, bytes.fromhex(manifest.journal_id), {})
+        leavers = await leavers_of(stack.cluster)
+        journal = Journal(stack.cluster, bytes.fromhex(manifest.journal_id), {}, leavers=leavers)
         # In this order, so that who leaves meanwhile is no difference.
         live = made("live", rows.head)
         pairs = ([(one.key, one.value) for one in some] async for some in read_topic(journal, "rows", number))
         await merge(pairs, live, head=rows.head, order=rows.order_in(journal.topic_id))
         keys = await read_keys(stack.cluster, stack.kek_dir, partition=number)
         await _compare_history(stack, run, manifest, number, keys, found)
+        if not found.difference and has(run, number, "requests"):
+            await _compare_requests(run, manifest, journal, number, keys, found)
         if not found.difference:
             await _compare_rows(stack, run, manifest, number, live, keys, found)
 
@@ -114,20 +120,55 @@ async def _compare_history(
         _, from_ms = await history.excuses()
         users = set(manifest.users) or None
         stretch = Stretch(history, differences, start=start, cut=end, from_ms=from_ms, users=users)
-        at = start
-        for name, one in _logged(run, number):
-            # A record's are compared together.
-            if stretch.full and one.offset > at:
-                await stretch.compare(one.offset)
-                if differences.n:
-                    break
-            at = one.offset
-            stretch.add(name, one)
-        else:
-            await stretch.compare(end)
-        await stretch.settle()
+        await _hold(stretch, _logged(run, number), start, end, differences)
     found.decisions += stretch.compared["decision"]
     found.outcomes += stretch.compared["outcome"]
+    _take(found, stretch, differences, number)
+
+
+async def _compare_requests(
+    run: Run, manifest: Manifest, journal: Journal, number: int, keys: Keys, found: Compared
+) -> None:
+    """As `oo verify` holds those of a fold against what stands."""
+    differences, start, end = Differences(), manifest.start[number], manifest.end[number]
+    async with asked(journal, number, keys=keys) as (history, asked_from):
+        stretch = Stretch(
+            *(history, differences),
+            start=max(start, asked_from),
+            cut=end,
+            from_ms=0,
+            users=set(manifest.users) or None,
+            names=("request",),
+            where="Kafka",
+        )
+        logged = (
+            ("request", Kept(one["request_id"], one["user"], one["offset"], one["requested_ms"], one["digest"]))
+            for one in read(run, number, "requests")
+        )
+        await _hold(stretch, logged, start, end, differences)
+    found.requests += stretch.compared["request"]
+    _take(found, stretch, differences, number)
+
+
+async def _hold(
+    stretch: Stretch, logged: Iterable[tuple[str, Kept]], start: int, end: int, differences: Differences
+) -> None:
+    """Hold these against history, up to the first stretch in which something differs."""
+    at = start
+    for name, one in logged:
+        # A record's are compared together.
+        if stretch.full and one.offset > at:
+            await stretch.compare(one.offset)
+            if differences.n:
+                break
+        at = one.offset
+        stretch.add(name, one)
+    else:
+        await stretch.compare(end)
+    await stretch.settle()
+
+
+def _take(found: Compared, stretch: Stretch, differences: Differences, number: int) -> None:
     found.passed_over += stretch.excused
     if differences.n:
         what, _, how = differences.shown[0].partition(": ")

@@ -31,7 +31,7 @@ from tables.snapshots import Snapshot
 NICENESS = 10
 LOOK_EVERY_S = 0.2
 SAID_EVERY_S = 1.0
-KINDS = ("decisions", "outcomes")
+KINDS = ("decisions", "outcomes", "requests")
 SEALED = ("sealed-decisions", "sealed-outcomes")
 
 
@@ -144,6 +144,9 @@ def _collect(one: Folded, parts: Mapping[str, Part], other: Other | None) -> Non
         parts["unlogged"].add(({"offset": offset, "user": theirs.user_id},))
     if outputs.outcomes:
         parts["outcomes"].add(outcome_rows(outputs, offset))
+    if (request := outputs.request) is not None:
+        told = {"offset": offset, "request_id": request.request_id, "user": request.user_id, "digest": digest(request)}
+        parts["requests"].add(({**told, "requested_ms": request.requested_ms, "reason": request.reason},))
 
 
 def _collect_sealed(outputs: Outputs, parts: Mapping[str, Part], keys: Keys) -> None:

@@ -122,6 +122,15 @@ async def _offsets(stack: RunningStack, at: int | str, numbers: tuple[int, ...])
     return {number: offset for number, offset in found.items() if offset >= 0}
 
 
+async def offsets_between(
+    stack: RunningStack, since: int | str, until: int | str
+) -> tuple[dict[int, int], dict[int, int]]:
+    """By partition of the journal the first offset of this range and the one that is not reached, both named as `planned` takes them."""
+    numbers = tuple(range(stack.cluster.topics["journal"].partitions))
+    first, last = await _offsets(stack, since, numbers), await _offsets(stack, until, numbers)
+    return {n: first.get(n, 1 << 62) for n in numbers}, {n: last.get(n, 1 << 62) for n in numbers}
+
+
 @dataclass(frozen=True, slots=True)
 class Estimate:
     """How long a run will take, by what it rests on."""

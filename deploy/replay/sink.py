@@ -59,6 +59,16 @@ OUTCOMES = pa.schema(
         ("digest", pa.binary(16)),
     ]
 )
+REQUESTS = pa.schema(
+    [
+        ("offset", pa.int64()),
+        ("request_id", pa.string()),
+        ("user", pa.string()),
+        ("requested_ms", pa.int64()),
+        ("reason", pa.int32()),
+        ("digest", pa.binary(16)),
+    ]
+)
 ROWS = pa.schema([("user", pa.string()), ("journal_offset", pa.int64()), ("digest", pa.binary(16))])
 READ_AT_ONCE = 1_000
 GROUP_ROWS = 2_000
@@ -70,6 +80,7 @@ SEALED = pa.schema([("user", pa.string()), ("id", pa.string()), ("message", pa.b
 SCHEMAS = {
     "decisions": DECISIONS,
     "outcomes": OUTCOMES,
+    "requests": REQUESTS,
     "rows": ROWS,
     "unlogged": UNLOGGED,
     "sealed-decisions": SEALED,
@@ -178,6 +189,11 @@ def _sealed(row: bytes, *, whose: bytes, keys: Keys) -> bytes:
     except KeyMissing:
         # Of somebody of whom nothing was ever sealed, or it would not have been opened: their words stand in the journal as they are.
         return row
+
+
+def has(run: Run, partition: int, kind: str) -> bool:
+    """Whether it wrote any of these, even none: a run of a build of before lacks some kinds."""
+    return any((run.folder / f"partition-{partition}").glob(f"{kind}-*.parquet"))
 
 
 def read(run: Run, partition: int, kind: str) -> Iterator[dict[str, Any]]:

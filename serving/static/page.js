@@ -221,7 +221,7 @@ byId("dismiss").addEventListener("click", () => react("dismiss"));
 byId("snooze").addEventListener("click", openChoices);
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || event.isComposing) return;
-  if (byId("settings").open) return;
+  if (document.querySelector("dialog[open]")) return;
   if (event.key === "Escape") return closeChoices();
   if (document.body.dataset.state !== "tip") return;
   const key = event.key.toLowerCase();
@@ -236,6 +236,7 @@ async function openSettings() {
   settings({ renew, cameBack: open });
 }
 byId("settings-open").addEventListener("click", openSettings);
+byId("earlier-open").addEventListener("click", async () => (await import("/static/earlier.js")).earlier({ renew }));
 
 // ---- seen: only what has really been on a visible screen for a second ------------------------------------------------
 

@@ -10,7 +10,7 @@ from typing import Any
 from ruamel.yaml import YAML
 
 from connectors.models import read
-from deploy.stack.llm import EXTRA
+from deploy.stack.llm import EXTRA, SMALL_PROMPT
 from deploy.stack.local import Plan
 from tests.deploy.test_compose import COMPOSE, ROOT
 
@@ -46,6 +46,9 @@ def test_the_worker_is_the_local_stacks_and_all_read_one_file_whose_servers_are_
     assert ADDED["generate"]["command"] == ["python", "-m", *processes["generate"]]
     mounted = "./deploy/litellm.yaml:/etc/oo/litellm.yaml:ro"
     assert all(mounted in SERVICES[name]["volumes"] for name in ("core", "generate", "litellm"))
+    # As the local stack asks a model of that size.
+    assert read(ROOT / "deploy/litellm.yaml")[0]["litellm_params"]["model"] == "ollama_chat/smollm2:135m"
+    assert SERVICES["core"]["environment"]["OO_LLM_PROMPTS"] == SMALL_PROMPT
     bases = {one["litellm_params"]["api_base"] for one in read(ROOT / "deploy/litellm.yaml")}
     assert bases == {"http://ollama:11434"}
     assert BESIDE["x-with-models"]["build"]["args"] == {"OO_WITH": "--extra llm"}

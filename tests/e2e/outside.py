@@ -5,9 +5,13 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import re
+import select
 import subprocess
+import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, TypeVar
 from weakref import WeakKeyDictionary
@@ -20,6 +24,8 @@ from deploy.cut import cut
 from deploy.stack.running import RunningStack
 
 T = TypeVar("T")
+
+SAID_WITHIN_S = 60.0
 
 SECURE = ("--secure",) if os.environ.get("OO_TEST_SECURE") else ()
 """Of `oo up`: all of this folder runs on a secure stack where OO_TEST_SECURE is set."""
@@ -164,6 +170,22 @@ def worker_pid(stack: RunningStack, process: str) -> int:
     """The first worker of this kind; 0 while none runs."""
     status = json.loads(called("status", "--json", state_of(stack), check=False).stdout)
     return next((worker["pid"] or 0 for worker in status["workers"] if worker["id"].startswith(process)), 0)
+
+
+@contextmanager
+def console_link(stack: RunningStack) -> Iterator[str]:
+    """The link of an `oo console` that runs meanwhile."""
+    argv = (sys.executable, "-P", "-m", "deploy.cli", "console", state_of(stack))
+    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as console:
+        assert console.stdout is not None
+        try:
+            ready, _, _ = select.select([console.stdout], [], [], SAID_WITHIN_S)
+            assert ready, "oo console said nothing"
+            found = re.search(r"http://\S+", console.stdout.readline())
+            assert found is not None
+            yield found[0]
+        finally:
+            console.terminate()
 
 
 def samples() -> Path:

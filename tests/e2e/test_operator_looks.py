@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import re
-import select
 import signal
 import subprocess
 import sys
@@ -18,7 +17,7 @@ from typing import NamedTuple
 import pytest
 from axe_playwright_python.sync_playwright import Axe
 from command import called, oo
-from outside import client, eventually, send, settled_tip, state_of, task
+from outside import client, console_link, eventually, send, settled_tip, state_of, task
 from playwright.sync_api import Page, expect, sync_playwright
 
 from deploy.stack.running import RunningStack
@@ -26,25 +25,15 @@ from deploy.stack.running import RunningStack
 CHROMIUM = Path("/usr/bin/chromium")
 SCREENSHOTS = Path(__file__).resolve().parents[2] / "docs" / "screenshots"
 RENEW = os.environ.get("OO_RENEW_SCREENSHOTS") == "1"
-PAGES = ("Health", "Topics", "Decisions", "People", "Policies", "Replays", "Dead letters")
-SAID_WITHIN_S = 60.0
+PAGES = ("Health", "Topics", "Decisions", "People", "Policies", "Models", "Replays", "Dead letters")
 
 pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason="needs Debian's chromium: apt-get install chromium")
 
 
 @pytest.fixture(scope="module")
 def link(stack: RunningStack) -> Iterator[str]:
-    argv = (sys.executable, "-P", "-m", "deploy.cli", "console", state_of(stack))
-    with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as console:
-        assert console.stdout is not None
-        try:
-            ready, _, _ = select.select([console.stdout], [], [], SAID_WITHIN_S)
-            assert ready, "oo console said nothing"
-            found = re.search(r"http://\S+", console.stdout.readline())
-            assert found is not None
-            yield found[0]
-        finally:
-            console.terminate()
+    with console_link(stack) as found:
+        yield found
 
 
 class Said(NamedTuple):

@@ -12,7 +12,12 @@ from oo.v1 import decision_pb2, journal_pb2, outcome_pb2
 from tests.serving.edges import LiveEdge, problem
 
 
-def past(stack: RunningStack, user_id: str, count: int) -> None:
+def past(
+    stack: RunningStack,
+    user_id: str,
+    count: int,
+    kind: decision_pb2.Decision.TipKind.ValueType = decision_pb2.Decision.TASK,
+) -> None:
     """Decisions d0 (oldest) to the newest, two of them at each moment; the even ones were done."""
     positions = [journal_pb2.Position(topic_id=bytes(16), partition=0, offset=number) for number in range(count)]
     decisions = [
@@ -24,7 +29,7 @@ def past(stack: RunningStack, user_id: str, count: int) -> None:
             decided_ms=1_700_000_000_000 + number // 2 * 1000,
             valid_until_ms=1_700_000_000_000 + number * 1000 + 500,
             trigger=decision_pb2.Decision.NO_TIP,
-            slate=[decision_pb2.Candidate(id=f"task:test/{number}", kind=decision_pb2.Decision.TASK, propensity=1.0)],
+            slate=[decision_pb2.Candidate(id=f"task:test/{number}", kind=kind, propensity=1.0)],
             propensity=1.0,
             policy_version="v1",
             title=f"Tip {number}",
@@ -62,6 +67,12 @@ def test_past_tips_come_newest_first_with_what_became_of_them(whole_edge: LiveEd
     assert body["items"][0]["kind"] == "task"
     assert body["items"][0]["decided_at"] == "2023-11-14T22:13:21.000Z"
     assert body["next"] is None
+
+
+def test_a_past_tip_that_a_model_wrote_says_so(whole_edge: LiveEdge, servers: RunningStack) -> None:
+    past(servers, "hs-written", 1, decision_pb2.Decision.GENERATED)
+    with whole_edge.client("hs-written") as client:
+        assert [one["kind"] for one in client.get("/v1/tips").json()["items"]] == ["generated"]
 
 
 @pytest.mark.parametrize("limit", [1, 2, 3, 7])

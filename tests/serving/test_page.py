@@ -6,15 +6,18 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+from axe_playwright_python.sync_playwright import Axe
 from matplotlib.image import imread
 from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
 from deploy.stack.running import RunningStack
 from oo.v1 import decision_pb2, reaction_pb2
 from tests.serving.edges import LiveEdge
+from tests.serving.test_history import past
 from tests.serving.topic import messages
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -350,3 +353,41 @@ def test_a_tip_that_a_model_wrote_says_so(page_of: Open, whole_edge: LiveEdge) -
     whole_edge.put_tip("pg-written", 1, kind=decision_pb2.Decision.GENERATED, source="oo")
     page = page_of("pg-written")
     expect(page.locator("#kind")).to_have_text("Written by a language model")
+
+
+@pytest.mark.parametrize("size", [PHONE, DESKTOP])
+def test_earlier_tips_say_what_came_of_them_and_which_a_model_wrote(
+    page_of: Open, servers: RunningStack, size: tuple[int, int]
+) -> None:
+    user = f"pg-earlier-{size[0]}"
+    with ThreadPoolExecutor(1) as beside:  # The browser's loop runs here.
+        beside.submit(past, servers, user, 25, decision_pb2.Decision.GENERATED).result()
+    page = page_of(user, size=size)
+    page.get_by_role("button", name="Earlier").press("Enter")
+    sheet = page.get_by_role("dialog", name="Earlier tips")
+    expect(sheet.get_by_role("listitem")).to_have_count(20)
+    first, second = sheet.get_by_role("listitem").nth(0), sheet.get_by_role("listitem").nth(1)
+    expect(first).to_have_text(re.compile("^Tip 24.*2023.* · Written by a language model · Done$"))
+    expect(second).to_have_text(re.compile("^Tip 23.* · Written by a language model$"))
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    sheet.get_by_role("button", name="Older ones").press("Enter")
+    expect(sheet.get_by_role("listitem")).to_have_count(25)
+    expect(sheet.get_by_role("button", name="Older ones")).to_be_hidden()
+    assert Axe().run(page).violations_count == 0
+    # A key that reacts to a tip does nothing while the sheet is open.
+    page.keyboard.press("d")
+    page.keyboard.press("Escape")
+    expect(sheet).to_be_hidden()
+    expect(page.get_by_role("button", name="Earlier")).to_be_focused()
+
+
+def test_with_no_history_to_read_the_sheet_says_so(page_of: Open) -> None:
+    page = page_of("pg-nothing-yet", quiet=False)
+    page.get_by_role("button", name="Earlier").click()
+    expect(page.get_by_role("dialog").get_by_role("status")).to_have_text("Nothing was said yet.")
+    page.keyboard.press("Escape")
+    page.route(
+        "**/v1/tips?*", lambda route: route.fulfill(status=503, json={"detail": "The history cannot be read now."})
+    )
+    page.get_by_role("button", name="Earlier").click()
+    expect(page.get_by_role("dialog").get_by_role("status")).to_contain_text("cannot be read now. Close this")

@@ -14,7 +14,7 @@ from deploy.console.stack import TheKeys, TheStack, keys_of
 from deploy.explaining import asked
 from deploy.folding import BeginningGone
 from deploy.stack.running import RunningStack
-from deploy.why_not import TRIGGERS, why_not, why_nothing
+from deploy.why_not import TRIGGERS, why_not, why_nothing, written_by
 from oo.v1.decision_pb2 import Decision
 from serving.problems import Problem
 from streams.clock import clock_ms
@@ -52,6 +52,8 @@ class Candidate(BaseModel):
     draws_won: int
     x: list[float]
     """As `features` names them."""
+    written_by: str
+    """Of one that a language model wrote, which one and by which prompt, in words; empty for all else."""
 
 
 class Why(BaseModel):
@@ -152,6 +154,7 @@ def slate(stack: TheStack, keys: TheKeys, decision_id: str) -> Slate:
                 score=one.score,
                 draws_won=one.draws_won,
                 x=[value / sums.UNIT for value in one.x],
+                written_by=written_by(decision, place, one),
             )
             for place, one in enumerate(slates.spelled_out(decision))
         ],

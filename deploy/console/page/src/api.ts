@@ -123,6 +123,40 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/console/v1/models": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** Who is asked, and what came of it */
+        get: operations["models_console_v1_models_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/console/v1/models/shares": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /** How often written tips are done */
+        get: operations["shares_console_v1_models_shares_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/console/v1/people/{user}": {
         parameters: {
             query?: never;
@@ -334,6 +368,26 @@ export interface components {
             user: string;
         };
         /**
+         * Asked
+         * @description What the process that asks has done since it began.
+         */
+        Asked: {
+            /** Answers */
+            answers: components["schemas"]["Counted"][];
+            /** Call S */
+            call_s: number;
+            /** Calls */
+            calls: number;
+            /** Held Back */
+            held_back: components["schemas"]["Counted"][];
+            /** In Flight */
+            in_flight: number;
+            /** Requests */
+            requests: components["schemas"]["Counted"][];
+            /** Since Ms */
+            since_ms: number;
+        };
+        /**
          * Between
          * @description An estimate with its interval; None where nothing is known of a bound.
          */
@@ -362,8 +416,20 @@ export interface components {
             propensity: number;
             /** Score */
             score: number;
+            /** Written By */
+            written_by: string;
             /** X */
             x: number[];
+        };
+        /**
+         * Counted
+         * @description How many of one thing, in its word.
+         */
+        Counted: {
+            /** N */
+            n: number;
+            /** What */
+            what: string;
         };
         /**
          * Curve
@@ -554,6 +620,45 @@ export interface components {
             };
         };
         /**
+         * Model
+         * @description One alias.
+         */
+        Model: {
+            /** Calls Left */
+            calls_left: number | null;
+            /** Calls Today */
+            calls_today: number;
+            /** Ended */
+            ended: components["schemas"]["Counted"][];
+            /** Is Shut */
+            is_shut: boolean;
+            /** Model */
+            model: string;
+            /** Tokens In */
+            tokens_in: number;
+            /** Tokens Out */
+            tokens_out: number;
+            /** Tokens Today */
+            tokens_today: number;
+        };
+        /**
+         * Models
+         * @description As `oo prompts list`, with what `generate` counts.
+         */
+        Models: {
+            asked: components["schemas"]["Asked"] | null;
+            /** Models */
+            models: components["schemas"]["Model"][];
+            /** Person Calls */
+            person_calls: number;
+            /** Person Tokens */
+            person_tokens: number;
+            /** Variants */
+            variants: components["schemas"]["Variant"][];
+            /** Version */
+            version: string;
+        };
+        /**
          * Person
          * @description What is known of somebody.
          */
@@ -685,6 +790,36 @@ export interface components {
             sent: string[];
         };
         /**
+         * Share
+         * @description How often tips of one prompt and model are done, once seen.
+         */
+        Share: {
+            /** Done */
+            done: number;
+            /** High */
+            high: number;
+            /** Low */
+            low: number;
+            /** Model */
+            model: string;
+            /** Prompt */
+            prompt: string;
+            /** Tips */
+            tips: number;
+            /** Value */
+            value: number;
+        };
+        /**
+         * Shares
+         * @description As `oo prompts compare`, of four weeks.
+         */
+        Shares: {
+            /** Shares */
+            shares: components["schemas"]["Share"][];
+            /** Summary */
+            summary: string;
+        };
+        /**
          * Slate
          * @description A decision with all that there was to choose from.
          */
@@ -782,6 +917,20 @@ export interface components {
             msg: string;
             /** Error Type */
             type: string;
+        };
+        /**
+         * Variant
+         * @description A prompt and a model that requests are drawn for.
+         */
+        Variant: {
+            /** Is Here */
+            is_here: boolean;
+            /** Model */
+            model: string;
+            /** Prompt */
+            prompt: string;
+            /** Share */
+            share: number;
         };
         /**
          * Verification
@@ -1058,6 +1207,46 @@ export interface operations {
                 };
                 content: {
                     "application/json": components["schemas"]["HTTPValidationError"];
+                };
+            };
+        };
+    };
+    models_console_v1_models_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Models"];
+                };
+            };
+        };
+    };
+    shares_console_v1_models_shares_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Shares"];
                 };
             };
         };

@@ -57,4 +57,6 @@ export const number = (value: number) => value.toLocaleString("en");
 export const signed = (value: number, digits = 3) => (value < 0 ? "−" : "+") + Math.abs(value).toFixed(digits);
 export const clock = (ms: number) => new Date(ms).toLocaleTimeString("en-GB");
 export const when = (ms: number) => (ms ? new Date(ms).toLocaleString("en-GB", { dateStyle: "medium", timeStyle: "short" }) : "");
+/** The kind of a tip. What a language model wrote says so. */
+export const kindly = (kind: string) => (kind === "GENERATED" ? "written by a language model" : lower(kind));
 export const lower = (name: string) => name.toLowerCase().replaceAll("_", " ");

@@ -7,6 +7,7 @@ import "./console.css";
 import { Decisions, Slate } from "./pages/decisions";
 import { Health } from "./pages/health";
 import { Letters } from "./pages/letters";
+import { Models } from "./pages/models";
 import { People, Person } from "./pages/people";
 import { Policies } from "./pages/policies";
 import { Replay, Replays } from "./pages/replays";
@@ -18,6 +19,7 @@ const PAGES = {
   decisions: { title: "Decisions", all: Decisions, one: (name: string) => <Slate id={name} /> },
   people: { title: "People", all: People, one: (name: string) => <Person key={name} name={name} /> },
   policies: { title: "Policies", all: Policies, one: undefined },
+  models: { title: "Models", all: Models, one: undefined },
   replays: { title: "Replays", all: Replays, one: (name: string) => <Replay key={name} name={name} /> },
   letters: { title: "Dead letters", all: Letters, one: undefined },
 };

@@ -1,5 +1,5 @@
 import { useState } from "preact/hooks";
-import { api, clock, lower, type Schemas, signed, useAsked, when } from "../data";
+import { api, clock, kindly, lower, type Schemas, signed, useAsked, when } from "../data";
 import { Bar, Page, Table } from "../parts";
 
 export const short = (pseudonym: string) => (pseudonym.length > 10 ? `${pseudonym.slice(0, 8)}…` : pseudonym);
@@ -10,7 +10,7 @@ export function DecidedRows(props: { decided: Schemas["Decided"][]; withPerson: 
       {props.decided.map((one) => (
         <tr key={one.decision_id}>
           <td class="n">{props.withPerson ? clock(one.decided_ms) : when(one.decided_ms)}</td>
-          <td><a href={`#/decisions/${one.decision_id}`}>{lower(one.kind)}</a></td>
+          <td><a href={`#/decisions/${one.decision_id}`}>{kindly(one.kind)}</a></td>
           {props.withPerson && <td><a href={`#/people/~${one.user_id}`} title={one.user_id}>{short(one.user_id)}</a></td>}
           <td>{lower(one.trigger)}</td>
           <td><Bar share={one.propensity} label={one.propensity.toFixed(3)} /></td>
@@ -69,6 +69,7 @@ export function Slate(props: { id: string }) {
           </dl>
           <section class="card" aria-live="polite">
             <h2>{one.place === data.chosen ? "Why" : "Why not"} {lower(one.kind)} {one.place + 1}</h2>
+            {one.written_by && <p class="soft">{one.written_by}</p>}
             <WhyLines id={props.id} place={one.place} />
             <h2>What the policy saw of it</h2>
             <ul class="features">
@@ -80,7 +81,7 @@ export function Slate(props: { id: string }) {
           <Table label="The slate" heads={["Candidate", "Propensity", "Score", "Draws won", "Out for", "Ask"]}>
             {shown.map((each) => (
               <tr key={each.place} class={each.place === data.chosen ? "chosen" : each.out.length ? "out" : ""}>
-                <th scope="row">{lower(each.kind)} {each.place + 1}{each.place === data.chosen && <b> · chosen</b>}</th>
+                <th scope="row" title={each.written_by}>{kindly(each.kind)} {each.place + 1}{each.place === data.chosen && <b> · chosen</b>}</th>
                 <td><Bar share={each.propensity} label={each.propensity.toFixed(4)} /></td>
                 <td class="n">{each.out.length ? "" : signed(each.score)}</td>
                 <td class="n">{each.out.length ? "" : each.draws_won}</td>
