@@ -104,6 +104,8 @@ class Explained:
     @cached_property
     def is_the_same(self) -> bool:
         """Whether the choice made again here is the one that was logged, probabilities and all."""
+        if self.decision.feature_version != self.policy.space.version:
+            return False
         places, choice = self._places, self._again(self._places, {})
         return places[choice.chosen] == self.decision.chosen and [
             choice.propensity(index) for index in range(len(places))
