@@ -1,9 +1,15 @@
-"""`python -m agents NAME` that is killed the first time it has done one thing: `KILLED_AFTER` says which. Never part of the product."""
+"""`python -m agents NAME` that is killed at one step: `KILLED_AFTER` says the first time it has done it, `KILLED_BEFORE` is about to, and
+`KILLED_WHILE` has been at it for a while. With `KILLED_TIMES` it is started again so often, as forks of a process that has imported all:
+then that ends with status KILLED. Never part of the product.
+"""
 
 from __future__ import annotations
 
+import asyncio
+import ctypes
 import os
 import signal
+import sys
 from typing import Any
 
 from agents import generate, worker
@@ -16,18 +22,51 @@ STEPS = {
     "settled": (ModelBudget, "settle"),
     "written": (generate.Generate, "_write"),
 }
+KILLED = 99
+AT_IT_S = 2.0
 
 
 def main() -> None:
-    owner, name = STEPS[os.environ["KILLED_AFTER"]]
+    when, what = next(
+        (one, os.environ[name]) for one in ("AFTER", "BEFORE", "WHILE") if (name := f"KILLED_{one}") in os.environ
+    )
+    owner, name = STEPS[what]
     whole = getattr(owner, name)
 
     async def cut(*args: Any, **more: Any) -> None:
-        await whole(*args, **more)
+        if when == "AFTER":
+            await whole(*args, **more)
+        elif when == "WHILE":
+            doing = asyncio.ensure_future(whole(*args, **more))
+            await asyncio.sleep(AT_IT_S)
+            assert not doing.done(), "it did not take that long"
         os.kill(os.getpid(), signal.SIGKILL)
 
     setattr(owner, name, cut)
-    worker.main()
+    if times := int(os.environ.get("KILLED_TIMES", "0")):
+        _again_and_again(times)
+    else:
+        worker.main()
+
+
+def _again_and_again(times: int) -> None:
+    """Exits with KILLED once it was killed so often; with 1 where it ends otherwise again and again."""
+    os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
+    import litellm  # noqa: F401 - what takes most of a start
+
+    killed = tries = 0
+    while killed < times:
+        pid, tries = os.fork(), tries + 1
+        if not pid:
+            ctypes.CDLL(None).prctl(1, signal.SIGKILL, 0, 0, 0)  # PR_SET_PDEATHSIG
+            worker.main()
+            return
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        killed += status == -signal.SIGKILL
+        # Where a machine stands still its watchdog ends it, now and then.
+        if tries > 3 * times:
+            sys.exit(f"ended with {status}")
+    sys.exit(KILLED)
 
 
 if __name__ == "__main__":

@@ -33,7 +33,7 @@ from agents.step import Entry, step
 from connectors.key_files import KeyFiles
 from deploy.stack.running import RunningStack
 from oo.v1.dead_letter_pb2 import DeadLetter
-from oo.v1.decision_pb2 import Decision, Tip
+from oo.v1.decision_pb2 import CandidateRequest, Decision, Tip
 from oo.v1.journal_pb2 import JournalRecord, SetAside
 from oo.v1.outcome_pb2 import Outcome
 from oo.v1.policy_pb2 import PolicyVersion
@@ -100,6 +100,8 @@ class Oracle:
     greatest: dict[tuple[int, bytes], tuple[int, bytes]] = field(default_factory=dict)
     last: dict[tuple[int, bytes], bytes] = field(default_factory=dict)
     faults: list[str] = field(default_factory=list)
+    requests: list[CandidateRequest] = field(default_factory=list)
+    """What a language model is to be asked, and is not any more."""
     records: int = 0
     _versions: dict[str, ActiveVersion] = field(default_factory=dict)
     _force: dict[int, tuple[int, str]] = field(default_factory=dict)
@@ -245,6 +247,8 @@ class Oracle:
             self._expect("decisions", outputs.decision.decision_id, outputs.decision)
         if outputs.tip is not None:
             self.tips[user] = outputs.tip
+        if outputs.request is not None:
+            self.requests.append(outputs.request)
         for outcome in outputs.outcomes:
             self._expect("outcomes", outcome.outcome_id, outcome)
 
