@@ -1,8 +1,9 @@
 """Tips while a language model answers well, hangs, refuses, says garbage or is gone: beside a stack without one, in the same run.
 
 Two stacks, one of them with a model that is a server of ours. A turn puts the same steady load on one of them: first tasks of new
-people, each of whom is then asked for, more tasks and reactions of people who are known, and GET /v1/tip. Each turn with the model
-stands between two without one, and its ratio is to what those had in the mean; of each number the median of the rounds counts.
+people, each of whom is asked for some seconds later, more tasks and reactions of people who are known, and GET /v1/tip. It is measured once
+the first of them are asked for. Each turn with the model stands between two without one, and its ratio is to what those had in the
+mean; of each number the median of the rounds counts.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ import psycopg
 import uvloop
 from valkey import Valkey
 
+from agents.reward import ASKING
 from bench.arrivals import Stopwatch, Writer
 from bench.builds import ROOT
 from bench.freshness import announcements, first_task, names_of
@@ -45,8 +47,11 @@ MODES = {
     "garbage": "answers garbage",
     "gone": "is gone: connection refused",
 }
-ROUNDS = 3
-TURN_S = 6.0
+ROUNDS, LONG_ROUNDS = 2, 6
+TURN_S = 5.0
+SETTLE_S = ASKING.settle_ms / 1000 + 0.5
+"""From somebody's first signal until they are asked for: so long the load is there before it is measured, and the mode after it."""
+WARM_S = 1.5
 NEW_PER_S, KNOWN_PER_S, GETS_PER_S = 20, 20, 100
 """First tasks of new people; tasks of people who are known, and as many reactions; requests over HTTP."""
 KNOWN, CONNECTIONS = 300, 8
@@ -120,22 +125,13 @@ class Side:
         await self._load(1.0)
         self.watch.clear()
 
-    async def turn(self, seconds: float) -> Turn:
-        """So much time under the load."""
-        names, junk = names_of(NEW_PER_S * seconds), Stopwatch()
-        tips = self._standing()
-        events = [(name, *self._first(name), self.watch) for name in names]
-        known = self._chance.sample(sorted(tips), min(round(KNOWN_PER_S * seconds), len(tips)))
-        events += [(user, *self._reaction(user, tips[user]), junk) for user in known]
-        events += [(user, *self._task(user, uuid4().int), junk) for user in self._chance.sample(known, len(known))]
-        self._chance.shuffle(events)
+    async def turn(self, seconds: float, *, after_s: float) -> Turn:
+        """So much time under the load, after so much that is not measured."""
+        await self._put(names_of(NEW_PER_S * after_s), after_s)
+        self.watch.clear()
+        names = names_of(NEW_PER_S * seconds)
         loading = asyncio.create_task(self._load(seconds))
-        loop, per_s = asyncio.get_running_loop(), len(events) / seconds
-        start_s = loop.time()
-        for number, (name, topic, value, watch) in enumerate(events):
-            if (delay_s := start_s + number / per_s - loop.time()) > 0:
-                await asyncio.sleep(delay_s)
-            self.writer.write(topic, name, value, watch)
+        await self._put(names, seconds)
         await self.heard(names)
         watch = self.watch
         # A tip can be there before the producer has heard of its signal.
@@ -154,6 +150,21 @@ class Side:
         )
         watch.clear()
         return turn
+
+    async def _put(self, names: Sequence[str], seconds: float) -> None:
+        """First tasks of these, and what people do who are known."""
+        tips, junk = self._standing(), Stopwatch()
+        events = [(name, *self._first(name), self.watch) for name in names]
+        known = self._chance.sample(sorted(tips), min(round(KNOWN_PER_S * seconds), len(tips)))
+        events += [(user, *self._reaction(user, tips[user]), junk) for user in known]
+        events += [(user, *self._task(user, uuid4().int), junk) for user in known]
+        self._chance.shuffle(events)
+        loop, per_s = asyncio.get_running_loop(), len(events) / seconds
+        start_s = loop.time()
+        for number, (name, topic, value, watch) in enumerate(events):
+            if (delay_s := start_s + number / per_s - loop.time()) > 0:
+                await asyncio.sleep(delay_s)
+            self.writer.write(topic, name, value, watch)
 
     def one_more(self) -> None:
         """A new person's first task."""
@@ -255,9 +266,11 @@ async def _measure(
         # Generate starts last, and nobody waits for it.
         while not await asking.numbers():
             await asyncio.sleep(0.5)
-        await _back(asking, server, time.monotonic())
-        for number in range(1 if bench.quick else ROUNDS):
-            before = await bare.turn(seconds)
+        # Everybody who is known is asked for once.
+        await asyncio.sleep(SETTLE_S)
+        await _back(asking, server, 0.0)
+        for number in range(1 if bench.quick else LONG_ROUNDS if bench.long else ROUNDS):
+            before = await bare.turn(seconds, after_s=WARM_S)
             plain.append(before)
             for mode in list(MODES)[:: -1 if number % 2 else 1]:
                 asked = found[mode]
@@ -281,13 +294,15 @@ async def _mode(
         server.go()
     else:
         server.mood = mode  # type: ignore[assignment]
-    turn = await asking.turn(seconds)
-    if mode == "well":
-        await _back(asking, server, time.monotonic(), asked)
-        after = await bare.turn(seconds)
+    turn = await asking.turn(seconds, after_s=SETTLE_S)
+    # The last of them are asked for in this mode too.
+    await asyncio.sleep(SETTLE_S)
+    if mode in ("well", "hangs"):
+        # There is much to be done with, and it is not to be done while what has no model is measured.
+        await _back(asking, server, began_s + server.hangs_s if mode == "hangs" else 0.0, asked)
+        after = await bare.turn(seconds, after_s=WARM_S)
     else:
-        back_s = began_s + server.hangs_s if mode == "hangs" else time.monotonic()
-        _, after = await asyncio.gather(_back(asking, server, back_s, asked), bare.turn(seconds))
+        _, after = await asyncio.gather(_back(asking, server, 0.0, asked), bare.turn(seconds, after_s=WARM_S))
     now = await asking.numbers()
     now.subtract(before)
     for (name, labels), count in now.items():
@@ -377,7 +392,7 @@ def _rows(plain: Sequence[Turn], found: dict[str, Asked], *, made: int, wrong: i
         peer=made,
         peer_name="decisions made",
         at_most=0.0,
-        note=f"Of {ROUNDS} rounds of {TURN_S:g} s turns: a second {NEW_PER_S} first tasks of new people, each of whom is then asked for,"
+        note=f"Of {len(plain) // (len(found) + 1)} rounds, turns of {TURN_S:g} s: a second {NEW_PER_S} first tasks of new people, each of whom is asked for later,"
         f" {KNOWN_PER_S} more tasks and {KNOWN_PER_S} reactions of others, {GETS_PER_S} GET /v1/tip. Ratios are to the turns just before and after.",
     )  # fmt: skip
 
