@@ -177,7 +177,7 @@ def writer(prompt_version: str, model: str, *, space: Space) -> tuple[int, int]:
     """The places of the two features that say who wrote a candidate; -1 for none.
 
     >>> [NAMES[place] for place in writer("tips@1", "small", space=NOW)], writer("", "", space=NOW)
-    (['prompt_1', 'model_0'], (-1, -1))
+    (['prompt_2', 'model_3'], (-1, -1))
     """
     if space is FIRST:
         return PLACE["prompt"] if (prompt_version or model) and bucket(f"{prompt_version}/{model}", 2) else -1, -1

@@ -112,6 +112,7 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             {
                 "{{fate}}": "sum by (fate) (increase(oo_requests_total[15m]))",
                 "answer: {{reason}}": "sum by (reason) (increase(oo_answers_total[15m]))",
+                "in the shadow: {{reason}}": "sum by (reason) (increase(oo_shadow_answers_total[15m]))",
             },
         ),
         Panel("Calls", "none", {"{{model}} {{end}}": "sum by (model, end) (increase(oo_model_calls_total[15m]))"}),

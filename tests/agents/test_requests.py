@@ -332,9 +332,9 @@ def test_a_tip_leaves_with_what_it_is_about(gone, before: bool) -> None:
 def test_a_tip_is_out_while_what_it_is_about_is_put_off(kind: str) -> None:
     ada, request = asked_person()
     assert ada.now.current_candidate == "task:todo.txt/a"
+    ada.react("SEEN")  # Who has seen a tip keeps it, whatever else comes.
     ada.take(answer(request, "Ask for a morning slot", about=["task:todo.txt/a"]))
-    if ada.now.current_candidate != "task:todo.txt/a":
-        pytest.skip("the written tip was drawn")
+    assert ada.now.current_candidate == "task:todo.txt/a"
     ada.react(kind)
     assert next(why for name, why in last_slate(ada).items() if name.startswith("generated:")) == ("about",)
 
