@@ -38,8 +38,8 @@ from streams.schemas import Schemas
 from streams.start_watch import end_if_stuck
 from streams.starting import Starting
 
-SHADOW_NICENESS = 10
-"""Nobody waits for it, and it works as much as the core does."""
+NICENESS = 10
+"""Of `shadow` and `generate`: nobody waits for them, and they may work as much as the core does."""
 
 logger = logging.getLogger(__name__)
 
@@ -51,7 +51,7 @@ def main() -> None:
     parser.add_argument("process", choices=NAMES)
     name: Name = parser.parse_args().process
     if name == "shadow":
-        os.nice(SHADOW_NICENESS)
+        os.nice(NICENESS)
     logging.basicConfig(level=logging.INFO, stream=sys.stderr, format="%(asctime)s %(levelname)s %(name)s %(message)s")
     logging.getLogger("faust").setLevel(logging.WARNING)
     for noisy in ("aiokafka", "httpx", "httpx2", "mode", "streams.transport", "streams.consumer"):
@@ -115,6 +115,9 @@ async def _run(name: Name, settings: Settings, starting: Starting) -> None:
             await stack.enter_async_context(page)
         starting.part("parts")
         started()
+        if name == "generate":
+            # Not before: a start has its deadline.
+            os.nice(NICENESS)
         logger.info("process.started process=%s worker=%s", name, settings.worker_id)
         await serving
 

@@ -7,6 +7,7 @@ Usage: python -m deploy.stack.llm_server PORT
 from __future__ import annotations
 
 import importlib.util
+import os
 import signal
 import sys
 from pathlib import Path
@@ -20,6 +21,8 @@ CONTEXT_TOKENS = 8192
 """Of both requests that it takes at once."""
 AT_ONCE = 2
 ERRORS_ONLY = 1
+NICENESS = 19
+"""Nobody waits for it, and while it writes it takes a whole core."""
 
 
 def weights() -> Path:
@@ -45,6 +48,7 @@ def main() -> None:
     told.cache_prompt = told.cache_idle_slots = False
     told.cache_ram_mib = 0
     told.verbosity = ERRORS_ONLY
+    os.nice(NICENESS)
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM, signal.SIGINT})
     # Serves by its own threads for as long as it is held.
     server = xllamacpp.Server(told)
