@@ -7,20 +7,22 @@ a tip it sees only that a model wrote it; a fixed one asks one prompt and model 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from agents.policies import DEFAULT
+from bench.decisions.processes import processes
 from bench.decisions.tips import Paired
 from bench.result import Bench, Result, Row, slug
 from deploy.simulator.pure import simulate
 from deploy.simulator.scenario import load
 from oo.v1.policy_pb2 import Variant
 
-SEEDS = tuple(range(200, 210))
-USERS, DAYS = 16, 6.0
+SEEDS = tuple(range(300, 310))
+USERS, DAYS = 48, 6.0
 VARIANTS = tuple(
     Variant(prompt_version=prompt, model=model, weight=1) for prompt in ("brief@1", "warm@1") for model in ("a", "b")
 )
@@ -44,11 +46,17 @@ def measure(bench: Bench) -> Result:
     """All arms on each seed; quick: two seeds."""
     seeds = SEEDS[:2] if bench.quick else SEEDS
     found: dict[str, list[Found]] = {}
-    for seed in bench.track(seeds, "living with written tips", len(seeds)):
-        for name, variants, blind in arms():
-            found.setdefault(name, []).append(_run(seed, variants, blind))
-        bench.say(f"seed {seed}: " + ", ".join(f"{name} {one[-1].value:.3f}" for name, one in found.items()))
+    with processes(os.cpu_count() or 1) as pool:
+        lived = zip(seeds, pool.map(_lived, seeds), strict=True)
+        for seed, runs in bench.track(lived, "living with written tips", len(seeds)):
+            for name, run in runs.items():
+                found.setdefault(name, []).append(run)
+            bench.say(f"seed {seed}: " + ", ".join(f"{name} {one[-1].value:.3f}" for name, one in found.items()))
     return Result(rows=list(_rows(found)))
+
+
+def _lived(seed: int) -> dict[str, Found]:
+    return {name: _run(seed, variants, blind) for name, variants, blind in arms()}
 
 
 def arms() -> Iterator[tuple[str, Sequence[Variant], Sequence[Variant]]]:
