@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import time
 
 from streams.watchdog import EXIT_NAME_LOST
 from tests.streams.line import Line, Worker
@@ -18,6 +19,8 @@ def test_a_stopped_holder_whose_name_another_took_writes_nothing_and_ends_when_i
     values = [str(number) for number in range(100)]
     line.send(values)
     line.until_committed(101)
+    # Who did not run for less does not ask whether it may go on (streams/watchdog.py).
+    time.sleep(1.1)
     first.signal(signal.SIGCONT)
     assert first.wait() == EXIT_NAME_LOST
     _goes_on(line, second, behind=101)
