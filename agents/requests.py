@@ -80,12 +80,11 @@ def after(
         return None
     variant = _drawn(generation, ids.request_draw(row.user_id, record_id=record.record_id) % weights)
     calls += 1
-    # What it writes tells others which prompt is better.
-    teaches = consents.teaches_others(row)
     shadow = _shadow(generation, ids.shadow_draw(row.user_id, record_id=record.record_id) % PERMILLE)
     if (
         shadow is not None
-        and teaches
+        # What it writes tells others which prompt is better.
+        and consents.teaches_others(row)
         and calls < generation.day_calls
         and tokens + 2 * generation.tokens_max <= generation.day_tokens
     ):

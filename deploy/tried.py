@@ -116,9 +116,9 @@ async def wrote(cluster: Cluster, keys: Keys, *, since_ms: int = 0) -> dict[Vers
             continue
 
         def take(whose: str, said: Candidates, *, in_shadow: bool, asked: Any = asked) -> None:
-            person, request = (
-                asked.pop(said.request_id, (None, None)) if not in_shadow else asked.get(said.request_id, (None, None))
-            )
+            # A request has one answer that is served.
+            find = asked.get if in_shadow else asked.pop
+            person, request = find(said.request_id, (None, None))
             if person == whose:
                 found.setdefault(Version(said.prompt_version, said.model, in_shadow), Wrote()).take(
                     whose, request, said
