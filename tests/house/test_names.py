@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from importlib.metadata import distributions, packages_distributions
 
-OURS = {"streams", "tables", "connectors", "agents", "serving", "deploy", "oo", "buf"}
+OURS = {"streams", "tables", "connectors", "agents", "serving", "deploy", "training", "oo", "buf"}
 
 
 def owners(top_level: set[str]) -> dict[str, set[str]]:

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-ROOMS = ("agents", "connectors", "contracts", "deploy", "serving", "streams", "tables")
+ROOMS = ("agents", "connectors", "contracts", "deploy", "serving", "streams", "tables", "training")
 LATER = {"extractall": {"filter"}, "extract": {"filter"}, "unpack_archive": {"filter"}}
 """Call -> keywords that came after 3.11.0, in a patch release: tarfile's and shutil's filters in 3.11.4."""
 

@@ -15,7 +15,7 @@ import pytest
 from tests import proven
 
 ROOT = Path(__file__).resolve().parent.parent.parent
-ROOMS = ("streams", "tables", "connectors", "agents", "serving", "contracts", "deploy")
+ROOMS = ("streams", "tables", "connectors", "agents", "serving", "contracts", "training", "deploy")
 TOOLS = Path(sys.executable).parent
 CONTRACTS = {
     one["id"]: one["name"]
