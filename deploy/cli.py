@@ -53,6 +53,7 @@ COMMANDS = {
         "deploy.commands.privacy", (("status", "status"),), "Of somebody who left: what is gone, and what waits."
     ),
     "export": Entry("deploy.commands.export", "export", "Everything that is known of one person, in one zip."),
+    "train": Entry("deploy.commands.train", "train", "Make reward models of what was decided, and judge them."),
     "audit": Entry(
         "deploy.commands.audit",
         "audit",

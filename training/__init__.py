@@ -1,1 +1,1 @@
-"""How models are made: training sets from what was decided, reward models, their export and their judgement. Run by `oo train`, in a process of its own."""
+"""How models are made: from what was decided and what came of it, to a file that serves and the numbers that judge it."""

@@ -6,6 +6,7 @@ The records stand in the envelope that the door, the timer, `generate` and `lear
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 
 from google.protobuf.message import Message
 
@@ -29,8 +30,15 @@ SETTLE_EVERY = 64
 class Core:
     """One journal partition with everybody in it, and the versions that are fitted to what they taught."""
 
-    def __init__(self, policy: str, config: policy_pb2.DecisionConfig) -> None:
-        self._policy, self._config = policy, config
+    def __init__(
+        self,
+        policy: str,
+        config: policy_pb2.DecisionConfig,
+        *,
+        hear: Callable[[Entry, Outputs], None] = lambda _entry, _outputs: None,
+    ) -> None:
+        """`hear`: is told each record, and what followed from it."""
+        self._policy, self._config, self._tell = policy, config, hear
         self._known: dict[str, ActiveVersion] = {}
         self._epochs: dict[int, Epoch] = {}
         self._totals = Totals(epochs=self._epochs)
@@ -102,6 +110,7 @@ class Core:
         self.offset += 1
         entry = Entry(user_id, JOURNAL_ID, 0, self.offset, time_ms, record)
         outputs = self._partition.apply(entry)
+        self._tell(entry, outputs)
         if outputs.fault:
             self.faults.append(outputs.fault)
         self._unsettled += 1

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from agents.reward import ASKING, DEFAULT
+from agents.step import Entry, Outputs
 from deploy.simulator.agenda import Agenda
 from deploy.simulator.core import Core
 from deploy.simulator.life import Act, Life
@@ -67,14 +68,16 @@ def simulate(
     variants: Sequence[policy_pb2.Variant] = (),
     blind: Sequence[policy_pb2.Variant] = (),
     on_progress: Callable[[float], None] = lambda _: None,
+    hear: Callable[[Entry, Outputs], None] = lambda _entry, _outputs: None,
 ) -> Simulated:
     """Runs so many people for so many days; raises KeyError for a policy that is not there.
 
     A version is fitted after every `refit_every` reactions, where they have added enough to matter. With `variants` tips are written
-    (writer.py), of prompts and models that are drawn from these; `blind`: really of some that are drawn from those, unknown to the core.
+    (writer.py), of prompts and models that are drawn from these; `blind`: really of some that are drawn from those, unknown to the core. `hear`: is told each record
+    of the journal, and what followed from it.
     """
     config = config_of(scenario, learn_expired=learn_expired, variants=variants)
-    core, tally, agenda, requests = Core(policy, config), Tally(), Agenda(), 0
+    core, tally, agenda, requests = Core(policy, config, hear=hear), Tally(), Agenda(), 0
     end_ms = START_MS + round(days * DAY_MS)
     lives: dict[str, Life] = {}
     for person in people(scenario, count=users, seed=seed, start_ms=START_MS, end_ms=end_ms):

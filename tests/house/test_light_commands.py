@@ -26,6 +26,7 @@ WRITING = {
     "privacy",
     "snapshots",
     "replay",
+    "train",
     "explain",
     "console",
 }
