@@ -178,6 +178,7 @@ async def core(process: Process, stack: AsyncExitStack) -> list[Partitions]:
         champion=lambda: champion.policy,
         drifted_ms=lambda: champion.drifted_ms,
         config=_config(process),
+        model=lambda: champion.model,
         sample_permille=sample.permille(settings.shadow_sample),
         leavers=leaving.leavers,
     )
@@ -462,21 +463,22 @@ def learners_of(names: Iterable[str]) -> dict[str, Learner]:
     found: dict[str, Learner] = {}
     holders: dict[object, Learner] = {}
     for name in names:
-        sees = POLICIES[name].expand if name in POLICIES else name
+        sees = (POLICIES[name].expand, POLICIES[name].hears) if name in POLICIES else name
         found[name] = holders[sees] if sees in holders else holders.setdefault(sees, learner(name))
     return found
 
 
 def learner(name: str) -> Learner:
     """The shadow of this name; ends the process where there is none, or where what it needs is not installed."""
+    from agents.features import SCORED
     from agents.in_memory import InMemory
     from agents.policies import POLICIES
-    from agents.prior import SHAPE
+    from agents.prior import shape_of
     from agents.reward import DEFAULT
     from tables.sums import UNIT
 
     if name in POLICIES:
-        return InMemory(name, shape=SHAPE, config=DEFAULT, refit_every=SHADOW_REFIT_EVERY)
+        return InMemory(name, shape=shape_of(SCORED), config=DEFAULT, refit_every=SHADOW_REFIT_EVERY)
     if name != "vw":
         raise SystemExit(f"shadow: OO_SHADOWS names {name!r}, and there are {', '.join(POLICIES)} and vw")
     try:

@@ -110,6 +110,12 @@ def others(row: row_pb2.UserRow, *, calendar: Calendar, now_ms: int) -> list[Pro
     return found
 
 
+def beside(row: row_pb2.UserRow) -> list[str]:
+    """The ids of all that there may be beside tasks, at any time."""
+    written = (generated_id(one.external_id) for one in row.generated[:GENERATED_MAX])
+    return [*_STARTER_IDS, *written]
+
+
 def _generated(tip: journal_pb2.GeneratedTip) -> Proposal:
     return Proposal(
         id=generated_id(tip.external_id),
@@ -189,15 +195,17 @@ _STARTERS = (
     _starter("tidy", "Clear one small thing that has been waiting", "A mail, a cup, a message: two minutes, not more."),
 )
 """Tips for someone with nothing to choose from yet."""
+_PREPARE, _GAP = "prepare", "gap"
+_STARTER_IDS = (*(one.id for one in _STARTERS), *(f"starter:{name}" for name in (_PREPARE, _GAP)))
 
 
 def _before_next(calendar: Calendar, *, now_ms: int) -> Proposal:
     """A tip for the free time before the next event; it is over when that starts."""
     minutes = (calendar.next_start_ms - now_ms) // MINUTE_MS
     if minutes <= 30:
-        name, title = "prepare", f"Take two minutes to get ready for {calendar.next_title}"
+        name, title = _PREPARE, f"Take two minutes to get ready for {calendar.next_title}"
         detail = f"It starts in {minutes} minutes."
     else:
-        name, title = "gap", f"Start something small before {calendar.next_title}"
+        name, title = _GAP, f"Start something small before {calendar.next_title}"
         detail = f"You have {minutes} free minutes."
     return _starter(name, title, detail, until_ms=calendar.next_start_ms)

@@ -1,4 +1,5 @@
-"""Which policy `learn` makes versions of: the one that the last promotion names; and when its rewards last drifted.
+"""Which policy `learn` makes versions of, and which trained model they hear: those that the last promotion of each names; and when rewards last
+drifted.
 
 It never judges: the gate and ADWIN do, in `shadow`.
 """
@@ -24,6 +25,8 @@ class Champion:
     def __init__(self, *, schemas: Frames) -> None:
         self._schemas = schemas
         self.policy = DEFAULT
+        self.model = ""
+        """NAME@VERSION of the trained model that is heard; empty for none."""
         self._drifted_ms: dict[str, int] = {}
         self.promotions: Counter[Labels] = Counter()
         """By policy and cause, those that were heeded."""
@@ -44,6 +47,11 @@ class Champion:
         """Take promotions in for ever. One of a policy that this build cannot serve is told of and changes nothing."""
         async for record, promotion in messages(self._schemas, "promotions", tail):
             assert isinstance(promotion, evaluation_pb2.Promotion)
+            if promotion.HasField("model"):
+                self.model = promotion.model
+                logger.info("champion.hears model=%s offset=%d", promotion.model, record.offset)
+                if not promotion.policy:
+                    continue
             policy = POLICIES.get(promotion.policy)
             if policy is None or not policy.servable:
                 logger.error("promotion.skipped policy=%s offset=%d", promotion.policy, record.offset)

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from agents import candidates, consents, eligibility, features, outcomes, why, written
+from agents import candidates, consents, eligibility, features, outcomes, scores, why, written
 from agents.active_version import ActiveVersion
 from agents.bandit.expected import predicted
 from agents.candidates import Proposal
@@ -48,6 +48,7 @@ def decide(
     now_ms, version, config = row.now_ms, policy.version, policy.version.config
     at = _moment(opened, config=config)
     slate = slate_at(opened, at=at, caps=caps, config=config)
+    heard = scores.heard(opened, slate, record_id=record_id, scoring=config.scoring) if row.HasField("scored") else None
 
     key = ids.draw_key(row.user_id, record_id=record_id)
     choice = policy.policy.pmf(policy.belief, opened.taught, slate.x, silent=slate.silent, now_ms=now_ms, key=key)
@@ -95,6 +96,8 @@ def decide(
         unshared=not consents.teaches_others(row),
     )
     decision.journal.CopyFrom(journal)
+    if heard is not None:
+        decision.scored_by, decision.deaf = config.scoring.model, not heard
     slates.note_chances(
         slate.block, slate.eligible, numerators=choice.numerators, won=choice.draws_won, scores=choice.scores
     )

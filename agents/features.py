@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 
 from agents.candidates import Calendar
-from oo.v1 import features_pb2, row_pb2
+from oo.v1 import features_pb2, policy_pb2, row_pb2
 from oo.v1.outcome_pb2 import Outcome
 from streams.units import DAY_MS
 from tables import windows
@@ -23,7 +23,7 @@ from tables.linear import Ints
 from tables.texts import LABEL_BUCKETS, WRITER_BUCKETS, bucket
 from tables.zones import local, part_of
 
-VERSION = 3
+VERSION = 4
 
 ONE = 64
 
@@ -83,9 +83,14 @@ _SHARED = (
     ),
 )
 
-FEATURES = (*_OWN, *_SHARED)
+_HEARD = (
+    Feature("score", "the reward that a trained model expects of it, from 0 to 1"),
+    Feature("has_score", "a trained model has said one"),
+)
+"""What only versions see that hear a model (agents/scores.py)."""
+
+FEATURES = (*_OWN, *_SHARED, *_HEARD)
 NAMES = tuple(feature.name for feature in FEATURES)
-D = len(NAMES)
 Q = len(_OWN)
 
 PLACE = {name: index for index, name in enumerate(NAMES)}
@@ -101,9 +106,15 @@ class Space(NamedTuple):
 
 FIRST = Space(2, 40)
 """Of what stands before a journal's first mark, for ever: a journal of before is folded as it was."""
-NOW = Space(VERSION, D)
-SPACES = {one.version: one for one in (FIRST, NOW)}
+NOW = Space(3, len(FEATURES) - len(_HEARD))
+SCORED = Space(VERSION, len(FEATURES))
+"""Of versions that hear a trained model. The others do without: nobody pays for what they do not use."""
+SPACES = {one.version: one for one in (FIRST, NOW, SCORED)}
 """Each begins as those before it, and what it adds was 0 in them."""
+D = NOW.d
+"""How many of them a decision sees that hears no model."""
+UNHEARD = tuple(range(NOW.d, SCORED.d))
+"""What policies that hear no model are fitted without."""
 _MEANT = {FIRST: {"prompt": "the hash of its prompt and model is odd"}}
 """What is something else by now."""
 
@@ -128,6 +139,15 @@ def feature_set(space: Space = NOW) -> features_pb2.FeatureSet:
             for index, one in enumerate(FEATURES[: space.d])
         ],
     )
+
+
+def space_of(config: policy_pb2.DecisionConfig) -> Space:
+    """Return what a new version of this configuration sees: scores only where it names a model.
+
+    >>> space_of(policy_pb2.DecisionConfig()) is NOW
+    True
+    """
+    return SCORED if config.HasField("scoring") else NOW
 
 
 def names_of(version: int) -> Sequence[str]:

@@ -12,7 +12,7 @@ from typing import Protocol
 from agents import consents, erasure
 from agents.active_version import ActiveVersion
 from agents.fault import where
-from agents.features import SPACES, VERSION, D
+from agents.features import SCORED, SPACES
 from agents.step import NOTHING, Entry, Outputs, step
 from oo.v1 import journal_pb2, row_pb2
 from streams.record import Record
@@ -161,8 +161,12 @@ class PartitionState:
 
 
 def taught(row: row_pb2.UserRow) -> Taught | None:
-    """What a row teaches others; None where its person has withdrawn that."""
-    return sums.read(row, d=D, feature_version=VERSION, alike=SPACES) if consents.teaches_others(row) else None
+    """What a row teaches others, of all features; None where its person has withdrawn that."""
+    return (
+        sums.read(row, d=SCORED.d, feature_version=SCORED.version, alike=SPACES)
+        if consents.teaches_others(row)
+        else None
+    )
 
 
 def _teaches(row: row_pb2.UserRow | None) -> bytes:

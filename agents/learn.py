@@ -17,10 +17,10 @@ import faust
 from faust.types import StreamT
 
 from agents.bandit.belief import is_named
-from agents.features import SPACES, VERSION, D, Q
+from agents.features import SCORED, SPACES, Q, space_of
 from agents.policies import DEFAULT as DEFAULT_POLICY
 from agents.prior import fit
-from agents.reward import DEFAULT, config_hash
+from agents.reward import DEFAULT, config_hash, hearing
 from agents.step import STEP_VERSION
 from oo.v1 import journal_pb2, policy_pb2
 from streams import messages
@@ -54,7 +54,7 @@ OTHERS_MIN = 10
 """People whose changes come with the first version without somebody."""
 
 TOPIC_ID_BYTES = 16
-SIZE = marginal.size(d=D, q=Q)
+SIZE = marginal.size(d=SCORED.d, q=Q)
 SIZES = {one.version: marginal.size(d=one.d, q=Q) for one in SPACES.values()}
 """Of totals by the version of their features: those that we can read."""
 
@@ -75,11 +75,14 @@ class Learn:
         champion: Callable[[], str] = lambda: DEFAULT_POLICY,
         drifted_ms: Callable[[], int] = lambda: 0,
         config: policy_pb2.DecisionConfig = DEFAULT,
+        model: Callable[[], str] = lambda: "",
         sample_permille: int = 0,
         leavers: Leavers | None = None,
         now_ms: Callable[[], int] = clock_ms,
     ) -> None:
-        """`sample_permille`: with which probability shadows take the decisions of its versions, 0 for all. `leavers`: who left."""
+        """`model`: the trained model that versions hear, empty for none. `sample_permille`: with which probability shadows take the decisions
+        of its versions, 0 for all. `leavers`: who left.
+        """
         self._leavers = leavers or Leavers(b"")
         self._now_ms = now_ms
         self._topics = topics
@@ -91,7 +94,8 @@ class Learn:
         self._every_s = every_s
         self._champion = champion
         self._drifted_ms = drifted_ms
-        self._config = config
+        self._settings = config
+        self._model = model
         self._sample_permille = sample_permille
         self._parts: dict[int, policy_pb2.PartitionSums] = {}
         self._names = {str(number).encode() for number in range(topics["journal"].partitions)}
@@ -167,6 +171,10 @@ class Learn:
         self._published_s = loop.time()
         logger.info("version.published version_id=%s sequence=%d n=%d", version.version_id, version.sequence, version.n)
 
+    @property
+    def _config(self) -> policy_pb2.DecisionConfig:
+        return hearing(self._settings, self._model())
+
     def _discount(self) -> float:
         """One half-life less for a while after a drift: what is new counts for twice as much beside what was."""
         drifted_ms = self._drifted_ms()
@@ -177,7 +185,10 @@ class Learn:
             return True
         if latest.sample_permille != self._sample_permille:
             return True
-        if latest.config != self._config or latest.policy != self._champion() or latest.feature_version != VERSION:
+        config = self._config
+        if latest.config != config or latest.policy != self._champion():
+            return True
+        if latest.feature_version != space_of(config).version:
             return True
         if self._erasures > latest.erasures:
             return self._tells_nobody(latest)
@@ -267,9 +278,9 @@ class Learn:
 
 
 def _read(message: policy_pb2.Total) -> Total:
-    """A published total, with the features of now."""
+    """A published total, with all features."""
     total = read(message)
-    total.contribution = marginal.resized(total.contribution, d=SPACES[message.feature_version].d, to=D)
+    total.contribution = marginal.resized(total.contribution, d=SPACES[message.feature_version].d, to=SCORED.d)
     return total
 
 

@@ -10,10 +10,12 @@ from dataclasses import replace
 
 from agents.bandit import fitting
 from agents.bandit.belief import Shape, named
-from agents.features import NAMES, NOW, SPACES, VERSION, D, Q, Space, feature_set
+from agents.features import NAMES, NOW, SPACES, UNHEARD, Q, Space, feature_set, space_of
 from agents.policies import DEFAULT as DEFAULT_POLICY
+from agents.policies import POLICIES
 from agents.reward import DEFAULT
 from oo.v1 import journal_pb2, policy_pb2
+from tables import marginal
 from tables.totals import Total
 
 _MEAN = {
@@ -30,12 +32,19 @@ _MEAN = {
     "dismissed": -0.25,
 }
 
-SHAPE = Shape(
-    mean=tuple(_MEAN.get(name, 0.0) for name in NAMES),
-    q=Q,
-    variance=0.04,
-    feature_version=VERSION,
-)
+
+def shape_of(space: Space) -> Shape:
+    """Return what a policy that sees these features is told before anything is learned."""
+    return Shape(
+        mean=tuple(_MEAN.get(name, 0.0) for name in NAMES[: space.d]),
+        q=Q,
+        variance=0.04,
+        feature_version=space.version,
+        unheard=tuple(place for place in UNHEARD if place < space.d),
+    )
+
+
+SHAPE = shape_of(NOW)
 
 
 def prior(
@@ -46,8 +55,8 @@ def prior(
     >>> prior().policy, prior().sequence
     ('mixed', 0)
     """
-    shape = replace(SHAPE, mean=SHAPE.mean[: space.d], feature_version=space.version)
-    return _finished(fitting.prior(policy, shape=shape, config=config), space)
+    shape = shape_of(space)
+    return _finished(fitting.prior(policy, shape=shape, config=config, without=_without(policy, shape)), space)
 
 
 def fit(
@@ -62,27 +71,51 @@ def fit(
     sample_permille: int = 0,
     erasures: int = 0,
 ) -> policy_pb2.PolicyVersion:
-    """The version that these totals teach; `before`: the last one, None or one of features that are none of SPACES for none of ours.
+    """The version that these totals, of any of SPACES, teach; `before`: the last one, None or one of features that are none of SPACES for
+    none of ours. It sees what a version of this configuration sees.
 
     Raises numpy.linalg.LinAlgError if the totals are of no Gram matrices.
     """
-    sequence = before.sequence if before is not None else 0
+    sequence, space = before.sequence if before is not None else 0, space_of(config)
+    shape = shape_of(space)
     if before is None or before.feature_version not in SPACES:
-        before = fitting.prior(policy, shape=SHAPE, config=config)
-    elif before.feature_version != VERSION:
-        before = _carried(before)
-    version = fitting.fit(policy, totals, shape=SHAPE, before=before, config=config, now_ms=now_ms, discount=discount)
+        before = fitting.prior(policy, shape=shape, config=config, without=_without(policy, shape))
+    elif before.feature_version != space.version:
+        before = _carried(before, space)
+    version = fitting.fit(
+        policy,
+        [_seen(one, space) for one in totals],
+        shape=shape,
+        before=before,
+        config=config,
+        now_ms=now_ms,
+        discount=discount,
+        without=_without(policy, shape),
+    )
     version.sequence = sequence + 1
     version.inputs.extend(inputs)
     version.sample_permille, version.erasures = sample_permille, erasures
-    return _finished(version, NOW)
+    return _finished(version, space)
 
 
-def _carried(before: policy_pb2.PolicyVersion) -> policy_pb2.PolicyVersion:
-    """What the next version takes of one with fewer features: the same epoch, under its name, which believes nothing of new ones."""
+_D_OF = {marginal.size(d=one.d, q=Q): one.d for one in SPACES.values()}
+"""How many features a total of so many numbers has."""
+
+
+def _seen(total: Total, space: Space) -> Total:
+    contribution = marginal.resized(total.contribution, d=_D_OF[len(total.contribution)], to=space.d)
+    return replace(total, contribution=contribution)
+
+
+def _without(policy: str, shape: Shape) -> tuple[int, ...]:
+    return () if POLICIES[policy].hears else shape.unheard
+
+
+def _carried(before: policy_pb2.PolicyVersion, space: Space) -> policy_pb2.PolicyVersion:
+    """What the next version takes of one with fewer or more features: the same epoch, under its name, which believes nothing of new ones."""
     carried = policy_pb2.PolicyVersion()
     carried.CopyFrom(before)
-    carried.epoch_mean = before.epoch_mean.ljust(D * 8, b"\0")
+    carried.epoch_mean = before.epoch_mean[: space.d * 8].ljust(space.d * 8, b"\0")
     return carried
 
 

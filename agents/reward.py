@@ -89,6 +89,24 @@ def asking(
     return made
 
 
+DEAF_PERMILLE = 125
+"""Of slates for which there are scores, those that do not hear them."""
+
+
+def hearing(config: policy_pb2.DecisionConfig, model: str) -> policy_pb2.DecisionConfig:
+    """Return the same configuration, in which decisions hear what this trained model says, NAME@VERSION; empty for none.
+
+    >>> hearing(DEFAULT, "") is DEFAULT, hearing(DEFAULT, "tips@3").scoring.model
+    (True, 'tips@3')
+    """
+    if not model:
+        return config
+    made = policy_pb2.DecisionConfig()
+    made.CopyFrom(config)
+    made.scoring.model, made.scoring.deaf_permille = model, DEAF_PERMILLE
+    return made
+
+
 def reward_64(kind: int, *, config: policy_pb2.DecisionConfig) -> int | None:
     """The reward of an outcome in units of 1/64, or None for one that is not learned from.
 

@@ -42,7 +42,7 @@ from agents.evaluation.gate import (
     watch,
 )
 from agents.evaluation.model import RewardModel
-from agents.features import SPACES, D
+from agents.features import SCORED, SPACES
 from agents.in_memory import InMemory
 from agents.policies import POLICIES
 from agents.reward import DEFAULT
@@ -92,7 +92,7 @@ class Open:
     kind: int
     prompt_version: str
     x: npt.NDArray[np.int8]
-    """Of the eligible candidates: (K, D)."""
+    """Of the eligible candidates: (K, d), of all features."""
     logging: Floats
     action: int
     predicted: float
@@ -143,7 +143,7 @@ def unpacked(content: bytes) -> Open:
         decided_ms=decided_ms,
         kind=kind,
         prompt_version=prompt,
-        x=np.frombuffer(x, dtype=np.int8).reshape(-1, D),
+        x=np.frombuffer(x, dtype=np.int8).reshape(-1, SCORED.d),
         logging=np.frombuffer(logging).copy(),  # Compiled loops take none that may not be written.
         action=action,
         predicted=predicted,
@@ -183,7 +183,7 @@ class Shadows:
     drifts: Drifts = field(default_factory=Drifts)
     costs: dict[str, tuple[int, float]] = field(default_factory=dict)
     """By policy, the decisions since its process began, and the seconds that they took."""
-    _model: RewardModel = field(default_factory=lambda: model.empty(D))
+    _model: RewardModel = field(default_factory=lambda: model.empty(SCORED.d))
     open: Kept[Open] = field(default_factory=dict)
     """By decision id; give it a drawer where they are many."""
     _held: OrderedDict[str, str] = field(default_factory=OrderedDict)
@@ -515,7 +515,7 @@ def slate_of(decision: decision_pb2.Decision) -> slates.Eligible:
     if x.shape[1:] != (space.d,) or x.min() < -X_MAX or x.max() > X_MAX:
         raise NotOurs("features that none of ours has")
     # What a later version adds was 0.
-    return slate._replace(x=np.pad(x, ((0, 0), (0, D - space.d))))
+    return slate._replace(x=np.pad(x, ((0, 0), (0, SCORED.d - space.d))))
 
 
 def with_challengers(

@@ -73,6 +73,16 @@ def slate_at(opened: Opened, *, at: Moment, caps: Sequence[Cap], config: policy_
     return Slate(others, picked, block, eligible, x, silent)
 
 
+def hear(slate: Slate, expected: Ints) -> bool:
+    """Put a trained model's scores into the slate, and say whether there is one; expected: (K,), -1 for none. What a slate shows nothing of has none."""
+    block = slate.block
+    shown = (expected >= 0) & (block[slates.KIND] != _NONE) & (block[slates.OUT] & _HIDES == 0)
+    block[slates.X + PLACE["score"]] = np.where(shown, expected, 0)
+    block[slates.X + PLACE["has_score"]] = np.where(shown, ONE, 0)
+    slate.x[:, PLACE["score"] :] = block[slates.X + PLACE["score"] :, slate.eligible].T
+    return bool(shown.any())
+
+
 _NOBODY = np.zeros((0, 0), dtype=np.int64)
 
 

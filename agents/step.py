@@ -22,6 +22,7 @@ from agents import (
     profile,
     reactions,
     requests,
+    scores,
     signals,
     written,
 )
@@ -33,12 +34,12 @@ from oo.v1 import decision_pb2, erased_pb2, journal_pb2, outcome_pb2, policy_pb2
 from tables import backlog, ids, pending, taken
 from tables.backlog import Overflow
 
-STEP_VERSION = 8
+STEP_VERSION = 9
 """Of what is written now. A record folds by the rules of the version that it was written under, so that old journals fold as
 they did: version 3 takes a reaction that another replaces out of the windows (agents.reactions), version 4 lets a starter
 tip that was seen give way to something to do, version 5 packs the slate of a decision (agents.decide), version 6 takes consents in the
 order of the journal (agents.consents), version 7 asks a language model and takes the one answer (agents.requests, agents.written), version 8 says on a slate who wrote what
-(agents.decide)."""
+(agents.decide), version 9 takes what a trained model says of candidates (agents.scores)."""
 OLDEST_VERSION = 2
 """Records of earlier versions fold by its rules."""
 STARTERS_GIVE_WAY = 4
@@ -95,6 +96,8 @@ def step(state: row_pb2.UserRow | None, entry: Entry, policy: ActiveVersion) -> 
         return state, NOTHING
     if record.HasField("moved"):
         return (state, NOTHING) if state is not None else _begin_here(entry)
+    if record.HasField("scores"):
+        return _take_scores(state, entry, policy)
     record_ms = record.now_ms or entry.time_ms
     now_ms = max(state.now_ms if state is not None else 0, record_ms)
     noted = taken.take(state, record, now_ms=now_ms)
@@ -142,6 +145,8 @@ def step(state: row_pb2.UserRow | None, entry: Entry, policy: ActiveVersion) -> 
             signals.take_generated(opened, record.candidates, change)
         case _:
             pass
+    if row.HasField("scored") and opened.limits.adds_to(limits_before):
+        row.ClearField("scored")  # Whatever each is about, the model may have seen what is withdrawn.
     if change.unsaid and record.step_version >= written.BY_REQUEST:
         del row.generated[:]  # Whatever each is about, its prompt may have had what is withdrawn.
     change.outcomes += outcomes.expire(opened, now_ms=now_ms, config=config)
@@ -173,6 +178,16 @@ def step(state: row_pb2.UserRow | None, entry: Entry, policy: ActiveVersion) -> 
     if change.outcomes:
         _name(change.outcomes, entry=entry, unshared=not consents.teaches_others(row))
     return row, Outputs(decision, tip, tuple(change.outcomes), tuple(change.overflows), erased, settings, request)
+
+
+def _take_scores(
+    state: row_pb2.UserRow | None, entry: Entry, policy: ActiveVersion
+) -> tuple[row_pb2.UserRow | None, Outputs]:
+    """The row with what a model says of its candidates. Nothing follows from it: no time passes, nothing ends, nothing is decided."""
+    config, row = policy.version.config, None
+    if state is not None and not state.HasField("left") and entry.record.step_version >= scores.BY_MODEL:
+        row = scores.take(state, entry.record.scores, journal=entry.position, scoring=config.scoring)
+    return (state if row is None else row), NOTHING
 
 
 def _begin_here(entry: Entry) -> tuple[row_pb2.UserRow, Outputs]:

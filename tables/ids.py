@@ -132,6 +132,11 @@ def shadow_draw(user_id: str, *, record_id: bytes) -> int:
     return int.from_bytes(_hash(b"shadow", user_id.encode(), record_id, size=8), "big")
 
 
+def deaf_draw(user_id: str, *, record_id: bytes) -> int:
+    """Return 64 bits from which it is drawn whether a decision hears no model, apart from its choice."""
+    return int.from_bytes(_hash(b"deaf", user_id.encode(), record_id, size=8), "big")
+
+
 def draw_key(user_id: str, *, record_id: bytes) -> int:
     """Return the 128-bit key of the counter-based generator that a decision draws from."""
     return int.from_bytes(_hash(b"draw", user_id.encode(), record_id, size=16), "big")

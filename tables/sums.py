@@ -209,10 +209,19 @@ def resized_triangle(entries: Entries, *, d: int, to: int) -> Entries:
     """Return the upper triangle by rows of a (to, to) matrix that begins as this (d, d) one does; what is new is 0."""
     if d == to:
         return entries
-    found, least = np.zeros(to * (to + 1) // 2, dtype=entries.dtype), min(d, to)
-    # Of an upper triangle: rows are never past their columns.
-    found[triangle(to)[1] < least] = entries[triangle(d)[1] < least]
+    if to < d:
+        smaller: Entries = entries[_places(to, d)]
+        return smaller
+    found = np.zeros(to * (to + 1) // 2, dtype=entries.dtype)
+    found[_places(d, to)] = entries
     return found
+
+
+@lru_cache(maxsize=8)
+def _places(d: int, wider: int) -> Ints:
+    """Where the entries of a (d, d) triangle stand in one of a wider matrix that begins with it."""
+    # Of an upper triangle: rows are never past their columns.
+    return np.flatnonzero(triangle(wider)[1] < d)
 
 
 def resized_moment(entries: Entries, d: int) -> Entries:

@@ -34,6 +34,8 @@ class Shape:
     """τ: of each entry of a person's own θ, before the people themselves have shown it."""
     feature_version: int = 0
     half_life_ms: int = HALF_LIFE_MS
+    unheard: tuple[int, ...] = ()
+    """The features that policies which hear no model are fitted without."""
 
     @property
     def d(self) -> int:

@@ -111,12 +111,14 @@ def expect(
             store(gated, i * w + at, plus(zero(), gate, y))
     if gate != 0.0:
         subtract(real, h, gated)
-    # A row for each source of doubt; noughts up to a multiple of four, as sums over them are made in four.
-    spread, root = np.zeros(((d + q + 3) // 4 * 4, w)), np.sqrt(noise) * gate
+    # A row for each source of doubt, noughts up to a multiple of four behind those of each kind: sums over them are made in four, and
+    # stay what they were where features that are 0 are added.
+    d_rows = (d + 3) // 4 * 4
+    spread, root = np.zeros((d_rows + (q + 3) // 4 * 4, w)), np.sqrt(noise) * gate
     multiply(factor, real, spread)
     for i in range(q):
         for at in range(0, w, 8):
-            store(spread, (d + i) * w + at, plus(zero(), root, load(h, i * wide + begin + at)))
+            store(spread, (d_rows + i) * w + at, plus(zero(), root, load(h, i * wide + begin + at)))
     covariance = np.empty((k, w))
     _products(spread, covariance)
     scored = np.empty((3, k))

@@ -14,7 +14,7 @@ from typing import Protocol
 from agents import default
 from agents.bandit.belief import Belief
 from agents.bandit.choice import Choice
-from agents.policies import epsilon_greedy, lin_ts, linucb, mixed, mixed_rff, squarecb, uniform
+from agents.policies import epsilon_greedy, lin_ts, linucb, mixed, mixed_hearing, mixed_rff, squarecb, uniform
 from tables.linear import Ints
 from tables.sums import Taught
 
@@ -39,6 +39,8 @@ class Policy:
     pmf: Pmf
     expand: Callable[[Ints], Ints] | None = None
     """Makes more features of each row, (K, d) to (K, d'); such a policy is never served."""
+    hears: bool = False
+    """Whether its versions are fitted with what a trained model says; the others are fitted as if nobody had said it."""
 
     @property
     def servable(self) -> bool:
@@ -49,6 +51,6 @@ class Policy:
 DEFAULT = default.POLICY
 
 POLICIES: Mapping[str, Policy] = {
-    module.NAME: Policy(module.NAME, module.pmf, getattr(module, "expand", None))
-    for module in (mixed, lin_ts, linucb, squarecb, epsilon_greedy, uniform, mixed_rff)
+    module.NAME: Policy(module.NAME, module.pmf, getattr(module, "expand", None), hears=getattr(module, "HEARS", False))
+    for module in (mixed, mixed_hearing, lin_ts, linucb, squarecb, epsilon_greedy, uniform, mixed_rff)
 }

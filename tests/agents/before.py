@@ -14,7 +14,7 @@ from operator import attrgetter
 from typing import NamedTuple
 
 from agents import profile, quiet_hours
-from agents.features import NAMES
+from agents.features import NAMES, D
 from oo.v1 import decision_pb2, journal_pb2, policy_pb2, row_pb2
 from oo.v1.outcome_pb2 import Outcome
 from streams.units import DAY_MS, HOUR_MS, MINUTE_MS
@@ -444,7 +444,7 @@ def bucket(text: str, buckets: int) -> int:
 
 def vector(proposal: Proposal, *, at: Moment) -> list[int]:
     if proposal.kind == NONE:
-        return [0] * len(NAMES)
+        return [0] * D
     values, task = dict(at.base[proposal.kind]), proposal.task
     for name, said in (("prompt", proposal.prompt_version), ("model", proposal.model)):
         if said:
@@ -471,4 +471,4 @@ def vector(proposal: Proposal, *, at: Moment) -> list[int]:
             values[f"label_{i}"] = ONE
             if at.part:
                 values[f"label_{i}_{('morning', 'afternoon', 'evening')[at.part - 1]}"] = ONE
-    return [values.get(name, 0) for name in NAMES]
+    return [values.get(name, 0) for name in NAMES[:D]]

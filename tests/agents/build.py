@@ -35,6 +35,7 @@ Payload = (
     | journal_pb2.Tick
     | journal_pb2.Mark
     | journal_pb2.Candidates
+    | journal_pb2.Scores
 )
 SOURCES = {
     signal_pb2.Signal: ("signal", SIGNALS_ID),
@@ -258,6 +259,9 @@ def entry(
             record.candidates.CopyFrom(payload)
             if payload.request_id == UNASKED:
                 record.step_version = min(step_version, written.BY_REQUEST - 1)
+        case journal_pb2.Scores():
+            record.record_id = ids.source_record_id(b"D" * 16, partition=partition, offset=source_offset)
+            record.scores.CopyFrom(payload)
         case signal_pb2.Signal() | reaction_pb2.Reaction() | subject_request_pb2.SubjectRequest():
             name, source_id = SOURCES[type(payload)]
             record.record_id = ids.source_record_id(source_id, partition=partition, offset=source_offset)

@@ -81,10 +81,11 @@ def expect(told: Told) -> tuple[Floats, Floats]:
     if told.gate:
         for i in range(q):
             real = real - (y[i] * told.gate)[:, None] * g[i]
-    spread = np.zeros((k, (d + q + 3) // 4 * 4))
+    own_from = (d + 3) // 4 * 4
+    spread = np.zeros((k, own_from + (q + 3) // 4 * 4))
     for i in range(d):
         spread[:, :d] += real[:, i : i + 1] * told.factor[i, :d]
-    spread[:, d : d + q] = y.T * (np.sqrt(told.noise) * told.gate)
+    spread[:, own_from : own_from + q] = y.T * (np.sqrt(told.noise) * told.gate)
     lanes = [np.zeros((k, k)) for _ in range(4)]
     for i in range(spread.shape[1]):
         lanes[i % 4] = lanes[i % 4] + spread[:, i : i + 1] * spread[:, i]

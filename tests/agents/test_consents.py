@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from agents.features import PLACE, VERSION, D
+from agents.features import NOW, PLACE, D
 from agents.fold import PartitionState, taught
 from agents.step import Entry, Outputs, step
 from oo.v1 import decision_pb2, row_pb2
@@ -292,7 +292,7 @@ def test_what_was_learned_with_a_feature_is_learned_without_it_once_it_is_withdr
     ada.react("DONE")
     ada.take(withdrawn("calendar", word="w"))
     assert ada.row is not None
-    learned = sums.read(ada.row, d=D, feature_version=VERSION)
+    learned = sums.read(ada.row, d=D, feature_version=NOW.version)
     places = [PLACE[name] for name in BY_NAME["calendar"].features]
     assert learned.weight
     assert not learned.moment[places].any()
@@ -516,7 +516,7 @@ def uses(ada: Person, outputs: Outputs, purpose: Purpose | None, released: set[b
         found.append("keeps what a model wrote")
     if purpose is not None and purpose.number == LEARNING and taught(ada.row) is not None:
         found.append("teaches others")
-    learned = sums.read(ada.row, d=D, feature_version=VERSION)
+    learned = sums.read(ada.row, d=D, feature_version=NOW.version)
     rows, others = sums.triangle(D)
     if any(learned.moment[at] for at in masked) or any(
         learned.gram[at] for at in range(len(rows)) if rows[at] in masked or others[at] in masked

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from agents.features import D
 from agents.fold import taught
 from agents.step import STEP_VERSION, step
 from oo.v1 import decision_pb2, row_pb2
-from tables import ids
+from tables import ids, sums
 from tables.sums import Taught
 from tables.zones import TZDATA_VERSION
 from tests.agents.build import (
@@ -32,7 +33,9 @@ def before(ada: Person, decision: decision_pb2.Decision) -> Taught:
         again.take_entry(one)
         if outputs.decision == decision:
             break
-    return taught(again.now)
+    found = taught(again.now)
+    assert found is not None
+    return sums.resized(found, D)
 
 
 def busy() -> Person:

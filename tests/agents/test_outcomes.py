@@ -35,12 +35,12 @@ def learned_once(ada: Person, decision_id: str, reward: int) -> row_pb2.Sums:
     )
     only.epoch = ada.now.sums.epoch
     row = row_pb2.UserRow()
-    sums.write(only, row, feature_version=features.VERSION)
+    sums.write(only, row, feature_version=features.NOW.version)
     return spelled_out(row).sums
 
 
 def unpacked(message: row_pb2.Sums) -> sums.Taught:
-    return sums.read(row_pb2.UserRow(sums=message), d=features.D, feature_version=features.VERSION)
+    return sums.read(row_pb2.UserRow(sums=message), d=features.D, feature_version=features.NOW.version)
 
 
 def counted(ada: Person, kind: str) -> int:

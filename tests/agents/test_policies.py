@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from agents.bandit import expected, kernel
 from agents.bandit.belief import Belief, belief
 from agents.bandit.choice import Choice, drawn, floored, words
-from agents.features import FIRST, NAMES, VERSION, D
+from agents.features import FIRST, NAMES, NOW, D
 from agents.in_memory import InMemory
 from agents.policies import POLICIES, Policy, mixed
 from agents.prior import SHAPE, fit, prior
@@ -231,8 +231,8 @@ def test_the_priors_id_stands_still() -> None:
 
 def test_a_version_names_the_features_that_it_was_fitted_to() -> None:
     version = version_of([])
-    assert version.features.version == version.feature_version == VERSION
-    assert [one.name for one in version.features.features] == list(NAMES)
+    assert version.features.version == version.feature_version == NOW.version
+    assert [one.name for one in version.features.features] == list(NAMES[:D])
 
 
 @settings(max_examples=25)

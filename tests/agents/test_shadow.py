@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from agents import sample
-from agents.features import VERSION, D
+from agents.features import NOW, D
 from deploy.stack.running import RunningStack
 from oo.v1.decision_pb2 import Decision
 from oo.v1.evaluation_pb2 import Estimate, Promotion, ShadowDecision
@@ -73,7 +73,7 @@ class World:
             record_id=self.decided.to_bytes(16, "big"),
             user_id=f"user-{self.decided % PEOPLE}",
             decided_ms=self.decided,
-            feature_version=VERSION,
+            feature_version=NOW.version,
             policy=policy,
             chosen=int(self.chance.choice(3, p=propensities)),
         )

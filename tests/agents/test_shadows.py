@@ -14,10 +14,10 @@ from agents import assemble, sample, snapshot
 from agents.bandit.learner import Learner
 from agents.evaluation.counted import reward_range
 from agents.evaluation.gate import Kind, Rule
-from agents.features import VERSION, D
+from agents.features import NOW, SCORED, D
 from agents.in_memory import InMemory
 from agents.policies import POLICIES, vw
-from agents.prior import SHAPE
+from agents.prior import shape_of
 from agents.reward import DEFAULT
 from agents.shadows import X_MAX, NotOurs, Shadows, Waits, with_challengers
 from oo.v1 import decision_pb2, journal_pb2, outcome_pb2
@@ -35,7 +35,7 @@ NAMES = ("mixed", "lin_ts", "mixed_rff", "vw")
 def learner(name: str) -> Learner:
     if name == vw.NAME:
         return vw.Vw(worth=DEFAULT.interruption_cost / 64)
-    return InMemory(name, shape=SHAPE, config=DEFAULT, refit_every=20)
+    return InMemory(name, shape=shape_of(SCORED), config=DEFAULT, refit_every=20)
 
 
 def shadows(*names: str, learners: Mapping[str, Learner] | None = None) -> Shadows:
@@ -282,7 +282,11 @@ def test_a_planted_better_policy_is_promoted_and_rolled_back_when_the_world_turn
     for n in range(4000):
         pays = len(verdicts)
         decision = decision_pb2.Decision(
-            decision_id=str(n), feature_version=VERSION, policy="random", decided_ms=n, chosen=int(chance.integers(2))
+            decision_id=str(n),
+            feature_version=NOW.version,
+            policy="random",
+            decided_ms=n,
+            chosen=int(chance.integers(2)),
         )
         for at in range(2):
             decision.slate.add(kind=decision_pb2.Decision.TASK, propensity=0.5, x=[64 * (at == i) for i in range(D)])

@@ -12,9 +12,9 @@ import numpy as np
 from sealed import give, keys_in
 
 from agents.bandit.belief import epoch
-from agents.features import VERSION
+from agents.features import SCORED, VERSION
 from agents.learn import OTHERS_MIN, SIZE, Learn
-from agents.prior import SHAPE, prior
+from agents.prior import prior
 from oo.v1 import journal_pb2, policy_pb2
 from streams.day_keys import of_day
 from streams.frames import Frames
@@ -44,7 +44,7 @@ class Crowd:
     def __init__(self, keys: Keys) -> None:
         self._chance, self._sealing = Random(11), Sealing(FRAMES, keys)
         self._totals = [Totals(epochs={BELIEF.epoch: epoch(BELIEF)}) for _ in range(PARTITIONS)]
-        self._taught = [sums.nothing(SHAPE.d) for _ in range(PEOPLE)]
+        self._taught = [sums.nothing(SCORED.d) for _ in range(PEOPLE)]
         self._erasures = [0] * PARTITIONS
         self._others: list[set[int]] = [set() for _ in range(PARTITIONS)]
         self.sequence = 0
@@ -59,7 +59,7 @@ class Crowd:
         taught, totals = self._taught[person], self._totals[person % PARTITIONS]
         if taught.weight:
             totals.add(totals.part(taught), sign=-1)
-        x = [self._chance.randint(-64, 64) for _ in range(SHAPE.d)]
+        x = [self._chance.randint(-64, 64) for _ in range(SCORED.d)]
         time_ms = MONDAY_MS - self._chance.randrange(DAY_MS)
         sums.add(taught, x=x, reward=self._chance.randint(0, 64), time_ms=time_ms, predicted=Predicted(9, -9, 1))
         taught.epoch = BELIEF.epoch

@@ -19,7 +19,7 @@ from google.protobuf.json_format import MessageToDict, ParseDict
 from google.protobuf.message import Message
 
 from agents.active_version import ActiveVersion
-from agents.features import FIRST, D, Space
+from agents.features import FIRST, SCORED, Space
 from agents.fold import PartitionState, taught
 from agents.step import Entry, Outputs
 from oo.v1 import decision_pb2, journal_pb2, outcome_pb2, policy_pb2, row_pb2
@@ -158,7 +158,7 @@ def replay(
         assert anew.to_bytes() == partition.totals.to_bytes(), "totals kept up and counted anew differ"
         kept = messages(partition.totals, feature_version=space.version)
         for total in kept:
-            total.contribution[:] = resized(np.array(total.contribution), d=D, to=space.d).tolist()
+            total.contribution[:] = resized(np.array(total.contribution), d=SCORED.d, to=space.d).tolist()
         marks = [[a.offset, a.mark.version_id] for a in partition.marks.marks]
         yield json.dumps(
             {

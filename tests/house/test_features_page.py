@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from agents.features import FEATURES, VERSION, D, Q
+from agents.features import FEATURES, VERSION, Q
 
 PAGE = Path(__file__).resolve().parents[2] / "docs" / "features.md"
 
@@ -15,5 +15,5 @@ def test_the_page_of_features_is_the_table_of_features() -> None:
     assert table == [
         f"| `{one.name}` | {'yes' if place < Q else ''} | {one.meaning} |" for place, one in enumerate(FEATURES)
     ]
-    assert f"A vector of {D} whole numbers" in text
+    assert f"A vector of {len(FEATURES)} whole numbers" in text
     assert f"Version {VERSION};" in text

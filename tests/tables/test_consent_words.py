@@ -146,6 +146,8 @@ def test_all_features_rest_on_a_purpose_but_those_of_the_clock_and_of_reactions(
     assert set(NAMES) - resting == {
         *("morning", "afternoon", "evening", "weekend"),
         *("done_rate_28d", "dismiss_rate_7d", "snooze_rate_24h", "done_in_this_part"),
+        # Whatever is withdrawn, what a model said before is gone with it (agents.step); what it says then, it says without that.
+        *("score", "has_score"),
     }
 
 

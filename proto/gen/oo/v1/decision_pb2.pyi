@@ -97,6 +97,8 @@ class Decision(_message.Message):
     UNSHARED_FIELD_NUMBER: _builtins.int
     PROMPT_CHANCE_FIELD_NUMBER: _builtins.int
     PROMPT_CHANCES_FIELD_NUMBER: _builtins.int
+    SCORED_BY_FIELD_NUMBER: _builtins.int
+    DEAF_FIELD_NUMBER: _builtins.int
     SEALED_FIELD_NUMBER: _builtins.int
     decision_id: _builtins.str
     user_id: _builtins.str
@@ -127,6 +129,10 @@ class Decision(_message.Message):
     `propensity` it is how likely this tip of this version was.
     """
     prompt_chances: _builtins.int
+    scored_by: _builtins.str
+    """The model whose scores the row had for this slate, NAME@VERSION; empty for none."""
+    deaf: _builtins.bool
+    """They were left out of its features, by chance."""
     sealed: _builtins.bytes
     """The whole message, sealed with the person's own key; what stands beside it is open (streams/sealing.py)."""
     @_builtins.property
@@ -166,11 +172,13 @@ class Decision(_message.Message):
         unshared: _builtins.bool = ...,
         prompt_chance: _builtins.int = ...,
         prompt_chances: _builtins.int = ...,
+        scored_by: _builtins.str = ...,
+        deaf: _builtins.bool = ...,
         sealed: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["journal", b"journal", "packed", b"packed"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["chosen", b"chosen", "config_hash", b"config_hash", "decided_ms", b"decided_ms", "decision_id", b"decision_id", "feature_version", b"feature_version", "journal", b"journal", "latency_ms", b"latency_ms", "model", b"model", "packed", b"packed", "policy", b"policy", "policy_sequence", b"policy_sequence", "policy_version", b"policy_version", "prompt_chance", b"prompt_chance", "prompt_chances", b"prompt_chances", "prompt_version", b"prompt_version", "propensity", b"propensity", "record_id", b"record_id", "sealed", b"sealed", "slate", b"slate", "step_version", b"step_version", "supersedes", b"supersedes", "title", b"title", "trigger", b"trigger", "tzdata_version", b"tzdata_version", "unshared", b"unshared", "user_id", b"user_id", "valid_until_ms", b"valid_until_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["chosen", b"chosen", "config_hash", b"config_hash", "deaf", b"deaf", "decided_ms", b"decided_ms", "decision_id", b"decision_id", "feature_version", b"feature_version", "journal", b"journal", "latency_ms", b"latency_ms", "model", b"model", "packed", b"packed", "policy", b"policy", "policy_sequence", b"policy_sequence", "policy_version", b"policy_version", "prompt_chance", b"prompt_chance", "prompt_chances", b"prompt_chances", "prompt_version", b"prompt_version", "propensity", b"propensity", "record_id", b"record_id", "scored_by", b"scored_by", "sealed", b"sealed", "slate", b"slate", "step_version", b"step_version", "supersedes", b"supersedes", "title", b"title", "trigger", b"trigger", "tzdata_version", b"tzdata_version", "unshared", b"unshared", "user_id", b"user_id", "valid_until_ms", b"valid_until_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

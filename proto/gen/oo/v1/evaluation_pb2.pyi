@@ -212,6 +212,7 @@ class Promotion(_message.Message):
     RUN_FIELD_NUMBER: _builtins.int
     UNDOES_FIELD_NUMBER: _builtins.int
     ACCOUNT_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
     policy: _builtins.str
     before: _builtins.str
     cause: Global___Promotion.Cause.ValueType
@@ -223,6 +224,10 @@ class Promotion(_message.Message):
     """The promotion of that run is taken back."""
     account: _builtins.str
     """Of who did it by hand, as their machine says."""
+    model: _builtins.str
+    """The trained model whose scores are heard from here on, NAME@VERSION, empty for none; absent where that stays as it is. `policy` is
+    empty where that stays.
+    """
     @_builtins.property
     def evidence(self) -> Global___Evidence:
         """What it rests on; where somebody promoted it by hand, that of a run of `oo replay`, or none."""
@@ -239,12 +244,15 @@ class Promotion(_message.Message):
         run: _builtins.str = ...,
         undoes: _builtins.bool = ...,
         account: _builtins.str = ...,
+        model: _builtins.str | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["evidence", b"evidence"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_model", b"_model", "evidence", b"evidence", "model", b"model"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "before", b"before", "cause", b"cause", "decided_ms", b"decided_ms", "evidence", b"evidence", "policy", b"policy", "run", b"run", "undoes", b"undoes", "why", b"why"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_model", b"_model", "account", b"account", "before", b"before", "cause", b"cause", "decided_ms", b"decided_ms", "evidence", b"evidence", "model", b"model", "policy", b"policy", "run", b"run", "undoes", b"undoes", "why", b"why"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__model: _TypeAlias = _typing.Literal["model"]  # noqa: Y015
+    _WhichOneofArgType__model: _TypeAlias = _typing.Literal["_model", b"_model"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__model) -> _WhichOneofReturnType__model | None: ...
 
 Global___Promotion: _TypeAlias = Promotion  # noqa: Y015
 

@@ -71,6 +71,7 @@ class JournalRecord(_message.Message):
     SEALED_FIELD_NUMBER: _builtins.int
     SUBJECT_REQUEST_FIELD_NUMBER: _builtins.int
     MOVED_FIELD_NUMBER: _builtins.int
+    SCORES_FIELD_NUMBER: _builtins.int
     record_id: _builtins.bytes
     """16 bytes, from the source position or the tick's due time: ids and seeds come from it, never from an offset."""
     now_ms: _builtins.int
@@ -104,6 +105,8 @@ class JournalRecord(_message.Message):
     def subject_request(self) -> _subject_request_pb2.SubjectRequest: ...
     @_builtins.property
     def moved(self) -> Global___Moved: ...
+    @_builtins.property
+    def scores(self) -> Global___Scores: ...
     def __init__(
         self,
         *,
@@ -124,12 +127,13 @@ class JournalRecord(_message.Message):
         sealed: _builtins.bytes = ...,
         subject_request: _subject_request_pb2.SubjectRequest | None = ...,
         moved: Global___Moved | None = ...,
+        scores: Global___Scores | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["candidates", b"candidates", "mark", b"mark", "moved", b"moved", "payload", b"payload", "reaction", b"reaction", "sealed", b"sealed", "signal", b"signal", "source", b"source", "subject_request", b"subject_request", "tick", b"tick"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["candidates", b"candidates", "mark", b"mark", "moved", b"moved", "payload", b"payload", "reaction", b"reaction", "scores", b"scores", "sealed", b"sealed", "signal", b"signal", "source", b"source", "subject_request", b"subject_request", "tick", b"tick"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidates", b"candidates", "event_key", b"event_key", "event_time_ms", b"event_time_ms", "mark", b"mark", "moved", b"moved", "now_ms", b"now_ms", "payload", b"payload", "reaction", b"reaction", "record_id", b"record_id", "sealed", b"sealed", "signal", b"signal", "source", b"source", "source_time_ms", b"source_time_ms", "step_version", b"step_version", "subject_request", b"subject_request", "tick", b"tick", "traceparent", b"traceparent", "writer", b"writer"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidates", b"candidates", "event_key", b"event_key", "event_time_ms", b"event_time_ms", "mark", b"mark", "moved", b"moved", "now_ms", b"now_ms", "payload", b"payload", "reaction", b"reaction", "record_id", b"record_id", "scores", b"scores", "sealed", b"sealed", "signal", b"signal", "source", b"source", "source_time_ms", b"source_time_ms", "step_version", b"step_version", "subject_request", b"subject_request", "tick", b"tick", "traceparent", b"traceparent", "writer", b"writer"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_payload: _TypeAlias = _typing.Literal["signal", "reaction", "tick", "mark", "candidates", "sealed", "subject_request", "moved"]  # noqa: Y015
+    _WhichOneofReturnType_payload: _TypeAlias = _typing.Literal["signal", "reaction", "tick", "mark", "candidates", "sealed", "subject_request", "moved", "scores"]  # noqa: Y015
     _WhichOneofArgType_payload: _TypeAlias = _typing.Literal["payload", b"payload"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_payload) -> _WhichOneofReturnType_payload | None: ...
 
@@ -430,3 +434,43 @@ class Likeness(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Likeness: _TypeAlias = Likeness  # noqa: Y015
+
+@_typing.final
+class Scores(_message.Message):
+    """What a trained model expects of the candidates of one decision's slate. It causes nothing: the next decision hears of it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DECISION_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    KEYS_FIELD_NUMBER: _builtins.int
+    EXPECTED_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    """NAME@VERSION of the model."""
+    @_builtins.property
+    def decision(self) -> Global___Position:
+        """Of the decision's journal record: of one person the greatest stands."""
+
+    @_builtins.property
+    def keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Of each candidate that was scored what tables.scored names it by, ascending."""
+
+    @_builtins.property
+    def expected(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """The reward expected of each, in units of 1/64."""
+
+    def __init__(
+        self,
+        *,
+        decision: Global___Position | None = ...,
+        model: _builtins.str = ...,
+        keys: _abc.Iterable[_builtins.int] | None = ...,
+        expected: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "expected", b"expected", "keys", b"keys", "model", b"model"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Scores: _TypeAlias = Scores  # noqa: Y015

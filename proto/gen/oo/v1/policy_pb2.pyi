@@ -262,6 +262,7 @@ class DecisionConfig(_message.Message):
     CONFLICT_MINUTES_FIELD_NUMBER: _builtins.int
     CONFLICT_EVENT_MS_MAX_FIELD_NUMBER: _builtins.int
     GENERATION_FIELD_NUMBER: _builtins.int
+    SCORING_FIELD_NUMBER: _builtins.int
     reward_done: _builtins.int
     """Rewards and costs in units of 1/64."""
     reward_snooze: _builtins.int
@@ -306,6 +307,10 @@ class DecisionConfig(_message.Message):
     def generation(self) -> Global___Generation:
         """What is asked of language models; absent for nothing."""
 
+    @_builtins.property
+    def scoring(self) -> Global___Scoring:
+        """Which trained model is heard; absent for none."""
+
     def __init__(
         self,
         *,
@@ -338,10 +343,11 @@ class DecisionConfig(_message.Message):
         conflict_minutes: _builtins.int = ...,
         conflict_event_ms_max: _builtins.int = ...,
         generation: Global___Generation | None = ...,
+        scoring: Global___Scoring | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["generation", b"generation"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["generation", b"generation", "scoring", b"scoring"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["asked_within_ms", b"asked_within_ms", "cap_day", b"cap_day", "cap_day_generated", b"cap_day_generated", "cap_day_starter", b"cap_day_starter", "cap_day_task", b"cap_day_task", "cap_hour", b"cap_hour", "conflict_event_ms_max", b"conflict_event_ms_max", "conflict_minutes", b"conflict_minutes", "dismiss_cool_down_ms", b"dismiss_cool_down_ms", "duplicate_permille", b"duplicate_permille", "exploration", b"exploration", "floor_permille", b"floor_permille", "generation", b"generation", "interruption_cost", b"interruption_cost", "learn_expired", b"learn_expired", "none_valid_ms", b"none_valid_ms", "optimism", b"optimism", "own_cap_day_max", b"own_cap_day_max", "own_cap_hour_max", b"own_cap_hour_max", "reaction_window_ms", b"reaction_window_ms", "reward_dismiss", b"reward_dismiss", "reward_done", b"reward_done", "reward_expired", b"reward_expired", "reward_snooze", b"reward_snooze", "same_kind_max", b"same_kind_max", "snooze_default_ms", b"snooze_default_ms", "starter_cool_down_ms", b"starter_cool_down_ms", "tip_valid_ms", b"tip_valid_ms", "urgent_within_ms", b"urgent_within_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asked_within_ms", b"asked_within_ms", "cap_day", b"cap_day", "cap_day_generated", b"cap_day_generated", "cap_day_starter", b"cap_day_starter", "cap_day_task", b"cap_day_task", "cap_hour", b"cap_hour", "conflict_event_ms_max", b"conflict_event_ms_max", "conflict_minutes", b"conflict_minutes", "dismiss_cool_down_ms", b"dismiss_cool_down_ms", "duplicate_permille", b"duplicate_permille", "exploration", b"exploration", "floor_permille", b"floor_permille", "generation", b"generation", "interruption_cost", b"interruption_cost", "learn_expired", b"learn_expired", "none_valid_ms", b"none_valid_ms", "optimism", b"optimism", "own_cap_day_max", b"own_cap_day_max", "own_cap_hour_max", b"own_cap_hour_max", "reaction_window_ms", b"reaction_window_ms", "reward_dismiss", b"reward_dismiss", "reward_done", b"reward_done", "reward_expired", b"reward_expired", "reward_snooze", b"reward_snooze", "same_kind_max", b"same_kind_max", "scoring", b"scoring", "snooze_default_ms", b"snooze_default_ms", "starter_cool_down_ms", b"starter_cool_down_ms", "tip_valid_ms", b"tip_valid_ms", "urgent_within_ms", b"urgent_within_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -466,3 +472,29 @@ class Variant(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Variant: _TypeAlias = Variant  # noqa: Y015
+
+@_typing.final
+class Scoring(_message.Message):
+    """A trained model whose scores stand in slates."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MODEL_FIELD_NUMBER: _builtins.int
+    DEAF_PERMILLE_FIELD_NUMBER: _builtins.int
+    model: _builtins.str
+    """NAME@VERSION: scores of any other are as if absent."""
+    deaf_permille: _builtins.int
+    """With which probability a slate is made without them though they are there, in units of 1/1000: what hearing is worth is told by these."""
+    def __init__(
+        self,
+        *,
+        model: _builtins.str = ...,
+        deaf_permille: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deaf_permille", b"deaf_permille", "model", b"model"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Scoring: _TypeAlias = Scoring  # noqa: Y015

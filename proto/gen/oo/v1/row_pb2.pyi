@@ -73,6 +73,7 @@ class UserRow(_message.Message):
     SETTINGS_TOLD_FIELD_NUMBER: _builtins.int
     LEFT_FIELD_NUMBER: _builtins.int
     ASKED_FIELD_NUMBER: _builtins.int
+    SCORED_FIELD_NUMBER: _builtins.int
     journal_offset: _builtins.int
     """Fence: the journal offset that this row has seen."""
     next_wake_ms: _builtins.int
@@ -172,6 +173,10 @@ class UserRow(_message.Message):
     def asked(self) -> Global___Asked:
         """What a language model was asked last; absent for nothing yet."""
 
+    @_builtins.property
+    def scored(self) -> Global___Scored:
+        """The newest scores of a trained model; absent for none."""
+
     def __init__(
         self,
         *,
@@ -217,10 +222,11 @@ class UserRow(_message.Message):
         settings_told: _builtins.bool = ...,
         left: Global___Left | None = ...,
         asked: Global___Asked | None = ...,
+        scored: Global___Scored | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_journal_offset", b"_journal_offset", "_next_wake_ms", b"_next_wake_ms", "_topic_id", b"_topic_id", "asked", b"asked", "journal_offset", b"journal_offset", "left", b"left", "next_wake_ms", b"next_wake_ms", "profile", b"profile", "sums", b"sums", "topic_id", b"topic_id"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_journal_offset", b"_journal_offset", "_next_wake_ms", b"_next_wake_ms", "_topic_id", b"_topic_id", "asked", b"asked", "journal_offset", b"journal_offset", "left", b"left", "next_wake_ms", b"next_wake_ms", "profile", b"profile", "scored", b"scored", "sums", b"sums", "topic_id", b"topic_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_journal_offset", b"_journal_offset", "_next_wake_ms", b"_next_wake_ms", "_topic_id", b"_topic_id", "asked", b"asked", "buried", b"buried", "consents", b"consents", "cool_downs", b"cool_downs", "counted", b"counted", "counted_unasked", b"counted_unasked", "current_candidate", b"current_candidate", "current_valid_until_ms", b"current_valid_until_ms", "event_columns", b"event_columns", "event_keys", b"event_keys", "event_texts", b"event_texts", "events", b"events", "generated", b"generated", "item_sources", b"item_sources", "journal_offset", b"journal_offset", "left", b"left", "next_wake_ms", b"next_wake_ms", "now_ms", b"now_ms", "pending", b"pending", "pending_columns", b"pending_columns", "pending_names", b"pending_names", "profile", b"profile", "profile_stamps", b"profile_stamps", "reacted_ms", b"reacted_ms", "sealed", b"sealed", "settings_told", b"settings_told", "sources", b"sources", "sums", b"sums", "taken_keys", b"taken_keys", "taken_sources", b"taken_sources", "task_columns", b"task_columns", "task_texts", b"task_texts", "tasks", b"tasks", "tasks_refused", b"tasks_refused", "taught", b"taught", "time_zone", b"time_zone", "time_zone_updated_ms", b"time_zone_updated_ms", "tombstones", b"tombstones", "topic_id", b"topic_id", "unasked", b"unasked", "user_id", b"user_id", "windows", b"windows"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_journal_offset", b"_journal_offset", "_next_wake_ms", b"_next_wake_ms", "_topic_id", b"_topic_id", "asked", b"asked", "buried", b"buried", "consents", b"consents", "cool_downs", b"cool_downs", "counted", b"counted", "counted_unasked", b"counted_unasked", "current_candidate", b"current_candidate", "current_valid_until_ms", b"current_valid_until_ms", "event_columns", b"event_columns", "event_keys", b"event_keys", "event_texts", b"event_texts", "events", b"events", "generated", b"generated", "item_sources", b"item_sources", "journal_offset", b"journal_offset", "left", b"left", "next_wake_ms", b"next_wake_ms", "now_ms", b"now_ms", "pending", b"pending", "pending_columns", b"pending_columns", "pending_names", b"pending_names", "profile", b"profile", "profile_stamps", b"profile_stamps", "reacted_ms", b"reacted_ms", "scored", b"scored", "sealed", b"sealed", "settings_told", b"settings_told", "sources", b"sources", "sums", b"sums", "taken_keys", b"taken_keys", "taken_sources", b"taken_sources", "task_columns", b"task_columns", "task_texts", b"task_texts", "tasks", b"tasks", "tasks_refused", b"tasks_refused", "taught", b"taught", "time_zone", b"time_zone", "time_zone_updated_ms", b"time_zone_updated_ms", "tombstones", b"tombstones", "topic_id", b"topic_id", "unasked", b"unasked", "user_id", b"user_id", "windows", b"windows"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__journal_offset: _TypeAlias = _typing.Literal["journal_offset"]  # noqa: Y015
     _WhichOneofArgType__journal_offset: _TypeAlias = _typing.Literal["_journal_offset", b"_journal_offset"]  # noqa: Y015
@@ -797,3 +803,39 @@ class Asked(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Asked: _TypeAlias = Asked  # noqa: Y015
+
+@_typing.final
+class Scored(_message.Message):
+    """What a trained model expects of candidates, as decisions hear it (tables/scored.py). It stands behind all others."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OFFSET_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    KEYS_FIELD_NUMBER: _builtins.int
+    EXPECTED_FIELD_NUMBER: _builtins.int
+    offset: _builtins.int
+    """Of the journal record of the decision whose slate was scored."""
+    model: _builtins.str
+    """NAME@VERSION."""
+    expected: _builtins.bytes
+    """A byte each, 0 to 64: the expected reward in units of 1/64."""
+    @_builtins.property
+    def keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """A candidate each, ascending."""
+
+    def __init__(
+        self,
+        *,
+        offset: _builtins.int = ...,
+        model: _builtins.str = ...,
+        keys: _abc.Iterable[_builtins.int] | None = ...,
+        expected: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expected", b"expected", "keys", b"keys", "model", b"model", "offset", b"offset"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Scored: _TypeAlias = Scored  # noqa: Y015
