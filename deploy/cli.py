@@ -82,6 +82,11 @@ COMMANDS = {
         ),
         "Fold a range of the journal again, apart from what is live.",
     ),
+    "lake": Entry(
+        "deploy.commands.lake",
+        (("export", "export"), ("compact", "compact"), ("forget", "forget")),
+        "The log as Parquet and Avro files, for other tools.",
+    ),
     "keys": Entry(
         "deploy.commands.keys",
         (("rotate", "rotate"),),

@@ -36,7 +36,7 @@ class Settings(ClusterSettings, BaseSettings):
     name_key_file: Path | None = None
     """The secret of pseudonyms. Needed by what names a person: import, watch, profile, state, erase, export, explain, privacy, simulate, and dead-letters."""
     kek_dir: Path | None = None
-    """The folder of key-encryption keys. Needed by verify, state, explain, profile, simulate, keys, and dead-letters
+    """The folder of key-encryption keys. Needed by verify, state, explain, profile, simulate, keys, lake, and dead-letters
     redrive; list and show open letters with it."""
     row_snapshots_dir: Path | None = None
     """Where row snapshots are. Needed by snapshots, and by verify once the journal was trimmed."""

@@ -1,6 +1,6 @@
 """`oo erase`: somebody leaves, asked for by an operator. It sends one request; the engine does the rest, in order.
 
-Itself it deletes nothing but what `oo import` and `oo watch` remember here.
+Itself it deletes nothing but what `oo import` and `oo watch` remember here, and their rows in lakes that were exported from here.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import typer
 from connectors.leaving import begin_again, leave, word_of
 from deploy.commands.session import DEFAULT_STATE, CommandError, StateOption, UserOption, open_state
 from deploy.imports import ask, forget
+from deploy.lakes import remembered
 from deploy.stack.running import RunningStack
 from oo.v1.erased_pb2 import Erased
 from streams.reader import topic_id
@@ -41,6 +42,10 @@ def erase(
     receipt = secrets.token_urlsafe(18)
     asyncio.run(_erase(stack, user, receipt))
     forget(stack.sources, topic_id=asyncio.run(topic_id(stack.cluster, "signals")), user_id=user)
+    if remembered(stack):
+        from deploy.commands.lake import forget_in
+
+        forget_in(stack)
     print(f"receipt {receipt}")
     print(FOLLOWS.format(user=user, receipt=receipt))
 

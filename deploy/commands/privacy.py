@@ -19,6 +19,7 @@ from connectors.key_files import KeyFiles
 from connectors.leaving import leavers_of
 from connectors.valkey import TipStore
 from deploy.commands.session import DEFAULT_STATE, CommandError, JsonOption, StateOption, open_state
+from deploy.lakes import remembered
 from deploy.letters import letters
 from deploy.rows import row_of
 from deploy.stack.running import RunningStack
@@ -111,6 +112,7 @@ async def _status(stack: RunningStack, user: str | None, receipt: str | None) ->
         await _postgres(stack, word),
         await _model(stack, word),
         *([] if stack.snapshots_dir is None else [_snapshots(stack, word)]),
+        *_lakes(stack, word),
         *[await _topic(stack, topic, word, name) for topic in _KEYED],
         await _letters(stack, word, name),
     ]
@@ -218,6 +220,23 @@ def _snapshots(stack: RunningStack, word: Erased) -> Place:
     if unread:
         said += f"; {unread} of before are damaged and cannot be read: they go with the journal"
     return Place("row snapshots", gone=not (found or unread), found=said)
+
+
+def _lakes(stack: RunningStack, word: Erased) -> list[Place]:
+    if not (folders := remembered(stack)):
+        return []
+    from deploy.lake.rewriting import rows_of
+
+    found = []
+    for folder in folders:
+        try:
+            rows = rows_of(folder, lambda person, at: person == word.user_id and at < word.journal.offset)
+        except FileNotFoundError:
+            found.append(Place(f"lake {folder}", gone=False, found="its files are being written anew: ask again"))
+            continue
+        said = f"{rows} rows of before" + (", until 'oo lake forget'" if rows else "")
+        found.append(Place(f"lake {folder}", gone=not rows, found=said))
+    return found
 
 
 async def _topic(stack: RunningStack, short: str, word: Erased, name: str) -> Place:

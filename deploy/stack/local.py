@@ -146,7 +146,7 @@ def supervisor(folder: StateFolder, plan: Plan, *, told: Told) -> Supervisor:
         "secure": plan.secure,
         "llm": plan.llm,
     }
-    chores = [_tending(folder), *_verifying(folder)] if plan.processes else []
+    chores = [_tending(folder), _forgetting(folder), *_verifying(folder)] if plan.processes else []
     return Supervisor(folder, [*servers, *ours], steps, facts=facts, told=told, chores=chores, preloaded=preloaded)
 
 
@@ -161,6 +161,13 @@ def _tending(folder: StateFolder) -> Chore:
     told = {name: os.environ[name] for name in ("OO_JOURNAL_DAYS",) if name in os.environ}
     command = Command(argv=argv, env={**python_env(), **told}, cwd=folder.root)
     return Chore("snapshots", command, first_s=15 * MINUTE_S, every_s=6 * HOUR_S, timeout_s=6 * HOUR_S)
+
+
+def _forgetting(folder: StateFolder) -> Chore:
+    """Who left is taken out of the lakes that were exported from here; it ends at once where there is none."""
+    argv = (sys.executable, "-m", "deploy.cli", "lake", "forget", "--state", str(folder.root))
+    command = Command(argv=argv, env=python_env(), cwd=folder.root)
+    return Chore("lakes", command, first_s=30 * MINUTE_S, every_s=6 * HOUR_S, timeout_s=6 * HOUR_S)
 
 
 def _verifying(folder: StateFolder) -> list[Chore]:

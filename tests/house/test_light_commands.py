@@ -23,6 +23,7 @@ WRITING = {
     "pseudonyms",
     "export",
     "keys",
+    "lake",
     "privacy",
     "snapshots",
     "replay",

@@ -1,0 +1,247 @@
+"""oo lake: the log's decisions, outcomes and signals as Parquet and Avro files, written exactly once and without who left; logs of other systems read in."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import UTC, datetime, timedelta
+from enum import StrEnum
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.text import Text
+
+from deploy.commands.session import DEFAULT_STATE, CommandError, JsonOption, StateOption, open_state
+from deploy.commands.since import SINCE_HELP, here_ms
+from deploy.lakes import remember, remembered
+
+if TYPE_CHECKING:
+    from deploy.lake.manifest import Lake, Manifest
+    from deploy.stack.running import RunningStack
+
+FOLLOW_EVERY_S = 60.0
+FILES_A_DAY = 64
+"""So many of a day, while it is followed, are made one."""
+
+
+class Format(StrEnum):
+    """Of the files."""
+
+    PARQUET = "parquet"
+    AVRO = "avro"
+    BOTH = "both"
+
+
+class Said(StrEnum):
+    """deploy.lake.datasets.People, without its imports."""
+
+    COARSE = "coarse"
+    SEALED = "sealed"
+    OPEN = "open"
+
+
+OutOption = Annotated[Path, typer.Option("--out", metavar="DIR", help="The lake's folder.")]
+
+
+def export(
+    out: OutOption,
+    since: Annotated[str, typer.Option("--from", help=f"{SINCE_HELP}; by default as far back as the log goes.")] = "",
+    until: Annotated[str, typer.Option("--to", help="The same; by default now.")] = "",
+    form: Annotated[Format, typer.Option("--format", help="Of the files.")] = Format.PARQUET,
+    people: Annotated[
+        Said,
+        typer.Option(
+            "--people", help="Numbers and kinds by pseudonym; sealed messages; or everybody's words, which is noted."
+        ),
+    ] = Said.COARSE,
+    follow: Annotated[bool, typer.Option("--follow", help="Go on with what comes, until Ctrl-C.")] = False,
+    every_s: Annotated[
+        float, typer.Option("--every", min=1, help="Seconds between two rounds of --follow.")
+    ] = FOLLOW_EVERY_S,
+    state: StateOption = DEFAULT_STATE,
+    as_json: JsonOption = False,
+) -> None:
+    """Write what is not in the lake yet of this time: again, or after a kill, it goes on where it ended."""
+    from deploy.lake.datasets import People
+    from deploy.lake.manifest import FORMATS, Lake
+
+    _check_libraries()
+    if follow and until:
+        raise typer.BadParameter("--follow goes on for ever: leave --to out")
+    since_ms, until_ms = (here_ms(text or None) for text in (since, until))
+    if since_ms is not None and until_ms is not None and since_ms >= until_ms:
+        raise typer.BadParameter("--from has to be before --to")
+    stack = open_state(state, "kek_dir", *(["registry_url"] if people is Said.OPEN else []), ready=False)
+    formats = list(FORMATS) if form is Format.BOTH else [form.value]
+    lake = Lake(out.absolute())
+
+    async def go() -> None:
+        from deploy.audit import note
+        from deploy.lake import rewriting
+        from deploy.lake.export import Export, begun
+
+        manifest = await begun(stack, lake, people=People(people), formats=formats)
+        if people is Said.OPEN:
+            await note(
+                stack, f"oo lake export --people open --from '{since}' --to '{until}' --out {lake.root}", whose=None
+            )
+        remember(stack, lake)
+        while True:
+            gone = await rewriting.forget(stack, lake, manifest)
+            if gone and not as_json:
+                print(f"{gone} rows of people who have left were taken out")
+            with _bar("reading", as_json=as_json) as bar:
+                export = Export(stack, lake, manifest, progress=bar.advance)
+                gaps = await export.gaps(since_ms=since_ms, until_ms=until_ms)
+                bar.begin(sum(one.end - one.start for one in gaps))
+                await export.bring(gaps)
+            if not follow:
+                return
+            today = f"{datetime.now(UTC) - timedelta(hours=1):%Y-%m-%d}"
+            rewriting.compact(lake, manifest, before=today)
+            rewriting.compact(lake, manifest, many=FILES_A_DAY)
+            await asyncio.sleep(every_s)
+
+    with lake.held():
+        try:
+            asyncio.run(go())
+        finally:
+            if manifest := lake.manifest():
+                _tell(lake, manifest, as_json=as_json)
+
+
+def compact(out: OutOption, as_json: JsonOption = False) -> None:
+    """Make the files of each day one."""
+    from deploy.lake import rewriting
+
+    _check_libraries()
+    with _held(out) as (lake, manifest):
+        lake.sweep(manifest)
+        with _bar("files", as_json=as_json) as bar:
+            bar.begin(rewriting.files_to_compact(manifest))
+            rewriting.compact(lake, manifest, progress=bar.advance)
+        _tell(lake, manifest, as_json=as_json)
+
+
+def forget(
+    out: Annotated[
+        list[Path] | None,
+        typer.Option(
+            "--out", metavar="DIR", help="A lake's folder; by default all that were exported with this state folder."
+        ),
+    ] = None,
+    state: StateOption = DEFAULT_STATE,
+) -> None:
+    """Take out of a lake who has left, and who has withdrawn that others learn from them, since it was written."""
+    stack = open_state(state, "kek_dir", ready=False)
+    if not (out or remembered(stack)):
+        print("No lake was exported from here: --out DIR names one")
+        return
+    forget_in(stack, *(out or ()))
+
+
+def forget_in(stack: RunningStack, *folders: Path) -> None:
+    """The same of these lakes, else of all that the state folder remembers; says what went. One that another process writes is left to it."""
+    _check_libraries()
+    from deploy.lake.datasets import People
+    from deploy.lake.export import withdrawn
+    from deploy.lake.manifest import LakeError
+    from deploy.lake.rewriting import forget as take_out
+
+    for folder in folders or remembered(stack):
+        try:
+            with _held(folder) as (lake, manifest):
+                lake.sweep(manifest)
+
+                async def go(lake: Lake = lake, manifest: Manifest = manifest) -> int:
+                    also = frozenset[bytes]() if manifest.people == People.SEALED else await withdrawn(stack)
+                    return await take_out(stack, lake, manifest, also=also)
+
+                print(f"lake {lake.root}: {asyncio.run(go())} rows were taken out")
+        except LakeError as error:
+            print(f"lake {folder}: {error}; with --follow it takes out who left by itself")
+
+
+@contextmanager
+def _held(out: Path) -> Iterator[tuple[Lake, Manifest]]:
+    """A lake that is there, and its manifest, held."""
+    from deploy.lake.manifest import NAME, Lake
+
+    lake = Lake(out.absolute())
+    if not (lake.root / NAME).exists():
+        raise CommandError(f"{out} is no lake: 'oo lake export --out {out}' makes one")
+    with lake.held():
+        manifest = lake.manifest()
+        assert manifest is not None
+        yield lake, manifest
+
+
+def _tell(lake: Lake, manifest: Manifest, *, as_json: bool) -> None:
+    names = sorted(manifest.topics)
+    rows = {name: sum(one.rows for one in manifest.files if one.dataset == name) for name in names}
+    size = {form: sum(one.bytes[form] for one in manifest.files) for form in manifest.formats}
+    if as_json:
+        told = {
+            "folder": str(lake.root),
+            "rows": rows,
+            "left_out": manifest.left_out,
+            "files": len(manifest.files),
+            "bytes": size,
+        }
+        print(json.dumps(told))
+        return
+    print(
+        f"{lake.root}: {', '.join(f'{many:,} {name}' for name, many in rows.items())} in {len(manifest.files)} files of each format"
+    )
+    for form, many in size.items():
+        print(f"  {form}: {many:,} bytes")
+    out = [
+        f"{many:,} of {name} ({why})"
+        for name, counts in sorted(manifest.left_out.items())
+        for why, many in sorted(counts.items())
+    ]
+    if out:
+        print(f"  left out: {', '.join(out)}")
+
+
+class _Rate(ProgressColumn):
+    def render(self, task: Task) -> Text:
+        return Text(f"{task.finished_speed or task.speed or 0:,.0f}/s")
+
+
+class _Bar:
+    def __init__(self, what: str, *, disable: bool) -> None:
+        columns = (
+            TextColumn(what),
+            BarColumn(),
+            MofNCompleteColumn(),
+            _Rate(),
+            TextColumn("left"),
+            TimeRemainingColumn(),
+        )
+        self.progress = Progress(*columns, console=Console(stderr=True), transient=True, disable=disable)
+        self._task = self.progress.add_task(what, total=None)
+
+    def begin(self, total: int) -> None:
+        self.progress.update(self._task, total=total)
+
+    def advance(self, many: int) -> None:
+        self.progress.advance(self._task, many)
+
+
+@contextmanager
+def _bar(what: str, *, as_json: bool) -> Iterator[_Bar]:
+    bar = _Bar(what, disable=as_json)
+    with bar.progress:
+        yield bar
+
+
+def _check_libraries() -> None:
+    if missing := [name for name in ("fastavro", "pyarrow") if find_spec(name) is None]:
+        raise CommandError(f"oo lake writes files with {missing[0]}: pip install 'oo-recommender[lake]'")
