@@ -6,6 +6,7 @@ runs a model.
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -17,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
-ABOUT, ALIASES = "model.json", "aliases.json"
+MODEL, ABOUT, ALIASES = "model.onnx", "model.json", "aliases.json"
 CHALLENGER, CHAMPION = "challenger", "champion"
 NAME = re.compile(r"[a-z0-9][a-z0-9-]{0,63}")
 
@@ -78,6 +79,21 @@ class FolderRegistry:
 
     folder: Path
 
+    def names(self) -> list[str]:
+        """See connectors.model_store.ModelStore."""
+        return sorted({one.name for one in self.versions()})
+
+    def aliased(self, name: str, alias: str) -> int | None:
+        """Likewise."""
+        return self._aliases(name).get(alias)
+
+    def fetch(self, name: str, version: int) -> Path:
+        """Likewise."""
+        home = self.folder / name / str(version)
+        if not (home / ABOUT).exists():
+            raise RegistryFault(f"there is no {name}@{version}: 'oo models list' shows those that are")
+        return home
+
     def versions(self, name: str = "") -> list[Version]:
         """See ModelRegistry."""
         found = []
@@ -96,6 +112,7 @@ class FolderRegistry:
             made = Path(fresh) / "version"
             shutil.copytree(files, made)
             about = json.loads((made / ABOUT).read_text())
+            about["sha256"] = hashlib.sha256((made / MODEL).read_bytes()).hexdigest()
             while True:
                 number = 1 + max((int(one.name) for one in home.iterdir() if one.name.isdecimal()), default=0)
                 number = max(number, self._highest(home) + 1)
@@ -108,8 +125,7 @@ class FolderRegistry:
 
     def set_alias(self, name: str, alias: str, version: int) -> None:
         """See ModelRegistry."""
-        if not (self.folder / name / str(version) / ABOUT).exists():
-            raise RegistryFault(f"there is no {name}@{version}: 'oo models list' shows those that are")
+        self.fetch(name, version)
         self._write_aliases(name, {**self._aliases(name), alias: version})
 
     def remove(self, name: str, version: int) -> None:
