@@ -391,6 +391,34 @@ async def generate(process: Process, stack: AsyncExitStack) -> list[Partitions]:
     return [generate.build(process.app, made, topics=topics)]
 
 
+async def score(process: Process, stack: AsyncExitStack) -> list[Partitions]:
+    """What a trained model expects of the candidates of new slates, into the journal."""
+    from agents import score
+    from agents.champion import Champion
+    from connectors.inference import Inference
+    from streams.clock import clock_ms
+    from streams.sealing import Sealing
+
+    settings, topics = process.settings, process.topics
+    if settings.scorer_url is None:
+        raise SystemExit("score needs OO_SCORER_URL: where the scorer is, as http://HOST:PORT")
+    champion, promotions = Champion(schemas=process.schemas), process.tail("promotions")
+    await _first(_begun(stack, champion.follow(promotions), name="promotions"), promotions.caught_up)
+    process.starting.part("champion")
+    keys = await _keys(process, stack)
+    asking = await stack.enter_async_context(Inference(settings.scorer_url, deadline_s=settings.scorer_deadline_s))
+    made = score.Score(
+        topics=topics,
+        sealing=Sealing(process.schemas, keys),
+        keys=keys,
+        producer=process.producer,
+        model=lambda: champion.model,
+        expected=asking.expected,
+        clock_ms=clock_ms,
+    )
+    return [score.build(process.app, made, topics=topics)]
+
+
 async def shadow(process: Process, stack: AsyncExitStack) -> Shadow:
     """What follows all decisions; its `run` is the whole process. Raises SystemExit for a policy that is not there."""
     from agents import snapshot

@@ -11,7 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from streams.settings import ClusterSettings
 from streams.topics import JOURNAL_DAYS
 
-Name = Literal["core", "publish", "record", "shadow", "generate"]
+Name = Literal["core", "publish", "record", "shadow", "generate", "score"]
 NAMES: tuple[Name, ...] = get_args(Name)
 
 
@@ -32,7 +32,7 @@ class Settings(ClusterSettings, BaseSettings):
     name_key_file: Path | None = None
     """The secret of pseudonyms, the same for core and edge; an empty file leaves people the names that producers give them. Needed by core."""
     kek_dir: Path | None = None
-    """The folder of key-encryption keys: what people's keys are wrapped with. Needed by core, record, shadow and generate."""
+    """The folder of key-encryption keys: what people's keys are wrapped with. Needed by core, record, shadow, generate and score."""
     data_dir: Path
     """This process's own folder: rows on disk, and what it remembers between two starts."""
     schemas_file: Path | None = None
@@ -79,6 +79,10 @@ class Settings(ClusterSettings, BaseSettings):
     """How often the shadow puts away what it has taken, to go on from there at a start."""
     estimates_every_s: float = 2.0
     """How often the shadow publishes what policies would have earned."""
+    scorer_url: str | None = None
+    """A server of the Open Inference Protocol (v2) that has the trained models, as `http://HOST:PORT`. Needed by score."""
+    scorer_deadline_s: float = Field(2.0, gt=0)
+    """How long score waits for it."""
     llm_file: Path | None = None
     """A litellm.yaml, with the language models and the aliases that they are asked by. Needed by generate; where core has it, its
     versions ask for tips."""

@@ -95,6 +95,7 @@ async def _run(name: Name, settings: Settings, starting: Starting) -> None:
                 "publish": assemble.publish,
                 "record": assemble.record,
                 "generate": assemble.generate,
+                "score": assemble.score,
             }[name]
             streams, serving = await build(process, stack), serve(process.app)
         attention = Attention(process, streams)

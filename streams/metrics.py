@@ -96,6 +96,9 @@ METRICS: Final = {
         Metric("oo_model_calls_in_flight", "gauge", "calls", "Calls that have not ended"),
         Metric("oo_model_breaker_shut", "gauge", "", "1 where a model failed and is not asked", ("model",)),
         Metric("oo_model_budget_left", "gauge", "calls", "Calls that may go out today still", ("model",)),
+        # score
+        Metric("oo_scored_slates", "counter", "slates", "Slates that came, by what became of them", ("fate",)),
+        Metric("oo_scorer_breaker_shut", "gauge", "", "1 where the scorer failed and is not asked"),
         # edge
         Metric("oo_edge_requests", "counter", "requests", "Requests answered", ("route", "method", "status")),
         Metric("oo_edge_request_duration_seconds", "histogram", "seconds", "Time to answer", ("route",), _ANSWER_S),
@@ -157,6 +160,7 @@ REWARDS: Final = Counts()
 REQUESTS: Final = Counts()
 ANSWERS: Final = Counts()
 SHADOW_ANSWERS: Final = Counts()
+SLATES_SCORED: Final = Counts()
 GUARDED: Final = Counts()
 MODEL_CALLS: Final = Counts()
 MODEL_TOKENS: Final = Counts()
@@ -177,6 +181,7 @@ _COUNTS: Final = {
     "oo_requests": REQUESTS,
     "oo_answers": ANSWERS,
     "oo_shadow_answers": SHADOW_ANSWERS,
+    "oo_scored_slates": SLATES_SCORED,
     "oo_guarded_tips": GUARDED,
     "oo_model_calls": MODEL_CALLS,
     "oo_model_tokens": MODEL_TOKENS,

@@ -35,6 +35,12 @@ def answer_record_id(request_id: str) -> bytes:
     return _hash(b"answer", request_id.encode(), size=16)
 
 
+def scores_record_id(topic_id: bytes, partition: int, offset: int, model: str) -> bytes:
+    """Names what a model says of the decision at a place of the journal; 16 bytes."""
+    place = partition.to_bytes(4, "big", signed=True), offset.to_bytes(8, "big", signed=True)
+    return _hash(b"scores", topic_id, *place, model.encode(), size=16)
+
+
 def event_key(source: str, event_id: str) -> int:
     """Return a producer's own id of an event as 64 bits; never 0, which stands for "none given"."""
     return int.from_bytes(_hash(b"event", source.encode(), event_id.encode(), size=8), "big") or 1

@@ -133,6 +133,14 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             },
         ),
     ),
+    "Trained models": (
+        Panel(
+            "Slates, by what became of them",
+            "none",
+            {"{{fate}}": "sum by (fate) (increase(oo_scored_slates_total[15m]))"},
+        ),
+        Panel("The scorer is not asked", "none", {"1 where it failed": "max(oo_scorer_breaker_shut)"}),
+    ),
     "The edge": (
         Panel(
             "Requests", "reqps", {"{{route}} {{status}}": "sum by (route, status) (rate(oo_edge_requests_total[5m]))"}

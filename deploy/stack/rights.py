@@ -71,6 +71,11 @@ RIGHTS = {
         writes=("journal", "shadow-candidates", "model-budget", "dead-letters"),
         in_a_group=True,
     ),
+    "score": Rights(
+        reads=("decisions", "promotions", "keys"),
+        writes=("journal", "dead-letters"),
+        in_a_group=True,
+    ),
     # What it reads beside `keys` and `erasures` is for a person's own export, in a process that it starts for that (serving/exports.py).
     "edge": Rights(
         reads=(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import secrets
 import signal
 import time
 import uuid
@@ -19,15 +20,20 @@ from confluent_kafka import Producer as PlainProducer
 from confluent_kafka.admin import AdminClient
 from google.protobuf.message import Message
 
+from connectors.key_files import KeyFiles
 from deploy.keys import read_keys
 from deploy.stack.running import RunningStack
 from deploy.stack.topics import ensure_topics
 from oo.v1.dead_letter_pb2 import DeadLetter
-from streams.keys import Keys
+from oo.v1.key_pb2 import WrappedKey
+from streams.cipher import KEY_BYTES
+from streams.keys import Keys, about, name_of
+from streams.partitioner import partition_of
 from streams.reader import committed, end_offsets, read_partition, topic_ids
 from streams.record import Record
 from streams.schemas import Schemas
-from streams.sealing import NO_KEYS, Sealing, opened
+from streams.sealing import KEY_ID_BYTES, NO_KEYS, Sealing, opened
+from streams.topics import PARTITIONS
 from tests.agents.forks import Forked, fork
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -87,6 +93,13 @@ class Topics:
             data = value if isinstance(value, bytes) else self._schemas.frame(short, value)
             self._producer.produce(self._names[short], key=key, value=data, partition=partition)
         assert self._producer.flush(PATIENCE_S) == 0
+
+    def give_key(self, whose: str) -> None:
+        """Make somebody a key, as a door does where they are new."""
+        key_id, kek = secrets.token_bytes(KEY_ID_BYTES), KeyFiles(self._kek_dir)
+        kek_id, wrapped = kek.wrap(secrets.token_bytes(KEY_BYTES), about(whose.encode(), key_id))
+        word, name = WrappedKey(kek_id=kek_id, wrapped=wrapped), name_of(whose.encode(), key_id)
+        self.produce("keys", [word], key=name, partition=partition_of(whose.encode(), PARTITIONS))
 
     def bury(self, short: str, *, key: bytes, partition: int) -> None:
         """Write a tombstone."""

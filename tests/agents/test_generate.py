@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import secrets
 import threading
 import time
 from collections import Counter
@@ -15,18 +14,15 @@ from typing import Any
 import pytest
 
 from agents.generation.prompts import latest
-from connectors.key_files import KeyFiles
 from deploy.stack.running import RunningStack
 from oo.v1.decision_pb2 import Ask, CandidateRequest
 from oo.v1.erased_pb2 import Erased
 from oo.v1.journal_pb2 import Candidates, JournalRecord, Position
-from oo.v1.key_pb2 import WrappedKey
 from oo.v1.model_budget_pb2 import ModelBudget
 from oo.v1.shadow_candidates_pb2 import ShadowCandidates
-from streams.cipher import KEY_BYTES
-from streams.keys import about, name_of
+from streams.keys import name_of
 from streams.partitioner import partition_of
-from streams.sealing import KEY_ID_BYTES, Sealing
+from streams.sealing import Sealing
 from streams.topics import PARTITIONS
 from tests.agents.process import AgentProcess, Topics, until
 from tests.model_server import TEXT, ModelServer, Mood
@@ -64,13 +60,7 @@ class Line:
     def give_keys(self, *people: str) -> None:
         """As a door does where somebody is new."""
         for one in people:
-            self._give_key(one)
-
-    def _give_key(self, whose: str) -> None:
-        key_id, kek = secrets.token_bytes(KEY_ID_BYTES), KeyFiles(self.servers.kek_dir)
-        kek_id, wrapped = kek.wrap(secrets.token_bytes(KEY_BYTES), about(whose.encode(), key_id))
-        word = WrappedKey(kek_id=kek_id, wrapped=wrapped)
-        self.topics.produce("keys", [word], key=name_of(whose.encode(), key_id), partition=home(whose))
+            self.topics.give_key(one)
 
     def request(
         self, whose: str, place: int, *, runs_out_ms: int | None = None, model: str = "tip-generator", shadow: str = ""
