@@ -18,7 +18,8 @@ from connectors.model_registry import FolderRegistry
 from deploy.models.collected import Audit, Collected
 from deploy.models.run import Made, TrainingRuns, alone, made_of
 
-FOLDER = Path(sys.argv[1])
+FOLDER = Path(sys.argv[-1])
+"""Read before it is known whether this runs or is only looked at."""
 
 
 def run(*, dies_at: int) -> list[Made]:
@@ -65,4 +66,5 @@ def main() -> None:
             print(json.dumps({"step": str(error)}))
 
 
-main()
+if __name__ == "__main__":
+    main()
