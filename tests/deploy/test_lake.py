@@ -42,6 +42,27 @@ MANY = 200
 TITLE = "Call the dentist"
 
 
+ENDS_ITSELF = """
+import os, signal, sys
+from deploy import cli
+synced, left = os.fsync, int(sys.argv.pop(1))
+def fsync(file):
+    global left
+    left -= 1
+    if not left:
+        os.kill(os.getpid(), signal.SIGKILL)
+    synced(file)
+os.fsync = fsync
+cli.main()
+"""
+"""Kills itself before it has so many files or folders brought to the disk: of a data set's file in both formats, and of the manifest, each with
+its folder's entry."""
+
+
+def own_env() -> dict[str, str]:
+    return {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'proto' / 'gen'}"}
+
+
 def home(whose: str) -> int:
     return partition_of(whose.encode(), PARTITIONS)
 
@@ -153,21 +174,17 @@ def test_each_record_is_in_a_lake_once_also_where_the_export_was_killed(log: Log
             assert len(found) == len(set(found)) == many
     kept = (whole / "manifest.json").read_bytes()
 
-    # Killed as the kernel does it, three times at other moments; the fourth comes to its end.
-    argv = (sys.executable, "-m", "deploy.cli", "lake", "export", f"--out={killed}", "--format=both", "--json", until)
-    told_env = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'proto' / 'gen'}"}
-    kills = 0
-    for least in (0, 1, 4):
-        process = subprocess.Popen(argv, env=told_env, cwd=ROOT, stdout=subprocess.DEVNULL)
-        while process.poll() is None:
-            begun = list(killed.rglob("*.part"))
-            stands = Lake(killed).manifest() if killed.exists() else None
-            if begun and stands is not None and len(stands.files) >= least:
-                os.kill(process.pid, signal.SIGKILL)
-                break
+    # Killed as the kernel does it, at each step of putting a file in place, then once while one is filled; the last comes to its end.
+    argv = ("lake", "export", f"--out={killed}", "--format=both", "--json", until)
+    for step in (3, 1, 2, 4, 5, 6, 20):
+        ended = subprocess.run(
+            (sys.executable, "-c", ENDS_ITSELF, str(step), *argv), env=own_env(), cwd=ROOT, check=False
+        )
+        assert ended.returncode == -signal.SIGKILL
+    with subprocess.Popen((sys.executable, "-m", "deploy.cli", *argv), env=own_env(), cwd=ROOT) as process:
+        while process.poll() is None and not list(killed.rglob("*.part")):
             time.sleep(0.001)
-        kills += process.wait() == -signal.SIGKILL
-    assert kills >= 2
+        os.kill(process.pid, signal.SIGKILL)
     export(killed, until)
     assert files(killed) == files(whole)
 
