@@ -84,8 +84,8 @@ COMMANDS = {
     ),
     "lake": Entry(
         "deploy.commands.lake",
-        (("export", "export"), ("compact", "compact"), ("forget", "forget")),
-        "The log as Parquet and Avro files, for other tools.",
+        (("export", "export"), ("import", "import_logs"), ("compact", "compact"), ("forget", "forget")),
+        "The log as Parquet and Avro files for other tools; decision logs of others read.",
     ),
     "keys": Entry(
         "deploy.commands.keys",

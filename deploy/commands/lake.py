@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from enum import StrEnum
@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, ProgressColumn, Task, TextColumn, TimeRemainingColumn
+from rich.table import Table
 from rich.text import Text
 
 from deploy.commands.session import DEFAULT_STATE, CommandError, JsonOption, StateOption, open_state
@@ -22,6 +23,7 @@ from deploy.commands.since import SINCE_HELP, here_ms
 from deploy.lakes import remember, remembered
 
 if TYPE_CHECKING:
+    from deploy.lake.decision_logs import Found
     from deploy.lake.manifest import Lake, Manifest
     from deploy.stack.running import RunningStack
 
@@ -114,6 +116,79 @@ def export(
         finally:
             if manifest := lake.manifest():
                 _tell(lake, manifest, as_json=as_json)
+
+
+class Log(StrEnum):
+    """Of other systems."""
+
+    DSJSON = "dsjson"
+
+
+class Take(StrEnum):
+    """Which reward of a decision counts."""
+
+    EARLIEST = "earliest"
+    LATEST = "latest"
+    SUM = "sum"
+
+
+def import_logs(
+    files: Annotated[
+        list[Path], typer.Argument(metavar="FILE...", help="JSON lines, also gzipped (.gz); joined or not.")
+    ],
+    form: Annotated[Log, typer.Option("--format", help="Of the files.")],
+    take: Annotated[
+        Take, typer.Option("--reward", help="Which counts where several were observed, in files that are not joined.")
+    ] = Take.EARLIEST,
+    default_reward: Annotated[float, typer.Option("--default-reward", help="Of a decision without one, there.")] = 0.0,
+    as_json: JsonOption = False,
+) -> None:
+    """Say what the decisions of a Vowpal Wabbit or Azure Personalizer log earned, and what others would have: nothing of a stack is touched."""
+    from connectors.dsjson import SeveralSlots
+    from deploy.lake.decision_logs import Reading
+
+    assert form is Log.DSJSON
+    with _bar("lines", as_json=as_json) as bar:
+        reading = Reading(take=take.value, default_reward=default_reward, progress=bar.advance)
+        try:
+            found = reading.read(*files)
+        except SeveralSlots as error:
+            raise CommandError(str(error)) from None
+        except OSError as error:
+            raise CommandError(f"{error.filename or files[0]} cannot be read: {error.strerror or error}") from None
+    if not found.events:
+        why = found.bad[0] if found.bad else "no decision counts"
+        raise CommandError(f"none of {found.lines} lines can be used: {why}")
+    if as_json:
+        print(json.dumps(found.told()))
+        return
+    _show_logs(found)
+
+
+def _show_logs(found: Found) -> None:
+    from deploy.lake.decision_logs import Z_ALERT
+
+    console = Console(highlight=False, markup=False, soft_wrap=True)
+    console.print(f"{found.events:,} decisions count, of {found.lines:,} lines; {found.bad_many:,} could not be used")
+    for line in found.bad:
+        console.print(f"  {line}")
+    for what, many in sorted(found.counts.items()):
+        if many:
+            console.print(f"  {many:,}: {what}")
+    table = Table("policy", "reward of a decision (IPS)", "self-normalized", "mean weight", box=None, pad_edge=False)
+    for policy, told in found.told()["policies"].items():
+        table.add_row(policy, *(_spoken(told[kind]) for kind in ("ips", "snips")), f"{told['mean_weight']:.3f}")
+    console.print(table)
+    if abs(found.weight_z) > Z_ALERT:
+        console.print(
+            f"NOTE: the mean weight of drawing at random is {abs(found.weight_z):.0f} standard errors off 1: the probabilities that were logged are not those "
+            "that were drawn from, or are another action's, and no estimate here can be trusted."
+        )
+
+
+def _spoken(one: Mapping[str, float | None]) -> str:
+    value, low, high = (one[name] for name in ("value", "low", "high"))
+    return f"{value:.4f}" + ("" if low is None or high is None else f" [{low:.4f}, {high:.4f}]")
 
 
 def compact(out: OutOption, as_json: JsonOption = False) -> None:
