@@ -20,6 +20,19 @@ TRIGGERS = {
 """Why a decision was made at all."""
 
 
+def heard_of(decision: Decision) -> str:
+    """Whether a trained model's scores were seen, in a sentence; empty where there were none.
+
+    >>> heard_of(Decision(scored_by="tips@3", deaf=True))
+    'tips@3 had said what it expects; this slate was drawn to do without, as one in eight is.'
+    """
+    if not decision.scored_by:
+        return ""
+    if decision.deaf:
+        return f"{decision.scored_by} had said what it expects; this slate was drawn to do without, as one in eight is."
+    return f"{decision.scored_by} had said what it expects: `score` below, where `has_score` is 1."
+
+
 def written_by(decision: Decision, place: int, candidate: Candidate) -> str:
     """Say which model wrote a candidate, by which prompt, and how likely these were drawn; empty where a language model wrote it not.
 

@@ -18,7 +18,7 @@ from rich.table import Table
 from deploy.commands.session import DEFAULT_STATE, CommandError, JsonOption, StateOption, UserOption, open_state
 from deploy.commands.since import SINCE_HELP, here_ms
 from deploy.masks import COVER
-from deploy.why_not import TRIGGERS, clock, why_not, why_nothing, written_by
+from deploy.why_not import TRIGGERS, clock, heard_of, why_not, why_nothing, written_by
 from oo.v1.decision_pb2 import Candidate, Decision
 
 if TYPE_CHECKING:
@@ -112,6 +112,8 @@ def _show(one: Explained, found: Asked, place: int | None, at_ms: int | None, *,
     )
     same = "the same, probabilities and all" if one.is_the_same else "ANOTHER one, so what is said below does not hold"
     console.print(f"By {decision.policy}, {version}. Made from the journal; chosen again with the same draws: {same}.")
+    if heard := heard_of(decision):
+        console.print(heard)
     if at_ms is not None:
         console.print(_since(one, found, at_ms))
     if one.chosen.kind == Decision.NONE:
@@ -168,6 +170,8 @@ def _spelled(one: Explained, found: Asked, place: int | None, at_ms: int | None,
         "chosen_again_the_same": one.is_the_same,
         "chosen": decision.chosen + 1,
         "propensity": decision.propensity,
+        "scored_by": decision.scored_by,
+        "deaf": decision.deaf,
         "slate": [
             {
                 "number": at + 1,

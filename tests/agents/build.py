@@ -18,6 +18,7 @@ from tables import ids, slates
 from tables.backlog import from_ms
 from tables.purposes import BY_NAME
 from tables.row import spelled_out
+from tables.scored import key_of
 
 MAC_KEY = bytes(range(32))
 JOURNAL_ID = b"J" * 16
@@ -226,6 +227,17 @@ def candidates(*external_ids: str, expires_ms: int, model: str = "") -> journal_
             journal_pb2.GeneratedTip(external_id=one, title=f"Idea {one}", detail="Because.", expires_ms=expires_ms)
             for one in external_ids
         ],
+    )
+
+
+def scores(
+    offset: int, expected: dict[str, int], *, model: str = "tips@3", topic_id: bytes = JOURNAL_ID
+) -> journal_pb2.Scores:
+    """What a model says of the slate that was decided at that journal offset."""
+    said = sorted((key_of(candidate), one) for candidate, one in expected.items())
+    place = journal_pb2.Position(topic_id=topic_id, partition=0, offset=offset)
+    return journal_pb2.Scores(
+        decision=place, model=model, keys=[key for key, _ in said], expected=[one for _, one in said]
     )
 
 

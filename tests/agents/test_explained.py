@@ -8,20 +8,21 @@ from itertools import pairwise
 
 import pytest
 
+from agents.active_version import ActiveVersion
 from agents.eligibility import REASONS
 from agents.explained import LIFTS, Explained
 from agents.fold import PartitionState
+from agents.step import Entry
 from oo.v1 import decision_pb2
 from tables import marks
 from tests.agents.build import BLUNT, MONDAY_MS, Person, profile, task
-from tests.golden.replay import PARTITIONS, as_step, golden, versions
+from tests.golden.replay import PARTITIONS, as_step, golden, golden_step9, hearing_versions, versions
 
 
-def decisions(step_version: int) -> Iterator[Explained]:
-    """Every decision of the golden journal, with the row behind it and the version that made it."""
-    known = versions()
+def decisions(entries: list[Entry], known: dict[str, ActiveVersion]) -> Iterator[Explained]:
+    """Every decision of a golden journal, with the row behind it and the version that made it."""
     states = [PartitionState(partition=number, versions=known) for number in range(PARTITIONS)]
-    for entry in as_step(golden(), step_version):
+    for entry in entries:
         state = states[entry.partition]
         decision = state.apply(entry).decision
         row = state.row(entry.user_id)
@@ -31,16 +32,24 @@ def decisions(step_version: int) -> Iterator[Explained]:
 
 @cache
 def explained() -> list[Explained]:
-    return list(decisions(5))
+    return list(decisions(as_step(golden(), 5), versions()))
 
 
 @pytest.mark.parametrize("step_version", [2, 5, 6])
 def test_every_decision_of_the_golden_journal_comes_out_again_with_the_probabilities_that_were_logged(
     step_version: int,
 ) -> None:
-    found = list(decisions(step_version))
+    found = list(decisions(as_step(golden(), step_version), versions()))
     assert len(found) > 100
     assert all(one.is_the_same for one in found)
+
+
+def test_a_decision_that_heard_a_model_comes_out_again_with_what_it_said_of_each_candidate() -> None:
+    found = [one for one in decisions(golden_step9(), hearing_versions()) if one.decision.scored_by]
+    assert len(found) > 10 and all(one.is_the_same for one in found)
+    heard, deaf = ([one for one in found if one.decision.deaf == is_deaf] for is_deaf in (False, True))
+    assert all(any("has_score" in one.features(place) for place in range(len(one.slate))) for one in heard)
+    assert deaf and not any("has_score" in one.features(place) for one in deaf for place in range(len(one.slate)))
 
 
 def test_another_row_or_another_version_is_not_taken_for_the_one_that_decided() -> None:

@@ -26,9 +26,9 @@ from streams.sealing import Sealing
 from streams.topics import PARTITIONS
 from tables import slates
 from tables.scored import key_of
-from tests.agents.build import MONDAY_MS, Person, task
+from tests.agents.build import MONDAY_MS, Person, scores, task
 from tests.agents.process import AgentProcess, Topics, until
-from tests.agents.test_scores import scores, version
+from tests.agents.test_scores import version
 
 MODEL = "tips@3"
 

@@ -11,12 +11,11 @@ from agents.features import NOW, PLACE
 from agents.prior import fit
 from agents.reward import DEFAULT, hearing
 from agents.step import NOTHING, Outputs
-from oo.v1.journal_pb2 import Position, Scores
+from oo.v1.journal_pb2 import Scores
 from oo.v1.row_pb2 import UserRow
 from streams.units import DAY_MS, HOUR_MS, MINUTE_MS
 from tables.scored import key_of
 from tests.agents.build import (
-    JOURNAL_ID,
     MAC_KEY,
     MONDAY_MS,
     Person,
@@ -24,6 +23,7 @@ from tests.agents.build import (
     erasure,
     frozen,
     reaction,
+    scores,
     task,
     withdrawn,
 )
@@ -36,13 +36,6 @@ def version(model: str = MODEL, *, policy: str = "mixed_hearing", deaf_permille:
     if model:
         config.scoring.deaf_permille = deaf_permille
     return ActiveVersion.of(fit(policy, [], before=None, config=config, now_ms=0), mac_key=MAC_KEY)
-
-
-def scores(offset: int, expected: dict[str, int], *, model: str = MODEL, topic_id: bytes = JOURNAL_ID) -> Scores:
-    """What a model says of the slate that was decided at that journal offset."""
-    said = sorted((key_of(candidate), one) for candidate, one in expected.items())
-    place = Position(topic_id=topic_id, partition=0, offset=offset)
-    return Scores(decision=place, model=model, keys=[key for key, _ in said], expected=[one for _, one in said])
 
 
 def heard(outputs: Outputs) -> dict[str, tuple[int, int]]:

@@ -18,10 +18,11 @@ from typing import Any
 from google.protobuf.json_format import MessageToDict
 
 from agents.active_version import ActiveVersion
+from agents.features import FIRST, SCORED
 from agents.fold import PartitionState
 from agents.learn import SIZE
 from agents.prior import fit
-from agents.step import Entry
+from agents.step import STEP_VERSION, Entry
 from oo.v1 import decision_pb2, journal_pb2, policy_pb2, row_pb2
 from streams.units import DAY_MS, HOUR_MS, MINUTE_MS
 from tables import ids
@@ -44,6 +45,7 @@ from tests.agents.build import (
     profile,
     reaction,
     removed,
+    scores,
     task,
     tick,
     withdrawn,
@@ -52,8 +54,10 @@ from tests.golden.replay import (
     EXPECTED,
     EXPECTED_STEP5,
     EXPECTED_STEP7,
+    EXPECTED_STEP9,
     JOURNAL,
     JOURNAL_STEP7,
+    JOURNAL_STEP9,
     PARTITIONS,
     VERSIONS,
     as_step,
@@ -61,6 +65,8 @@ from tests.golden.replay import (
     epochs_of,
     golden,
     golden_step7,
+    golden_step9,
+    hearing_versions,
     replay,
     to_line,
     versions,
@@ -109,13 +115,16 @@ def main() -> None:
             "utf-8",
         )
         JOURNAL_STEP7.write_text("".join(to_line(one) + "\n" for one in journal_step7()), "utf-8")
+    if "--expected" not in sys.argv or not JOURNAL_STEP9.exists():
+        JOURNAL_STEP9.write_text("".join(to_line(one) + "\n" for one in journal_step9()), "utf-8")
     entries = golden()
     for path, records, known in (
         (EXPECTED, entries, versions()),
         (EXPECTED_STEP5, as_step(entries, 5), versions()),
         (EXPECTED_STEP7, golden_step7(), asking_versions()),
+        (EXPECTED_STEP9, golden_step9(), hearing_versions()),
     ):
-        lines = list(replay(records, known=known))
+        lines = list(replay(records, known=known, space=SCORED if path is EXPECTED_STEP9 else FIRST))
         path.write_text("".join(line + "\n" for line in lines), "utf-8")
         print(f"{len(records)} records, {len(lines)} lines expected in {path.name}")
 
@@ -232,6 +241,44 @@ def journal_step7() -> list[Entry]:
     ada.take(granted("generated", word="g2", knows_of="w2"), after_ms=DAY_MS)
     ask(task("f", title="Last"))
     ada.take(erasure("receipt"))
+    return [one for one, _ in ada.log]
+
+
+def journal_step9() -> list[Entry]:
+    """Ada is scored as step version 9 takes it: by a model, late by it once another is heard, of slates of before and to come, of what she withdrew; and
+    after the mark of each version.
+    """
+    known = hearing_versions()
+    _, hears_3, deaf_3, hears_4, deaf_4 = known
+    ada = Person(policy=known[""], user="ada", time_ms=START_MS)
+
+    def mark(version_id: str) -> None:
+        ada.take(journal_pb2.Mark(sequence=len(ada.log), version_id=version_id, step_version=STEP_VERSION))
+        ada.policy = known[version_id]
+
+    def score(model: str, *, back: int = 0, **expected: int) -> None:
+        """Of the last decision, or of one before it."""
+        at = [one.offset for one, outputs in ada.log if outputs.decision is not None][-1 - back]
+        ada.take(scores(at, {f"task:todo.txt/{name}": one for name, one in expected.items()}, model=model))
+
+    for name in ("a", "b", "c"):
+        ada.take(task(name, priority=1 + len(ada.log) % 4))
+    score("tips@3", a=60)  # No version names it yet.
+    mark(hears_3)
+    for number, kind in enumerate(("DONE", "SNOOZE", "DISMISS", "DONE") * 4):
+        ada.take(task(f"t{number}", priority=number % 5, minutes=5 * number), after_ms=HOUR_MS)
+        score("tips@3", **{f"t{number}": 70 - 9 * number, "a": number, "z": 9})
+        score("tips@3", back=1, a=1)
+        ada.react(kind, after_ms=MINUTE_MS, **({"until_ms": ada.time_ms + HOUR_MS} if kind == "SNOOZE" else {}))
+        if number in (3, 6, 9, 12):
+            mark((deaf_3, hears_4, deaf_4, hears_3)[number // 3 - 1])
+            score("tips@4", **{f"t{number}": 33, "b": 2 * number})
+    ada.take(withdrawn("calendar", word="w"), after_ms=HOUR_MS)
+    ada.take(task("d"), after_ms=HOUR_MS)
+    score("tips@3", d=50, a=20)
+    ada.react("DONE", after_ms=MINUTE_MS)
+    ada.take(erasure("receipt"))
+    ada.take(scores(ada.offset - 1, {"task:todo.txt/d": 50}, model="tips@3"))
     return [one for one, _ in ada.log]
 
 

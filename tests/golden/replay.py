@@ -1,7 +1,7 @@
 """Folds the golden journal and says, in lines that a person can read, what came of it.
 
 `python -m tests.golden.replay [SEED]` prints those lines, of the journal as it is, as if all of it had been written by step version 5, as
-if its second half had, and of the journal of step version 7, in which a language model is asked; a seed ends batches at random places. It never writes a file.
+if its second half had, and of the journals of step version 7, in which a language model is asked, and 9, in which trained models say what they expect; a seed ends batches at random places. It never writes a file.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from google.protobuf.message import Message
 from agents.active_version import ActiveVersion
 from agents.features import FIRST, SCORED, Space
 from agents.fold import PartitionState, taught
+from agents.reward import DEFAULT, hearing
 from agents.step import Entry, Outputs
 from oo.v1 import decision_pb2, journal_pb2, outcome_pb2, policy_pb2, row_pb2
 from tables import slates
@@ -36,6 +37,8 @@ EXPECTED = HERE / "expected.jsonl"
 EXPECTED_STEP5 = HERE / "expected-step5.jsonl"
 JOURNAL_STEP7 = HERE / "journal-step7.jsonl"
 EXPECTED_STEP7 = HERE / "expected-step7.jsonl"
+JOURNAL_STEP9 = HERE / "journal-step9.jsonl"
+EXPECTED_STEP9 = HERE / "expected-step9.jsonl"
 
 PARTITIONS = 2
 
@@ -98,6 +101,21 @@ def golden_step7() -> list[Entry]:
 def asking_versions() -> dict[str, ActiveVersion]:
     """What it was decided by."""
     return {"": active(prior(config=asking(), space=FIRST))}
+
+
+def golden_step9() -> list[Entry]:
+    """The journal in which trained models say what they expect."""
+    return [from_line(line) for line in JOURNAL_STEP9.read_text("utf-8").splitlines()]
+
+
+def hearing_versions() -> dict[str, ActiveVersion]:
+    """What it was decided by: one that names no model, then those of two models, each by a policy that hears and by one that does not."""
+    made = [
+        prior(policy, config=hearing(DEFAULT, model), space=SCORED)
+        for model in ("tips@3", "tips@4")
+        for policy in ("mixed_hearing", "mixed")
+    ]
+    return {"": active(prior(space=FIRST)), **{one.version_id: active(one) for one in made}}
 
 
 def epochs_of(known: dict[str, ActiveVersion]) -> dict[int, Epoch]:

@@ -16,6 +16,7 @@ import pytest
 from google.protobuf.message import Message
 
 from agents.eligibility import REASONS
+from agents.features import SCORED
 from agents.fold import PartitionState
 from agents.step import Entry, Outputs
 from tests.agents import build
@@ -24,13 +25,16 @@ from tests.golden.replay import (
     EXPECTED,
     EXPECTED_STEP5,
     EXPECTED_STEP7,
+    EXPECTED_STEP9,
     JOURNAL,
     PARTITIONS,
     as_step,
     asking_versions,
     golden,
     golden_step7,
+    golden_step9,
     half_step,
+    hearing_versions,
     replay,
     to_line,
     versions,
@@ -116,6 +120,33 @@ def test_the_journal_of_step_version_7_asks_takes_back_and_serves_what_was_writt
     assert any(one.get("chosen", "").startswith("generated:") for one in said)
     (row,) = [one for one in said if "row" in one]
     assert row["tasks"] == 0
+
+
+@pytest.mark.parametrize("seed", [None, 3])
+def test_what_trained_models_say_is_heard_as_it_was_before(seed: int | None) -> None:
+    said = list(replay(golden_step9(), known=hearing_versions(), batch_seed=seed, space=SCORED))
+    assert said == lines(EXPECTED_STEP9.read_text("utf-8"))
+
+
+def test_the_journal_of_step_version_9_hears_two_models_is_deaf_at_times_and_decides_by_both_policies() -> None:
+    rows: dict[str, bytes] = {}
+    part = PartitionState(partition=0, versions=hearing_versions(), rows=rows)
+    made = []
+    for one in golden_step9():
+        made.append(part.apply(one))
+        part.acknowledge()
+    decisions = [one.decision for one in made if one.decision is not None]
+    ways = Counter((one.policy, one.scored_by, one.deaf) for one in decisions)
+    assert {(policy, model) for policy, model, _ in ways if model} == {
+        (policy, model) for policy in ("mixed", "mixed_hearing") for model in ("tips@3", "tips@4")
+    }
+    assert {deaf for _, model, deaf in ways if model} == {False, True}
+    # Two scales never meet: of a slate whose version names one model only that one's are heard.
+    assert all(
+        one.scored_by in ("", hearing_versions()[one.policy_version].version.config.scoring.model)
+        for one in decisions
+        if one.policy_version in hearing_versions()
+    )
 
 
 def rows_and_outputs(journal: list[Entry]) -> tuple[list[dict[str, bytes]], list[Outputs]]:
