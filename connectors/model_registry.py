@@ -81,11 +81,19 @@ class FolderRegistry:
 
     def names(self) -> list[str]:
         """See connectors.model_store.ModelStore."""
-        return sorted({one.name for one in self.versions()})
+        try:
+            return sorted(one.name for one in self.folder.iterdir() if NAME.fullmatch(one.name))
+        except FileNotFoundError:  # Nothing was registered yet.
+            return []
+        except OSError as error:
+            raise self._unreadable(error) from error
 
     def aliased(self, name: str, alias: str) -> int | None:
         """Likewise."""
-        return self._aliases(name).get(alias)
+        try:
+            return self._aliases(name).get(alias)
+        except (OSError, ValueError) as error:
+            raise self._unreadable(error) from error
 
     def fetch(self, name: str, version: int) -> Path:
         """Likewise."""
@@ -145,6 +153,11 @@ class FolderRegistry:
         fresh = path.with_name(f".{ALIASES}.{os.getpid()}")
         fresh.write_text(json.dumps(dict(sorted(aliases.items()))) + "\n")
         fresh.replace(path)
+
+    def _unreadable(self, error: Exception) -> RegistryFault:
+        return RegistryFault(
+            f"the models in {self.folder} cannot be read ({type(error).__name__}): is it a folder that this user may read?"
+        )
 
     def _highest(self, home: Path) -> int:
         try:

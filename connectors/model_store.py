@@ -13,11 +13,10 @@ import shutil
 import tempfile
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol
 
-from connectors.model_registry import ABOUT, ALIASES, MODEL, RegistryFault, Version
+from connectors.model_registry import ABOUT, ALIASES, MODEL, NAME, RegistryFault, Version
 
 log = logging.getLogger(__name__)
 DIGEST = "digest.json"
@@ -40,39 +39,43 @@ class ModelStore(Protocol):
         """Those of a model, or of all, by name and number."""
 
 
-@dataclass(frozen=True, slots=True)
 class Kept:
     """A store that keeps a copy of all that was fetched, and what it last heard: a registry that is away, or has lost files, takes nothing away.
 
-    Only what the registry no longer lists goes, by `prune`. FOLDER/NAME/VERSION, and FOLDER/NAME/aliases.json.
+    Only what the registry no longer lists goes, by `prune`. FOLDER/NAME/VERSION, and FOLDER/NAME/aliases.json. A store whose own copies are
+    in this folder too shares them.
     """
 
-    store: ModelStore
-    folder: Path
+    def __init__(self, store: ModelStore, folder: Path) -> None:
+        self._store, self._folder = store, folder
+        self.away = False
+        """Whether the store did not answer the last question."""
 
     def names(self) -> list[str]:
         """See ModelStore; those of which there is a copy, where the store does not answer."""
         try:
-            return self.store.names()
+            found = self._store.names()
         except RegistryFault as fault:
-            log.warning("models.store-away fault=%s", fault)
-            return sorted(one.name for one in self.folder.glob("*") if one.is_dir())
+            self._lost(fault)
+            return self._copied()
+        self.away = False
+        return found
 
     def aliased(self, name: str, alias: str) -> int | None:
         """See ModelStore; what it last said, where it does not answer."""
-        path = self.folder / name / ALIASES
+        path = self._folder / name / ALIASES
         try:
             last: dict[str, int | None] = json.loads(path.read_text())
         except (OSError, ValueError):
             last = {}
         try:
-            version = self.store.aliased(name, alias)
+            version = self._store.aliased(name, alias)
         except RegistryFault as fault:
             if alias not in last:
                 raise
-            log.warning("models.store-away fault=%s", fault)
+            self._lost(fault)
             return last[alias]
-        if alias not in last or last[alias] != version:
+        if last.get(alias) != version:
             path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             fresh = path.with_name(f".{ALIASES}.{os.getpid()}")
             fresh.write_text(json.dumps({**last, alias: version}))
@@ -81,18 +84,18 @@ class Kept:
 
     def fetch(self, name: str, version: int) -> Path:
         """See ModelStore. A copy whose files are no longer what they were is fetched again."""
-        home = self.folder / name / str(version)
+        home = self._folder / name / str(version)
         if (home / DIGEST).exists():
             if digests(home) == json.loads((home / DIGEST).read_text()):
                 return home
             log.warning("models.copy-damaged model=%s@%d", name, version)
             shutil.rmtree(home, ignore_errors=True)
-        files = self.store.fetch(name, version)
+        files = self._store.fetch(name, version)
         home.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         with tempfile.TemporaryDirectory(prefix=".new-", dir=home.parent) as fresh:
             made = Path(fresh) / "version"
             try:
-                shutil.copytree(files, made)
+                (files.rename if files == home else lambda to: shutil.copytree(files, to))(made)
                 said = json.loads((made / ABOUT).read_text()).get("sha256")
                 found = digests(made)
             except (OSError, ValueError, AttributeError, shutil.Error) as error:
@@ -108,16 +111,24 @@ class Kept:
                 made.rename(home)
         return home
 
-    def versions(self, name: str = "") -> Sequence[Version]:
-        """See ModelStore."""
-        return self.store.versions(name)
+    def prune(self) -> dict[str, set[int]]:
+        """Take away the copies of versions that the store no longer lists: who was erased may have been in them. Return those that it lists of
+        each model that has a copy."""
+        listed = {}
+        for name in self._copied():
+            listed[name] = {one.version for one in self._store.versions(name)}
+            for one in (self._folder / name).glob("[0-9]*"):
+                if int(one.name) not in listed[name]:
+                    shutil.rmtree(one, ignore_errors=True)
+        return listed
 
-    def prune(self, name: str) -> None:
-        """Take away the copies of versions that the store no longer lists: who was erased may have been in them."""
-        listed = {one.version for one in self.store.versions(name)}
-        for one in (self.folder / name).glob("[0-9]*"):
-            if int(one.name) not in listed:
-                shutil.rmtree(one, ignore_errors=True)
+    def _copied(self) -> list[str]:
+        return sorted(one.name for one in self._folder.glob("*") if one.is_dir() and NAME.fullmatch(one.name))
+
+    def _lost(self, fault: RegistryFault) -> None:
+        if not self.away:
+            log.warning("models.store-away fault=%s", fault)
+        self.away = True
 
 
 def digests(folder: Path) -> dict[str, str]:

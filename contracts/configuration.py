@@ -12,12 +12,14 @@ from pydantic_settings import BaseSettings
 from agents import settings as agents_settings
 from deploy import elsewhere
 from serving import settings as serving_settings
+from serving.scorer import settings as scorer_settings
 from streams.settings import ClusterSettings
 
 READERS: dict[str, type[BaseSettings]] = {
     "`oo`": elsewhere.Settings,
     "workers": agents_settings.Settings,
     "edge": serving_settings.Settings,
+    "scorer": scorer_settings.Settings,
 }
 PAGE = Path(__file__).resolve().parent.parent / "docs" / "configuration.md"
 BEGIN, END = "<!-- settings: written by `make proto` -->\n", "<!-- end of settings -->\n"
@@ -29,12 +31,14 @@ def table() -> str:
     rows: dict[str, tuple[str, str]] = {}
     for who, kind in READERS.items():
         said = _docs(kind)
-        for name, field in kind.model_fields.items():
+        for field_name, field in kind.model_fields.items():
+            name = f"{kind.model_config.get('env_prefix', '')}{field_name.upper()}"
             readers.setdefault(name, []).append(who)
             default = "required" if field.is_required() else _shown(field.default)
-            rows[name] = (default, " ".join(filter(None, (said.get(name, ""), _choices(field.annotation)))))
+            meaning = " ".join(filter(None, (said.get(field_name, ""), _choices(field.annotation))))
+            rows[name] = (default, meaning)
     lines = [
-        f"| `OO_{name.upper()}` | {', '.join(readers[name])} | {default} | {meaning} |"
+        f"| `{name}` | {', '.join(readers[name])} | {default} | {meaning} |"
         for name, (default, meaning) in sorted(rows.items())
     ]
     return "\n".join(["| setting | read by | without it | what it says |", "|---|---|---|---|", *lines]) + "\n"

@@ -41,6 +41,7 @@ class Metric(NamedTuple):
 
 _ANSWER_S = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 _LONG_S = (0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 10.0, 30.0, 60.0, 300.0)
+_ROWS = (1.0, 2.0, 5.0, 10.0, 20.0, 50.0, 100.0, 200.0, 500.0, 1000.0)
 _CHANCES = (0.001, 0.002, 0.005, 0.01, 0.02, 0.05, 0.1, 0.2, 0.5, 0.9)
 
 METRICS: Final = {
@@ -99,6 +100,15 @@ METRICS: Final = {
         # score
         Metric("oo_scored_slates", "counter", "slates", "Slates that came, by what became of them", ("fate",)),
         Metric("oo_scorer_breaker_shut", "gauge", "", "1 where the scorer failed and is not asked"),
+        # scorer
+        Metric("oo_scorer_requests", "counter", "requests", "Inference requests answered", ("model", "status")),
+        Metric("oo_scorer_request_duration_seconds", "histogram", "seconds", "Time to answer one", (), _ANSWER_S),
+        Metric("oo_scorer_rows", "counter", "rows", "Rows answered", ("model",)),
+        Metric("oo_scorer_batch_rows", "histogram", "rows", "Rows that ran together", (), _ROWS),
+        Metric("oo_scorer_waiting_rows", "gauge", "rows", "Rows that wait for their model"),
+        Metric("oo_scorer_champion", "gauge", "", "The version that is served as champion", ("model",)),
+        Metric("oo_scorer_refused_version", "gauge", "", "1 where a champion cannot be served", ("model",)),
+        Metric("oo_scorer_registry_away", "gauge", "", "1 where the registry does not answer"),
         # edge
         Metric("oo_edge_requests", "counter", "requests", "Requests answered", ("route", "method", "status")),
         Metric("oo_edge_request_duration_seconds", "histogram", "seconds", "Time to answer", ("route",), _ANSWER_S),

@@ -140,6 +140,28 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             {"{{fate}}": "sum by (fate) (increase(oo_scored_slates_total[15m]))"},
         ),
         Panel("The scorer is not asked", "none", {"1 where it failed": "max(oo_scorer_breaker_shut)"}),
+        Panel(
+            "Requests", "reqps", {"{{model}} {{status}}": "sum by (model, status) (rate(oo_scorer_requests_total[5m]))"}
+        ),
+        Panel("Time to answer", "s", {"99 of 100": late("0.99", "oo_scorer_request_duration_seconds")}),
+        Panel(
+            "Rows",
+            "none",
+            {
+                "{{model}} a second": "sum by (model) (rate(oo_scorer_rows_total[5m]))",
+                "together, half": late("0.5", "oo_scorer_batch_rows"),
+                "waiting": "sum(oo_scorer_waiting_rows)",
+            },
+        ),
+        Panel("Champion served", "none", {"{{model}}": "max by (model) (oo_scorer_champion)"}),
+        Panel(
+            "Cannot be served, or followed",
+            "none",
+            {
+                "{{model}}": "max by (model) (oo_scorer_refused_version)",
+                "registry away": "max(oo_scorer_registry_away)",
+            },
+        ),
     ),
     "The edge": (
         Panel(

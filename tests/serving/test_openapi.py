@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
-import shutil
 import subprocess
-import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,26 +12,13 @@ from pathlib import Path
 from typing import Any
 
 from deploy.stack.running import RunningStack
+from tests.foreign import programs
 from tests.serving.edges import LiveEdge
 from tests.serving.valkeys import ValkeyServer
 
 ROOT = Path(__file__).resolve().parents[2]
 HERE = Path(__file__).resolve().parent / "schemathesis"
 METHODS = ("get", "head", "post", "delete", "patch")
-
-
-def schemathesis() -> Path:
-    """The program, in an environment of its own made from its lock at the first use: it does not fit into ours."""
-    lock = HERE / "requirements.txt"
-    name = f"schemathesis-{hashlib.sha256(lock.read_bytes() + sys.version.encode()).hexdigest()[:16]}"
-    cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "oo" / name
-    uv = shutil.which("uv") or str(ROOT / ".uv" / "bin" / "uv")
-    if not (cache / "whole").exists():
-        subprocess.run((uv, "venv", "--quiet", "--clear", f"--python={sys.executable}", str(cache)), check=True)
-        install = (uv, "pip", "install", "--quiet", "--require-hashes", f"--requirements={lock}")
-        subprocess.run((*install, f"--python={cache / 'bin' / 'python'}"), check=True)
-        (cache / "whole").touch()
-    return cache / "bin" / "st"
 
 
 @contextmanager
@@ -73,7 +57,12 @@ def test_no_call_that_the_document_allows_or_forbids_is_answered_in_another_way_
         a_new_tip_every_moment(edge, "oa-tried"),
     ):
         edge.until_ready()
-        command = (schemathesis(), f"--config-file={HERE / 'schemathesis.toml'}", "run", f"{edge.url}/openapi.json")
+        command = (
+            programs(HERE / "requirements.txt") / "st",
+            f"--config-file={HERE / 'schemathesis.toml'}",
+            "run",
+            f"{edge.url}/openapi.json",
+        )
         done = subprocess.run(
             (*command, "--report=ndjson", f"--report-ndjson-path={report}"),
             env={**os.environ, "OO_TOKEN": edge.token("oa-tried")},

@@ -1,0 +1,49 @@
+"""`python -m serving.scorer`: the scorer as a process. Never more than one worker: several scorers are several processes."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import uvicorn
+from pydantic import ValidationError
+
+from serving.protocol import IDLE_TIMEOUT_S, BoundedProtocol
+from serving.scorer.app import create_app
+from serving.scorer.settings import Settings
+
+STOP_TIMEOUT_S = 5
+
+
+def main() -> int:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s", stream=sys.stderr)
+    logging.getLogger("httpx").setLevel(logging.WARNING)
+    try:
+        settings = Settings()
+    except ValidationError as error:
+        for fault in error.errors(include_url=False, include_input=False):
+            name = "OO_SCORER_" + "_".join(str(part) for part in fault["loc"]).upper() if fault["loc"] else "settings"
+            print(f"scorer: {name}: {fault['msg']}", file=sys.stderr)
+        return 1
+    running = uvicorn.Server(
+        uvicorn.Config(
+            create_app(settings),
+            host=settings.host,
+            port=settings.port,
+            loop="uvloop",
+            access_log=False,
+            server_header=False,
+            log_config=None,
+            http=BoundedProtocol,
+            ws="none",
+            timeout_graceful_shutdown=STOP_TIMEOUT_S,
+            timeout_keep_alive=IDLE_TIMEOUT_S,
+            forwarded_allow_ips="127.0.0.1",
+        )
+    )
+    running.run()
+    return 0 if running.started else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main())
