@@ -47,8 +47,7 @@ class Entry:
 
 _COLUMNS = "decision_id, decided_ms, valid_until_ms, kind, message, outcome, outcome_ms"
 _PAGE = "SELECT {} FROM recommender.history WHERE {} ORDER BY decided_ms DESC, decision_id DESC LIMIT %s"
-_FIRST = _PAGE.format(_COLUMNS, "user_id = %s")
-_NEXT = _PAGE.format(_COLUMNS, "user_id = %s AND (decided_ms, decision_id) < (%s, %s)")
+_OLDER, _SEEN = " AND (decided_ms, decision_id) < (%s, %s)", " AND outcome IS NOT NULL"
 
 
 class History:
@@ -90,15 +89,16 @@ class History:
             return False
         return True
 
-    async def page(self, user_id: str, *, limit: int = 20, before: Cursor | None = None) -> list[Entry]:
-        """Return up to `limit` tips, newest first, older than `before`; fewer than `limit` means the end.
+    async def page(
+        self, user_id: str, *, limit: int = 20, before: Cursor | None = None, seen: bool = False
+    ) -> list[Entry]:
+        """Return up to `limit` tips, newest first, older than `before`, or those of them alone that were `seen`; fewer than `limit` means the end.
 
         Raises psycopg.Error, psycopg_pool.PoolTimeout among them, when PostgreSQL cannot answer within the timeout.
         """
         limit = max(1, min(limit, PAGE_MAX))
         async with self._pool.connection() as connection, connection.cursor(row_factory=class_row(Entry)) as cursor:
-            if before is None:
-                await cursor.execute(_FIRST, (user_id, limit))
-            else:
-                await cursor.execute(_NEXT, (user_id, before.decided_ms, before.decision_id, limit))
+            where = "user_id = %s" + (_OLDER if before else "") + (_SEEN if seen else "")
+            place = (before.decided_ms, before.decision_id) if before else ()
+            await cursor.execute(_PAGE.format(_COLUMNS, where), (user_id, *place, limit))
             return await cursor.fetchall()

@@ -44,12 +44,15 @@ async def page(
     before: Annotated[
         str | None, Query(pattern=_CURSOR, description="`next` of the page before", examples=["1764300000000.d1"])
     ] = None,
+    seen: Annotated[
+        bool, Query(description="Those alone that were seen: many a tip gives way before anybody looks")
+    ] = False,
 ) -> Response:
     cursor = None if before is None else _cursor(before)
     if edge.history is None:
         raise unavailable("history", detail="This edge has no history to read.", retry_after_s=60)
     try:
-        found = await edge.history.page(who.pseudonym, limit=limit, before=cursor)
+        found = await edge.history.page(who.pseudonym, limit=limit, before=cursor, seen=seen)
     except Unreachable as error:
         log.warning("history.failed error=%s", type(error).__name__)
         raise unavailable("history", detail="The history cannot be read now; tips go on.", retry_after_s=5) from None

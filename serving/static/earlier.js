@@ -24,10 +24,8 @@ async function page(before) {
   more.hidden = true;
   say("Looking…");
   try {
-    const found = await read(`/v1/tips?limit=20${before && `&before=${encodeURIComponent(before)}`}`);
-    // Saying nothing is a decision too, and no tip.
-    const tips = found.items.filter((one) => one.kind !== "none");
-    byId("earlier-list").append(...tips.map(item));
+    const found = await read(`/v1/tips?seen=true&limit=20${before && `&before=${encodeURIComponent(before)}`}`);
+    byId("earlier-list").append(...found.items.map(item));
     say(byId("earlier-list").childElementCount ? "" : "Nothing was said yet.");
     more.hidden = found.next === null;
     more.onclick = () => page(found.next);

@@ -91,6 +91,22 @@ def test_pages_hold_every_tip_once_and_end(whole_edge: LiveEdge, servers: Runnin
     assert titles == [f"Tip {number}" for number in reversed(range(7))]
 
 
+@pytest.mark.parametrize("limit", [1, 3, 7])
+def test_of_those_that_were_seen_every_one_stands_in_the_pages(
+    whole_edge: LiveEdge, servers: RunningStack, limit: int
+) -> None:
+    past(servers, "hs-seen", 7)
+    titles: list[str] = []
+    query = {"limit": str(limit), "seen": "true"}
+    with whole_edge.client("hs-seen") as client:
+        while (body := client.get("/v1/tips", params=query).json())["items"]:
+            titles += [item["title"] for item in body["items"]]
+            if body["next"] is None:
+                break
+            query["before"] = body["next"]
+    assert titles == ["Tip 6", "Tip 4", "Tip 2", "Tip 0"]
+
+
 def test_other_peoples_past_is_not_shown(whole_edge: LiveEdge, servers: RunningStack) -> None:
     past(servers, "hs-mine", 1)
     with whole_edge.client("hs-yours") as client:
