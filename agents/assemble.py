@@ -8,7 +8,7 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Callable, Coroutine, Iterable, Mapping
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import replace
 from functools import partial
@@ -29,7 +29,7 @@ if TYPE_CHECKING:
     from agents.shadow import Shadow
     from agents.shadows import Shadows
     from connectors.traces import Traces
-    from oo.v1.policy_pb2 import DecisionConfig
+    from oo.v1.policy_pb2 import DecisionConfig, Total
     from streams.keys import Keys
     from tables.leavers import Leaving
     from tables.shelf import Shelf
@@ -181,12 +181,28 @@ async def core(process: Process, stack: AsyncExitStack) -> list[Partitions]:
         model=lambda: champion.model,
         sample_permille=sample.permille(settings.shadow_sample),
         leavers=leaving.leavers,
+        begun_with=_begun_with(process),
     )
     return [
         *admit.build(process.app, admits=admits, topics=topics),
         recommend.build(process.app, folding, topics=topics, sums_every_s=settings.sums_every_s),
         learn.build(process.app, learning, topics=topics),
     ]
+
+
+def _begun_with(process: Process) -> Sequence[Total]:
+    """What is known from elsewhere. Raises SystemExit."""
+    from agents import learn
+
+    path = process.settings.prior_file
+    try:
+        return () if path is None else learn.begun_with(path.read_bytes())
+    except OSError as error:
+        raise SystemExit(f"OO_PRIOR_FILE {path} cannot be read: {error.strerror}") from None
+    except learn.NotSums:
+        raise SystemExit(
+            f"OO_PRIOR_FILE {path} is no file that this build's 'oo lake import --prior' writes: make it anew"
+        ) from None
 
 
 def _config(process: Process) -> DecisionConfig:

@@ -15,6 +15,7 @@ from typing import Any
 
 import faust
 from faust.types import StreamT
+from google.protobuf.message import DecodeError
 
 from agents.bandit.belief import is_named
 from agents.features import SCORED, SPACES, Q, space_of
@@ -78,11 +79,13 @@ class Learn:
         model: Callable[[], str] = lambda: "",
         sample_permille: int = 0,
         leavers: Leavers | None = None,
+        begun_with: Sequence[policy_pb2.Total] = (),
         now_ms: Callable[[], int] = clock_ms,
     ) -> None:
         """`model`: the trained model that versions hear, empty for none. `sample_permille`: with which probability shadows take the decisions
-        of its versions, 0 for all. `leavers`: who left.
+        of its versions, 0 for all. `leavers`: who left. `begun_with`: what is known from elsewhere, beside what people teach.
         """
+        self._begun_with = begun_with
         self._leavers = leavers or Leavers(b"")
         self._now_ms = now_ms
         self._topics = topics
@@ -144,10 +147,8 @@ class Learn:
         if not self._owner or self._shut or loop.time() - self._published_s < self._every_s:
             return
         latest = self._latest
-        totals = merged(
-            (_read(one) for part in self._parts.values() for one in part.totals if one.feature_version in SPACES),
-            size=SIZE,
-        )
+        told = [one for part in self._parts.values() for one in part.totals if one.feature_version in SPACES]
+        totals = merged((_read(one) for one in (*self._begun_with, *told)), size=SIZE)
         if latest is not None and not self._is_worth_it(latest, sum(one.n for one in totals)):
             return
         version = fit(
@@ -286,6 +287,22 @@ def _read(message: policy_pb2.Total) -> Total:
 
 class NotSums(Exception):
     """A message that adds up to nothing here."""
+
+
+def begun_with(data: bytes) -> Sequence[policy_pb2.Total]:
+    """What is known from elsewhere, in a file of `oo lake import --prior`. Raises NotSums for what is none, or of features that this build has not.
+
+    >>> begun_with(b"")
+    Traceback (most recent call last):
+    agents.learn.NotSums
+    """
+    try:
+        totals = policy_pb2.PartitionSums.FromString(data).totals
+    except DecodeError:
+        raise NotSums from None
+    if not totals or any(len(one.contribution) != SIZES.get(one.feature_version) for one in totals):
+        raise NotSums
+    return totals
 
 
 def mark_of(version: policy_pb2.PolicyVersion) -> journal_pb2.JournalRecord:

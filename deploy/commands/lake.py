@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
@@ -25,6 +26,7 @@ from deploy.lakes import remember, remembered
 if TYPE_CHECKING:
     from deploy.lake.decision_logs import Found
     from deploy.lake.manifest import Lake, Manifest
+    from deploy.lake.warm_prior import WarmPrior
     from deploy.stack.running import RunningStack
 
 FOLLOW_EVERY_S = 60.0
@@ -132,6 +134,14 @@ class Take(StrEnum):
     SUM = "sum"
 
 
+class Kind(StrEnum):
+    """Of tips."""
+
+    TASK = "task"
+    STARTER = "starter"
+    GENERATED = "generated"
+
+
 def import_logs(
     files: Annotated[
         list[Path], typer.Argument(metavar="FILE...", help="JSON lines, also gzipped (.gz); joined or not.")
@@ -141,6 +151,19 @@ def import_logs(
         Take, typer.Option("--reward", help="Which counts where several were observed, in files that are not joined.")
     ] = Take.EARLIEST,
     default_reward: Annotated[float, typer.Option("--default-reward", help="Of a decision without one, there.")] = 0.0,
+    prior: Annotated[
+        Path | None,
+        typer.Option(
+            "--prior", metavar="NEW", help="Write what they say of features of ours: core begins with OO_PRIOR_FILE."
+        ),
+    ] = None,
+    kind: Annotated[
+        Kind, typer.Option("--kind", help="What kind of tip an action is taken for, with --prior.")
+    ] = Kind.TASK,
+    worth: Annotated[
+        int,
+        typer.Option("--worth", min=1, help="As if so many decisions had been made now, at the most, with --prior."),
+    ] = 1_000,
     as_json: JsonOption = False,
 ) -> None:
     """Say what the decisions of a Vowpal Wabbit or Azure Personalizer log earned, and what others would have: nothing of a stack is touched."""
@@ -148,8 +171,12 @@ def import_logs(
     from deploy.lake.decision_logs import Reading
 
     assert form is Log.DSJSON
+    if prior is not None and prior.exists():
+        raise CommandError(f"{prior} is there already: name another file")
+    warm = _warm(kind) if prior else None
     with _bar("lines", as_json=as_json) as bar:
-        reading = Reading(take=take.value, default_reward=default_reward, progress=bar.advance)
+        hears = {} if warm is None else {"heard": warm.hear}
+        reading = Reading(take=take.value, default_reward=default_reward, progress=bar.advance, **hears)
         try:
             found = reading.read(*files)
         except SeveralSlots as error:
@@ -159,10 +186,29 @@ def import_logs(
     if not found.events:
         why = found.bad[0] if found.bad else "no decision counts"
         raise CommandError(f"none of {found.lines} lines can be used: {why}")
+    if warm is not None and prior is not None:
+        prior.write_bytes(warm.sums(worth=worth).SerializeToString(deterministic=True))
     if as_json:
-        print(json.dumps(found.told()))
+        print(json.dumps({**found.told(), **({} if warm is None else {"carried": warm.carried, "left": warm.left})}))
         return
     _show_logs(found)
+    if warm is not None:
+        print(
+            f"{prior}: {min(worth, warm.n):,} decisions' worth of {kind}, and of {_most(warm.carried) or 'no feature beside'}"
+        )
+        print(f"  not carried over, since oO has no feature of that name: {_most(warm.left) or 'nothing'}")
+        print(f"  OO_PRIOR_FILE={prior.absolute() if prior else ''} lets core begin with it")
+
+
+def _most(counts: Counter[str]) -> str:
+    return ", ".join(f"{name} ({many:,})" for name, many in counts.most_common(12))
+
+
+def _warm(kind: Kind) -> WarmPrior:
+    from deploy.lake.warm_prior import WarmPrior
+    from streams.clock import clock_ms
+
+    return WarmPrior(kind=kind.value, now_ms=clock_ms())
 
 
 def _show_logs(found: Found) -> None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from tempfile import mkdtemp
 
@@ -82,6 +82,7 @@ def versions(
     leavers: Leavers | None = None,
     now_ms: int = MONDAY_MS,
     keys: Keys | None = None,
+    begun_with: Sequence[policy_pb2.Total] = (),
 ) -> Sent:
     """What learn makes of these, looking after each; `champion` and `drifts` hold what is so then."""
     keys = keys or keys_in(Path(mkdtemp(prefix="oo-kek-")))
@@ -104,6 +105,7 @@ def versions(
             drifted_ms=lambda: int(now["drift"]),
             sample_permille=permille,
             leavers=leavers,
+            begun_with=begun_with,
             now_ms=lambda: now_ms,
         )
         await learn.assign({0})

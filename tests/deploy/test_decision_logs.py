@@ -17,6 +17,12 @@ import pytest
 from command import ROOT, called
 from estimators.bandits import gaussian, snips
 
+from agents.active_version import ActiveVersion
+from agents.features import PLACE
+from agents.learn import NotSums, begun_with
+from oo.v1.policy_pb2 import PolicyVersion
+from tests.agents.test_learn import sums, versions
+
 N = 3_000
 TELLS_ITS_PEAK = """
 import resource
@@ -204,3 +210,42 @@ def test_a_longer_file_takes_no_more_memory(tmp_path: Path, apart: bool) -> None
 
     # 25,000 lines more, of 350 bytes each, would be 9 MB as they are, and some 60 MB as Python has them.
     assert peak_kb(26_000) - peak_kb(1_000) < 20_000 + (16_000 if apart else 0)
+
+
+def test_a_new_stack_can_begin_with_what_a_log_says_of_features_that_have_our_names(tmp_path: Path) -> None:
+    """Of two actions the one with a high priority is rewarded, in the morning alone; `colour` is no feature of ours."""
+    rng, lines = np.random.default_rng(5), []
+    for number, one in enumerate(events(4_000)):
+        priority, morning = rng.random(len(one["a"])), number % 2 == 0
+        one["c"] = {
+            "User": {"morning": morning, "colour": 1},
+            "_multi": [{"Item": {"priority": at}} for at in priority],
+        }
+        one["_label_cost"] = -1 if morning and priority[one["_labelIndex"]] > 0.5 else 0
+        lines.append(one)
+    path, made = write(tmp_path / "log.json", lines), tmp_path / "prior.binpb"
+    told = imported(path, "--prior", made, "--worth=500")
+    assert told["carried"] == {"morning": 4_000, "priority": 4_000}
+    assert told["left"] == {"colour": 4_000}
+    (total,) = begun_with(made.read_bytes())
+    sent = versions(sums(6400, offset=1), begun_with=[total])
+    # It is in the first version, and stays in those that people's sums are in.
+    first, second = sent.versions
+    assert first.n == total.n
+    assert second.n > first.n
+    assert 500 * 64 <= first.n < 500 * 128
+    without = mean(versions(sums(6400, offset=1)).versions[-1])
+    for version in sent.versions:
+        gained = mean(version) - without
+        assert gained[PLACE["priority"]] > 0.1
+        assert gained[PLACE["morning"]] > 0.05
+        assert abs(gained[PLACE["starter"]]) < 1e-6
+        assert ActiveVersion.of(version, mac_key=bytes(32)).version == version
+    again = called("lake", "import", "--format=dsjson", str(path), "--prior", str(made), check=False)
+    assert "is there already" in again.stderr
+    with pytest.raises(NotSums):
+        begun_with(b"no sums")
+
+
+def mean(version: PolicyVersion) -> np.ndarray:
+    return np.frombuffer(version.mean, dtype="<f8")
