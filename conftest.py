@@ -27,6 +27,7 @@ APART = (
     "tests/e2e/test_secure_stack.py",
     "tests/e2e/test_secured.py",
     "tests/e2e/test_tracing.py",
+    "tests/e2e/test_training.py",
 )
 """Files in them that start servers of their own: another process may have them."""
 OPERATORS = tuple(

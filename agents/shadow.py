@@ -256,6 +256,8 @@ class Shadow:
 
     def _heed_promotion(self, promotion: evaluation_pb2.Promotion) -> None:
         """What the topic of promotions says counts, whatever the gate has come to."""
+        if not promotion.policy:
+            return  # Of a trained model, whose scores are heard from here on.
         rolled_back = promotion.cause == evaluation_pb2.Promotion.ROLLED_BACK
         self._shadows.champion_is(promotion.policy, rolled_back=rolled_back)
 

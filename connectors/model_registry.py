@@ -55,6 +55,9 @@ class ModelRegistry(Protocol):
     def set_alias(self, name: str, alias: str, version: int) -> None:
         """Let this alias name that version, and no other one."""
 
+    def drop_alias(self, name: str, alias: str) -> None:
+        """Let this alias name no version."""
+
     def remove(self, name: str, version: int) -> None:
         """Take a version and all its files away, and every alias that names it."""
 
@@ -135,6 +138,10 @@ class FolderRegistry:
         """See ModelRegistry."""
         self.fetch(name, version)
         self._write_aliases(name, {**self._aliases(name), alias: version})
+
+    def drop_alias(self, name: str, alias: str) -> None:
+        """See ModelRegistry."""
+        self._write_aliases(name, {one: version for one, version in self._aliases(name).items() if one != alias})
 
     def remove(self, name: str, version: int) -> None:
         """See ModelRegistry."""

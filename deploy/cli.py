@@ -53,6 +53,11 @@ COMMANDS = {
         "deploy.commands.privacy", (("status", "status"),), "Of somebody who left: what is gone, and what waits."
     ),
     "export": Entry("deploy.commands.export", "export", "Everything that is known of one person, in one zip."),
+    "models": Entry(
+        "deploy.commands.models",
+        (("list", "listed"), ("promote", "promote"), ("rollback", "rollback"), ("retire", "retire")),
+        "Models: what each is worth, which one is the champion.",
+    ),
     "train": Entry("deploy.commands.train", "train", "Make reward models of what was decided, and judge them."),
     "audit": Entry(
         "deploy.commands.audit",

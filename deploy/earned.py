@@ -37,7 +37,16 @@ class Standing(NamedTuple):
 
 def champion(promotions: Sequence[evaluation_pb2.Promotion]) -> str:
     """The policy that decides after these promotions, in the order of time."""
-    return promotions[-1].policy if promotions else default.POLICY
+    return next((one.policy for one in reversed(promotions) if one.policy), default.POLICY)
+
+
+def heard(promotions: Sequence[evaluation_pb2.Promotion]) -> str:
+    """The trained model that decisions hear after these, NAME@VERSION; empty for none.
+
+    >>> heard([evaluation_pb2.Promotion(model="tips@3"), evaluation_pb2.Promotion(policy="mixed")])
+    'tips@3'
+    """
+    return next((one.model for one in reversed(promotions) if one.HasField("model")), "")
 
 
 async def standing(cluster: Cluster) -> Standing:

@@ -45,6 +45,8 @@ class Settings(ClusterSettings, BaseSettings):
     dead-letters redrive, keys rotate and simulate, and by console for sending letters again."""
     edge_url: str = ""
     """Where the edge answers. Needed by tip and react."""
+    mlflow_url: str = ""
+    """Where MLflow answers. Needed by train and models; without it they keep models in a folder."""
     token: SecretStr = SecretStr("")
     """An access token of the person. Needed by tip and react."""
 
@@ -70,6 +72,7 @@ def elsewhere(*needed: str) -> RunningStack:
         StateFolder(Path.home() / ".local" / "state" / "oo"),
         valkey_url=told.valkey_url,
         edge_url=told.edge_url,
+        mlflow_url=told.mlflow_url,
         recommender_dsn=told.recommender_dsn.get_secret_value(),
         mac_key_file=told.mac_key_file or Path(),
         name_key_file=told.name_key_file or Path(),

@@ -18,7 +18,15 @@ from deploy.stack.state import LOOPBACK
 from streams.reader import topic_ids
 from tables.verified import VerifiedFile
 
-SERVERS = {"kafka": "bootstrap", "registry": "url", "postgres": "dsn", "valkey": "url", "edge": "url", "llm": "url"}
+SERVERS = {
+    "kafka": "bootstrap",
+    "registry": "url",
+    "postgres": "dsn",
+    "valkey": "url",
+    "edge": "url",
+    "llm": "url",
+    "mlflow": "url",
+}
 """The parts that a client connects to, and what their address is called."""
 
 
@@ -45,6 +53,8 @@ def snapshot(stack: RunningStack) -> dict[str, Any]:
         addresses["edge"] = stack.edge_url
     if "llm" in parts:
         addresses["llm"] = f"http://{LOOPBACK}:{stack.ports['llm']}/v1"
+    if "mlflow" in parts:
+        addresses["mlflow"] = stack.mlflow_url
     shown: dict[str, Any] = {
         name: {SERVERS[name]: address, **_life(parts.get(name, {}))} for name, address in addresses.items()
     }

@@ -6,7 +6,7 @@ It judges nothing: that is the gate's (agents/evaluation/gate.py), or whoever ca
 from __future__ import annotations
 
 from deploy.audit import entry_of
-from deploy.earned import champion, promotions
+from deploy.earned import champion, heard, promotions
 from deploy.stack.running import RunningStack
 from deploy.writing import writing
 from oo.v1 import evaluation_pb2
@@ -38,12 +38,25 @@ async def promote(
     return said
 
 
+async def let_hear(stack: RunningStack, model: str, *, command: str, why: str) -> evaluation_pb2.Promotion:
+    """Say that decisions hear this trained model from the next version on, NAME@VERSION, empty for none; return what was said.
+
+    Raises CannotPromote where they hear it already, and DeliveryFailed where `stack` may not write that.
+    """
+    before = heard(await promotions(stack.cluster))
+    if before == model:
+        raise CannotPromote(f"decisions hear {model or 'no model'} already: 'oo models list' shows it")
+    said = evaluation_pb2.Promotion(model=model, before=before, why=why)
+    await _say(stack, said, command=command)
+    return said
+
+
 async def undo(stack: RunningStack, run: str, *, command: str, why: str) -> evaluation_pb2.Promotion:
     """Have that policy decide again which did before this run was promoted.
 
     Raises as `promote`, and CannotPromote where something else was promoted since.
     """
-    last = next(reversed(await promotions(stack.cluster)), None)
+    last = next((one for one in reversed(await promotions(stack.cluster)) if one.policy), None)
     if last is None or last.run != run:
         raise CannotPromote(
             f"the promotion of {run} is not the last one, so there is nothing of it to undo: 'oo policies' shows them"

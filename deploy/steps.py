@@ -11,6 +11,7 @@ import os
 import sys
 from pathlib import Path
 
+from deploy.stack.mlflow import DATABASE as MLFLOW_DATABASE
 from deploy.stack.postgres import REGISTRY_DATABASE
 from deploy.stack.rights import RIGHTS
 from deploy.stack.running import NotRunning, RunningStack, open_stack
@@ -24,18 +25,32 @@ def databases(stack: RunningStack) -> None:
     import psycopg
     from psycopg import sql
 
-    registry = sql.Identifier(REGISTRY_DATABASE)
-    password = sql.Literal(stack.passwords["registry"])
     with psycopg.connect(stack.dsn("postgres", "postgres"), autocommit=True, connect_timeout=10) as connection:
-        existing = {row[0] for row in connection.execute("SELECT datname FROM pg_database").fetchall()}
-        known = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = 'registry'").fetchone()
-        verb = sql.SQL("ALTER" if known else "CREATE")
-        connection.execute(sql.SQL("{} ROLE {} LOGIN PASSWORD {}").format(verb, registry, password))
-        if DATABASE not in existing:
+        if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [DATABASE]).fetchone():
             connection.execute(sql.SQL("CREATE DATABASE {}").format(sql.Identifier(DATABASE)))
-        if REGISTRY_DATABASE not in existing:
-            connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(registry, registry))
-        connection.execute(sql.SQL("REVOKE CONNECT ON DATABASE {} FROM PUBLIC").format(registry))
+    _of_its_own(stack, REGISTRY_DATABASE)
+
+
+def mlflow(stack: RunningStack) -> None:
+    """MLflow's database, likewise."""
+    _of_its_own(stack, MLFLOW_DATABASE)
+
+
+def _of_its_own(stack: RunningStack, name: str) -> None:
+    """A database that only the role of the same name can enter."""
+    import psycopg
+    from psycopg import sql
+
+    named = sql.Identifier(name)
+    with psycopg.connect(stack.dsn("postgres", "postgres"), autocommit=True, connect_timeout=10) as connection:
+        known = connection.execute("SELECT 1 FROM pg_roles WHERE rolname = %s", [name]).fetchone()
+        verb = sql.SQL("ALTER" if known else "CREATE")
+        connection.execute(
+            sql.SQL("{} ROLE {} LOGIN PASSWORD {}").format(verb, named, sql.Literal(stack.passwords[name]))
+        )
+        if not connection.execute("SELECT 1 FROM pg_database WHERE datname = %s", [name]).fetchone():
+            connection.execute(sql.SQL("CREATE DATABASE {} OWNER {}").format(named, named))
+        connection.execute(sql.SQL("REVOKE CONNECT ON DATABASE {} FROM PUBLIC").format(named))
 
 
 def kek(stack: RunningStack) -> None:
@@ -121,7 +136,15 @@ async def _first_tip(valkey_url: str, user: str) -> None:
     await store.close()
 
 
-STEPS = {"demo": demo, "databases": databases, "kek": kek, "migrate": migrate, "topics": topics, "schemas": schemas}
+STEPS = {
+    "demo": demo,
+    "databases": databases,
+    "kek": kek,
+    "migrate": migrate,
+    "mlflow-database": mlflow,
+    "topics": topics,
+    "schemas": schemas,
+}
 
 
 def main() -> int:

@@ -14,14 +14,14 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
-from agents.features import FIRST, ONE, PLACE, SPACES, VERSION, names_of
+from agents.features import FIRST, NOW, ONE, PLACE, SPACES, names_of
 from oo.v1 import decision_pb2, outcome_pb2, policy_pb2
 from tables import slates
 from tables.linear import Ints
 
-SCORES = ("score", "has_score")
-"""Features that a model's own word becomes: no model is trained on them."""
-NAMES = tuple(name for name in names_of(VERSION) if name not in SCORES)
+FEATURE_VERSION = NOW.version
+"""That of policies that hear no model: what a model's own word becomes is no feature of it."""
+NAMES = tuple(names_of(FEATURE_VERSION))
 D = len(NAMES)
 COLD = 5
 """Of whom fewer tips were seen before is cold."""
@@ -191,7 +191,7 @@ class Collector:
             partition=np.full(len(kept), self._partition, np.int64),
             offset=_ints(one[2] for one in kept),
             decided_ms=_ints(one[3] for one in kept),
-            person=_ints(_person(one[1]) for one in kept),
+            person=_ints(person(one[1]) for one in kept),
             seen_before=_ints(one[4] for one in kept),
             action=_ints(slate.places.index(chosen) for *_, slate, chosen in kept),
             became=_ints(self._became.get(one[0], 0) for one in kept),
@@ -238,7 +238,8 @@ def _padded(x: Ints) -> npt.NDArray[np.int8]:
     return made
 
 
-def _person(user_id: str) -> int:
+def person(user_id: str) -> int:
+    """What tells somebody from others in a set."""
     return int.from_bytes(
         hashlib.blake2b(user_id.encode(), digest_size=8, person=b"split").digest(), "big", signed=True
     )

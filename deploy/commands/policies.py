@@ -81,6 +81,8 @@ def _told(one: evaluation_pb2.Promotion) -> str:
     when = datetime.fromtimestamp(one.decided_ms / 1000, UTC)
     cause = CAUSES.get(one.cause, "promoted")
     by = f" by {one.account}" if one.account else ""
+    if not one.policy:
+        return f"{when:%Y-%m-%d %H:%M} UTC  {one.model or 'no model'} heard{by} after {one.before or 'none'}: {one.why}"
     of = f", run {one.run} {'undone' if one.undoes else 'promoted'}" if one.run else ""
     return f"{when:%Y-%m-%d %H:%M} UTC  {one.policy} {cause}{by} after {one.before}{of}: {one.why}"
 

@@ -111,6 +111,7 @@ async def _status(stack: RunningStack, user: str | None, receipt: str | None) ->
         await _valkey(stack, word),
         await _postgres(stack, word),
         await _model(stack, word),
+        *_trained_models(stack, word),
         *([] if stack.snapshots_dir is None else [_snapshots(stack, word)]),
         *_lakes(stack, word),
         *[await _topic(stack, topic, word, name) for topic in _KEYED],
@@ -187,6 +188,21 @@ async def _postgres(stack: RunningStack, word: Erased) -> Place:
     except psycopg.Error:
         return Place("PostgreSQL", gone=False, found="it does not answer")
     return Place("PostgreSQL", gone=not rows, found=f"{rows} rows of before")
+
+
+def _trained_models(stack: RunningStack, word: Erased) -> list[Place]:
+    from connectors.model_registry import RegistryFault
+    from deploy.models.due import FORGETS_MS, may_hold
+    from deploy.models.places import registry_of
+
+    try:
+        versions = registry_of(stack).versions()
+    except RegistryFault:
+        return [Place("trained models", gone=False, found="their registry does not answer")]
+    held = [one.spelled for one in versions if may_hold(one, word)]
+    by = datetime.fromtimestamp((word.erased_ms + FORGETS_MS) / 1000, UTC).date()
+    found = f"{', '.join(held)} may have been made with them: retired by {by}" if held else "none was made with them"
+    return [Place("trained models", gone=not held, found=found)]
 
 
 async def _model(stack: RunningStack, word: Erased) -> Place:

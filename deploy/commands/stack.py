@@ -21,7 +21,7 @@ from rich.console import Console
 from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TransferSpeedColumn
 
 from deploy.commands.session import DEFAULT_STATE, CommandError, StateOption, open_state
-from deploy.stack import llm, local
+from deploy.stack import llm, local, mlflow
 from deploy.stack.fetch import Cache, default_cache, fetch, fetch_embedder
 from deploy.stack.processes import Identity, alive, end
 from deploy.stack.state import AlreadyRunning, StateFolder
@@ -54,6 +54,14 @@ def up(
             show_default=False,
         ),
     ] = None,
+    ml: Annotated[
+        bool | None,
+        typer.Option(
+            "--ml/--no-ml",
+            help="With MLflow, which keeps models and what they are worth; as the last time, if not given.",
+            show_default=False,
+        ),
+    ] = None,
     servers_only: Annotated[bool, typer.Option(hidden=True)] = False,
     supervise: Annotated[bool, typer.Option(hidden=True)] = False,
 ) -> None:
@@ -70,6 +78,9 @@ def up(
     before = folder.read() or {}
     if secure is None:
         secure = bool(before.get("secure"))
+    ml = bool(before.get("ml")) if ml is None else ml
+    if ml and (absent := mlflow.not_installed()):
+        raise CommandError(f"what --ml needs is not installed ({', '.join(absent)}): {mlflow.HOW_TO_INSTALL}")
     choice = _language_model(before.get("llm", llm.OFF) if language_model is None else language_model)
     cache = default_cache()
     fetch_servers(cache)
@@ -83,6 +94,7 @@ def up(
         secure=secure,
         llm=choice,
         embedder_file=embedder,
+        ml=ml,
         given_ports=parse_ports(port or []),
     )
     console = Console(highlight=False, soft_wrap=True)
@@ -93,6 +105,7 @@ def up(
             "--demo" if demo else "--no-demo",
             "--secure" if secure else "--open",
             f"--llm={choice}",
+            "--ml" if ml else "--no-ml",
             *(f"--port={given}" for given in port or []),
         ]
         start_detached(folder, [*options, *(["--servers-only"] if servers_only else [])], console)
@@ -233,6 +246,8 @@ def greet(folder: StateFolder, console: Console, *, detached: bool) -> None:
         console.print(
             "People here have their own names in all stores: 'oo pseudonyms begin', after 'oo down', gives them pseudonyms."
         )
+    if stack.mlflow_url:
+        console.print(f"MLflow: [bold]{stack.mlflow_url}[/bold]")
     if "edge" not in stack.ports:
         console.print("Ready (servers only).")
         return

@@ -1,4 +1,4 @@
-"""Makes the secrets that docker-compose.yml mounts: `python -m deploy.compose.secrets [DIR]`.
+"""Makes the secrets that docker-compose.yml, and docker-compose.ml.yml beside it, mount: `python -m deploy.compose.secrets [DIR]`.
 
 It never replaces a secret that is there, and never prints one.
 """
@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from deploy.stack import mlflow
 from deploy.stack.state import StateFolder, dsn, write_private
 
 DIRECTORY: Final = Path(".oo/compose")
@@ -29,6 +30,7 @@ def make(directory: Path) -> list[Path]:
         "registry.properties": f"apicurio.datasource.password={passwords['registry']}\n",
         "OO_RECOMMENDER_DSN": dsn("recommender", POSTGRES, passwords),
         "OO_HISTORY_DSN": dsn("history", POSTGRES, passwords),
+        "OO_MLFLOW_DSN": mlflow.dsn(POSTGRES, passwords),
     }
     for name, content in contents.items():
         write_private(folder.secrets / name, content.encode())

@@ -35,6 +35,7 @@ class Settings(ClusterSettings, BaseSettings):
 NEEDED = {
     "kek": ("kek_dir",),
     "databases": ("postgres", "postgres_passwords_file"),
+    "mlflow-database": ("postgres", "postgres_passwords_file"),
     "migrate": ("postgres", "postgres_passwords_file"),
     "schemas": ("registry_url",),
 }

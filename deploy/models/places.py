@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from connectors.mlflow_store import MlflowStore
 from connectors.model_registry import FolderRegistry, ModelRegistry
 from deploy.stack.running import RunningStack
 
 
 def registry_of(stack: RunningStack) -> ModelRegistry:
-    """The registry of this stack: the folder `models` of its state, where no server is told."""
+    """MLflow where it is a part of the stack, else the folder `models` of its state."""
+    if stack.mlflow_url:
+        return MlflowStore(stack.mlflow_url, stack.folder.root / "model-copies")
     return FolderRegistry(stack.folder.root / "models")
 
 

@@ -6,6 +6,7 @@ Nothing of it is kept but what is registered at its end: a run that ended anywhe
 from __future__ import annotations
 
 import fcntl
+import hashlib
 import json
 import os
 import shutil
@@ -20,15 +21,16 @@ from typing import Any
 
 import numpy as np
 
-from agents.features import ONE, VERSION
+from agents.features import ONE
 from connectors.model_registry import ABOUT, CHALLENGER, NAME, ModelRegistry
 from deploy.models.collected import Collected
+from deploy.models.plots import draw
 from deploy.stack.local import ROOT
 from oo.v1 import policy_pb2
 from streams.clock import clock_ms
 from training.export import CannotExport, answers
 from training.judged import flat
-from training.sets import NAMES, split
+from training.sets import FEATURE_VERSION, NAMES, split
 from training.trained import TooLittle, Trained, trained
 
 SAMPLE_ROWS = 2
@@ -116,13 +118,16 @@ def write(folder: Path, one: Trained, collected: Collected, *, extra: Mapping[st
     """Write what a version consists of: the model, what is said of it, and a sample that is made up."""
     folder.mkdir()
     (folder / "model.onnx").write_bytes(one.onnx)
+    draw(one, folder / "plots")
     sample = made_up()
+    (folder / "MLmodel").write_text(json.dumps(ml_model(), indent=1) + "\n")
+    (folder / "input_example.json").write_text(json.dumps({"inputs": {"features": sample.tolist()}}) + "\n")
     (folder / "sample.json").write_text(
         json.dumps({"features": sample.tolist(), "reward": answers(one.onnx, sample).tolist()}) + "\n"
     )
     about = {
         "model": one.kind,
-        "feature_version": VERSION,
+        "feature_version": FEATURE_VERSION,
         "features": list(NAMES),
         "trained_on": {"journal": {str(number): list(span) for number, span in collected.ranges.items()}},
         "journal_id": collected.journal_id,
@@ -137,10 +142,38 @@ def write(folder: Path, one: Trained, collected: Collected, *, extra: Mapping[st
         "rows": one.rows,
         "calibrated": {"scale": one.scale, "shift": one.shift},
         "export": one.export._asdict(),
+        "sha256": hashlib.sha256(one.onnx).hexdigest(),
         "metrics": metrics(one),
         **extra,
     }
     (folder / ABOUT).write_text(json.dumps(about, indent=1) + "\n")
+
+
+def ml_model() -> dict[str, Any]:
+    """What MLflow reads to load a model by itself, with its signature. Its file is YAML, and so is JSON."""
+    inputs = [{"name": "features", **_tensor(len(NAMES))}]
+    return {
+        "artifact_path": "model",
+        "flavors": {
+            "onnx": {"data": "model.onnx", "onnx_version": version("onnx"), "providers": ["CPUExecutionProvider"]},
+            "python_function": {"loader_module": "mlflow.onnx", "data": "model.onnx", "env": {}},
+        },
+        "mlflow_version": version("mlflow"),
+        "saved_input_example_info": {
+            "artifact_path": "input_example.json",
+            "type": "json_object",
+            "format": "tf-serving",
+        },
+        "signature": {
+            "inputs": json.dumps(inputs),
+            "outputs": json.dumps([{"name": "reward", **_tensor(1)}]),
+            "params": None,
+        },
+    }
+
+
+def _tensor(width: int) -> dict[str, Any]:
+    return {"type": "tensor", "tensor-spec": {"dtype": "float32", "shape": [-1, width]}}
 
 
 def metrics(one: Trained) -> dict[str, float]:

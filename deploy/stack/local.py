@@ -21,6 +21,7 @@ from deploy.stack.forks import Preloaded, supported
 from deploy.stack.java import java_env
 from deploy.stack.kafka import Kafka, Proxied
 from deploy.stack.llm import LOCAL, OFF, SMALL_PROMPT, Llm, file_of
+from deploy.stack.mlflow import READY_TIMEOUT_S, Mlflow
 from deploy.stack.postgres import Postgres
 from deploy.stack.processes import Command
 from deploy.stack.registry import Registry
@@ -61,6 +62,8 @@ class Plan:
     llm: str = OFF
     """Which language model is asked for tips (deploy/stack/llm.py)."""
     embedder_file: Path | None = None
+    ml: bool = False
+    """With MLflow: tracking and the registry of models."""
     given_ports: Mapping[str, int] = field(default_factory=dict)
     proxied: Proxied | None = None
     """For tests that stand between the broker and its clients."""
@@ -86,7 +89,8 @@ def supervisor(folder: StateFolder, plan: Plan, *, told: Told) -> Supervisor:
     passwords = folder.passwords()
     folder.keys()
     models = ("llm",) if plan.has_model else ()
-    ports = folder.ports((*SERVER_PORTS, *plan.processes, *models), plan.given_ports)
+    tracking = ("mlflow",) if plan.ml else ()
+    ports = folder.ports((*SERVER_PORTS, *plan.processes, *models, *tracking), plan.given_ports)
     secured = Secured.of(folder) if plan.secure else None
     stack = replace(
         RunningStack.local(folder, plan.prefix, ports, passwords, secured),
@@ -116,12 +120,18 @@ def supervisor(folder: StateFolder, plan: Plan, *, told: Told) -> Supervisor:
     if plan.has_model:
         llm = Llm(folder.data("llm"), ports["llm"], python_env())
         servers.append(Part("llm", llm.prepare, llm.ready, death_signal=signal.SIGKILL))
+    if plan.ml:
+        mlflow = Mlflow(folder.data("mlflow"), ports["mlflow"], ports["postgres"], passwords["mlflow"], python_env())
+        needs, patience_s = ("postgres", "mlflow-database"), READY_TIMEOUT_S
+        servers.append(Part("mlflow", mlflow.prepare, mlflow.ready, needs, signal.SIGKILL, ready_timeout_s=patience_s))
     steps = [
         _step(folder, "topics", needs=("kafka",)),
         _step(folder, "databases", needs=("postgres",)),
         _step(folder, "migrate", needs=("postgres", "databases")),
         _step(folder, "schemas", needs=("registry",)),
     ]
+    if plan.ml:
+        steps.append(_step(folder, "mlflow-database", needs=("postgres",)))
     if plan.demo:
         steps.append(_step(folder, "demo", needs=(*plan.processes,)))
     workers = tuple(name for name in plan.processes if name != "edge")
@@ -145,6 +155,7 @@ def supervisor(folder: StateFolder, plan: Plan, *, told: Told) -> Supervisor:
         "servers_only": plan.servers_only,
         "secure": plan.secure,
         "llm": plan.llm,
+        "ml": plan.ml,
     }
     chores = [_tending(folder), _forgetting(folder), *_verifying(folder)] if plan.processes else []
     return Supervisor(folder, [*servers, *ours], steps, facts=facts, told=told, chores=chores, preloaded=preloaded)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
+from deploy.stack import mlflow
 from deploy.stack.rights import ADMIN
 from deploy.stack.secured import Secured, client_file
 from deploy.stack.state import DATABASE, LOOPBACK, StateFolder, dsn
@@ -75,6 +76,7 @@ class RunningStack:
     """What is remembered of files that were sent, and all else of a local stack."""
     valkey_url: str = field(default="", repr=False)
     edge_url: str = ""
+    mlflow_url: str = ""
     recommender_dsn: str = field(default="", repr=False)
     mac_key_file: Path = Path()
     name_key_file: Path = Path()
@@ -118,6 +120,7 @@ class RunningStack:
             folder,
             valkey_url=f"valkey://{LOOPBACK}:{ports['valkey']}/0",
             edge_url=f"http://{LOOPBACK}:{ports['edge']}" if "edge" in ports else "",
+            mlflow_url=mlflow.url(ports["mlflow"]) if "mlflow" in ports else "",
             recommender_dsn=dsn("recommender", postgres, passwords),
             mac_key_file=folder.mac_key_file,
             name_key_file=folder.name_key_file,

@@ -25,7 +25,7 @@ from tables.pseudonyms import SECRET_BYTES, Pseudonyms
 LOOPBACK = "127.0.0.1"
 PORTS = range(20_000, 32_000)
 """Below the range that Linux gives to outgoing connections, so that none of those takes a part's port meanwhile."""
-ROLES = ("postgres", "auth", "profile", "integrations", "recommender", "notifier", "registry", "history")
+ROLES = ("postgres", "auth", "profile", "integrations", "recommender", "notifier", "registry", "history", "mlflow")
 """That log in to PostgreSQL; `postgres` is the superuser. connectors.postgres says what each may do."""
 
 

@@ -28,6 +28,7 @@ WRITING = {
     "snapshots",
     "replay",
     "train",
+    "models",
     "explain",
     "console",
 }

@@ -14,14 +14,13 @@ import pytest
 from command import ROOT
 from simulated import simulated_set
 
-from agents.features import VERSION
 from agents.reward import DEFAULT
 from connectors.model_registry import FolderRegistry
 from deploy.models.collected import Audit, Collected
 from deploy.models.run import Made, made_of
 from oo.v1 import outcome_pb2
 from training.export import answers
-from training.sets import NAMES, TrainingSet
+from training.sets import FEATURE_VERSION, NAMES, TrainingSet
 from training.trained import TooLittle
 
 
@@ -58,7 +57,7 @@ def test_the_best_is_the_challenger_and_says_what_it_was_made_from(registered: P
     (only,) = FolderRegistry(registered).versions("tips")
     assert (only.spelled, only.aliases) == ("tips@1", ("challenger",))
     about: dict[str, Any] = dict(only.about)
-    assert about["features"] == list(NAMES) and about["feature_version"] == VERSION
+    assert about["features"] == list(NAMES) and about["feature_version"] == FEATURE_VERSION
     assert about["trained_on"] == {"journal": {"0": [5, 900], "1": [0, 70]}}
     assert (about["journal_id"], about["read_to"], about["erasures"]) == ("ab" * 16, {"0": 950, "1": 80}, 3)
     assert about["fingerprint"] == simulated_set().fingerprint()
@@ -69,13 +68,15 @@ def test_the_best_is_the_challenger_and_says_what_it_was_made_from(registered: P
 
 def test_no_person_is_in_what_is_registered_and_its_sample_is_made_up(registered: Path) -> None:
     home = registered / "tips" / "1"
-    assert sorted(one.name for one in home.iterdir()) == ["model.json", "model.onnx", "sample.json"]
+    assert sorted(one.name for one in home.iterdir()) == [
+        *("MLmodel", "input_example.json", "model.json", "model.onnx", "plots", "sample.json")
+    ]
     sample = json.loads((home / "sample.json").read_text())
     x = np.array(sample["features"], np.float32)
     some = simulated_set()
     assert not (some.inputs(np.arange(len(some.x)))[:, None, :] == x[None]).all(axis=2).any()
     assert answers((home / "model.onnx").read_bytes(), x).tolist() == pytest.approx(sample["reward"])
-    for path in home.iterdir():
+    for path in (one for one in home.rglob("*") if one.is_file()):
         assert b"sim-" not in path.read_bytes()
 
 

@@ -87,6 +87,7 @@ def policies(stack: TheStack) -> Policies:
                 why=one.why,
             )
             for one in reversed(now.promotions)
+            if one.policy
         ],
     )
 
