@@ -72,10 +72,11 @@ def export(
     as_json: JsonOption = False,
 ) -> None:
     """Write what is not in the lake yet of this time: again, or after a kill, it goes on where it ended."""
+    _check_libraries()
     from deploy.lake.datasets import People
+    from deploy.lake.export import begun
     from deploy.lake.manifest import FORMATS, Lake
 
-    _check_libraries()
     if follow and until:
         raise typer.BadParameter("--follow goes on for ever: leave --to out")
     since_ms, until_ms = (here_ms(text or None) for text in (since, until))
@@ -85,39 +86,55 @@ def export(
     formats = list(FORMATS) if form is Format.BOTH else [form.value]
     lake = Lake(out.absolute())
 
-    async def go() -> None:
+    async def go(manifest: Manifest) -> None:
         from deploy.audit import note
         from deploy.lake import rewriting
-        from deploy.lake.export import Export, begun
+        from deploy.lake.export import Export
 
-        manifest = await begun(stack, lake, people=People(people), formats=formats)
         if people is Said.OPEN:
-            await note(
-                stack, f"oo lake export --people open --from '{since}' --to '{until}' --out {lake.root}", whose=None
-            )
+            said = f"oo lake export --people open --from '{since}' --to '{until}' --out {lake.root}"
+            await note(stack, said, whose=None)
         remember(stack, lake)
+        gone = await rewriting.forget(stack, lake, manifest)
         while True:
-            gone = await rewriting.forget(stack, lake, manifest)
-            if gone and not as_json:
-                print(f"{gone} rows of people who have left were taken out")
             with _bar("reading", as_json=as_json) as bar:
                 export = Export(stack, lake, manifest, progress=bar.advance)
                 gaps = await export.gaps(since_ms=since_ms, until_ms=until_ms)
                 bar.begin(sum(one.end - one.start for one in gaps))
                 await export.bring(gaps)
+            # Who left meanwhile may be in what was written.
+            gone += await rewriting.forget(stack, lake, manifest)
+            if gone and not as_json:
+                print(f"{gone} rows of people who have left were taken out")
             if not follow:
                 return
-            today = f"{datetime.now(UTC) - timedelta(hours=1):%Y-%m-%d}"
-            rewriting.compact(lake, manifest, before=today)
+            rewriting.compact(lake, manifest, before=f"{datetime.now(UTC) - timedelta(hours=1):%Y-%m-%d}")
             rewriting.compact(lake, manifest, many=FILES_A_DAY)
+            gone = 0
             await asyncio.sleep(every_s)
 
-    with lake.held():
+    with lake.held(), _explained(lake):
+        manifest = asyncio.run(begun(stack, lake, people=People(people), formats=formats))
         try:
-            asyncio.run(go())
+            asyncio.run(go(manifest))
         finally:
-            if manifest := lake.manifest():
-                _tell(lake, manifest, as_json=as_json)
+            _tell(lake, manifest, as_json=as_json)
+
+
+@contextmanager
+def _explained(lake: Lake) -> Iterator[None]:
+    """What breaks off an export, in words. What was written until then stays."""
+    from confluent_kafka import KafkaException
+
+    again = "what is written stays, and the same command goes on behind it"
+    try:
+        yield
+    except KafkaException as error:
+        raise CommandError(
+            f"the log cannot be read ({error.args[0].str()}): 'oo status' shows what runs; {again}"
+        ) from None
+    except OSError as error:
+        raise CommandError(f"{lake.root} cannot be written: {error.strerror or error}; {again}") from None
 
 
 class Log(StrEnum):
@@ -286,7 +303,7 @@ def forget_in(stack: RunningStack, *folders: Path) -> None:
 
                 print(f"lake {lake.root}: {asyncio.run(go())} rows were taken out")
         except LakeError as error:
-            print(f"lake {folder}: {error}; with --follow it takes out who left by itself")
+            print(f"lake {folder}: {error}; it takes out who left at its end")
 
 
 @contextmanager

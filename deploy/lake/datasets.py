@@ -108,7 +108,9 @@ DECISIONS: Final = Dataset(
     kept={
         **dict.fromkeys(("decision_id", "supersedes", "journal.topic_id"), _MADE),
         **dict.fromkeys(("policy", "policy_version", "config_hash", "tzdata_version"), "names of ours"),
-        **dict.fromkeys(("prompt_version", "model", "slate.prompt_version", "slate.model"), "names of ours"),
+        **dict.fromkeys(
+            ("prompt_version", "model", "scored_by", "slate.prompt_version", "slate.model"), "names of ours"
+        ),
         "slate.ineligible": "fixed words",
     },
 )
@@ -125,7 +127,11 @@ SIGNALS: Final = Dataset(
     JournalRecord,
     without={
         "sealed": _SEAL,
-        **dict.fromkeys(("reaction", "tick", "mark", "candidates", "subject_request", "moved"), _NOT),
+        **{
+            one.name: _NOT
+            for one in JournalRecord.DESCRIPTOR.oneofs_by_name["payload"].fields
+            if one.name not in ("signal", "sealed")
+        },
     },
     kept={"source.topic_id": _MADE, "writer": "names of ours"},
     cut=("event_key",),

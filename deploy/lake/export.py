@@ -83,7 +83,10 @@ class Export:
             last = await self._offsets(topic, until_ms, len(numbers))
             for number in numbers:
                 low, high = await bounds(cluster, topic, number)
-                start, end = max(first.get(number, high if since_ms else low), low), min(last.get(number, high), high)
+                start, end = (
+                    max(first.get(number, low if since_ms is None else high), low),
+                    min(last.get(number, high), high),
+                )
                 found += [Gap(dataset, number, *one) for one in self.manifest.gaps(dataset.name, number, start, end)]
         return sorted(found, key=lambda one: one.partition)
 

@@ -21,8 +21,8 @@ from streams.reader import end_offsets
 
 IsOut = Callable[[str, int], bool]
 """Told a person and the journal's offset of a row, whether it has to go."""
-_ROW_BYTES = 1_000
-"""What a row is taken for where its message is not at hand."""
+_ROW_BYTES, _CANDIDATE_BYTES = 200, 60
+"""What a row is taken for where its message is not at hand, and each candidate in it."""
 
 
 async def forget(stack: RunningStack, lake: Lake, manifest: Manifest, *, also: frozenset[bytes] = frozenset()) -> int:
@@ -94,7 +94,7 @@ def _replace(lake: Lake, manifest: Manifest, files: list[File], name: str, keep:
     try:
         for row in _merged(lake, manifest, files):
             if keep(row):
-                part.add(row, _ROW_BYTES)
+                part.add(row, _ROW_BYTES + _CANDIDATE_BYTES * len(row.get("slate", ())))
         if part.holds_any:
             new = part.finish(name)
     finally:

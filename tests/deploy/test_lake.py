@@ -35,7 +35,7 @@ from streams.keys import about, name_of
 from streams.partitioner import partition_of
 from streams.sealing import KEY_ID_BYTES, seal
 from streams.topics import PARTITIONS
-from tests.agents.process import Topics
+from tests.agents.process import Topics, until
 
 PEOPLE = ("ada", "bob", "cyd", "dan", "eve")
 MANY = 200
@@ -164,8 +164,8 @@ def files(out: Path) -> dict[str, str]:
 
 def test_each_record_is_in_a_lake_once_also_where_the_export_was_killed(log: Log, tmp_path: Path) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
-    until = "--to=2100-01-01"
-    told = export(whole, until)
+    to = "--to=2100-01-01"
+    told = export(whole, to)
     assert told["rows"] == {"decisions": MANY * 5, "outcomes": MANY * 5, "signals": 5}
     assert told["left_out"]["signals"] == {"nobody's": 1}
     for form in ("parquet", "avro"):
@@ -175,7 +175,7 @@ def test_each_record_is_in_a_lake_once_also_where_the_export_was_killed(log: Log
     kept = (whole / "manifest.json").read_bytes()
 
     # Killed as the kernel does it, at each step of putting a file in place, then once while one is filled; the last comes to its end.
-    argv = ("lake", "export", f"--out={killed}", "--format=both", "--json", until)
+    argv = ("lake", "export", f"--out={killed}", "--format=both", "--json", to)
     for step in (3, 1, 2, 4, 5, 6, 20):
         ended = subprocess.run(
             (sys.executable, "-c", ENDS_ITSELF, str(step), *argv), env=own_env(), cwd=ROOT, check=False
@@ -185,18 +185,36 @@ def test_each_record_is_in_a_lake_once_also_where_the_export_was_killed(log: Log
         while process.poll() is None and not list(killed.rglob("*.part")):
             time.sleep(0.001)
         os.kill(process.pid, signal.SIGKILL)
-    export(killed, until)
+    export(killed, to)
     assert files(killed) == files(whole)
 
     # Again, nothing is read; and what has come since goes into files of its own.
-    assert export(whole, until)["rows"] == told["rows"]
+    assert export(whole, to)["rows"] == told["rows"]
     assert (whole / "manifest.json").read_bytes() == kept
     log.put("outcomes", "ada", Outcome(decision_id="late", journal=log.at("ada", 0)))
     assert export(whole)["rows"] == {**told["rows"], "outcomes": MANY * 5 + 1}
+    follows = (
+        sys.executable,
+        "-m",
+        "deploy.cli",
+        "lake",
+        "export",
+        f"--out={whole}",
+        "--format=both",
+        "--follow",
+        "--every=1",
+    )
+    with subprocess.Popen(follows, env=own_env(), cwd=ROOT, stdout=subprocess.PIPE, text=True) as process:
+        for number in range(2):
+            log.put("outcomes", "eve", Outcome(decision_id=f"later-{number}", journal=log.at("eve", 0)))
+            until(lambda number=number: len(ids(whole, "outcomes", "avro")) == MANY * 5 + 2 + number)
+        process.send_signal(signal.SIGINT)
+        shown = process.communicate()[0]
+    assert (process.returncode, f"{MANY * 5 + 3:,} outcomes" in shown) == (130, True)
     days = {(one.dataset, one.day) for one in manifest(whole).files}
     called("lake", "compact", f"--out={whole}")
     assert len(manifest(whole).files) == len(days)
-    assert len(set(ids(whole, "outcomes", "avro"))) == MANY * 5 + 1
+    assert len(set(ids(whole, "outcomes", "avro"))) == MANY * 5 + 3
     assert not list(whole.rglob("*.part"))
 
 
