@@ -25,6 +25,7 @@ from bench import (
     refolding,
     row_bytes,
     scale_out,
+    scorer,
     size,
     step_cost,
     throughput,
@@ -47,6 +48,7 @@ BENCHES = {
     "console": ("The console: each question as people become many", console.measure),
     "model": ("A language model that fails: tips meanwhile", model.measure),
     "edge": ("The edge: GET /v1/tip on one core", edge.measure),
+    "scorer": ("The scorer: trained models over HTTP on one core", scorer.measure),
     "size": ("Size: memory, disk and cost as people become many", size.measure),
 }
 HEAD = """# Performance

@@ -3,7 +3,8 @@
     python -m bench.http_load PORT CONNECTIONS SECONDS REQUESTS_FILE ANSWER_FILE [PER_S]
 
 Each connection sends its next request when the last one's answer is whole, or where a rate is given, at its time; nothing is
-pipelined. One that its connection was too busy for counts from the time at which it was due. The file holds one path and one token a line. Writes one JSON object: answers by status, seconds, its own processor seconds and latencies.
+pipelined. One that its connection was too busy for counts from the time at which it was due. The file holds one path and one token a line, or is
+called *.http and holds one request, as it goes out. Writes one JSON object: answers by status, seconds, its own processor seconds and latencies.
 It never checks a body.
 """
 
@@ -138,8 +139,8 @@ async def run(
 
 def main() -> None:
     port, connections, seconds, file, answer, *per_s = sys.argv[1:]
-    requests = []
-    for line in Path(file).read_text().splitlines():
+    requests = [Path(file).read_bytes()] if file.endswith(".http") else []
+    for line in [] if requests else Path(file).read_text().splitlines():
         path, token = line.split()
         head = f"GET {path} HTTP/1.1\r\nhost: 127.0.0.1:{port}\r\nauthorization: Bearer {token}\r\naccept: */*\r\n\r\n"
         requests.append(head.encode())

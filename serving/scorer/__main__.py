@@ -6,6 +6,7 @@ import logging
 import sys
 
 import uvicorn
+from fastapi import FastAPI
 from pydantic import ValidationError
 
 from serving.protocol import IDLE_TIMEOUT_S, BoundedProtocol
@@ -25,9 +26,16 @@ def main() -> int:
             name = "OO_SCORER_" + "_".join(str(part) for part in fault["loc"]).upper() if fault["loc"] else "settings"
             print(f"scorer: {name}: {fault['msg']}", file=sys.stderr)
         return 1
-    running = uvicorn.Server(
+    running = server(create_app(settings), settings)
+    running.run()
+    return 0 if running.started else 1
+
+
+def server(app: FastAPI, settings: Settings) -> uvicorn.Server:
+    """The HTTP server for this app, not yet running."""
+    return uvicorn.Server(
         uvicorn.Config(
-            create_app(settings),
+            app,
             host=settings.host,
             port=settings.port,
             loop="uvloop",
@@ -41,8 +49,6 @@ def main() -> int:
             forwarded_allow_ips="127.0.0.1",
         )
     )
-    running.run()
-    return 0 if running.started else 1
 
 
 if __name__ == "__main__":

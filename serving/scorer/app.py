@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import time
 from collections.abc import AsyncIterator
 from functools import partial
 from importlib.metadata import version
@@ -19,28 +18,17 @@ from starlette.responses import JSONResponse
 
 from connectors.model_registry import FolderRegistry
 from connectors.model_store import Kept
-from serving.scorer.batches import Batches, Late, Limits, Overloaded
+from serving.scorer.batches import Batches, Limits
+from serving.scorer.inference import Inference
 from serving.scorer.metrics import Metrics
-from serving.scorer.runtimes import Failed, Runtime
+from serving.scorer.refusals import refusal
+from serving.scorer.runtimes import Runtime
 from serving.scorer.runtimes.here import Here
 from serving.scorer.served import Models, NotServed, Served
 from serving.scorer.settings import Settings
-from serving.scorer.wire import HEADER, BadRequest, answered, asked, described
+from serving.scorer.wire import described
 
 log = logging.getLogger(__name__)
-
-BODY_BYTES_MAX = 16 * 1024 * 1024
-RETRY_AFTER_S = 1
-TIMEOUTS = 10
-"""A request may ask for so many times the usual time."""
-
-
-class Refused(Exception):
-    """An answer that is an error: the protocol's `{"error": ...}`."""
-
-    def __init__(self, status: int, why: str) -> None:
-        super().__init__(why)
-        self.status = status
 
 
 def create_app(settings: Settings) -> FastAPI:
@@ -76,29 +64,8 @@ def create_app(settings: Settings) -> FastAPI:
         telemetry={"tracing": False, "metrics": False, "logs": False, "auto_configure": False},
     )
 
-    async def infer(request: Request) -> Response:
-        started_s, loop = time.perf_counter(), asyncio.get_running_loop()
-        arrived_s, model, status = loop.time(), "other", 500
-        try:
-            served = await _served(request, until_s=arrived_s + timeout_s)
-            model = served.name
-            body = await _body(request)
-            one = asked(body, request.headers.get(HEADER), d=served.runtime.d, rows_max=limits.rows_max)
-            within_s = timeout_s if one.timeout_s is None else min(one.timeout_s, TIMEOUTS * timeout_s)
-            rewards = await served.infer(one.features, until_s=arrived_s + within_s)
-            content, headers = answered(served.name, served.version, rewards, id=one.id, binary=one.binary)
-            metrics.rows.labels(model).inc(len(rewards))
-            answer, status = Response(content, headers=headers), 200
-        except (BadRequest, Late, Overloaded, Failed, NotServed, Refused) as error:
-            answer = _refusal(error)
-            status = answer.status_code
-        finally:
-            metrics.requests.labels(model, str(status)).inc()
-            metrics.duration.observe(time.perf_counter() - started_s)
-        return answer
-
     async def metadata(request: Request) -> Response:
-        served = await _served(request, until_s=asyncio.get_running_loop().time() + timeout_s)
+        served = await _served(request, within_s=timeout_s)
         models: Models = app.state.models
         runtime = served.runtime
         return JSONResponse(
@@ -106,11 +73,11 @@ def create_app(settings: Settings) -> FastAPI:
         )
 
     async def model_ready(request: Request) -> Response:
-        served = await _served(request, until_s=asyncio.get_running_loop().time() + timeout_s)
+        served = await _served(request, within_s=timeout_s)
         return JSONResponse({"name": served.name, "ready": True})
 
+    app.add_middleware(Inference, metrics=metrics, rows_max=limits.rows_max, timeout_s=timeout_s)
     for place in ("/v2/models/{model}", "/v2/models/{model}/versions/{number}"):
-        app.add_route(f"{place}/infer", infer, methods=["POST"])
         app.add_route(f"{place}/ready", model_ready, methods=["GET"])
         app.add_route(place, metadata, methods=["GET"])
 
@@ -133,56 +100,23 @@ def create_app(settings: Settings) -> FastAPI:
     async def numbers() -> Response:
         return Response(generate_latest(metrics.registry), media_type=CONTENT_TYPE_LATEST)
 
-    for kind in (BadRequest, Late, Overloaded, Failed, NotServed, Refused):
-        app.add_exception_handler(kind, _answer_error)
+    app.add_exception_handler(NotServed, _refused)
     app.add_exception_handler(HTTPException, _no_route)
     app.add_exception_handler(Exception, _fault)
     return app
 
 
-async def _served(request: Request, *, until_s: float) -> Served:
+async def _served(request: Request, *, within_s: float) -> Served:
     models: Models = request.app.state.models
     name, number = request.path_params["model"], request.path_params.get("number")
     if number is None:
         return models.champion(name)
-    try:
-        async with asyncio.timeout_at(until_s):
-            return await models.exact(name, number)
-    except TimeoutError:
-        raise NotServed(503, f"{name}@{number} is being loaded: ask again") from None
+    return await models.exact(name, number, until_s=asyncio.get_running_loop().time() + within_s)
 
 
-async def _body(request: Request) -> bytes:
-    if encoding := request.headers.get("content-encoding"):
-        raise Refused(415, f"bodies are taken as they are, not as {encoding[:20]!r}")
-    pieces, size = [], 0
-    async for piece in request.stream():
-        size += len(piece)
-        if size > BODY_BYTES_MAX:
-            raise Refused(413, f"a body may have {BODY_BYTES_MAX} bytes: send fewer rows in it")
-        pieces.append(piece)
-    return pieces[0] if len(pieces) == 1 else b"".join(pieces)
-
-
-def _refusal(error: Exception) -> Response:
-    again = {"retry-after": str(RETRY_AFTER_S)}
-    headers: dict[str, str] = {}
-    match error:
-        case BadRequest():
-            status, why = 400, str(error)
-        case Late():
-            status, why = 504, "the time of this request was over before its answer was there"
-        case Overloaded():
-            status, why, headers = 429, "more rows wait than may: ask again later, or run another scorer", again
-        case NotServed() | Refused():
-            status, why, headers = error.status, str(error), again if error.status == 503 else {}
-        case _:
-            status, why = 502, str(error)
-    return JSONResponse({"error": why}, status_code=status, headers=headers)
-
-
-async def _answer_error(_: Request, error: Exception) -> Response:
-    return _refusal(error)
+async def _refused(_: Request, error: Exception) -> Response:
+    status, content, headers = refusal(error)
+    return Response(content, status_code=status, headers=headers)
 
 
 async def _no_route(_: Request, error: Exception) -> Response:

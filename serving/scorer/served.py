@@ -101,13 +101,19 @@ class Models:
             f"there is no champion of {name[:64]!r}: 'oo models promote' makes one, 'oo models list' shows versions",
         )
 
-    async def exact(self, name: str, version: str) -> Served:
-        """Return that very version, loaded if it has to be. Raises NotServed."""
+    async def exact(self, name: str, version: str, *, until_s: float) -> Served:
+        """Return that very version, loaded if it has to be and can be by then. Raises NotServed."""
         if not NAME.fullmatch(name) or not version.isdecimal() or not 0 < int(version[:12]) < VERSION_MAX:
             raise NotServed(
                 404, "a model is named by small letters, digits and hyphens, and a version is a whole number"
             )
-        return self._served.get((name, int(version))) or await self._loaded(name, int(version))
+        if (found := self._served.get((name, int(version)))) is not None:
+            return found
+        try:
+            async with asyncio.timeout_at(until_s):
+                return await self._loaded(name, int(version))
+        except TimeoutError:
+            raise NotServed(503, f"{name}@{version} is being loaded: ask again") from None
 
     def versions(self, name: str) -> list[int]:
         """Those that are loaded."""

@@ -1,4 +1,4 @@
-"""Runs a model in this process: where requests are read if its greatest batch is a matter of a moment, else in a thread."""
+"""Runs a model in this process: where requests are read if a batch is a matter of a moment, else in a thread."""
 
 from __future__ import annotations
 
@@ -37,11 +37,13 @@ class Here:
             started_s = time.perf_counter()
             self._run(np.zeros((rows_max, self.d), np.float32))
             took_s.append(time.perf_counter() - started_s)
-        self.at_once = min(took_s) < MOMENT_S
+        self._at_once_rows = rows_max * MOMENT_S / min(took_s)
 
     async def infer(self, features: Floats) -> Floats:
         """See Runtime."""
-        return self._run(features) if self.at_once else await asyncio.to_thread(self._run, features)
+        return (
+            self._run(features) if len(features) <= self._at_once_rows else await asyncio.to_thread(self._run, features)
+        )
 
     def _run(self, features: Floats) -> Floats:
         try:
