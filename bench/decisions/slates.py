@@ -132,6 +132,7 @@ def _of_person(
         busy=busy(chance, hour=hour, weekend=weekend),
         tips_lately=(np.arange(n) - np.searchsorted(time_ms, time_ms - LATELY_MS)).astype(np.float64),
         mood=mood(chance, n),
+        weekend=weekend,
     )
     them = world.things(chance, (n, k))
     before = world.chances(person.tastes, person, them, at, scenario=scenario)

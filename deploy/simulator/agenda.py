@@ -7,9 +7,10 @@ from collections.abc import Iterator
 from itertools import count
 
 from deploy.simulator.life import Act
-from oo.v1 import journal_pb2, reaction_pb2
+from oo.v1 import decision_pb2, journal_pb2, reaction_pb2
 
-Event = Act | reaction_pb2.Reaction | journal_pb2.Tick
+Event = Act | reaction_pb2.Reaction | journal_pb2.Tick | decision_pb2.Decision
+"""A decision: its slate is to be scored, if no newer one stands."""
 
 
 class Agenda:

@@ -6,7 +6,7 @@ The records stand in the envelope that the door, the timer, `generate` and `lear
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 from google.protobuf.message import Message
 
@@ -18,7 +18,7 @@ from agents.step import STEP_VERSION, Entry, Outputs
 from oo.v1 import decision_pb2, journal_pb2, policy_pb2, reaction_pb2, signal_pb2
 from tables import ids
 from tables.marginal import Epoch
-from tables.totals import Totals, merged
+from tables.totals import Total, Totals, merged
 
 MAC_KEY = hashlib.sha256(b"simulated").digest()
 JOURNAL_ID, SIGNALS_ID = b"J" * 16, b"S" * 16
@@ -55,17 +55,23 @@ class Core:
         self.digest = hashlib.blake2b(digest_size=16)
         self.standing: dict[str, decision_pb2.Decision] = {}
         """The decision that each person is served."""
+        self.made: list[decision_pb2.Decision] = []
+        """Decisions; whoever reads them empties it."""
         self.asked: list[decision_pb2.CandidateRequest] = []
         """What language models were asked; whoever answers empties it."""
 
     def feed(
         self,
         user_id: str,
-        payload: signal_pb2.Signal | reaction_pb2.Reaction | journal_pb2.Tick | journal_pb2.Candidates,
+        payload: signal_pb2.Signal
+        | reaction_pb2.Reaction
+        | journal_pb2.Tick
+        | journal_pb2.Candidates
+        | journal_pb2.Scores,
         *,
         time_ms: int,
     ) -> None:
-        """Folds one record in, in the envelope that the door, the timer or `generate` puts around it."""
+        """Folds one record in, in the envelope that the door, the timer, `generate` or `score` puts around it."""
         if isinstance(payload, journal_pb2.Tick):
             row = self._partition.row(user_id)
             if row is None or row.next_wake_ms != payload.due_ms:
@@ -78,6 +84,9 @@ class Core:
             case journal_pb2.Candidates():
                 record.record_id = ids.answer_record_id(payload.request_id)
                 record.candidates.CopyFrom(payload)
+            case journal_pb2.Scores(decision=of):
+                record.record_id = ids.scores_record_id(of.topic_id, of.partition, of.offset, payload.model)
+                record.scores.CopyFrom(payload)
             case _:
                 record.record_id = ids.source_record_id(SIGNALS_ID, partition=0, offset=self.offset)
                 record.source.topic_id, record.source.offset = SIGNALS_ID, self.offset
@@ -95,6 +104,15 @@ class Core:
         totals = merged(self._totals.all(), size=SIZE)
         if abs(sum(one.n for one in totals) - self._latest.n) * 100 < GROWTH_PERCENT * max(self._latest.n, 1):
             return
+        self._mark(totals, now_ms=now_ms)
+
+    def promote(self, policy: str, config: policy_pb2.DecisionConfig, *, now_ms: int) -> None:
+        """This policy decides from now on, by this configuration: a version of it is marked at once."""
+        self._acknowledge()
+        self._policy, self._config = policy, config
+        self._mark(merged(self._totals.all(), size=SIZE), now_ms=now_ms)
+
+    def _mark(self, totals: Sequence[Total], *, now_ms: int) -> None:
         before = self._latest if self.sequence else None
         self._latest = version = fit(self._policy, totals, before=before, config=self._config, now_ms=now_ms)
         self.sequence = version.sequence
@@ -126,6 +144,7 @@ class Core:
         said: list[Message] = list(outputs.outcomes)
         if outputs.decision is not None:
             self.standing[user_id] = outputs.decision
+            self.made.append(outputs.decision)
             self.decisions += 1
             said.append(outputs.decision)
         if outputs.request is not None:

@@ -209,12 +209,14 @@ class Life:
             self._seen.popleft()
         in_event = any(start_ms <= now_ms < end_ms for start_ms, end_ms in self._events[-32:])
         hour = self.person.hour_at(now_ms)
-        at_work = 9 <= hour < 17 and first_day(self.person, time_ms=now_ms) % 7 not in (2, 3)  # day 0 was a Thursday
+        weekend = first_day(self.person, time_ms=now_ms) % 7 in (2, 3)  # day 0 was a Thursday
+        at_work = 9 <= hour < 17 and not weekend
         return Moments(
             hour=np.array(hour),
             busy=np.array(0.95 if in_event else 0.55 if at_work else 0.2),
             tips_lately=np.array(float(len(self._seen))),
             mood=np.array(self._mood),
+            weekend=np.array(weekend),
         )
 
     def _describe(self, upsert: signal_pb2.TaskUpserted, act: Act, *, offset_ms: int) -> None:

@@ -54,6 +54,12 @@ class Scenario:
     busy_annoyance: float = field(default=0.8, metadata={"range": (0.0, 10.0)})
     """How much being busy adds to dismissing."""
 
+    # What no sum of what is told says; everybody's alike.
+    afternoons_apart: float = field(default=0.0, metadata={"range": (-5.0, 5.0)})
+    """How much more the important draws than the unimportant before noon and in the evening, and the less so in the afternoon."""
+    weekends_apart: float = field(default=0.0, metadata={"range": (-5.0, 5.0)})
+    """How much people are drawn at the weekend to some topics and away from all others, and on working days the contrary."""
+
     # Tips that a language model wrote (likings.py); nothing where there are none.
     written: float = field(default=0.0, metadata={"range": (-5.0, 5.0)})
     """How much more than its task a written tip draws people in the mean."""

@@ -12,11 +12,12 @@ from dataclasses import dataclass
 import numpy as np
 import numpy.typing as npt
 
-from deploy.simulator.people import Manner, Person, Tastes
+from deploy.simulator.people import TOPICS, Manner, Person, Tastes
 from deploy.simulator.scenario import Scenario
 
 Floats = npt.NDArray[np.float64]
 Ints = npt.NDArray[np.int64]
+Bools = npt.NDArray[np.bool_]
 
 DONE, SNOOZE, DISMISS, IGNORE = range(4)
 OUTCOMES = 4
@@ -50,10 +51,15 @@ class Moments:
     """Tips in the last hours."""
     mood: Floats
     """Hidden; about 0."""
+    weekend: Bools
+    """Saturday or Sunday on the person's clock."""
 
 
 _DREADED = np.array([0.5, 0.1, 0.0, 0.2, 0.3, 0.6, 0.1, 0.0])
 """How much of a topic is put off, by topic."""
+_AFTERNOON = 2
+_WEEKENDS = np.isin(TOPICS, ("calls", "home", "friends"))
+"""Topics of the weekend, where a scenario has it apart; the product's label buckets happen to tell them from all others."""
 
 
 def things(chance: np.random.Generator, shape: tuple[int, ...]) -> Things:
@@ -95,7 +101,9 @@ def liking(tastes: Tastes, person: Person, them: Things, at: Moments, *, scenari
         + 0.8 * (energy - 0.5) * (1.0 + them.effort)
     )
     weary = scenario.fatigue * person.impatience * np.log1p(at.tips_lately)[..., None]
-    found: Floats = 0.1 + linear + scenario.nonlinearity * bent + scenario.hidden * unseen - weary + them.pull
+    apart = scenario.afternoons_apart * np.where(part == _AFTERNOON, -1.0, 1.0) * (2.0 * them.importance - 1.0)
+    apart = apart + scenario.weekends_apart * np.where(_WEEKENDS[them.topic] == at.weekend[..., None], 1.0, -1.0)
+    found: Floats = 0.1 + linear + apart + scenario.nonlinearity * bent + scenario.hidden * unseen - weary + them.pull
     return found
 
 

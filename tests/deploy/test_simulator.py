@@ -15,7 +15,7 @@ from deploy.simulator import likings, visit, world, writer
 from deploy.simulator.facts import facts
 from deploy.simulator.life import Act, Life
 from deploy.simulator.likings import Written
-from deploy.simulator.people import Person, moment_ms, people
+from deploy.simulator.people import TOPICS, Person, moment_ms, people
 from deploy.simulator.pure import simulate
 from deploy.simulator.scenario import FOLDER, Scenario, ScenarioError, load, names, parse
 from deploy.simulator.world import DISMISS, DONE, IGNORE, Moments
@@ -166,7 +166,13 @@ def test_a_routine_keeps_to_its_clock_when_that_is_put_back(zone, before, after)
 
 def moments(n: int, *, mood: float = 0.0) -> Moments:
     hours = np.linspace(7.0, 22.0, n)
-    return Moments(hour=hours, busy=np.full(n, 0.4), tips_lately=np.zeros(n), mood=np.full(n, mood))
+    return Moments(
+        hour=hours,
+        busy=np.full(n, 0.4),
+        tips_lately=np.zeros(n),
+        mood=np.full(n, mood),
+        weekend=np.arange(n) % 7 >= 5,
+    )
 
 
 def chances(scenario: Scenario, *, mood: float = 0.0) -> np.ndarray:
@@ -217,6 +223,23 @@ def test_the_best_linear_function_of_what_is_seen_is_far_from_the_oracle_and_nea
     straight = best_linear(hidden=0.0, label_noise=0.0, nonlinearity=0.0)
     # docs/simulator.md names these.
     assert [round(one, 2) for one in (base, told, straight)] == [0.72, 0.79, 0.93]
+
+
+def test_what_people_like_at_one_time_only_is_no_sum_of_the_thing_and_the_time():
+    person, at = crowd()[0], moments(200)
+    them = world.things(np.random.default_rng(1), (200, 10))
+    part, weekend = (at.hour // 6)[:, None], at.weekend[:, None]
+    at_weekends = np.isin(them.topic, [TOPICS.index(name) for name in ("calls", "home", "friends")])
+
+    def more(**setting: float) -> np.ndarray:
+        plain = world.liking(person.tastes, person, them, at, scenario=SMALL)
+        return world.liking(person.tastes, person, them, at, scenario=replace(SMALL, **setting)) - plain
+
+    afternoons, weekends = more(afternoons_apart=1.0), more(weekends_apart=1.0)
+    important = them.importance > 0.5
+    assert ((afternoons > 0) == (important != (part == 2))).all()
+    assert ((weekends > 0) == (at_weekends == weekend)).all()
+    np.testing.assert_allclose(more(afternoons_apart=2.0), 2 * afternoons)
 
 
 def test_what_is_hidden_moves_the_truth_and_no_feature():
