@@ -20,8 +20,8 @@ from deploy.lake import schema
 from deploy.lake.manifest import File, sync_folder
 from deploy.lake.schema import Column, Row
 
-GROUP_ROWS: Final = 5_000
-GROUP_BYTES: Final = 4 << 20
+GROUP_ROWS: Final = 2_000
+GROUP_BYTES: Final = 1 << 20
 """Of messages: what a Parquet row group is made of, at the most."""
 
 

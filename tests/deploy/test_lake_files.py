@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import hashlib
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +27,23 @@ from streams.record import Record
 
 READERS = ("fastavro", "polars, Avro", "pyarrow", "DuckDB", "polars, Parquet")
 DAY = "2026-11-29"
+TELLS_ITS_PEAK = """
+import resource, sys
+from pathlib import Path
+from deploy.lake.datasets import DECISIONS, People
+from deploy.lake.files import Part
+from oo.v1.decision_pb2 import Decision
+from streams.record import Record
+root, many = Path(sys.argv[1]), int(sys.argv[2])
+row_of, said = DECISIONS.rows(People.COARSE), Decision(policy="mixed")
+for at in range(20):
+    said.slate.add(kind=2, x=[at] * 48, propensity=0.05)
+part = Part(root, ["parquet"], DECISIONS.columns(People.COARSE), dataset="decisions", day="2026-11-29", name="x")
+for at in range(many):
+    part.add(row_of(Record("t", 0, at, at, b"ada", b""), said, at), 480)
+part.finish("x")
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)
+"""
 
 
 def messages(dataset: Dataset) -> list[Any]:
@@ -168,6 +187,16 @@ def test_the_same_rows_give_the_same_bytes_and_a_file_is_not_there_before_it_is_
     assert not [path for path in (tmp_path / "c").rglob("*") if path.is_file() and not path.name.startswith(".")]
     part.abandon()
     assert not [path for path in (tmp_path / "c").rglob("*") if path.is_file()]
+
+
+def test_a_longer_file_takes_no_more_memory(tmp_path: Path) -> None:
+    def peak_kb(many: int) -> int:
+        argv = (sys.executable, "-c", TELLS_ITS_PEAK, str(tmp_path / str(many)), str(many))
+        environment = {"PYTHONPATH": f"{ROOT}:{ROOT / 'proto' / 'gen'}"}
+        return int(subprocess.run(argv, cwd=ROOT, env=environment, capture_output=True, check=True).stdout)
+
+    # Each thousand decisions of 20 candidates are 30 MB as Python has them.
+    assert peak_kb(9_000) - peak_kb(3_000) < 60_000
 
 
 def test_a_row_that_is_no_row_leaves_no_half_of_itself(tmp_path: Path) -> None:
