@@ -20,6 +20,7 @@ from deploy.commands.since import SINCE_HELP, here_ms
 if TYPE_CHECKING:
     from deploy.models.collected import Collected
     from deploy.models.run import Made
+    from deploy.stack.running import RunningStack
 
 NEEDED = ("mac_key_file", "kek_dir")
 HOW_TO_INSTALL = "run 'make setup', or 'uv sync --extra local --extra ml', where oO's source is"
@@ -47,6 +48,16 @@ def train(
             "--wait", min=0, help="Seconds in which what comes of a decision shows: younger ones are left out."
         ),
     ] = 4 * 3600,
+    if_due: Annotated[
+        int,
+        typer.Option(
+            "--if-due",
+            min=0,
+            metavar="SECONDS",
+            help="Only where the newest version is so old, rewards have drifted since, or somebody left; 0: always. "
+            "What has outstayed its time since somebody left goes.",
+        ),
+    ] = 0,
     state: StateOption = DEFAULT_STATE,
     as_json: JsonOption = False,
 ) -> None:
@@ -64,6 +75,8 @@ def train(
         raise CommandError(f"{name!r} cannot name a model: small letters, digits and hyphens, 64 at most")
     stack = open_state(state, *NEEDED, ready=False)
     kinds = tuple(MODELS) if model is Kind.ALL else (model.value,)
+    if if_due and not _is_due(stack, name, every_s=if_due):
+        return
     with (
         Progress(console=Console(stderr=True), transient=True, disable=as_json) as bar,
         alone(training_folder(stack)) as folder,
@@ -104,6 +117,27 @@ def check_installed() -> None:
     """Raise CommandError where the extra `ml` is not here."""
     if missing := [one for one in ("sklearn", "skl2onnx", "onnxruntime", "matplotlib") if find_spec(one) is None]:
         raise CommandError(f"training is not installed ({', '.join(missing)}): {HOW_TO_INSTALL}")
+
+
+def _is_due(stack: RunningStack, name: str, *, every_s: int) -> bool:
+    """Whether to make a model now, which is said; what has outstayed its time is taken away before."""
+    from connectors.leaving import leavers_of
+    from deploy.earned import standing
+    from deploy.models.due import due
+    from deploy.models.places import registry_of
+    from deploy.models.retiring import retire_outstayed
+    from deploy.models.schedule import why_now
+    from streams.clock import clock_ms
+
+    registry, now_ms = registry_of(stack), clock_ms()
+    to_go = due(registry.versions(), asyncio.run(leavers_of(stack.cluster)))
+    for gone in asyncio.run(retire_outstayed(stack, registry, to_go, now_ms=now_ms)):
+        print(f"{gone.spelled} is gone: it may have held somebody who left")
+    now = asyncio.run(standing(stack.cluster))
+    drift_ms = max((one.drift_ms for one in now.estimates if one.policy == now.champion), default=0)
+    why = why_now(registry.versions(name), now_ms=now_ms, every_s=every_s, drift_ms=drift_ms, to_go=to_go)
+    print(f"{name} is made: {why}" if why else f"{name} is not due")
+    return bool(why)
 
 
 def _place(text: str) -> int | str:
