@@ -21,7 +21,7 @@ def why_now(versions: Sequence[Version], *, now_ms: int, every_s: int, drift_ms:
     if newest is None:
         return "there is no version yet"
     made_ms = int(newest.about.get("created_ms", 0))
-    if any(one.version == newest for one in to_go):
+    if any(one.version.spelled == newest.spelled for one in to_go):
         return f"somebody left since {newest.spelled} was made"
     if drift_ms > made_ms:
         return f"rewards have drifted since {newest.spelled} was made"

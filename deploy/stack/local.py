@@ -158,6 +158,7 @@ def supervisor(folder: StateFolder, plan: Plan, *, told: Told) -> Supervisor:
         "ml": plan.ml,
     }
     chores = [_tending(folder), _forgetting(folder), *_verifying(folder)] if plan.processes else []
+    chores += training(folder) if plan.processes and plan.ml else []
     return Supervisor(folder, [*servers, *ours], steps, facts=facts, told=told, chores=chores, preloaded=preloaded)
 
 
@@ -187,6 +188,16 @@ def _verifying(folder: StateFolder) -> list[Chore]:
     argv = (sys.executable, "-m", "deploy.cli", "verify", "--in-turn", "--state", str(folder.root))
     command = Command(argv=argv, env=python_env(), cwd=folder.root)
     return [Chore("verify", command, first_s=every_s, every_s=every_s, timeout_s=6 * HOUR_S)] if every_s else []
+
+
+def training(folder: StateFolder) -> list[Chore]:
+    """With OO_TRAIN_EVERY_S a model made so often, and before that when rewards drift or somebody leaves; looked at once an hour or oftener."""
+    every_s = int(os.environ.get("OO_TRAIN_EVERY_S") or 0)
+    name, span = os.environ.get("OO_TRAIN_NAME") or "tips", os.environ.get("OO_TRAIN_SPAN") or "28d"
+    argv = (sys.executable, "-m", "deploy.cli", "train", f"--name={name}", f"--from={span}", f"--if-due={every_s}")
+    command = Command(argv=(*argv, "--state", str(folder.root)), env=python_env(), cwd=folder.root)
+    pause_s = min(float(every_s), HOUR_S)
+    return [Chore("train", command, first_s=pause_s, every_s=pause_s, timeout_s=6 * HOUR_S)] if every_s else []
 
 
 def _process(

@@ -18,10 +18,13 @@ from outside import eventually, settled, state_of, verify
 
 from connectors.mlflow_store import MlflowStore
 from connectors.model_registry import CHALLENGER, FolderRegistry, ModelRegistry, RegistryFault
+from deploy import earned
 from deploy.journal import newest_version
 from deploy.keys import read_keys
 from deploy.models.collected import VectorsDiffer, collect
+from deploy.models.due import Due
 from deploy.models.places import training_folder
+from deploy.models.retiring import retire_outstayed
 from deploy.models.run import alone
 from deploy.stack.running import RunningStack, open_stack
 from deploy.writing import writing
@@ -259,6 +262,29 @@ def test_a_champion_that_the_registry_lost_or_named_by_itself_is_told(stack: Run
     (one,) = [one for one in listed(stack) if one["name"] == "tips"]
     assert one["heard"] and "champion" in one["aliases"]
     assert "decisions do not hear" not in called("models", "list", state_of(stack)).stdout
+
+
+def test_what_is_not_due_is_not_made_and_who_outstayed_goes_even_if_it_is_heard(
+    stack: RunningStack, trained: dict[str, Any], tmp_path: Path
+) -> None:
+    before = listed(stack)
+    assert called("train", "--name=tips", "--if-due=86400", state_of(stack)).stdout == "tips is not due\n"
+    assert listed(stack) == before
+    registry = MlflowStore(stack.mlflow_url, tmp_path / "copies")
+    number = registry.register("outstayed", files(tmp_path, "old"))
+    called("models", "promote", f"outstayed@{number}", state_of(stack))
+    (one,) = registry.versions("outstayed")
+    to_go = [Due(one, people=1, by_ms=5)]
+    assert asyncio.run(retire_outstayed(stack, registry, to_go, now_ms=4)) == []
+    assert heard_now(stack) == one.spelled
+    assert asyncio.run(retire_outstayed(stack, registry, to_go, now_ms=5)) == [one]
+    assert (heard_now(stack), registry.versions("outstayed")) == ("", [])
+    called("models", "promote", "tips@1", state_of(stack))
+
+
+def heard_now(stack: RunningStack) -> str:
+    """What was said last, whether or not a version was made of it yet."""
+    return earned.heard(asyncio.run(earned.promotions(stack.cluster)))
 
 
 def test_somebody_who_leaves_has_every_model_from_before_go_and_is_in_none_that_comes(
