@@ -89,8 +89,11 @@ COMMANDS = {
     ),
     "lake": Entry(
         "deploy.commands.lake",
-        (("export", "export"), ("import", "import_logs"), ("compact", "compact"), ("forget", "forget")),
-        "The log as Parquet and Avro files for other tools; decision logs of others read.",
+        (
+            *(("export", "export"), ("import", "import_logs"), ("compact", "compact"), ("forget", "forget")),
+            ("feast", "feast"),
+        ),
+        "The log as Parquet and Avro files, and for Feast; decision logs of others read.",
     ),
     "keys": Entry(
         "deploy.commands.keys",

@@ -306,6 +306,34 @@ def forget_in(stack: RunningStack, *folders: Path) -> None:
             print(f"lake {folder}: {error}; it takes out who left at its end")
 
 
+def feast(
+    folder: Annotated[
+        Path, typer.Argument(metavar="DIR", help="The repository's folder; what is there of it is made anew.")
+    ],
+    out: OutOption,
+    valkey: Annotated[
+        str, typer.Option("--valkey", metavar="HOST:PORT", help="Feast's online store; by default SQLite in DIR.")
+    ] = "",
+    as_json: JsonOption = False,
+) -> None:
+    """Make a Feast repository of a lake's decisions: features of people at any time (docs/models.md)."""
+    _check_libraries()
+    from deploy.lake import people
+    from training.feast import repository
+
+    with _held(out) as (lake, manifest):
+        with _bar("decisions", as_json=as_json) as bar:
+            bar.begin(sum(one.rows for one in manifest.files if one.dataset == "decisions"))
+            people.note(lake, folder.absolute())
+            many = repository.make(folder, people.rows_of(lake, manifest, progress=bar.advance), valkey=valkey)
+    if as_json:
+        print(json.dumps({"folder": str(folder), "rows": many}))
+        return
+    print(f"{folder}: {many:,} rows. In an environment of its own, there:")
+    print("  pip install --require-hashes -r requirements.txt")
+    print('  feast apply && feast materialize-incremental "$(date -u +%Y-%m-%dT%H:%M:%S)"')
+
+
 @contextmanager
 def _held(out: Path) -> Iterator[tuple[Lake, Manifest]]:
     """A lake that is there, and its manifest, held."""

@@ -15,6 +15,8 @@ from pathlib import Path
 from typing import Final
 
 NAME: Final = "manifest.json"
+FEAST: Final = "feast"
+"""Beside it: the Feast repositories that were made of the lake, a folder a line."""
 FORMATS: Final = ("parquet", "avro")
 Ranges = list[list[int]]
 """Disjoint [from, to), in order."""

@@ -14,7 +14,7 @@ from pathlib import Path
 from connectors.leaving import leavers_of
 from deploy.lake.datasets import DATASETS, People
 from deploy.lake.files import Part, holds, read
-from deploy.lake.manifest import File, Lake, Manifest
+from deploy.lake.manifest import FEAST, File, Lake, Manifest
 from deploy.lake.schema import Row
 from deploy.stack.running import RunningStack
 from streams.reader import end_offsets
@@ -37,6 +37,11 @@ async def forget(stack: RunningStack, lake: Lake, manifest: Manifest, *, also: f
         return 0
     leavers = await leavers_of(stack.cluster)
     gone = without(lake, manifest, lambda person, at: leavers.passes(person.encode(), at) or person.encode() in also)
+    if (lake.root / FEAST).exists():
+        from deploy.lake import people
+
+        # Also where no row went: a kill may have come between the two.
+        people.write_again(lake, manifest)
     manifest.heard = ends
     lake.write(manifest)
     return gone
