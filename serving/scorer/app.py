@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import logging
 from collections.abc import AsyncIterator
-from functools import partial
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -16,15 +15,20 @@ from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
 from starlette.exceptions import HTTPException
 from starlette.responses import JSONResponse
 
+from connectors.inference import Inference as Server
+from connectors.mlflow_store import MlflowStore
 from connectors.model_registry import FolderRegistry
-from connectors.model_store import Kept
+from connectors.model_store import Kept, ModelStore
 from serving.scorer.batches import Batches, Limits
 from serving.scorer.inference import Inference
 from serving.scorer.metrics import Metrics
 from serving.scorer.refusals import refusal
 from serving.scorer.runtimes import Runtime
 from serving.scorer.runtimes.here import Here
-from serving.scorer.served import Models, NotServed, Served
+from serving.scorer.runtimes.linear import Linear
+from serving.scorer.runtimes.onnx import OnnxRuntime
+from serving.scorer.runtimes.remote import Remote
+from serving.scorer.served import Load, Models, NotServed, Served
 from serving.scorer.settings import Settings
 from serving.scorer.wire import described
 
@@ -39,9 +43,14 @@ def create_app(settings: Settings) -> FastAPI:
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        server = (
+            Server(settings.remote_url, deadline_s=timeout_s)
+            if settings.runtime == "remote" and settings.remote_url
+            else None
+        )
         models = app.state.models = Models(
-            Kept(FolderRegistry(settings.models_dir), settings.kept_dir),
-            partial(_load, settings),
+            Kept(_store(settings), settings.kept_dir),
+            _loader(settings, server),
             lambda runtime: Batches(runtime, limits, metrics),
             versions_max=settings.versions_max,
             metrics=metrics,
@@ -53,6 +62,8 @@ def create_app(settings: Settings) -> FastAPI:
             following.cancel()
             await asyncio.gather(following, return_exceptions=True)
             await models.close()
+            if server is not None:
+                await server.__aexit__(None, None, None)
 
     app = FastAPI(
         title="oO scorer",
@@ -135,11 +146,20 @@ async def _fault(request: Request, error: Exception) -> Response:
     return JSONResponse({"error": "the scorer failed at this request; the fault is logged"}, status_code=500)
 
 
-async def _load(settings: Settings, folder: Path, d: int) -> Runtime:
-    if settings.runtime == "numpy":
-        from serving.scorer.runtimes.linear import Linear
+def _store(settings: Settings) -> ModelStore:
+    if settings.models_dir is not None:
+        return FolderRegistry(settings.models_dir)
+    assert settings.registry_url is not None
+    # What it brings is the copy that is kept.
+    return MlflowStore(settings.registry_url, settings.kept_dir)
 
-        return Here(Linear.of(folder, d), rows_max=settings.rows_max)
-    from serving.scorer.runtimes.onnx import OnnxRuntime
 
-    return await asyncio.to_thread(lambda: Here(OnnxRuntime.of(folder, d), rows_max=settings.rows_max))
+def _loader(settings: Settings, server: Server | None) -> Load:
+    async def load(name: str, version: int, folder: Path, d: int) -> Runtime:
+        if server is not None:
+            return Remote(server, name, version, d)
+        if settings.runtime == "numpy":
+            return Here(Linear.of(folder, d), rows_max=settings.rows_max)
+        return await asyncio.to_thread(lambda: Here(OnnxRuntime.of(folder, d), rows_max=settings.rows_max))
+
+    return load

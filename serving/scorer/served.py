@@ -34,8 +34,8 @@ SAMPLE = "sample.json"
 SAMPLE_OFF_MAX = 1e-4
 FEATURES_MAX = 4096
 VERSION_MAX = 10**9
-Load = Callable[[Path, int], Awaitable[Runtime]]
-"""Of a version's folder, and how many features it takes."""
+Load = Callable[[str, int, Path, int], Awaitable[Runtime]]
+"""Of a name, a version, its folder, and how many features it takes."""
 
 
 class NotServed(Exception):
@@ -201,7 +201,7 @@ class Models:
             features = about.get("features")
             if not isinstance(features, list) or not 0 < len(features) <= FEATURES_MAX:
                 raise Unusable(f"{ABOUT} has no list of features")
-            runtime = await self._load(folder, len(features))
+            runtime = await self._load(name, version, folder, len(features))
             await _try(runtime, folder)
         except RegistryFault as fault:
             refused = NotServed(404, str(fault))

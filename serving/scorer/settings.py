@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 
@@ -18,12 +18,16 @@ class Settings(BaseSettings):
     """The address that the scorer listens on. Whoever reaches it may ask: let that be workers only."""
     port: int = 8090
     """The port that the scorer listens on."""
-    models_dir: Path
-    """The folder of models."""
+    models_dir: Path | None = None
+    """A folder of models; this or MLflow."""
+    registry_url: str | None = None
+    """The MLflow server whose registry has the models; this or a folder."""
     kept_dir: Path
     """The scorer's own folder: copies of what it serves, so that a registry that is away takes no model away."""
-    runtime: Literal["onnx", "numpy"] = "onnx"
-    """What runs models: ONNX Runtime, or numpy (linear ones only)."""
+    runtime: Literal["onnx", "numpy", "remote"] = "onnx"
+    """What runs models: ONNX Runtime, numpy (linear ones only), or another server of the same protocol."""
+    remote_url: str | None = None
+    """That server, as `http://HOST:PORT`. Needed by the runtime remote."""
     poll_s: float = Field(2.0, gt=0)
     """How often the registry is asked which version is the champion."""
     versions_max: int = Field(8, ge=1)
@@ -36,3 +40,11 @@ class Settings(BaseSettings):
     """How long a request waits for company; 0: what is there goes."""
     timeout_ms: float = Field(1000.0, gt=0)
     """How long a request may take that says nothing of it; none may take longer than ten times that."""
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if (self.models_dir is None) == (self.registry_url is None):
+            raise ValueError("set OO_SCORER_MODELS_DIR or OO_SCORER_REGISTRY_URL: where the models are")
+        if self.runtime == "remote" and not self.remote_url:
+            raise ValueError("the runtime remote needs OO_SCORER_REMOTE_URL")
+        return self

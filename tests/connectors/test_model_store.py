@@ -88,3 +88,29 @@ def test_copies_go_with_the_version(registry: FolderRegistry, tmp_path: Path) ->
     assert kept.prune() == {"tips": {2}}
     assert [one.exists() for one in copies] == [False, True]
     assert json.loads((copies[1] / "model.json").read_text())["version"] == 2
+
+
+class Shared(FolderRegistry):
+    """A registry whose own copies are in the folder of those that are kept, as MLflow's are."""
+
+    copies = Path()
+
+    def fetch(self, name: str, version: int) -> Path:
+        home = self.copies / name / str(version)
+        if not home.exists():
+            shutil.copytree(self.folder / name / str(version), home)
+        return home
+
+
+def test_copies_that_a_store_shares_are_kept_once_and_a_wrong_one_does_not_stay(
+    registry: FolderRegistry, tmp_path: Path
+) -> None:
+    shared = Shared(registry.folder)
+    object.__setattr__(shared, "copies", tmp_path / "kept")
+    kept = Kept(shared, tmp_path / "kept")
+    home = kept.fetch("tips", 2)
+    assert home == tmp_path / "kept" / "tips" / "2" == kept.fetch("tips", 2)
+    (registry.folder / "tips" / "1" / "model.onnx").write_bytes(b"other")
+    with pytest.raises(RegistryFault, match="not the file that was registered"):
+        kept.fetch("tips", 1)
+    assert [one.name for one in (tmp_path / "kept" / "tips").iterdir()] == ["2"]

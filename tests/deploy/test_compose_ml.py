@@ -14,6 +14,7 @@ from deploy.compose.secrets import make
 from deploy.compose.setup import NEEDED
 from deploy.stack import mlflow
 from deploy.steps import STEPS
+from serving.scorer.settings import Settings
 from tests.deploy.test_compose import COMPOSE, ROOT
 
 FILE = ROOT / "docker-compose.ml.yml"
@@ -51,4 +52,12 @@ def test_its_secret_is_made_and_in_no_file_of_ours(tmp_path: Path) -> None:
     made = {path.name: path for path in make(tmp_path / "compose")}
     assert made["OO_MLFLOW_DSN"].read_text().startswith("postgresql+psycopg://mlflow:")
     assert set(BESIDE["secrets"]) == {"OO_MLFLOW_DSN"}
-    assert "://mlflow" not in FILE.read_text()
+    assert "postgresql+psycopg" not in FILE.read_text()
+
+
+def test_the_scorer_is_told_what_it_needs_and_only_workers_reach_it() -> None:
+    scorer = SERVICES["scorer"]
+    assert scorer["command"] == ["python", "-m", "serving.scorer"]
+    assert (scorer["networks"], "ports" in scorer, "secrets" in scorer) == (["back"], False, False)
+    named = {name.removeprefix("OO_SCORER_").lower(): value for name, value in scorer["environment"].items()}
+    assert Settings(**named).registry_url == "http://mlflow:5000"

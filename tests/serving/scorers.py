@@ -25,6 +25,8 @@ ROWS = (np.arange(40 * D, dtype=np.float32).reshape(40, D) * 7 % 64 / 64).astype
 
 def onnx_file(kind: str = "linear", *, seed: int = 0, d: int = D) -> bytes:
     """A model of one of the three kinds that training makes, fitted to made-up rows."""
+    from threadpoolctl import threadpool_limits
+
     from training.calibrated import Calibrated
     from training.export import exported
     from training.models import MODELS
@@ -32,7 +34,8 @@ def onnx_file(kind: str = "linear", *, seed: int = 0, d: int = D) -> bytes:
     random = np.random.default_rng(seed)
     x = (random.integers(0, 65, size=(400, d)) / 64).astype(np.float32)
     y = x @ random.normal(size=d) / d + 0.1 * x[:, 0] * x[:, 1]
-    return exported(Calibrated(MODELS[kind](x, y), 0.9, 0.01), names=[f"f{n}" for n in range(d)])
+    with threadpool_limits(limits=1):  # More wait for each other.
+        return exported(Calibrated(MODELS[kind](x, y), 0.9, 0.01), names=[f"f{n}" for n in range(d)])
 
 
 def register(registry: FolderRegistry, content: bytes, *, champion: bool = True, **about: Any) -> int:
