@@ -25,7 +25,7 @@ from deploy.stack import llm, local, mlflow
 from deploy.stack.fetch import Cache, default_cache, fetch, fetch_embedder
 from deploy.stack.processes import Identity, alive, end
 from deploy.stack.state import AlreadyRunning, StateFolder
-from deploy.stack.supervisor import end_leftovers, leftovers
+from deploy.stack.supervisor import SAYS_EVERY_S, end_leftovers, leftovers
 
 STOP_PATIENCE_S = 90.0
 
@@ -220,6 +220,7 @@ def start_detached(folder: StateFolder, options: list[str], console: Console) ->
             env={**os.environ, "PYTHONPATH": local.python_env()["PYTHONPATH"]},
         )
     told, ready = teller(console), set[str]()
+    said_s = time.monotonic()
     try:
         while True:
             state: dict[str, Any] = folder.read() or {}
@@ -229,6 +230,12 @@ def start_detached(folder: StateFolder, options: list[str], console: Console) ->
                     told(part, "ready")
                 if state["phase"] == "ready":
                     return
+                if ready and time.monotonic() - said_s >= SAYS_EVERY_S:
+                    said_s = time.monotonic()
+                    for part in sorted(
+                        name for name, live in state["parts"].items() if live["pid"] and not live["ready"]
+                    ):
+                        told(part, "starts")
             if process.poll() is not None:
                 lines = log.read_text(errors="replace").splitlines()
                 raise CommandError((lines[-1].removeprefix("oo: ") if lines else "it ended at once") + f" (log: {log})")

@@ -21,6 +21,7 @@ from streams.backoff import Backoff
 from streams.watchdog import EXIT_NAME_LOST
 
 READY_POLL_S = 0.05
+SAYS_EVERY_S = 15.0
 BACKOFF = Backoff(first_s=0.5, max_s=30.0)
 STEADY_S = 5.0
 """A part that ran this long before it died starts again at once, as after its first death."""
@@ -48,6 +49,8 @@ class Part:
     ends_before: tuple[str, ...] = ()
     """Parts that it does not need, and that still end after it."""
     ready_timeout_s: float = 60.0
+    says_every_s: float = SAYS_EVERY_S
+    """While it starts."""
     stop_timeout_s: float = 15.0
 
 
@@ -237,9 +240,13 @@ class Supervisor:
 
     async def _becomes_ready(self, part: Part, live: _Live) -> bool:
         """Asks until the part serves; ends it and returns False when it never does."""
-        deadline_s = time.monotonic() + part.ready_timeout_s
+        began_s = said_s = time.monotonic()
         while not await part.ready():
-            if time.monotonic() > deadline_s:
+            now_s = time.monotonic()
+            if now_s - said_s >= part.says_every_s:
+                said_s = now_s
+                self._told(part.name, f"starts, {now_s - began_s:.0f} s so far, at most {part.ready_timeout_s:.0f} s")
+            if now_s - began_s > part.ready_timeout_s:
                 await self._end_part(part)
                 return False
             await asyncio.sleep(READY_POLL_S)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -67,6 +68,14 @@ def test_a_part_that_dies_is_started_again_at_once_and_then_ever_later(tmp_path:
     again = [line.rpartition("starts again ")[2] for line in told if "starts again" in line]
     assert again[0] == "at once"
     assert 0.25 <= float(again[1].split()[1]) <= 0.5 <= float(again[2].split()[1]) <= 1.0
+
+
+def test_a_part_that_takes_long_to_start_is_told_of_while_it_does(tmp_path: Path) -> None:
+    script = "import pathlib, time; time.sleep(1); pathlib.Path('slow').touch(); time.sleep(3600)"
+    slow = replace(part("slow", script, folder=tmp_path), says_every_s=0.2)
+    told = run(tmp_path, slow, until=lambda told: "slow: ready" in told)
+    assert told[0].startswith("slow: starts, ") and told[0].endswith(" s so far, at most 60 s")
+    assert "slow: ready" in told
 
 
 def test_a_chore_that_fails_is_said_and_done_again_and_the_parts_go_on(tmp_path: Path) -> None:
