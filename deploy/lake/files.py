@@ -1,6 +1,6 @@
 """Writes one file of a data set in each format, rows at a time, and reads it again. A file has its name only once it is whole and on the disk.
 
-The same rows give the same bytes. What is in memory of a file is GROUP_BYTES of messages, whatever its size.
+The same rows give the same bytes. What is in memory of a file is GROUP_ROWS rows and GROUP_BYTES of messages at the most, whatever its size.
 """
 
 from __future__ import annotations

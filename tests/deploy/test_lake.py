@@ -176,7 +176,7 @@ def test_each_record_is_in_a_lake_once_also_where_the_export_was_killed(log: Log
 
     # Killed as the kernel does it, at each step of putting a file in place, then once while one is filled; the last comes to its end.
     argv = ("lake", "export", f"--out={killed}", "--format=both", "--json", to)
-    for step in (3, 1, 2, 4, 5, 6, 20):
+    for step in (3, 2, 4, 5, 6):
         ended = subprocess.run(
             (sys.executable, "-c", ENDS_ITSELF, str(step), *argv), env=own_env(), cwd=ROOT, check=False
         )
