@@ -10,6 +10,7 @@ from collections import defaultdict
 from dataclasses import asdict
 from typing import Any
 
+from deploy.stack import scorer
 from deploy.stack.groups import View, view
 from deploy.stack.processes import Identity, alive
 from deploy.stack.running import RunningStack
@@ -26,6 +27,7 @@ SERVERS = {
     "edge": "url",
     "llm": "url",
     "mlflow": "url",
+    "scorer": "url",
 }
 """The parts that a client connects to, and what their address is called."""
 
@@ -55,6 +57,8 @@ def snapshot(stack: RunningStack) -> dict[str, Any]:
         addresses["llm"] = f"http://{LOOPBACK}:{stack.ports['llm']}/v1"
     if "mlflow" in parts:
         addresses["mlflow"] = stack.mlflow_url
+    if "scorer" in parts:
+        addresses["scorer"] = scorer.url(stack.ports["scorer"])
     shown: dict[str, Any] = {
         name: {SERVERS[name]: address, **_life(parts.get(name, {}))} for name, address in addresses.items()
     }

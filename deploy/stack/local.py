@@ -26,6 +26,7 @@ from deploy.stack.postgres import Postgres
 from deploy.stack.processes import Command
 from deploy.stack.registry import Registry
 from deploy.stack.running import RunningStack
+from deploy.stack.scorer import Scorer
 from deploy.stack.secured import Secured
 from deploy.stack.state import StateFolder
 from deploy.stack.supervisor import Chore, Part, Step, Supervisor, Told, end_leftovers
@@ -63,7 +64,7 @@ class Plan:
     """Which language model is asked for tips (deploy/stack/llm.py)."""
     embedder_file: Path | None = None
     ml: bool = False
-    """With MLflow: tracking and the registry of models."""
+    """With MLflow, tracking and the registry of models, and with what they say of candidates: `scorer` and `score`."""
     given_ports: Mapping[str, int] = field(default_factory=dict)
     proxied: Proxied | None = None
     """For tests that stand between the broker and its clients."""
@@ -76,7 +77,8 @@ class Plan:
         cores = {f"core-{number}": ("agents", "core") for number in range(self.workers)}
         workers = {name: ("agents", name) for name in ("publish", "record", "shadow")}
         generate = {} if self.llm == OFF else {"generate": ("agents", "generate")}
-        return {**cores, **workers, **generate, "edge": ("serving",)}
+        score = {"score": ("agents", "score")} if self.ml else {}
+        return {**cores, **workers, **generate, **score, "edge": ("serving",)}
 
     @property
     def has_model(self) -> bool:
@@ -89,7 +91,7 @@ def supervisor(folder: StateFolder, plan: Plan, *, told: Told) -> Supervisor:
     passwords = folder.passwords()
     folder.keys()
     models = ("llm",) if plan.has_model else ()
-    tracking = ("mlflow",) if plan.ml else ()
+    tracking = ("mlflow", "scorer") if plan.ml else ()
     ports = folder.ports((*SERVER_PORTS, *plan.processes, *models, *tracking), plan.given_ports)
     secured = Secured.of(folder) if plan.secure else None
     stack = replace(
@@ -124,6 +126,8 @@ def supervisor(folder: StateFolder, plan: Plan, *, told: Told) -> Supervisor:
         mlflow = Mlflow(folder.data("mlflow"), ports["mlflow"], ports["postgres"], passwords["mlflow"], python_env())
         needs, patience_s = ("postgres", "mlflow-database"), READY_TIMEOUT_S
         servers.append(Part("mlflow", mlflow.prepare, mlflow.ready, needs, signal.SIGKILL, ready_timeout_s=patience_s))
+        scorer = Scorer(folder.data("scorer"), ports["scorer"], mlflow.url, python_env())
+        servers.append(Part("scorer", scorer.prepare, scorer.ready, death_signal=signal.SIGKILL))
     steps = [
         _step(folder, "topics", needs=("kafka",)),
         _step(folder, "databases", needs=("postgres",)),

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import quote
 
-from deploy.stack import mlflow
+from deploy.stack import mlflow, scorer
 from deploy.stack.rights import ADMIN
 from deploy.stack.secured import Secured, client_file
 from deploy.stack.state import DATABASE, LOOPBACK, StateFolder, dsn
@@ -47,6 +47,10 @@ GENERATE_SETTINGS = ("OO_LLM_DAY_CALLS", "OO_LLM_AT_ONCE", "OO_LLM_DEADLINE_S")
 """And `generate`."""
 
 
+HEARING_SHADOWS = "mixed,lin_ts,linucb,mixed_hearing"
+"""Of a stack with trained models: the default ones, and the one that tells what hearing a model is worth."""
+
+
 SECRETS = {
     "OO_VALKEY_URL": ("publish", "edge", "operator"),
     "OO_RECOMMENDER_DSN": ("record", "operator"),
@@ -54,7 +58,7 @@ SECRETS = {
     "OO_MAC_KEY_FILE": ("core", "edge", "operator"),
     "OO_NAME_KEY_FILE": ("core", "edge", "operator"),
     # Who opens what is sealed: not publish.
-    "OO_KEK_DIR": ("core", "record", "shadow", "generate", "edge", "operator"),
+    "OO_KEK_DIR": ("core", "record", "shadow", "generate", "score", "edge", "operator"),
     "OO_LOCAL_SIGNING_KEY_FILE": ("edge",),
 }
 """Who is told what of a secure stack; where nobody signs in, everybody is told all of it."""
@@ -267,7 +271,10 @@ class RunningStack:
             environment |= {one: os.environ[one] for one in os.environ if one == TRACE_SHARE or one.startswith("OTEL_")}
         if part == "record" and HISTORY_DAYS in os.environ:
             environment[HISTORY_DAYS] = os.environ[HISTORY_DAYS]
+        if role == "score" and "scorer" in self.ports:
+            environment["OO_SCORER_URL"] = scorer.url(self.ports["scorer"])
         if part == "shadow":
+            environment |= {"OO_SHADOWS": HEARING_SHADOWS} if "scorer" in self.ports else {}
             environment |= {name: os.environ[name] for name in SHADOW_SETTINGS if name in os.environ}
         if part == "edge":
             environment["OO_VERIFIED_FILE"] = str(self.folder.verified_file)
