@@ -12,8 +12,9 @@ import signal
 import sys
 from typing import Any
 
-from agents import generate, worker
+from agents import generate, score, worker
 from agents.model_budget import ModelBudget
+from connectors.inference import Inference
 from connectors.models import Models
 
 STEPS = {
@@ -21,6 +22,8 @@ STEPS = {
     "called": (Models, "ask"),
     "settled": (ModelBudget, "settle"),
     "written": (generate.Generate, "_write"),
+    "expected": (Inference, "expected"),
+    "scored": (score.Score, "_write"),
 }
 KILLED = 99
 AT_IT_S = 2.0
@@ -51,8 +54,9 @@ def main() -> None:
 
 def _again_and_again(times: int) -> None:
     """Exits with KILLED once it was killed so often; with 1 where it ends otherwise again and again."""
-    os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
-    import litellm  # noqa: F401 - what takes most of a start
+    if sys.argv[1] == "generate":
+        os.environ["LITELLM_LOCAL_MODEL_COST_MAP"] = "True"
+        import litellm  # noqa: F401 - what takes most of a start
 
     killed = tries = 0
     while killed < times:

@@ -102,6 +102,8 @@ class Oracle:
     faults: list[str] = field(default_factory=list)
     requests: list[CandidateRequest] = field(default_factory=list)
     """What a language model is to be asked, and is not any more."""
+    scored: Counter[str] = field(default_factory=Counter)
+    """Decisions whose row had scores for their slate, by model."""
     records: int = 0
     _versions: dict[str, ActiveVersion] = field(default_factory=dict)
     _force: dict[int, tuple[int, str]] = field(default_factory=dict)
@@ -245,6 +247,8 @@ class Oracle:
                 self._fresh[name].pop(key, None)
         if outputs.decision is not None:
             self._expect("decisions", outputs.decision.decision_id, outputs.decision)
+            if outputs.decision.scored_by:
+                self.scored[outputs.decision.scored_by] += 1
         if outputs.tip is not None:
             self.tips[user] = outputs.tip
         if outputs.request is not None:

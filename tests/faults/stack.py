@@ -134,7 +134,7 @@ class Stack:
         self.proxies = proxies or {}
         self.log_disk = log_disk
         """Where the broker's log stands on a disk of its own."""
-        names = ("core-0", "core-1", "core-2", "publish", "record", "generate")
+        names = ("core-0", "core-1", "core-2", "publish", "record", "generate", "score")
         self.workers = {name: Worker(name, self.running) for name in names}
         self._behind = False
 
