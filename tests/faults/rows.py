@@ -45,7 +45,7 @@ ROWS = (
     Row("generate", "who asks a language model killed ten times; its requests doubled and out of order, its answers late, doubled, out of order", generate_faults.kill_who_asks),
     Row("generate-steps", "who asks a language model killed ten times at each of six steps of a request, and while the day's last calls go out", generate_faults.kill_at_each_step, rate=20),
     Row("generate-answers", "cores ask a language model by themselves; who asks it killed ten times, each of its answers late, doubled, out of order", generate_faults.answer_again),
-    Row("score-steps", "who has trained models say what they expect killed ten times at each of four steps, and the scorer; the model swapped and rolled back, its word doubled and out of order", score_faults.kill_who_scores),
+    Row("score-steps", "who has trained models say what they expect killed ten times at each of four steps, and the scorer; the model swapped and rolled back, its word doubled and out of order", score_faults.kill_who_scores, rate=20),
     Row("bad-500", "500 bad in 2,000, and a kill every second", worker_faults.kill_ten_times, Mix(bad_share=0.25), rate=110),
     Row("other-schemas", "an incompatible producer: other schemas, other messages, cut and garbled ones", input_faults.write_other_schemas),
     Row("other-sizes", "records as large as Kafka takes and larger, and times that no event can have", input_faults.write_other_sizes_and_times),

@@ -41,6 +41,7 @@ def kill_who_scores(scene: Scene) -> None:
         worker.end()
         for number, step in enumerate(STEPS):
             _kill_at(scene, step)
+            print(f"           killed {KILLS} times {' '.join(step)}", flush=True)
             if number == 1:
                 pen.promote(Promotion(model="tips@2"))
             if number == 2:
