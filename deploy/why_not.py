@@ -30,7 +30,7 @@ def heard_of(decision: Decision) -> str:
         return ""
     if decision.deaf:
         return f"{decision.scored_by} had said what it expects; this slate was drawn to do without, as one in eight is."
-    return f"{decision.scored_by} had said what it expects: `score` below, where `has_score` is 1."
+    return f"{decision.scored_by} had said what it expects of those with `has_score`."
 
 
 def written_by(decision: Decision, place: int, candidate: Candidate) -> str:

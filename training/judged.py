@@ -107,6 +107,16 @@ class Fit:
     done_above: Value
     """Of a tip that was done and one that was not, how often the first has the greater prediction; 0.5 is chance."""
 
+    @property
+    def why_not(self) -> str:
+        """Why the model may not be registered: it is shown to be worse than one number for all; empty where it is not."""
+        if self.better.high is None or self.better.high >= 0:
+            return ""
+        return (
+            f"one number for all predicts better: its error is {self.error:.3f} on {self.rows} later rows, and that of the mean reward "
+            f"{self.error_of_mean:.3f}"
+        )
+
 
 def fit(said: Floats, y: Floats, *, done: Flags, mean: float) -> Fit:
     """Hold predictions against rewards, each (n,); `mean`: of the rows that the model was fitted to."""

@@ -43,7 +43,7 @@ class Trained:
     @property
     def why_not(self) -> str:
         """Why it may not be registered; empty where it may."""
-        return self.export.why_not or self.calibration.why_not
+        return self.export.why_not or self.calibration.why_not or self.later.why_not
 
 
 def trained(kind: str, some: TrainingSet, parts: Split, *, config: policy_pb2.DecisionConfig) -> Trained:

@@ -150,3 +150,14 @@ def test_too_little_to_learn_from_is_said() -> None:
     few = parts._replace(fit=parts.fit & (np.cumsum(parts.fit) <= 20))
     with pytest.raises(TooLittle, match="20 seen tips are left"):
         trained("linear", some, few, config=DEFAULT)
+
+
+def test_what_is_shown_to_predict_worse_than_one_number_is_refused_and_what_is_not_shown_to_is_not() -> None:
+    chance = np.random.default_rng(3)
+    y = chance.normal(0.3, 0.2, 400)
+    done = y > 0.3
+    wild, flat = chance.normal(0.3, 0.6, 400), np.full(400, 0.3)
+    assert "one number for all predicts better" in judged.fit(wild, y, done=done, mean=0.3).why_not
+    assert judged.fit(flat, y, done=done, mean=0.3).why_not == ""
+    assert judged.fit(y, y, done=done, mean=0.3).why_not == ""
+    assert judged.fit(y[:0], y[:0], done=done[:0], mean=0.3).why_not == ""
