@@ -1,7 +1,7 @@
 """Score: has a trained model say what it expects of the candidates of new slates, and puts that into the journal.
 
 Nobody waits for it, and it causes nothing (docs/adr/0067): what it has not scored when it is killed is never missed. The newest slate of
-a person counts, a little after it was made; the same candidates are scored once by a model in a part of the day.
+a person counts, a little after it was made; the same candidates are scored once by a model at such a moment (part of the day, weekend, busy).
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any, Final
+from typing import Any
 
 import faust
 import numpy as np
@@ -19,7 +19,8 @@ import numpy.typing as npt
 from faust.types import StreamT
 
 from agents.breaker import Breaker
-from agents.features import NOW, ONE, PLACE, SPACES
+from agents.features import NOW, ONE, SPACES
+from agents.scores import moment_of
 from agents.step import STEP_VERSION
 from connectors.inference import InferenceFailed
 from oo.v1.decision_pb2 import Decision
@@ -53,7 +54,6 @@ ROWS_MAX = 1_000
 """Of one question."""
 PEOPLE_MAX = 50_000
 """Of how many it is remembered what was scored last, and who waits."""
-_PARTS: Final = tuple(PLACE[name] for name in ("morning", "afternoon", "evening"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +66,25 @@ class Waiting:
     """Of those candidates that may be chosen, as tables.scored names them."""
     x: Floats
     """What the model is given of them, 0 to 1: (n, d)."""
-    what: int
-    """Names the candidates, and the part of the day."""
+    moment: int
+    """As agents.scores.moment_of has it."""
+
+    @property
+    def what(self) -> int:
+        """Names the candidates and the moment: the same is not scored twice."""
+        return hash((self.keys, self.moment))
+
+    def scores(self, model: str, expected: Floats) -> Scores:
+        """What is put into the journal of it; expected: (n,), in units of a done."""
+        whole = np.rint(expected * UNIT).astype(np.int64).clip(-UNIT, 2 * UNIT).tolist()
+        said = sorted(zip(self.keys, whole, strict=True))
+        return Scores(
+            decision=self.decision,
+            model=model,
+            keys=[key for key, _ in said],
+            expected=[one for _, one in said],
+            moment=self.moment,
+        )
 
 
 class Score:
@@ -169,21 +186,17 @@ class Score:
             logger.warning("score.failed model=%s reason=%s slates=%d", model, failed.reason, len(some))
             return
         self._breaker.ended(well=True, now_ms=self._clock_ms())
-        whole, at = np.rint(said * UNIT).astype(np.int64).clip(-UNIT, 2 * UNIT).tolist(), 0
-        writing = []
+        writing, at = [], 0
         for whose, one in some:
-            expected, at = whole[at : at + len(one.keys)], at + len(one.keys)
+            scores, at = one.scores(model, said[at : at + len(one.keys)]), at + len(one.keys)
             _put(self._scored, whose, (now_ms, model, one.what))
-            writing.append(self._write(whose, one, model, expected))
+            writing.append(self._write(whose, scores))
         await asyncio.gather(*writing)
 
-    async def _write(self, whose: bytes, one: Waiting, model: str, expected: Sequence[int]) -> None:
-        said = sorted(zip(one.keys, expected, strict=True))
-        scores = Scores(
-            decision=one.decision, model=model, keys=[key for key, _ in said], expected=[e for _, e in said]
-        )
+    async def _write(self, whose: bytes, scores: Scores) -> None:
+        place = scores.decision
         record = JournalRecord(
-            record_id=ids.scores_record_id(one.decision.topic_id, one.decision.partition, one.decision.offset, model),
+            record_id=ids.scores_record_id(place.topic_id, place.partition, place.offset, scores.model),
             writer=WRITER,
             step_version=STEP_VERSION,
             event_time_ms=self._clock_ms(),
@@ -195,7 +208,7 @@ class Score:
             metrics.SLATES_SCORED["left",] += 1
             return
         journal = self._topics["journal"].name
-        await self._producer.produce(journal, key=whose, value=value, partition=one.decision.partition)
+        await self._producer.produce(journal, key=whose, value=value, partition=place.partition)
         metrics.SLATES_SCORED["scored",] += 1
 
 
@@ -211,8 +224,7 @@ def waiting(decision: Decision, *, due_ms: int) -> Waiting | None:
         raise ValueError("not of these features")
     x = np.array([one.x[: NOW.d] for one in there], dtype=np.float32) / np.float32(ONE)
     keys = tuple(key_of(one.id) for one in there)
-    what = hash((keys, tuple(there[0].x[place] for place in _PARTS)))
-    return Waiting(due_ms, decision.journal, keys, x, what)
+    return Waiting(due_ms, decision.journal, keys, x, moment_of(there[0].x))
 
 
 def _of_rows(due: Sequence[tuple[bytes, Waiting]], rows: int) -> list[tuple[bytes, Waiting]]:

@@ -38,10 +38,11 @@ def clipped(expected: int) -> int:
     return min(max(expected, 0), UNIT)
 
 
-def packed(*, offset: int, model: str, expected: Mapping[int, int]) -> row_pb2.Scored:
-    """Return these scores as a row keeps them: (candidate's key -> units of 1/64), ascending."""
+def packed(*, offset: int, model: str, expected: Mapping[int, int], moment: int = 0) -> row_pb2.Scored:
+    """Return these scores as a row keeps them: (candidate's key -> units of 1/64), ascending; `moment`: when they hold."""
     keys = sorted(expected)[:CANDIDATES_MAX]
-    return row_pb2.Scored(offset=offset, model=model, keys=keys, expected=bytes(clipped(expected[key]) for key in keys))
+    values = bytes(clipped(expected[key]) for key in keys)
+    return row_pb2.Scored(offset=offset, model=model, keys=keys, expected=values, moment=moment)
 
 
 def found(scored: row_pb2.Scored, keys: Iterable[int]) -> Ints:

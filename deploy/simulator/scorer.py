@@ -7,11 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-import numpy as np
-
 from agents.score import APART_MS, SETTLE_MS, Floats, waiting
 from oo.v1 import decision_pb2, journal_pb2
-from tables.scored import UNIT
 
 
 class Scorer:
@@ -33,8 +30,4 @@ class Scorer:
         if made is None or self._scored.get(decision.user_id, (0, 0))[1] == made.what:
             return None
         self._scored[decision.user_id] = now_ms, made.what
-        whole = np.rint(UNIT * self._expected(decision, made.x)).astype(np.int64).clip(-UNIT, 2 * UNIT).tolist()
-        said = sorted(zip(made.keys, whole, strict=True))
-        return journal_pb2.Scores(
-            decision=made.decision, model=self.model, keys=[key for key, _ in said], expected=[one for _, one in said]
-        )
+        return made.scores(self.model, self._expected(decision, made.x))

@@ -29,6 +29,9 @@ REQUESTS_ID = b"Q" * 16
 MONDAY_MS = 1_790_582_400_000
 """Monday 28 September 2026, 08:00 UTC."""
 
+MORNING = 1
+"""agents.scores.moment_of a weekday's morning without an event: when these people live, if not told otherwise."""
+
 Payload = (
     signal_pb2.Signal
     | reaction_pb2.Reaction
@@ -231,13 +234,17 @@ def candidates(*external_ids: str, expires_ms: int, model: str = "") -> journal_
 
 
 def scores(
-    offset: int, expected: dict[str, int], *, model: str = "tips@3", topic_id: bytes = JOURNAL_ID
+    offset: int, expected: dict[str, int], *, model: str = "tips@3", topic_id: bytes = JOURNAL_ID, moment: int = MORNING
 ) -> journal_pb2.Scores:
     """What a model says of the slate that was decided at that journal offset."""
     said = sorted((key_of(candidate), one) for candidate, one in expected.items())
     place = journal_pb2.Position(topic_id=topic_id, partition=0, offset=offset)
     return journal_pb2.Scores(
-        decision=place, model=model, keys=[key for key, _ in said], expected=[one for _, one in said]
+        decision=place,
+        model=model,
+        keys=[key for key, _ in said],
+        expected=[one for _, one in said],
+        moment=moment,
     )
 
 

@@ -29,6 +29,7 @@ from tests.agents.build import (
 )
 
 MODEL = "tips@3"
+AFTERNOON = 2
 
 
 def version(model: str = MODEL, *, policy: str = "mixed_hearing", deaf_permille: int = 0) -> ActiveVersion:
@@ -131,6 +132,16 @@ def test_what_a_model_may_have_seen_of_what_is_withdrawn_is_heard_no_more() -> N
     ada.take(withdrawn("calendar", word="w"))
     assert not UserRow.FromString(frozen(ada.row)).HasField("scored")
     assert ada.take(task("c")).decision.scored_by == ""
+
+
+def test_what_was_expected_in_the_morning_is_not_heard_in_the_afternoon_until_it_is_said_anew() -> None:
+    ada = with_tasks("a", "b")
+    ada.take(scores(2, {"task:todo.txt/a": 40}))
+    assert ada.take(task("c")).decision.scored_by == MODEL
+    assert ada.take(task("d"), after_ms=5 * HOUR_MS).decision.scored_by == ""
+    ada.take(scores(5, {"task:todo.txt/a": 7}, moment=AFTERNOON))
+    said = ada.take(task("e"))
+    assert (said.decision.scored_by, heard(said)["task:todo.txt/a"]) == (MODEL, (7, 64))
 
 
 def test_one_slate_in_eight_is_deaf_whatever_else_it_is_and_says_so() -> None:

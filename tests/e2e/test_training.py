@@ -245,6 +245,29 @@ def test_promote_and_rollback_reach_decisions_by_the_journal_and_the_registry_by
     assert [one["version"] for one in listed(stack) if one["name"] == "tips"] == [1]
 
 
+def test_what_the_champion_expects_is_heard_by_the_next_decisions_and_explained(
+    stack: RunningStack, trained: dict[str, Any]
+) -> None:
+    eventually(lambda: heard(stack), lambda model: model == "tips@1")
+    called("simulate", "--users=12", "--minutes=0.15", "--speed=3600", "--run=heard", state_of(stack))
+    settled(stack)
+
+    def explained() -> list[dict[str, Any]]:
+        people = (f"sim-heard-{number}" for number in range(12))
+        done = (called("explain", "--json", f"--user={user}", state_of(stack), check=False) for user in people)
+        return [json.loads(one.stdout) for one in done if one.returncode == 0]
+
+    said = [one for one in explained() if one["scored_by"]]
+    assert said and {one["scored_by"] for one in said} == {"tips@1"}
+    assert all(one["chosen_again_the_same"] for one in said)
+    for one in said:
+        scored = [each for each in one["slate"] if "has_score" in each["features"]]
+        assert bool(scored) != one["deaf"]
+        # Units of 1/64; none where it is 0.
+        assert all((64 * each["features"].get("score", 0)).is_integer() for each in scored)
+    assert verify(stack)["differences"] == 0
+
+
 def test_a_champion_that_the_registry_lost_or_named_by_itself_is_told(stack: RunningStack, tmp_path: Path) -> None:
     store = MlflowStore(stack.mlflow_url)
     number = store.register("lost", files(tmp_path, "a"))

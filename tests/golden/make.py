@@ -22,6 +22,7 @@ from agents.features import FIRST, SCORED
 from agents.fold import PartitionState
 from agents.learn import SIZE
 from agents.prior import fit
+from agents.scores import moment_of
 from agents.step import STEP_VERSION, Entry
 from oo.v1 import decision_pb2, journal_pb2, policy_pb2, row_pb2
 from streams.units import DAY_MS, HOUR_MS, MINUTE_MS
@@ -258,8 +259,10 @@ def journal_step9() -> list[Entry]:
 
     def score(model: str, *, back: int = 0, **expected: int) -> None:
         """Of the last decision, or of one before it."""
-        at = [one.offset for one, outputs in ada.log if outputs.decision is not None][-1 - back]
-        ada.take(scores(at, {f"task:todo.txt/{name}": one for name, one in expected.items()}, model=model))
+        at, slate = [(one.offset, outputs.decision.slate) for one, outputs in ada.log if outputs.decision][-1 - back]
+        moment = moment_of(next((one.x for one in slate if any(one.x)), [0] * SCORED.d))
+        said = {f"task:todo.txt/{name}": one for name, one in expected.items()}
+        ada.take(scores(at, said, model=model, moment=moment))
 
     for name in ("a", "b", "c"):
         ada.take(task(name, priority=1 + len(ada.log) % 4))

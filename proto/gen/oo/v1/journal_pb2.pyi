@@ -445,8 +445,11 @@ class Scores(_message.Message):
     MODEL_FIELD_NUMBER: _builtins.int
     KEYS_FIELD_NUMBER: _builtins.int
     EXPECTED_FIELD_NUMBER: _builtins.int
+    MOMENT_FIELD_NUMBER: _builtins.int
     model: _builtins.str
     """NAME@VERSION of the model."""
+    moment: _builtins.int
+    """When that holds, as agents.scores.moment_of has it: part of the day, weekend, busy. At another moment it is not heard."""
     @_builtins.property
     def decision(self) -> Global___Position:
         """Of the decision's journal record: of one person the greatest stands."""
@@ -466,10 +469,11 @@ class Scores(_message.Message):
         model: _builtins.str = ...,
         keys: _abc.Iterable[_builtins.int] | None = ...,
         expected: _abc.Iterable[_builtins.int] | None = ...,
+        moment: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "expected", b"expected", "keys", b"keys", "model", b"model"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "expected", b"expected", "keys", b"keys", "model", b"model", "moment", b"moment"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

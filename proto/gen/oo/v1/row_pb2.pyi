@@ -814,12 +814,15 @@ class Scored(_message.Message):
     MODEL_FIELD_NUMBER: _builtins.int
     KEYS_FIELD_NUMBER: _builtins.int
     EXPECTED_FIELD_NUMBER: _builtins.int
+    MOMENT_FIELD_NUMBER: _builtins.int
     offset: _builtins.int
     """Of the journal record of the decision whose slate was scored."""
     model: _builtins.str
     """NAME@VERSION."""
     expected: _builtins.bytes
     """A byte each, 0 to 64: the expected reward in units of 1/64."""
+    moment: _builtins.int
+    """When that holds, as in Scores."""
     @_builtins.property
     def keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
         """A candidate each, ascending."""
@@ -831,10 +834,11 @@ class Scored(_message.Message):
         model: _builtins.str = ...,
         keys: _abc.Iterable[_builtins.int] | None = ...,
         expected: _builtins.bytes = ...,
+        moment: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["expected", b"expected", "keys", b"keys", "model", b"model", "offset", b"offset"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expected", b"expected", "keys", b"keys", "model", b"model", "moment", b"moment", "offset", b"offset"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
