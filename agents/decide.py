@@ -160,7 +160,7 @@ _UNTOLD = Predicted(0, 0, 0)
 
 def _subject(picked: Proposal, opened: Opened) -> Told | None:
     """The task whose features a written tip has."""
-    place = written.task_of(picked.about, opened) if picked.about and opened.space is not features.FIRST else None
+    place = written.task_of(picked.about, opened) if picked.about and opened.space != features.FIRST else None
     return None if place is None or place == written.NO_TASK else opened.usable.told(place)
 
 

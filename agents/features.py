@@ -199,7 +199,7 @@ def writer(prompt_version: str, model: str, *, space: Space) -> tuple[int, int]:
     >>> [NAMES[place] for place in writer("tips@1", "small", space=NOW)], writer("", "", space=NOW)
     (['prompt_2', 'model_3'], (-1, -1))
     """
-    if space is FIRST:
+    if space == FIRST:
         return PLACE["prompt"] if (prompt_version or model) and bucket(f"{prompt_version}/{model}", 2) else -1, -1
     return (
         PLACE["prompt_0"] + bucket(prompt_version, WRITER_BUCKETS) if prompt_version else -1,

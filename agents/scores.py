@@ -63,7 +63,7 @@ def heard(opened: Opened, made: Slate, *, record_id: bytes, scoring: policy_pb2.
     deaf is drawn apart from all else of it: what hearing is worth is told by that.
     """
     row, block = opened.row, made.block
-    if opened.space is not SCORED or not scoring.model or row.scored.model != scoring.model:
+    if opened.space != SCORED or not scoring.model or row.scored.model != scoring.model:
         return None
     some = made.eligible[block[slates.KIND, made.eligible] != decision_pb2.Decision.NONE]
     if not len(some) or row.scored.moment != moment_of(block[slates.X :, some[0]].tolist()):

@@ -52,7 +52,7 @@ def slate_at(opened: Opened, *, at: Moment, caps: Sequence[Cap], config: policy_
         task = written.task_of(one.about, opened) if one.about else written.NO_TASK
         if task is None:
             own |= eligibility.ABOUT
-        if task is None or at.space is features.FIRST:
+        if task is None or at.space == features.FIRST:
             task = written.NO_TASK
         hot = features.writer(one.prompt_version, one.model, space=at.space)
         beside += (one.kind, texts.title_key(one.title), own, task, *hot)

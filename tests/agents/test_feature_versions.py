@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -241,3 +244,17 @@ def test_every_space_is_the_beginning_of_the_next() -> None:
     assert [*SPACES.values()] == sorted(SPACES.values())
     assert Space(FIRST.version, FIRST.d) == (2, 40)
     assert FIRST.d >= Q
+
+
+@pytest.mark.parametrize("of", [OF_BEFORE, OF_NOW], ids=["before", "now"])
+def test_a_version_that_went_to_another_process_sees_what_it_saw_before(of: ActiveVersion) -> None:
+    gone = pickle.loads(pickle.dumps(of.space))
+    assert gone is not of.space  # Else nothing is shown.
+    entries, _ = journal()
+    for there in (of, replace(of, space=gone)):
+        person = Person(policy=there)
+        for one in entries:
+            person.take_entry(one)
+        if there is of:
+            before = person.packed
+    assert person.packed == before and any(one.packed.writers for one in before)

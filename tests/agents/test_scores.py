@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pickle
+from dataclasses import replace
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -142,6 +145,15 @@ def test_what_was_expected_in_the_morning_is_not_heard_in_the_afternoon_until_it
     ada.take(scores(5, {"task:todo.txt/a": 7}, moment=AFTERNOON))
     said = ada.take(task("e"))
     assert (said.decision.scored_by, heard(said)["task:todo.txt/a"]) == (MODEL, (7, 64))
+
+
+def test_a_version_that_went_to_another_process_hears_as_before() -> None:
+    there = version()
+    gone = replace(there, space=pickle.loads(pickle.dumps(there.space)))
+    assert gone.space is not there.space  # Else nothing is shown.
+    ada = with_tasks("a", "b", policy=gone)
+    ada.take(scores(2, {"task:todo.txt/a": 40}))
+    assert heard(ada.take(task("c")))["task:todo.txt/a"] == (40, 64)
 
 
 def test_one_slate_in_eight_is_deaf_whatever_else_it_is_and_says_so() -> None:

@@ -27,7 +27,7 @@ def lived(*, half: bool, later: bool) -> list[tuple[int, decision_pb2.Decision |
     return found
 
 
-def test_from_its_day_on_the_other_policy_decides_and_most_slates_hear_the_model_and_before_all_is_as_it_was():
+def test_from_its_day_on_the_other_policy_decides_and_many_slates_hear_the_model_and_before_all_is_as_it_was():
     found = [one for _, one in lived(half=True, later=True) if one is not None]
     at = next(index for index, one in enumerate(found) if one.policy == mixed_hearing.NAME)
     before = [one for _, one in lived(half=True, later=False) if one is not None]
@@ -36,7 +36,7 @@ def test_from_its_day_on_the_other_policy_decides_and_most_slates_hear_the_model
     assert {one.policy for one in after} == {mixed_hearing.NAME}
     heard = [one for one in after if one.scored_by and not one.deaf]
     assert {one.scored_by for one in heard} == {"tips@1"}
-    assert len(heard) > len(after) / 2
+    assert len(heard) > len(after) / 3
     assert any(one.deaf for one in after)
 
 
