@@ -61,3 +61,14 @@ def test_the_scorer_is_told_what_it_needs_and_only_workers_reach_it() -> None:
     assert (scorer["networks"], "ports" in scorer, "secrets" in scorer) == (["back"], False, False)
     named = {name.removeprefix("OO_SCORER_").lower(): value for name, value in scorer["environment"].items()}
     assert Settings(**named).registry_url == "http://mlflow:5000"
+
+
+def test_who_asks_it_does_so_by_its_name_with_the_keys_that_it_may_read() -> None:
+    score, worker = SERVICES["score"], COMPOSE["services"]["record"]
+    assert score["command"] == ["python", "-m", "agents", "score"]
+    there = score["environment"]
+    assert there["OO_SCORER_URL"] == f"http://scorer:{SERVICES['scorer']['environment']['OO_SCORER_PORT']}"
+    assert "kek:/var/lib/oo-kek:ro" in score["volumes"]
+    # Beside what is its own it is told what every worker is.
+    assert {name for name in worker["environment"] if name.startswith("OO_KAFKA")} <= set(there)
+    assert not [name for name in there if name not in {*worker["environment"], "OO_SCORER_URL"}]
