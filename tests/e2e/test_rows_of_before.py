@@ -224,7 +224,7 @@ def test_rows_of_before_serve_their_tips_and_learn_on_after_an_upgrade() -> None
             for user in users:
                 assert "task_columns" in blocks_of(stack, last_row(stack, user))
             found = verify(stack)
-            assert (found["differences"], found["rows"]) == (0, len(users)), found
+            assert (found["differences"], found["rows"]) == (0, len(users)), json.dumps(found)
             everybody_is_moved(state, users)
         finally:
             oo("down", f"--state={state}")
