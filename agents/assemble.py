@@ -522,7 +522,7 @@ def learner(name: str) -> Learner:
     from tables.sums import UNIT
 
     if name in POLICIES:
-        return InMemory(name, shape=shape_of(SCORED), config=DEFAULT, refit_every=SHADOW_REFIT_EVERY)
+        return InMemory(name, shape=shape_of(SCORED, name), config=DEFAULT, refit_every=SHADOW_REFIT_EVERY)
     if name != "vw":
         raise SystemExit(f"shadow: OO_SHADOWS names {name!r}, and there are {', '.join(POLICIES)} and vw")
     try:

@@ -115,7 +115,7 @@ class InMemory:
             more = self.expand(np.zeros((1, self.shape.d), dtype=np.int64)).shape[1] - self.shape.d
             self.shape = replace(self.shape, mean=(*self.shape.mean, *([0.0] * more)))
         self._totals, self._nothing = Totals(epochs=self._epochs), sums.nothing(self.shape.d)
-        self._adopt(fitting.prior(self.name, shape=self.shape, config=self.config, without=self._without))
+        self._adopt(fitting.prior(self.name, shape=self.shape, config=self.config))
 
     def taught(self, user_id: str) -> Taught:
         """What this person taught, to choose by."""
@@ -197,14 +197,9 @@ class InMemory:
                 before=self._version,
                 config=self.config,
                 now_ms=self._time_ms,
-                without=self._without,
             )
         )
         self.versions += 1
-
-    @property
-    def _without(self) -> tuple[int, ...]:
-        return () if POLICIES[self.name].hears else self.shape.unheard
 
     def state(self) -> tuple[object, ...]:
         """Return all but the people, as plain values: what `restore` takes, on the same machine."""

@@ -33,14 +33,14 @@ _MEAN = {
 }
 
 
-def shape_of(space: Space) -> Shape:
-    """Return what a policy that sees these features is told before anything is learned."""
+def shape_of(space: Space, policy: str = DEFAULT_POLICY) -> Shape:
+    """Return what this policy is told, where it sees these features, before anything is learned."""
     return Shape(
         mean=tuple(_MEAN.get(name, 0.0) for name in NAMES[: space.d]),
         q=Q,
         variance=0.04,
         feature_version=space.version,
-        unheard=tuple(place for place in UNHEARD if place < space.d),
+        unheard=() if POLICIES[policy].hears else tuple(place for place in UNHEARD if place < space.d),
     )
 
 
@@ -55,8 +55,7 @@ def prior(
     >>> prior().policy, prior().sequence
     ('mixed', 0)
     """
-    shape = shape_of(space)
-    return _finished(fitting.prior(policy, shape=shape, config=config, without=_without(policy, shape)), space)
+    return _finished(fitting.prior(policy, shape=shape_of(space, policy), config=config), space)
 
 
 def fit(
@@ -77,9 +76,9 @@ def fit(
     Raises numpy.linalg.LinAlgError if the totals are of no Gram matrices.
     """
     sequence, space = before.sequence if before is not None else 0, space_of(config)
-    shape = shape_of(space)
+    shape = shape_of(space, policy)
     if before is None or before.feature_version not in SPACES:
-        before = fitting.prior(policy, shape=shape, config=config, without=_without(policy, shape))
+        before = fitting.prior(policy, shape=shape, config=config)
     elif before.feature_version != space.version:
         before = _carried(before, space)
     version = fitting.fit(
@@ -90,7 +89,6 @@ def fit(
         config=config,
         now_ms=now_ms,
         discount=discount,
-        without=_without(policy, shape),
     )
     version.sequence = sequence + 1
     version.inputs.extend(inputs)
@@ -105,10 +103,6 @@ _D_OF = {marginal.size(d=one.d, q=Q): one.d for one in SPACES.values()}
 def _seen(total: Total, space: Space) -> Total:
     contribution = marginal.resized(total.contribution, d=_D_OF[len(total.contribution)], to=space.d)
     return replace(total, contribution=contribution)
-
-
-def _without(policy: str, shape: Shape) -> tuple[int, ...]:
-    return () if POLICIES[policy].hears else shape.unheard
 
 
 def _carried(before: policy_pb2.PolicyVersion, space: Space) -> policy_pb2.PolicyVersion:

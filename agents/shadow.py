@@ -206,7 +206,8 @@ class Shadow:
                 return
         match message:
             case evaluation_pb2.Promotion() if not message.policy:
-                pass_over(record, "not-promotion")
+                if not message.HasField("model"):  # A trained model's is learn's to heed.
+                    pass_over(record, "not-promotion")
             case decision_pb2.Decision():
                 await self._decide(message, record, is_sealed=is_sealed)
             case outcome_pb2.Outcome():
@@ -256,8 +257,6 @@ class Shadow:
 
     def _heed_promotion(self, promotion: evaluation_pb2.Promotion) -> None:
         """What the topic of promotions says counts, whatever the gate has come to."""
-        if not promotion.policy:
-            return  # Of a trained model, whose scores are heard from here on.
         rolled_back = promotion.cause == evaluation_pb2.Promotion.ROLLED_BACK
         self._shadows.champion_is(promotion.policy, rolled_back=rolled_back)
 

@@ -35,7 +35,7 @@ class Shape:
     feature_version: int = 0
     half_life_ms: int = HALF_LIFE_MS
     unheard: tuple[int, ...] = ()
-    """The features that policies which hear no model are fitted without."""
+    """The features that versions are fitted without, as if they were 0 in all decisions."""
 
     @property
     def d(self) -> int:

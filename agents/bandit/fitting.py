@@ -23,12 +23,10 @@ PEOPLE_SHARE = 0.5
 """Of all people, those who must have shown it in the epoch that ends."""
 
 
-def prior(
-    name: str, *, shape: Shape, config: policy_pb2.DecisionConfig, without: Sequence[int] = ()
-) -> policy_pb2.PolicyVersion:
-    """Return the version that is active before anything was learned; sequence 0, and no id yet. `without` as for `fit`."""
+def prior(name: str, *, shape: Shape, config: policy_pb2.DecisionConfig) -> policy_pb2.PolicyVersion:
+    """Return the version that is active before anything was learned; sequence 0, and no id yet."""
     mean, factor = packed(np.array(shape.mean)), np.eye(shape.d) * np.sqrt(shape.variance)
-    factor[list(without)] = 0.0
+    factor[list(shape.unheard)] = 0.0
     precision = packed(np.eye(shape.q) * (NOISE / shape.spread))
     return policy_pb2.PolicyVersion(
         policy=name,
@@ -54,10 +52,8 @@ def fit(
     config: policy_pb2.DecisionConfig,
     now_ms: int,
     discount: float = 1.0,
-    without: Sequence[int] = (),
 ) -> policy_pb2.PolicyVersion:
-    """Return the version that these sums teach, after `before`; without an id yet. `without`: features that it is fitted without, as if they
-    were 0 in all decisions.
+    """Return the version that these sums teach, after `before`; without an id yet.
 
     β has the precision I/variance + G/σ² and the right side β₀/variance + g/σ², with G and g the people's own parts integrated out
     (tables.marginal); `discount` is what all of it is worth, as if that much older. Raises numpy.linalg.LinAlgError if the sums are not a Gram matrix.
@@ -75,7 +71,7 @@ def fit(
     weight = discount / before.noise
     information = np.eye(d) / shape.variance + gram * weight
     right = np.asarray(np.array(shape.mean) / shape.variance + moment * weight, dtype=np.float64)
-    out = list(without)
+    out = list(shape.unheard)
     information[out, :] = information[:, out] = right[out] = 0.0
     information[out, out] = 1.0
     mean = np.asarray(np.linalg.solve(information, right), dtype=np.float64)  # noqa: TID251
