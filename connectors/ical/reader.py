@@ -60,12 +60,21 @@ class Window:
         return cls(start=now - timedelta(days=DAYS_BACK), end=now + timedelta(days=DAYS_AHEAD))
 
 
-def parse(data: bytes, *, user_id: str, zone: ZoneInfo, now: datetime, modified: datetime) -> Parsed:
+def parse(
+    data: bytes,
+    *,
+    user_id: str,
+    zone: ZoneInfo,
+    now: datetime,
+    modified: datetime,
+    instances_max: int = INSTANCES_MAX,
+) -> Parsed:
     """Return every event instance around `now` and every open task as a signal, and what could not be taken as it
     stands.
 
     `zone` is where the person lives. Signals of events are in order of start. Event time is a component's own
-    LAST-MODIFIED or DTSTAMP where that lies between 2000 and `now`, else `modified`. Raises UnreadableFile.
+    LAST-MODIFIED or DTSTAMP where that lies between 2000 and `now`, else `modified`. Past `instances_max` the file counts as
+    cut off. Raises UnreadableFile.
     """
     text, encoding_problem = decode(whole_characters(data))
     found, problems = pieces(text)
@@ -107,15 +116,15 @@ def parse(data: bytes, *, user_id: str, zone: ZoneInfo, now: datetime, modified:
     )
     upserted.sort(key=lambda pair: (pair[1].start.seconds, pair[1].external_id))
     for kind, number in (("events", len(upserted)), ("cancelled events", len(removed))):
-        if number > INSTANCES_MAX:
-            what = f"{number:,} {kind} in {DAYS_AHEAD} days; the first {INSTANCES_MAX} taken"
+        if number > instances_max:
+            what = f"{number:,} {kind} in {DAYS_AHEAD} days; the first {instances_max:,} taken"
             problems.append(Problem(0, what, skipped=True, hides=True))
-    for component, event in upserted[:INSTANCES_MAX]:
+    for component, event in upserted[:instances_max]:
         carrier = signal(component)
         carrier.calendar_event_upserted.CopyFrom(event)
         signals.append(carrier)
     kept = {event.external_id for _, event in upserted}
-    for removed_id, component in list(removed.items())[:INSTANCES_MAX]:
+    for removed_id, component in list(removed.items())[:instances_max]:
         if removed_id not in kept:
             carrier = signal(component)
             carrier.calendar_event_removed.CopyFrom(CalendarEventRemoved(external_id=removed_id))

@@ -1,0 +1,8 @@
+"""The services of all sources: one class each, and the list that the suite runs through."""
+
+from __future__ import annotations
+
+from tests.connectors.sources.webcal_world import WebCalWorld
+from tests.connectors.sources.world import World
+
+WORLDS: tuple[type[World], ...] = (WebCalWorld,)
