@@ -36,7 +36,7 @@ $(eval $(call from_pip,PIP_FIND_LINKS,UV_FIND_LINKS))
 RUN := .venv/bin
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help setup up check test library bench bench-decisions faults fuzz proto proto-check proto-release console-page fmt
+.PHONY: help setup up check test library bench bench-decisions faults fuzz proto proto-check proto-release console-page page fmt
 
 help:
 	@sed -n '3,11s/^# \{0,1\}//p' Makefile
@@ -119,9 +119,16 @@ fuzz: setup
 
 # The console's page is committed as it was built; this needs Node (deploy/console/page/README.md).
 console-page: setup
-	$(RUN)/python -m deploy.console.built openapi
+	$(RUN)/python -m deploy.built console openapi
 	cd deploy/console/page && npm run --silent types && npm run --silent build
-	$(RUN)/python -m deploy.console.built note
+	$(RUN)/python -m deploy.built console note
+
+# The page likewise, and the client that it is a user of (serving/page/README.md).
+page: setup
+	$(RUN)/python -m deploy.built page openapi
+	cd serving/client && npm run --silent types && npm run --silent build
+	cd serving/page && npm run --silent build
+	$(RUN)/python -m deploy.built page note
 
 fmt: setup
 	$(RUN)/ruff check --fix-only --fixable I,F401,UP,RUF100 .

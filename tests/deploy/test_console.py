@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from fastapi.testclient import TestClient
 
-from deploy.console import built
+from deploy.built import BUILT
 from deploy.console.access import HEADER, ROLE, Access
 from deploy.console.app import PATH, create_app
 from deploy.stack.running import RunningStack
@@ -107,5 +107,6 @@ def test_it_answers_to_names_of_this_machine_only(console: TestClient) -> None:
 
 
 def test_the_committed_page_was_built_from_these_sources() -> None:
-    assert built.OPENAPI.read_text() == built.openapi(), "the app changed: make console-page"
-    assert built.NOTE.read_text().strip() == built.digest(), "the page's sources changed: make console-page"
+    built = BUILT["console"]
+    assert built.openapi.read_text() == built.said(), "the app changed: make console-page"
+    assert built.note.read_text().strip() == built.digest(), "the page's sources changed: make console-page"

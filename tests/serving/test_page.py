@@ -338,7 +338,9 @@ def test_pictures_for_the_readme(page_of: Open, whole_edge: LiveEdge, tmp_path: 
 
 def picture(page: Page, path: Path) -> None:
     page.evaluate("document.fonts.ready")
-    page.evaluate("document.getElementById('hint-import').textContent = 'oo import todo.txt calendar.ics --user demo'")
+    page.evaluate(
+        "document.querySelectorAll('#hint-import').forEach((hint) => hint.replaceChildren('oo import todo.txt calendar.ics --user demo'))"
+    )
     expect(page.locator("#link-text")).to_have_text("Live")
     page.wait_for_timeout(200)
     page.screenshot(path=path)

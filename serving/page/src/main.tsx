@@ -1,0 +1,63 @@
+// The page: head, the great O with what stands in it, and a sheet where one was asked for.
+
+import { signal } from "@preact/signals";
+import { type ComponentType, render } from "preact";
+import { Clock } from "./clock";
+import "./page.css";
+import { begin, choosing, link, react, said, state } from "./tip";
+import { Actions, closeChoices, openChoices, Stage } from "./views";
+import { chosen, speak, words } from "./words";
+
+type Sheet = ComponentType<{ onClose: () => void }>;
+
+// Loaded where somebody asks for it.
+const SHEETS = {
+  settings: async () => (await import("./sheets/settings")).Settings,
+  earlier: async () => (await import("./sheets/earlier")).Earlier,
+};
+const sheet = signal<Sheet | null>(null);
+
+async function openSheet(name: keyof typeof SHEETS): Promise<void> {
+  const Found = await SHEETS[name]();
+  sheet.value = Found;
+}
+
+function Header() {
+  return (
+    <header>
+      <svg class="mark" viewBox="0 0 84 48" role="img" aria-label="oO"><circle class="mark-small" cx="13" cy="34" r="9" /><circle class="mark-big" cx="55" cy="24" r="19" /></svg>
+      <div class="side">
+        <p class="link" id="link" data-live={link.value.live}><span class="dot" aria-hidden="true" /><span id="link-text">{link.value.text()}</span></p>
+        <button type="button" class="plain" id="earlier-open" aria-haspopup="dialog" onClick={() => openSheet("earlier")}>{words().earlier}</button>
+        <button type="button" class="plain" id="settings-open" aria-haspopup="dialog" onClick={() => openSheet("settings")}>{words().settings}</button>
+      </div>
+    </header>
+  );
+}
+
+function App() {
+  const Opened = sheet.value;
+  return (
+    <>
+      <Clock />
+      <Header />
+      <div class="stage"><Stage /><Actions /></div>
+      {Opened && <Opened onClose={() => { sheet.value = null; }} />}
+      <p class="sr" id="said" role="status" aria-live="polite">{said}</p>
+    </>
+  );
+}
+
+document.addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || event.isComposing) return;
+  if (document.querySelector("dialog[open]")) return;
+  if (event.key === "Escape") return closeChoices();
+  if (state.value !== "tip") return;
+  const key = event.key.toLowerCase();
+  if (key === "d") void react("done");
+  else if (key === "x") void react("dismiss");
+  else if (key === "s") choosing.value ? closeChoices() : openChoices();
+});
+
+begin();
+void speak(chosen(navigator.languages)).then(() => render(<App />, document.getElementById("app")!));
