@@ -207,17 +207,18 @@ def _begun_with(process: Process) -> Sequence[Total]:
 
 def _config(process: Process) -> DecisionConfig:
     """What versions decide with: they ask language models where there are any. Raises SystemExit."""
-    from agents.reward import DEFAULT, asking
+    from agents.reward import DEFAULT, asking, interrupting
 
     settings = process.settings
+    config = interrupting(DEFAULT) if settings.interrupt else DEFAULT
     if settings.llm_file is None:
-        return DEFAULT
+        return config
     from agents.generation.variants import NoSuchPrompt, prompts_of, shadows_of
     from connectors.models import FileUnusable, aliases_that_write
 
     try:
         return asking(
-            DEFAULT,
+            config,
             prompts=prompts_of(settings.llm_prompts),
             models=aliases_that_write(settings.llm_file),
             shadows=shadows_of(settings.llm_shadow_prompts),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -19,7 +20,7 @@ from oo.v1 import decision_pb2, journal_pb2, policy_pb2
 from tables import backlog, ids, slates
 from tables.backlog import Told
 from tables.bounds import NEVER_MS
-from tables.sums import Predicted
+from tables.sums import PREDICTED_UNIT, UNIT, Predicted
 from tables.zones import TZDATA_VERSION
 
 OUR_SOURCE = "oo"
@@ -32,6 +33,14 @@ NAMES_WRITERS = 8
 """The step version from which on a slate says who wrote each tip that a language model wrote; records of earlier ones fold as they did."""
 
 
+class Decided(NamedTuple):
+    """What was chosen, the tip that it serves, and what that is expected to bring, in units of 1/1024 of a reward."""
+
+    decision: decision_pb2.Decision
+    tip: decision_pb2.Tip
+    expected: int
+
+
 def decide(
     opened: Opened,
     *,
@@ -42,7 +51,7 @@ def decide(
     policy: ActiveVersion,
     caps: Sequence[Cap],
     step_version: int,
-) -> tuple[decision_pb2.Decision, decision_pb2.Tip]:
+) -> Decided:
     """Chooses among what is there now, notes the choice in the row, and returns it with the tip to serve."""
     row, items, held = opened.row, opened.usable, opened.pending
     now_ms, version, config = row.now_ms, policy.version, policy.version.config
@@ -140,7 +149,7 @@ def decide(
     outcomes.drop_oldest(held)
     row.current_candidate = picked.id
     row.current_valid_until_ms = valid_until_ms
-    return decision, _tip(
+    tip = _tip(
         picked,
         task,
         decision,
@@ -153,6 +162,9 @@ def decide(
             about=written.told(picked.about, opened) if picked.about else (),
         ),
     )
+    # Scores are on a grid of 2^-20, less what any tip costs.
+    score = choice.scores[choice.chosen] if len(choice.scores) else 0.0
+    return Decided(decision, tip, int(score * PREDICTED_UNIT) + config.interruption_cost * (PREDICTED_UNIT // UNIT))
 
 
 _UNTOLD = Predicted(0, 0, 0)

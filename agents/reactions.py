@@ -44,6 +44,9 @@ def apply(
     row.reacted_ms = row.now_ms
     if at is None:
         return
+    if reaction.kind == reaction_pb2.Reaction.DONE and record.step_version >= NAMES_THE_TASK:
+        index = opened.backlog.index(held.get(pending.TASK_KEY, at)) if kind == decision_pb2.Decision.TASK else None
+        taken[0].candidate = opened.backlog.told(index).name if index is not None else ""
     until_ms = backlog.to_ms(reaction.snooze_until) if reaction.HasField("snooze_until") else 0
     if until_ms <= row.now_ms:
         until_ms = row.now_ms + config.snooze_default_ms
@@ -54,6 +57,8 @@ def apply(
 _COUNTED = [pending.OUTCOME, pending.KIND, pending.COUNTED_PART, pending.COUNTED]
 
 
+NAMES_THE_TASK = 10
+"""The step version from which on what a tip was done of is named, so that the source of a task can be told."""
 COUNTS_THE_ONE_THAT_STANDS = 3
 """The step version from which on a reaction that is replaced leaves the windows; records of earlier ones fold as they did."""
 

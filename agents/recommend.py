@@ -186,7 +186,14 @@ class Recommend:
                 work = self._begun(entry)
                 outputs = await self._apply(assigned, entry)
             assigned.folding = record.offset
-            if outputs.tip or outputs.outcomes or outputs.overflows or outputs.settings or outputs.request:
+            if (
+                outputs.tip
+                or outputs.outcomes
+                or outputs.overflows
+                or outputs.settings
+                or outputs.request
+                or outputs.delivery
+            ):
                 self._send(assigned, outputs, user_id=entry.user_id, work=work)
                 self._settling.refuse(self._overflows(outputs, entry, record))
             if outputs.fault:
@@ -383,6 +390,8 @@ class Recommend:
             self._settling.output(partition, "settings", key, outputs.settings)
         if outputs.request is not None:
             self._settling.output(partition, "candidate-requests", key, outputs.request)
+        if outputs.delivery is not None:
+            self._settling.output(partition, "deliveries", key, outputs.delivery)
         for outcome in outputs.outcomes:
             self._settling.output(partition, "outcomes", key, outcome)
 

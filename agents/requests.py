@@ -95,6 +95,7 @@ def after(
     ask.chance, ask.chances = variant.weight, weights
     ask.tips_max, ask.tokens_max = generation.tips_max, generation.tokens_max
     ask.now_ms, ask.time_zone = now_ms, row.time_zone
+    ask.languages.extend(row.profile.languages)
     ask.reactions.extend(_reactions(opened))
     ask.written.extend(one.title for one in row.generated)
     made = _request(row, record, reason, journal=journal)

@@ -89,6 +89,31 @@ def asking(
     return made
 
 
+INTERRUPTING = policy_pb2.Interrupting(
+    cost=3,
+    apart_ms=45 * MINUTE_MS,
+    same_apart_ms=20 * HOUR_MS,
+    cap_day=6,
+    own_cap_day_max=60,
+    valid_ms=2 * HOUR_MS,
+    floor_permille=50,
+    # Who is interrupted does a tenth less of it than who looks.
+    prior=-102,
+    prior_n=8,
+    there_ms=MINUTE_MS,
+    again_ms=15 * MINUTE_MS,
+)
+"""Of a configuration under which tips are said to people who do not look."""
+
+
+def interrupting(config: policy_pb2.DecisionConfig) -> policy_pb2.DecisionConfig:
+    """Return the same configuration, under which tips are said to people who have granted it and do not look."""
+    made = policy_pb2.DecisionConfig()
+    made.CopyFrom(config)
+    made.interrupting.CopyFrom(INTERRUPTING)
+    return made
+
+
 DEAF_PERMILLE = 125
 """Of slates for which there are scores, those that do not hear them."""
 

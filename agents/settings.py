@@ -63,6 +63,8 @@ class Settings(ClusterSettings, BaseSettings):
     is loaded. Where spans go is said in its own settings, `OTEL_EXPORTER_OTLP_ENDPOINT` above all. For core, publish and edge, the same for all."""
     sums_every_s: float = 1.0
     """How often a partition's sums are published where they changed."""
+    interrupt: bool = False
+    """Whether tips are said to people who have granted it and do not look: for core, where `notify` runs."""
     prior_file: Path | None = None
     """What is known from elsewhere, made by `oo lake import --prior`: every policy version counts it beside what people teach. An absolute path. For core, the same for all."""
     versions_every_s: float = 10.0

@@ -17,6 +17,7 @@ from agents import (
     eligibility,
     erasure,
     fatigue,
+    interrupting,
     moved,
     outcomes,
     profile,
@@ -34,12 +35,13 @@ from oo.v1 import decision_pb2, erased_pb2, journal_pb2, outcome_pb2, policy_pb2
 from tables import backlog, ids, pending, taken
 from tables.backlog import Overflow
 
-STEP_VERSION = 9
+STEP_VERSION = 10
 """Of what is written now. A record folds by the rules of the version that it was written under, so that old journals fold as
 they did: version 3 takes a reaction that another replaces out of the windows (agents.reactions), version 4 lets a starter
 tip that was seen give way to something to do, version 5 packs the slate of a decision (agents.decide), version 6 takes consents in the
 order of the journal (agents.consents), version 7 asks a language model and takes the one answer (agents.requests, agents.written), version 8 says on a slate who wrote what
-(agents.decide), version 9 takes what a trained model says of candidates (agents.scores)."""
+(agents.decide), version 9 takes what a trained model says of candidates (agents.scores), version 10 says tips unasked (agents.interrupting)
+and names the task that was done by its tip (agents.reactions)."""
 OLDEST_VERSION = 2
 """Records of earlier versions fold by its rules."""
 STARTERS_GIVE_WAY = 4
@@ -78,6 +80,8 @@ class Outputs(NamedTuple):
     """What the person has set, where that is another thing now."""
     request: decision_pb2.CandidateRequest | None = None
     """What a language model is asked, or is not to be asked any more."""
+    delivery: decision_pb2.Delivery | None = None
+    """What is to be said to a person who does not look, or is not to be said any more."""
     fault: str = ""
     """Set where `step` itself failed on the record (agents.fold): the row stands as it was."""
 
@@ -153,11 +157,11 @@ def step(state: row_pb2.UserRow | None, entry: Entry, policy: ActiveVersion) -> 
     if change.outcomes and any(outcome.learned for outcome in change.outcomes):
         opened.taught.epoch, opened.learned = policy.version.epoch, True
 
-    decision = tip = None
+    decision, tip, expected = None, None, 0
     caps = fatigue.caps(opened, config=config)
     trigger = _trigger(opened, change, caps, now_ms=now_ms, config=config, step_version=record.step_version)
     if trigger is not None:
-        decision, tip = decide.decide(
+        decision, tip, expected = decide.decide(
             opened,
             trigger=trigger,
             record_id=record.record_id,
@@ -172,12 +176,27 @@ def step(state: row_pb2.UserRow | None, entry: Entry, policy: ActiveVersion) -> 
         request = requests.after(
             opened, record, withdrew=opened.limits.adds_to(limits_before), journal=place, generation=config.generation
         )
+    delivery = None
+    if record.step_version >= interrupting.INTERRUPTS and (row.consents or row.HasField("interrupted")):
+        delivery = interrupting.after(
+            row,
+            record,
+            change.outcomes,
+            current=_unseen(opened),
+            decision=decision,
+            tip=tip,
+            expected=expected,
+            journal=place,
+            config=config,
+        )
     row.next_wake_ms = _next_wake(opened, caps, config)
     opened.close()
     settings = profile.to_tell(state, row, journal=place) if record.step_version >= consents.BY_PLACE else None
     if change.outcomes:
         _name(change.outcomes, entry=entry, unshared=not consents.teaches_others(row))
-    return row, Outputs(decision, tip, tuple(change.outcomes), tuple(change.overflows), erased, settings, request)
+    return row, Outputs(
+        decision, tip, tuple(change.outcomes), tuple(change.overflows), erased, settings, request, delivery
+    )
 
 
 def _take_scores(
@@ -207,9 +226,11 @@ def _erase(entry: Entry, policy: ActiveVersion, *, time_ms: int) -> tuple[row_pb
     request = None
     if entry.record.step_version >= requests.ASKS and policy.version.config.HasField("generation"):
         request = requests.of_who_left(entry.user_id, entry.record, journal=entry.position, time_ms=row.now_ms)
-    return row, Outputs(
-        tip=tip, erased=erasure.said(row, partition=entry.partition), settings=settings, request=request
-    )
+    delivery = None
+    if entry.record.step_version >= interrupting.INTERRUPTS and policy.version.config.HasField("interrupting"):
+        delivery = interrupting.of_who_left(entry.user_id, entry.record, journal=entry.position, time_ms=row.now_ms)
+    said = erasure.said(row, partition=entry.partition)
+    return row, Outputs(tip=tip, erased=said, settings=settings, request=request, delivery=delivery)
 
 
 def _counts(
@@ -275,6 +296,15 @@ def _next_wake(opened: Opened, caps: Sequence[Cap], config: policy_pb2.DecisionC
         times += [c.until_ms for c in row.cool_downs]
     soonest_ms = min([time_ms for time_ms in times if time_ms > 0], default=0)
     return max(soonest_ms, row.now_ms + 1) if soonest_ms else 0
+
+
+def _unseen(opened: Opened) -> bytes:
+    """The decision that is being served, while nobody has seen or answered it; else none."""
+    held = opened.pending
+    at = len(held) - 1
+    if at < 0 or held.get(pending.SEEN, at) or held.get(pending.OUTCOME, at):
+        return b""
+    return held.id(at)
 
 
 def _drop_cool_downs(row: row_pb2.UserRow, *, now_ms: int) -> None:

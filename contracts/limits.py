@@ -17,6 +17,7 @@ CONTROLS = {
     r"^[^\x00-\x1f\x7f-\x9f]*$": "no control characters",
     r"^[^\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f]*$": "no control characters but tab and line breaks",
     r"^[A-Za-z0-9._:-]*$": "letters, digits and `._:-`",
+    r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$": "a language tag (BCP 47)",
     r"^(https?://[^\s\x00-\x1f\x7f-\x9f]+)?$": "http or https",
 }
 

@@ -150,6 +150,8 @@ class Me(BaseModel):
     quiet_hours: QuietHours | None
     tips_per_hour: int | None = Field(description="The most that come unasked; null for as usual")
     tips_per_day: int | None
+    languages: list[str] = Field(description="BCP 47, the best first; empty for none that anybody has told")
+    notifications_per_day: int | None = Field(description="The most that are said while the person does not look; null for as usual")
     purposes: dict[str, PurposeBody]
     sources: dict[str, SourceBody]
 
@@ -161,6 +163,7 @@ class Granted(BaseModel):
 
 
 PurposeName = Literal["tasks", "calendar", "generated", "learning", "notifications", "email", "starter"]
+LanguageTag = Annotated[str, Field(min_length=2, max_length=35, pattern=r"^[A-Za-z]{2,8}(-[A-Za-z0-9]{1,8})*$")]
 SourceName = Annotated[str, Field(pattern=r"^[A-Za-z0-9._:-]{1,64}$")]
 
 
@@ -173,6 +176,8 @@ class MeChange(BaseModel):
     quiet_hours: QuietHours | None = None
     tips_per_hour: int | None = Field(default=None, ge=1, le=60)
     tips_per_day: int | None = Field(default=None, ge=1, le=500)
+    languages: list[LanguageTag] = Field(default=[], max_length=8, examples=[["de", "en"]])
+    notifications_per_day: int | None = Field(default=None, ge=1, le=60)
     purposes: dict[PurposeName, Granted] = Field(default={}, max_length=7)
     sources: dict[SourceName, Granted] = Field(default={}, max_length=64)
 

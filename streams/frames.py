@@ -51,7 +51,7 @@ MESSAGES: Final[dict[str, tuple[type[Message], ...]]] = {
     "candidate-requests": (decision_pb2.CandidateRequest,),
     "shadow-candidates": (shadow_candidates_pb2.ShadowCandidates,),
     "model-budget": (model_budget_pb2.ModelBudget,),
-    "deliveries": (decision_pb2.Tip,),
+    "deliveries": (decision_pb2.Delivery,),
     "dead-letters": (dead_letter_pb2.DeadLetter,),
     "audit": (audit_pb2.AuditEntry,),
 }

@@ -12,7 +12,7 @@ from typing import Any, Final, Protocol, TypeVar
 from google.protobuf.message import Message
 
 from oo.v1.dead_letter_pb2 import DeadLetter
-from oo.v1.decision_pb2 import CandidateRequest, Decision, Tip
+from oo.v1.decision_pb2 import CandidateRequest, Decision, Delivery, Tip
 from oo.v1.evaluation_pb2 import ShadowDecision
 from oo.v1.journal_pb2 import JournalRecord
 from oo.v1.outcome_pb2 import Outcome
@@ -46,6 +46,7 @@ OPEN: Final[dict[type[Message], dict[str, str]]] = {
     Outcome: {"journal": _WHERE},
     CandidateRequest: {"journal": f"{_WHERE}, and an answer to it is looked for from there on"},
     ShadowCandidates: {"journal": _WHERE},
+    Delivery: {"journal": f"{_WHERE}, and the greatest stands"},
     Settings: {
         "journal": "which of two stands: publish and Valkey compare by it, and have no key",
         "told_ms": "which of two of two journals stands",
@@ -105,6 +106,7 @@ _STAYS_OPEN: Final[dict[type[Message], Callable[[Any], bool]]] = {
     Settings: lambda told: not (told.time_zone or told.HasField("profile") or told.consents),
     # One that withdraws: generate reads it where the keys are gone.
     CandidateRequest: lambda request: not request.HasField("ask"),
+    Delivery: lambda delivery: not delivery.HasField("tip"),
     # Nothing of the record is in it.
     DeadLetter: lambda letter: not letter.whose,
     UserRow: lambda row: row.HasField("left") and not row.left.began_again,

@@ -111,7 +111,7 @@ _TABLE = (
     Topic("shadow-candidates", "oo.v1.ShadowCandidates", "user", PARTITIONS, "delete", 7 * DAY_MS, MIB),
     # One partition: few records, and whoever asks reads all of it.
     Topic("model-budget", "oo.v1.ModelBudget", "day, model, process", 1, "compact", FOREVER, MIB),
-    Topic("deliveries", "oo.v1.Tip", "user", PARTITIONS, "delete", 7 * DAY_MS, 4 * MIB),
+    Topic("deliveries", "oo.v1.Delivery", "user", PARTITIONS, "delete", 7 * DAY_MS, 4 * MIB),
     Topic("dead-letters", "oo.v1.DeadLetter", "source", 1, "delete", 30 * DAY_MS, 4 * MIB),
     # Who looked at whose words; operators may add, and nobody may change.
     Topic("audit", "oo.v1.AuditEntry", "user", PARTITIONS, "delete", 400 * DAY_MS, MIB, "LogAppendTime"),

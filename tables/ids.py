@@ -143,6 +143,16 @@ def deaf_draw(user_id: str, *, record_id: bytes) -> int:
     return int.from_bytes(_hash(b"deaf", user_id.encode(), record_id, size=8), "big")
 
 
+def delivery_id(user_id: str, *, record_id: bytes) -> str:
+    """Names what is said unasked after a record, or taken back."""
+    return _hash(b"delivery", user_id.encode(), record_id, size=16).hex()
+
+
+def interruption_key(user_id: str, record_id: bytes) -> int:
+    """Return the 128-bit key of the generator from which it is drawn whether a tip is said unasked, apart from its choice."""
+    return int.from_bytes(_hash(b"interrupt", user_id.encode(), record_id, size=16), "big")
+
+
 def draw_key(user_id: str, *, record_id: bytes) -> int:
     """Return the 128-bit key of the counter-based generator that a decision draws from."""
     return int.from_bytes(_hash(b"draw", user_id.encode(), record_id, size=16), "big")

@@ -47,7 +47,7 @@ class Purpose(NamedTuple):
     requests: tuple[str, ...] = ()
     """What is asked of a model (agents/requests.py)."""
     deliveries: tuple[str, ...] = ()
-    """What is sent out; nothing sends yet."""
+    """What is said to somebody who does not look (agents/interrupting.py)."""
     shared: tuple[str, ...] = ()
     """What others get of it."""
     again: str = ""

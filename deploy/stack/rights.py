@@ -55,6 +55,7 @@ RIGHTS = {
         writes=(
             *("journal", "set-aside", "erasures", "keys", "rows", "decisions", "outcomes", "tips", "settings"),
             "candidate-requests",
+            "deliveries",
             # Estimates are the shadow's; the core's heartbeat keeps every compacted topic going (streams/heartbeat.py).
             *("policy-sums", "policies", "estimates", "model-budget", "dead-letters"),
         ),
@@ -87,6 +88,7 @@ RIGHTS = {
             "outcomes",
             "candidate-requests",
             "shadow-candidates",
+            "deliveries",
             "shadows",
             "erasures",
             "keys",

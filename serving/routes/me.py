@@ -140,6 +140,8 @@ def _shown(standing: settings_pb2.Settings | None) -> Me:
         ),
         tips_per_hour=said.profile.tips_per_hour or None,
         tips_per_day=said.profile.tips_per_day or None,
+        languages=list(said.profile.languages),
+        notifications_per_day=said.profile.notifications_per_day or None,
         purposes={
             one.name: PurposeBody(
                 granted=consents.grants(said.consents, one.number),
@@ -192,6 +194,9 @@ def _settings(asked: MeChange, edge: Edge, *, user_id: str) -> signal_pb2.Signal
         changed.tips_per_hour = asked.tips_per_hour or 0
     if "tips_per_day" in named:
         changed.tips_per_day = asked.tips_per_day or 0
+    changed.languages.extend(asked.languages)
+    if "notifications_per_day" in named:
+        changed.notifications_per_day = asked.notifications_per_day or 0
     if not changed.ListFields():
         return None
     signal = signal_pb2.Signal(

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from oo.v1 import journal_pb2 as oo_dot_v1_dot_journal__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13oo/v1/outcome.proto\x12\x05oo.v1\x1a\x13oo/v1/journal.proto\"\xf5\x02\n\x07Outcome\x12\x12\n\noutcome_id\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x02 \x01(\t\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12!\n\x04kind\x18\x04 \x01(\x0e\x32\x13.oo.v1.Outcome.Kind\x12%\n\x08\x63orrects\x18\x05 \x01(\x0e\x32\x13.oo.v1.Outcome.Kind\x12\x0e\n\x06reward\x18\x06 \x01(\x01\x12\x0f\n\x07learned\x18\x07 \x01(\x08\x12\x15\n\revent_time_ms\x18\x08 \x01(\x03\x12 \n\x07journal\x18\t \x01(\x0b\x32\x0f.oo.v1.Position\x12\x10\n\x08unshared\x18\n \x01(\x08\x12\x0e\n\x06sealed\x18( \x01(\x0c\"j\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x08\n\x04\x44ONE\x10\x01\x12\n\n\x06SNOOZE\x10\x02\x12\x0b\n\x07\x44ISMISS\x10\x03\x12\x08\n\x04SEEN\x10\x04\x12\x0b\n\x07\x45XPIRED\x10\x05\x12\x12\n\x0e\x44ONE_ELSEWHERE\x10\x06\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x13oo/v1/outcome.proto\x12\x05oo.v1\x1a\x13oo/v1/journal.proto\"\x88\x03\n\x07Outcome\x12\x12\n\noutcome_id\x18\x01 \x01(\t\x12\x13\n\x0b\x64\x65\x63ision_id\x18\x02 \x01(\t\x12\x0f\n\x07user_id\x18\x03 \x01(\t\x12!\n\x04kind\x18\x04 \x01(\x0e\x32\x13.oo.v1.Outcome.Kind\x12%\n\x08\x63orrects\x18\x05 \x01(\x0e\x32\x13.oo.v1.Outcome.Kind\x12\x0e\n\x06reward\x18\x06 \x01(\x01\x12\x0f\n\x07learned\x18\x07 \x01(\x08\x12\x15\n\revent_time_ms\x18\x08 \x01(\x03\x12 \n\x07journal\x18\t \x01(\x0b\x32\x0f.oo.v1.Position\x12\x10\n\x08unshared\x18\n \x01(\x08\x12\x11\n\tcandidate\x18\x0b \x01(\t\x12\x0e\n\x06sealed\x18( \x01(\x0c\"j\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x08\n\x04\x44ONE\x10\x01\x12\n\n\x06SNOOZE\x10\x02\x12\x0b\n\x07\x44ISMISS\x10\x03\x12\x08\n\x04SEEN\x10\x04\x12\x0b\n\x07\x45XPIRED\x10\x05\x12\x12\n\x0e\x44ONE_ELSEWHERE\x10\x06\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,7 +33,7 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'oo.v1.outcome_pb2', _global
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_OUTCOME']._serialized_start=52
-  _globals['_OUTCOME']._serialized_end=425
-  _globals['_OUTCOME_KIND']._serialized_start=319
-  _globals['_OUTCOME_KIND']._serialized_end=425
+  _globals['_OUTCOME']._serialized_end=444
+  _globals['_OUTCOME_KIND']._serialized_start=338
+  _globals['_OUTCOME_KIND']._serialized_end=444
 # @@protoc_insertion_point(module_scope)

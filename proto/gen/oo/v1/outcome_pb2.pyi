@@ -59,6 +59,7 @@ class Outcome(_message.Message):
     EVENT_TIME_MS_FIELD_NUMBER: _builtins.int
     JOURNAL_FIELD_NUMBER: _builtins.int
     UNSHARED_FIELD_NUMBER: _builtins.int
+    CANDIDATE_FIELD_NUMBER: _builtins.int
     SEALED_FIELD_NUMBER: _builtins.int
     outcome_id: _builtins.str
     """16 bytes as hex, from (user, record id, index): each sink takes it once."""
@@ -72,6 +73,8 @@ class Outcome(_message.Message):
     event_time_ms: _builtins.int
     unshared: _builtins.bool
     """The person has withdrawn that others learn from them."""
+    candidate: _builtins.str
+    """Of a task that the person did by its tip: task:SOURCE/ID, so that its source can be told."""
     sealed: _builtins.bytes
     """The whole message, sealed with the person's own key; what stands beside it is open (streams/sealing.py)."""
     @_builtins.property
@@ -89,11 +92,12 @@ class Outcome(_message.Message):
         event_time_ms: _builtins.int = ...,
         journal: _journal_pb2.Position | None = ...,
         unshared: _builtins.bool = ...,
+        candidate: _builtins.str = ...,
         sealed: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["journal", b"journal"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["corrects", b"corrects", "decision_id", b"decision_id", "event_time_ms", b"event_time_ms", "journal", b"journal", "kind", b"kind", "learned", b"learned", "outcome_id", b"outcome_id", "reward", b"reward", "sealed", b"sealed", "unshared", b"unshared", "user_id", b"user_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidate", b"candidate", "corrects", b"corrects", "decision_id", b"decision_id", "event_time_ms", b"event_time_ms", "journal", b"journal", "kind", b"kind", "learned", b"learned", "outcome_id", b"outcome_id", "reward", b"reward", "sealed", b"sealed", "unshared", b"unshared", "user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

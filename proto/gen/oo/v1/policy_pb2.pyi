@@ -263,6 +263,7 @@ class DecisionConfig(_message.Message):
     CONFLICT_EVENT_MS_MAX_FIELD_NUMBER: _builtins.int
     GENERATION_FIELD_NUMBER: _builtins.int
     SCORING_FIELD_NUMBER: _builtins.int
+    INTERRUPTING_FIELD_NUMBER: _builtins.int
     reward_done: _builtins.int
     """Rewards and costs in units of 1/64."""
     reward_snooze: _builtins.int
@@ -311,6 +312,10 @@ class DecisionConfig(_message.Message):
     def scoring(self) -> Global___Scoring:
         """Which trained model is heard; absent for none."""
 
+    @_builtins.property
+    def interrupting(self) -> Global___Interrupting:
+        """When a tip is said to somebody who does not look; absent for never."""
+
     def __init__(
         self,
         *,
@@ -344,10 +349,11 @@ class DecisionConfig(_message.Message):
         conflict_event_ms_max: _builtins.int = ...,
         generation: Global___Generation | None = ...,
         scoring: Global___Scoring | None = ...,
+        interrupting: Global___Interrupting | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["generation", b"generation", "scoring", b"scoring"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["generation", b"generation", "interrupting", b"interrupting", "scoring", b"scoring"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["asked_within_ms", b"asked_within_ms", "cap_day", b"cap_day", "cap_day_generated", b"cap_day_generated", "cap_day_starter", b"cap_day_starter", "cap_day_task", b"cap_day_task", "cap_hour", b"cap_hour", "conflict_event_ms_max", b"conflict_event_ms_max", "conflict_minutes", b"conflict_minutes", "dismiss_cool_down_ms", b"dismiss_cool_down_ms", "duplicate_permille", b"duplicate_permille", "exploration", b"exploration", "floor_permille", b"floor_permille", "generation", b"generation", "interruption_cost", b"interruption_cost", "learn_expired", b"learn_expired", "none_valid_ms", b"none_valid_ms", "optimism", b"optimism", "own_cap_day_max", b"own_cap_day_max", "own_cap_hour_max", b"own_cap_hour_max", "reaction_window_ms", b"reaction_window_ms", "reward_dismiss", b"reward_dismiss", "reward_done", b"reward_done", "reward_expired", b"reward_expired", "reward_snooze", b"reward_snooze", "same_kind_max", b"same_kind_max", "scoring", b"scoring", "snooze_default_ms", b"snooze_default_ms", "starter_cool_down_ms", b"starter_cool_down_ms", "tip_valid_ms", b"tip_valid_ms", "urgent_within_ms", b"urgent_within_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asked_within_ms", b"asked_within_ms", "cap_day", b"cap_day", "cap_day_generated", b"cap_day_generated", "cap_day_starter", b"cap_day_starter", "cap_day_task", b"cap_day_task", "cap_hour", b"cap_hour", "conflict_event_ms_max", b"conflict_event_ms_max", "conflict_minutes", b"conflict_minutes", "dismiss_cool_down_ms", b"dismiss_cool_down_ms", "duplicate_permille", b"duplicate_permille", "exploration", b"exploration", "floor_permille", b"floor_permille", "generation", b"generation", "interrupting", b"interrupting", "interruption_cost", b"interruption_cost", "learn_expired", b"learn_expired", "none_valid_ms", b"none_valid_ms", "optimism", b"optimism", "own_cap_day_max", b"own_cap_day_max", "own_cap_hour_max", b"own_cap_hour_max", "reaction_window_ms", b"reaction_window_ms", "reward_dismiss", b"reward_dismiss", "reward_done", b"reward_done", "reward_expired", b"reward_expired", "reward_snooze", b"reward_snooze", "same_kind_max", b"same_kind_max", "scoring", b"scoring", "snooze_default_ms", b"snooze_default_ms", "starter_cool_down_ms", b"starter_cool_down_ms", "tip_valid_ms", b"tip_valid_ms", "urgent_within_ms", b"urgent_within_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -498,3 +504,64 @@ class Scoring(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Scoring: _TypeAlias = Scoring  # noqa: Y015
+
+@_typing.final
+class Interrupting(_message.Message):
+    """When a tip is said unasked, to somebody who has granted it (agents/interrupting.py)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    COST_FIELD_NUMBER: _builtins.int
+    APART_MS_FIELD_NUMBER: _builtins.int
+    SAME_APART_MS_FIELD_NUMBER: _builtins.int
+    CAP_DAY_FIELD_NUMBER: _builtins.int
+    OWN_CAP_DAY_MAX_FIELD_NUMBER: _builtins.int
+    VALID_MS_FIELD_NUMBER: _builtins.int
+    FLOOR_PERMILLE_FIELD_NUMBER: _builtins.int
+    PRIOR_FIELD_NUMBER: _builtins.int
+    PRIOR_N_FIELD_NUMBER: _builtins.int
+    THERE_MS_FIELD_NUMBER: _builtins.int
+    AGAIN_MS_FIELD_NUMBER: _builtins.int
+    cost: _builtins.int
+    """What it costs, in units of 1/64 of a done's reward."""
+    apart_ms: _builtins.int
+    """Between two of one person, at the least; of the same candidate, at the least."""
+    same_apart_ms: _builtins.int
+    cap_day: _builtins.int
+    """The most of one day by the person's clock, and the most that a person may set for themselves."""
+    own_cap_day_max: _builtins.int
+    valid_ms: _builtins.int
+    """It runs out so long after, at the latest."""
+    floor_permille: _builtins.int
+    """With which probability, in units of 1/1000, it is said at least and left at least, so that both can be learned of."""
+    prior: _builtins.int
+    """What is believed before anything was learned: what a reaction to it is worth less than the tip was expected to be, in units of 1/1024
+    of a reward, and as how many times that counts.
+    """
+    prior_n: _builtins.int
+    there_ms: _builtins.int
+    """For so long after a reaction the person is there."""
+    again_ms: _builtins.int
+    """Between two times that it is weighed, at the least, unless something urgent came."""
+    def __init__(
+        self,
+        *,
+        cost: _builtins.int = ...,
+        apart_ms: _builtins.int = ...,
+        same_apart_ms: _builtins.int = ...,
+        cap_day: _builtins.int = ...,
+        own_cap_day_max: _builtins.int = ...,
+        valid_ms: _builtins.int = ...,
+        floor_permille: _builtins.int = ...,
+        prior: _builtins.int = ...,
+        prior_n: _builtins.int = ...,
+        there_ms: _builtins.int = ...,
+        again_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["again_ms", b"again_ms", "apart_ms", b"apart_ms", "cap_day", b"cap_day", "cost", b"cost", "floor_permille", b"floor_permille", "own_cap_day_max", b"own_cap_day_max", "prior", b"prior", "prior_n", b"prior_n", "same_apart_ms", b"same_apart_ms", "there_ms", b"there_ms", "valid_ms", b"valid_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Interrupting: _TypeAlias = Interrupting  # noqa: Y015

@@ -74,6 +74,7 @@ class UserRow(_message.Message):
     LEFT_FIELD_NUMBER: _builtins.int
     ASKED_FIELD_NUMBER: _builtins.int
     SCORED_FIELD_NUMBER: _builtins.int
+    INTERRUPTED_FIELD_NUMBER: _builtins.int
     journal_offset: _builtins.int
     """Fence: the journal offset that this row has seen."""
     next_wake_ms: _builtins.int
@@ -177,6 +178,10 @@ class UserRow(_message.Message):
     def scored(self) -> Global___Scored:
         """The newest scores of a trained model; absent for none."""
 
+    @_builtins.property
+    def interrupted(self) -> Global___Interrupted:
+        """What was said unasked; absent for nothing yet."""
+
     def __init__(
         self,
         *,
@@ -223,10 +228,11 @@ class UserRow(_message.Message):
         left: Global___Left | None = ...,
         asked: Global___Asked | None = ...,
         scored: Global___Scored | None = ...,
+        interrupted: Global___Interrupted | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_journal_offset", b"_journal_offset", "_next_wake_ms", b"_next_wake_ms", "_topic_id", b"_topic_id", "asked", b"asked", "journal_offset", b"journal_offset", "left", b"left", "next_wake_ms", b"next_wake_ms", "profile", b"profile", "scored", b"scored", "sums", b"sums", "topic_id", b"topic_id"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_journal_offset", b"_journal_offset", "_next_wake_ms", b"_next_wake_ms", "_topic_id", b"_topic_id", "asked", b"asked", "interrupted", b"interrupted", "journal_offset", b"journal_offset", "left", b"left", "next_wake_ms", b"next_wake_ms", "profile", b"profile", "scored", b"scored", "sums", b"sums", "topic_id", b"topic_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_journal_offset", b"_journal_offset", "_next_wake_ms", b"_next_wake_ms", "_topic_id", b"_topic_id", "asked", b"asked", "buried", b"buried", "consents", b"consents", "cool_downs", b"cool_downs", "counted", b"counted", "counted_unasked", b"counted_unasked", "current_candidate", b"current_candidate", "current_valid_until_ms", b"current_valid_until_ms", "event_columns", b"event_columns", "event_keys", b"event_keys", "event_texts", b"event_texts", "events", b"events", "generated", b"generated", "item_sources", b"item_sources", "journal_offset", b"journal_offset", "left", b"left", "next_wake_ms", b"next_wake_ms", "now_ms", b"now_ms", "pending", b"pending", "pending_columns", b"pending_columns", "pending_names", b"pending_names", "profile", b"profile", "profile_stamps", b"profile_stamps", "reacted_ms", b"reacted_ms", "scored", b"scored", "sealed", b"sealed", "settings_told", b"settings_told", "sources", b"sources", "sums", b"sums", "taken_keys", b"taken_keys", "taken_sources", b"taken_sources", "task_columns", b"task_columns", "task_texts", b"task_texts", "tasks", b"tasks", "tasks_refused", b"tasks_refused", "taught", b"taught", "time_zone", b"time_zone", "time_zone_updated_ms", b"time_zone_updated_ms", "tombstones", b"tombstones", "topic_id", b"topic_id", "unasked", b"unasked", "user_id", b"user_id", "windows", b"windows"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_journal_offset", b"_journal_offset", "_next_wake_ms", b"_next_wake_ms", "_topic_id", b"_topic_id", "asked", b"asked", "buried", b"buried", "consents", b"consents", "cool_downs", b"cool_downs", "counted", b"counted", "counted_unasked", b"counted_unasked", "current_candidate", b"current_candidate", "current_valid_until_ms", b"current_valid_until_ms", "event_columns", b"event_columns", "event_keys", b"event_keys", "event_texts", b"event_texts", "events", b"events", "generated", b"generated", "interrupted", b"interrupted", "item_sources", b"item_sources", "journal_offset", b"journal_offset", "left", b"left", "next_wake_ms", b"next_wake_ms", "now_ms", b"now_ms", "pending", b"pending", "pending_columns", b"pending_columns", "pending_names", b"pending_names", "profile", b"profile", "profile_stamps", b"profile_stamps", "reacted_ms", b"reacted_ms", "scored", b"scored", "sealed", b"sealed", "settings_told", b"settings_told", "sources", b"sources", "sums", b"sums", "taken_keys", b"taken_keys", "taken_sources", b"taken_sources", "task_columns", b"task_columns", "task_texts", b"task_texts", "tasks", b"tasks", "tasks_refused", b"tasks_refused", "taught", b"taught", "time_zone", b"time_zone", "time_zone_updated_ms", b"time_zone_updated_ms", "tombstones", b"tombstones", "topic_id", b"topic_id", "unasked", b"unasked", "user_id", b"user_id", "windows", b"windows"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__journal_offset: _TypeAlias = _typing.Literal["journal_offset"]  # noqa: Y015
     _WhichOneofArgType__journal_offset: _TypeAlias = _typing.Literal["_journal_offset", b"_journal_offset"]  # noqa: Y015
@@ -843,3 +849,94 @@ class Scored(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Scored: _TypeAlias = Scored  # noqa: Y015
+
+@_typing.final
+class Interrupted(_message.Message):
+    """What was said to the person unasked, and what they made of it (agents/interrupting.py). It stands behind all others."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SAID_FIELD_NUMBER: _builtins.int
+    STANDING_FIELD_NUMBER: _builtins.int
+    DAY_FIELD_NUMBER: _builtins.int
+    DAY_COUNT_FIELD_NUMBER: _builtins.int
+    COUNTS_FIELD_NUMBER: _builtins.int
+    SUMS_FIELD_NUMBER: _builtins.int
+    CONSIDERED_MS_FIELD_NUMBER: _builtins.int
+    standing: _builtins.bytes
+    """The decision that is to be said and was neither seen nor answered; empty for none."""
+    day: _builtins.int
+    """How many on which day by the person's clock: days since 1970."""
+    day_count: _builtins.int
+    considered_ms: _builtins.int
+    """When it was last weighed whether to say something."""
+    @_builtins.property
+    def said(self) -> _containers.RepeatedCompositeFieldContainer[Global___Interruption]:
+        """The newest last, 16 at most."""
+
+    @_builtins.property
+    def counts(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """By part of the day, then the same at weekends: how many are learned of, and the sum of what they were worth beyond what was expected, in
+        units of 1/1024.
+        """
+
+    @_builtins.property
+    def sums(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]: ...
+    def __init__(
+        self,
+        *,
+        said: _abc.Iterable[Global___Interruption] | None = ...,
+        standing: _builtins.bytes = ...,
+        day: _builtins.int = ...,
+        day_count: _builtins.int = ...,
+        counts: _abc.Iterable[_builtins.int] | None = ...,
+        sums: _abc.Iterable[_builtins.int] | None = ...,
+        considered_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["considered_ms", b"considered_ms", "counts", b"counts", "day", b"day", "day_count", b"day_count", "said", b"said", "standing", b"standing", "sums", b"sums"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Interrupted: _TypeAlias = Interrupted  # noqa: Y015
+
+@_typing.final
+class Interruption(_message.Message):
+    """A decision that was said unasked."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DECISION_ID_FIELD_NUMBER: _builtins.int
+    AT_MS_FIELD_NUMBER: _builtins.int
+    CANDIDATE_FIELD_NUMBER: _builtins.int
+    CELL_FIELD_NUMBER: _builtins.int
+    EXPECTED_FIELD_NUMBER: _builtins.int
+    LEARNED_FIELD_NUMBER: _builtins.int
+    decision_id: _builtins.bytes
+    at_ms: _builtins.int
+    candidate: _builtins.int
+    """Of its candidate, 64 bits of hash."""
+    cell: _builtins.int
+    """Which of the counts it is of."""
+    expected: _builtins.int
+    """The reward that was expected, in units of 1/1024."""
+    learned: _builtins.bool
+    """Something was learned of it."""
+    def __init__(
+        self,
+        *,
+        decision_id: _builtins.bytes = ...,
+        at_ms: _builtins.int = ...,
+        candidate: _builtins.int = ...,
+        cell: _builtins.int = ...,
+        expected: _builtins.int = ...,
+        learned: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_ms", b"at_ms", "candidate", b"candidate", "cell", b"cell", "decision_id", b"decision_id", "expected", b"expected", "learned", b"learned"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Interruption: _TypeAlias = Interruption  # noqa: Y015

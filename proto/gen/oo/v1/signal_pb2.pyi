@@ -268,6 +268,8 @@ class ProfileChanged(_message.Message):
     GENERATED_TIPS_FIELD_NUMBER: _builtins.int
     TIPS_PER_HOUR_FIELD_NUMBER: _builtins.int
     TIPS_PER_DAY_FIELD_NUMBER: _builtins.int
+    LANGUAGES_FIELD_NUMBER: _builtins.int
+    NOTIFICATIONS_PER_DAY_FIELD_NUMBER: _builtins.int
     time_zone: _builtins.str
     """IANA name; unknown names are refused at the door. Empty: stays as it was."""
     task_tips: _builtins.bool
@@ -280,8 +282,14 @@ class ProfileChanged(_message.Message):
     tips_per_hour: _builtins.int
     """The most tips that come unasked; 0 for what the policy says."""
     tips_per_day: _builtins.int
+    notifications_per_day: _builtins.int
+    """The most that are said while the person does not look; 0 for what the policy says."""
     @_builtins.property
     def quiet_hours(self) -> Global___QuietHours: ...
+    @_builtins.property
+    def languages(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """BCP 47, the best first."""
+
     def __init__(
         self,
         *,
@@ -292,13 +300,17 @@ class ProfileChanged(_message.Message):
         generated_tips: _builtins.bool | None = ...,
         tips_per_hour: _builtins.int | None = ...,
         tips_per_day: _builtins.int | None = ...,
+        languages: _abc.Iterable[_builtins.str] | None = ...,
+        notifications_per_day: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_generated_tips", b"_generated_tips", "_starter_tips", b"_starter_tips", "_task_tips", b"_task_tips", "_tips_per_day", b"_tips_per_day", "_tips_per_hour", b"_tips_per_hour", "generated_tips", b"generated_tips", "quiet_hours", b"quiet_hours", "starter_tips", b"starter_tips", "task_tips", b"task_tips", "tips_per_day", b"tips_per_day", "tips_per_hour", b"tips_per_hour"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_generated_tips", b"_generated_tips", "_notifications_per_day", b"_notifications_per_day", "_starter_tips", b"_starter_tips", "_task_tips", b"_task_tips", "_tips_per_day", b"_tips_per_day", "_tips_per_hour", b"_tips_per_hour", "generated_tips", b"generated_tips", "notifications_per_day", b"notifications_per_day", "quiet_hours", b"quiet_hours", "starter_tips", b"starter_tips", "task_tips", b"task_tips", "tips_per_day", b"tips_per_day", "tips_per_hour", b"tips_per_hour"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_generated_tips", b"_generated_tips", "_starter_tips", b"_starter_tips", "_task_tips", b"_task_tips", "_tips_per_day", b"_tips_per_day", "_tips_per_hour", b"_tips_per_hour", "generated_tips", b"generated_tips", "quiet_hours", b"quiet_hours", "starter_tips", b"starter_tips", "task_tips", b"task_tips", "time_zone", b"time_zone", "tips_per_day", b"tips_per_day", "tips_per_hour", b"tips_per_hour"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_generated_tips", b"_generated_tips", "_notifications_per_day", b"_notifications_per_day", "_starter_tips", b"_starter_tips", "_task_tips", b"_task_tips", "_tips_per_day", b"_tips_per_day", "_tips_per_hour", b"_tips_per_hour", "generated_tips", b"generated_tips", "languages", b"languages", "notifications_per_day", b"notifications_per_day", "quiet_hours", b"quiet_hours", "starter_tips", b"starter_tips", "task_tips", b"task_tips", "time_zone", b"time_zone", "tips_per_day", b"tips_per_day", "tips_per_hour", b"tips_per_hour"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__generated_tips: _TypeAlias = _typing.Literal["generated_tips"]  # noqa: Y015
     _WhichOneofArgType__generated_tips: _TypeAlias = _typing.Literal["_generated_tips", b"_generated_tips"]  # noqa: Y015
+    _WhichOneofReturnType__notifications_per_day: _TypeAlias = _typing.Literal["notifications_per_day"]  # noqa: Y015
+    _WhichOneofArgType__notifications_per_day: _TypeAlias = _typing.Literal["_notifications_per_day", b"_notifications_per_day"]  # noqa: Y015
     _WhichOneofReturnType__starter_tips: _TypeAlias = _typing.Literal["starter_tips"]  # noqa: Y015
     _WhichOneofArgType__starter_tips: _TypeAlias = _typing.Literal["_starter_tips", b"_starter_tips"]  # noqa: Y015
     _WhichOneofReturnType__task_tips: _TypeAlias = _typing.Literal["task_tips"]  # noqa: Y015
@@ -309,6 +321,8 @@ class ProfileChanged(_message.Message):
     _WhichOneofArgType__tips_per_hour: _TypeAlias = _typing.Literal["_tips_per_hour", b"_tips_per_hour"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__generated_tips) -> _WhichOneofReturnType__generated_tips | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__notifications_per_day) -> _WhichOneofReturnType__notifications_per_day | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__starter_tips) -> _WhichOneofReturnType__starter_tips | None: ...
     @_typing.overload
