@@ -507,5 +507,5 @@ def test_any_history_uses_nothing_that_was_withdrawn_takes_no_second_answer_and_
 
 def test_the_reason_stands_in_the_packed_slate() -> None:
     assert slates.REASONS[-1] == "about"
-    assert entry(task("a"), offset=1, time_ms=1).record.step_version == 9
+    assert entry(task("a"), offset=1, time_ms=1).record.step_version == 10
     assert not config().HasField("generation")

@@ -23,7 +23,9 @@ def config(folder: Path, *aliases: str, prompts: str = "tips", shadows: str = ""
         path.write_text(
             json.dumps({"model_list": [{"model_name": name, "litellm_params": params} for name in aliases]})
         )
-    told = SimpleNamespace(settings=SimpleNamespace(llm_file=path, llm_prompts=prompts, llm_shadow_prompts=shadows))
+    told = SimpleNamespace(
+        settings=SimpleNamespace(interrupt=False, llm_file=path, llm_prompts=prompts, llm_shadow_prompts=shadows)
+    )
     return assemble._config(told)  # type: ignore[arg-type]
 
 
