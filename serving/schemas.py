@@ -151,7 +151,9 @@ class Me(BaseModel):
     tips_per_hour: int | None = Field(description="The most that come unasked; null for as usual")
     tips_per_day: int | None
     languages: list[str] = Field(description="BCP 47, the best first; empty for none that anybody has told")
-    notifications_per_day: int | None = Field(description="The most that are said while the person does not look; null for as usual")
+    notifications_per_day: int | None = Field(
+        description="The most that are said while the person does not look; null for as usual"
+    )
     purposes: dict[str, PurposeBody]
     sources: dict[str, SourceBody]
 
