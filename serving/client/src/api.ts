@@ -289,6 +289,16 @@ export interface components {
          * @description What a person has set for themselves.
          */
         Me: {
+            /**
+             * Languages
+             * @description BCP 47, the best first; empty for none that anybody has told
+             */
+            languages: string[];
+            /**
+             * Notifications Per Day
+             * @description The most that are said while the person does not look; null for as usual
+             */
+            notifications_per_day: number | null;
             /** Purposes */
             purposes: {
                 [key: string]: components["schemas"]["PurposeBody"];
@@ -324,6 +334,20 @@ export interface components {
          * @description What is to be different; what is not named stays as it is. Null takes a setting back.
          */
         MeChange: {
+            /**
+             * Languages
+             * @default []
+             * @example [
+             *       "de",
+             *       "en"
+             *     ]
+             */
+            languages: string[];
+            /**
+             * Notifications Per Day
+             * @default null
+             */
+            notifications_per_day: number | null;
             /**
              * Purposes
              * @default {}
@@ -501,6 +525,8 @@ export interface components {
             event_time?: string | null;
             profile_changed?: {
                 generated_tips?: boolean | null;
+                languages?: string[] | null;
+                notifications_per_day?: number | null;
                 quiet_hours?: {
                     end_minute?: number | null;
                     start_minute?: number | null;
