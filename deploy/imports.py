@@ -12,17 +12,18 @@ from collections import Counter
 from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from contextlib import AsyncExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Self
+from typing import Self
 from zoneinfo import ZoneInfo
 
-from connectors import ical, todo_txt
 from connectors.delivery import deliver
 from connectors.differences import Memory, Sent, differences, settled, waiting
 from connectors.leaving import word_of
-from connectors.source_file import EVENT_MS_MIN, Parsed, Problem, UnreadableFile, file_name, timestamp
+from connectors.source_file import Parsed, Problem, UnreadableFile, file_name, timestamp
+from connectors.sources.file import parse_file
+from connectors.sources.registry import FILES
 from connectors.watch import NotDelivered, Snapshot, read_file
 from deploy.stack.running import RunningStack
 from deploy.writing import writing
@@ -33,8 +34,6 @@ from streams.reader import topic_id
 
 TOPIC_ID_BYTES = 16
 """With which what tells a life begins."""
-ARCHIVE = "done.txt"
-"""Where todo.txt programs move what is completed, in the file's own folder."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,56 +124,6 @@ def _hash(*parts: bytes) -> str:
 
 
 @dataclass(frozen=True, slots=True)
-class Format:
-    """What a file may be: how it is known, and what reads it."""
-
-    name: str
-    endings: tuple[str, ...]
-    """In small letters."""
-    read: Callable[..., Parsed]
-    """Takes the bytes; by keyword path, user_id, zone, now and modified. Raises UnreadableFile."""
-    begins: bytes = b""
-    """In capital letters; what begins so is one whatever its name ends in."""
-
-
-def _todo_txt(data: bytes, *, path: Path, zone: ZoneInfo, **told: Any) -> Parsed:
-    parsed = todo_txt.parse(data, name=file_name(path.name), zone=zone, **told)
-    return replace(parsed, archived=_archived(path, zone=zone))
-
-
-FORMATS = (
-    Format("todo.txt (.txt)", (".txt", ".todo", ""), _todo_txt),
-    Format(
-        "iCalendar (.ics)",
-        (".ics", ".ical", ".icalendar", ".ifb"),
-        lambda data, path, **told: ical.parse(data, **told),
-        begins=b"BEGIN:VCALENDAR",
-    ),
-)
-
-
-def parse_file(snapshot: Snapshot, *, path: Path, user_id: str, zone: ZoneInfo, now: datetime) -> Parsed:
-    """Read the file by the format that its first line or its name tells; raises UnreadableFile."""
-    modified = snapshot.modified if snapshot.modified.timestamp() * 1000 >= EVENT_MS_MIN else now
-    first_line = snapshot.data[:64].lstrip(b"\xef\xbb\xbf \r\n").upper()
-    begun = [one for one in FORMATS if one.begins and first_line.startswith(one.begins)]
-    for one in [*begun, *(one for one in FORMATS if path.suffix.lower() in one.endings)]:
-        return one.read(snapshot.data, path=path, user_id=user_id, zone=zone, now=now, modified=min(modified, now))
-    raise UnreadableFile(f"only {' and '.join(one.name for one in FORMATS)} files can be read")
-
-
-def _archived(path: Path, *, zone: ZoneInfo) -> dict[str, int]:
-    """What the archive beside a todo.txt says was completed; nothing where there is none that can be read."""
-    archive = path.with_name(ARCHIVE)
-    if path.name == ARCHIVE:
-        return {}
-    try:
-        return todo_txt.completions(read_file(archive).data, zone=zone)
-    except (OSError, UnreadableFile):
-        return {}
-
-
-@dataclass(frozen=True, slots=True)
 class PersonZone:
     """In which zone a person's files are read."""
 
@@ -220,7 +169,9 @@ async def import_files(
     for path in paths:
         try:
             snapshot = read_file(path)
-            read.append((path, snapshot, parse_file(snapshot, path=path, user_id=user_id, zone=zone.info, now=now)))
+            read.append(
+                (path, snapshot, parse_file(FILES, snapshot, path=path, user_id=user_id, zone=zone.info, now=now))
+            )
         except FileNotFoundError:
             raise UnreadableFile(f"{path}: there is no such file") from None
         except (OSError, UnreadableFile) as error:

@@ -5,9 +5,17 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from connectors.sources.file import FileSource
+from connectors.sources.ical import ICal
 from connectors.sources.source import Source
+from connectors.sources.todo_txt import TodoTxt
 from connectors.sources.webcal import WebCal
 
-SOURCES: Final[tuple[Source, ...]] = (WebCal(),)
+SOURCES: Final[tuple[Source, ...]] = (
+    TodoTxt(),
+    ICal(),
+    WebCal(),
+)
 
 BY_NAME: Final[Mapping[str, Source]] = {one.description.name: one for one in SOURCES}
+FILES: Final[tuple[FileSource, ...]] = tuple(one for one in SOURCES if isinstance(one, FileSource))

@@ -128,9 +128,11 @@ class Fault:
 class Failed(Exception):
     """How a source ends its own work early; `pages` makes a value of it."""
 
-    def __init__(self, kind: FaultKind, detail: str = "", *, until_ms: int = 0) -> None:
+    def __init__(self, kind: FaultKind, detail: str = "", *, until_ms: int = 0, problem: str = "") -> None:
         super().__init__(f"{kind} {detail}".strip())
         self.fault = Fault(kind, until_ms, detail)
+        self.problems = (Problem(0, problem),) if problem else ()
+        """What the person is told, where they can mend it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -270,7 +272,7 @@ async def pages(source: Source, access: Access, cursor: bytes) -> AsyncIterator[
             kept = page.cursor
             yield page
     except Failed as failed:
-        yield Page(kept, fault=failed.fault)
+        yield Page(kept, problems=failed.problems, fault=failed.fault)
 
 
 async def write_back(source: Source, access: Access, cursor: bytes, *, external_id: str, operation: str) -> WrittenBack:

@@ -52,8 +52,8 @@ class WebCal:
         changed_ms = modified_ms(answer, now=access.now)
         try:
             parsed = await calendar(answer.body, access=access, modified_ms=changed_ms)
-        except UnreadableFile:
-            raise Failed(FaultKind.ODD_ANSWER, "no-calendar") from None
+        except UnreadableFile as error:
+            raise Failed(FaultKind.ODD_ANSWER, "no-calendar", problem=str(error)) from None
         kept.place = {
             "etag": answer.headers.get("etag"),
             "modified": answer.headers.get("last-modified"),

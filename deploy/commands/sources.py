@@ -20,6 +20,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 
 from connectors.leaving import word_of
 from connectors.source_file import Problem, file_name
+from connectors.sources.file import parse_file
+from connectors.sources.registry import FILES
 from connectors.watch import NotDelivered, Report, Watch
 from deploy.commands.erase import come_back
 from deploy.commands.session import DEFAULT_STATE, CommandError, StateOption, UserOption, ZoneOption, open_state
@@ -32,7 +34,6 @@ from deploy.imports import (
     import_files,
     life_of,
     now_utc,
-    parse_file,
 )
 from deploy.machine_zone import machine_zone
 from deploy.stack.running import RunningStack
@@ -144,7 +145,7 @@ async def _watch(path: Path, *, user_id: str, state: Path, time_zone: str | None
         path=path,
         user_id=user_id,
         memory=memory_file.load(),
-        parse=lambda snapshot, now: parse_file(snapshot, path=path, user_id=user_id, zone=zone.info, now=now),
+        parse=lambda snapshot, now: parse_file(FILES, snapshot, path=path, user_id=user_id, zone=zone.info, now=now),
         send=send,
         remember=memory_file.save,
         now=now_utc,

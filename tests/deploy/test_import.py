@@ -24,9 +24,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from connectors.differences import Memory, Sent
+from connectors.sources.file import parse_file
+from connectors.sources.registry import FILES
 from connectors.watch import read_file
 from deploy.demo import lay_out
-from deploy.imports import MemoryFile, forget, parse_file
+from deploy.imports import MemoryFile, forget
 from deploy.machine_zone import machine_zone
 from deploy.stack.running import RunningStack
 from oo.v1.signal_pb2 import Signal
@@ -304,7 +306,7 @@ def test_the_samples_are_alive_on_any_day(today: date) -> None:
     now = datetime.combine(today, datetime.min.time(), zone) + timedelta(hours=8)
     with temporary_folder() as folder:
         read = {
-            path.name: parse_file(read_file(path), path=path, user_id="demo", zone=zone, now=now)
+            path.name: parse_file(FILES, read_file(path), path=path, user_id="demo", zone=zone, now=now)
             for path in lay_out(folder, today=today)
         }
     assert [parsed.problems for parsed in read.values()] == [(), ()]

@@ -15,8 +15,10 @@ from zoneinfo import ZoneInfo
 
 from outside import client, known, settled, settled_tip
 
+from connectors.sources.file import parse_file
+from connectors.sources.registry import FILES
 from connectors.watch import Pace, Watch
-from deploy.imports import Connection, MemoryFile, life_of, parse_file
+from deploy.imports import Connection, MemoryFile, life_of
 from deploy.stack.running import RunningStack
 from oo.v1.signal_pb2 import Signal
 
@@ -45,7 +47,7 @@ def look(stack: RunningStack, path: Path, user: str, text: str, *, pace: Pace = 
                 path=path,
                 user_id=user,
                 memory=memory.load(),
-                parse=lambda snapshot, now: parse_file(snapshot, path=path, user_id=user, zone=BERLIN, now=now),
+                parse=lambda snapshot, now: parse_file(FILES, snapshot, path=path, user_id=user, zone=BERLIN, now=now),
                 send=send,
                 remember=memory.save,
                 now=lambda: datetime.now(UTC),

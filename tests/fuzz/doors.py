@@ -20,8 +20,9 @@ from confluent_kafka import Message, Producer
 
 from connectors.key_files import KeyFiles
 from connectors.source_file import UnreadableFile
+from connectors.sources.file import parse_file
+from connectors.sources.registry import FILES
 from connectors.watch import Snapshot
-from deploy.imports import parse_file
 from deploy.stack.running import RunningStack
 from oo.v1 import dead_letter_pb2, journal_pb2
 from serving.issuer import LocalIssuer
@@ -225,7 +226,9 @@ class Fuzz:
             path = self._chance.choice(samples)
             how, content = self._spoiled(path.read_bytes())
             try:
-                parse_file(Snapshot(content, now), path=path, user_id="fuzz", zone=ZoneInfo("Europe/Berlin"), now=now)
+                parse_file(
+                    FILES, Snapshot(content, now), path=path, user_id="fuzz", zone=ZoneInfo("Europe/Berlin"), now=now
+                )
                 outcome = "read"
             except UnreadableFile:
                 outcome = "refused whole"

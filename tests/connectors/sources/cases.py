@@ -44,8 +44,7 @@ async def deletion(world: World) -> None:
     reader = world.reader()
     await reader.read()
     await world.take("a")
-    await reader.read(now=NOW + timedelta(hours=1))
-    await reader.read(now=NOW + timedelta(hours=1, minutes=1))
+    await reader.settle(now=NOW + timedelta(hours=1))
     assert reader.told.titles == ["Water plants"]
 
 
@@ -138,7 +137,7 @@ async def gone(world: World) -> None:
     await world.put("a", "Call Mom")
     reader = world.reader()
     await reader.read()
-    world.service.fails = always(404)
+    await world.vanish()
     fault = await reader.read()
     assert fault is not None
     assert fault.kind is FaultKind.GONE
@@ -172,8 +171,7 @@ async def ten_thousand(world: World) -> None:
     gone = reader.told.titles[0]
     name = f"n{int(gone.rpartition(' ')[2]):05}"
     await world.take(name)
-    await reader.read(now=NOW + timedelta(minutes=5))
-    await reader.read(now=NOW + timedelta(minutes=6))
+    await reader.settle(now=NOW + timedelta(minutes=5))
     assert gone not in reader.told.titles
     assert len(reader.told.there) == held, "the next one took its place"
 
@@ -209,9 +207,9 @@ async def two_connections(world: World) -> None:
     await other.read()
     assert told.titles == ["Call Mom", "Call Mom", "Water plants", "Water plants"]
     await world.take("a")
-    await one.read(now=NOW + timedelta(hours=1))
+    await one.settle(now=NOW + timedelta(hours=1))
     assert told.titles == ["Call Mom", "Water plants", "Water plants"]
-    await other.read(now=NOW + timedelta(hours=1))
+    await other.settle(now=NOW + timedelta(hours=1))
     assert told.titles == ["Water plants", "Water plants"]
 
 

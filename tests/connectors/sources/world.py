@@ -19,7 +19,7 @@ from connectors.outside import client_for
 from connectors.source_file import Problem
 from connectors.sources.source import Access, Fault, Page, Source, pages
 from oo.v1.signal_pb2 import Signal
-from tests.connectors.sources.loopback import Loopback
+from tests.connectors.sources.loopback import Loopback, always
 
 NOW = datetime(2026, 11, 29, 9, 0, tzinfo=UTC)
 HOME = ZoneInfo("Europe/Berlin")
@@ -73,6 +73,11 @@ class Reader:
     told: Told = field(default_factory=Told)
     cursor: bytes = b""
     problems: list[Problem] = field(default_factory=list)
+
+    async def settle(self, *, now: datetime) -> None:
+        """Read until nothing is in doubt: some sources believe an absence at the second look."""
+        await self.read(now=now)
+        await self.read(now=now + timedelta(minutes=1))
 
     async def read(self, *, now: datetime = NOW, keep: Callable[[Page], bool] = lambda _: True) -> Fault | None:
         """Read all that there is now; where `keep` says no, this worker is killed before it keeps a cursor."""
@@ -137,6 +142,10 @@ class World(ABC):
     async def put_many(self, number: int) -> None:
         for i in range(number):
             await self.put(f"n{i:05}", f"item {i}")
+
+    async def vanish(self) -> None:
+        """Take the calendar, file or account away as a whole."""
+        self.service.fails = always(404)
 
     async def forget_places(self) -> None:
         """Have the service forget the tokens that it gave out."""

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
+from tests.connectors.sources.file_worlds import ICalWorld, TodoTxtWorld
 from tests.connectors.sources.webcal_world import WebCalWorld
 from tests.connectors.sources.world import World
 
-WORLDS: tuple[type[World], ...] = (WebCalWorld,)
+WORLDS: tuple[type[World], ...] = (TodoTxtWorld, ICalWorld, WebCalWorld)
