@@ -10,6 +10,8 @@ import contextlib
 import functools
 from collections.abc import AsyncIterator
 from importlib.metadata import version
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
 
 from fastapi import FastAPI
 
@@ -31,7 +33,7 @@ from serving.metrics import Metrics
 from serving.middleware import Middleware
 from serving.newcomers import Newcomers
 from serving.recent import Recent
-from serving.routes import export, feedback, health, history, leave, me, page, signals, stream, tip
+from serving.routes import export, feedback, health, history, leave, me, page, sessions, sign_in, signals, stream, tip
 from serving.settings import LOOPBACK, Settings
 from serving.spent_decisions import SpentDecisions
 from serving.subscriptions import Subscriptions
@@ -41,6 +43,9 @@ from serving.verified import VerifiedNumbers
 from streams.clock import clock_ms
 from streams.keys import Keys as PeoplesKeys
 from tables.pseudonyms import Pseudonyms
+
+if TYPE_CHECKING:
+    from serving.auth.parts import SignInParts
 
 MAC_KEY_BYTES_MIN = 32
 
@@ -56,8 +61,11 @@ def create_app(settings: Settings) -> FastAPI:
     pseudonyms = Pseudonyms.in_file(settings.name_key_file)
     local = _local_issuer(settings)
     traces = opened(settings.trace_share, service="edge")
+    people_sign_in = _sign_in(settings)
     # Browsers share cookies between ports: two local stacks must not sign each other out.
     cookie = f"oo_session_{settings.edge_port}" if settings.local else "oo_session"
+    if people_sign_in is not None and people_sign_in.public_url.startswith("https://"):
+        cookie = "__Host-oo_session"
 
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
@@ -79,6 +87,7 @@ def create_app(settings: Settings) -> FastAPI:
         departed = Departed(settings.cluster)
         newcomers = Newcomers(log=log, current=current, subscriptions=subscriptions, metrics=metrics, departed=departed)
         keys = Keys(_fetch_keys(settings, local))
+        signs_in = None if people_sign_in is None else people_sign_in(pseudonyms, departed)
         past = None if settings.history_dsn is None else History(settings.history_dsn.get_secret_value())
         app.state.edge = Edge(
             tips=tips,
@@ -106,14 +115,19 @@ def create_app(settings: Settings) -> FastAPI:
             cookie=cookie,
             local=local,
             local_user=settings.local_user,
+            sign_in=signs_in,
         )
         if past is not None:
             await past.open()
+        if signs_in is not None:
+            await signs_in.open()
         await keys.refresh()
         beside = [
             asyncio.create_task(work)
             for work in (log.run(), log.follow(people), spent.run(), current.reads.run(), departed.run())
         ]
+        if signs_in is not None:
+            beside.append(asyncio.create_task(signs_in.run()))
         try:
             yield
         finally:
@@ -127,6 +141,8 @@ def create_app(settings: Settings) -> FastAPI:
             await log.close()
             if past is not None:
                 await past.close()
+            if signs_in is not None:
+                await signs_in.close()
             await current.reads.close()
             await tips.close()
             if traces is not None:
@@ -145,19 +161,30 @@ def create_app(settings: Settings) -> FastAPI:
     )
     problems.install(app)
     hosts = {*LOOPBACK, "[::1]"} if settings.local and not settings.local_any_host else None
+    if hosts is not None and people_sign_in is not None:
+        hosts.add(str(urlsplit(people_sign_in.public_url).hostname))
     lanes = {tip.PATH: Lane(tip.remembered, next(route for route in tip.router.routes))}
     app.state.lanes = lanes
     app.add_middleware(Express, lanes=lanes, edge=lambda: getattr(app.state, "edge", None))
     if traces is not None:
         app.add_middleware(Traced, traces=traces)
     app.add_middleware(Middleware, metrics=metrics, hosts=hosts)
-    for module in (stream, tip, feedback, history, signals, me, export, leave, health):
+    for module in (stream, tip, feedback, history, signals, me, export, leave, sign_in, sessions, health):
         app.include_router(module.router)
     if local is not None:
         app.include_router(page.router)
     described = functools.cache(lambda: openapi.document(app, cookie=cookie))
     app.openapi = described  # type: ignore[method-assign]
     return app
+
+
+def _sign_in(settings: Settings) -> SignInParts | None:
+    """What signs people in, where somebody configured providers: else nothing of it is loaded. Raises OSError, ValueError."""
+    if settings.providers_file is None:
+        return None
+    from serving.auth.parts import SignInParts
+
+    return SignInParts.read(settings)
 
 
 def _local_issuer(settings: Settings) -> LocalIssuer | None:

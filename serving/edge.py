@@ -9,7 +9,7 @@ import hashlib
 import hmac
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 from fastapi import Depends, Request
 
@@ -28,6 +28,9 @@ from serving.spent_decisions import SpentDecisions
 from serving.subscriptions import Subscriptions
 from serving.tokens import Verifier
 from streams.keys import Keys as PeoplesKeys
+
+if TYPE_CHECKING:
+    from serving.auth.sign_in import SignIn
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,6 +60,8 @@ class Edge:
     """Name of the session cookie."""
     local: LocalIssuer | None
     local_user: str
+    sign_in: SignIn | None = None
+    """Where nobody configured providers, None, and nothing of it is imported."""
 
     def mac(self, *parts: str) -> str:
         """32 hexadecimal digits that nobody makes without the key: ids of what a person says here, and what a client has to bring back."""

@@ -1,6 +1,6 @@
 """The short way to an answer that needs nothing but memory: no routing, no dependencies, no waiting.
 
-It never refuses anything: a request whose token was not verified before, that asks in another way than
+It never refuses anything: a request whose token was not verified before, or whose session is not known to stand, that asks in another way than
 `Authorization: Bearer`, is conditional, or whose answer is not in memory, takes the long way, which also says what is
 wrong with it.
 """
@@ -68,4 +68,12 @@ class Express:
         if token is None or edge is None:
             return None
         who = edge.verifier.known(token)
-        return None if who is None else lane.answer(edge, who)
+        if who is None or (who.session is not None and not stands(edge, who.session)):
+            return None
+        return lane.answer(edge, who)
+
+
+def stands(edge: Edge, session_id: str) -> bool:
+    """Whether memory says that the session of a token of our own stands."""
+    assert edge.sign_in is not None
+    return edge.sign_in.sessions.stands_now(session_id)

@@ -24,6 +24,8 @@ LINGER_S = 2.0
 """After a 413, what the peer still sends is thrown away for so long: a close at once can cost it the answer."""
 _ONCE = frozenset((b"host", b"authorization", b"content-type", b"idempotency-key", b"last-event-id"))
 """Headers of which a second one would leave open which counts."""
+NEW_COOKIE = "oo.new-cookie"
+"""Where a request's scope has the cookie that its answer is to set."""
 
 # No inline script or style at all: a title that got into the page as markup could still do nothing.
 CSP_PAGE = (
@@ -69,6 +71,8 @@ class Middleware:
                 headers = [*message["headers"], *_SAFE]
                 names = {name for name, _ in headers}
                 headers += [default for default in (_CSP, _NO_STORE) if default[0] not in names]
+                if NEW_COOKIE in scope:
+                    headers.append((b"set-cookie", scope[NEW_COOKIE]))
                 message["headers"] = headers
             elif method == "HEAD":
                 # The answer ends here, and so does a stream: it hears that its peer has gone.

@@ -52,6 +52,15 @@ class Settings(ClusterSettings, BaseSettings):
     local_any_host: bool = False
     """Local mode on an address that others can reach: anybody there is then the local user. For containers."""
 
+    providers_file: Path | None = None
+    """Who people may sign in with (docs/sign-in.md); absent: nobody signs in, and nothing of it is loaded."""
+    auth_dsn: SecretStr | None = None
+    """PostgreSQL as the role `auth`. Needed with providers."""
+    auth_key_file: Path | None = None
+    """The secret of identities and sessions, the same for every edge, and for nobody else. Needed with providers."""
+    public_url: str | None = None
+    """The edge's address as people's browsers know it, where the file of providers does not say it."""
+
     verified_file: Path | None = None
     """What `oo verify --in-turn` last found, for /metrics: `verified.json` of its state folder."""
     trace_share: float = Field(0.0, ge=0.0, le=1.0)
@@ -76,6 +85,8 @@ class Settings(ClusterSettings, BaseSettings):
                     f"local mode signs in whoever comes, so it listens on loopback only, not on {self.edge_host};"
                     " set OO_EDGE_HOST=127.0.0.1, or OO_LOCAL_ANY_HOST=1 inside a container"
                 )
-        elif self.jwks_url is None and self.jwks_file is None:
+        elif self.providers_file is None and self.jwks_url is None and self.jwks_file is None:
             raise ValueError("set OO_JWKS_URL or OO_JWKS_FILE: without keys no token can be verified")
+        if self.providers_file is not None and (self.auth_dsn is None or self.auth_key_file is None):
+            raise ValueError("people who sign in need OO_AUTH_DSN and OO_AUTH_KEY_FILE")
         return self

@@ -74,10 +74,15 @@ class Identity:
     expires_s: float
     roles: frozenset[str] = frozenset()
     """What the issuer says of them in `roles`; nothing here asks for any, the operators' console does."""
+    session: str | None = None
+    """Of a token of our own, and of a cookie: the session that it counts with."""
 
 
 class Verifier:
-    """Verifies tokens of one issuer for one audience; remembers the last CACHE_MAX by hash, until they expire."""
+    """Verifies tokens of one issuer for one audience; remembers the last CACHE_MAX by hash, until they expire.
+
+    `own`: the issuer is this edge, whose tokens count with a session.
+    """
 
     def __init__(
         self,
@@ -86,6 +91,7 @@ class Verifier:
         issuer: str,
         audience: str,
         pseudonyms: Pseudonyms,
+        own: bool = False,
         now_s: Callable[[], float] = time.time,
         leeway_s: int = LEEWAY_S,
     ) -> None:
@@ -93,6 +99,7 @@ class Verifier:
         self._issuer = issuer
         self._audience = audience
         self._pseudonyms = pseudonyms
+        self._own = own
         self._now_s = now_s
         self._leeway_s = leeway_s
         self._verified: OrderedDict[bytes, tuple[int, Identity]] = OrderedDict()
@@ -113,7 +120,7 @@ class Verifier:
         if known is not None:
             return known
 
-        header = _header(token)
+        header = header_of(token)
         algorithm = header.get("alg")
         if not isinstance(algorithm, str) or algorithm.lower() == "none" or token.endswith("."):
             raise TokenRefused("unsigned")
@@ -125,7 +132,7 @@ class Verifier:
         key = await self._keys.get(kid)
         if key is None:
             raise TokenRefused("unknown-key")
-        _check_fit(algorithm, key)
+        check_fit(algorithm, key)
         try:
             with warnings.catch_warnings():
                 # EdDSA is the older name of Ed25519, still what most issuers send.
@@ -151,26 +158,28 @@ class Verifier:
         if self._audience != audience and not (isinstance(audience, list) and self._audience in audience):
             raise TokenRefused("audience")
         # A token without an expiry would be good for ever.
-        expires_s = _seconds(claims.get("exp"))
+        expires_s = seconds_of(claims.get("exp"))
         if expires_s is None or not expires_s + self._leeway_s > now_s:
             raise TokenRefused("expired")
         if "nbf" in claims:
-            begins_s = _seconds(claims["nbf"])
+            begins_s = seconds_of(claims["nbf"])
             if begins_s is None or begins_s - self._leeway_s > now_s:
                 raise TokenRefused("not-yet-valid")
         subject = claims.get("sub")
         if not isinstance(subject, str) or USER_ID.fullmatch(subject) is None:
             raise TokenRefused("subject")
-        roles = claims.get("roles")
+        roles, session = claims.get("roles"), claims.get("sid")
         return Identity(
             user_id=subject,
             pseudonym=self._pseudonyms.of(subject),
             expires_s=expires_s,
             roles=frozenset(one for one in roles if isinstance(one, str)) if isinstance(roles, list) else frozenset(),
+            session=session if self._own and isinstance(session, str) else None,
         )
 
 
-def _header(token: str) -> dict[str, object]:
+def header_of(token: str) -> dict[str, object]:
+    """What a token says of itself, unproved. Raises TokenRefused."""
     parts = token.split(".")
     if len(parts) != 3:
         raise TokenRefused("malformed")
@@ -183,7 +192,8 @@ def _header(token: str) -> dict[str, object]:
     return header
 
 
-def _check_fit(algorithm: str, key: Key) -> None:
+def check_fit(algorithm: str, key: Key) -> None:
+    """Raises TokenRefused where the key is not for this algorithm."""
     # A key is used only with the algorithm that it is for, whatever the token says.
     kind, curve = ALGORITHMS[algorithm]
     stated = key.alg
@@ -196,7 +206,12 @@ def _check_fit(algorithm: str, key: Key) -> None:
         raise TokenRefused("algorithm")
 
 
-def _seconds(value: object) -> float | None:
+def seconds_of(value: object) -> float | None:
+    """A time of a token; None for what is none.
+
+    >>> seconds_of(1.5), seconds_of(True), seconds_of("1")
+    (1.5, None, None)
+    """
     if isinstance(value, bool) or not isinstance(value, int | float):
         return None
     try:

@@ -7,6 +7,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -23,3 +24,22 @@ def programs(lock: Path) -> Path:
         subprocess.run((*install, f"--python={cache / 'bin' / 'python'}"), check=True)
         (cache / "whole").touch()
     return cache / "bin"
+
+
+def node_modules(folder: Path) -> tuple[Path, Path]:
+    """(node, folder): a Node by PyPI, and a folder of this one's programs beside the npm packages of its package-lock.json."""
+    programs_of = programs(folder / "requirements.txt")
+    lock, ours = folder / "package-lock.json", sorted(folder.glob("*.js"))
+    name = hashlib.sha256(b"".join(path.read_bytes() for path in (lock, *ours))).hexdigest()[:16]
+    made = programs_of.parent / name
+    if not (made / "whole").exists():
+        fresh = Path(tempfile.mkdtemp(dir=programs_of.parent))
+        for path in (folder / "package.json", lock, *ours):
+            shutil.copy(path, fresh)
+        command = (programs_of / "npm", "ci", "--no-audit", "--no-fund", "--ignore-scripts", "--loglevel=error")
+        environment = {**os.environ, "PATH": f"{programs_of}{os.pathsep}{os.environ.get('PATH', '')}"}
+        subprocess.run(command, cwd=fresh, check=True, env=environment)
+        (fresh / "whole").touch()
+        shutil.rmtree(made, ignore_errors=True)
+        fresh.rename(made)
+    return programs_of / "node", made

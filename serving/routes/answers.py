@@ -20,7 +20,7 @@ _TEXTS = {
     415: "The body is not said to be JSON",
     422: "Values to mend, listed in `errors`",
     428: "A grant needs If-Match: it has to know of the last withdrawal",
-    429: "Too many at once",
+    429: "Too many at once, or in a minute",
     431: "The request line and headers are too large, or too many",
     500: "A fault of the edge, logged there",
     503: "Something behind the edge is away; `Retry-After` says when to come again",

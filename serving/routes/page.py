@@ -1,4 +1,5 @@
-"""Local mode only: the tip page at `/`, its files, and the local issuer's keys. Signs in whoever comes.
+"""Local mode only: the tip page at `/`, its files, and the local issuer's keys. Signs in whoever comes, where nobody configured
+providers.
 
 It never exists outside local mode.
 """
@@ -40,6 +41,8 @@ async def page(request: Request, edge: TheEdge, user: str | None = None) -> Resp
         media_type="text/html; charset=utf-8",
         headers={"content-security-policy": CSP_PAGE, "cache-control": "no-store"},
     )
+    if edge.sign_in is not None:
+        return response
     response.set_cookie(
         edge.cookie, edge.local.mint(user_id), max_age=TOKEN_LIFETIME_S, path="/", httponly=True, samesite="strict"
     )

@@ -48,6 +48,7 @@ class LiveEdge:
         valkey_url: str,
         stack: RunningStack | None = None,
         key: Path | None = None,
+        port: int = 0,
         **settings: Any,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
@@ -66,7 +67,7 @@ class LiveEdge:
             self._key_file.write_bytes(new_signing_key())
         self.issuer = LocalIssuer.from_file(self._key_file, issuer=ISSUER, audience=AUDIENCE)
         with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
+            probe.bind(("127.0.0.1", port))
             self.port: int = probe.getsockname()[1]
         self.url = f"http://127.0.0.1:{self.port}"
         self._valkey_url = valkey_url

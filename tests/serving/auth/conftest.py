@@ -1,0 +1,69 @@
+"""One edge at which people sign in, with the certified provider, PostgreSQL and Valkey; no Kafka."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from deploy.stack.state import free_port
+from tests.connectors.postgres_cluster import Cluster, Database, cluster
+from tests.serving.auth.oidc_provider import CLIENT_ID, CLIENT_SECRET, OidcProvider, provider
+from tests.serving.auth.people import SigningEdge
+from tests.serving.valkeys import ValkeyServer
+
+
+@pytest.fixture(scope="session")
+def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
+    with cluster(tmp_path_factory.mktemp("pg")) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def database(postgres: Cluster) -> Database:
+    return postgres.migrated()
+
+
+@pytest.fixture(scope="session")
+def certified(edge_port: int) -> Iterator[OidcProvider]:
+    callbacks = [f"http://127.0.0.1:{edge_port}/auth/callback/{name}" for name in ("certified", "second", "public")]
+    with provider(callbacks) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def edge_port() -> int:
+    return free_port()
+
+
+@pytest.fixture(scope="session")
+def signing(
+    tmp_path_factory: pytest.TempPathFactory,
+    valkey: ValkeyServer,
+    database: Database,
+    certified: OidcProvider,
+    edge_port: int,
+) -> Iterator[SigningEdge]:
+    folder = tmp_path_factory.mktemp("signing")
+    with SigningEdge(folder, valkey=valkey, database=database, providers=table(certified), port=edge_port) as edge:
+        yield edge
+
+
+def table(certified: OidcProvider) -> str:
+    """A file of providers: one of them under three names."""
+    return f"""
+per_minute = 100000
+[certified]
+issuer = "{certified.issuer}"
+client_id = "{CLIENT_ID}"
+client_secret = "{CLIENT_SECRET}"
+operators = ["Olga@example.org"]
+trust_email = true
+[second]
+issuer = "{certified.issuer}"
+client_id = "{CLIENT_ID}"
+client_secret = "{CLIENT_SECRET}"
+[public]
+issuer = "{certified.issuer}"
+client_id = "public"
+"""

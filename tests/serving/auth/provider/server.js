@@ -1,0 +1,44 @@
+// The certified provider (npm oidc-provider) for the tests: its clock can be turned, its keys rotated.
+// Usage: node server.js PORT CONTROL_PORT REDIRECT_URI[,REDIRECT_URI...]
+import { generateKeyPairSync, randomUUID } from 'node:crypto';
+import { createServer } from 'node:http';
+
+const [port, control, redirects] = process.argv.slice(2);
+const real = Date.now;
+let shift = 0;
+Date.now = () => real() + shift;
+const { Provider } = await import('oidc-provider');
+
+const key = () => {
+  const { privateKey } = generateKeyPairSync('rsa', { modulusLength: 2048 });
+  return { ...privateKey.export({ format: 'jwk' }), kid: randomUUID(), use: 'sig', alg: 'RS256' };
+};
+const issuer = `http://127.0.0.1:${port}`;
+const cookies = { keys: ['for the tests'] };
+
+const made = () => new Provider(issuer, {
+  clients: [
+    { client_id: 'oo', client_secret: 'secret & more', redirect_uris: redirects.split(','), grant_types: ['authorization_code'] },
+    { client_id: 'public', token_endpoint_auth_method: 'none', redirect_uris: redirects.split(','), grant_types: ['authorization_code'] },
+  ],
+  jwks: { keys: [key()] },
+  cookies,
+  pkce: { required: () => true },
+  features: { devInteractions: { enabled: true } },
+  conformIdTokenClaims: false,
+  claims: { openid: ['sub'], email: ['email', 'email_verified'] },
+  findAccount: (_, id) => ({
+    accountId: id,
+    // One who says `unverified-...` has an address that nobody has looked at.
+    claims: async () => ({ sub: id, email: `${id.replace('unverified-', '')}@example.org`, email_verified: !id.startsWith('unverified-') }),
+  }),
+});
+
+let current = made();
+createServer((request, response) => current.callback()(request, response)).listen(Number(port), '127.0.0.1');
+createServer((request, response) => {
+  const asked = new URL(request.url, 'http://127.0.0.1');
+  if (asked.pathname === '/clock') shift = Number(asked.searchParams.get('ms'));
+  if (asked.pathname === '/rotate') current = made();
+  response.end('ok\n');
+}).listen(Number(control), '127.0.0.1', () => console.log('ready'));
