@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from agents.process import Process
 from agents.settings import Name
+from streams.app import fail
 from streams.metrics import GAUGES
 from streams.partitions import Partitions
 from streams.reader import Follower, committed
@@ -434,6 +435,68 @@ async def score(process: Process, stack: AsyncExitStack) -> list[Partitions]:
         clock_ms=clock_ms,
     )
     return [score.build(process.app, made, topics=topics)]
+
+
+async def connect(process: Process, stack: AsyncExitStack) -> list[Partitions]:
+    """What people have connected, read and told of."""
+    from datetime import UTC, datetime
+    from ipaddress import ip_network
+    from zoneinfo import ZoneInfo
+
+    from agents import connect
+    from agents.rewrapping import Rewrapping
+    from agents.turn import Turns
+    from connectors.key_files import KeyFiles
+    from connectors.outside import client_for
+    from connectors.postgres.leases import Leases
+    from connectors.sources.registry import BY_NAME
+    from connectors.sources.source import Access
+    from connectors.vault import Vault
+    from streams.clock import clock_ms
+    from streams.periodic import every
+
+    settings, topics = process.settings, process.topics
+    if settings.integrations_dsn is None or settings.vault_dir is None:
+        raise SystemExit("connect needs OO_INTEGRATIONS_DSN, PostgreSQL as the role integrations, and OO_VAULT_DIR")
+    try:
+        inside = [ip_network(one.strip()) for one in settings.connect_inside.split(",") if one.strip()]
+    except ValueError as error:
+        raise SystemExit(f"connect: OO_CONNECT_INSIDE: {error}") from None
+    leases = await stack.enter_async_context(Leases(settings.integrations_dsn.get_secret_value()))
+    client = await stack.enter_async_context(client_for(inside))
+    files = KeyFiles(settings.vault_dir)
+    vault = Vault(files)
+    sender = connect.Sender(process.producer, process.schemas, topic=topics["signals"].name)
+    turns = Turns(
+        leases=leases,
+        vault=vault,
+        sources=BY_NAME,
+        access=Access("", "", ZoneInfo("UTC"), datetime.now(UTC), client, files=settings.connect_files),
+        send=sender.send,
+        clock_ms=clock_ms,
+        lease_ms=round(settings.connect_lease_s * 1000),
+    )
+    ears = connect.Ears(
+        leases=leases,
+        vault=vault,
+        schemas=process.schemas,
+        keys=await _keys(process, stack),
+        dead_letters=process.dead_letters,
+        sources=BY_NAME.keys(),
+        clock_ms=clock_ms,
+    )
+    rewrapping = Rewrapping(leases, vault, files, clock_ms=clock_ms)
+    every(process.app, rewrapping.LOOKED_EVERY_S, rewrapping.tend)
+    # Not the app's: it turns while a group is being assigned, too.
+    turning = _begun(stack, connect.Wheel(leases, turns).run(), name="wheel")
+    turning.add_done_callback(partial(_ends, process))
+    return connect.build(process.app, ears, topics=topics)
+
+
+def _ends(process: Process, work: asyncio.Task[None]) -> None:
+    """The process, with what the work raised."""
+    if not work.cancelled() and (error := work.exception()) is not None:
+        fail(process.app, error)
 
 
 async def shadow(process: Process, stack: AsyncExitStack) -> Shadow:

@@ -11,7 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from streams.settings import ClusterSettings
 from streams.topics import JOURNAL_DAYS
 
-Name = Literal["core", "publish", "record", "shadow", "generate", "score"]
+Name = Literal["core", "publish", "record", "shadow", "generate", "score", "connect"]
 NAMES: tuple[Name, ...] = get_args(Name)
 
 
@@ -27,12 +27,23 @@ class Settings(ClusterSettings, BaseSettings):
     """Needed by publish; with a password in it, it belongs into a secret."""
     recommender_dsn: SecretStr | None = None
     """PostgreSQL as the role that writes decisions. Needed by record."""
+    integrations_dsn: SecretStr | None = None
+    """PostgreSQL as the role that reads what people have connected. Needed by connect."""
+    vault_dir: Path | None = None
+    """The folder of what connections' keys are wrapped with, apart from people's. Needed by connect."""
+    connect_inside: str = ""
+    """Networks of its own that connect may read from, with commas between, as `127.0.0.0/8`: addresses come from people, so all others inside
+    are refused."""
+    connect_files: Path | None = None
+    """The folder below which files may be connected; without it, none may: for connect."""
+    connect_lease_s: float = Field(30.0, ge=1.0)
+    """How long a connection is out of reach after its worker died: for connect."""
     mac_key_file: Path | None = None
     """The key of decision ids, the same for core and edge. Needed by core."""
     name_key_file: Path | None = None
     """The secret of pseudonyms, the same for core and edge; an empty file leaves people the names that producers give them. Needed by core."""
     kek_dir: Path | None = None
-    """The folder of key-encryption keys: what people's keys are wrapped with. Needed by core, record, shadow, generate and score."""
+    """The folder of key-encryption keys: what people's keys are wrapped with. Needed by core, record, shadow, generate, score and connect."""
     data_dir: Path
     """This process's own folder: rows on disk, and what it remembers between two starts."""
     schemas_file: Path | None = None

@@ -5,6 +5,7 @@
     python -m agents record     decisions and outcomes to PostgreSQL
     python -m agents shadow     what other policies would do and earn, and which one is to be served
     python -m agents generate   what language models write
+    python -m agents connect    what people have connected, read and told of
 
 Each but `shadow` is a Faust app and a consumer group of its own, so that one standing still never stops another.
 """
@@ -96,6 +97,7 @@ async def _run(name: Name, settings: Settings, starting: Starting) -> None:
                 "record": assemble.record,
                 "generate": assemble.generate,
                 "score": assemble.score,
+                "connect": assemble.connect,
             }[name]
             streams, serving = await build(process, stack), serve(process.app)
         attention = Attention(process, streams)

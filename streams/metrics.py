@@ -100,6 +100,9 @@ METRICS: Final = {
         # score
         Metric("oo_scored_slates", "counter", "slates", "Slates that came, by what became of them", ("fate",)),
         Metric("oo_scorer_breaker_shut", "gauge", "", "1 where the scorer failed and is not asked"),
+        # connect
+        Metric("oo_connection_turns", "counter", "turns", "Turns of connections, by how they ended", ("end",)),
+        Metric("oo_connections_in_work", "gauge", "connections", "Connections that are read now"),
         # scorer
         Metric("oo_scorer_requests", "counter", "requests", "Inference requests answered", ("model", "status")),
         Metric("oo_scorer_request_duration_seconds", "histogram", "seconds", "Time to answer one", (), _ANSWER_S),
@@ -172,6 +175,7 @@ ANSWERS: Final = Counts()
 SHADOW_ANSWERS: Final = Counts()
 SLATES_SCORED: Final = Counts()
 GUARDED: Final = Counts()
+TURNS: Final = Counts()
 MODEL_CALLS: Final = Counts()
 MODEL_TOKENS: Final = Counts()
 PRODUCE_S: Final = Spread(METRICS["oo_produce_seconds"].bounds)
@@ -193,6 +197,7 @@ _COUNTS: Final = {
     "oo_shadow_answers": SHADOW_ANSWERS,
     "oo_scored_slates": SLATES_SCORED,
     "oo_guarded_tips": GUARDED,
+    "oo_connection_turns": TURNS,
     "oo_model_calls": MODEL_CALLS,
     "oo_model_tokens": MODEL_TOKENS,
 }

@@ -13,8 +13,11 @@ MODULES: Final = ("auth", "profile", "integrations", "recommender", "notifier")
 HISTORY: Final = "history"
 """The edge's role: it selects from the view recommender.history and from nothing else."""
 
-ROLES: Final = (*MODULES, HISTORY)
+CONNECTIONS: Final = "connections"
+"""The edge's role for what people connect: it reads and writes some columns of the schema integrations, and deletes no connection."""
+
+ROLES: Final = (*MODULES, HISTORY, CONNECTIONS)
 """All that may connect to this database; the schema registry has a database of its own."""
 
-SEARCH_PATHS: Final = {**{role: role for role in MODULES}, HISTORY: "recommender"}
+SEARCH_PATHS: Final = {**{role: role for role in MODULES}, HISTORY: "recommender", CONNECTIONS: "integrations"}
 """The one schema in which each role's unqualified names are looked up."""

@@ -133,6 +133,12 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             },
         ),
     ),
+    "Connections": (
+        Panel(
+            "Turns, by how they ended", "none", {"{{end}}": "sum by (end) (increase(oo_connection_turns_total[15m]))"}
+        ),
+        Panel("Read now", "none", {"connections": "sum(oo_connections_in_work)"}),
+    ),
     "Trained models": (
         Panel(
             "Slates, by what became of them",

@@ -77,6 +77,9 @@ RIGHTS = {
         writes=("journal", "dead-letters"),
         in_a_group=True,
     ),
+    "connect": Rights(
+        reads=("outcomes", "settings", "erasures", "keys"), writes=("signals", "dead-letters"), in_a_group=True
+    ),
     # What it reads beside `keys` and `erasures` is for a person's own export, in a process that it starts for that (serving/exports.py).
     "edge": Rights(
         reads=(

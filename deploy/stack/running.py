@@ -58,7 +58,7 @@ SECRETS = {
     "OO_MAC_KEY_FILE": ("core", "edge", "operator"),
     "OO_NAME_KEY_FILE": ("core", "edge", "operator"),
     # Who opens what is sealed: not publish.
-    "OO_KEK_DIR": ("core", "record", "shadow", "generate", "score", "edge", "operator"),
+    "OO_KEK_DIR": ("core", "record", "shadow", "generate", "score", "connect", "edge", "operator"),
     "OO_LOCAL_SIGNING_KEY_FILE": ("edge",),
 }
 """Who is told what of a secure stack; where nobody signs in, everybody is told all of it."""
@@ -276,6 +276,10 @@ class RunningStack:
         if part == "shadow":
             environment |= {"OO_SHADOWS": HEARING_SHADOWS} if "scorer" in self.ports else {}
             environment |= {name: os.environ[name] for name in SHADOW_SETTINGS if name in os.environ}
+        if role == "connect":
+            environment |= {"OO_INTEGRATIONS_DSN": self.dsn("integrations"), "OO_VAULT_DIR": str(self.folder.vault_dir)}
+            # Whoever may start this may read this machine's own calendars.
+            environment["OO_CONNECT_INSIDE"] = os.environ.get("OO_CONNECT_INSIDE", "127.0.0.0/8,::1/128")
         if part == "edge":
             environment["OO_VERIFIED_FILE"] = str(self.folder.verified_file)
             return {**environment, "OO_EDGE_HOST": LOOPBACK, "OO_EDGE_PORT": str(self.ports["edge"])}

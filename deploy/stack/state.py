@@ -25,7 +25,18 @@ from tables.pseudonyms import SECRET_BYTES, Pseudonyms
 LOOPBACK = "127.0.0.1"
 PORTS = range(20_000, 32_000)
 """Below the range that Linux gives to outgoing connections, so that none of those takes a part's port meanwhile."""
-ROLES = ("postgres", "auth", "profile", "integrations", "recommender", "notifier", "registry", "history", "mlflow")
+ROLES = (
+    "postgres",
+    "auth",
+    "profile",
+    "integrations",
+    "recommender",
+    "notifier",
+    "registry",
+    "history",
+    "connections",
+    "mlflow",
+)
 """That log in to PostgreSQL; `postgres` is the superuser. connectors.postgres says what each may do."""
 
 
@@ -88,6 +99,11 @@ class StateFolder:
         return self.root / "kek"
 
     @property
+    def vault_dir(self) -> Path:
+        """What connections' keys are wrapped with, likewise."""
+        return self.root / "vault"
+
+    @property
     def snapshots_dir(self) -> Path:
         """Row snapshots."""
         return self.root / "snapshots"
@@ -121,7 +137,7 @@ class StateFolder:
         """Makes the folder, for its owner alone."""
         self.root.mkdir(mode=0o700, parents=True, exist_ok=True)
         shutil.rmtree(self.moved_dir, ignore_errors=True)
-        for folder in (self.root / "data", self.logs, self.secrets, self.kek_dir):
+        for folder in (self.root / "data", self.logs, self.secrets, self.kek_dir, self.vault_dir):
             folder.mkdir(mode=0o700, exist_ok=True)
 
     def close_to_others(self) -> None:
@@ -208,10 +224,11 @@ class StateFolder:
     def keys(self) -> None:
         """Makes, once, the secret of pseudonyms, the key of the decision ids' MAC, the first key-encryption key, and the local issuer's
         signing key with its public JWKS."""
-        if not any(self.kek_dir.glob("*")):
-            from connectors.key_files import KeyFiles
+        for folder in (self.kek_dir, self.vault_dir):
+            if not any(folder.glob("*")):
+                from connectors.key_files import KeyFiles
 
-            KeyFiles(self.kek_dir).make()
+                KeyFiles(folder).make()
         self._name_key()
         if not self.mac_key_file.exists():
             write_private(self.mac_key_file, secrets.token_bytes(32))

@@ -12,10 +12,11 @@ import signal
 import sys
 from typing import Any
 
-from agents import generate, score, worker
+from agents import connect, generate, score, worker
 from agents.model_budget import ModelBudget
 from connectors.inference import Inference
 from connectors.models import Models
+from connectors.postgres.leases import Leases
 
 STEPS = {
     "reserved": (ModelBudget, "reserve"),
@@ -24,6 +25,13 @@ STEPS = {
     "written": (generate.Generate, "_write"),
     "expected": (Inference, "expected"),
     "scored": (score.Score, "_write"),
+    "claimed": (Leases, "claim"),
+    "sent": (connect.Sender, "send"),
+    "kept": (Leases, "keep"),
+    "released": (Leases, "release"),
+    "purged": (Leases, "purge"),
+    "to-write": (Leases, "try_write"),
+    "wrote": (Leases, "written"),
 }
 KILLED = 99
 AT_IT_S = 2.0

@@ -18,7 +18,7 @@ from sqlalchemy.exc import ProgrammingError
 from connectors.postgres import age, leavers
 from connectors.postgres.history import Cursor, History
 from connectors.postgres.migrate import migrate
-from connectors.postgres.roles import HISTORY, MODULES, ROLES
+from connectors.postgres.roles import CONNECTIONS, HISTORY, MODULES, ROLES, SEARCH_PATHS
 from connectors.postgres.sink import Refused, Sink, Stored, Written, _insert_decisions
 from oo.v1.decision_pb2 import Decision
 from oo.v1.erased_pb2 import Erased
@@ -27,7 +27,7 @@ from tables import slates
 from tests.connectors.postgres_cluster import PASSWORDS, PATIENCE_S, Cluster, Database
 
 SCHEMAS = (*MODULES, "public", "migrations")
-OWN = {**{role: role for role in MODULES}, HISTORY: ""}
+OWN = {**{role: role for role in MODULES}, HISTORY: "", CONNECTIONS: ""}
 PAIRS = [(role, schema) for role in ROLES for schema in SCHEMAS if schema != OWN[role]]
 
 
@@ -141,7 +141,7 @@ def test_a_role_has_login_and_no_other_power(shared: Database, role: str) -> Non
 def test_an_unqualified_name_is_looked_up_in_the_roles_own_schema_only(shared: Database, role: str) -> None:
     with psycopg.connect(shared.dsn(role)) as connection:
         path = connection.execute("SELECT current_schemas(false)").fetchone()
-    assert path == ([OWN[role] or "recommender"],)
+    assert path == ([SEARCH_PATHS[role]],)
 
 
 @pytest.mark.parametrize("role", ROLES)

@@ -1,0 +1,416 @@
+"""Who reads which connection, decided by PostgreSQL: what is due is leased to one worker at a time (SKIP LOCKED), by PostgreSQL's own clock.
+
+Whatever a worker writes of a connection it writes under its lease: who has lost it writes nothing, and hears of it (LeaseLost). A dead
+worker's lease runs out. It opens no seal, and knows neither sources nor Kafka.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator, Collection, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from typing import Any, Final, Literal, Self
+
+import psycopg
+from psycopg.rows import class_row
+from psycopg_pool import AsyncConnectionPool
+
+from oo.v1.erased_pb2 import Erased
+
+CHANNEL: Final = "oo_connections"
+"""Hears when something became due before its time."""
+LOG_MAX: Final = 200
+"""Entries kept of one connection."""
+
+Unreachable: Final = (psycopg.Error,)
+"""What a call raises while PostgreSQL is down or slow: it is worth trying again later."""
+
+State = Literal["active", "paused", "broken", "leaving"]
+
+_LOCK: Final = 0x6F4F_636F_6E6E
+"""Advisory lock: who connects or is told of an outcome shares it, whoever notes that somebody left has it alone."""
+
+SHARE: Final = f"SELECT pg_advisory_xact_lock_shared({_LOCK})"
+
+_CLAIM: Final = """
+WITH due AS (
+  SELECT connection_id FROM integrations.connections c
+  WHERE state IN ('active', 'leaving') AND due_ms <= integrations.now_ms() AND leased_until_ms < integrations.now_ms()
+    AND NOT service = ANY(%(held)s)
+    AND (state = 'leaving' OR NOT EXISTS (
+      SELECT FROM integrations.withheld w WHERE w.user_id = c.user_id
+        AND w.sources && ARRAY[c.source, c.source || ':' || c.connection_id]))
+  ORDER BY due_ms LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
+UPDATE integrations.connections c SET lease = lease + 1, leased_until_ms = integrations.now_ms() + %(lease_ms)s
+FROM due WHERE c.connection_id = due.connection_id
+RETURNING c.connection_id, user_id, source, service, kek_id, wrapped_key, settings, credentials, zone, cursor, state, trouble, every_ms,
+  asked, failures, lease
+"""
+
+_HOLDER: Final = "connection_id, user_id, kek_id, wrapped_key, created_ms"
+
+_RELEASE: Final = """
+UPDATE integrations.connections SET leased_until_ms = 0, trouble = %(trouble)s, failures = %(failures)s,
+  state = CASE WHEN state = 'active' AND %(broken)s THEN 'broken' ELSE state END,
+  read_ms = CASE WHEN %(read)s THEN integrations.now_ms() ELSE read_ms END,
+  due_ms = CASE WHEN asked = %(asked)s OR %(hold)s THEN integrations.now_ms() + %(pause_ms)s ELSE due_ms END
+WHERE connection_id = %(connection_id)s AND lease = %(lease)s
+"""
+
+
+class LeaseLost(Exception):
+    """Another worker has the connection, or it is no more: nothing was written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Leased:
+    """A connection, for as long as its lease lasts. `lease` tells it from any other lease of the same connection."""
+
+    connection_id: str
+    user_id: str
+    source: str
+    service: str
+    kek_id: str
+    wrapped_key: bytes = field(repr=False)
+    settings: bytes = field(repr=False)
+    credentials: bytes = field(repr=False)
+    zone: bytes = field(repr=False)
+    cursor: bytes | None = field(repr=False)
+    state: State
+    trouble: str
+    every_ms: int
+    asked: int
+    failures: int
+    lease: int
+
+
+@dataclass(frozen=True, slots=True)
+class Open:
+    """A done task that its source is to be told of; `item` is sealed."""
+
+    outcome_id: str
+    decision_id: str
+    item: bytes
+    done_ms: int
+    attempts: int
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Whose a connection is, and what opens its seals."""
+
+    connection_id: str
+    user_id: str
+    kek_id: str
+    wrapped_key: bytes = field(repr=False)
+    created_ms: int
+
+
+class Leases:
+    """A small pool as the role integrations. Each call is one transaction: all of it happens or nothing. Give it `async with`."""
+
+    def __init__(self, dsn: str, *, connections_max: int = 4, timeout_s: float = 10.0) -> None:
+        self.dsn = dsn
+        self._pool = AsyncConnectionPool(
+            dsn,
+            open=False,
+            min_size=1,
+            max_size=connections_max,
+            timeout=timeout_s,
+            check=AsyncConnectionPool.check_connection,
+            kwargs={
+                "connect_timeout": max(2, int(timeout_s)),
+                "application_name": "oo connect",
+                "options": f"-c statement_timeout={int(timeout_s * 1000)}",
+            },
+            name="leases",
+        )
+
+    async def __aenter__(self) -> Self:
+        await self._pool.open(wait=False)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._pool.close()
+
+    async def claim(self, *, limit: int, lease_ms: int, held: Collection[str] = ()) -> list[Leased]:
+        """Lease up to `limit` connections that are due, the longest due first, but none of the services `held`."""
+        asked = {"held": [*held], "limit": limit, "lease_ms": lease_ms}
+        async with self._pool.connection() as connection, connection.cursor(row_factory=class_row(Leased)) as cursor:
+            await cursor.execute(_CLAIM, asked)
+            return await cursor.fetchall()
+
+    async def wait_ms(self, *, most_ms: int) -> int:
+        """How long until the next one is due; `most_ms` where none is before that."""
+        statement = """SELECT min(greatest(due_ms, leased_until_ms)) - integrations.now_ms() FROM integrations.connections
+          WHERE state IN ('active', 'leaving')"""
+        async with self._pool.connection() as connection:
+            row = await (await connection.execute(statement)).fetchone()
+        return most_ms if row is None or row[0] is None else max(0, min(most_ms, int(row[0])))
+
+    async def renew(self, leased: Leased, *, lease_ms: int) -> None:
+        """Have it for longer. Raises LeaseLost."""
+        statement = "UPDATE integrations.connections SET leased_until_ms = integrations.now_ms() + %s WHERE connection_id = %s AND lease = %s"
+        async with self._pool.connection() as connection:
+            _held(await connection.execute(statement, (lease_ms, leased.connection_id, leased.lease)))
+
+    async def refreshed(self, leased: Leased, *, credentials: bytes) -> None:
+        """Keep new credentials, before anybody uses them. Raises LeaseLost."""
+        statement = "UPDATE integrations.connections SET credentials = %s WHERE connection_id = %s AND lease = %s"
+        async with self._pool.connection() as connection:
+            _held(await connection.execute(statement, (credentials, leased.connection_id, leased.lease)))
+
+    async def keep(self, leased: Leased, *, cursor: bytes, told: int = 0, posted: int | None = None) -> None:
+        """Keep a place to go on from. `told`: signals that Kafka has acknowledged before it; `posted`: what was posted to us up to there is
+        read. Raises LeaseLost, also where the person has paused it or taken it back meanwhile.
+        """
+        leaving = ["leaving"] if leased.state == "leaving" else ["active"]
+        statement = "UPDATE integrations.connections SET cursor = %b WHERE connection_id = %s AND lease = %s AND state = ANY(%s)"
+        async with self._pool.connection() as connection:
+            _held(await connection.execute(statement, (cursor, leased.connection_id, leased.lease, leaving)))
+            if posted is not None:
+                read = "DELETE FROM integrations.posted WHERE connection_id = %s AND posted_id <= %s"
+                await connection.execute(read, (leased.connection_id, posted))
+            if told:
+                await _note(connection, leased.connection_id, what="read", result="told", number=told)
+
+    async def posted(self, leased: Leased, *, limit: int = 20) -> list[tuple[int, bytes]]:
+        """What was posted to us and is not read, the oldest first, each sealed."""
+        statement = (
+            "SELECT posted_id, delivery FROM integrations.posted WHERE connection_id = %s ORDER BY posted_id LIMIT %s"
+        )
+        async with self._pool.connection() as connection:
+            rows = await (await connection.execute(statement, (leased.connection_id, limit))).fetchall()
+        return [(int(number), bytes(delivery)) for number, delivery in rows]
+
+    async def purge(self, leased: Leased) -> None:
+        """Delete the connection, with all that hangs on it. Raises LeaseLost."""
+        statement = "DELETE FROM integrations.connections WHERE connection_id = %s AND lease = %s AND state = 'leaving'"
+        async with self._pool.connection() as connection:
+            _held(await connection.execute(statement, (leased.connection_id, leased.lease)))
+
+    async def release(
+        self,
+        leased: Leased,
+        *,
+        pause_ms: int,
+        trouble: str = "",
+        failures: int = 0,
+        read: bool = False,
+        broken: bool = False,
+        hold: bool = False,
+    ) -> None:
+        """Give it back, due again after `pause_ms`, unless somebody asked for it meanwhile; with `hold` even then. Raises LeaseLost."""
+        told: dict[str, Any] = {
+            "pause_ms": pause_ms,
+            "trouble": trouble,
+            "failures": failures,
+            "read": read,
+            "broken": broken,
+            "hold": hold,
+            "asked": leased.asked,
+            "connection_id": leased.connection_id,
+            "lease": leased.lease,
+        }
+        async with self._pool.connection() as connection:
+            _held(await connection.execute(_RELEASE, told))
+            if trouble != leased.trouble:
+                await _note(connection, leased.connection_id, what="trouble", result=trouble or "over")
+
+    async def holder(self, connection_id: str) -> Holder | None:
+        """Whose it is; None where there is none."""
+        statement = f"SELECT {_HOLDER} FROM integrations.connections WHERE connection_id = %s"  # noqa: S608 - our own names
+        async with self._pool.connection() as connection, connection.cursor(row_factory=class_row(Holder)) as cursor:
+            await cursor.execute(statement, (connection_id,))
+            return await cursor.fetchone()
+
+    async def was_done(
+        self, *, outcome_id: str, connection_id: str, user_id: str, decision_id: str, item: bytes, done_ms: int
+    ) -> bool:
+        """Note that the source is to be told, however often this comes; the connection is due at once. False for one that is gone or known."""
+        told = {
+            "outcome_id": outcome_id,
+            "connection_id": connection_id,
+            "user_id": user_id,
+            "decision_id": decision_id,
+        }
+        statement = """INSERT INTO integrations.write_backs (outcome_id, connection_id, decision_id, item, done_ms)
+          SELECT %(outcome_id)s, connection_id, %(decision_id)s, %(item)b, %(done_ms)s FROM integrations.connections
+          WHERE connection_id = %(connection_id)s AND user_id = %(user_id)s AND state <> 'leaving' AND NOT integrations.is_gone(%(user_id)s)
+          ON CONFLICT DO NOTHING"""
+        async with self._pool.connection() as connection:
+            await connection.execute(SHARE)
+            inserted = await connection.execute(statement, {**told, "item": item, "done_ms": done_ms})
+            if inserted.rowcount:
+                await wake(connection, connection_id)
+            return inserted.rowcount > 0
+
+    async def open_write_backs(self, leased: Leased, *, limit: int = 50) -> list[Open]:
+        """What the source is to be told, the oldest first."""
+        statement = """SELECT outcome_id, decision_id, item, done_ms, attempts FROM integrations.write_backs
+          WHERE connection_id = %s AND result = '' ORDER BY done_ms, outcome_id LIMIT %s"""
+        async with self._pool.connection() as connection, connection.cursor(row_factory=class_row(Open)) as cursor:
+            await cursor.execute(statement, (leased.connection_id, limit))
+            return await cursor.fetchall()
+
+    async def try_write(self, leased: Leased, one: Open) -> None:
+        """Note an attempt before it is made. Raises LeaseLost."""
+        async with self._under(leased) as connection:
+            await connection.execute(
+                "UPDATE integrations.write_backs SET attempts = attempts + 1 WHERE outcome_id = %s", (one.outcome_id,)
+            )
+
+    async def written(self, leased: Leased, one: Open, *, result: str) -> None:
+        """The source has answered; nothing is tried again. Raises LeaseLost."""
+        async with self._under(leased) as connection:
+            statement = "UPDATE integrations.write_backs SET result = %s WHERE outcome_id = %s AND result = ''"
+            done = await connection.execute(statement, (result, one.outcome_id))
+            if done.rowcount:
+                await _note(
+                    connection, leased.connection_id, what="write-back", result=result, decision_id=one.decision_id
+                )
+
+    async def failed_to_write(self, leased: Leased, one: Open, *, result: str) -> None:
+        """Say in the log that it will be tried again. Raises LeaseLost."""
+        async with self._under(leased) as connection:
+            await _note(connection, leased.connection_id, what="write-back", result=result, decision_id=one.decision_id)
+
+    async def forget(self, words: Sequence[Erased]) -> int:
+        """Delete what people who left have connected, and take nothing of theirs until they begin again; returns how many went."""
+        gone = 0
+        async with self._pool.connection() as connection:
+            await connection.execute(f"SELECT pg_advisory_xact_lock({_LOCK})")
+            for word in words:
+                again = word.HasField("began_again")
+                noted = await connection.execute(
+                    """INSERT INTO integrations.erased AS known VALUES (%s, %b, %s, %s)
+                       ON CONFLICT (user_id, topic_id) DO UPDATE
+                       SET journal_offset = excluded.journal_offset, began_again = excluded.began_again
+                       WHERE known.journal_offset < excluded.journal_offset
+                         OR (known.journal_offset = excluded.journal_offset AND NOT known.began_again)""",
+                    (word.user_id, word.journal.topic_id, word.journal.offset, again),
+                )
+                if again or not noted.rowcount:
+                    continue
+                for table in ("connections", "authorizations", "withheld"):
+                    statement = f"DELETE FROM integrations.{table} WHERE user_id = %s"  # noqa: S608 - our own names
+                    gone += (await connection.execute(statement, (word.user_id,))).rowcount
+        return gone
+
+    async def withhold(
+        self, user_id: str, *, topic_id: bytes, journal_offset: int, told_ms: int, sources: Collection[str]
+    ) -> None:
+        """The sources whose consent this person has withdrawn, as of this word; an older word changes nothing."""
+        async with self._pool.connection() as connection:
+            await connection.execute(SHARE)
+            await connection.execute(
+                """INSERT INTO integrations.withheld AS known
+                   SELECT * FROM (VALUES (%(user_id)s, %(topic_id)b, %(offset)s::bigint, %(told_ms)s::bigint, %(sources)s::text[]))
+                     AS said (user_id, topic_id, journal_offset, told_ms, sources)
+                   WHERE (sources <> '{}' OR EXISTS (SELECT FROM integrations.withheld WHERE user_id = %(user_id)s))
+                     AND NOT integrations.is_gone(%(user_id)s)
+                   ON CONFLICT (user_id) DO UPDATE SET topic_id = excluded.topic_id, journal_offset = excluded.journal_offset,
+                     told_ms = excluded.told_ms, sources = excluded.sources
+                   WHERE CASE WHEN known.topic_id = excluded.topic_id THEN known.journal_offset < excluded.journal_offset
+                              ELSE known.told_ms < excluded.told_ms END""",
+                {
+                    "user_id": user_id,
+                    "topic_id": topic_id,
+                    "offset": journal_offset,
+                    "told_ms": told_ms,
+                    "sources": [*sources],
+                },
+            )
+            await connection.execute("SELECT pg_notify(%s, '')", (CHANNEL,))
+
+    async def of(self, user_ids: Collection[str]) -> list[Holder]:
+        """All connections of these people."""
+        statement = f"SELECT {_HOLDER} FROM integrations.connections WHERE user_id = ANY(%s)"  # noqa: S608 - our own names
+        async with self._pool.connection() as connection, connection.cursor(row_factory=class_row(Holder)) as cursor:
+            await cursor.execute(statement, ([*user_ids],))
+            return await cursor.fetchall()
+
+    async def move(self, connection_id: str, *, zone: bytes) -> None:
+        """Keep the zone, sealed, in which the source is read from now on."""
+        statement = "UPDATE integrations.connections SET zone = %b WHERE connection_id = %s"
+        async with self._pool.connection() as connection:
+            await connection.execute(statement, (zone, connection_id))
+
+    async def wrapped_otherwise(self, kek_id: str, *, limit: int) -> list[tuple[str, str, str, str, bytes]]:
+        """Keys that another key-encryption key wrapped: (table, id, user_id, kek_id, wrapped key)."""
+        statement = """
+          (SELECT 'connections', connection_id, user_id, kek_id, wrapped_key FROM integrations.connections WHERE kek_id <> %(kek)s LIMIT %(limit)s)
+          UNION ALL
+          (SELECT 'authorizations', state_mac, user_id, kek_id, wrapped_key FROM integrations.authorizations WHERE kek_id <> %(kek)s LIMIT %(limit)s)"""
+        async with self._pool.connection() as connection:
+            rows = await (await connection.execute(statement, {"kek": kek_id, "limit": limit})).fetchall()
+        return [(table, name, user_id, kek, bytes(wrapped)) for table, name, user_id, kek, wrapped in rows]
+
+    async def wrapped_anew(self, table: str, name: str, *, before: str, kek_id: str, wrapped_key: bytes) -> None:
+        """Keep a key as it is wrapped now; `before`: by which it was."""
+        key = {"connections": "connection_id", "authorizations": "state_mac"}[table]
+        statement = f"UPDATE integrations.{table} SET kek_id = %s, wrapped_key = %b WHERE {key} = %s AND kek_id = %s"  # noqa: S608 - our own names
+        async with self._pool.connection() as connection:
+            await connection.execute(statement, (kek_id, wrapped_key, name, before))
+
+    async def tidy(self, *, write_backs_ms: int) -> None:
+        """Delete what ran out: sign-ins that nobody finished, and what became of tasks that long ago."""
+        async with self._pool.connection() as connection:
+            await connection.execute("DELETE FROM integrations.authorizations WHERE expires_ms < integrations.now_ms()")
+            await connection.execute(
+                "DELETE FROM integrations.write_backs WHERE done_ms < integrations.now_ms() - %s", (write_backs_ms,)
+            )
+
+    async def heard(self) -> AsyncIterator[None]:
+        """Yields whenever somebody says that something is due, over a connection of its own. Raises psycopg.Error when that breaks."""
+        connection = await psycopg.AsyncConnection.connect(self.dsn, autocommit=True, application_name="oo connect")
+        async with connection:
+            await connection.execute(f"LISTEN {CHANNEL}")
+            yield
+            async for _ in connection.notifies():
+                yield
+
+    @asynccontextmanager
+    async def _under(self, leased: Leased) -> AsyncIterator[psycopg.AsyncConnection]:
+        """A transaction through which the lease is held."""
+        async with self._pool.connection() as connection:
+            statement = "SELECT FROM integrations.connections WHERE connection_id = %s AND lease = %s FOR NO KEY UPDATE"
+            _held(await connection.execute(statement, (leased.connection_id, leased.lease)))
+            yield connection
+
+
+async def wake(connection: psycopg.AsyncConnection, connection_id: str) -> None:
+    """Have it read now, also where somebody reads it already."""
+    await connection.execute(
+        "UPDATE integrations.connections SET asked = asked + 1, due_ms = integrations.now_ms() WHERE connection_id = %s",
+        (connection_id,),
+    )
+    await connection.execute("SELECT pg_notify(%s, '')", (CHANNEL,))
+
+
+def _held(cursor: psycopg.AsyncCursor[Any]) -> None:
+    if cursor.rowcount != 1:
+        raise LeaseLost
+
+
+async def _note(
+    connection: psycopg.AsyncConnection,
+    connection_id: str,
+    *,
+    what: str,
+    result: str,
+    number: int = 0,
+    decision_id: str = "",
+) -> None:
+    entry = (connection_id, what, result, number, decision_id, connection_id)
+    await connection.execute(
+        """INSERT INTO integrations.log (connection_id, at_ms, what, result, number, decision_id)
+            SELECT %s, integrations.now_ms(), %s, %s, %s, %s WHERE EXISTS (SELECT FROM integrations.connections WHERE connection_id = %s)""",
+        entry,
+    )
+    await connection.execute(
+        """DELETE FROM integrations.log WHERE entry_id <= (
+             SELECT entry_id FROM integrations.log WHERE connection_id = %(id)s ORDER BY entry_id DESC OFFSET %(most)s LIMIT 1)
+           AND connection_id = %(id)s""",
+        {"id": connection_id, "most": LOG_MAX},
+    )
