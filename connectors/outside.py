@@ -18,7 +18,9 @@ import httpx
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
-TIMEOUT_S: Final = 20.0
+TIMEOUT_S: Final = 50.0
+"""Of silence: large calendars are listed slowly by small servers."""
+CONNECT_S: Final = 10.0
 REDIRECTS_MAX: Final = 5
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
 """Stands for the IPv4 address in its last four bytes (RFC 6052)."""
@@ -33,7 +35,7 @@ def client_for(inside: Sequence[Network] = (), *, timeout_s: float = TIMEOUT_S) 
     limits = httpx.Limits(max_connections=64, max_keepalive_connections=16)
     return httpx.AsyncClient(
         transport=_Transport(inside, limits=limits),
-        timeout=timeout_s,
+        timeout=httpx.Timeout(timeout_s, connect=min(CONNECT_S, timeout_s)),
         follow_redirects=True,
         max_redirects=REDIRECTS_MAX,
         trust_env=False,

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Final
 
+from connectors.sources.caldav import CalDav
 from connectors.sources.file import FileSource
 from connectors.sources.ical import ICal
 from connectors.sources.source import Source
@@ -15,6 +16,7 @@ SOURCES: Final[tuple[Source, ...]] = (
     TodoTxt(),
     ICal(),
     WebCal(),
+    CalDav(),
 )
 
 BY_NAME: Final[Mapping[str, Source]] = {one.description.name: one for one in SOURCES}

@@ -11,7 +11,7 @@ from connectors.sources.source import FaultKind
 from oo.v1.signal_pb2 import Signal
 from tables.bounds import EVENTS_MAX, TASKS_MAX
 from tests.connectors.sources.loopback import always
-from tests.connectors.sources.world import MANY, NINE_IN_NEW_YORK, NOW, Told, World, due, start
+from tests.connectors.sources.world import NINE_IN_NEW_YORK, NOW, Told, World, due, start
 
 RATED_S: Final = 90
 
@@ -163,7 +163,7 @@ async def recurring(world: World) -> None:
 
 async def ten_thousand(world: World) -> None:
     """A row holds so many, and no more are sent; what waits comes in once there is room."""
-    await world.put_many(MANY)
+    await world.put_many(world.many)
     reader = world.reader()
     assert await reader.read() is None
     held = len(reader.told.there)

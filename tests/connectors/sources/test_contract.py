@@ -44,6 +44,8 @@ def table() -> list[str]:
     lines = [f"| case | {' | '.join(names)} |", f"|---|{'---|' * len(names)}"]
     for case, (what, _) in CASES.items():
         marks = [str(reasons.index(kind.not_said[case]) + 1) if case in kind.not_said else "yes" for kind in WORLDS]
+        if case == "ten-thousand":
+            marks = [mark if mark != "yes" else f"{kind.many:,}" for kind, mark in zip(WORLDS, marks, strict=True)]
         lines.append(f"| {what} | {' | '.join(marks)} |")
     return [*lines, "", *(f"{i}. {why}" for i, why in enumerate(reasons, 1))]
 

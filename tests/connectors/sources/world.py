@@ -24,7 +24,6 @@ from tests.connectors.sources.loopback import Loopback, always
 NOW = datetime(2026, 11, 29, 9, 0, tzinfo=UTC)
 HOME = ZoneInfo("Europe/Berlin")
 LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"),)
-MANY = 10_000
 
 
 class Told:
@@ -113,6 +112,7 @@ class World(ABC):
     name: ClassVar[str]
     not_said: ClassVar[Mapping[str, str]] = {}
     """By case, why it says nothing about this source; in docs/sources.md."""
+    many: ClassVar[int] = 10_000
     source: Source
     service: Loopback
 

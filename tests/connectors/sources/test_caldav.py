@@ -1,0 +1,107 @@
+"""What only CalDAV does: calendars that come and go, and a task completed at its server."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import timedelta
+from pathlib import Path
+
+from connectors.sources.source import FaultKind, Outcome, WrittenBack, write_back
+from tests.connectors.sources.caldav_world import CalDavWorld, todo
+from tests.connectors.sources.world import NOW, Reader
+
+OPERATION = "3f2a9c00-0000-4000-8000-000000000001"
+
+
+def with_radicale(folder: Path, test: Callable[[CalDavWorld], Awaitable[None]]) -> None:
+    async def run() -> None:
+        world = CalDavWorld(folder)
+        async with world.running():
+            await test(world)
+
+    asyncio.run(run())
+
+
+async def done(reader: Reader, task: str) -> WrittenBack:
+    return await write_back(reader.source, reader.access, reader.cursor, external_id=task, operation=OPERATION)
+
+
+def test_done_here_is_done_there_once_and_nothing_else_of_the_task_is_touched(tmp_path: Path) -> None:
+    async def test(world: CalDavWorld) -> None:
+        note = "X-APPLE-SORT-ORDER:42"
+        await world.write("a", todo("a", "Call Mom", "STATUS:NEEDS-ACTION", note, "PRIORITY:1"))
+        reader = world.reader()
+        await reader.read()
+        assert (await done(reader, "a")).outcome is Outcome.DONE
+        text = await world.text("a")
+        assert "STATUS:COMPLETED" in text and "COMPLETED:20261129T090000Z" in text
+        assert note in text and "PRIORITY:1" in text and "NEEDS-ACTION" not in text
+        assert (await done(reader, "a")).outcome is Outcome.ALREADY
+        await reader.read(now=NOW + timedelta(minutes=5))
+        assert [one.WhichOneof("payload") for one in reader.told.items.values()] == ["task_completed"]
+
+    with_radicale(tmp_path, test)
+
+
+def test_a_task_that_was_changed_there_meanwhile_is_a_conflict_and_stays_as_it_is(tmp_path: Path) -> None:
+    async def test(world: CalDavWorld) -> None:
+        await world.put("a", "Call Mom")
+        reader = world.reader()
+        await reader.read()
+        await world.put("a", "Call Mom and Dad")
+        assert (await done(reader, "a")).outcome is Outcome.CONFLICT
+        assert "COMPLETED" not in await world.text("a")
+        await reader.read(now=NOW + timedelta(minutes=5))
+        assert (await done(reader, "a")).outcome is Outcome.DONE
+
+    with_radicale(tmp_path, test)
+
+
+def test_what_cannot_be_completed_says_why(tmp_path: Path) -> None:
+    async def test(world: CalDavWorld) -> None:
+        await world.put("a", "Call Mom")
+        await world.put_weekly("Take out the bins")
+        reader = world.reader()
+        await reader.read()
+        assert (await done(reader, "w")).outcome is Outcome.UNABLE, "it would end all weeks to come"
+        await world.take("a")
+        assert (await done(reader, "a")).outcome is Outcome.MISSING
+        assert (await done(reader, "none")).outcome is Outcome.MISSING
+        reader.access = replace(reader.access, credentials={"password": "changed"})
+        fault = (await done(reader, "w")).fault
+        assert fault is not None
+        assert fault.kind is FaultKind.TOKEN_REVOKED
+
+    with_radicale(tmp_path, test)
+
+
+def test_calendars_that_come_and_go_are_followed(tmp_path: Path) -> None:
+    async def test(world: CalDavWorld) -> None:
+        await world.put("a", "Call Mom")
+        await world.make_calendar("work")
+        await world.write("b", todo("b", "Write report"), calendar="work")
+        reader = world.reader()
+        await reader.read()
+        assert reader.told.titles == ["Call Mom", "Write report"]
+        (await world.direct.delete("/ann/work/")).raise_for_status()
+        assert await reader.read(now=NOW + timedelta(minutes=5)) is None
+        assert reader.told.titles == ["Call Mom"]
+        await world.make_calendar("home")
+        await world.write("c", todo("c", "Water plants"), calendar="home")
+        await reader.read(now=NOW + timedelta(hours=2))
+        assert reader.told.titles == ["Call Mom", "Water plants"]
+
+    with_radicale(tmp_path, test)
+
+
+def test_a_wrong_password_is_told_as_one(tmp_path: Path) -> None:
+    async def test(world: CalDavWorld) -> None:
+        reader = world.reader()
+        reader.access = replace(reader.access, credentials={"password": "wrong"})
+        fault = await reader.read()
+        assert fault is not None
+        assert (fault.kind, fault.detail) == (FaultKind.TOKEN_REVOKED, "HTTP 401")
+
+    with_radicale(tmp_path, test)
