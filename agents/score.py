@@ -45,7 +45,7 @@ Floats = npt.NDArray[np.float32]
 WRITER = "score/1"
 BEHIND_MS = SECOND_MS
 """A slate that comes later than this is let go: what is behind is not helped by more records."""
-APART_MS = MINUTE_MS
+APART_MS = 3 * MINUTE_MS
 """Between two scored slates of one person."""
 SETTLE_MS = SECOND_MS
 """A slate is scored so long after it was made, unless a newer one takes its place: an import makes many."""

@@ -26,6 +26,7 @@ from bench import (
     row_bytes,
     scale_out,
     scorer,
+    scores,
     size,
     step_cost,
     throughput,
@@ -49,6 +50,7 @@ BENCHES = {
     "model": ("A language model that fails: tips meanwhile", model.measure),
     "edge": ("The edge: GET /v1/tip on one core", edge.measure),
     "scorer": ("The scorer: trained models over HTTP on one core", scorer.measure),
+    "scores": ("Hearing a trained model: what it costs at load, and a scorer that hangs", scores.measure),
     "size": ("Size: memory, disk and cost as people become many", size.measure),
 }
 HEAD = """# Performance

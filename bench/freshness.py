@@ -212,7 +212,7 @@ async def _measure(stack: RunningStack, bench: Bench) -> dict[Pace, Found]:
                         result.by_side[name].add(side.watch, names, began_s=began_s)
                         if listeners:
                             streams.acknowledged = side.watch.acknowledged
-                            await _until(lambda s=streams, n=listeners: all(one in s.arrived for one in n), LATE_S)
+                            await until(lambda s=streams, n=listeners: all(one in s.arrived for one in n), LATE_S)
                             result.by_side["stream"].add(streams, listeners, began_s=began_s)
                     side.watch.clear()
                 bench.say(f"{pace.rate}/s: turn {turn + 1} of {TURNS}")
@@ -259,14 +259,15 @@ async def paced(writer: Writer, side: Side, *, rate: int, names: Sequence[str]) 
             await asyncio.sleep(delay_s)
         writer.write(topic, name, value, side.watch)
     watch = side.watch
-    await _until(
+    await until(
         lambda: len(watch.acknowledged) >= len(names) and all(name in watch.arrived for name in names),
         LATE_S + len(names) / 200,
     )
     return began_s
 
 
-async def _until(done: Callable[[], bool], timeout_s: float) -> None:
+async def until(done: Callable[[], bool], timeout_s: float) -> None:
+    """Wait for it, no longer than that."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(timeout_s):
             while not done():

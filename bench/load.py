@@ -184,12 +184,12 @@ async def _turn(stack: RunningStack, writer: Writer, side: Side, *, rate: int, s
     await paced(writer, side, rate=min(rate, 1_000), names=names_of(min(rate, 1_000) * min(WARM_S, seconds)))
     side.watch.clear()
     names = names_of(rate * seconds)
-    parts = _parts(stack)
-    before, written, mine_s, began_s = _spent(parts), _log(stack.folder.data("kafka")), time.process_time(), time.time()
+    parts = parts_of(stack)
+    before, written, mine_s, began_s = spent(parts), _log(stack.folder.data("kafka")), time.process_time(), time.time()
     looking = asyncio.create_task(_lags_after(stack, seconds))
     first_s = await paced(writer, side, rate=rate, names=names)
     took_s = time.time() - began_s
-    after = _spent(parts)
+    after = spent(parts)
     after["the writer"] = time.process_time() - mine_s
     batches, records = _log(stack.folder.data("kafka"))
     latencies = Latencies()
@@ -208,7 +208,7 @@ async def _turn(stack: RunningStack, writer: Writer, side: Side, *, rate: int, s
     )
 
 
-def _parts(stack: RunningStack) -> Mapping[str, Sequence[psutil.Process]]:
+def parts_of(stack: RunningStack) -> Mapping[str, Sequence[psutil.Process]]:
     """The stack's processes by part, workers of one kind together; PostgreSQL's own children with it."""
     state = stack.folder.read()
     assert state is not None
@@ -221,7 +221,7 @@ def _parts(stack: RunningStack) -> Mapping[str, Sequence[psutil.Process]]:
     return parts
 
 
-def _spent(parts: Mapping[str, Sequence[psutil.Process]]) -> Counter[str]:
+def spent(parts: Mapping[str, Sequence[psutil.Process]]) -> Counter[str]:
     """Processor seconds so far, user and system."""
     spent: Counter[str] = Counter()
     for name, processes in parts.items():

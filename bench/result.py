@@ -112,11 +112,12 @@ class Bench:
         servers_only: bool = False,
         nameless: bool = False,
         llm: str = "",
+        ml: bool = False,
         name: str = "stack",
     ) -> Iterator[RunningStack]:
         """A fresh stack of its own, ended with the block; `name` tells it from another one beside it."""
         with running_stack(
-            self.scratch / name, workers=workers, servers_only=servers_only, nameless=nameless, llm=llm
+            self.scratch / name, workers=workers, servers_only=servers_only, nameless=nameless, llm=llm, ml=ml
         ) as stack:
             yield stack
 

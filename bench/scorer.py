@@ -35,7 +35,7 @@ SHAPES = (7, 29)
 KIND = "boosting"
 CONNECTIONS = 16
 PER_S = 500
-"""More than the slates of 500 signals a second, of which each person's are scored once a minute at most."""
+"""More than the slates of 500 signals a second, of which each person's are scored once in three minutes at most."""
 ROUNDS = 5
 TURN_S = 2.0
 MLSERVER = Path(__file__).with_name("mlserver")

@@ -10,7 +10,7 @@ It starts no servers. A new benchmark is one file here and one line in BENCHES.
 from __future__ import annotations
 
 from bench import bench_command
-from bench.decisions import honesty, models, open_bandit, prompts, silence, speed, supervised, tips
+from bench.decisions import found_out, honesty, models, open_bandit, prompts, silence, speed, supervised, tips
 
 BENCHES = {
     "supervised": ("Public sets: supervised sets as bandits", supervised.measure),
@@ -18,6 +18,7 @@ BENCHES = {
     "silence": ("Simulated tips: what silence should teach", silence.measure),
     "prompts": ("Simulated tips that language models write: who writes, and which is chosen", prompts.measure),
     "models": ("Simulated tips: whether hearing a trained model pays", models.measure),
+    "found_out": ("Simulated tips: whether the gate finds out that hearing a trained model pays", found_out.measure),
     "open_bandit": ("Real logs: the Open Bandit Dataset", open_bandit.measure),
     "honesty": ("Honesty: estimates and the gate, where the truth is known", honesty.measure),
     "speed": ("Speed: features, decide, learn", speed.measure),

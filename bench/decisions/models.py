@@ -89,7 +89,7 @@ def _lived(task: tuple[str, int]) -> dict[str, Week]:
         found = {DEFAULT: _week(name, seed, None, collect)}
         some = collector.done(wait_ms=4 * HOUR_MS, may_teach=lambda _: True)
         for kind in ARMS[name]:
-            expected, off = (_noise, "") if kind == NOISE else _model(kind, some, name)
+            expected, off = (_noise, "") if kind == NOISE else model_of(kind, some, name)
             found[kind] = _week(
                 name, seed, Later(LIVED_DAYS, mixed_hearing.NAME, Scorer(f"{kind}@1", expected)), off=off
             )
@@ -120,7 +120,7 @@ def _week(
     return Week(*means, heard=heard / max(many, 1), off=off)
 
 
-def _model(kind: str, some: TrainingSet, name: str) -> tuple[Expected, str]:
+def model_of(kind: str, some: TrainingSet, name: str) -> tuple[Expected, str]:
     """A model as `oo train` makes it, and why it would not be registered, by its calibration."""
     parts, rewards = split(some), some.rewards(config_of(load(name), learn_expired=False))
 
