@@ -146,6 +146,7 @@ class SourceBody(BaseModel):
 class Me(BaseModel):
     """What a person has set for themselves."""
 
+    account: str = Field(description="Tells a device whether the person is still the same; says nothing else")
     time_zone: str | None = Field(description="Null for none that anybody has told")
     quiet_hours: QuietHours | None
     tips_per_hour: int | None = Field(description="The most that come unasked; null for as usual")

@@ -54,7 +54,7 @@ async def read(who: Who, edge: TheEdge) -> Response:
     edge.departed.check(who.pseudonym)
     standing = await _standing(edge, who.pseudonym)
     return Response(
-        _shown(standing).model_dump_json(), media_type="application/json", headers=_HEADERS | _tag(standing)
+        _shown(standing, account=edge.mac("account", who.user_id)).model_dump_json(), media_type="application/json", headers=_HEADERS | _tag(standing)
     )
 
 
@@ -126,10 +126,11 @@ def _tag(standing: settings_pb2.Settings | None) -> dict[str, str]:
     return {"etag": f'"{place}-{_TEXTS}"'}
 
 
-def _shown(standing: settings_pb2.Settings | None) -> Me:
+def _shown(standing: settings_pb2.Settings | None, *, account: str) -> Me:
     said = standing or settings_pb2.Settings()
     quiet = said.profile.quiet_hours
     return Me(
+        account=account,
         time_zone=said.time_zone or None,
         quiet_hours=None
         if quiet.start_minute == quiet.end_minute

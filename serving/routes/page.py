@@ -6,10 +6,13 @@ It never exists outside local mode.
 
 from __future__ import annotations
 
+import functools
+import re
+from collections.abc import Collection
 from pathlib import Path
 
 from fastapi import APIRouter, Request, Response
-from starlette.responses import FileResponse
+from starlette.responses import FileResponse, HTMLResponse
 
 from serving.edge import TheEdge
 from serving.issuer import TOKEN_LIFETIME_S
@@ -20,11 +23,29 @@ from serving.tokens import USER_ID
 router = APIRouter(include_in_schema=False)
 
 FOLDER = Path(__file__).resolve().parent.parent / "static"
+WORKER = "sw.js"
+MEDIA_TYPES = {
+    ".css": "text/css; charset=utf-8",
+    ".js": "text/javascript; charset=utf-8",
+    ".png": "image/png",
+    ".svg": "image/svg+xml",
+    ".webmanifest": "application/manifest+json",
+    ".woff2": "font/woff2",
+}
 FILES = {
     path.name: path
     for path in sorted(FOLDER.iterdir())
-    if path.suffix in (".css", ".js", ".svg", ".woff2", ".webmanifest")
+    if path.suffix in MEDIA_TYPES and path.name != WORKER
 }
+
+
+_NAMES_ITS_CONTENT = re.compile(r"\.[\w-]{8}\.(js|css)$")
+
+
+@functools.cache
+def _page(has: Collection[str]) -> str:
+    """The page for an edge that has these: it asks for nothing that is not there."""
+    return (FOLDER / "index.html").read_text().replace('data-has=""', f'data-has="{" ".join(sorted(has))}"')
 
 
 @router.get("/")
@@ -36,10 +57,8 @@ async def page(request: Request, edge: TheEdge, user: str | None = None) -> Resp
     user_id = user if user is not None and own else edge.local_user
     if USER_ID.fullmatch(user_id) is None:
         raise Problem(422, "invalid-request", detail="`user` must be 1 to 128 characters without control characters.")
-    response = FileResponse(
-        FOLDER / "index.html",
-        media_type="text/html; charset=utf-8",
-        headers={"content-security-policy": CSP_PAGE, "cache-control": "no-store"},
+    response = HTMLResponse(
+        _page(frozenset({"local"})), headers={"content-security-policy": CSP_PAGE, "cache-control": "no-store"}
     )
     if edge.sign_in is not None:
         return response
@@ -54,8 +73,17 @@ async def file(name: str, edge: TheEdge) -> Response:
     path = FILES.get(name)
     if path is None or edge.local is None:
         raise Problem(404, "not-found", detail="There is no such file.")
-    media_type = "font/woff2" if path.suffix == ".woff2" else None
-    return FileResponse(path, media_type=media_type, headers={"cache-control": "no-cache"})
+    kept = "public, max-age=31536000, immutable" if _NAMES_ITS_CONTENT.search(name) else "no-cache"
+    return FileResponse(path, media_type=MEDIA_TYPES[path.suffix], headers={"cache-control": kept})
+
+
+@router.get(f"/{WORKER}")
+async def worker(edge: TheEdge) -> Response:
+    """At the root, so that the whole page is in its reach; what it may do stands in its own headers."""
+    if edge.local is None:
+        raise Problem(404, "not-found", detail="There is no such file.")
+    headers = {"content-security-policy": CSP_PAGE, "cache-control": "no-cache"}
+    return FileResponse(FOLDER / WORKER, media_type=MEDIA_TYPES[".js"], headers=headers)
 
 
 @router.get("/.well-known/jwks.json")

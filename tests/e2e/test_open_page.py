@@ -31,7 +31,7 @@ def test_a_signal_and_a_reaction_from_elsewhere_change_what_an_open_page_shows(s
         with pages[0].expect_request_finished(lambda sent: "done" in (sent.post_data or "")):
             pages[0].get_by_role("button", name="Done").click()
         for page in pages:
-            expect(page.get_by_text("Call the dentist")).to_be_hidden(timeout=60_000)
+            expect(page.locator("#title", has_text="Call the dentist")).to_be_hidden(timeout=60_000)
             expect(page.locator("#link-text")).to_have_text("Live")
         browser.close()
 
@@ -65,7 +65,7 @@ def test_the_sheet_of_settings_withdraws_grants_sets_quiet_hours_takes_along_lea
             )
         assert not asked["tasks"]["granted"]
         expect(sheet.get_by_role("switch", name="Calendar")).not_to_be_checked(timeout=30_000)
-        expect(page.get_by_text("Call the dentist")).to_be_hidden(timeout=30_000)
+        expect(page.locator("#title", has_text="Call the dentist")).to_be_hidden(timeout=30_000)
         page.keyboard.press("d")
         sheet.get_by_role("switch", name="Tasks").press("Space")
         expect(heard).to_have_text("Taken.", timeout=30_000)
@@ -87,7 +87,7 @@ def test_the_sheet_of_settings_withdraws_grants_sets_quiet_hours_takes_along_lea
         sheet.get_by_role("button", name="Erase all of it").click()
         expect(sheet.get_by_role("heading", name="You have left")).to_be_visible(timeout=30_000)
         assert len(sheet.locator("code").inner_text()) > 10
-        expect(page.get_by_text("Call the dentist")).to_be_hidden(timeout=30_000)
+        expect(page.locator("#title", has_text="Call the dentist")).to_be_hidden(timeout=30_000)
         sheet.get_by_role("button", name="Begin again").click()
         expect(heard).to_have_text("Welcome back.", timeout=30_000)
         expect(sheet.get_by_text("Nobody has said where you live.")).to_be_visible()

@@ -57,7 +57,13 @@ def page_of(browser: Browser, whole_edge: LiveEdge) -> Iterator[Open]:
     contexts, said = [], []
 
     def open_page(
-        user: str, *, size: tuple[int, int] = DESKTOP, scheme: str = "light", quiet: bool = True, wait: bool = True
+        user: str,
+        *,
+        size: tuple[int, int] = DESKTOP,
+        scheme: str = "light",
+        quiet: bool = True,
+        wait: bool = True,
+        locale: str = "en-GB",
     ) -> Page:
         context = browser.new_context(
             viewport={"width": size[0], "height": size[1]},
@@ -65,7 +71,7 @@ def page_of(browser: Browser, whole_edge: LiveEdge) -> Iterator[Open]:
             reduced_motion="reduce",
             is_mobile=size == PHONE,
             has_touch=size == PHONE,
-            locale="en-GB",
+            locale=locale,
         )
         contexts.append(context)
         page = context.new_page()
@@ -137,9 +143,11 @@ def test_a_button_sends_the_reaction_and_the_next_tip_comes(
     # Finished: what is answered and not read ends as failed, when the page's patience does.
     with page.expect_request_finished(lambda sent: kind in (sent.post_data or ""), timeout=10_000) as sent:
         page.get_by_role("button", name=button).click()
+        expect(page.get_by_text("First")).to_be_hidden()
+        expect(page.get_by_role("button", name="Undo")).to_be_focused()
+        page.get_by_role("button", name="Next").click()
     answer = sent.value.response()
     assert answer is not None and answer.status == 202
-    expect(page.get_by_text("First")).to_be_hidden()
     whole_edge.put_tip(user, 2, title="Second")
     expect(page.get_by_role("heading", level=1)).to_have_text("Second")
     assert kind in kinds(servers, user)
@@ -149,6 +157,7 @@ def test_with_no_next_tip_the_page_comes_to_rest(page_of: Open, whole_edge: Live
     whole_edge.put_tip("pg-rest", 1)
     page = page_of("pg-rest")
     page.keyboard.press("d")
+    page.keyboard.press("n")
     expect(page.get_by_role("heading", name="Nothing worth doing now.")).to_be_visible(timeout=15_000)
 
 
@@ -159,8 +168,9 @@ def test_snooze_offers_times_and_sends_the_chosen_one(
     page = page_of("pg-snooze", size=PHONE)
     page.get_by_role("button", name="Snooze").click()
     expect(page.get_by_role("button", name="In an hour")).to_be_focused()
+    page.get_by_role("button", name="Tomorrow").click()
     with page.expect_response("**/v1/feedback"):
-        page.get_by_role("button", name="Tomorrow").click()
+        page.get_by_role("button", name="Next").click()
     (reaction,) = (
         one
         for one in messages(servers, "reactions", reaction_pb2.Reaction, user_id="pg-snooze")
@@ -185,6 +195,8 @@ def test_everything_can_be_done_by_keyboard(page_of: Open, whole_edge: LiveEdge)
     expect(page.get_by_role("button", name="Snooze")).to_be_focused()
     with page.expect_response("**/v1/feedback") as answer:
         page.keyboard.press("x")
+        expect(page.get_by_role("button", name="Undo")).to_be_focused()
+        page.keyboard.press("n")
     assert answer.value.request.post_data_json["reaction"] == "dismiss"
 
 
@@ -223,24 +235,157 @@ def test_seen_is_not_sent_from_a_hidden_page(page_of: Open, whole_edge: LiveEdge
     eventually(lambda: kinds(servers, "pg-hidden"), ["seen"])
 
 
-def test_feedback_that_fails_brings_the_tip_back_and_says_so(page_of: Open, whole_edge: LiveEdge) -> None:
+def test_feedback_that_is_refused_brings_the_tip_back_and_says_so(page_of: Open, whole_edge: LiveEdge) -> None:
     whole_edge.put_tip("pg-fail", 1, title="Stay")
     page = page_of("pg-fail", quiet=False)
 
     def refuse(route: Route) -> None:
-        route.fulfill(
-            status=503, content_type="application/problem+json", body='{"detail": "Kafka is away; try again."}'
-        )
+        route.fulfill(status=422, content_type="application/problem+json", body='{"detail": "Not like this."}')
 
     page.route("**/v1/feedback", refuse)
-    page.get_by_role("button", name="Done").click()
-    expect(page.get_by_role("alert")).to_contain_text("Kafka is away")
+    page.keyboard.press("d")
+    page.keyboard.press("n")
+    expect(page.get_by_role("alert")).to_contain_text("Not like this")
     expect(page.get_by_role("heading", level=1)).to_have_text("Stay")
     page.unroute("**/v1/feedback")
+    page.keyboard.press("d")
     with page.expect_response("**/v1/feedback") as answer:
-        page.get_by_role("button", name="Done").click()
+        page.keyboard.press("n")
     assert answer.value.status == 202
     expect(page.get_by_role("alert")).to_be_hidden()
+
+
+def test_feedback_that_fails_waits_and_is_sent_once(page_of: Open, whole_edge: LiveEdge, servers: RunningStack) -> None:
+    whole_edge.put_tip("pg-waits", 1)
+    page = page_of("pg-waits", quiet=False)
+    page.route("**/v1/feedback", lambda route: route.fulfill(status=503, json={"detail": "Kafka is away; try again."}))
+    page.keyboard.press("d")
+    page.keyboard.press("n")
+    expect(page.locator("#waiting")).to_have_text("1 reaction waits for the connection.")
+    page.unroute("**/v1/feedback")
+    page.evaluate("dispatchEvent(new Event('online'))")
+    expect(page.locator("#waiting")).to_be_hidden()
+    assert kinds(servers, "pg-waits").count("done") == 1
+
+
+def test_a_reaction_can_be_taken_back_for_ten_seconds(
+    page_of: Open, whole_edge: LiveEdge, servers: RunningStack
+) -> None:
+    whole_edge.put_tip("pg-undo", 1, title="Not yet")
+    page = page_of("pg-undo")
+    eventually(lambda: kinds(servers, "pg-undo"), ["seen"])
+    page.clock.install()
+    page.keyboard.press("d")
+    page.clock.run_for(9_000)
+    page.get_by_role("button", name="Undo").press("Enter")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Not yet")
+    page.clock.run_for(20_000)
+    assert kinds(servers, "pg-undo") == ["seen"]
+    page.keyboard.press("x")
+    with page.expect_response("**/v1/feedback"):
+        page.clock.run_for(10_100)
+    assert kinds(servers, "pg-undo") == ["seen", "dismiss"]
+
+
+def test_a_page_that_goes_away_sends_at_once(page_of: Open, whole_edge: LiveEdge, servers: RunningStack) -> None:
+    whole_edge.put_tip("pg-away", 1)
+    page = page_of("pg-away")
+    page.keyboard.press("d")
+    expect(page.get_by_role("button", name="Undo")).to_be_visible()
+    page.goto("about:blank")
+    eventually(lambda: [kind for kind in kinds(servers, "pg-away") if kind != "seen"], ["done"])
+
+
+def stands_by(page: Page) -> None:
+    """Until the page is the worker's, and knows whose it is."""
+    page.evaluate(
+        """() => navigator.serviceWorker.ready.then(() => new Promise((done) =>
+            navigator.serviceWorker.controller ? done() : navigator.serviceWorker.addEventListener('controllerchange', done)))"""
+    )
+    page.wait_for_function(f"{KEPT}.then((kept) => kept.account && (!document.getElementById('title') || kept.tip))")
+
+
+KEPT = """new Promise((done) => {
+    const asked = indexedDB.open('oo');
+    asked.onsuccess = () => {
+        const all = {}, cursor = asked.result.transaction('kept').objectStore('kept').openCursor();
+        cursor.onsuccess = () => {
+            if (!cursor.result) { asked.result.close(); return done(all); }
+            all[cursor.result.key] = cursor.result.value;
+            cursor.result.continue();
+        };
+    };
+})"""
+"""All that the page keeps on this device."""
+
+
+def test_without_a_connection_the_last_tip_is_there_and_a_reaction_is_sent_once_there_is_one(
+    page_of: Open, whole_edge: LiveEdge, servers: RunningStack
+) -> None:
+    whole_edge.put_tip("pg-offline", 1, title="Water the plants")
+    page = page_of("pg-offline", quiet=False)
+    stands_by(page)
+    page.context.set_offline(True)
+    page.reload()
+    expect(page.get_by_role("heading", level=1)).to_have_text("Water the plants")
+    assert Axe().run(page).violations_count == 0
+    page.keyboard.press("d")
+    page.keyboard.press("n")
+    expect(page.locator("#waiting")).to_have_text("1 reaction waits for the connection.")
+    page.reload()
+    expect(page.locator("#link-text")).to_contain_text("Not connected")
+    expect(page.get_by_text("Water the plants")).to_be_hidden()
+    page.context.set_offline(False)
+    eventually(lambda: [kind for kind in kinds(servers, "pg-offline") if kind != "seen"], ["done"])
+    page.reload()
+    expect(page.locator("#link-text")).to_have_text("Live")
+    assert kinds(servers, "pg-offline").count("done") == 1
+
+
+def test_nothing_is_kept_of_somebody_when_another_comes(page_of: Open, whole_edge: LiveEdge) -> None:
+    whole_edge.put_tip("pg-first", 1, title="Of the first")
+    page = page_of("pg-first", quiet=False)
+    stands_by(page)
+    assert page.evaluate(KEPT)["tip"]["tip"]["title"] == "Of the first"
+    account = page.evaluate(KEPT)["account"]
+    page.goto(f"{whole_edge.url}/?user=pg-second")
+    page.wait_for_selector("body[data-state=empty]")
+    page.wait_for_function(f"{KEPT}.then((kept) => kept.account !== '{account}')")
+    assert "tip" not in page.evaluate(KEPT)
+    names = page.evaluate(
+        "caches.keys().then((names) => Promise.all(names.map((name) => caches.open(name).then((one) => one.keys()))))"
+    )
+    assert len(names) == 1
+    held = page.evaluate(
+        "caches.keys().then(([name]) => caches.open(name)).then((one) => one.keys()).then((all) => all.map((one) => new URL(one.url).pathname))"
+    )
+    assert "/" in held and not [path for path in held if path.startswith(("/v1", "/auth"))]
+    page.context.set_offline(True)
+    page.goto(f"{whole_edge.url}/?user=pg-first")
+    expect(page.locator("#link-text")).to_contain_text("Not connected")
+    expect(page.get_by_text("Of the first")).to_be_hidden()
+
+
+def test_it_speaks_german_to_who_asks_for_it(page_of: Open, whole_edge: LiveEdge) -> None:
+    whole_edge.put_tip("pg-german", 1)
+    page = page_of("pg-german", locale="de-AT")
+    expect(page.get_by_role("button", name="Erledigt")).to_be_visible()
+    expect(page.locator("#kind")).to_have_text("Eine Aufgabe aus todo.txt")
+    expect(page.locator("#link-text")).to_have_text("Verbunden")
+    assert page.evaluate("document.documentElement.lang") == "de"
+    page.keyboard.press("s")
+    page.get_by_role("button", name="Morgen").click()
+    expect(page.get_by_role("button", name="Zurücknehmen")).to_be_focused()
+
+
+def test_it_can_be_installed(page_of: Open) -> None:
+    page = page_of("pg-install")
+    devtools = page.context.new_cdp_session(page)
+    manifest = devtools.send("Page.getAppManifest")
+    assert manifest["errors"] == [] and '"start_url": "/"' in manifest["data"]
+    page.evaluate("navigator.serviceWorker.ready")
+    hindered = {one["errorId"] for one in devtools.send("Page.getInstallabilityErrors")["installabilityErrors"]}
+    assert hindered <= {"in-incognito"}, "contexts of tests are"
 
 
 def test_a_lost_edge_is_told_and_found_again(

@@ -3,6 +3,11 @@
 import { client } from "oo-client";
 import { words } from "./words";
 
+/** What this edge has, as it said in the page: `local` where it signs in by itself, and optional routes. */
+export function has(name: string): boolean {
+  return (document.documentElement.dataset.has ?? "").split(" ").includes(name);
+}
+
 /** In local mode asking for the page again signs in again: its session lasts half a day. */
 export async function renew(): Promise<void> {
   await fetch(location.pathname + location.search, { cache: "no-store" }).catch(() => undefined);
@@ -39,7 +44,7 @@ interface Answer<T> {
 /** The answer to a call, which is made once more where the session had ended. */
 export async function answer<T, A extends Answer<T>>(call: () => Promise<A>): Promise<A> {
   const first = await call();
-  if (first.response.status !== 401) return first;
+  if (first.response.status !== 401 || !has("local")) return first;
   await renew();
   return call();
 }
@@ -58,4 +63,18 @@ export async function ask<T>(call: () => Promise<Answer<T>>): Promise<T> {
 /** What to say of a call that failed. */
 export function why(error: unknown): string {
   return error instanceof Refused ? error.message : words().unreachable;
+}
+
+/** As `ask`, of a route that the document does not have everywhere. */
+export async function call<T>(path: string, method = "GET", body?: unknown): Promise<T> {
+  const headers: HeadersInit = body === undefined ? {} : { "content-type": "application/json" };
+  const sent = () => fetch(path, { method, cache: "no-store", headers, body: body === undefined ? null : JSON.stringify(body) });
+  let response = await sent();
+  if (response.status === 401 && has("local")) {
+    await renew();
+    response = await sent();
+  }
+  const answered = await response.json().catch(() => ({}));
+  if (!response.ok) throw new Refused(response.status, answered as Said);
+  return answered as T;
 }

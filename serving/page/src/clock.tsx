@@ -1,7 +1,7 @@
 // The great O, whose small o goes round once in a tip's lifetime.
 
 import { useEffect, useRef, useState } from "preact/hooks";
-import { state, tip } from "./tip";
+import { pending, state, tip } from "./tip";
 
 const TURNS_EVERY_MS = 10_000;
 
@@ -14,9 +14,9 @@ export function outline(width: number, height: number): string {
 }
 
 function turn(): number {
-  if (state.value === "between") return 1; // a reaction has gone all the way round
+  if (state.value === "between" && pending.value === null) return 1; // a reaction has gone all the way round
   if (state.value === "empty") return 0.5; // with nothing to say it rests at the bottom
-  if (state.value !== "tip" || tip.value === null) return 0;
+  if (tip.value === null) return 0;
   const from = Date.parse(tip.value.decided_at);
   return Math.min(1, Math.max(0, (Date.now() - from) / Math.max(1, Date.parse(tip.value.valid_until) - from)));
 }

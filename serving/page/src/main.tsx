@@ -4,7 +4,7 @@ import { signal } from "@preact/signals";
 import { type ComponentType, render } from "preact";
 import { Clock } from "./clock";
 import "./page.css";
-import { begin, choosing, link, react, said, state } from "./tip";
+import { begin, choosing, link, pending, react, said, settle, state, undo } from "./tip";
 import { Actions, closeChoices, openChoices, Stage } from "./views";
 import { chosen, speak, words } from "./words";
 
@@ -18,8 +18,12 @@ const SHEETS = {
 const sheet = signal<Sheet | null>(null);
 
 async function openSheet(name: keyof typeof SHEETS): Promise<void> {
-  const Found = await SHEETS[name]();
-  sheet.value = Found;
+  try {
+    const Found = await SHEETS[name]();
+    sheet.value = Found;
+  } catch {
+    if (navigator.onLine) location.reload(); // a newer page has taken this one's place
+  }
 }
 
 function Header() {
@@ -28,8 +32,8 @@ function Header() {
       <svg class="mark" viewBox="0 0 84 48" role="img" aria-label="oO"><circle class="mark-small" cx="13" cy="34" r="9" /><circle class="mark-big" cx="55" cy="24" r="19" /></svg>
       <div class="side">
         <p class="link" id="link" data-live={link.value.live}><span class="dot" aria-hidden="true" /><span id="link-text">{link.value.text()}</span></p>
-        <button type="button" class="plain" id="earlier-open" aria-haspopup="dialog" onClick={() => openSheet("earlier")}>{words().earlier}</button>
-        <button type="button" class="plain" id="settings-open" aria-haspopup="dialog" onClick={() => openSheet("settings")}>{words().settings}</button>
+        {state.value !== "signin" && <><button type="button" class="plain" id="earlier-open" aria-haspopup="dialog" onClick={() => openSheet("earlier")}>{words().earlier}</button>
+        <button type="button" class="plain" id="settings-open" aria-haspopup="dialog" onClick={() => openSheet("settings")}>{words().settings}</button></>}
       </div>
     </header>
   );
@@ -52,12 +56,16 @@ document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.repeat || event.isComposing) return;
   if (document.querySelector("dialog[open]")) return;
   if (event.key === "Escape") return closeChoices();
-  if (state.value !== "tip") return;
+  if (event.target instanceof HTMLInputElement) return;
   const key = event.key.toLowerCase();
-  if (key === "d") void react("done");
-  else if (key === "x") void react("dismiss");
+  if (key === "u") return void undo();
+  if (key === "n" && pending.value !== null) return settle();
+  if (state.value !== "tip") return;
+  if (key === "d") react("done");
+  else if (key === "x") react("dismiss");
   else if (key === "s") choosing.value ? closeChoices() : openChoices();
 });
 
-begin();
+void begin();
+navigator.serviceWorker?.register("/sw.js").catch(() => undefined);
 void speak(chosen(navigator.languages)).then(() => render(<App />, document.getElementById("app")!));

@@ -1,34 +1,43 @@
-// What is shown and what the person does with it: a small machine of four states, fed by the stream. It draws nothing.
+// What is shown and what the person does with it: a small machine, fed by the stream. It draws nothing.
 
 import { effect, signal } from "@preact/signals";
 import type { Body } from "oo-client";
-import { api, ask, renew, why } from "./api";
+import { answer, api, ask, has, Refused, renew } from "./api";
+import { follows, forgetAll, isOf, keepTip, lastTip } from "./kept";
+import { all, flush, post, put, type Queued, queued, type Reaction, take } from "./outbox";
 import { words } from "./words";
 
 export type Tip = Body<"TipBody">;
-export type Reaction = "done" | "snooze" | "dismiss";
 
 const SEEN_AFTER_MS = 1000;
+const UNDO_MS = 10_000;
 const BETWEEN_MS = 4000;
 const HIDDEN_CLOSES_MS = 60_000;
 const RETRY_MS_MAX = 15_000;
 const SEND_TIMEOUT_MS = 15_000;
 
-export const state = signal<"loading" | "tip" | "empty" | "between">("loading");
+export const state = signal<"loading" | "tip" | "empty" | "between" | "signin">("loading");
 export const tip = signal<Tip | null>(null);
 export const between = signal("");
 export const fault = signal("");
 export const said = signal("");
 export const choosing = signal(false);
 export const link = signal<{ live: "" | "yes" | "no"; text: () => string }>({ live: "", text: () => words().connecting });
+/** The reaction that can still be taken back: it has not been sent. */
+export const pending = signal<(Queued & { tip: Tip }) | null>(null);
+/** Reactions that wait for the edge. */
+export const waiting = signal(0);
 
-let sending: string | null = null; // the decision whose reaction is on its way
 const spent = new Set<string>(); // decisions that were reacted to here: never shown again
 const seen = new Set<string>();
+const leaving = new Set<string>(); // keys of reactions that were sent as the page went out of sight
+let last: Tip | null = null; // the last one reacted to, should the edge refuse that
 let betweenTimer = 0;
+let undoTimer = 0;
 
 effect(() => {
   document.body.dataset.state = state.value;
+  document.body.dataset.undo = String(pending.value !== null);
 });
 
 /** Puts the focus where it is wanted once all of this is drawn. */
@@ -46,9 +55,9 @@ function show(next: typeof state.value): void {
 }
 
 function showTip(next: Tip): void {
+  if (spent.has(next.decision_id)) return;
   clearTimeout(betweenTimer);
   betweenTimer = 0;
-  if (spent.has(next.decision_id)) return;
   const isSame = state.value === "tip" && tip.value?.decision_id === next.decision_id;
   const hadFocus = hasFocus("actions") || document.activeElement?.id === "empty-title";
   tip.value = next;
@@ -63,7 +72,7 @@ function showTip(next: Tip): void {
 
 function showNone(): void {
   // A reaction has just been taken: give the next tip a moment before calling it nothing.
-  if ((state.value === "between" && betweenTimer !== 0) || sending !== null) return;
+  if (state.value === "between" && (betweenTimer !== 0 || pending.value !== null)) return;
   const hadFocus = hasFocus("actions");
   tip.value = null;
   document.title = "oO";
@@ -72,47 +81,122 @@ function showNone(): void {
   if (hadFocus) focus("empty-title");
 }
 
-function showBetween(text: string): void {
-  between.value = text;
-  show("between");
-  said.value = text;
+/** The reaction is on its way: the next tip, or none. */
+function waitForNext(): void {
   clearTimeout(betweenTimer);
   betweenTimer = setTimeout(() => {
     betweenTimer = 0;
-    if (sending !== null) return showBetween(text);
     if (state.value === "between") showNone();
   }, BETWEEN_MS);
 }
 
-async function send(decision_id: string, reaction: Reaction | "seen", snooze_until?: string): Promise<void> {
-  await ask(() => api.POST("/v1/feedback", {
-    params: { header: { "idempotency-key": `${decision_id} ${reaction} ${snooze_until ?? ""}`.trim() } },
-    body: { decision_id, reaction, snooze_until: snooze_until ?? null },
-    signal: AbortSignal.timeout(SEND_TIMEOUT_MS),
-  }));
+// ---- what the person does
+
+export function react(reaction: Reaction, snooze_until: string | null = null): void {
+  const reacted = tip.value;
+  if (reacted === null || state.value !== "tip") return;
+  settle();
+  const one = queued(reacted.decision_id, reaction, snooze_until);
+  spent.add(one.decision_id);
+  last = reacted;
+  pending.value = { ...one, tip: reacted };
+  void put(one);
+  void keepTip(null);
+  undoTimer = setTimeout(settle, UNDO_MS);
+  fault.value = "";
+  between.value = said.value = words().said[reaction];
+  clearTimeout(betweenTimer);
+  betweenTimer = 0;
+  show("between");
+  focus("undo");
 }
 
-export async function react(reaction: Reaction, snooze_until?: string): Promise<void> {
-  const reacted = tip.value;
-  if (reacted === null || sending !== null || state.value !== "tip") return;
-  sending = reacted.decision_id;
-  spent.add(reacted.decision_id);
-  fault.value = "";
-  showBetween(words().said[reaction]);
-  try {
-    await send(reacted.decision_id, reaction, snooze_until);
-    sending = null;
-    seen.add(reacted.decision_id);
-  } catch (error) {
-    sending = null;
-    spent.delete(reacted.decision_id);
-    // Another tip may have come meanwhile: then this one is history, but its failure is still said.
-    if (document.body.dataset.state !== "tip") {
-      showTip(reacted);
-      focus(reaction);
-    }
-    fault.value = `${words().notThrough(why(error))} ${words().nothingLost}`;
+export async function undo(): Promise<void> {
+  const one = pending.value;
+  if (one === null) return;
+  clearTimeout(undoTimer);
+  pending.value = null;
+  await take(one.key);
+  spent.delete(one.decision_id);
+  // Another tip may have come meanwhile: then that is the one of now.
+  if (state.value !== "between") {
+    said.value = words().takenBack;
+    return;
   }
+  showTip(one.tip);
+  void keepTip(one.tip);
+  said.value = `${words().takenBack} ${said.value}`;
+  focus(one.reaction);
+}
+
+/** What could still be taken back is sent now. */
+export function settle(): void {
+  if (pending.value === null) return;
+  clearTimeout(undoTimer);
+  pending.value = null;
+  if (state.value === "between") waitForNext();
+  void deliver();
+}
+
+/** The same as the page goes out of sight, which it may not come back from: sent before this returns. */
+function leave(): void {
+  const one = pending.value;
+  if (one === null) return;
+  clearTimeout(undoTimer);
+  pending.value = null;
+  if (state.value === "between") waitForNext();
+  leaving.add(one.key);
+  const { tip: _, ...sent } = one;
+  post(sent)
+    .then(async (response) => {
+      await response.text();
+      if (response.ok) await take(one.key);
+    })
+    .catch(() => undefined)
+    .finally(() => {
+      leaving.delete(one.key);
+      void deliver();
+    });
+}
+
+let deliverTimer = 0;
+
+async function deliver(): Promise<void> {
+  clearTimeout(deliverTimer);
+  const { left, refused, isNobody } = await flush((key) => key === pending.value?.key || leaving.has(key));
+  waiting.value = left;
+  if (left > 0) {
+    if (isNobody && has("local")) await renew();
+    deliverTimer = setTimeout(deliver, RETRY_MS_MAX);
+    // Should the page be closed before: the worker sends it when there is a connection.
+    void navigator.serviceWorker?.ready
+      .then((worker) => (worker as unknown as { sync?: { register(tag: string): Promise<void> } }).sync?.register("outbox"))
+      .catch(() => undefined);
+  }
+  for (const { one, status, said: why } of refused) {
+    spent.delete(one.decision_id);
+    if (state.value !== "tip" && last?.decision_id === one.decision_id) {
+      showTip(last);
+      focus(one.reaction);
+    }
+    fault.value = words().notThrough(new Refused(status, why).message);
+  }
+}
+
+/** Sends what is left, and forgets the person here. Raises where something could not be sent: nothing is lost. */
+export async function forget(): Promise<void> {
+  settle();
+  const { left } = await flush();
+  if (left > 0) throw new TypeError("not everything could be sent");
+  await forgetAll();
+}
+
+async function send(decision_id: string, reaction: "seen"): Promise<void> {
+  await ask(() => api.POST("/v1/feedback", {
+    params: { header: { "idempotency-key": `${decision_id} ${reaction}` } },
+    body: { decision_id, reaction, snooze_until: null },
+    signal: AbortSignal.timeout(SEND_TIMEOUT_MS),
+  }));
 }
 
 // ---- seen: only what has really been on a visible screen for a second
@@ -129,7 +213,7 @@ export function onScreen(is: boolean): void {
 function watchSeen(): void {
   clearTimeout(seenTimer);
   const shown = tip.value?.decision_id;
-  if (shown === undefined || seen.has(shown) || !isOnScreen || document.visibilityState !== "visible") return;
+  if (shown === undefined || seen.has(shown) || !isOnScreen || document.visibilityState !== "visible" || link.value.live !== "yes") return;
   seenTimer = setTimeout(async () => {
     if (tip.value?.decision_id !== shown || state.value !== "tip") return;
     seen.add(shown);
@@ -149,6 +233,7 @@ let source: EventSource | null = null;
 let retryMs = 1000;
 let retryTimer = 0;
 let hiddenTimer = 0;
+let isKnown = false;
 
 export function open(): void {
   clearTimeout(retryTimer);
@@ -158,13 +243,28 @@ export function open(): void {
   opened.addEventListener("open", () => {
     retryMs = 1000;
     link.value = { live: "yes", text: () => words().live };
+    watchSeen();
+    void deliver();
+    void know();
   });
-  opened.addEventListener("tip", (event) => showTip(JSON.parse(event.data)));
-  opened.addEventListener("none", showNone);
+  opened.addEventListener("tip", (event) => {
+    const next = JSON.parse(event.data) as Tip;
+    showTip(next);
+    if (isKnown && !spent.has(next.decision_id)) void keepTip(next);
+  });
+  opened.addEventListener("none", () => {
+    showNone();
+    void keepTip(null);
+  });
   opened.addEventListener("error", async () => {
     link.value = { live: "no", text: () => words().notConnected };
+    if (state.value === "loading") {
+      const found = await lastTip();
+      if (found !== null && state.value === "loading") showTip(found);
+    }
     if (opened.readyState !== EventSource.CLOSED) return; // the browser tries again by itself
     const status = await fetch("/v1/tip").then((response) => response.status).catch(() => 0);
+    if (status === 401 && !has("local")) return nobody();
     if (status === 401) await renew();
     if (source !== opened) return;
     retryTimer = setTimeout(open, retryMs);
@@ -172,13 +272,41 @@ export function open(): void {
   });
 }
 
-export function begin(): void {
+/** Nobody is signed in: what was kept of somebody goes. */
+function nobody(): void {
+  source?.close();
+  tip.value = null;
+  document.title = "oO";
+  link.value = { live: "", text: () => "" };
+  show("signin");
+  void forgetAll();
+}
+
+/** Who this is, so that nobody else's is kept; their time zone follows the device where they want that. */
+async function know(): Promise<void> {
+  if (isKnown) return;
+  try {
+    const me = await ask(() => api.GET("/v1/me"));
+    if (await isOf(me.account)) waiting.value = 0;
+    isKnown = true;
+    if (state.value === "tip") await keepTip(tip.value);
+    const here = Intl.DateTimeFormat().resolvedOptions().timeZone;
+    if (here && here !== me.time_zone && (await follows.get())) await answer(() => api.PATCH("/v1/me", { body: { time_zone: here } as Body<"MeChange"> }));
+  } catch (error) {
+    // Then nothing is kept, this time.
+    if (error instanceof Refused && error.is("left")) await forgetAll();
+  }
+}
+
+export async function begin(): Promise<void> {
+  addEventListener("pagehide", leave);
   document.addEventListener("visibilitychange", () => {
     watchSeen();
     clearTimeout(hiddenTimer);
     if (document.visibilityState === "visible") {
       if (source === null || source.readyState === EventSource.CLOSED) open();
     } else {
+      leave();
       // A tab that nobody looks at does not hold a connection.
       hiddenTimer = setTimeout(() => {
         source?.close();
@@ -187,5 +315,6 @@ export function begin(): void {
     }
   });
   addEventListener("online", open);
+  for (const one of await all().catch(() => [])) spent.add(one.decision_id);
   open();
 }

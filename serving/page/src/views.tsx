@@ -1,8 +1,9 @@
 // What stands in the great O: a tip with its why, or that there is none; and below it what to do with it.
 
-import { useEffect, useRef } from "preact/hooks";
-import { between, choosing, fault, focus, onScreen, react, state, tip, type Tip } from "./tip";
-import { clock, words } from "./words";
+import { useEffect, useRef, useState } from "preact/hooks";
+import { call, why } from "./api";
+import { between, choosing, fault, focus, link, onScreen, pending, react, settle, state, tip, type Tip, undo, waiting } from "./tip";
+import { clock, plural, words } from "./words";
 
 const user = new URLSearchParams(location.search).get("user") ?? "demo";
 
@@ -36,7 +37,7 @@ function Shown({ of }: { of: Tip }) {
   const url = target(of.url);
   return (
     <article class="tip" id="tip" aria-labelledby="title">
-      <p class="eyebrow"><span id="kind">{kind(of)}</span><span class="until" id="until">{said.goodUntil(clock(of.valid_until))}</span></p>
+      <p class="eyebrow"><span id="kind">{kind(of)}</span><span class="until" id="until">{(Date.parse(of.valid_until) < Date.now() ? said.wasGoodUntil : said.goodUntil)(clock(of.valid_until))}</span></p>
       <h1 id="title" ref={title} dir="auto" tabIndex={-1} data-length={of.title.length > 160 ? "endless" : of.title.length > 60 ? "long" : "short"}>{of.title}</h1>
       {of.detail && <p class="detail" id="detail" dir="auto">{of.detail}</p>}
       {url && (
@@ -55,12 +56,31 @@ function Shown({ of }: { of: Tip }) {
   );
 }
 
+interface Way {
+  provider: string;
+  name: string;
+  login: string;
+}
+
+function SignIn() {
+  const said = words();
+  const [ways, set] = useState<Way[] | null>(null);
+  useEffect(() => { void call<{ providers: Way[] }>("/auth/providers").then(({ providers }) => set(providers), (error) => { fault.value = why(error); }); }, []);
+  return (
+    <section class="empty" id="signin" aria-labelledby="signin-title">
+      <h1 id="signin-title" tabIndex={-1}>{said.welcome}</h1>
+      <p>{said.oneTip}</p>
+      <p class="ways">{ways?.map((one) => <a class="button" key={one.provider} href={`${one.login}?next=${encodeURIComponent(location.pathname)}`}>{said.signInWith(one.name)}</a>)}</p>
+    </section>
+  );
+}
+
 function Empty() {
   const said = words();
   return (
     <section class="empty" id="empty" aria-labelledby="empty-title">
       <h1 id="empty-title" tabIndex={-1}>{said.nothing}</h1>
-      <p>{said.nothingMore}</p>
+      <p>{link.value.live === "no" ? said.offline : said.nothingMore}</p>
       <p class="hint">{said.toThinkAbout}</p>
       <ImportHint id="hint-import" />
     </section>
@@ -75,21 +95,47 @@ export function Stage() {
       {state.value === "tip" && shown && <Shown of={shown} />}
       {state.value === "empty" && <Empty />}
       {state.value === "between" && <section class="between" id="between"><p class="quiet" id="between-text">{between}</p></section>}
+      {state.value === "signin" && <SignIn />}
+      {waiting.value > 0 && <p class="soft waiting" id="waiting" role="status">{plural(waiting.value, words().waiting)}</p>}
       {fault.value && <p class="fault" id="fault" role="alert">{fault}</p>}
     </main>
   );
 }
 
-/** When to come back to it: an hour, this evening where that is later, tomorrow morning. */
+/** When to come back to it: an hour, this evening where that is later, tomorrow morning, Monday. */
 function times(): [string, Date][] {
   const said = words();
-  const hour = new Date(Date.now() + 3_600_000);
-  const evening = new Date();
-  evening.setHours(18, 0, 0, 0);
-  const tomorrow = new Date();
-  tomorrow.setDate(tomorrow.getDate() + 1);
-  tomorrow.setHours(9, 0, 0, 0);
-  return [[said.inAnHour, hour], ...(evening > hour ? [[said.thisEvening, evening] as [string, Date]] : []), [said.tomorrow, tomorrow]];
+  const at = (days: number, hour: number) => {
+    const time = new Date();
+    time.setDate(time.getDate() + days);
+    time.setHours(hour, 0, 0, 0);
+    return time;
+  };
+  const [hour, evening] = [new Date(Date.now() + 3_600_000), at(0, 18)];
+  const toMonday = (8 - new Date().getDay()) % 7 || 7;
+  return [
+    [said.inAnHour, hour],
+    ...(evening > hour ? [[said.thisEvening, evening] as [string, Date]] : []),
+    [said.tomorrow, at(1, 9)],
+    ...(toMonday > 1 ? [[said.nextWeek, at(toMonday, 9)] as [string, Date]] : []),
+  ];
+}
+
+/** The wall clock as an input has it. */
+function local(time: Date): string {
+  return new Date(time.getTime() - time.getTimezoneOffset() * 60_000).toISOString().slice(0, 16);
+}
+
+function AnotherTime() {
+  const said = words();
+  const field = useRef<HTMLInputElement>(null);
+  const now = new Date();
+  return (
+    <form class="another" onSubmit={(event) => { event.preventDefault(); react("snooze", new Date(field.current!.value).toISOString()); }}>
+      <label>{said.another} <input type="datetime-local" required ref={field} min={local(now)} max={local(new Date(now.getTime() + 365 * 86_400_000))} /></label>
+      <button type="submit">{said.snooze}</button>
+    </form>
+  );
 }
 
 export function openChoices(): void {
@@ -105,8 +151,18 @@ export function closeChoices(): void {
 }
 
 export function Actions() {
-  if (state.value !== "tip") return null;
   const said = words();
+  if (state.value === "between" && pending.value) {
+    return (
+      <footer id="actions">
+        <div class="row" role="group" aria-label={said.whatToDo}>
+          <button type="button" id="undo" aria-keyshortcuts="u" onClick={undo}>{said.undo}<kbd aria-hidden="true">U</kbd></button>
+          <button type="button" id="next" aria-keyshortcuts="n" onClick={settle}>{said.next}<kbd aria-hidden="true">N</kbd></button>
+        </div>
+      </footer>
+    );
+  }
+  if (state.value !== "tip") return null;
   return (
     <footer id="actions">
       <div class="row" id="main-row" role="group" aria-label={said.whatToDo} hidden={choosing.value}>
@@ -120,7 +176,9 @@ export function Actions() {
             {name} <small>{clock(time.toISOString())}</small>
           </button>
         ))}
+        {choosing.value && <AnotherTime />}
       </div>
+      {pending.value && <p class="soft undo">{words().said[pending.value.reaction]} <button type="button" class="plain" onClick={undo}>{words().undo}</button></p>}
     </footer>
   );
 }

@@ -1,0 +1,83 @@
+// Reactions on their way, for the page and for its worker: kept until the edge has taken them. The edge counts one that comes twice once.
+
+import { createStore, get, update } from "idb-keyval";
+import type { Body } from "oo-client";
+
+/** Where all of it is kept, on this device alone. */
+export const kept = createStore("oo", "kept");
+
+export type Reaction = "done" | "snooze" | "dismiss";
+
+export interface Queued {
+  /** Names this reaction to the edge, however often it is sent (Idempotency-Key). */
+  key: string;
+  decision_id: string;
+  reaction: Reaction;
+  snooze_until: string | null;
+}
+
+export function queued(decision_id: string, reaction: Reaction, snooze_until: string | null): Queued {
+  return { key: `${decision_id} ${reaction} ${snooze_until ?? ""}`.trim(), decision_id, reaction, snooze_until };
+}
+
+export async function all(): Promise<Queued[]> {
+  return (await get<Queued[]>("outbox", kept)) ?? [];
+}
+
+export function put(one: Queued): Promise<void> {
+  return update<Queued[]>("outbox", (now = []) => [...now.filter(({ key }) => key !== one.key), one], kept);
+}
+
+export function take(key: string): Promise<void> {
+  return update<Queued[]>("outbox", (now = []) => now.filter((one) => one.key !== key), kept);
+}
+
+/** Begins to send before it returns, and goes on when the page has gone. */
+export function post({ key, ...body }: Queued): Promise<Response> {
+  return fetch("/v1/feedback", {
+    method: "POST",
+    headers: { "content-type": "application/json", "idempotency-key": key },
+    body: JSON.stringify(body satisfies Body<"FeedbackBody">),
+    keepalive: true,
+  });
+}
+
+/** Whether an answer of this status can be another one later: nobody signed in, too often, a fault of the edge. */
+export function isForNow(status: number): boolean {
+  return status === 401 || status === 408 || status === 429 || status >= 500;
+}
+
+export interface Sent {
+  /** How many wait for another try. */
+  left: number;
+  /** What the edge will never take, with its answer. */
+  refused: { one: Queued; status: number; said: { detail?: string } }[];
+  /** Whether the edge asked who this is. */
+  isNobody: boolean;
+}
+
+/** Sends what is kept, but for those that `isHeld`; one sender at a time, page or worker. */
+export async function flush(isHeld: (key: string) => boolean = () => false): Promise<Sent> {
+  const sent: Sent = { left: 0, refused: [], isNobody: false };
+  async function each(): Promise<void> {
+    let isStopped = false;
+    for (const one of await all()) {
+      if (isHeld(one.key)) continue;
+      const response = isStopped ? null : await post(one).catch(() => null);
+      if (response === null || isForNow(response.status)) {
+        isStopped = true;
+        sent.left += 1;
+        sent.isNobody ||= response?.status === 401;
+        continue;
+      }
+      // Read in any case: what is answered and not read can end as aborted.
+      const said = await response.json().catch(() => ({}));
+      await take(one.key);
+      if (!response.ok) sent.refused.push({ one, status: response.status, said });
+    }
+  }
+  // Not there without https, where there is no worker either.
+  if (navigator.locks) await navigator.locks.request("oo-outbox", each);
+  else await each();
+  return sent;
+}
