@@ -171,7 +171,7 @@ def create_app(settings: Settings) -> FastAPI:
     app.add_middleware(Middleware, metrics=metrics, hosts=hosts)
     for module in (stream, tip, feedback, history, signals, me, export, leave, sign_in, sessions, health):
         app.include_router(module.router)
-    if local is not None:
+    if local is not None or people_sign_in is not None:
         app.include_router(page.router)
     described = functools.cache(lambda: openapi.document(app, cookie=cookie))
     app.openapi = described  # type: ignore[method-assign]

@@ -54,7 +54,9 @@ async def read(who: Who, edge: TheEdge) -> Response:
     edge.departed.check(who.pseudonym)
     standing = await _standing(edge, who.pseudonym)
     return Response(
-        _shown(standing, account=edge.mac("account", who.user_id)).model_dump_json(), media_type="application/json", headers=_HEADERS | _tag(standing)
+        _shown(standing, account=edge.mac("account", who.user_id)).model_dump_json(),
+        media_type="application/json",
+        headers=_HEADERS | _tag(standing),
     )
 
 

@@ -1,14 +1,13 @@
-"""Local mode only: the tip page at `/`, its files, and the local issuer's keys. Signs in whoever comes, where nobody configured
-providers.
+"""The tip page at `/`, its files and its worker; in local mode, the local issuer's keys. Where nobody configured providers, local mode
+signs in whoever comes.
 
-It never exists outside local mode.
+It is there in local mode, and where people sign in.
 """
 
 from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Collection
 from pathlib import Path
 
 from fastapi import APIRouter, Request, Response
@@ -32,56 +31,54 @@ MEDIA_TYPES = {
     ".webmanifest": "application/manifest+json",
     ".woff2": "font/woff2",
 }
-FILES = {
-    path.name: path
-    for path in sorted(FOLDER.iterdir())
-    if path.suffix in MEDIA_TYPES and path.name != WORKER
-}
+FILES = {path.name: path for path in sorted(FOLDER.iterdir()) if path.suffix in MEDIA_TYPES and path.name != WORKER}
 
 
 _NAMES_ITS_CONTENT = re.compile(r"\.[\w-]{8}\.(js|css)$")
 
 
+OPTIONAL = {"/v1/connections": "connections", "/v1/devices": "devices", "/v1/deliveries": "deliveries"}
+"""What the page offers where the edge has the route."""
+
+
 @functools.cache
-def _page(has: Collection[str]) -> str:
+def _page(has: frozenset[str]) -> str:
     """The page for an edge that has these: it asks for nothing that is not there."""
     return (FOLDER / "index.html").read_text().replace('data-has=""', f'data-has="{" ".join(sorted(has))}"')
 
 
 @router.get("/")
 async def page(request: Request, edge: TheEdge, user: str | None = None) -> Response:
-    if edge.local is None:
-        raise Problem(404, "not-found", detail="There is no page here.")
     # Another site may link to this page, but not choose who looks at it.
     own = request.headers.get("sec-fetch-site", "none") in ("none", "same-origin")
     user_id = user if user is not None and own else edge.local_user
     if USER_ID.fullmatch(user_id) is None:
         raise Problem(422, "invalid-request", detail="`user` must be 1 to 128 characters without control characters.")
+    paths = {getattr(route, "path", "") for route in request.app.routes}
+    has = {name for path, name in OPTIONAL.items() if path in paths}
+    has.add("local" if edge.sign_in is None else "sessions")
     response = HTMLResponse(
-        _page(frozenset({"local"})), headers={"content-security-policy": CSP_PAGE, "cache-control": "no-store"}
+        _page(frozenset(has)), headers={"content-security-policy": CSP_PAGE, "cache-control": "no-store"}
     )
-    if edge.sign_in is not None:
-        return response
-    response.set_cookie(
-        edge.cookie, edge.local.mint(user_id), max_age=TOKEN_LIFETIME_S, path="/", httponly=True, samesite="strict"
-    )
+    if edge.sign_in is None and edge.local is not None:
+        response.set_cookie(
+            edge.cookie, edge.local.mint(user_id), max_age=TOKEN_LIFETIME_S, path="/", httponly=True, samesite="strict"
+        )
     return response
 
 
 @router.get("/static/{name}")
-async def file(name: str, edge: TheEdge) -> Response:
+async def file(name: str) -> Response:
     path = FILES.get(name)
-    if path is None or edge.local is None:
+    if path is None:
         raise Problem(404, "not-found", detail="There is no such file.")
     kept = "public, max-age=31536000, immutable" if _NAMES_ITS_CONTENT.search(name) else "no-cache"
     return FileResponse(path, media_type=MEDIA_TYPES[path.suffix], headers={"cache-control": kept})
 
 
 @router.get(f"/{WORKER}")
-async def worker(edge: TheEdge) -> Response:
+async def worker() -> Response:
     """At the root, so that the whole page is in its reach; what it may do stands in its own headers."""
-    if edge.local is None:
-        raise Problem(404, "not-found", detail="There is no such file.")
     headers = {"content-security-policy": CSP_PAGE, "cache-control": "no-cache"}
     return FileResponse(FOLDER / WORKER, media_type=MEDIA_TYPES[".js"], headers=headers)
 

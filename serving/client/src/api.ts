@@ -418,6 +418,11 @@ export interface components {
          */
         Me: {
             /**
+             * Account
+             * @description Tells a device whether the person is still the same; says nothing else
+             */
+            account: string;
+            /**
              * Languages
              * @description BCP 47, the best first; empty for none that anybody has told
              */
