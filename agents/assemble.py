@@ -499,6 +499,69 @@ def _ends(process: Process, work: asyncio.Task[None]) -> None:
         fail(process.app, error)
 
 
+async def notify(process: Process, stack: AsyncExitStack) -> list[Partitions]:
+    """Tips on people's devices."""
+    import ipaddress
+
+    from agents import notify
+    from connectors.channels import registry, words
+    from connectors.channels.channel import Channel, Told
+    from connectors.postgres.notifier import Notifier
+    from connectors.valkey import TipStore
+    from streams.clock import clock_ms
+
+    settings, topics = process.settings, process.topics
+    if settings.notifier_dsn is None or settings.valkey_url is None or settings.notify_key_file is None:
+        raise SystemExit("notify needs OO_NOTIFIER_DSN, OO_VALKEY_URL and OO_NOTIFY_KEY_FILE")
+    try:
+        key = words.key_in(settings.notify_key_file)
+        inside = tuple(ipaddress.ip_network(one.strip()) for one in settings.notify_inside.split(",") if one.strip())
+    except (OSError, ValueError) as error:
+        raise SystemExit(f"notify: {error}") from None
+    told = Told(
+        key=key,
+        contact=settings.notify_contact,
+        inside=inside,
+        smtp_url="" if settings.smtp_url is None else settings.smtp_url.get_secret_value(),
+        mail_from=settings.mail_from,
+        ca_file=settings.mail_ca_file,
+    )
+    channels: dict[str, Channel] = {}
+    for name in registry.CHANNELS:
+        try:
+            opened = registry.opened(name, told)
+        except (OSError, ValueError) as error:
+            raise SystemExit(f"notify: {name}: {error}") from None
+        if opened is not None:
+            channels[name] = opened
+            stack.push_async_callback(opened.close)
+    tips = TipStore(settings.valkey_url)
+    stack.push_async_callback(tips.close)
+    store = await stack.enter_async_context(Notifier(settings.notifier_dsn.get_secret_value()))
+    commits = Shared(lambda: committed(process.cluster, process.app.conf.id, topics["deliveries"].name))
+
+    async def committed_at(number: int) -> int:
+        return (await commits()).get(number) or 0
+
+    made = notify.Notify(
+        journal_id=process.id_of("journal"),
+        frames=process.schemas,
+        keys=await _keys(process, stack),
+        store=store,
+        tips=tips,
+        channels=channels,
+        word_key=key,
+        public_url=settings.public_url.rstrip("/"),
+        dead_letters=process.dead_letters,
+        leaving=await _leaving(process, stack),
+        ends=Shared(lambda: process.ends("deliveries")),
+        committed=committed_at,
+        read=lambda number, start: process.read(topics["deliveries"], number, start),
+        clock_ms=clock_ms,
+    )
+    return notify.build(process.app, made, topics=topics)
+
+
 async def shadow(process: Process, stack: AsyncExitStack) -> Shadow:
     """What follows all decisions; its `run` is the whole process. Raises SystemExit for a policy that is not there."""
     from agents import snapshot

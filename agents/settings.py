@@ -11,7 +11,7 @@ from pydantic_settings import BaseSettings, SettingsConfigDict
 from streams.settings import ClusterSettings
 from streams.topics import JOURNAL_DAYS
 
-Name = Literal["core", "publish", "record", "shadow", "generate", "score", "connect"]
+Name = Literal["core", "publish", "record", "shadow", "generate", "score", "connect", "notify"]
 NAMES: tuple[Name, ...] = get_args(Name)
 
 
@@ -23,8 +23,25 @@ class Settings(ClusterSettings, BaseSettings):
 
     model_config = SettingsConfigDict(env_prefix="OO_", extra="ignore")
 
+    notifier_dsn: SecretStr | None = None
+    """PostgreSQL as the role that keeps devices and what they were told. Needed by notify; the edge without it has no /v1/devices."""
+    notify_key_file: Path | None = None
+    """The key, a JWK of P-256, that says to push services who sends, and that signs what a notification's buttons say. Needed by notify."""
+    notify_contact: str = "mailto:nobody@localhost"
+    """Whom push services may turn to: mailto: or https:. For notify."""
+    public_url: str = ""
+    """Where people reach the edge, as https://HOST without a slash at its end: links in notifications lead there. For notify."""
+    smtp_url: SecretStr | None = None
+    """The mail server, as smtps://USER:PASSWORD@HOST:PORT, or smtp:// where it turns to TLS by STARTTLS; absent: no mail. For notify."""
+    mail_from: str = "oO <oo@localhost>"
+    """Whom mail is from. For notify."""
+    mail_ca_file: Path | None = None
+    """Who signs the mail server's certificate, where it is one of our own. For notify."""
+    notify_inside: str = ""
+    """Networks of its own that notify may send to, with commas between, as `127.0.0.0/8`: addresses come from people, so all others inside
+    are refused."""
     valkey_url: str | None = None
-    """Needed by publish; with a password in it, it belongs into a secret."""
+    """Needed by publish and notify; with a password in it, it belongs into a secret."""
     recommender_dsn: SecretStr | None = None
     """PostgreSQL as the role that writes decisions. Needed by record."""
     integrations_dsn: SecretStr | None = None

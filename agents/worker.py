@@ -6,6 +6,7 @@
     python -m agents shadow     what other policies would do and earn, and which one is to be served
     python -m agents generate   what language models write
     python -m agents connect    what people have connected, read and told of
+    python -m agents notify     tips on people's devices
 
 Each but `shadow` is a Faust app and a consumer group of its own, so that one standing still never stops another.
 """
@@ -98,6 +99,7 @@ async def _run(name: Name, settings: Settings, starting: Starting) -> None:
                 "generate": assemble.generate,
                 "score": assemble.score,
                 "connect": assemble.connect,
+                "notify": assemble.notify,
             }[name]
             streams, serving = await build(process, stack), serve(process.app)
         attention = Attention(process, streams)

@@ -9,6 +9,7 @@ Keys, documented for operators (the braces are part of the name, so that a clust
                      tip (serialized oo.v1.Tip), and where it is traced trace (its decision's span, a W3C traceparent)
     oo:settings:{USER}  hash: epoch, offset, time_ms, settings (serialized oo.v1.Settings)
     oo:spent:{USER}  sorted set: decision ids whose feedback was accepted, by time; the last 64, for a day
+    oo:here:{USER}   string: the page is open before them; gone a moment after it is not
     oo:idem:{USER}:HASH  string: fingerprint of the request that an Idempotency-Key stood for, for a day
 
 Channel `oo:tips:{USER}` carries the serialized Tip at each write, and an empty message when a decision is spent: for
@@ -35,6 +36,8 @@ SPENT_MAX = 64
 """Decisions remembered as spent per user: many times what one valid tip's lifetime can bring."""
 PUBLISH_BATCH_MAX = 256
 """Tips sent to Valkey in one pipeline."""
+HERE_S = 40
+"""So long after the last word of an open page nobody is taken to look at it: two and a half of its signs of life."""
 SCANNED_AT_ONCE = 1_000
 """Keys that Valkey looks at between two other requests, when somebody leaves."""
 
@@ -116,6 +119,14 @@ def spent_key(user_id: str) -> str:
     'oo:spent:{alice}'
     """
     return f"oo:spent:{{{user_id}}}"
+
+
+def here_key(user_id: str) -> str:
+    """
+    >>> here_key("alice")
+    'oo:here:{alice}'
+    """
+    return f"oo:here:{{{user_id}}}"
 
 
 def channel(user_id: str) -> str:
@@ -239,6 +250,14 @@ class TipStore:
         """From now on `read` says `spent` for this decision; open streams are told."""
         await self._run(_SPEND, [spent_key(user_id)], [decision_id, SPENT_MAX, DAY_S, channel(user_id)])
 
+    async def mark_here(self, user_id: str) -> None:
+        """The page is open before this person, for the next HERE_S."""
+        await self._client.set(here_key(user_id), b"", ex=HERE_S)
+
+    async def is_here(self, user_id: str) -> bool:
+        """Whether the page is open before this person, or was a moment ago."""
+        return bool(await self._client.exists(here_key(user_id)))
+
     async def claim(self, user_id: str, *, key: str, fingerprint: str) -> bool:
         """Tie an Idempotency-Key, by a name that tells nothing of it, to a request for a day; False where it already stands for another request."""
         name = f"oo:idem:{{{user_id}}}:{key}"
@@ -249,7 +268,7 @@ class TipStore:
         """Remove what is kept of this person beside their tip: which decisions had feedback, which requests keys stood for."""
         name = "".join(f"\\{char}" if char in "\\*?[]^" else char for char in user_id)
         requests = [key async for key in self._client.scan_iter(match=f"oo:idem:{{{name}}}:*", count=SCANNED_AT_ONCE)]
-        await self._client.delete(spent_key(user_id), *requests)
+        await self._client.delete(spent_key(user_id), here_key(user_id), *requests)
 
     async def ping(self) -> None:
         """Raises where Valkey does not answer."""

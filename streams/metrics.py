@@ -103,6 +103,8 @@ METRICS: Final = {
         # connect
         Metric("oo_connection_turns", "counter", "turns", "Turns of connections, by how they ended", ("end",)),
         Metric("oo_connections_in_work", "gauge", "connections", "Connections that are read now"),
+        # notify
+        Metric("oo_notifications", "counter", "notifications", "By what became of them", ("channel", "end")),
         # scorer
         Metric("oo_scorer_requests", "counter", "requests", "Inference requests answered", ("model", "status")),
         Metric("oo_scorer_request_duration_seconds", "histogram", "seconds", "Time to answer one", (), _ANSWER_S),
@@ -178,6 +180,7 @@ GUARDED: Final = Counts()
 TURNS: Final = Counts()
 MODEL_CALLS: Final = Counts()
 MODEL_TOKENS: Final = Counts()
+NOTIFICATIONS: Final = Counts()
 PRODUCE_S: Final = Spread(METRICS["oo_produce_seconds"].bounds)
 SETTLE_S: Final = Spread(METRICS["oo_settle_seconds"].bounds)
 SIGNAL_TO_TIP_S: Final = Spread(METRICS["oo_signal_to_tip_seconds"].bounds)
@@ -200,6 +203,7 @@ _COUNTS: Final = {
     "oo_connection_turns": TURNS,
     "oo_model_calls": MODEL_CALLS,
     "oo_model_tokens": MODEL_TOKENS,
+    "oo_notifications": NOTIFICATIONS,
 }
 _SPREADS: Final = {
     "oo_produce_seconds": PRODUCE_S,

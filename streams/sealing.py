@@ -13,6 +13,7 @@ from google.protobuf.message import Message
 
 from oo.v1.dead_letter_pb2 import DeadLetter
 from oo.v1.decision_pb2 import CandidateRequest, Decision, Delivery, Tip
+from oo.v1.device_pb2 import Device
 from oo.v1.evaluation_pb2 import ShadowDecision
 from oo.v1.journal_pb2 import JournalRecord
 from oo.v1.outcome_pb2 import Outcome
@@ -63,6 +64,7 @@ OPEN: Final[dict[type[Message], dict[str, str]]] = {
         "whose": "under whose key it is sealed: a person's, or the door's of that day",
     },
     PartitionSums: {"whose": "under the key of which day it is sealed"},
+    Device: {},
 }
 """What is sealed, and which of its fields stand open beside the seal, each with the reason. All else is inside; so is a copy of
 these, but of a row's: what is opened is what was sealed, whatever stands outside."""

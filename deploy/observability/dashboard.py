@@ -139,6 +139,13 @@ ROWS: dict[str, tuple[Panel, ...]] = {
         ),
         Panel("Read now", "none", {"connections": "sum(oo_connections_in_work)"}),
     ),
+    "Notifications": (
+        Panel(
+            "By what became of them",
+            "none",
+            {"{{channel}} {{end}}": "sum by (channel, end) (increase(oo_notifications_total[15m]))"},
+        ),
+    ),
     "Trained models": (
         Panel(
             "Slates, by what became of them",

@@ -14,9 +14,11 @@ from typing import Any
 
 from agents import connect, generate, score, worker
 from agents.model_budget import ModelBudget
+from connectors.channels.web_push import WebPush
 from connectors.inference import Inference
 from connectors.models import Models
 from connectors.postgres.leases import Leases
+from connectors.postgres.notifier import Notifier
 
 STEPS = {
     "reserved": (ModelBudget, "reserve"),
@@ -32,6 +34,10 @@ STEPS = {
     "purged": (Leases, "purge"),
     "to-write": (Leases, "try_write"),
     "wrote": (Leases, "written"),
+    "taken": (Notifier, "take"),
+    "spoken-for": (Notifier, "claim"),
+    "pushed": (WebPush, "send"),
+    "marked": (Notifier, "mark_sent"),
 }
 KILLED = 99
 AT_IT_S = 2.0

@@ -1,0 +1,1 @@
+"""Ways to tell somebody of a tip: a channel is a file here, and a line in registry.py."""
