@@ -7,9 +7,11 @@ from typing import Final
 
 from connectors.sources.caldav import CalDav
 from connectors.sources.file import FileSource
+from connectors.sources.google_calendar import GoogleCalendar
 from connectors.sources.ical import ICal
 from connectors.sources.source import Source
 from connectors.sources.todo_txt import TodoTxt
+from connectors.sources.todoist import Todoist
 from connectors.sources.webcal import WebCal
 
 SOURCES: Final[tuple[Source, ...]] = (
@@ -17,6 +19,8 @@ SOURCES: Final[tuple[Source, ...]] = (
     ICal(),
     WebCal(),
     CalDav(),
+    Todoist(),
+    GoogleCalendar(),
 )
 
 BY_NAME: Final[Mapping[str, Source]] = {one.description.name: one for one in SOURCES}

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from tests.connectors.sources.caldav_world import CalDavWorld
 from tests.connectors.sources.file_worlds import ICalWorld, TodoTxtWorld
+from tests.connectors.sources.google_world import GoogleWorld
+from tests.connectors.sources.todoist_world import TodoistWorld
 from tests.connectors.sources.webcal_world import WebCalWorld
 from tests.connectors.sources.world import World
 
-WORLDS: tuple[type[World], ...] = (TodoTxtWorld, ICalWorld, WebCalWorld, CalDavWorld)
+WORLDS: tuple[type[World], ...] = (TodoTxtWorld, ICalWorld, WebCalWorld, CalDavWorld, TodoistWorld, GoogleWorld)
