@@ -25,7 +25,7 @@ from agents.prior import fit
 from agents.scores import moment_of
 from agents.step import STEP_VERSION, Entry
 from oo.v1 import decision_pb2, journal_pb2, policy_pb2, row_pb2
-from streams.units import DAY_MS, HOUR_MS, MINUTE_MS
+from streams.units import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS
 from tables import ids
 from tables.row import spelled_out
 from tables.totals import Totals, merged
@@ -56,9 +56,11 @@ from tests.golden.replay import (
     EXPECTED_STEP5,
     EXPECTED_STEP7,
     EXPECTED_STEP9,
+    EXPECTED_STEP10,
     JOURNAL,
     JOURNAL_STEP7,
     JOURNAL_STEP9,
+    JOURNAL_STEP10,
     PARTITIONS,
     VERSIONS,
     as_step,
@@ -67,7 +69,9 @@ from tests.golden.replay import (
     golden,
     golden_step7,
     golden_step9,
+    golden_step10,
     hearing_versions,
+    interrupting_versions,
     replay,
     to_line,
     versions,
@@ -118,12 +122,15 @@ def main() -> None:
         JOURNAL_STEP7.write_text("".join(to_line(one) + "\n" for one in journal_step7()), "utf-8")
     if "--expected" not in sys.argv or not JOURNAL_STEP9.exists():
         JOURNAL_STEP9.write_text("".join(to_line(one) + "\n" for one in journal_step9()), "utf-8")
+    if "--expected" not in sys.argv or not JOURNAL_STEP10.exists():
+        JOURNAL_STEP10.write_text("".join(to_line(one) + "\n" for one in journal_step10()), "utf-8")
     entries = golden()
     for path, records, known in (
         (EXPECTED, entries, versions()),
         (EXPECTED_STEP5, as_step(entries, 5), versions()),
         (EXPECTED_STEP7, golden_step7(), asking_versions()),
         (EXPECTED_STEP9, golden_step9(), hearing_versions()),
+        (EXPECTED_STEP10, golden_step10(), interrupting_versions()),
     ):
         lines = list(replay(records, known=known, space=SCORED if path is EXPECTED_STEP9 else FIRST))
         path.write_text("".join(line + "\n" for line in lines), "utf-8")
@@ -282,6 +289,30 @@ def journal_step9() -> list[Entry]:
     ada.react("DONE", after_ms=MINUTE_MS)
     ada.take(erasure("receipt"))
     ada.take(scores(ada.offset - 1, {"task:todo.txt/d": 50}, model="tips@3"))
+    return [one for one, _ in ada.log]
+
+
+def journal_step10() -> list[Entry]:
+    """Ada is told of tips as step version 10 does it: in quiet hours, past her cap, while she looks, and after she reacted, ignored, withdrew, granted again and left."""
+    ada = Person(policy=interrupting_versions()[""], user="ada", time_ms=START_MS)
+    ada.take(profile("Europe/Berlin", quiet=(1320, 420), languages=["de", "en"]))
+    ada.take(task("first"))
+    ada.take(granted("notifications", word="n"))
+    ada.take(granted("email", word="e"))
+    for number in range(60):
+        ada.take(task(f"t{number}", priority=number % 5), after_ms=47 * MINUTE_MS)
+        if number % 3 == 0:
+            ada.react("SEEN", after_ms=(2 + number % 2 * 30) * SECOND_MS)
+        if number % 4 < 3:
+            ada.react(("DISMISS", "SNOOZE", "DISMISS" if number < 30 else "DONE")[number % 4], after_ms=MINUTE_MS)
+        if number == 20:
+            ada.take(profile(notifications_per_day=2), after_ms=HOUR_MS)
+        if number == 40:
+            ada.take(withdrawn("email", word="we"), after_ms=MINUTE_MS)
+    ada.take(withdrawn("notifications", word="wn"), after_ms=HOUR_MS)
+    ada.take(granted("notifications", word="n2", knows_of="wn"), after_ms=HOUR_MS)
+    ada.take(task("last", due_ms=ada.time_ms + HOUR_MS), after_ms=DAY_MS)
+    ada.take(erasure("receipt"), after_ms=HOUR_MS)
     return [one for one, _ in ada.log]
 
 

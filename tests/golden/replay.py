@@ -1,7 +1,7 @@
 """Folds the golden journal and says, in lines that a person can read, what came of it.
 
 `python -m tests.golden.replay [SEED]` prints those lines, of the journal as it is, as if all of it had been written by step version 5, as
-if its second half had, and of the journals of step version 7, in which a language model is asked, and 9, in which trained models say what they expect; a seed ends batches at random places. It never writes a file.
+if its second half had, and of the journals of step version 7, in which a language model is asked, 9, in which trained models say what they expect, and 10, in which tips are said unasked; a seed ends batches at random places. It never writes a file.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from google.protobuf.message import Message
 from agents.active_version import ActiveVersion
 from agents.features import FIRST, SCORED, Space
 from agents.fold import PartitionState, taught
-from agents.reward import DEFAULT, hearing
+from agents.reward import DEFAULT, hearing, interrupting
 from agents.step import Entry, Outputs
 from oo.v1 import decision_pb2, journal_pb2, outcome_pb2, policy_pb2, row_pb2
 from tables import slates
@@ -39,6 +39,8 @@ JOURNAL_STEP7 = HERE / "journal-step7.jsonl"
 EXPECTED_STEP7 = HERE / "expected-step7.jsonl"
 JOURNAL_STEP9 = HERE / "journal-step9.jsonl"
 EXPECTED_STEP9 = HERE / "expected-step9.jsonl"
+JOURNAL_STEP10 = HERE / "journal-step10.jsonl"
+EXPECTED_STEP10 = HERE / "expected-step10.jsonl"
 
 PARTITIONS = 2
 
@@ -116,6 +118,16 @@ def hearing_versions() -> dict[str, ActiveVersion]:
         for policy in ("mixed_hearing", "mixed")
     ]
     return {"": active(prior(space=FIRST)), **{one.version_id: active(one) for one in made}}
+
+
+def golden_step10() -> list[Entry]:
+    """The journal in which tips are said to somebody who does not look."""
+    return [from_line(line) for line in JOURNAL_STEP10.read_text("utf-8").splitlines()]
+
+
+def interrupting_versions() -> dict[str, ActiveVersion]:
+    """What it was decided by."""
+    return {"": active(prior(config=interrupting(DEFAULT), space=FIRST))}
 
 
 def epochs_of(known: dict[str, ActiveVersion]) -> dict[int, Epoch]:
@@ -217,6 +229,9 @@ def _said(one: Entry, outputs: Outputs) -> dict[str, object]:
         said["decision"], said["tip"] = digest(decision), digest(tip)
     if outputs.request is not None:
         said["request"] = [decision_pb2.CandidateRequest.Reason.Name(outputs.request.reason), digest(outputs.request)]
+    if (delivery := outputs.delivery) is not None:
+        odds = f"{delivery.chance} of {delivery.chances}" if delivery.HasField("tip") else "taken back"
+        said["delivery"] = [odds, digest(delivery)]
     return {"at": f"{one.partition}/{one.offset}", "user": one.user_id, **said} if said else {}
 
 
@@ -229,6 +244,10 @@ def main() -> None:
         for line in replay(journal, known=versions(), batch_seed=seed):
             print(line)
     for line in replay(golden_step7(), known=asking_versions(), batch_seed=seed):
+        print(line)
+    for line in replay(golden_step9(), known=hearing_versions(), batch_seed=seed, space=SCORED):
+        print(line)
+    for line in replay(golden_step10(), known=interrupting_versions(), batch_seed=seed):
         print(line)
 
 

@@ -26,6 +26,7 @@ from tests.golden.replay import (
     EXPECTED_STEP5,
     EXPECTED_STEP7,
     EXPECTED_STEP9,
+    EXPECTED_STEP10,
     JOURNAL,
     PARTITIONS,
     as_step,
@@ -33,8 +34,10 @@ from tests.golden.replay import (
     golden,
     golden_step7,
     golden_step9,
+    golden_step10,
     half_step,
     hearing_versions,
+    interrupting_versions,
     replay,
     to_line,
     versions,
@@ -91,7 +94,11 @@ def expected_of_all() -> list[str]:
     """What `tests.golden.replay` prints."""
     return [
         *(*expected(), *expected_of_step5(), *replay(half_step(golden(), 5), known=versions())),
-        *lines(EXPECTED_STEP7.read_text("utf-8")),
+        *(
+            line
+            for path in (EXPECTED_STEP7, EXPECTED_STEP9, EXPECTED_STEP10)
+            for line in lines(path.read_text("utf-8"))
+        ),
     ]
 
 
@@ -147,6 +154,15 @@ def test_the_journal_of_step_version_9_hears_two_models_is_deaf_at_times_and_dec
         for one in decisions
         if one.policy_version in hearing_versions()
     )
+
+
+@pytest.mark.parametrize("seed", [None, 3])
+def test_what_is_said_unasked_is_what_it_was_before(seed: int | None) -> None:
+    said = list(replay(golden_step10(), known=interrupting_versions(), batch_seed=seed))
+    assert said == lines(EXPECTED_STEP10.read_text("utf-8"))
+    odds = [one["delivery"][0] for one in map(json.loads, said) if "delivery" in one]
+    assert len(odds) > 8 and "taken back" in odds
+    assert len({one for one in odds if one != "taken back"}) > 3, "what she made of them is heard"
 
 
 def rows_and_outputs(journal: list[Entry]) -> tuple[list[dict[str, bytes]], list[Outputs]]:
