@@ -6,8 +6,11 @@ from collections.abc import Mapping
 from typing import Final
 
 from connectors.sources.caldav import CalDav
+from connectors.sources.feed import Feed
 from connectors.sources.file import FileSource
+from connectors.sources.github import GitHub
 from connectors.sources.google_calendar import GoogleCalendar
+from connectors.sources.hook import Hook
 from connectors.sources.ical import ICal
 from connectors.sources.source import Source
 from connectors.sources.todo_txt import TodoTxt
@@ -21,6 +24,9 @@ SOURCES: Final[tuple[Source, ...]] = (
     CalDav(),
     Todoist(),
     GoogleCalendar(),
+    GitHub(),
+    Feed(),
+    Hook(),
 )
 
 BY_NAME: Final[Mapping[str, Source]] = {one.description.name: one for one in SOURCES}

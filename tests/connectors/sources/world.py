@@ -113,6 +113,8 @@ class World(ABC):
     not_said: ClassVar[Mapping[str, str]] = {}
     """By case, why it says nothing about this source; in docs/sources.md."""
     many: ClassVar[int] = 10_000
+    held: ClassVar[int] = 0
+    """How many of them are told at once; 0 for as many as a row holds."""
     source: Source
     service: Loopback
 
