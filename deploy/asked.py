@@ -1,6 +1,6 @@
-"""What stands in a partition of `oo.candidate-requests`, to be held against a fold. It only reads, onwards, as far as it is asked for.
+"""What stands in a partition of `oo.candidate-requests` or `oo.deliveries`, to be held against a fold. It only reads, onwards, as far as it is asked for.
 
-Who writes there begins below what it has not written, and goes on in the order of the journal: so each request stands, the first time, behind
+Who writes there begins below what it has not written, and goes on in the order of the journal: so each stands, the first time, behind
 all of before it.
 """
 
@@ -11,9 +11,9 @@ from collections.abc import AsyncGenerator, AsyncIterator
 from contextlib import aclosing, asynccontextmanager
 
 from connectors.leaving import leavers_of
-from deploy.differing import UNREADABLE, Kept, digest
+from deploy.differing import UNREADABLE, Kept, kept
 from deploy.folding import Journal, read
-from oo.v1.decision_pb2 import CandidateRequest
+from oo.v1.decision_pb2 import CandidateRequest, Delivery
 from streams.frames import Frames
 from streams.reader import bounds
 from streams.record import Record
@@ -21,14 +21,18 @@ from streams.sealing import Keys, opened
 from streams.wire import BadFrame
 from tables.leavers import Leavers
 
-TOPIC = "candidate-requests"
+TOPICS = {"request": "candidate-requests", "delivery": "deliveries"}
+"""By what a difference calls them."""
 
 
 class Asked:
     """One partition's, of this journal; of whom the fold passes over they are passed over too."""
 
-    def __init__(self, journal: Journal, number: int, records: AsyncIterator[Record], *, keys: Keys) -> None:
+    def __init__(
+        self, journal: Journal, number: int, topic: str, records: AsyncIterator[Record], *, keys: Keys
+    ) -> None:
         """`keys`: read before `journal` was."""
+        self._topic = topic
         self._journal, self._number, self._records, self._keys = journal, number, records, keys
         self._frames = Frames()
         self._next: Kept | None = None
@@ -37,7 +41,7 @@ class Asked:
         """Read the first; return the journal offset below which none need be there any more: Kafka has taken those."""
         await self._go_on()
         cluster = self._journal.cluster
-        low, _ = await bounds(cluster, cluster.name(TOPIC), self._number)
+        low, _ = await bounds(cluster, cluster.name(self._topic), self._number)
         if not low:
             return 0
         return sys.maxsize if self._next is None else self._next.offset
@@ -64,30 +68,31 @@ class Asked:
 
     def _kept(self, record: Record) -> Kept | None:
         try:
-            message = self._frames.unframe(TOPIC, record.value)
+            message = self._frames.unframe(self._topic, record.value)
             whose = (record.key or b"").decode()
         except (BadFrame, UnicodeDecodeError):
             return None
-        assert isinstance(message, CandidateRequest)
+        assert isinstance(message, CandidateRequest | Delivery)
         at = message.journal
         if at.topic_id != self._journal.topic_id or self._journal.leavers.passes(record.key, at.offset):
             return None
         try:
-            said = opened(message, whose=whose.encode(), keys=self._keys)
+            return kept(opened(message, whose=whose.encode(), keys=self._keys))
         except UNREADABLE:
             return Kept(f"of {whose} at {at.offset}", whose, at.offset, 0, b"")
-        return Kept(said.request_id, whose, at.offset, said.requested_ms, digest(said))
 
 
 @asynccontextmanager
-async def asked(journal: Journal, number: int, *, keys: Keys) -> AsyncIterator[tuple[Asked, int]]:
+async def asked(
+    journal: Journal, number: int, *, keys: Keys, name: str = "request"
+) -> AsyncIterator[tuple[Asked, int]]:
     """What stands there now, and what its `begin` says."""
-    async with aclosing(_each(journal, number)) as records:
-        found = Asked(journal, number, records, keys=keys)
+    async with aclosing(_each(journal, number, TOPICS[name])) as records:
+        found = Asked(journal, number, TOPICS[name], records, keys=keys)
         yield found, await found.begin()
 
 
-async def _each(journal: Journal, number: int) -> AsyncGenerator[Record]:
-    async for records in read(journal, TOPIC, number):
+async def _each(journal: Journal, number: int, topic: str) -> AsyncGenerator[Record]:
+    async for records in read(journal, topic, number):
         for record in records:
             yield record

@@ -211,12 +211,16 @@ class Suspect(NamedTuple):
     what: str
 
 
-def kept(message: decision_pb2.Decision | decision_pb2.CandidateRequest | outcome_pb2.Outcome) -> Kept:
+def kept(
+    message: decision_pb2.Decision | decision_pb2.CandidateRequest | decision_pb2.Delivery | outcome_pb2.Outcome,
+) -> Kept:
     """What of a message history is held against."""
     if isinstance(message, decision_pb2.Decision):
         one, time_ms = message.decision_id, message.decided_ms
     elif isinstance(message, decision_pb2.CandidateRequest):
         one, time_ms = message.request_id, message.requested_ms
+    elif isinstance(message, decision_pb2.Delivery):
+        one, time_ms = message.delivery_id, message.decided_ms
     else:
         one, time_ms = message.outcome_id, message.event_time_ms
     return Kept(one, message.user_id, message.journal.offset, time_ms, digest(message))

@@ -41,6 +41,7 @@ class Part:
     decisions: int = 0
     outcomes: int = 0
     requests: int = 0
+    deliveries: int = 0
     tips: int = 0
     settings: int = 0
     differences: Differences = field(default_factory=Differences)
@@ -54,9 +55,8 @@ class Live:
     tips: Served | None = None
     settings: Served | None = None
     history: History | None = None
-    asked: History | None = None
-    asked_from: int = 0
-    """Of records below this offset no request need be there any more."""
+    outputs: Mapping[str, tuple[History, int]] = field(default_factory=dict)
+    """Requests and deliveries, by these names (deploy.asked): of records below the offset none need be there any more."""
 
     @property
     def end(self) -> int:
@@ -91,10 +91,12 @@ async def compare(
     mine = Rows(scratch)
     state = replace(journal.state(number), rows=mine)
     stretch = Stretch(live.history, part.differences, start=part.start, cut=cut, from_ms=journal.history_from_ms)
-    asked_from = max(part.start, live.asked_from)
-    asks = Stretch(
-        *(live.asked, part.differences), start=asked_from, cut=cut, from_ms=0, names=("request",), where="Kafka"
-    )
+    outputs = {}
+    for name in ("request", "delivery"):
+        held, begins = live.outputs.get(name, (None, 0))
+        outputs[name] = Stretch(
+            *(held, part.differences), start=max(part.start, begins), cut=cut, from_ms=0, names=(name,), where="Kafka"
+        )
     end = max(cut, live.end)
     async for one in folded(journal, number, keys=keys, end=end, begin=begin, state=state, progress=progress):
         user_id, offset = one.entry.user_id, one.entry.offset
@@ -104,7 +106,7 @@ async def compare(
             if served is not None and said is not None:
                 served.see(said, below_cut=offset < cut, keys=keys)
         if offset < cut:
-            for each in (stretch, asks):
+            for each in (stretch, *outputs.values()):
                 if each.full:
                     await each.compare(offset)
             if (decision := one.outputs.decision) is not None:
@@ -113,9 +115,11 @@ async def compare(
             for outcome in one.outputs.outcomes:
                 stretch.add("outcome", kept(outcome))
             if (request := one.outputs.request) is not None:
-                asks.add("request", kept(request))
-    await stretch.compare(cut)
-    await asks.compare(cut)
+                outputs["request"].add("request", kept(request))
+            if (delivery := one.outputs.delivery) is not None:
+                outputs["delivery"].add("delivery", kept(delivery))
+    for each in (stretch, *outputs.values()):
+        await each.compare(cut)
     for user_id, fence in mine.fences():
         part.rows += 1
         # What nothing was folded over since the snapshot.
@@ -125,10 +129,10 @@ async def compare(
     for served in (live.tips, live.settings):
         if served is not None:
             part.differences.take(served.differences(start=part.start, leavers=journal.leavers))
-    await stretch.settle()
-    await asks.settle()
+    for each in (stretch, *outputs.values()):
+        await each.settle()
     part.decisions, part.outcomes = stretch.compared["decision"], stretch.compared["outcome"]
-    part.requests = asks.compared["request"]
+    part.requests, part.deliveries = (outputs[name].compared[name] for name in ("request", "delivery"))
     part.tips, part.settings = (0 if one is None else one.met for one in (live.tips, live.settings))
     return part
 

@@ -51,6 +51,8 @@ class Report:
     outcomes: int = 0
     requests: int = 0
     """Of what a language model is asked."""
+    deliveries: int = 0
+    """Of what is said to somebody who does not look, or taken back."""
     tips: int = 0
     settings: int = 0
     differences: int = 0
@@ -100,6 +102,7 @@ async def verify(
             report.vectors += part.vectors
             report.outcomes += part.outcomes
             report.requests += part.requests
+            report.deliveries += part.deliveries
             report.tips += part.tips
             report.settings += part.settings
             report.by_partition[part.partition] = part.differences.n
@@ -146,10 +149,11 @@ async def verify_part(
         journal = replace(await whole_journal(stack), snapshots=given.snapshots)
         async with (
             recorded(stack, journal.topic_id, number, keys) as history,
-            asked(journal, number, keys=keys) as (requests, asked_from),
+            asked(journal, number, keys=keys) as requests,
+            asked(journal, number, keys=keys, name="delivery") as deliveries,
         ):
             _, from_ms = await history.excuses()
-            live = Live(rows, tips, settings, history, requests, asked_from)
+            live = Live(rows, tips, settings, history, {"request": requests, "delivery": deliveries})
             journal = replace(journal, history_from_ms=from_ms)
             return await compare(journal, number, live, cut=end, keys=keys, scratch=made, progress=progress)
 

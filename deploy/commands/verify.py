@@ -94,7 +94,7 @@ def _in_turn(stack: RunningStack, *, as_json: bool) -> None:
 def _in_words(report: Report) -> str:
     compared = (
         f"{report.records} journal records folded: {report.rows} rows, {report.decisions} decisions "
-        f"({report.vectors} vectors of features), {report.outcomes} outcomes, {report.requests} requests, {report.tips} tips and "
+        f"({report.vectors} vectors of features), {report.outcomes} outcomes, {report.requests} requests, {report.deliveries} deliveries, {report.tips} tips and "
         f"{report.settings} settings compared below a cut, {report.differences} differences"
     )
     begun = [f"{len(report.starts)} partitions were folded from a row snapshot on"] if report.starts else []

@@ -15,6 +15,8 @@ import pytest
 from confluent_kafka import Producer, TopicPartition
 from confluent_kafka.admin import AdminClient, NewTopic
 
+from agents.active_version import ActiveVersion
+from agents.reward import interrupting
 from deploy.asked import asked
 from deploy.differing import Differences
 from deploy.folding import Journal, folded
@@ -31,7 +33,7 @@ from streams.topics import PARTITIONS
 from streams.units import HOUR_MS
 from tables.leavers import Leavers
 from tables.row import spelled_out
-from tests.agents.build import MONDAY_MS, PRIOR, Person, active, asking, entry, erasure, prior, task
+from tests.agents.build import MONDAY_MS, PRIOR, Person, active, asking, config, entry, erasure, granted, prior, task
 
 USERS = tuple(f"user-{number}" for number in range(2 * PARTITIONS))
 SCHEMAS = Frames()
@@ -115,7 +117,7 @@ def _unheard(_: int) -> None:
 def own(servers: RunningStack) -> Iterator[Topics]:
     own = Topics(replace(servers.cluster, prefix=f"{uuid.uuid4().hex[:8]}."))
     admin = AdminClient({"bootstrap.servers": own.cluster.bootstrap})
-    names = [own.cluster.name(name) for name in ("journal", "rows", "candidate-requests", "erasures")]
+    names = [own.cluster.name(name) for name in ("journal", "rows", "candidate-requests", "deliveries", "erasures")]
     for created in admin.create_topics([NewTopic(name, PARTITIONS, 1) for name in names]).values():
         created.result()
     yield own
@@ -320,6 +322,40 @@ def test_of_who_left_the_word_that_takes_back_is_compared_and_nothing_before(own
     assert (found.requests, found.differences.shown) == (1, [])
 
 
+def test_a_delivery_that_is_missing_torn_or_of_nothing_is_found(own: Topics) -> None:
+    ada = Person(user="user-0", policy=always_interrupting())
+    payloads = [task("first"), granted("notifications", word="g"), *(task(f"{n}", priority=1) for n in range(3))]
+    for n, payload in enumerate(payloads):
+        told = entry(payload, offset=n, time_ms=MONDAY_MS + n * HOUR_MS, user="user-0")
+        told.record.now_ms = told.time_ms
+        ada.take_entry(told)
+    own.write("journal", *(journaled(one.record, "user-0", 0) for one, _ in ada.log))
+    journal = replace(own.journal, versions={"": ada.policy})
+    first, torn, missing = (outputs.delivery for _, outputs in ada.log if outputs.delivery is not None)
+    for one in (first, torn, missing):
+        one.journal.topic_id = journal.topic_id
+        one.tip.journal.topic_id = journal.topic_id
+    torn.tip.title = "Something else"
+    ghost = decision_pb2.Delivery(delivery_id="ghost", user_id="user-0", journal=missing.journal)
+    own.write("deliveries", *((b"user-0", SCHEMAS.frame("deliveries", one), 0) for one in (first, torn, ghost)))
+    found = asyncio.run(of_requests(own, journal))
+    assert sorted(found.differences.shown) == sorted(
+        [
+            f"delivery {torn.delivery_id}: not the same in Kafka and in the fold",
+            f"delivery {missing.delivery_id}: in the fold, missing in Kafka",
+            "delivery ghost: in Kafka, not in the fold",
+        ]
+    )
+    assert found.deliveries == 3
+
+
+def always_interrupting() -> ActiveVersion:
+    made = interrupting(config())
+    made.interrupting.cost, made.interrupting.floor_permille = -64, 0
+    made.interrupting.apart_ms = made.interrupting.same_apart_ms = made.interrupting.again_ms = 0
+    return active(prior(config=made))
+
+
 def written(one: decision_pb2.CandidateRequest) -> tuple[bytes, bytes, int]:
     return one.user_id.encode(), SCHEMAS.frame("candidate-requests", one), 0
 
@@ -330,8 +366,11 @@ async def of_requests(own: Topics, journal: Journal) -> Part:
         rows = await fold_rows(journal, 0, end=(await own.ends())[0], keys=NO_KEYS, progress=_unheard)
         await asyncio.to_thread(own.write, "rows", *(changed(user, row) for user, row in rows.items()))
         live = await live_rows(journal, 0, made)
-        async with asked(journal, 0, keys=NO_KEYS) as (requests, begin):
-            held = Live(live, asked=requests, asked_from=begin)
+        async with (
+            asked(journal, 0, keys=NO_KEYS) as requests,
+            asked(journal, 0, keys=NO_KEYS, name="delivery") as deliveries,
+        ):
+            held = Live(live, outputs={"request": requests, "delivery": deliveries})
             end = (await own.ends())[0]
             return await compare(journal, 0, held, cut=end, keys=NO_KEYS, scratch=made, progress=_unheard)
 
