@@ -37,8 +37,8 @@ FILES = {path.name: path for path in sorted(FOLDER.iterdir()) if path.suffix in 
 _NAMES_ITS_CONTENT = re.compile(r"\.[\w-]{8}\.(js|css)$")
 
 
-OPTIONAL = {"/v1/connections": "connections", "/v1/devices": "devices", "/v1/deliveries": "deliveries"}
-"""What the page offers where the edge has the route."""
+PARTS = {"connections": "connecting", "devices": "telling", "sessions": "sign_in"}
+"""What the page offers where the edge has the part."""
 
 
 @functools.cache
@@ -54,9 +54,9 @@ async def page(request: Request, edge: TheEdge, user: str | None = None) -> Resp
     user_id = user if user is not None and own else edge.local_user
     if USER_ID.fullmatch(user_id) is None:
         raise Problem(422, "invalid-request", detail="`user` must be 1 to 128 characters without control characters.")
-    paths = {getattr(route, "path", "") for route in request.app.routes}
-    has = {name for path, name in OPTIONAL.items() if path in paths}
-    has.add("local" if edge.sign_in is None else "sessions")
+    has = {name for name, part in PARTS.items() if getattr(edge, part, None) is not None}
+    if edge.sign_in is None:
+        has.add("local")
     response = HTMLResponse(
         _page(frozenset(has)), headers={"content-security-policy": CSP_PAGE, "cache-control": "no-store"}
     )

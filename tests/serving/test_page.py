@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import time
@@ -364,6 +365,50 @@ def test_nothing_is_kept_of_somebody_when_another_comes(page_of: Open, whole_edg
     page.goto(f"{whole_edge.url}/?user=pg-first")
     expect(page.locator("#link-text")).to_contain_text("Not connected")
     expect(page.get_by_text("Of the first")).to_be_hidden()
+
+
+def test_a_push_shows_a_notification_and_its_button_answers_without_the_page(
+    page_of: Open, whole_edge: LiveEdge
+) -> None:
+    page = page_of("pg-push", quiet=False)
+    context = page.context
+    context.grant_permissions(["notifications"], origin=whole_edge.url)
+    stands_by(page)
+    devtools, registrations = context.new_cdp_session(page), list[dict[str, str]]()
+    devtools.on("ServiceWorker.workerRegistrationUpdated", lambda said: registrations.extend(said["registrations"]))
+    devtools.send("ServiceWorker.enable")
+    said = {
+        "title": "Call the dentist",
+        "body": "Due today",
+        "tag": "d1",
+        "lang": "en",
+        "decision_id": "d1",
+        "delivery_id": "l1",
+        "reaction_token": "word",
+        "actions": [{"action": "done", "title": "Done"}, {"action": "snooze", "title": "Later"}],
+    }
+    page.wait_for_timeout(200)
+    pushed = {"origin": whole_edge.url, "registrationId": registrations[0]["registrationId"], "data": json.dumps(said)}
+    for _ in range(2):  # A repeat of a tag is no second notification.
+        devtools.send("ServiceWorker.deliverPushMessage", pushed)
+    worker = context.service_workers[0]
+    shown = "() => registration.getNotifications().then((all) => all.map(({ title, body, tag }) => [title, body, tag]))"
+    eventually(lambda: worker.evaluate(shown), [["Call the dentist", "Due today", "d1"]])  # type: ignore[list-item]
+    context.set_offline(True)
+    worker.evaluate(
+        """async () => {
+            const [notification] = await registration.getNotifications();
+            dispatchEvent(new NotificationEvent('notificationclick', { notification, action: 'done' }));
+        }"""
+    )
+    page.wait_for_function(f"{KEPT}.then(({{ outbox }}) => outbox?.length === 1)")
+    (kept,) = page.evaluate(KEPT)["outbox"]
+    assert (kept["reaction"], kept["by"]) == ("done", {"delivery_id": "l1", "token": "word"})
+    assert worker.evaluate(shown) == []
+    # The edge hears of it once it can be reached, and knows no such delivery.
+    context.set_offline(False)
+    page.evaluate("dispatchEvent(new Event('online'))")
+    page.wait_for_function(f"{KEPT}.then(({{ outbox }}) => outbox.length === 0)")
 
 
 def test_it_speaks_german_to_who_asks_for_it(page_of: Open, whole_edge: LiveEdge) -> None:

@@ -1,30 +1,12 @@
 // The page: head, the great O with what stands in it, and a sheet where one was asked for.
 
-import { signal } from "@preact/signals";
-import { type ComponentType, render } from "preact";
+import { render } from "preact";
 import { Clock } from "./clock";
 import "./page.css";
+import { openSheet, sheet } from "./sheets";
 import { begin, choosing, link, pending, react, said, settle, state, undo } from "./tip";
 import { Actions, closeChoices, openChoices, Stage } from "./views";
 import { chosen, speak, words } from "./words";
-
-type Sheet = ComponentType<{ onClose: () => void }>;
-
-// Loaded where somebody asks for it.
-const SHEETS = {
-  settings: async () => (await import("./sheets/settings")).Settings,
-  earlier: async () => (await import("./sheets/earlier")).Earlier,
-};
-const sheet = signal<Sheet | null>(null);
-
-async function openSheet(name: keyof typeof SHEETS): Promise<void> {
-  try {
-    const Found = await SHEETS[name]();
-    sheet.value = Found;
-  } catch {
-    if (navigator.onLine) location.reload(); // a newer page has taken this one's place
-  }
-}
 
 function Header() {
   return (
@@ -46,7 +28,7 @@ function App() {
       <Clock />
       <Header />
       <div class="stage"><Stage /><Actions /></div>
-      {Opened && <Opened onClose={() => { sheet.value = null; }} />}
+      {Opened && <Opened />}
       <p class="sr" id="said" role="status" aria-live="polite">{said}</p>
     </>
   );
@@ -68,4 +50,11 @@ document.addEventListener("keydown", (event) => {
 
 void begin();
 navigator.serviceWorker?.register("/sw.js").catch(() => undefined);
-void speak(chosen(navigator.languages)).then(() => render(<App />, document.getElementById("app")!));
+void speak(chosen([localStorage.getItem("language") ?? "", ...navigator.languages])).then(() => {
+  render(<App />, document.getElementById("app")!);
+  // Back from the service that was to be connected.
+  if (new URLSearchParams(location.search).has("connection")) {
+    history.replaceState(null, "", location.pathname);
+    void openSheet("connections");
+  }
+});

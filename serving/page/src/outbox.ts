@@ -14,6 +14,8 @@ export interface Queued {
   decision_id: string;
   reaction: Reaction;
   snooze_until: string | null;
+  /** From a notification's button: what lets it answer for that one decision, without a session. */
+  by?: { delivery_id: string; token: string };
 }
 
 export function queued(decision_id: string, reaction: Reaction, snooze_until: string | null): Queued {
@@ -33,11 +35,14 @@ export function take(key: string): Promise<void> {
 }
 
 /** Begins to send before it returns, and goes on when the page has gone. */
-export function post({ key, ...body }: Queued): Promise<Response> {
-  return fetch("/v1/feedback", {
+export function post({ key, by, ...body }: Queued): Promise<Response> {
+  const [path, said] = by === undefined
+    ? ["/v1/feedback", body satisfies Body<"FeedbackBody">]
+    : [`/v1/deliveries/${by.delivery_id}/reaction`, { token: by.token, reaction: body.reaction }];
+  return fetch(path, {
     method: "POST",
     headers: { "content-type": "application/json", "idempotency-key": key },
-    body: JSON.stringify(body satisfies Body<"FeedbackBody">),
+    body: JSON.stringify(said),
     keepalive: true,
   });
 }

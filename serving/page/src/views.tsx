@@ -91,10 +91,10 @@ export function Stage() {
   const shown = tip.value;
   return (
     <main>
-      {state.value === "loading" && <p class="quiet loading" id="loading">{words().looking}</p>}
+      {state.value === "loading" && <h1 class="quiet loading" id="loading">{words().looking}</h1>}
       {state.value === "tip" && shown && <Shown of={shown} />}
       {state.value === "empty" && <Empty />}
-      {state.value === "between" && <section class="between" id="between"><p class="quiet" id="between-text">{between}</p></section>}
+      {state.value === "between" && <section class="between" id="between"><h1 class="quiet" id="between-text">{between}</h1></section>}
       {state.value === "signin" && <SignIn />}
       {waiting.value > 0 && <p class="soft waiting" id="waiting" role="status">{plural(waiting.value, words().waiting)}</p>}
       {fault.value && <p class="fault" id="fault" role="alert">{fault}</p>}
@@ -155,7 +155,7 @@ export function Actions() {
   if (state.value === "between" && pending.value) {
     return (
       <footer id="actions">
-        <div class="row" role="group" aria-label={said.whatToDo}>
+        <div class="row halves" role="group" aria-label={said.whatToDo}>
           <button type="button" id="undo" aria-keyshortcuts="u" onClick={undo}>{said.undo}<kbd aria-hidden="true">U</kbd></button>
           <button type="button" id="next" aria-keyshortcuts="n" onClick={settle}>{said.next}<kbd aria-hidden="true">N</kbd></button>
         </div>
@@ -165,7 +165,7 @@ export function Actions() {
   if (state.value !== "tip") return null;
   return (
     <footer id="actions">
-      <div class="row" id="main-row" role="group" aria-label={said.whatToDo} hidden={choosing.value}>
+      <div class="row halves" id="main-row" role="group" aria-label={said.whatToDo} hidden={choosing.value}>
         <button type="button" class="primary" id="done" aria-keyshortcuts="d" onClick={() => react("done")}>{said.done}<kbd aria-hidden="true">D</kbd></button>
         <button type="button" id="snooze" aria-keyshortcuts="s" aria-expanded={choosing.value} aria-controls="snooze-row" onClick={openChoices}>{said.snooze}<kbd aria-hidden="true">S</kbd></button>
         <button type="button" id="dismiss" aria-keyshortcuts="x" onClick={() => react("dismiss")}>{said.dismiss}<kbd aria-hidden="true">X</kbd></button>

@@ -8,7 +8,7 @@ import { type Line, Sheet } from "./sheet";
 
 type Past = Body<"PastTip">;
 
-export function Earlier({ onClose }: { onClose: () => void }) {
+export function Earlier() {
   const said = words();
   const [items, setItems] = useState<Past[]>([]);
   const [next, setNext] = useState<string | null>(null);
@@ -28,7 +28,7 @@ export function Earlier({ onClose }: { onClose: () => void }) {
   }
   useEffect(() => { void page(); }, []);
   return (
-    <Sheet id="earlier" title={said.earlierTips} line={line} onClose={onClose}>
+    <Sheet id="earlier" title={said.earlierTips} line={line}>
       <ol class="earlier" id="earlier-list">{items.map((one) => <Item key={one.decision_id} of={one} />)}</ol>
       <button type="button" id="earlier-more" hidden={next === null} onClick={() => next !== null && page(next)}>{said.olderOnes}</button>
     </Sheet>

@@ -2,12 +2,12 @@
 // It shows what the engine has taken in, and keeps nothing of its own.
 
 import type { Body } from "oo-client";
-import type { ComponentChildren } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
-import { answer, api, ask, got, Refused, why } from "../api";
+import { answer, api, ask, got, has, Refused, why } from "../api";
+import { follows } from "../kept";
 import { open } from "../tip";
-import { words } from "../words";
-import { type Line, Sheet } from "./sheet";
+import { chosen, LANGUAGES, speak, words } from "../words";
+import { type Line, Section, Sheet, Way } from "./sheet";
 
 type Me = Body<"Me">;
 type Change = Partial<Body<"MeChange">>;
@@ -28,7 +28,7 @@ async function read(): Promise<{ me: Me; tag: string }> {
   return { me: got(found), tag: found.response.headers.get("etag") ?? "" };
 }
 
-export function Settings({ onClose }: { onClose: () => void }) {
+export function Settings() {
   const said = words();
   const [shown, show] = useState<Shown | null>(null);
   const [line, say] = useState<Line>({ text: "" });
@@ -108,13 +108,15 @@ export function Settings({ onClose }: { onClose: () => void }) {
   }
 
   return (
-    <Sheet id="settings" title={said.settings} line={line} onClose={onClose}>
+    <Sheet id="settings" title={said.settings} line={line}>
       <div id="settings-body">
         {shown === null && !line.isFault && <p class="soft">{said.looking}</p>}
         {shown !== null && "me" in shown && (
           <>
+            {WAYS.some(([what]) => has(what)) && <div class="ways-on">{WAYS.map(([what, to]) => has(what) && <Way key={to} to={to} name={said[to]} />)}</div>}
             <Purposes me={shown.me} change={change} />
             <Section title={said.quietHours}><Quiet me={shown.me} change={change} look={look} /></Section>
+            <Section title={said.language}><Tongue me={shown.me} change={change} /></Section>
             <Section title={said.yours}><Yours failed={failed} onLeft={(receipt) => { hasLeft = true; say({ text: "" }); show({ receipt }); }} /></Section>
           </>
         )}
@@ -124,14 +126,13 @@ export function Settings({ onClose }: { onClose: () => void }) {
   );
 }
 
+/** What else there is to set, where this edge has it. */
+const WAYS = [["connections", "connections"], ["devices", "notifications"], ["sessions", "sessions"]] as const;
+
 type Changing = (asked: Change, takeBack: () => void) => void;
 
-function Section({ title, children }: { title: string; children: ComponentChildren }) {
-  return <section><h3>{title}</h3>{children}</section>;
-}
-
 /** A switch: what it shows is what was asked for, until it is known what came of it. */
-function Switch({ name, text = "", isOn, onChange }: {
+export function Switch({ name, text = "", isOn, onChange }: {
   name: string; text?: string; isOn: boolean; onChange: (isOn: boolean, takeBack: () => void) => void;
 }) {
   const [on, set] = useState(isOn);
@@ -152,6 +153,11 @@ function Switch({ name, text = "", isOn, onChange }: {
   );
 }
 
+/** What the person reads: in their language where the page has this version of the text, else as the edge says it. */
+export function textOf(name: string, one: Body<"PurposeBody">): string {
+  return words().texts[`${name} ${one.text_version}`] ?? one.text;
+}
+
 function Purposes({ me, change }: { me: Me; change: Changing }) {
   const said = words();
   const sources = Object.entries(me.sources);
@@ -160,7 +166,7 @@ function Purposes({ me, change }: { me: Me; change: Changing }) {
       <Section title={said.mayUse}>
         {Object.entries(me.purposes).map(([name, one]) => (
           <Switch
-            key={name} name={said.purposes[name as keyof typeof said.purposes] ?? name} text={one.text} isOn={one.granted}
+            key={name} name={said.purposes[name as keyof typeof said.purposes] ?? name} text={textOf(name, one)} isOn={one.granted}
             onChange={(granted, takeBack) => change({ purposes: { [name]: { granted } } }, takeBack)}
           />
         ))}
@@ -176,6 +182,30 @@ function Purposes({ me, change }: { me: Me; change: Changing }) {
   );
 }
 
+/** A choice that is as good as any other; `as usual` where nothing is said. */
+function Tongue({ me, change }: { me: Me; change: Changing }) {
+  const said = words();
+  const names = new Intl.DisplayNames([document.documentElement.lang], { type: "language" });
+  const now = document.documentElement.lang;
+  return (
+    <p class="field">
+      <label>{said.spoken}{" "}
+        <select
+          value={now}
+          onChange={(event) => {
+            const wanted = event.currentTarget.value;
+            localStorage.setItem("language", wanted);
+            void speak(wanted);
+            change({ languages: [wanted, ...me.languages.filter((one) => chosen([one]) !== wanted)].slice(0, 8) }, () => undefined);
+          }}
+        >
+          {LANGUAGES.map((one) => <option key={one} value={one}>{names.of(one)}</option>)}
+        </select>
+      </label>
+    </p>
+  );
+}
+
 function Quiet({ me, change, look }: { me: Me; change: Changing; look: () => Promise<void> }) {
   const said = words();
   const [isOn, set] = useState(me.quiet_hours !== null);
@@ -184,6 +214,12 @@ function Quiet({ me, change, look }: { me: Me; change: Changing; look: () => Pro
   const hours = () => ({ quiet_hours: { ...me.quiet_hours, start: start.current!.value, end: end.current!.value } }) as Change;
   const moved = () => { if (start.current!.value && end.current!.value) change(hours(), look); };
   const here = Intl.DateTimeFormat().resolvedOptions().timeZone;
+  const [isFollowing, follow] = useState(false);
+  useEffect(() => { void follows.get().then(follow); }, []);
+  function use(): void {
+    void follows.set(true).then(() => follow(true));
+    change({ time_zone: here }, look);
+  }
   return (
     <>
       <Switch
@@ -199,8 +235,9 @@ function Quiet({ me, change, look }: { me: Me; change: Changing; look: () => Pro
       </p>
       <p class="soft">
         {me.time_zone ? said.inZone(me.time_zone) : said.noZone}{" "}
-        {here && here !== me.time_zone && <button type="button" class="plain" onClick={() => change({ time_zone: here }, look)}>{said.useZone(here)}</button>}
+        {here && here !== me.time_zone && <button type="button" class="plain" onClick={use}>{said.useZone(here)}</button>}
       </p>
+      {isFollowing && <Switch name={said.followDevice} isOn onChange={(on) => { if (!on) void follows.set(false).then(() => follow(false)); }} />}
     </>
   );
 }

@@ -2,6 +2,7 @@
 
 import type { ComponentChildren } from "preact";
 import { useEffect, useRef } from "preact/hooks";
+import { closeSheet, openSheet, type SheetName } from "../sheets";
 import { words } from "../words";
 
 export interface Line {
@@ -9,8 +10,8 @@ export interface Line {
   isFault?: boolean;
 }
 
-export function Sheet({ id, title, line, onClose, children }: {
-  id: string; title: string; line: Line; onClose: () => void; children: ComponentChildren;
+export function Sheet({ id, title, line, from, children }: {
+  id: string; title: string; line: Line; from?: SheetName; children: ComponentChildren;
 }) {
   const dialog = useRef<HTMLDialogElement>(null);
   const heading = useRef<HTMLHeadingElement>(null);
@@ -20,11 +21,12 @@ export function Sheet({ id, title, line, onClose, children }: {
   }, []);
   return (
     <dialog
-      class="sheet" id={id} ref={dialog} aria-labelledby={`${id}-title`} onClose={onClose}
+      class="sheet" id={id} ref={dialog} aria-labelledby={`${id}-title`} onClose={closeSheet}
       // A click beside it: the sheet itself is the target only outside of what stands in it.
       onClick={(event) => { if (event.target === event.currentTarget) event.currentTarget.close(); }}
     >
       <div class="sheet-head">
+        {from && <button type="button" class="plain back" aria-label={words().back} onClick={() => openSheet(from)}>‹</button>}
         <h2 id={`${id}-title`} ref={heading} tabIndex={-1}>{title}</h2>
         <button type="button" class="plain" onClick={() => dialog.current!.close()}>{words().close}</button>
       </div>
@@ -32,4 +34,13 @@ export function Sheet({ id, title, line, onClose, children }: {
       <p class="sheet-said" id={`${id}-said`} role="status" data-fault={String(line.isFault === true)}>{line.text}</p>
     </dialog>
   );
+}
+
+export function Section({ title, children }: { title: string; children: ComponentChildren }) {
+  return <section><h3>{title}</h3>{children}</section>;
+}
+
+/** A way on to another sheet. */
+export function Way({ to, name }: { to: SheetName; name: string }) {
+  return <button type="button" class="way" onClick={() => openSheet(to)}>{name}<span aria-hidden="true">›</span></button>;
 }

@@ -1,7 +1,7 @@
-// The page's worker: the page's own files where there is no connection, and reactions that were left to send. It keeps nothing of a person:
-// what is asked of /v1 and /auth goes past it.
+// The page's worker: the page's own files where there is no connection, reactions that were left to send, and notifications, whose buttons
+// react without the page. What is asked of /v1 and /auth goes past it, and it keeps nothing of a person.
 
-import { flush } from "../outbox";
+import { flush, put, queued, type Reaction } from "../outbox";
 
 declare const self: ServiceWorkerGlobalScope;
 /** Names this build. */
@@ -58,3 +58,41 @@ self.addEventListener("sync", (event) => {
     if (left > 0) throw new TypeError("the edge cannot be reached");
   }));
 });
+
+/** What a push says (connectors/channels/web_push.py). */
+interface Notice {
+  title: string;
+  body: string;
+  tag: string;
+  lang: string;
+  decision_id: string;
+  delivery_id: string;
+  reaction_token: string;
+  actions: { action: Reaction; title: string }[];
+}
+
+self.addEventListener("push", (event) => {
+  const said = event.data?.json() as Notice | undefined;
+  if (said === undefined) return;
+  const { title, body, tag, lang, actions } = said;
+  const shown = { body, tag, lang, actions, data: said, icon: "/static/icon-192.png", badge: "/static/badge.png" };
+  event.waitUntil(self.registration.showNotification(title, shown));
+});
+
+self.addEventListener("notificationclick", (event) => {
+  event.notification.close();
+  const said = event.notification.data as Notice;
+  event.waitUntil(event.action === "" ? toThePage() : react(said, event.action as Reaction));
+});
+
+async function toThePage(): Promise<void> {
+  const [open] = await self.clients.matchAll({ type: "window" });
+  await (open ? open.focus() : self.clients.openWindow("/"));
+}
+
+/** Kept before it is sent: a connection that is away then loses nothing. */
+async function react(said: Notice, reaction: Reaction): Promise<void> {
+  await put({ ...queued(said.decision_id, reaction, null), by: { delivery_id: said.delivery_id, token: said.reaction_token } });
+  const { left } = await flush();
+  if (left > 0) await (self.registration as unknown as { sync?: { register(tag: string): Promise<void> } }).sync?.register("outbox");
+}

@@ -1,0 +1,58 @@
+// Notifications on this device: whether they are on, and turning them on and off. It never asks the browser before the person has said yes here.
+
+import { api, ask, call, got } from "./api";
+
+export type Push = "impossible" | "denied" | "off" | "on";
+
+async function manager(): Promise<PushManager | undefined> {
+  if (!("Notification" in window)) return undefined;
+  return (await navigator.serviceWorker?.getRegistration())?.pushManager;
+}
+
+export async function standing(): Promise<Push> {
+  const push = await manager();
+  if (push === undefined) return "impossible";
+  if (Notification.permission === "denied") return "denied";
+  return Notification.permission === "granted" && (await push.getSubscription()) !== null ? "on" : "off";
+}
+
+function bytes(base64: string): Uint8Array<ArrayBuffer> {
+  return Uint8Array.from(atob(base64.replaceAll("-", "+").replaceAll("_", "/")), (one) => one.charCodeAt(0));
+}
+
+/** Asks the browser, then tells the edge where to push to, and that the person wants to be told. */
+export async function turnOn(): Promise<Push> {
+  if ((await Notification.requestPermission()) !== "granted") return standing();
+  const { key } = await call<{ key: string }>("/v1/devices/key");
+  const push = (await manager())!;
+  const subscription = (await push.getSubscription()) ?? (await push.subscribe({ userVisibleOnly: true, applicationServerKey: bytes(key) }));
+  const { endpoint, keys } = subscription.toJSON();
+  const { device_id } = await call<{ device_id: string }>("/v1/devices", "POST", { endpoint, keys, name: deviceName() });
+  localStorage.setItem("device", device_id);
+  await grant("notifications");
+  return "on";
+}
+
+/** Here and at the edge; what does not reach the edge is found by its push service, which says that nobody is there. */
+export async function turnOff(): Promise<void> {
+  const device = localStorage.getItem("device");
+  if (device !== null) await call(`/v1/devices/${device}`, "DELETE").catch(() => undefined);
+  localStorage.removeItem("device");
+  await (await (await manager())?.getSubscription())?.unsubscribe();
+}
+
+/** Says yes to a purpose where it is not granted: a grant names what was read before. */
+export async function grant(purpose: "notifications" | "email"): Promise<void> {
+  const read = await api.GET("/v1/me");
+  if (got(read).purposes[purpose]?.granted) return;
+  const tag = read.response.headers.get("etag") ?? "";
+  await ask(() => api.PATCH("/v1/me", { params: { header: { "if-match": tag } }, body: { purposes: { [purpose]: { granted: true } } } as never }));
+}
+
+/** What a person may know it by. */
+function deviceName(): string {
+  const agent = navigator.userAgent;
+  const browser = /Edg\//.test(agent) ? "Edge" : /Firefox\//.test(agent) ? "Firefox" : /Chrome\//.test(agent) ? "Chrome" : /Safari\//.test(agent) ? "Safari" : "";
+  const system = /Android/.test(agent) ? "Android" : /iPhone|iPad/.test(agent) ? "iOS" : /Windows/.test(agent) ? "Windows" : /Mac OS/.test(agent) ? "macOS" : /Linux/.test(agent) ? "Linux" : "";
+  return [browser, system].filter(Boolean).join(", ");
+}
