@@ -33,10 +33,26 @@ from serving.metrics import Metrics
 from serving.middleware import Middleware
 from serving.newcomers import Newcomers
 from serving.recent import Recent
-from serving.routes import export, feedback, health, history, leave, me, page, sessions, sign_in, signals, stream, tip
+from serving.routes import (
+    deliveries,
+    devices,
+    export,
+    feedback,
+    health,
+    history,
+    leave,
+    me,
+    page,
+    sessions,
+    sign_in,
+    signals,
+    stream,
+    tip,
+)
 from serving.settings import LOOPBACK, Settings
 from serving.spent_decisions import SpentDecisions
 from serving.subscriptions import Subscriptions
+from serving.telling import Telling
 from serving.tokens import Verifier
 from serving.traced import Traced
 from serving.verified import VerifiedNumbers
@@ -87,6 +103,7 @@ def create_app(settings: Settings) -> FastAPI:
         departed = Departed(settings.cluster)
         newcomers = Newcomers(log=log, current=current, subscriptions=subscriptions, metrics=metrics, departed=departed)
         keys = Keys(_fetch_keys(settings, local))
+        telling = Telling.read(settings)
         signs_in = None if people_sign_in is None else people_sign_in(pseudonyms, departed)
         past = None if settings.history_dsn is None else History(settings.history_dsn.get_secret_value())
         app.state.edge = Edge(
@@ -116,9 +133,12 @@ def create_app(settings: Settings) -> FastAPI:
             local=local,
             local_user=settings.local_user,
             sign_in=signs_in,
+            telling=telling,
         )
         if past is not None:
             await past.open()
+        if telling is not None:
+            await telling.store.open()
         if signs_in is not None:
             await signs_in.open()
         await keys.refresh()
@@ -143,6 +163,8 @@ def create_app(settings: Settings) -> FastAPI:
                 await past.close()
             if signs_in is not None:
                 await signs_in.close()
+            if telling is not None:
+                await telling.store.close()
             await current.reads.close()
             await tips.close()
             if traces is not None:
@@ -169,7 +191,21 @@ def create_app(settings: Settings) -> FastAPI:
     if traces is not None:
         app.add_middleware(Traced, traces=traces)
     app.add_middleware(Middleware, metrics=metrics, hosts=hosts)
-    for module in (stream, tip, feedback, history, signals, me, export, leave, sign_in, sessions, health):
+    for module in (
+        stream,
+        tip,
+        feedback,
+        history,
+        signals,
+        me,
+        export,
+        leave,
+        sign_in,
+        sessions,
+        devices,
+        deliveries,
+        health,
+    ):
         app.include_router(module.router)
     if local is not None or people_sign_in is not None:
         app.include_router(page.router)

@@ -26,6 +26,7 @@ from serving.newcomers import Newcomers
 from serving.recent import Recent
 from serving.spent_decisions import SpentDecisions
 from serving.subscriptions import Subscriptions
+from serving.telling import Telling
 from serving.tokens import Verifier
 from streams.keys import Keys as PeoplesKeys
 
@@ -60,6 +61,8 @@ class Edge:
     """Name of the session cookie."""
     local: LocalIssuer | None
     local_user: str
+    telling: Telling | None = None
+    """None where nobody is told while they do not look."""
     sign_in: SignIn | None = None
     """Where nobody configured providers, None, and nothing of it is imported."""
 

@@ -17,7 +17,8 @@ from buf.validate import validate_pb2
 from oo.v1 import signal_pb2
 from serving.problems import ProblemBody
 from serving.routes.answers import problems
-from serving.schemas import FeedbackBody, MeChange
+from serving.routes.devices import DeviceAsked
+from serving.schemas import ButtonBody, FeedbackBody, MeChange
 
 EVERYWHERE = (400, 408, 413, 431, 500, 503)
 """What any call may be answered, whatever it asks for."""
@@ -32,7 +33,7 @@ def document(app: FastAPI, *, cookie: str) -> Schema:
     schemas = components.setdefault("schemas", {})
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
-    for model in (ProblemBody, FeedbackBody, MeChange):
+    for model in (ProblemBody, FeedbackBody, ButtonBody, DeviceAsked, MeChange):
         schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
         schemas.update({**schema.pop("$defs", {}), model.__name__: schema})
     schemas["Signal"] = signal_schema()
@@ -48,7 +49,7 @@ def document(app: FastAPI, *, cookie: str) -> Schema:
                 parameter["schema"].update(*kinds)
             operation["responses"] = {**{str(k): v for k, v in problems(*EVERYWHERE).items()}, **operation["responses"]}
             if path.startswith("/v1/"):
-                operation["security"] = [{"bearer": []}, {"session": []}]
+                operation.setdefault("security", [{"bearer": []}, {"session": []}])
         if "get" in operations:
             operations["head"] = _head(operations["get"])
     return whole

@@ -45,12 +45,11 @@ class ReactionKind(StrEnum):
         return reaction_pb2.Reaction.Kind.Value(self.name)
 
 
-class FeedbackBody(BaseModel):
+class ReactionBody(BaseModel):
     """What a person did with a tip. `reaction` may be written in any case."""
 
     model_config = ConfigDict(extra="forbid")
 
-    decision_id: str = Field(min_length=1, max_length=64, pattern=r"^[!-~]+$")
     reaction: ReactionKind
     snooze_until: AwareDatetime | None = Field(
         default=None, description="With `snooze` only; absent or past: the configured default. With a time zone."
@@ -82,6 +81,18 @@ class FeedbackBody(BaseModel):
         if self.snooze_until is None:
             return None
         return max(0, (self.snooze_until - datetime.fromtimestamp(0, UTC)) // timedelta(milliseconds=1))
+
+
+class FeedbackBody(ReactionBody):
+    """And with which one."""
+
+    decision_id: str = Field(min_length=1, max_length=64, pattern=r"^[!-~]+$")
+
+
+class ButtonBody(ReactionBody):
+    """By a button of a notification."""
+
+    token: str = Field(max_length=1024, description="`reaction_token` of the notification")
 
 
 class FeedbackAccepted(BaseModel):

@@ -52,6 +52,10 @@ class Settings(ClusterSettings, BaseSettings):
     local_any_host: bool = False
     """Local mode on an address that others can reach: anybody there is then the local user. For containers."""
 
+    notifier_dsn: SecretStr | None = None
+    """PostgreSQL as the role that keeps devices and what they were told. Needed by notify; the edge without it has no /v1/devices."""
+    notify_public_key_file: Path | None = None
+    """The public half of notify's key, a JWK: browsers subscribe with it, and words in notifications are verified. Needed with OO_NOTIFIER_DSN."""
     providers_file: Path | None = None
     """Who people may sign in with (docs/sign-in.md); absent: nobody signs in, and nothing of it is loaded."""
     auth_dsn: SecretStr | None = None

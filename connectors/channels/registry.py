@@ -29,6 +29,8 @@ class Kind(NamedTuple):
 CHANNELS: Final = {
     "web_push": Kind("web_push", PURPOSE_NOTIFICATIONS, repeats=True),
     "email": Kind("email", PURPOSE_EMAIL, apart_ms=DAY_MS, one_server=True, confirmed=True),
+    "webhook": Kind("webhook", PURPOSE_NOTIFICATIONS, repeats=True),
+    "apprise": Kind("apprise", PURPOSE_NOTIFICATIONS),
 }
 """By the field of oo.v1.Device that has the address."""
 

@@ -6,18 +6,17 @@ second one. It never follows a redirect, which is no sending.
 
 from __future__ import annotations
 
-import base64
 import json
 from typing import Any, Final
 
 import http_ece
 from cryptography.hazmat.primitives.asymmetric import ec
 from joserfc import jwt
-from joserfc.jwk import ECKey
 
 from connectors.channels.channel import Notice, NotSent, Told
 from connectors.channels.posting import Posting, judge, origin
 from connectors.channels.texts import TEXTS
+from connectors.channels.words import public_text
 from oo.v1.device_pb2 import Device
 from oo.v1.device_pb2 import WebPush as DeviceAddress
 from streams.clock import clock_ms
@@ -99,13 +98,6 @@ def encrypted(text: bytes, where: DeviceAddress) -> bytes:
         raise NotSent("bad-keys", again_s=None) from None
     assert isinstance(body, bytes)
     return body
-
-
-def public_text(key: ECKey) -> str:
-    """Return the public half as a browser's `applicationServerKey`: an uncompressed point in base64 for names."""
-    public = key.as_dict(private=False)
-    x, y = (base64.urlsafe_b64decode(f"{public[one]}==") for one in ("x", "y"))
-    return base64.urlsafe_b64encode(b"\x04" + x + y).rstrip(b"=").decode()
 
 
 def _json(said: dict[str, Any]) -> bytes:

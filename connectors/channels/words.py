@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 from typing import Final, Literal
@@ -49,3 +50,10 @@ def read(text: str, may: May, *, key: ECKey, now_ms: int) -> str | None:
     if claims.get("aud") != f"oo:{may}" or not isinstance(of, str) or not isinstance(until_s, int):
         return None
     return of if now_ms < until_s * 1000 else None
+
+
+def public_text(key: ECKey) -> str:
+    """Return the public half as a browser's `applicationServerKey`: an uncompressed point in base64 for names."""
+    public = key.as_dict(private=False)
+    x, y = (base64.urlsafe_b64decode(f"{public[one]}==") for one in ("x", "y"))
+    return base64.urlsafe_b64encode(b"\x04" + x + y).rstrip(b"=").decode()

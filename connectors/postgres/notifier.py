@@ -341,10 +341,10 @@ class Notifier:
             return await cursor.fetchone()
 
     async def react(self, delivery_id: str, *, reaction: str) -> str | None:
-        """Note what a button said, and return what was said first, or now; None where there is no such delivery."""
+        """Note what a button said, and return what was said first, or now; None where there is no such delivery. Having seen it gives way."""
         async with self._pool.connection() as connection:
             cursor = await connection.execute(
-                "UPDATE notifier.deliveries SET reaction = CASE reaction WHEN '' THEN %s ELSE reaction END "
+                "UPDATE notifier.deliveries SET reaction = CASE WHEN reaction IN ('', 'seen') THEN %s ELSE reaction END "
                 "WHERE delivery_id = %s RETURNING reaction",
                 (reaction, delivery_id),
             )

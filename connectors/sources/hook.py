@@ -69,11 +69,12 @@ class Hook:
         signatures = delivery.headers.get("webhook-signature", "")
         if not _signed(access.credentials.get("secret", ""), f"{name}.{when}.".encode() + delivery.body, signatures):
             return Heard(None, "bad-signature")
-        if abs(access.now.timestamp() - int(when[:12])) > WINDOW_S:
+        received_s = (delivery.received_ms or access.now_ms) / 1000
+        if abs(received_s - int(when[:12])) > WINDOW_S:
             return Heard(None, "too-old")
         kept = Kept.opened(cursor)
         known = _digest(name)
-        oldest_s = access.now.timestamp() - WINDOW_S
+        oldest_s = received_s - WINDOW_S
         heard: dict[str, int] = {key: at for key, at in kept.place.get("heard", {}).items() if at >= oldest_s}
         if known in heard:
             return Heard(Page(cursor))

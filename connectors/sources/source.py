@@ -230,6 +230,8 @@ class Delivery:
 
     headers: Mapping[str, str]
     body: bytes
+    received_ms: int = 0
+    """When it came, where it is read later than that; 0 for the access's now. Its age is told by this."""
 
 
 @dataclass(frozen=True, slots=True)

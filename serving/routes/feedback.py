@@ -9,7 +9,7 @@ from fastapi import APIRouter, Request, Response
 from pydantic import ValidationError
 
 from oo.v1 import reaction_pb2
-from serving.edge import TheEdge
+from serving.edge import Edge, TheEdge
 from serving.idempotency import IdempotencyKey, claim
 from serving.identity import Who
 from serving.json_body import json_body
@@ -17,6 +17,7 @@ from serving.log import LogUnavailable
 from serving.problems import Fault, Problem, invalid_body, invalid_request, unavailable
 from serving.routes.answers import problems
 from serving.schemas import FeedbackAccepted, FeedbackBody, ReactionKind
+from serving.tokens import Identity
 from serving.traced import rests_on
 from tables.ids import belongs
 
@@ -57,21 +58,29 @@ async def react(request: Request, who: Who, edge: TheEdge, idempotency_key: Idem
         body = FeedbackBody.model_validate(await json_body(request, bytes_max=BODY_BYTES_MAX))
     except ValidationError as error:
         raise invalid_body(error) from None
-    if not belongs(body.decision_id, user_id=who.pseudonym, mac_key=edge.mac_key):
+    return await taken(edge, body, user_id=who.user_id, pseudonym=who.pseudonym, key=idempotency_key, who=who)
+
+
+async def taken(
+    edge: Edge, body: FeedbackBody, *, user_id: str, pseudonym: str, key: str | None = None, who: Identity | None = None
+) -> Response:
+    """The answer once Kafka has it. `key`: an Idempotency-Key of `who`. Raises problems."""
+    if not belongs(body.decision_id, user_id=pseudonym, mac_key=edge.mac_key):
         raise Problem(404, "unknown-decision", detail=UNKNOWN)
     if body.snooze_until is not None and body.reaction is not ReactionKind.SNOOZE:
         raise invalid_request([Fault(pointer="/snooze_until", detail="goes with the reaction snooze only")])
-    if span := edge.current.span_of(who.pseudonym, body.decision_id):
+    if span := edge.current.span_of(pseudonym, body.decision_id):
         rests_on(span)
     fingerprint = _fingerprint(body)
-    await claim(edge, who, key=idempotency_key, fingerprint=fingerprint)
+    if who is not None:
+        await claim(edge, who, key=key, fingerprint=fingerprint)
     if edge.spent.full:
         raise unavailable("tips", detail="The tip store has been away too long to take more feedback; try again.")
 
-    event_id = edge.mac("feedback", who.user_id, idempotency_key or "", fingerprint)
+    event_id = edge.mac("feedback", user_id, key or "", fingerprint)
     reaction = reaction_pb2.Reaction(
         event_id=event_id,
-        user_id=who.user_id,
+        user_id=user_id,
         decision_id=body.decision_id,
         kind=body.reaction.number,
         source=SOURCE,
@@ -81,7 +90,7 @@ async def react(request: Request, who: Who, edge: TheEdge, idempotency_key: Idem
         reaction.snooze_until.FromMilliseconds(body.snooze_until_ms)
     if event_id not in edge.recent:
         try:
-            await edge.log.send("reactions", [(who.user_id, reaction)])
+            await edge.log.send("reactions", [(user_id, reaction)])
         except LogUnavailable:
             raise unavailable(
                 "log", detail="Kafka has not acknowledged the feedback; send it again, it will count once."
@@ -89,10 +98,10 @@ async def react(request: Request, who: Who, edge: TheEdge, idempotency_key: Idem
         edge.recent.add(event_id)
         edge.metrics.reactions.labels(body.reaction.value).inc()
     if body.reaction is not ReactionKind.SEEN:
-        await edge.spent.add(who.pseudonym, body.decision_id)
+        await edge.spent.add(pseudonym, body.decision_id)
         edge.metrics.spent_pending.set(edge.spent.pending)
         # Our own streams hear of it here, should Valkey's push not come.
-        edge.subscriptions.changed(who.pseudonym)
+        edge.subscriptions.changed(pseudonym)
     accepted = FeedbackAccepted(decision_id=body.decision_id, reaction=body.reaction.value, event_id=event_id)
     return Response(accepted.model_dump_json(), status_code=202, media_type="application/json")
 

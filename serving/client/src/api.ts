@@ -142,6 +142,178 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/deliveries": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What I was told, newest first
+         * @description Of 90 days. 404 where nobody is told.
+         */
+        get: operations["page_v1_deliveries_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        /**
+         * What I was told, newest first: the headers only
+         * @description Of 90 days. 404 where nobody is told.
+         */
+        head: operations["page_v1_deliveries_get_head"];
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/deliveries/unsubscribe": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Asks whether mail is to end
+         * @description Changes nothing: what opens links by itself ends nothing.
+         */
+        get: operations["ask_v1_deliveries_unsubscribe_get"];
+        put?: never;
+        /**
+         * No more mail to this address
+         * @description One click of a mail program does it (RFC 8058), as often as it likes.
+         */
+        post: operations["unsubscribe_v1_deliveries_unsubscribe_post"];
+        delete?: never;
+        options?: never;
+        /**
+         * Asks whether mail is to end: the headers only
+         * @description Changes nothing: what opens links by itself ends nothing.
+         */
+        head: operations["ask_v1_deliveries_unsubscribe_get_head"];
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/deliveries/{delivery_id}/reaction": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * React by a notification's button
+         * @description Once: the same again is the same, another is a 409. It counts once beside what the page says, too.
+         */
+        post: operations["react_v1_deliveries__delivery_id__reaction_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/devices": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Where I am told of tips
+         * @description 404 where nobody is told.
+         */
+        get: operations["read_v1_devices_get"];
+        put?: never;
+        /**
+         * Tell me here, too
+         * @description The same address again is the same device. Nothing is sent before the person has granted it (`PATCH /v1/me`).
+         */
+        post: operations["add_v1_devices_post"];
+        delete?: never;
+        options?: never;
+        /**
+         * Where I am told of tips: the headers only
+         * @description 404 where nobody is told.
+         */
+        head: operations["read_v1_devices_get_head"];
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/devices/confirm": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Asks whether an address is mine
+         * @description Changes nothing: what opens links by itself confirms nothing.
+         */
+        get: operations["ask_v1_devices_confirm_get"];
+        put?: never;
+        /**
+         * The address is mine
+         * @description 404 where it is not here any more.
+         */
+        post: operations["confirm_v1_devices_confirm_post"];
+        delete?: never;
+        options?: never;
+        /**
+         * Asks whether an address is mine: the headers only
+         * @description Changes nothing: what opens links by itself confirms nothing.
+         */
+        head: operations["ask_v1_devices_confirm_get_head"];
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/devices/key": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * The key of pushes
+         * @description 404 where nobody is told.
+         */
+        get: operations["key_v1_devices_key_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        /**
+         * The key of pushes: the headers only
+         * @description 404 where nobody is told.
+         */
+        head: operations["key_v1_devices_key_get_head"];
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/devices/{device_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        post?: never;
+        /**
+         * Not here any more
+         * @description 404 for one that is not this person's.
+         */
+        delete: operations["remove_v1_devices__device_id__delete"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/feedback": {
         parameters: {
             query?: never;
@@ -347,6 +519,165 @@ export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
         /**
+         * ButtonBody
+         * @description By a button of a notification.
+         */
+        ButtonBody: {
+            reaction: components["schemas"]["ReactionKind"];
+            /**
+             * Snooze Until
+             * @description With `snooze` only; absent or past: the configured default. With a time zone.
+             * @default null
+             */
+            snooze_until: string | null;
+            /**
+             * Token
+             * @description `reaction_token` of the notification
+             */
+            token: string;
+        };
+        /** DeliveriesBody */
+        DeliveriesBody: {
+            /** Items */
+            items: components["schemas"]["DeliveryBody"][];
+            /**
+             * Next
+             * @description `before` of the next page; null at the end
+             */
+            next: string | null;
+        };
+        /**
+         * DeliveryBody
+         * @description A tip on a device.
+         */
+        DeliveryBody: {
+            /** Begun At */
+            begun_at: string;
+            /**
+             * Channel
+             * @enum {string}
+             */
+            channel: "web_push" | "email" | "webhook" | "apprise";
+            /** Decision Id */
+            decision_id: string;
+            /** Delivery Id */
+            delivery_id: string;
+            /**
+             * Device Id
+             * @description Of GET /v1/devices, where it is still there
+             */
+            device_id: string;
+            /** Ended At */
+            ended_at: string | null;
+            /**
+             * Reaction
+             * @description What one of its buttons said; empty for nothing
+             */
+            reaction: string;
+            /**
+             * Reason
+             * @description Why it was not sent, in a word: quiet, cap, consent, ran-out, gone, ...
+             */
+            reason: string;
+            /**
+             * State
+             * @description unknown: it may have been sent, and is not sent again; left: it was not to be sent
+             * @enum {string}
+             */
+            state: "sending" | "waiting" | "sent" | "failed" | "unknown" | "left";
+        };
+        /**
+         * DeviceAsked
+         * @description One of: what a browser's `PushSubscription.toJSON()` gives, an address for mail, a webhook, or a service of apprise's.
+         */
+        DeviceAsked: {
+            /**
+             * Apprise
+             * @default null
+             */
+            apprise: string | null;
+            /**
+             * Email
+             * @default null
+             */
+            email: string | null;
+            /**
+             * Endpoint
+             * @default null
+             */
+            endpoint: string | null;
+            /**
+             * Expirationtime
+             * @description Of a browser; nothing is made of it
+             * @default null
+             */
+            expirationTime: number | null;
+            /** @default null */
+            keys: components["schemas"]["PushKeys"] | null;
+            /**
+             * Name
+             * @default
+             * @example My phone
+             */
+            name: string;
+            /**
+             * Webhook
+             * @default null
+             */
+            webhook: string | null;
+        };
+        /** DeviceBody */
+        DeviceBody: {
+            /**
+             * Channel
+             * @enum {string}
+             */
+            channel: "web_push" | "email" | "webhook" | "apprise";
+            /**
+             * Confirmed
+             * @description Mail goes to an address once its owner has said that it is theirs
+             */
+            confirmed: boolean;
+            /** Device Id */
+            device_id: string;
+            /** Made At */
+            made_at: string;
+            /** Name */
+            name: string;
+        };
+        /** DeviceMade */
+        DeviceMade: {
+            /**
+             * Channel
+             * @enum {string}
+             */
+            channel: "web_push" | "email" | "webhook" | "apprise";
+            /**
+             * Confirmed
+             * @description Mail goes to an address once its owner has said that it is theirs
+             */
+            confirmed: boolean;
+            /** Device Id */
+            device_id: string;
+            /** Made At */
+            made_at: string;
+            /** Name */
+            name: string;
+            /**
+             * Secret
+             * @description Of a webhook, shown this once: what its messages are signed with (Standard Webhooks)
+             */
+            secret?: string | null;
+        };
+        /**
+         * DevicesBody
+         * @description The oldest first; 20 at most.
+         */
+        DevicesBody: {
+            /** Devices */
+            devices: components["schemas"]["DeviceBody"][];
+        };
+        /**
          * Fault
          * @description One thing to mend in a request.
          */
@@ -376,7 +707,7 @@ export interface components {
         };
         /**
          * FeedbackBody
-         * @description What a person did with a tip. `reaction` may be written in any case.
+         * @description And with which one.
          */
         FeedbackBody: {
             /** Decision Id */
@@ -403,6 +734,14 @@ export interface components {
              * @description Give it as `before` for the next page; null at the end
              */
             next: string | null;
+        };
+        /** KeyBody */
+        KeyBody: {
+            /**
+             * Key
+             * @description For `PushManager.subscribe`, as `applicationServerKey`: base64url
+             */
+            key: string;
         };
         /** Liveness */
         Liveness: {
@@ -602,6 +941,19 @@ export interface components {
             text: string;
             /** Text Version */
             text_version: string;
+        };
+        /** PushKeys */
+        PushKeys: {
+            /**
+             * Auth
+             * @description base64url
+             */
+            auth: string;
+            /**
+             * P256Dh
+             * @description base64url
+             */
+            p256dh: string;
         };
         /**
          * QuietHours
@@ -2473,6 +2825,2310 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+        };
+    };
+    page_v1_deliveries_get: {
+        parameters: {
+            query?: {
+                limit?: number;
+                /** @description `next` of the page before */
+                before?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeliveriesBody"];
+                };
+            };
+            /** @description Not HTTP, not JSON, a name that this edge does not have, or a header twice that may come once */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Not HTTP, not JSON, a name that this edge does not have, or a header twice that may come once",
+                     *       "status": 400,
+                     *       "title": "Bad Request",
+                     *       "type": "urn:oo:problem:not-json"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description No token, or one that does not count; `type` says which */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "No token, or one that does not count; `type` says which",
+                     *       "status": 401,
+                     *       "title": "Unauthorized",
+                     *       "type": "urn:oo:problem:no-token"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description A foreign page used the session cookie */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "A foreign page used the session cookie",
+                     *       "status": 403,
+                     *       "title": "Forbidden",
+                     *       "type": "urn:oo:problem:foreign-origin"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Not this user's */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Not this user's",
+                     *       "status": 404,
+                     *       "title": "Not Found",
+                     *       "type": "urn:oo:problem:unknown-decision"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Headers or body came too slowly */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Headers or body came too slowly",
+                     *       "status": 408,
+                     *       "title": "Request Timeout",
+                     *       "type": "urn:oo:problem:too-slow"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "The body is too large",
+                     *       "status": 413,
+                     *       "title": "Request Entity Too Large",
+                     *       "type": "urn:oo:problem:too-large"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Values to mend, listed in `errors` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Values to mend, listed in `errors`",
+                     *       "status": 422,
+                     *       "title": "Unprocessable Entity",
+                     *       "type": "urn:oo:problem:invalid-request"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The request line and headers are too large, or too many */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "The request line and headers are too large, or too many",
+                     *       "status": 431,
+                     *       "title": "Request Header Fields Too Large",
+                     *       "type": "urn:oo:problem:head-too-large"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description A fault of the edge, logged there */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "A fault of the edge, logged there",
+                     *       "status": 500,
+                     *       "title": "Internal Server Error",
+                     *       "type": "urn:oo:problem:fault"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Something behind the edge is away; `Retry-After` says when to come again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Something behind the edge is away; `Retry-After` says when to come again",
+                     *       "status": 503,
+                     *       "title": "Service Unavailable",
+                     *       "type": "urn:oo:problem:log-unavailable"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+        };
+    };
+    page_v1_deliveries_get_head: {
+        parameters: {
+            query?: {
+                limit?: number;
+                /** @description `next` of the page before */
+                before?: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Not HTTP, not JSON, a name that this edge does not have, or a header twice that may come once */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description No token, or one that does not count; `type` says which */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A foreign page used the session cookie */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Not this user's */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Headers or body came too slowly */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Values to mend, listed in `errors` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The request line and headers are too large, or too many */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A fault of the edge, logged there */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Something behind the edge is away; `Retry-After` says when to come again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    ask_v1_deliveries_unsubscribe_get: {
+        parameters: {
+            query: {
+                /** @description As the link in the mail has it */
+                word: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page for people */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/html": string;
+                };
+            };
+            /** @description Not HTTP, not JSON, a name that this edge does not have, or a header twice that may come once */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Not HTTP, not JSON, a name that this edge does not have, or a header twice that may come once",
+                     *       "status": 400,
+                     *       "title": "Bad Request",
+                     *       "type": "urn:oo:problem:not-json"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description A foreign page used the session cookie */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "A foreign page used the session cookie",
+                     *       "status": 403,
+                     *       "title": "Forbidden",
+                     *       "type": "urn:oo:problem:foreign-origin"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Not this user's */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Not this user's",
+                     *       "status": 404,
+                     *       "title": "Not Found",
+                     *       "type": "urn:oo:problem:unknown-decision"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Headers or body came too slowly */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Headers or body came too slowly",
+                     *       "status": 408,
+                     *       "title": "Request Timeout",
+                     *       "type": "urn:oo:problem:too-slow"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "The body is too large",
+                     *       "status": 413,
+                     *       "title": "Request Entity Too Large",
+                     *       "type": "urn:oo:problem:too-large"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Values to mend, listed in `errors` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Values to mend, listed in `errors`",
+                     *       "status": 422,
+                     *       "title": "Unprocessable Entity",
+                     *       "type": "urn:oo:problem:invalid-request"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The request line and headers are too large, or too many */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "The request line and headers are too large, or too many",
+                     *       "status": 431,
+                     *       "title": "Request Header Fields Too Large",
+                     *       "type": "urn:oo:problem:head-too-large"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description A fault of the edge, logged there */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "A fault of the edge, logged there",
+                     *       "status": 500,
+                     *       "title": "Internal Server Error",
+                     *       "type": "urn:oo:problem:fault"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Something behind the edge is away; `Retry-After` says when to come again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Something behind the edge is away; `Retry-After` says when to come again",
+                     *       "status": 503,
+                     *       "title": "Service Unavailable",
+                     *       "type": "urn:oo:problem:log-unavailable"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+        };
+    };
+    unsubscribe_v1_deliveries_unsubscribe_post: {
+        parameters: {
+            query: {
+                /** @description As the link in the mail has it */
+                word: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page for people */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/html": string;
+                };
+            };
+            /** @description Not HTTP, not JSON, a name that this edge does not have, or a header twice that may come once */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Not HTTP, not JSON, a name that this edge does not have, or a header twice that may come once",
+                     *       "status": 400,
+                     *       "title": "Bad Request",
+                     *       "type": "urn:oo:problem:not-json"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description A foreign page used the session cookie */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "A foreign page used the session cookie",
+                     *       "status": 403,
+                     *       "title": "Forbidden",
+                     *       "type": "urn:oo:problem:foreign-origin"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Not this user's */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Not this user's",
+                     *       "status": 404,
+                     *       "title": "Not Found",
+                     *       "type": "urn:oo:problem:unknown-decision"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Headers or body came too slowly */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Headers or body came too slowly",
+                     *       "status": 408,
+                     *       "title": "Request Timeout",
+                     *       "type": "urn:oo:problem:too-slow"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "The body is too large",
+                     *       "status": 413,
+                     *       "title": "Request Entity Too Large",
+                     *       "type": "urn:oo:problem:too-large"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Values to mend, listed in `errors` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Values to mend, listed in `errors`",
+                     *       "status": 422,
+                     *       "title": "Unprocessable Entity",
+                     *       "type": "urn:oo:problem:invalid-request"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The request line and headers are too large, or too many */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "The request line and headers are too large, or too many",
+                     *       "status": 431,
+                     *       "title": "Request Header Fields Too Large",
+                     *       "type": "urn:oo:problem:head-too-large"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description A fault of the edge, logged there */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "A fault of the edge, logged there",
+                     *       "status": 500,
+                     *       "title": "Internal Server Error",
+                     *       "type": "urn:oo:problem:fault"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Something behind the edge is away; `Retry-After` says when to come again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Something behind the edge is away; `Retry-After` says when to come again",
+                     *       "status": 503,
+                     *       "title": "Service Unavailable",
+                     *       "type": "urn:oo:problem:log-unavailable"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+        };
+    };
+    ask_v1_deliveries_unsubscribe_get_head: {
+        parameters: {
+            query: {
+                /** @description As the link in the mail has it */
+                word: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page for people */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Not HTTP, not JSON, a name that this edge does not have, or a header twice that may come once */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A foreign page used the session cookie */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Not this user's */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Headers or body came too slowly */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Values to mend, listed in `errors` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The request line and headers are too large, or too many */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A fault of the edge, logged there */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Something behind the edge is away; `Retry-After` says when to come again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    react_v1_deliveries__delivery_id__reaction_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                delivery_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "reaction": "done",
+                 *       "token": "eyJhbGciOi"
+                 *     }
+                 */
+                "application/json": components["schemas"]["ButtonBody"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["FeedbackAccepted"];
+                };
+            };
+            /** @description Not HTTP, not JSON, a name that this edge does not have, or a header twice that may come once */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Not HTTP, not JSON, a name that this edge does not have, or a header twice that may come once",
+                     *       "status": 400,
+                     *       "title": "Bad Request",
+                     *       "type": "urn:oo:problem:not-json"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description A foreign page used the session cookie */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "A foreign page used the session cookie",
+                     *       "status": 403,
+                     *       "title": "Forbidden",
+                     *       "type": "urn:oo:problem:foreign-origin"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Not this user's */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Not this user's",
+                     *       "status": 404,
+                     *       "title": "Not Found",
+                     *       "type": "urn:oo:problem:unknown-decision"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Headers or body came too slowly */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Headers or body came too slowly",
+                     *       "status": 408,
+                     *       "title": "Request Timeout",
+                     *       "type": "urn:oo:problem:too-slow"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Not as things stand */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Not as things stand",
+                     *       "status": 409,
+                     *       "title": "Conflict",
+                     *       "type": "urn:oo:problem:not-left"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "The body is too large",
+                     *       "status": 413,
+                     *       "title": "Request Entity Too Large",
+                     *       "type": "urn:oo:problem:too-large"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The body is not said to be JSON */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "The body is not said to be JSON",
+                     *       "status": 415,
+                     *       "title": "Unsupported Media Type",
+                     *       "type": "urn:oo:problem:unsupported-media-type"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Values to mend, listed in `errors` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Values to mend, listed in `errors`",
+                     *       "status": 422,
+                     *       "title": "Unprocessable Entity",
+                     *       "type": "urn:oo:problem:invalid-request"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The request line and headers are too large, or too many */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "The request line and headers are too large, or too many",
+                     *       "status": 431,
+                     *       "title": "Request Header Fields Too Large",
+                     *       "type": "urn:oo:problem:head-too-large"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description A fault of the edge, logged there */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "A fault of the edge, logged there",
+                     *       "status": 500,
+                     *       "title": "Internal Server Error",
+                     *       "type": "urn:oo:problem:fault"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Something behind the edge is away; `Retry-After` says when to come again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Something behind the edge is away; `Retry-After` says when to come again",
+                     *       "status": 503,
+                     *       "title": "Service Unavailable",
+                     *       "type": "urn:oo:problem:log-unavailable"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+        };
+    };
+    read_v1_devices_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DevicesBody"];
+                };
+            };
+            /** @description Not HTTP, not JSON, a name that this edge does not have, or a header twice that may come once */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Not HTTP, not JSON, a name that this edge does not have, or a header twice that may come once",
+                     *       "status": 400,
+                     *       "title": "Bad Request",
+                     *       "type": "urn:oo:problem:not-json"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description No token, or one that does not count; `type` says which */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "No token, or one that does not count; `type` says which",
+                     *       "status": 401,
+                     *       "title": "Unauthorized",
+                     *       "type": "urn:oo:problem:no-token"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description A foreign page used the session cookie */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "A foreign page used the session cookie",
+                     *       "status": 403,
+                     *       "title": "Forbidden",
+                     *       "type": "urn:oo:problem:foreign-origin"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Not this user's */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Not this user's",
+                     *       "status": 404,
+                     *       "title": "Not Found",
+                     *       "type": "urn:oo:problem:unknown-decision"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Headers or body came too slowly */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Headers or body came too slowly",
+                     *       "status": 408,
+                     *       "title": "Request Timeout",
+                     *       "type": "urn:oo:problem:too-slow"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "The body is too large",
+                     *       "status": 413,
+                     *       "title": "Request Entity Too Large",
+                     *       "type": "urn:oo:problem:too-large"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The request line and headers are too large, or too many */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "The request line and headers are too large, or too many",
+                     *       "status": 431,
+                     *       "title": "Request Header Fields Too Large",
+                     *       "type": "urn:oo:problem:head-too-large"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description A fault of the edge, logged there */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "A fault of the edge, logged there",
+                     *       "status": 500,
+                     *       "title": "Internal Server Error",
+                     *       "type": "urn:oo:problem:fault"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Something behind the edge is away; `Retry-After` says when to come again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Something behind the edge is away; `Retry-After` says when to come again",
+                     *       "status": 503,
+                     *       "title": "Service Unavailable",
+                     *       "type": "urn:oo:problem:log-unavailable"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+        };
+    };
+    add_v1_devices_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["DeviceAsked"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DeviceMade"];
+                };
+            };
+            /** @description Not HTTP, not JSON, a name that this edge does not have, or a header twice that may come once */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Not HTTP, not JSON, a name that this edge does not have, or a header twice that may come once",
+                     *       "status": 400,
+                     *       "title": "Bad Request",
+                     *       "type": "urn:oo:problem:not-json"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description No token, or one that does not count; `type` says which */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "No token, or one that does not count; `type` says which",
+                     *       "status": 401,
+                     *       "title": "Unauthorized",
+                     *       "type": "urn:oo:problem:no-token"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description A foreign page used the session cookie */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "A foreign page used the session cookie",
+                     *       "status": 403,
+                     *       "title": "Forbidden",
+                     *       "type": "urn:oo:problem:foreign-origin"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Not this user's */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Not this user's",
+                     *       "status": 404,
+                     *       "title": "Not Found",
+                     *       "type": "urn:oo:problem:unknown-decision"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Headers or body came too slowly */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Headers or body came too slowly",
+                     *       "status": 408,
+                     *       "title": "Request Timeout",
+                     *       "type": "urn:oo:problem:too-slow"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Not as things stand */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Not as things stand",
+                     *       "status": 409,
+                     *       "title": "Conflict",
+                     *       "type": "urn:oo:problem:not-left"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "The body is too large",
+                     *       "status": 413,
+                     *       "title": "Request Entity Too Large",
+                     *       "type": "urn:oo:problem:too-large"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The body is not said to be JSON */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "The body is not said to be JSON",
+                     *       "status": 415,
+                     *       "title": "Unsupported Media Type",
+                     *       "type": "urn:oo:problem:unsupported-media-type"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Values to mend, listed in `errors` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Values to mend, listed in `errors`",
+                     *       "status": 422,
+                     *       "title": "Unprocessable Entity",
+                     *       "type": "urn:oo:problem:invalid-request"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The request line and headers are too large, or too many */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "The request line and headers are too large, or too many",
+                     *       "status": 431,
+                     *       "title": "Request Header Fields Too Large",
+                     *       "type": "urn:oo:problem:head-too-large"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description A fault of the edge, logged there */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "A fault of the edge, logged there",
+                     *       "status": 500,
+                     *       "title": "Internal Server Error",
+                     *       "type": "urn:oo:problem:fault"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Something behind the edge is away; `Retry-After` says when to come again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Something behind the edge is away; `Retry-After` says when to come again",
+                     *       "status": 503,
+                     *       "title": "Service Unavailable",
+                     *       "type": "urn:oo:problem:log-unavailable"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+        };
+    };
+    read_v1_devices_get_head: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Not HTTP, not JSON, a name that this edge does not have, or a header twice that may come once */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description No token, or one that does not count; `type` says which */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A foreign page used the session cookie */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Not this user's */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Headers or body came too slowly */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The request line and headers are too large, or too many */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A fault of the edge, logged there */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Something behind the edge is away; `Retry-After` says when to come again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    ask_v1_devices_confirm_get: {
+        parameters: {
+            query: {
+                /** @description As the link in the mail has it */
+                word: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page for people */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/html": string;
+                };
+            };
+            /** @description Not HTTP, not JSON, a name that this edge does not have, or a header twice that may come once */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Not HTTP, not JSON, a name that this edge does not have, or a header twice that may come once",
+                     *       "status": 400,
+                     *       "title": "Bad Request",
+                     *       "type": "urn:oo:problem:not-json"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description A foreign page used the session cookie */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "A foreign page used the session cookie",
+                     *       "status": 403,
+                     *       "title": "Forbidden",
+                     *       "type": "urn:oo:problem:foreign-origin"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Not this user's */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Not this user's",
+                     *       "status": 404,
+                     *       "title": "Not Found",
+                     *       "type": "urn:oo:problem:unknown-decision"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Headers or body came too slowly */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Headers or body came too slowly",
+                     *       "status": 408,
+                     *       "title": "Request Timeout",
+                     *       "type": "urn:oo:problem:too-slow"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "The body is too large",
+                     *       "status": 413,
+                     *       "title": "Request Entity Too Large",
+                     *       "type": "urn:oo:problem:too-large"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Values to mend, listed in `errors` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Values to mend, listed in `errors`",
+                     *       "status": 422,
+                     *       "title": "Unprocessable Entity",
+                     *       "type": "urn:oo:problem:invalid-request"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The request line and headers are too large, or too many */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "The request line and headers are too large, or too many",
+                     *       "status": 431,
+                     *       "title": "Request Header Fields Too Large",
+                     *       "type": "urn:oo:problem:head-too-large"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description A fault of the edge, logged there */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "A fault of the edge, logged there",
+                     *       "status": 500,
+                     *       "title": "Internal Server Error",
+                     *       "type": "urn:oo:problem:fault"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Something behind the edge is away; `Retry-After` says when to come again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Something behind the edge is away; `Retry-After` says when to come again",
+                     *       "status": 503,
+                     *       "title": "Service Unavailable",
+                     *       "type": "urn:oo:problem:log-unavailable"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+        };
+    };
+    confirm_v1_devices_confirm_post: {
+        parameters: {
+            query: {
+                /** @description As the link in the mail has it */
+                word: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page for people */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "text/html": string;
+                };
+            };
+            /** @description Not HTTP, not JSON, a name that this edge does not have, or a header twice that may come once */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Not HTTP, not JSON, a name that this edge does not have, or a header twice that may come once",
+                     *       "status": 400,
+                     *       "title": "Bad Request",
+                     *       "type": "urn:oo:problem:not-json"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description A foreign page used the session cookie */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "A foreign page used the session cookie",
+                     *       "status": 403,
+                     *       "title": "Forbidden",
+                     *       "type": "urn:oo:problem:foreign-origin"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Not this user's */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Not this user's",
+                     *       "status": 404,
+                     *       "title": "Not Found",
+                     *       "type": "urn:oo:problem:unknown-decision"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Headers or body came too slowly */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Headers or body came too slowly",
+                     *       "status": 408,
+                     *       "title": "Request Timeout",
+                     *       "type": "urn:oo:problem:too-slow"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "The body is too large",
+                     *       "status": 413,
+                     *       "title": "Request Entity Too Large",
+                     *       "type": "urn:oo:problem:too-large"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Values to mend, listed in `errors` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Values to mend, listed in `errors`",
+                     *       "status": 422,
+                     *       "title": "Unprocessable Entity",
+                     *       "type": "urn:oo:problem:invalid-request"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The request line and headers are too large, or too many */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "The request line and headers are too large, or too many",
+                     *       "status": 431,
+                     *       "title": "Request Header Fields Too Large",
+                     *       "type": "urn:oo:problem:head-too-large"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description A fault of the edge, logged there */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "A fault of the edge, logged there",
+                     *       "status": 500,
+                     *       "title": "Internal Server Error",
+                     *       "type": "urn:oo:problem:fault"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Something behind the edge is away; `Retry-After` says when to come again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Something behind the edge is away; `Retry-After` says when to come again",
+                     *       "status": 503,
+                     *       "title": "Service Unavailable",
+                     *       "type": "urn:oo:problem:log-unavailable"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+        };
+    };
+    ask_v1_devices_confirm_get_head: {
+        parameters: {
+            query: {
+                /** @description As the link in the mail has it */
+                word: string;
+            };
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description A page for people */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Not HTTP, not JSON, a name that this edge does not have, or a header twice that may come once */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A foreign page used the session cookie */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Not this user's */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Headers or body came too slowly */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Values to mend, listed in `errors` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The request line and headers are too large, or too many */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A fault of the edge, logged there */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Something behind the edge is away; `Retry-After` says when to come again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    key_v1_devices_key_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["KeyBody"];
+                };
+            };
+            /** @description Not HTTP, not JSON, a name that this edge does not have, or a header twice that may come once */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Not HTTP, not JSON, a name that this edge does not have, or a header twice that may come once",
+                     *       "status": 400,
+                     *       "title": "Bad Request",
+                     *       "type": "urn:oo:problem:not-json"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description No token, or one that does not count; `type` says which */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "No token, or one that does not count; `type` says which",
+                     *       "status": 401,
+                     *       "title": "Unauthorized",
+                     *       "type": "urn:oo:problem:no-token"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description A foreign page used the session cookie */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "A foreign page used the session cookie",
+                     *       "status": 403,
+                     *       "title": "Forbidden",
+                     *       "type": "urn:oo:problem:foreign-origin"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Not this user's */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Not this user's",
+                     *       "status": 404,
+                     *       "title": "Not Found",
+                     *       "type": "urn:oo:problem:unknown-decision"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Headers or body came too slowly */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Headers or body came too slowly",
+                     *       "status": 408,
+                     *       "title": "Request Timeout",
+                     *       "type": "urn:oo:problem:too-slow"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "The body is too large",
+                     *       "status": 413,
+                     *       "title": "Request Entity Too Large",
+                     *       "type": "urn:oo:problem:too-large"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The request line and headers are too large, or too many */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "The request line and headers are too large, or too many",
+                     *       "status": 431,
+                     *       "title": "Request Header Fields Too Large",
+                     *       "type": "urn:oo:problem:head-too-large"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description A fault of the edge, logged there */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "A fault of the edge, logged there",
+                     *       "status": 500,
+                     *       "title": "Internal Server Error",
+                     *       "type": "urn:oo:problem:fault"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Something behind the edge is away; `Retry-After` says when to come again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Something behind the edge is away; `Retry-After` says when to come again",
+                     *       "status": 503,
+                     *       "title": "Service Unavailable",
+                     *       "type": "urn:oo:problem:log-unavailable"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+        };
+    };
+    key_v1_devices_key_get_head: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Not HTTP, not JSON, a name that this edge does not have, or a header twice that may come once */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description No token, or one that does not count; `type` says which */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A foreign page used the session cookie */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Not this user's */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Headers or body came too slowly */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The request line and headers are too large, or too many */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A fault of the edge, logged there */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Something behind the edge is away; `Retry-After` says when to come again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    remove_v1_devices__device_id__delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                /** @description Of GET /v1/devices */
+                device_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Not HTTP, not JSON, a name that this edge does not have, or a header twice that may come once */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Not HTTP, not JSON, a name that this edge does not have, or a header twice that may come once",
+                     *       "status": 400,
+                     *       "title": "Bad Request",
+                     *       "type": "urn:oo:problem:not-json"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description No token, or one that does not count; `type` says which */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "No token, or one that does not count; `type` says which",
+                     *       "status": 401,
+                     *       "title": "Unauthorized",
+                     *       "type": "urn:oo:problem:no-token"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description A foreign page used the session cookie */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "A foreign page used the session cookie",
+                     *       "status": 403,
+                     *       "title": "Forbidden",
+                     *       "type": "urn:oo:problem:foreign-origin"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Not this user's */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Not this user's",
+                     *       "status": 404,
+                     *       "title": "Not Found",
+                     *       "type": "urn:oo:problem:unknown-decision"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Headers or body came too slowly */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Headers or body came too slowly",
+                     *       "status": 408,
+                     *       "title": "Request Timeout",
+                     *       "type": "urn:oo:problem:too-slow"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "The body is too large",
+                     *       "status": 413,
+                     *       "title": "Request Entity Too Large",
+                     *       "type": "urn:oo:problem:too-large"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Values to mend, listed in `errors` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Values to mend, listed in `errors`",
+                     *       "status": 422,
+                     *       "title": "Unprocessable Entity",
+                     *       "type": "urn:oo:problem:invalid-request"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The request line and headers are too large, or too many */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "The request line and headers are too large, or too many",
+                     *       "status": 431,
+                     *       "title": "Request Header Fields Too Large",
+                     *       "type": "urn:oo:problem:head-too-large"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description A fault of the edge, logged there */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "A fault of the edge, logged there",
+                     *       "status": 500,
+                     *       "title": "Internal Server Error",
+                     *       "type": "urn:oo:problem:fault"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Something behind the edge is away; `Retry-After` says when to come again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Something behind the edge is away; `Retry-After` says when to come again",
+                     *       "status": 503,
+                     *       "title": "Service Unavailable",
+                     *       "type": "urn:oo:problem:log-unavailable"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
             };
         };
     };

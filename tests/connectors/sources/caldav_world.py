@@ -6,7 +6,7 @@ import asyncio
 import shutil
 import socket
 import subprocess
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
@@ -38,8 +38,12 @@ class Passes(Loopback):
     """Passes requests on to Radicale."""
 
     behind = ""
+    before_put: Callable[[], Awaitable[None]] | None = None
+    """Done before a PUT goes on to Radicale."""
 
     async def answer(self, request: web.Request) -> web.Response:
+        if request.method == "PUT" and self.before_put is not None:
+            await self.before_put()
         kept = ("authorization", "content-type", "depth", "if-match", "if-none-match")
         headers = {name: said for name, said in request.headers.items() if name.lower() in kept}
         async with httpx.AsyncClient(trust_env=False, timeout=60) as client:

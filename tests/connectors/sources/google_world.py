@@ -24,6 +24,8 @@ class GoogleServer(Loopback):
         self.changed: dict[str, int] = {}
         self.clock = 0
         self.forgotten = 0
+        self.until = ""
+        """timeMax of the last full read, which what changed later is bound to as well."""
 
     def change(self, event: dict[str, Any], *, calendar: str = "ann@example.org") -> None:
         self.clock += 1
@@ -44,10 +46,12 @@ class GoogleServer(Loopback):
             if int(token) < self.forgotten:
                 error = {"code": 410, "errors": [{"domain": "calendar", "reason": "fullSyncRequired"}]}
                 return web.json_response({"error": error}, status=410)
+        self.until = self.until if token else asked["timeMax"]
         since = int(token or 0)
         events = [one for key, one in self.calendars[calendar].items() if self.changed[key] > since]
         if not token:
             events = [one for one in events if one["status"] != "cancelled"]
+        events = [one for one in events if one["status"] == "cancelled" or not _later(one["start"], self.until)]
         begin = int(asked.get("pageToken", 0))
         said: dict[str, Any] = {"kind": "calendar#events", "items": events[begin : begin + self.page]}
         if begin + self.page < len(events):
@@ -108,6 +112,11 @@ class GoogleWorld(World):
 
     async def put_odd(self) -> None:
         self.service.change(event("odd", "Nobody knows when", "in the evening", "later"))
+
+
+def _later(begins: dict[str, str], until: str) -> bool:
+    when = begins.get("dateTime", "")
+    return when[:4].isdigit() and datetime.fromisoformat(when) >= datetime.fromisoformat(until)
 
 
 def _text(moment: datetime) -> str:

@@ -59,6 +59,18 @@ def test_a_task_that_was_changed_there_meanwhile_is_a_conflict_and_stays_as_it_i
     with_radicale(tmp_path, test)
 
 
+def test_a_change_in_the_very_moment_of_writing_is_a_conflict(tmp_path: Path) -> None:
+    async def test(world: CalDavWorld) -> None:
+        await world.put("a", "Call Mom")
+        reader = world.reader()
+        await reader.read()
+        world.service.before_put = lambda: world.put("a", "Call Mom and Dad")
+        assert (await done(reader, "a")).outcome is Outcome.CONFLICT
+        assert "Dad" in await world.text("a") and "COMPLETED" not in await world.text("a")
+
+    with_radicale(tmp_path, test)
+
+
 def test_what_cannot_be_completed_says_why(tmp_path: Path) -> None:
     async def test(world: CalDavWorld) -> None:
         await world.put("a", "Call Mom")

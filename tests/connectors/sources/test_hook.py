@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -63,6 +64,18 @@ def test_a_delivery_that_comes_twice_counts_once_also_where_the_first_was_not_ke
 def test_a_delivery_of_another_time_is_refused(seconds: int) -> None:
     assert heard(delivery(TASK, when=NOW + timedelta(seconds=seconds))).refused == "too-old"
     assert heard(delivery(TASK, when=NOW + timedelta(seconds=seconds - (1 if seconds > 0 else -1)))).refused == ""
+
+
+def test_a_delivery_that_waited_for_its_reader_is_as_old_as_when_it_came() -> None:
+    waited = replace(delivery(TASK, when=NOW - timedelta(hours=1)), received_ms=_ms(NOW - timedelta(minutes=59)))
+    page = heard(waited).page
+    assert page is not None and len(page.signals) == 1
+    again = heard(replace(waited, received_ms=_ms(NOW - timedelta(minutes=58))), page.cursor).page
+    assert again is not None and not again.signals
+
+
+def _ms(moment: datetime) -> int:
+    return int(moment.timestamp() * 1000)
 
 
 @pytest.mark.parametrize("fault", ["secret", "body", "id", "time", "none", "version", "no secret of ours"])
