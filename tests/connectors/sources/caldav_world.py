@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-import asyncio
+import itertools
 import shutil
 import socket
 import subprocess
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
-from contextlib import asynccontextmanager
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from pathlib import Path
+from typing import Any, NamedTuple
 
 import httpx
 from aiohttp import web
@@ -31,7 +33,14 @@ filesystem_folder = {folder}/store
 [rights]
 type = owner_only
 """
-SIGNED_IN = httpx.BasicAuth("ann", "secret")
+
+
+class Server(NamedTuple):
+    """A Radicale that runs."""
+
+    url: str
+    store: Path
+    people: Iterator[int]
 
 
 class Passes(Loopback):
@@ -53,28 +62,31 @@ class Passes(Loopback):
         return web.Response(status=said.status_code, headers=headers, body=said.content)
 
 
-@asynccontextmanager
-async def radicale(folder: Path) -> AsyncIterator[str]:
-    """Its address; ann may sign in with "secret"."""
+PEOPLE_MAX = 500
+
+
+@contextmanager
+def radicale(folder: Path) -> Iterator[Server]:
+    """One server for all worlds: each is a person of its own there, p1 and so on, with "secret"."""
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
-    (folder / "users").write_text("ann:secret\n")
+    (folder / "users").write_text("".join(f"p{i}:secret\n" for i in range(1, PEOPLE_MAX)))
     (folder / "config").write_text(CONFIG.format(port=port, folder=folder))
     program = programs(LOCK) / "radicale"
     with (folder / "log").open("wb") as log:
         process = subprocess.Popen((program, "--config", str(folder / "config")), stdout=log, stderr=log)
     try:
         url = f"http://127.0.0.1:{port}"
-        async with httpx.AsyncClient(trust_env=False) as client:
+        with httpx.Client(trust_env=False) as client:
             for _ in range(600):
                 try:
-                    await client.get(url)
+                    client.get(url)
                     break
                 except httpx.TransportError:
                     assert process.poll() is None, (folder / "log").read_text()
-                    await asyncio.sleep(0.1)
-        yield url
+                    time.sleep(0.1)
+        yield Server(url, folder / "store" / "collection-root", itertools.count(1))
     finally:
         process.terminate()
         process.wait()
@@ -90,45 +102,51 @@ class CalDavWorld(World):
     name = "caldav"
     many = 500  # Radicale takes minutes to list 10,000.
 
-    def __init__(self, folder: Path) -> None:
+    needs = "radicale"
+
+    def __init__(self, folder: Path, server: Any = None) -> None:
         super().__init__(folder)
         self.source = CalDav()
         self.service: Passes = Passes()
+        self.service.behind = server.url
+        self.person = f"p{next(server.people)}"
+        self.tasks = server.store / self.person / "tasks"
 
     @asynccontextmanager
     async def running(self) -> AsyncIterator[None]:
-        async with radicale(self.folder) as self.service.behind, super().running():
-            self.direct = httpx.AsyncClient(base_url=self.service.behind, auth=SIGNED_IN, trust_env=False, timeout=60)
-            async with self.direct:
-                await self.make_calendar("tasks")
-                yield
+        signed_in = httpx.BasicAuth(self.person, "secret")
+        self.direct = httpx.AsyncClient(base_url=self.service.behind, auth=signed_in, trust_env=False, timeout=60)
+        async with super().running(), self.direct:
+            await self.make_calendar("tasks")
+            yield
 
     def door(self) -> tuple[Mapping[str, str], Mapping[str, str]]:
-        return {"url": self.service.url, "username": "ann"}, {"password": "secret"}
+        return {"url": self.service.url, "username": self.person}, {"password": "secret"}
 
     async def make_calendar(self, name: str) -> None:
-        (await self.direct.request("MKCALENDAR", f"/ann/{name}/")).raise_for_status()
+        (await self.direct.request("MKCALENDAR", f"/{self.person}/{name}/")).raise_for_status()
 
     async def write(self, name: str, text: str, *, calendar: str = "tasks") -> None:
         headers = {"content-type": "text/calendar; charset=utf-8"}
-        (await self.direct.put(f"/ann/{calendar}/{name}.ics", content=text, headers=headers)).raise_for_status()
+        (
+            await self.direct.put(f"/{self.person}/{calendar}/{name}.ics", content=text, headers=headers)
+        ).raise_for_status()
 
     async def text(self, name: str) -> str:
-        return (await self.direct.get(f"/ann/tasks/{name}.ics")).raise_for_status().text
+        return (await self.direct.get(f"/{self.person}/tasks/{name}.ics")).raise_for_status().text
 
     async def put(self, name: str, title: str) -> None:
         await self.write(name, todo(name, title))
 
     async def put_many(self, number: int) -> None:
-        store = self.folder / "store" / "collection-root" / "ann" / "tasks"
         for i in range(number):
-            (store / f"n{i:05}.ics").write_bytes(todo(f"n{i:05}", f"item {i}").encode())
+            (self.tasks / f"n{i:05}.ics").write_bytes(todo(f"n{i:05}", f"item {i}").encode())
 
     async def take(self, name: str) -> None:
-        (await self.direct.delete(f"/ann/tasks/{name}.ics")).raise_for_status()
+        (await self.direct.delete(f"/{self.person}/tasks/{name}.ics")).raise_for_status()
 
     async def forget_places(self) -> None:
-        shutil.rmtree(self.folder / "store" / "collection-root" / "ann" / "tasks" / ".Radicale.cache" / "sync-token")
+        shutil.rmtree(self.tasks / ".Radicale.cache" / "sync-token")
 
     async def put_at_nine_in_new_york(self, title: str) -> None:
         await self.write("ny", todo("ny", title, "DUE;TZID=America/New_York:20261130T090000"))

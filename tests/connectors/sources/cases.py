@@ -7,7 +7,7 @@ from datetime import timedelta
 from typing import Final
 
 from connectors.sources.kept import taken_back
-from connectors.sources.source import FaultKind
+from connectors.sources.source import FaultKind, Page
 from oo.v1.signal_pb2 import Signal
 from tables.bounds import EVENTS_MAX, TASKS_MAX
 from tests.connectors.sources.loopback import always
@@ -81,6 +81,25 @@ async def killed(world: World) -> None:
     await reader.read(now=NOW + timedelta(minutes=1))
     assert reader.told.titles == ["Call Mom", "Water plants"]
     assert reader.told.counted == 2
+
+
+async def killed_and_gone(world: World) -> None:
+    """A worker that is killed behind Kafka's word, and an item that is deleted before another reads again."""
+    await world.put("a", "Call Mom")
+    reader = world.reader()
+    await reader.read()
+    await world.put("b", "Water plants")
+
+    def only_ahead(page: Page) -> bool:
+        if page.signals:
+            reader.cursor = page.ahead
+        return not page.signals
+
+    await reader.read(keep=only_ahead)
+    assert reader.told.titles == ["Call Mom", "Water plants"]
+    await world.take("b")
+    await reader.settle(now=NOW + timedelta(hours=1))
+    assert reader.told.titles == ["Call Mom"]
 
 
 async def rate_limit(world: World) -> None:
@@ -247,6 +266,7 @@ CASES: Final[dict[str, tuple[str, Callable[[World], Awaitable[None]]]]] = {
     "cursor-lost-here": ("our cursor is lost: read anew, nothing doubled", cursor_lost_here),
     "cursor-lost-there": ("the service forgot its token: read anew, a deletion meanwhile seen", cursor_lost_there),
     "killed": ("killed before the cursor is kept", killed),
+    "killed-and-gone": ("killed so, and the item is deleted meanwhile", killed_and_gone),
     "rate-limit": ("rate limit, Retry-After", rate_limit),
     "token-refused": ("token expired (or, where it cannot, revoked)", token_refused),
     "token-revoked": ("access taken away: nothing told before is taken back", token_revoked),

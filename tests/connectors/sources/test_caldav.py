@@ -9,15 +9,15 @@ from datetime import timedelta
 from pathlib import Path
 
 from connectors.sources.source import FaultKind, Outcome, WrittenBack, write_back
-from tests.connectors.sources.caldav_world import CalDavWorld, todo
+from tests.connectors.sources.caldav_world import CalDavWorld, Server, todo
 from tests.connectors.sources.world import NOW, Reader
 
 OPERATION = "3f2a9c00-0000-4000-8000-000000000001"
 
 
-def with_radicale(folder: Path, test: Callable[[CalDavWorld], Awaitable[None]]) -> None:
+def with_radicale(server: Server, test: Callable[[CalDavWorld], Awaitable[None]]) -> None:
     async def run() -> None:
-        world = CalDavWorld(folder)
+        world = CalDavWorld(Path(), server)
         async with world.running():
             await test(world)
 
@@ -28,7 +28,7 @@ async def done(reader: Reader, task: str) -> WrittenBack:
     return await write_back(reader.source, reader.access, reader.cursor, external_id=task, operation=OPERATION)
 
 
-def test_done_here_is_done_there_once_and_nothing_else_of_the_task_is_touched(tmp_path: Path) -> None:
+def test_done_here_is_done_there_once_and_nothing_else_of_the_task_is_touched(radicale: Server) -> None:
     async def test(world: CalDavWorld) -> None:
         note = "X-APPLE-SORT-ORDER:42"
         await world.write("a", todo("a", "Call Mom", "STATUS:NEEDS-ACTION", note, "PRIORITY:1"))
@@ -42,10 +42,10 @@ def test_done_here_is_done_there_once_and_nothing_else_of_the_task_is_touched(tm
         await reader.read(now=NOW + timedelta(minutes=5))
         assert [one.WhichOneof("payload") for one in reader.told.items.values()] == ["task_completed"]
 
-    with_radicale(tmp_path, test)
+    with_radicale(radicale, test)
 
 
-def test_a_task_that_was_changed_there_meanwhile_is_a_conflict_and_stays_as_it_is(tmp_path: Path) -> None:
+def test_a_task_that_was_changed_there_meanwhile_is_a_conflict_and_stays_as_it_is(radicale: Server) -> None:
     async def test(world: CalDavWorld) -> None:
         await world.put("a", "Call Mom")
         reader = world.reader()
@@ -56,10 +56,10 @@ def test_a_task_that_was_changed_there_meanwhile_is_a_conflict_and_stays_as_it_i
         await reader.read(now=NOW + timedelta(minutes=5))
         assert (await done(reader, "a")).outcome is Outcome.DONE
 
-    with_radicale(tmp_path, test)
+    with_radicale(radicale, test)
 
 
-def test_a_change_in_the_very_moment_of_writing_is_a_conflict(tmp_path: Path) -> None:
+def test_a_change_in_the_very_moment_of_writing_is_a_conflict(radicale: Server) -> None:
     async def test(world: CalDavWorld) -> None:
         await world.put("a", "Call Mom")
         reader = world.reader()
@@ -68,10 +68,10 @@ def test_a_change_in_the_very_moment_of_writing_is_a_conflict(tmp_path: Path) ->
         assert (await done(reader, "a")).outcome is Outcome.CONFLICT
         assert "Dad" in await world.text("a") and "COMPLETED" not in await world.text("a")
 
-    with_radicale(tmp_path, test)
+    with_radicale(radicale, test)
 
 
-def test_what_cannot_be_completed_says_why(tmp_path: Path) -> None:
+def test_what_cannot_be_completed_says_why(radicale: Server) -> None:
     async def test(world: CalDavWorld) -> None:
         await world.put("a", "Call Mom")
         await world.put_weekly("Take out the bins")
@@ -86,10 +86,10 @@ def test_what_cannot_be_completed_says_why(tmp_path: Path) -> None:
         assert fault is not None
         assert fault.kind is FaultKind.TOKEN_REVOKED
 
-    with_radicale(tmp_path, test)
+    with_radicale(radicale, test)
 
 
-def test_calendars_that_come_and_go_are_followed(tmp_path: Path) -> None:
+def test_calendars_that_come_and_go_are_followed(radicale: Server) -> None:
     async def test(world: CalDavWorld) -> None:
         await world.put("a", "Call Mom")
         await world.make_calendar("work")
@@ -97,7 +97,7 @@ def test_calendars_that_come_and_go_are_followed(tmp_path: Path) -> None:
         reader = world.reader()
         await reader.read()
         assert reader.told.titles == ["Call Mom", "Write report"]
-        (await world.direct.delete("/ann/work/")).raise_for_status()
+        (await world.direct.delete(f"/{world.person}/work/")).raise_for_status()
         assert await reader.read(now=NOW + timedelta(minutes=5)) is None
         assert reader.told.titles == ["Call Mom"]
         await world.make_calendar("home")
@@ -105,10 +105,10 @@ def test_calendars_that_come_and_go_are_followed(tmp_path: Path) -> None:
         await reader.read(now=NOW + timedelta(hours=2))
         assert reader.told.titles == ["Call Mom", "Water plants"]
 
-    with_radicale(tmp_path, test)
+    with_radicale(radicale, test)
 
 
-def test_a_wrong_password_is_told_as_one(tmp_path: Path) -> None:
+def test_a_wrong_password_is_told_as_one(radicale: Server) -> None:
     async def test(world: CalDavWorld) -> None:
         reader = world.reader()
         reader.access = replace(reader.access, credentials={"password": "wrong"})
@@ -116,4 +116,4 @@ def test_a_wrong_password_is_told_as_one(tmp_path: Path) -> None:
         assert fault is not None
         assert (fault.kind, fault.detail) == (FaultKind.TOKEN_REVOKED, "HTTP 401")
 
-    with_radicale(tmp_path, test)
+    with_radicale(radicale, test)

@@ -24,9 +24,13 @@ PAGE = Path(__file__).resolve().parents[3] / "docs" / "sources.md"
         if case not in kind.not_said
     ],
 )
-def test_a_source_keeps_the_contract(kind: type[World], case: str, tmp_path: Path) -> None:
+def test_a_source_keeps_the_contract(
+    kind: type[World], case: str, tmp_path: Path, request: pytest.FixtureRequest
+) -> None:
+    server = request.getfixturevalue(kind.needs) if kind.needs else None
+
     async def run() -> None:
-        world = kind(tmp_path)
+        world = kind(tmp_path, server) if kind.needs else kind(tmp_path)
         async with world.running():
             await CASES[case][1](world)
 

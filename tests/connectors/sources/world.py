@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 from zoneinfo import ZoneInfo
 
 import httpx
@@ -113,12 +113,14 @@ class World(ABC):
     not_said: ClassVar[Mapping[str, str]] = {}
     """By case, why it says nothing about this source; in docs/sources.md."""
     many: ClassVar[int] = 10_000
+    needs: ClassVar[str] = ""
+    """A fixture that gives the server that it runs on."""
     held: ClassVar[int] = 0
     """How many of them are told at once; 0 for as many as a row holds."""
     source: Source
     service: Loopback
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, server: Any = None) -> None:
         self.folder = folder
 
     @asynccontextmanager
