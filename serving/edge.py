@@ -5,6 +5,7 @@ It never reads the environment: the composition root fills it.
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import hmac
 from collections.abc import Callable
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Annotated
 from fastapi import Depends, Request
 
 from connectors.postgres.history import History
-from connectors.valkey import TipStore
+from connectors.valkey import TipStore, Unreachable
 from serving.current import CurrentTips
 from serving.departed import Departed
 from serving.exports import Exports
@@ -65,6 +66,11 @@ class Edge:
     """None where nobody is told while they do not look."""
     sign_in: SignIn | None = None
     """Where nobody configured providers, None, and nothing of it is imported."""
+
+    async def here(self, user_id: str) -> None:
+        """Note that a page is open before this person: they are told nothing elsewhere. Where Valkey is away, they may be."""
+        with contextlib.suppress(*Unreachable):
+            await self.tips.mark_here(user_id)
 
     def mac(self, *parts: str) -> str:
         """32 hexadecimal digits that nobody makes without the key: ids of what a person says here, and what a client has to bring back."""

@@ -80,6 +80,7 @@ RIGHTS = {
     "connect": Rights(
         reads=("outcomes", "settings", "erasures", "keys"), writes=("signals", "dead-letters"), in_a_group=True
     ),
+    "notify": Rights(reads=("deliveries", "erasures", "keys"), writes=("dead-letters",), in_a_group=True),
     # What it reads beside `keys` and `erasures` is for a person's own export, in a process that it starts for that (serving/exports.py).
     "edge": Rights(
         reads=(

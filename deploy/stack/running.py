@@ -47,18 +47,21 @@ GENERATE_SETTINGS = ("OO_LLM_DAY_CALLS", "OO_LLM_AT_ONCE", "OO_LLM_DEADLINE_S")
 """And `generate`."""
 
 
+NOTIFY_SETTINGS = ("OO_SMTP_URL", "OO_MAIL_FROM", "OO_MAIL_CA_FILE", "OO_NOTIFY_CONTACT")
+"""And `notify`."""
+
 HEARING_SHADOWS = "mixed,lin_ts,linucb,mixed_hearing"
 """Of a stack with trained models: the default ones, and the one that tells what hearing a model is worth."""
 
 
 SECRETS = {
-    "OO_VALKEY_URL": ("publish", "edge", "operator"),
+    "OO_VALKEY_URL": ("publish", "notify", "edge", "operator"),
     "OO_RECOMMENDER_DSN": ("record", "operator"),
     "OO_HISTORY_DSN": ("edge",),
     "OO_MAC_KEY_FILE": ("core", "edge", "operator"),
     "OO_NAME_KEY_FILE": ("core", "edge", "operator"),
     # Who opens what is sealed: not publish.
-    "OO_KEK_DIR": ("core", "record", "shadow", "generate", "score", "connect", "edge", "operator"),
+    "OO_KEK_DIR": ("core", "record", "shadow", "generate", "score", "connect", "notify", "edge", "operator"),
     "OO_LOCAL_SIGNING_KEY_FILE": ("edge",),
 }
 """Who is told what of a secure stack; where nobody signs in, everybody is told all of it."""
@@ -276,6 +279,16 @@ class RunningStack:
         if part == "shadow":
             environment |= {"OO_SHADOWS": HEARING_SHADOWS} if "scorer" in self.ports else {}
             environment |= {name: os.environ[name] for name in SHADOW_SETTINGS if name in os.environ}
+        if role in ("notify", "edge") and "notify" in self.ports:
+            environment["OO_NOTIFIER_DSN"] = self.dsn("notifier")
+        if role == "edge" and "notify" in self.ports:
+            environment["OO_NOTIFY_PUBLIC_KEY_FILE"] = str(self.folder.notify_public_key_file)
+        if role == "notify":
+            environment["OO_NOTIFY_KEY_FILE"] = str(self.folder.notify_key_file)
+            environment["OO_PUBLIC_URL"] = os.environ.get("OO_PUBLIC_URL", self.edge_url)
+            # Whoever may start this may be told on this machine.
+            environment["OO_NOTIFY_INSIDE"] = os.environ.get("OO_NOTIFY_INSIDE", "127.0.0.0/8,::1/128")
+            environment |= {name: os.environ[name] for name in NOTIFY_SETTINGS if name in os.environ}
         if role == "connect":
             environment |= {"OO_INTEGRATIONS_DSN": self.dsn("integrations"), "OO_VAULT_DIR": str(self.folder.vault_dir)}
             # Whoever may start this may read this machine's own calendars.

@@ -30,6 +30,7 @@ READERS = {
     "outcomes": "record",
     "erasures": "record",
     "candidate-requests": "generate",
+    "deliveries": "notify",
 }
 """Which process takes each topic."""
 ENDS = "ends.json"
@@ -54,8 +55,8 @@ def _unread(seen: View, cluster: Cluster) -> Iterable[dict[str, Any]]:
         if reader not in seen.settled:
             continue
         held = {place for member in seen.members if member.group == reader for place in member.partitions}
-        if process == "generate" and not held:
-            # It runs only where a language model is asked, and nobody waits for it.
+        if process in ("generate", "notify") and not held:
+            # They run only where a language model is asked, or people are told, and nobody waits for them.
             continue
         for place in sorted(place for place in seen.offsets if place[0] == topic and place not in held):
             if seen.lag(reader, (place,)):

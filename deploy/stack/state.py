@@ -99,6 +99,16 @@ class StateFolder:
         return self.root / "kek"
 
     @property
+    def notify_key_file(self) -> Path:
+        """What says to push services who sends, and signs words in notifications."""
+        return self.secrets / "notify.json"
+
+    @property
+    def notify_public_key_file(self) -> Path:
+        """Its public half, for the edge."""
+        return self.secrets / "notify.public.json"
+
+    @property
     def vault_dir(self) -> Path:
         """What connections' keys are wrapped with, likewise."""
         return self.root / "vault"
@@ -232,6 +242,12 @@ class StateFolder:
         self._name_key()
         if not self.mac_key_file.exists():
             write_private(self.mac_key_file, secrets.token_bytes(32))
+        if not (self.notify_key_file.exists() and self.notify_public_key_file.exists()):
+            from joserfc.jwk import ECKey
+
+            key = ECKey.generate_key("P-256", private=True)
+            write_private(self.notify_key_file, json.dumps(key.as_dict(private=True)).encode())
+            write_private(self.notify_public_key_file, json.dumps(key.as_dict(private=False)).encode())
         if not (self.signing_key_file.exists() and self.jwks_file.exists()):
             from joserfc.jwk import ECKey
 

@@ -34,10 +34,11 @@ NOBODY = "on nopass resetkeys resetchannels -@all +ping"
 ROLES = {
     # Of somebody who left it takes away what stands beside the tip.
     "publish": f"~oo:tip:* ~oo:settings:* ~oo:published* &oo:tips:* {_CALLS} +hmget +hset +hget +hgetall +publish +scan "
-    "(~oo:spent:* ~oo:idem:* -@all +del)",
+    "(~oo:spent:* ~oo:here:* ~oo:idem:* -@all +del)",
     # What it may change are the markers and nothing else: a tip is publish's.
     "edge": f"~oo:tip:* ~oo:settings:* ~oo:spent:* &oo:tips:* {_CALLS} +hmget +hget +zscore +time +publish "
-    "(~oo:spent:* ~oo:idem:* -@all +zadd +zremrangebyrank +expire +set +get)",
+    "(~oo:spent:* ~oo:here:* ~oo:idem:* -@all +zadd +zremrangebyrank +expire +set +get)",
+    "notify": f"~oo:tip:* ~oo:settings:* ~oo:spent:* ~oo:here:* {_CALLS} +hmget +hget +zscore +exists",
     "operator": f"~oo:* {_CALLS} +@read",
     "admin": "~* &* +@all",
 }

@@ -99,6 +99,8 @@ async def stream(
             yield f"retry: {RECONNECT_MS}\n\n".encode()
             now: Current | None = first
             while True:
+                if edge.telling is not None:
+                    await edge.here(who.pseudonym)
                 if now is None:
                     yield b": the tip store is away\n\n"
                 elif now.event_id != sent:
