@@ -33,6 +33,8 @@ class Answer:
     status: int
     headers: httpx.Headers
     body: bytes
+    url: httpx.URL
+    """Where it came from in the end, redirects followed."""
 
     def json(self) -> Any:
         """Return the body as JSON; raises Failed."""
@@ -65,7 +67,7 @@ async def ask(
                 body += chunk
                 if len(body) > BYTES_MAX:
                     raise Failed(FaultKind.ODD_ANSWER, "too-large")
-            answer = Answer(response.status_code, response.headers, bytes(body))
+            answer = Answer(response.status_code, response.headers, bytes(body), response.url)
     except InsideAddress:
         raise Failed(FaultKind.UNREACHABLE, "inside-address") from None
     except httpx.TooManyRedirects:

@@ -186,24 +186,34 @@ class _Server:
 
     async def calendars(self) -> list[str]:
         """Return the addresses of all calendars: the given one, or those of its owner; raises Failed."""
-        url = self._access.settings.get("url", "").strip()
-        here = (await self._properties(url, depth=0))[0]
+        try:
+            given = httpx.URL(self._access.settings.get("url", "").strip())
+        except httpx.InvalidURL:
+            raise Failed(FaultKind.GONE, "bad-address") from None
+        try:
+            at, (here, *_) = await self._properties(given, depth=0)
+        except Failed as failed:
+            # Many servers have nothing at their root, and say here where it is (RFC 6764, 5).
+            if failed.fault.kind not in (FaultKind.GONE, FaultKind.ODD_ANSWER) or given.path.strip("/"):
+                raise
+            at, (here, *_) = await self._properties(given.join("/.well-known/caldav"), depth=0)
         if here.is_a(f"{CAL}calendar"):
-            return [_folder(httpx.URL(url).join(here.href))]
+            return [_folder(at.join(here.href))]
         home = here.href_in(f"{CAL}calendar-home-set")
         if not home and (principal := here.href_in(f"{DAV}current-user-principal")):
-            owner = (await self._properties(str(httpx.URL(url).join(principal)), depth=0))[0]
-            home = owner.href_in(f"{CAL}calendar-home-set")
-        at = httpx.URL(url).join(home or here.href)
-        found = [one for one in await self._properties(str(at), depth=1) if one.is_a(f"{CAL}calendar")]
-        return sorted(_folder(at.join(one.href)) for one in found)[:CALENDARS_MAX]
+            at, (here, *_) = await self._properties(at.join(principal), depth=0)
+            home = here.href_in(f"{CAL}calendar-home-set")
+        at, members = await self._properties(at.join(home or here.href), depth=1)
+        return sorted(_folder(at.join(one.href)) for one in members if one.is_a(f"{CAL}calendar"))[:CALENDARS_MAX]
 
-    async def _properties(self, url: str, *, depth: int) -> list[Member]:
+    async def _properties(self, url: httpx.URL, *, depth: int) -> tuple[httpx.URL, list[Member]]:
+        """Return where the answer came from in the end, and at least one member."""
         headers = {"depth": str(depth), "content-type": "application/xml; charset=utf-8"}
-        members, _ = multistatus((await self.ask("PROPFIND", url, headers=headers, content=_PROPERTIES)).body)
+        answer = await self.ask("PROPFIND", str(url), headers=headers, content=_PROPERTIES)
+        members, _ = multistatus(answer.body)
         if not members:
             raise Failed(FaultKind.ODD_ANSWER, "no-properties")
-        return members
+        return answer.url, members
 
     async def changes(self, calendar: str, token: str) -> tuple[_Listed, str]:
         """Return what changed since the token, or all where there is none or the server knows it no more."""

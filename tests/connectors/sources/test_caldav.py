@@ -8,6 +8,8 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
+from aiohttp import web
+
 from connectors.sources.source import FaultKind, Outcome, WrittenBack, write_back
 from tests.connectors.sources.caldav_world import CalDavWorld, Server, todo
 from tests.connectors.sources.world import NOW, Reader
@@ -104,6 +106,50 @@ def test_calendars_that_come_and_go_are_followed(radicale: Server) -> None:
         await world.write("c", todo("c", "Water plants"), calendar="home")
         await reader.read(now=NOW + timedelta(hours=2))
         assert reader.told.titles == ["Call Mom", "Water plants"]
+
+    with_radicale(radicale, test)
+
+
+def test_a_server_with_nothing_at_its_root_says_where_calendars_are(radicale: Server) -> None:
+    async def test(world: CalDavWorld) -> None:
+        def elsewhere(request: web.Request) -> web.Response | None:
+            if request.path == "/":
+                return web.Response(status=405)
+            if request.path == "/.well-known/caldav":
+                return web.Response(status=301, headers={"location": f"/{world.person}/"})
+            return None
+
+        await world.put("a", "Call Mom")
+        world.service.fails = elsewhere
+        reader = world.reader()
+        assert await reader.read() is None
+        assert reader.told.titles == ["Call Mom"]
+
+    with_radicale(radicale, test)
+
+
+def test_the_address_of_one_calendar_is_that_one(radicale: Server) -> None:
+    async def test(world: CalDavWorld) -> None:
+        await world.put("a", "Call Mom")
+        await world.make_calendar("work")
+        await world.write("b", todo("b", "Write report"), calendar="work")
+        reader = world.reader()
+        settings = {"url": f"{world.service.url}/{world.person}/work", "username": world.person}
+        reader.access = replace(reader.access, settings=settings)
+        assert await reader.read() is None
+        assert reader.told.titles == ["Write report"]
+
+    with_radicale(radicale, test)
+
+
+def test_an_address_that_is_none_says_so(radicale: Server) -> None:
+    async def test(world: CalDavWorld) -> None:
+        reader = world.reader()
+        for url in ("", "cloud.example.org", "http://a:b:c/", "ftp://example.org/", "file:///etc/passwd"):
+            reader.access = replace(reader.access, settings={"url": url, "username": world.person})
+            fault = await reader.read()
+            assert fault is not None
+            assert (fault.kind, fault.detail) == (FaultKind.GONE, "bad-address"), url
 
     with_radicale(radicale, test)
 
