@@ -26,6 +26,8 @@ HEARD_MS: Final = 300
 """How long Valkey waits before it says that nothing has ended."""
 FRESH_S: Final = 0.9
 """What is remembered of a session counts while everything was heard that had ended so long ago."""
+UNDER_WAY_S: Final = 600
+"""So long a person may take at their provider, or with a device's code."""
 READ_MAX: Final = 1_000
 MINUTE_S: Final = 60
 

@@ -41,6 +41,7 @@ COMMANDS = {
     "react": Entry("deploy.commands.tips", "react", "Say done, snooze or dismiss to the current tip."),
     "profile": Entry("deploy.commands.profile", "profile", "What a person has set: quiet hours, consents, time zone."),
     "token": Entry("deploy.commands.tips", "token", "An access token of the local issuer."),
+    "login": Entry("deploy.commands.login", "login", "Sign in on this machine, by a browser anywhere."),
     "simulate": Entry("deploy.commands.simulate", "simulate", "Let simulated people use it, live or in memory."),
     "console": Entry(
         "deploy.commands.console", "console", "A page for operators: what runs, what is decided, and why."

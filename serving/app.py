@@ -48,6 +48,7 @@ from serving.routes import (
     signals,
     stream,
     tip,
+    tokens,
 )
 from serving.settings import LOOPBACK, Settings
 from serving.spent_decisions import SpentDecisions
@@ -62,6 +63,7 @@ from tables.pseudonyms import Pseudonyms
 
 if TYPE_CHECKING:
     from serving.auth.parts import SignInParts
+    from serving.auth.sign_in import SignIn
 
 MAC_KEY_BYTES_MIN = 32
 
@@ -102,9 +104,9 @@ def create_app(settings: Settings) -> FastAPI:
         log = Log(settings.cluster)
         departed = Departed(settings.cluster)
         newcomers = Newcomers(log=log, current=current, subscriptions=subscriptions, metrics=metrics, departed=departed)
-        keys = Keys(_fetch_keys(settings, local))
         telling = Telling.read(settings)
         signs_in = None if people_sign_in is None else people_sign_in(pseudonyms, departed)
+        keys, verifier = _verifier(settings, local, pseudonyms, signs_in)
         past = None if settings.history_dsn is None else History(settings.history_dsn.get_secret_value())
         app.state.edge = Edge(
             tips=tips,
@@ -117,7 +119,7 @@ def create_app(settings: Settings) -> FastAPI:
             departed=departed,
             keys=keys,
             people=people,
-            verifier=Verifier(keys, issuer=settings.jwt_issuer, audience=settings.jwt_audience, pseudonyms=pseudonyms),
+            verifier=verifier,
             history=past,
             exports=Exports(
                 settings.cluster,
@@ -201,6 +203,7 @@ def create_app(settings: Settings) -> FastAPI:
         export,
         leave,
         sign_in,
+        tokens,
         sessions,
         devices,
         deliveries,
@@ -228,6 +231,22 @@ def _local_issuer(settings: Settings) -> LocalIssuer | None:
         return None
     return LocalIssuer.from_file(
         settings.local_signing_key_file, issuer=settings.jwt_issuer, audience=settings.jwt_audience
+    )
+
+
+def _verifier(
+    settings: Settings, local: LocalIssuer | None, pseudonyms: Pseudonyms, signs_in: SignIn | None
+) -> tuple[Keys, Verifier]:
+    """Who verifies tokens, with which keys: those of the issuer that the settings name, and our own where people sign in."""
+    own = None
+    if signs_in is not None:
+        ours = signs_in.signing_keys
+        own = Verifier(ours.keys, issuer=ours.issuer, audience=settings.jwt_audience, pseudonyms=pseudonyms, own=True)
+        if local is None and settings.jwks_url is None and settings.jwks_file is None:
+            return ours.keys, own
+    keys = Keys(_fetch_keys(settings, local))
+    return keys, Verifier(
+        keys, issuer=settings.jwt_issuer, audience=settings.jwt_audience, pseudonyms=pseudonyms, beside=own
     )
 
 

@@ -59,6 +59,9 @@ def from_our_own_page(request: Request) -> bool:
         f"{request.url.scheme}://{request.headers.get('host', '')}" if edge.sign_in is None else edge.sign_in.public_url
     )
     site = request.headers.get("sec-fetch-site", "same-origin")
+    if edge.sign_in is not None and request.headers.get("origin") == "null" and "sec-fetch-site" in request.headers:
+        # A form of a page that tells nobody where it is; the browser itself says that the page is ours.
+        return site == "same-origin"
     return request.headers.get("origin") == own and site == "same-origin"
 
 

@@ -81,7 +81,7 @@ class Identity:
 class Verifier:
     """Verifies tokens of one issuer for one audience; remembers the last CACHE_MAX by hash, until they expire.
 
-    `own`: the issuer is this edge, whose tokens count with a session.
+    `own`: the issuer is this edge, whose tokens count with a session. `beside`: who verifies those of another issuer.
     """
 
     def __init__(
@@ -92,14 +92,16 @@ class Verifier:
         audience: str,
         pseudonyms: Pseudonyms,
         own: bool = False,
+        beside: Verifier | None = None,
         now_s: Callable[[], float] = time.time,
         leeway_s: int = LEEWAY_S,
     ) -> None:
         self._keys = keys
-        self._issuer = issuer
+        self.issuer = issuer
         self._audience = audience
         self._pseudonyms = pseudonyms
         self._own = own
+        self._beside = beside
         self._now_s = now_s
         self._leeway_s = leeway_s
         self._verified: OrderedDict[bytes, tuple[int, Identity]] = OrderedDict()
@@ -107,6 +109,8 @@ class Verifier:
     def known(self, token: bytes) -> Identity | None:
         """Whom a token speaks for that was verified here with the keys of now and has not expired; else None."""
         found = self._verified.get(hashlib.sha256(token).digest())
+        if found is None and self._beside is not None:
+            return self._beside.known(token)
         if found is None or found[0] != self._keys.generation or self._keys.due:
             return None
         return found[1] if found[1].expires_s + self._leeway_s > self._now_s() else None
@@ -120,6 +124,8 @@ class Verifier:
         if known is not None:
             return known
 
+        if self._beside is not None and _issuer_of(token) == self._beside.issuer:
+            return await self._beside.verify(token)
         header = header_of(token)
         algorithm = header.get("alg")
         if not isinstance(algorithm, str) or algorithm.lower() == "none" or token.endswith("."):
@@ -152,7 +158,7 @@ class Verifier:
 
     def _identity(self, claims: dict[str, object]) -> Identity:
         now_s = self._now_s()
-        if claims.get("iss") != self._issuer:
+        if claims.get("iss") != self.issuer:
             raise TokenRefused("issuer")
         audience = claims.get("aud")
         if self._audience != audience and not (isinstance(audience, list) and self._audience in audience):
@@ -180,16 +186,25 @@ class Verifier:
 
 def header_of(token: str) -> dict[str, object]:
     """What a token says of itself, unproved. Raises TokenRefused."""
+    return _part(token, 0)
+
+
+def _issuer_of(token: str) -> object:
+    """Unproved: it tells only who is to prove it."""
+    return _part(token, 1).get("iss")
+
+
+def _part(token: str, number: int) -> dict[str, object]:
     parts = token.split(".")
     if len(parts) != 3:
         raise TokenRefused("malformed")
     try:
-        header = json.loads(base64.urlsafe_b64decode(parts[0] + "=" * (-len(parts[0]) % 4)))
+        found = json.loads(base64.urlsafe_b64decode(parts[number] + "=" * (-len(parts[number]) % 4)))
     except (ValueError, RecursionError) as error:
         raise TokenRefused("malformed") from error
-    if not isinstance(header, dict):
+    if not isinstance(found, dict):
         raise TokenRefused("malformed")
-    return header
+    return found
 
 
 def check_fit(algorithm: str, key: Key) -> None:

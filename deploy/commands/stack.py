@@ -28,6 +28,7 @@ from deploy.stack.state import AlreadyRunning, StateFolder
 from deploy.stack.supervisor import SAYS_EVERY_S, end_leftovers, leftovers
 
 STOP_PATIENCE_S = 90.0
+NO_PROVIDERS = "off"
 
 
 def up(
@@ -62,6 +63,14 @@ def up(
             show_default=False,
         ),
     ] = None,
+    providers: Annotated[
+        str | None,
+        typer.Option(
+            help="People sign in, with the OpenID providers of this TOML file (docs/sign-in.md); off: whoever comes is the local user. "
+            "As the last time, if not given.",
+            show_default=False,
+        ),
+    ] = None,
     servers_only: Annotated[bool, typer.Option(hidden=True)] = False,
     supervise: Annotated[bool, typer.Option(hidden=True)] = False,
 ) -> None:
@@ -82,6 +91,7 @@ def up(
     if ml and (absent := mlflow.not_installed()):
         raise CommandError(f"what --ml needs is not installed ({', '.join(absent)}): {mlflow.HOW_TO_INSTALL}")
     choice = _language_model(before.get("llm", llm.OFF) if language_model is None else language_model)
+    providers_file = _providers(before.get("providers") if providers is None else providers)
     cache = default_cache()
     fetch_servers(cache)
     embedder = None if choice == llm.OFF or servers_only else fetch_embedder(cache, on_bytes=lambda *_: None)
@@ -95,6 +105,7 @@ def up(
         llm=choice,
         embedder_file=embedder,
         ml=ml,
+        providers_file=providers_file,
         given_ports=parse_ports(port or []),
     )
     console = Console(highlight=False, soft_wrap=True)
@@ -106,6 +117,7 @@ def up(
             "--secure" if secure else "--open",
             f"--llm={choice}",
             "--ml" if ml else "--no-ml",
+            f"--providers={providers_file or NO_PROVIDERS}",
             *(f"--port={given}" for given in port or []),
         ]
         start_detached(folder, [*options, *(["--servers-only"] if servers_only else [])], console)
@@ -127,6 +139,24 @@ def _language_model(given: str) -> str:
     if missing := llm.not_installed(choice):
         raise CommandError(f"language models are not installed ({', '.join(missing)}): {llm.HOW_TO_INSTALL}")
     return choice
+
+
+def _providers(given: str | None) -> Path | None:
+    """The file, once it says what it has to; None for nobody. Raises CommandError."""
+    if given in (None, NO_PROVIDERS):
+        return None
+    from serving.auth.providers import read
+
+    path = Path(given).resolve()
+    try:
+        read(path)
+    except FileNotFoundError:
+        raise CommandError(
+            f"there is no file {path}: write one as docs/sign-in.md says, or --providers {NO_PROVIDERS}"
+        ) from None
+    except (OSError, ValueError) as error:
+        raise CommandError(str(error)) from None
+    return path
 
 
 def down(state: StateOption = DEFAULT_STATE) -> None:

@@ -65,6 +65,8 @@ class Plan:
     embedder_file: Path | None = None
     ml: bool = False
     """With MLflow, tracking and the registry of models, and with what they say of candidates: `scorer` and `score`."""
+    providers_file: Path | None = None
+    """Who people sign in with (docs/sign-in.md); None: the page signs in the local user by itself."""
     given_ports: Mapping[str, int] = field(default_factory=dict)
     proxied: Proxied | None = None
     """For tests that stand between the broker and its clients."""
@@ -99,6 +101,7 @@ def supervisor(folder: StateFolder, plan: Plan, *, told: Told) -> Supervisor:
         llm_file=None if plan.servers_only else file_of(folder, plan.llm, ports),
         llm_prompts=SMALL_PROMPT if plan.has_model else "",
         embedder_file=plan.embedder_file,
+        providers_file=plan.providers_file,
     )
     if secured is not None:
         secured.write_client_files(folder, stack.cluster.bootstrap)
@@ -160,6 +163,7 @@ def supervisor(folder: StateFolder, plan: Plan, *, told: Told) -> Supervisor:
         "secure": plan.secure,
         "llm": plan.llm,
         "ml": plan.ml,
+        "providers": None if plan.providers_file is None else str(plan.providers_file),
     }
     chores = [_tending(folder), _forgetting(folder), *_verifying(folder)] if plan.processes else []
     chores += training(folder) if plan.processes and plan.ml else []

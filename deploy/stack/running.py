@@ -104,6 +104,8 @@ class RunningStack:
     llm_prompts: str = ""
     """What requests draw from where nobody says otherwise; empty for the worker's own."""
     embedder_file: Path | None = None
+    providers_file: Path | None = None
+    """Who people sign in with; None where nobody does."""
     secured: Secured | None = None
     """How the roles of a secure local stack sign in. What stands in `cluster` and `valkey_url` is then the operator's."""
 
@@ -293,6 +295,10 @@ class RunningStack:
             environment |= {"OO_INTEGRATIONS_DSN": self.dsn("integrations"), "OO_VAULT_DIR": str(self.folder.vault_dir)}
             # Whoever may start this may read this machine's own calendars.
             environment["OO_CONNECT_INSIDE"] = os.environ.get("OO_CONNECT_INSIDE", "127.0.0.0/8,::1/128")
+        if part == "edge" and self.providers_file is not None:
+            environment["OO_PROVIDERS_FILE"] = str(self.providers_file)
+            environment["OO_AUTH_DSN"] = self.dsn("auth")
+            environment["OO_AUTH_KEY_FILE"] = str(self.folder.auth_key_file)
         if part == "edge":
             environment["OO_VERIFIED_FILE"] = str(self.folder.verified_file)
             return {**environment, "OO_EDGE_HOST": LOOPBACK, "OO_EDGE_PORT": str(self.ports["edge"])}

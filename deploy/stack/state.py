@@ -124,6 +124,11 @@ class StateFolder:
         return self.root / "verified.json"
 
     @property
+    def auth_key_file(self) -> Path:
+        """The secret of identities and sessions."""
+        return self.secrets / "auth.key"
+
+    @property
     def signing_key_file(self) -> Path:
         return self.secrets / "signing.jwk.json"
 
@@ -232,7 +237,7 @@ class StateFolder:
         return known
 
     def keys(self) -> None:
-        """Makes, once, the secret of pseudonyms, the key of the decision ids' MAC, the first key-encryption key, and the local issuer's
+        """Makes, once, the secret of pseudonyms, the key of the decision ids' MAC, the secret of sign-in, the first key-encryption key, and the local issuer's
         signing key with its public JWKS."""
         for folder in (self.kek_dir, self.vault_dir):
             if not any(folder.glob("*")):
@@ -248,6 +253,8 @@ class StateFolder:
             key = ECKey.generate_key("P-256", private=True)
             write_private(self.notify_key_file, json.dumps(key.as_dict(private=True)).encode())
             write_private(self.notify_public_key_file, json.dumps(key.as_dict(private=False)).encode())
+        if not self.auth_key_file.exists():
+            write_private(self.auth_key_file, secrets.token_bytes(32))
         if not (self.signing_key_file.exists() and self.jwks_file.exists()):
             from joserfc.jwk import ECKey
 

@@ -37,7 +37,9 @@ ROLES = {
     "(~oo:spent:* ~oo:here:* ~oo:idem:* -@all +del)",
     # What it may change are the markers and nothing else: a tip is publish's.
     "edge": f"~oo:tip:* ~oo:settings:* ~oo:spent:* &oo:tips:* {_CALLS} +hmget +hget +zscore +time +publish "
-    "(~oo:spent:* ~oo:here:* ~oo:idem:* -@all +zadd +zremrangebyrank +expire +set +get)",
+    "(~oo:spent:* ~oo:here:* ~oo:idem:* -@all +zadd +zremrangebyrank +expire +set +get) "
+    # People who sign in (connectors/tickets.py).
+    "(~oo:auth:* -@all +set +get +getdel +incr +expire +xadd +xread +xrevrange)",
     "notify": f"~oo:tip:* ~oo:settings:* ~oo:spent:* ~oo:here:* {_CALLS} +hmget +hget +zscore +exists",
     "operator": f"~oo:* {_CALLS} +@read",
     "admin": "~* &* +@all",

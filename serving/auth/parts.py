@@ -7,10 +7,12 @@ from dataclasses import dataclass
 from connectors.postgres.accounts import Accounts
 from connectors.tickets import Tickets
 from serving.auth import providers
+from serving.auth.devices import Devices
 from serving.auth.providers import Configured, Provider
 from serving.auth.seals import Seals
 from serving.auth.sessions import Sessions
 from serving.auth.sign_in import SignIn
+from serving.auth.signing_keys import SigningKeys
 from serving.departed import Departed
 from serving.settings import Settings
 from streams.clock import clock_ms
@@ -43,6 +45,7 @@ class SignInParts:
         settings, url = self.settings, self.public_url
         assert settings.auth_dsn is not None
         accounts, tickets = Accounts(settings.auth_dsn.get_secret_value()), Tickets(settings.valkey_url)
+        sessions = Sessions(accounts, tickets, self.seals, valkey_url=settings.valkey_url, now_ms=clock_ms)
         return SignIn(
             providers={
                 name: Provider(one, redirect_uri=f"{url}{CALLBACK}{name}")
@@ -51,7 +54,9 @@ class SignInParts:
             accounts=accounts,
             tickets=tickets,
             seals=self.seals,
-            sessions=Sessions(accounts, tickets, self.seals, valkey_url=settings.valkey_url, now_ms=clock_ms),
+            sessions=sessions,
+            devices=Devices(tickets, self.seals, sessions),
+            signing_keys=SigningKeys(accounts, self.seals, issuer=url, audience=settings.jwt_audience, now_ms=clock_ms),
             pseudonyms=pseudonyms,
             departed=departed,
             public_url=url,

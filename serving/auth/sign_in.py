@@ -20,20 +20,20 @@ from typing import Final
 
 from connectors.oidc import ProviderRefused
 from connectors.postgres.accounts import Accounts, Gone, Taken
-from connectors.tickets import Tickets
+from connectors.tickets import UNDER_WAY_S, Tickets
 from serving.auth import id_token
+from serving.auth.devices import Devices
 from serving.auth.id_token import Claims, IdTokenRefused
 from serving.auth.providers import Provider, ProviderSettings
 from serving.auth.seals import NotSealed, Seals
 from serving.auth.sessions import AWAY, BROWSER, Session, Sessions
+from serving.auth.signing_keys import SigningKeys
 from serving.departed import Departed
 from streams.clock import clock_ms
 from tables.pseudonyms import Pseudonyms
 
 log = logging.getLogger(__name__)
 
-UNDER_WAY_S: Final = 600
-"""So long a person may take at their provider."""
 WORD: Final = re.compile(r"[A-Za-z0-9_-]{43}")
 """A secret of ours: 32 bytes."""
 CODE_CHARS_MAX: Final = 4096
@@ -97,6 +97,8 @@ class SignIn:
     tickets: Tickets
     seals: Seals
     sessions: Sessions
+    devices: Devices
+    signing_keys: SigningKeys
     pseudonyms: Pseudonyms
     departed: Departed
     public_url: str

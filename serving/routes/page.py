@@ -1,5 +1,4 @@
-"""The tip page at `/`, its files and its worker; in local mode, the local issuer's keys. Where nobody configured providers, local mode
-signs in whoever comes.
+"""The tip page at `/`, its files and its worker. Where nobody configured providers, local mode signs in whoever comes.
 
 It is there in local mode, and where people sign in.
 """
@@ -81,10 +80,3 @@ async def worker() -> Response:
     """At the root, so that the whole page is in its reach; what it may do stands in its own headers."""
     headers = {"content-security-policy": CSP_PAGE, "cache-control": "no-cache"}
     return FileResponse(FOLDER / WORKER, media_type=MEDIA_TYPES[".js"], headers=headers)
-
-
-@router.get("/.well-known/jwks.json")
-async def jwks(edge: TheEdge) -> Response:
-    if edge.local is None:
-        raise Problem(404, "not-found", detail="This edge is no issuer.")
-    return Response(edge.local.jwks(), media_type="application/json", headers={"cache-control": "public, max-age=60"})

@@ -95,7 +95,7 @@ async def login(
     with_cookie = request.cookies.get(sign_in.ticket_cookie)
     with _told():
         begun = await sign_in.begin(
-            provider, destination=destination, binding=with_cookie, link=link, by=await _session(request, edge)
+            provider, destination=destination, binding=with_cookie, link=link, by=await session_or_none(request, edge)
         )
     response = RedirectResponse(begun.address, 303)
     _bind(response, sign_in, begun.binding, posts=sign_in.providers[provider].posts)
@@ -150,7 +150,7 @@ async def logout(
     sign_in = sign_in_of(edge)
     if not from_our_own_page(request):
         raise Problem(403, "foreign-origin", detail="Only a page of ours signs out.")
-    session = await _session(request, edge)
+    session = await session_or_none(request, edge)
     if session is not None:
         try:
             await sign_in.sessions.end(session.session_id)
@@ -180,8 +180,8 @@ def refused(reason: str, *, status: int = 422) -> Problem:
     return Problem(status, f"sign-in-{reason}", detail=REFUSALS[reason])
 
 
-async def limit(edge: Edge, request: Request, kind: str, *, per_minute: int | None = None) -> None:
-    """Raises a 429 problem for an address that asks too often, 503 where nobody can count."""
+async def limit(edge: Edge, request: Request, kind: str, *, times: int = 1) -> None:
+    """Raises a 429 problem for an address that asks more than `times` as often as one may; 503 where nobody can count."""
     from connectors.valkey import Unreachable
 
     assert edge.sign_in is not None
@@ -190,7 +190,7 @@ async def limit(edge: Edge, request: Request, kind: str, *, per_minute: int | No
         count, wait_s = await edge.sign_in.tickets.tries(kind, who)
     except Unreachable:
         raise unavailable("sign-in", detail="Nobody can sign in now; try again.") from None
-    if count > (edge.sign_in.per_minute if per_minute is None else per_minute):
+    if count > edge.sign_in.per_minute * times:
         raise Problem(
             429, "too-often", detail="Too many tries from this address.", headers={"retry-after": str(wait_s)}
         )
@@ -220,7 +220,7 @@ async def _answered(request: Request, edge: Edge, provider: str, pairs: list[tup
     if len(answer) != len(pairs):
         # Said twice, it is open which counts.
         raise refused("state")
-    by = await _session(request, edge)
+    by = await session_or_none(request, edge)
     with _told():
         try:
             done = await sign_in.finish(
@@ -237,7 +237,7 @@ async def _answered(request: Request, edge: Edge, provider: str, pairs: list[tup
     return RedirectResponse(done.destination, 303)
 
 
-async def _session(request: Request, edge: Edge) -> Session | None:
+async def session_or_none(request: Request, edge: Edge) -> Session | None:
     """The session of the cookie, where there is one."""
     if edge.cookie not in request.cookies:
         return None
@@ -250,7 +250,7 @@ async def _session(request: Request, edge: Edge) -> Session | None:
 
 
 def _bind(response: Response, sign_in: SignIn, binding: str, *, posts: bool) -> None:
-    from serving.auth.sign_in import UNDER_WAY_S
+    from connectors.tickets import UNDER_WAY_S
 
     # A form that another site posts brings no other cookie than this kind, which needs TLS.
     response.set_cookie(

@@ -32,6 +32,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/auth/device": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Ask for a person's leave, from where there is no browser
+         * @description The person types `user_code` at `verification_uri`; meanwhile ask POST /auth/token every `interval` seconds.
+         */
+        post: operations["device_auth_device_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/auth/login/{provider}": {
         parameters: {
             query?: never;
@@ -85,6 +105,26 @@ export interface paths {
         options?: never;
         /** Ways to sign in: the headers only */
         head: operations["providers_auth_providers_get_head"];
+        patch?: never;
+        trace?: never;
+    };
+    "/auth/token": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * A new access token, by a refresh token or a device code
+         * @description A refresh token counts once: one that comes again ends the session, for whoever has it.
+         */
+        post: operations["token_auth_token_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
         patch?: never;
         trace?: never;
     };
@@ -626,25 +666,6 @@ export interface components {
              */
             webhook: string | null;
         };
-        /** DeviceBody */
-        DeviceBody: {
-            /**
-             * Channel
-             * @enum {string}
-             */
-            channel: "web_push" | "email" | "webhook" | "apprise";
-            /**
-             * Confirmed
-             * @description Mail goes to an address once its owner has said that it is theirs
-             */
-            confirmed: boolean;
-            /** Device Id */
-            device_id: string;
-            /** Made At */
-            made_at: string;
-            /** Name */
-            name: string;
-        };
         /** DeviceMade */
         DeviceMade: {
             /**
@@ -675,7 +696,7 @@ export interface components {
          */
         DevicesBody: {
             /** Devices */
-            devices: components["schemas"]["DeviceBody"][];
+            devices: components["schemas"]["serving__routes__devices__DeviceBody"][];
         };
         /**
          * Fault
@@ -1167,6 +1188,63 @@ export interface components {
              */
             why: string[];
         };
+        /**
+         * TokenBody
+         * @description An access token, and the refresh token that takes the old one's place.
+         */
+        TokenBody: {
+            /** Access Token */
+            access_token: string;
+            /**
+             * Expires In
+             * @description Seconds
+             */
+            expires_in: number;
+            /** Refresh Token */
+            refresh_token: string;
+            /**
+             * Token Type
+             * @constant
+             */
+            token_type: "Bearer";
+        };
+        /** DeviceBody */
+        serving__routes__devices__DeviceBody: {
+            /**
+             * Channel
+             * @enum {string}
+             */
+            channel: "web_push" | "email" | "webhook" | "apprise";
+            /**
+             * Confirmed
+             * @description Mail goes to an address once its owner has said that it is theirs
+             */
+            confirmed: boolean;
+            /** Device Id */
+            device_id: string;
+            /** Made At */
+            made_at: string;
+            /** Name */
+            name: string;
+        };
+        /**
+         * DeviceBody
+         * @description RFC 8628, 3.2.
+         */
+        serving__routes__tokens__DeviceBody: {
+            /** Device Code */
+            device_code: string;
+            /** Expires In */
+            expires_in: number;
+            /** Interval */
+            interval: number;
+            /** User Code */
+            user_code: string;
+            /** Verification Uri */
+            verification_uri: string;
+            /** Verification Uri Complete */
+            verification_uri_complete: string;
+        };
     };
     responses: never;
     parameters: never;
@@ -1637,6 +1715,211 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+        };
+    };
+    device_auth_device_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "client_id": "oo"
+                 *     }
+                 */
+                "application/x-www-form-urlencoded": {
+                    /**
+                     * Client Id
+                     * @description What the program calls itself; its person sees it
+                     */
+                    client_id: string;
+                };
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["serving__routes__tokens__DeviceBody"];
+                };
+            };
+            /** @description Not HTTP, not JSON, a name that this edge does not have, or a header twice that may come once */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Not HTTP, not JSON, a name that this edge does not have, or a header twice that may come once",
+                     *       "status": 400,
+                     *       "title": "Bad Request",
+                     *       "type": "urn:oo:problem:not-json"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Not this user's */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Not this user's",
+                     *       "status": 404,
+                     *       "title": "Not Found",
+                     *       "type": "urn:oo:problem:unknown-decision"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Headers or body came too slowly */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Headers or body came too slowly",
+                     *       "status": 408,
+                     *       "title": "Request Timeout",
+                     *       "type": "urn:oo:problem:too-slow"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "The body is too large",
+                     *       "status": 413,
+                     *       "title": "Request Entity Too Large",
+                     *       "type": "urn:oo:problem:too-large"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The body is not said to be JSON */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "The body is not said to be JSON",
+                     *       "status": 415,
+                     *       "title": "Unsupported Media Type",
+                     *       "type": "urn:oo:problem:unsupported-media-type"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Values to mend, listed in `errors` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Values to mend, listed in `errors`",
+                     *       "status": 422,
+                     *       "title": "Unprocessable Entity",
+                     *       "type": "urn:oo:problem:invalid-request"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Too many at once, or in a minute */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Too many at once, or in a minute",
+                     *       "status": 429,
+                     *       "title": "Too Many Requests",
+                     *       "type": "urn:oo:problem:too-many-streams"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The request line and headers are too large, or too many */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "The request line and headers are too large, or too many",
+                     *       "status": 431,
+                     *       "title": "Request Header Fields Too Large",
+                     *       "type": "urn:oo:problem:head-too-large"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description A fault of the edge, logged there */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "A fault of the edge, logged there",
+                     *       "status": 500,
+                     *       "title": "Internal Server Error",
+                     *       "type": "urn:oo:problem:fault"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Something behind the edge is away; `Retry-After` says when to come again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Something behind the edge is away; `Retry-After` says when to come again",
+                     *       "status": 503,
+                     *       "title": "Service Unavailable",
+                     *       "type": "urn:oo:problem:log-unavailable"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
             };
         };
     };
@@ -2287,6 +2570,218 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content?: never;
+            };
+        };
+    };
+    token_auth_token_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "grant_type": "refresh_token",
+                 *       "refresh_token": "r"
+                 *     }
+                 */
+                "application/x-www-form-urlencoded": {
+                    /** Client Id */
+                    client_id?: string | null;
+                    /** Device Code */
+                    device_code?: string | null;
+                    /**
+                     * Grant Type
+                     * @enum {string}
+                     */
+                    grant_type: "refresh_token" | "urn:ietf:params:oauth:grant-type:device_code";
+                    /** Refresh Token */
+                    refresh_token?: string | null;
+                };
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["TokenBody"];
+                };
+            };
+            /** @description Not HTTP, not JSON, a name that this edge does not have, or a header twice that may come once */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Not HTTP, not JSON, a name that this edge does not have, or a header twice that may come once",
+                     *       "status": 400,
+                     *       "title": "Bad Request",
+                     *       "type": "urn:oo:problem:not-json"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Not this user's */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Not this user's",
+                     *       "status": 404,
+                     *       "title": "Not Found",
+                     *       "type": "urn:oo:problem:unknown-decision"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Headers or body came too slowly */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Headers or body came too slowly",
+                     *       "status": 408,
+                     *       "title": "Request Timeout",
+                     *       "type": "urn:oo:problem:too-slow"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "The body is too large",
+                     *       "status": 413,
+                     *       "title": "Request Entity Too Large",
+                     *       "type": "urn:oo:problem:too-large"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The body is not said to be JSON */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "The body is not said to be JSON",
+                     *       "status": 415,
+                     *       "title": "Unsupported Media Type",
+                     *       "type": "urn:oo:problem:unsupported-media-type"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Values to mend, listed in `errors` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Values to mend, listed in `errors`",
+                     *       "status": 422,
+                     *       "title": "Unprocessable Entity",
+                     *       "type": "urn:oo:problem:invalid-request"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Too many at once, or in a minute */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Too many at once, or in a minute",
+                     *       "status": 429,
+                     *       "title": "Too Many Requests",
+                     *       "type": "urn:oo:problem:too-many-streams"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The request line and headers are too large, or too many */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "The request line and headers are too large, or too many",
+                     *       "status": 431,
+                     *       "title": "Request Header Fields Too Large",
+                     *       "type": "urn:oo:problem:head-too-large"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description A fault of the edge, logged there */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "A fault of the edge, logged there",
+                     *       "status": 500,
+                     *       "title": "Internal Server Error",
+                     *       "type": "urn:oo:problem:fault"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Something behind the edge is away; `Retry-After` says when to come again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Something behind the edge is away; `Retry-After` says when to come again",
+                     *       "status": 503,
+                     *       "title": "Service Unavailable",
+                     *       "type": "urn:oo:problem:log-unavailable"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
             };
         };
     };

@@ -8,6 +8,8 @@ import pytest
 
 from deploy.stack.state import free_port
 from tests.connectors.postgres_cluster import Cluster, Database, cluster
+from tests.serving.auth import odd_provider
+from tests.serving.auth.odd_provider import OddProvider
 from tests.serving.auth.oidc_provider import CLIENT_ID, CLIENT_SECRET, OidcProvider, provider
 from tests.serving.auth.people import SigningEdge
 from tests.serving.valkeys import ValkeyServer
@@ -32,6 +34,12 @@ def certified(edge_port: int) -> Iterator[OidcProvider]:
 
 
 @pytest.fixture(scope="session")
+def odd() -> Iterator[OddProvider]:
+    with OddProvider() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
 def edge_port() -> int:
     return free_port()
 
@@ -42,17 +50,27 @@ def signing(
     valkey: ValkeyServer,
     database: Database,
     certified: OidcProvider,
+    odd: OddProvider,
     edge_port: int,
 ) -> Iterator[SigningEdge]:
     folder = tmp_path_factory.mktemp("signing")
-    with SigningEdge(folder, valkey=valkey, database=database, providers=table(certified), port=edge_port) as edge:
+    with SigningEdge(folder, valkey=valkey, database=database, providers=table(certified, odd), port=edge_port) as edge:
         yield edge
 
 
-def table(certified: OidcProvider) -> str:
-    """A file of providers: one of them under three names."""
-    return f"""
-per_minute = 100000
+def table(certified: OidcProvider, odd: OddProvider) -> str:
+    """A file of providers: the certified one under three names, the odd one under those of its oddities."""
+    odd_ones = "".join(
+        f'''
+[{name}]
+issuer = "{odd.url}/{name}"
+client_id = "{odd_provider.CLIENT_ID}"
+client_secret = "{odd_provider.CLIENT_SECRET}"
+'''
+        for name in ("odd", "other-issuer", "plain-http", "no-s256")
+    )
+    return f"""per_minute = 100000
+{odd_ones}
 [certified]
 issuer = "{certified.issuer}"
 client_id = "{CLIENT_ID}"

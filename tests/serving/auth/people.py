@@ -18,13 +18,25 @@ class SigningEdge(LiveEdge):
     """Several of one folder are one deployment: they share every secret."""
 
     def __init__(
-        self, folder: Path, *, valkey: ValkeyServer, database: Database, providers: str, **settings: Any
+        self,
+        folder: Path,
+        *,
+        valkey: ValkeyServer,
+        database: Database,
+        providers: str,
+        like: SigningEdge | None = None,
+        **settings: Any,
     ) -> None:
+        """`like`: another edge of the same deployment, whose secret and public address this one has too."""
         folder.mkdir(parents=True, exist_ok=True)
         providers_file, key_file = folder / "providers.toml", folder / "auth"
         providers_file.write_text(providers)
         if not key_file.exists():
-            key_file.write_bytes(secrets.token_bytes(32))
+            key_file.write_bytes(secrets.token_bytes(32) if like is None else like.auth_key_file.read_bytes())
+        self.auth_key_file = key_file
+        if like is not None:
+            settings["public_url"] = like.url
+        self._database = database
         super().__init__(
             folder,
             valkey_url=valkey.url,
@@ -52,3 +64,25 @@ class SigningEdge(LiveEdge):
     def session_of(self, browser: httpx.Client) -> str:
         """What its session cookie holds."""
         return browser.cookies[self.parts.cookie]
+
+    def age_tokens(self, *, hours: float, session: httpx.Client) -> None:
+        """As if all that is of this browser's session had happened so long before; the edge reads it again."""
+        (mine,) = (one for one in session.get("/v1/sessions").json()["sessions"] if one["current"])
+        ms = int(hours * 3_600_000)
+        with self._database.admin() as admin:
+            admin.execute(
+                "UPDATE auth.tokens SET made_ms = made_ms - %s, superseded_ms = superseded_ms - %s WHERE session_id = %s",
+                (ms, ms, mine["session_id"]),
+            )
+            admin.execute(
+                "UPDATE auth.sessions SET made_ms = made_ms - %s, used_ms = used_ms - %s, rotated_ms = rotated_ms - %s,"
+                " ends_ms = ends_ms - %s WHERE session_id = %s",
+                (ms, ms, ms, ms, mine["session_id"]),
+            )
+        self.forget()
+
+    def forget(self) -> None:
+        """What the edge remembers of sessions."""
+        sign_in = self.parts.sign_in
+        assert sign_in is not None
+        sign_in.sessions._forget_all()

@@ -11,7 +11,7 @@ from tests.serving.edges import problem
 def test_a_person_signs_in_and_is_the_same_person_the_next_time(signing: SigningEdge) -> None:
     with signing.browser() as phone, signing.browser() as laptop:
         assert problem(phone.get("/v1/sessions"), 401) == "no-token"
-        done = signing.sign_in(phone, "ada", next="/profile")
+        done = signing.sign_in(phone, "nora", next="/profile")
         assert (done.status_code, done.headers["location"]) == (303, "/profile")
         cookie = done.headers["set-cookie"]
         assert "HttpOnly" in cookie
@@ -19,7 +19,7 @@ def test_a_person_signs_in_and_is_the_same_person_the_next_time(signing: Signing
         (mine,) = phone.get("/v1/sessions").json()["sessions"]
         assert mine["device"] == "Firefox on Linux"
         assert mine["current"] is True
-        signing.sign_in(laptop, "ada")
+        signing.sign_in(laptop, "nora")
         assert len(laptop.get("/v1/sessions").json()["sessions"]) == 2
 
 
