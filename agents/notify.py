@@ -18,7 +18,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequenc
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import chain
-from typing import Any
+from typing import Any, cast
 
 import faust
 from faust.types import StreamT
@@ -30,7 +30,7 @@ from agents.refuse import DeadLetters, Refusal
 from agents.telling import Later, Never, Person
 from connectors import valkey
 from connectors.channels import texts, words
-from connectors.channels.channel import Channel, Notice, NotSent, Unsure
+from connectors.channels.channel import Asks, Channel, Notice, NotSent, Unsure
 from connectors.channels.registry import CHANNELS
 from connectors.postgres.notifier import Known, Line, Notifier, Standing, State, Told, Unreachable
 from connectors.valkey import TipStore
@@ -66,6 +66,7 @@ TRIMMED_EVERY_S = 3600.0
 AWAY_MS = 5 * SECOND_MS
 """When is looked again at what could not be judged, since Valkey was away."""
 UNSUBSCRIBE_DAYS = 365
+CONFIRM_DAYS = 3
 _CHANCE = random.SystemRandom()
 
 
@@ -167,6 +168,7 @@ class Notify:
             self._stirred.clear()
             try:
                 await self._turn()
+                await self._ask()
             except Unreachable as error:
                 logger.info("due.unknown why=%s", type(error).__name__)
 
@@ -187,6 +189,33 @@ class Notify:
             task = asyncio.create_task(self._tell(desk, user_id), name=f"tell-{number}")
             desk.tasks[user_id] = task
             task.add_done_callback(partial(self._told, desk, user_id))
+
+    async def _ask(self) -> None:
+        """Ask owners of new addresses whether they are theirs, each once."""
+        if not self._desks or self.stopping():
+            return
+        asked = await self._store.ask(now_ms=self._clock_ms(), limit=AT_ONCE)
+        await asyncio.gather(*map(self._ask_one, asked))
+
+    async def _ask_one(self, device: Known) -> None:
+        channel, until_ms = self._channels.get(device.channel), self._clock_ms() + CONFIRM_DAYS * DAY_MS
+        asks = cast("Asks | None", channel)
+        if asks is None or self._shut_ms(device.channel):
+            await self._store.ask_again(device.device_id)
+            return
+        word = words.word("confirm", device.device_id, key=self._word_key, until_ms=until_ms)
+        try:
+            to = await opened_by(self._keys, Device.FromString(device.message), whose=device.user_id.encode())
+            await asks.ask(to, f"{self._public_url}/v1/devices/confirm?word={word}")
+        except (KeyMissing, NotOpened, Unsure):
+            return
+        except NotSent as failed:
+            metrics.NOTIFICATIONS[device.channel, failed.reason] += 1
+            if failed.again_s is not None:
+                self._breakers[device.channel].ended(well=False, now_ms=self._clock_ms())
+                await self._store.ask_again(device.device_id)
+        else:
+            metrics.NOTIFICATIONS[device.channel, "asked"] += 1
 
     def _told(self, desk: _Desk, user_id: str, task: asyncio.Task[None]) -> None:
         desk.tasks.pop(user_id, None)
@@ -319,7 +348,8 @@ class Notify:
         try:
             await self._channels[device.channel].send(to, self._notice(delivery, device, delivery_id))
         except NotSent as failed:
-            if breaker is not None:
+            # Those that were under way when it shut say nothing new.
+            if breaker is not None and not (breaker.shut and self._clock_ms() < breaker.again_ms):
                 breaker.ended(well=failed.reason != "unreachable", now_ms=self._clock_ms())
             metrics.NOTIFICATIONS[device.channel, failed.reason] += 1
             return await self._not_sent(delivery, device, delivery_id, claim, failed)

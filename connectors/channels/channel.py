@@ -59,6 +59,13 @@ class Channel(Protocol):
         """Let go of connections."""
 
 
+class Asks(Protocol):
+    """A channel whose addresses are confirmed by their owners."""
+
+    async def ask(self, to: Device, url: str) -> None:
+        """Ask whether the address is theirs, with the link that says so. Raises NotSent and Unsure."""
+
+
 class NotSent(Exception):
     """It did not go out; `reason` is a fixed word that the person may read."""
 

@@ -60,7 +60,13 @@ class Email:
         """Nothing stays open between two mails."""
 
     async def send(self, to: Device, notice: Notice) -> None:
-        mail, where = written(notice, sender=self._from, to=to.email.address), self._server
+        await self._post(written(notice, sender=self._from, to=to.email.address))
+
+    async def ask(self, to: Device, url: str) -> None:
+        await self._post(question(url, sender=self._from, to=to.email.address))
+
+    async def _post(self, mail: EmailMessage) -> None:
+        where = self._server
         client = aiosmtplib.SMTP(
             hostname=where.host,
             port=where.port,
@@ -98,22 +104,15 @@ def open_channel(told: Told) -> Email | None:
 
 def written(notice: Notice, *, sender: str, to: str) -> EmailMessage:
     """The mail. Raises NotSent for an address that is none."""
-    texts, mail = TEXTS[notice.language], EmailMessage()
+    texts = TEXTS[notice.language]
     lines = [line for line in (notice.title, notice.detail) if line]
     if notice.why:
         lines.append(f"{texts['why']} {'; '.join(notice.why)}")
-    try:
-        mail["From"], mail["To"] = sender, to
-        # What a person wrote, or a source sent, may hold a line break: in a subject that would be a header.
-        mail["Subject"] = " ".join(notice.title.split())[:SUBJECT_CHARS_MAX]
-    except ValueError:
-        raise NotSent("address", again_s=None) from None
-    mail["Date"] = formatdate()
+    mail = _begun(sender, to, notice.title)
     # The same each time: a reader that is given it twice shows it once.
     mail["Message-ID"] = f"<{notice.delivery_id}@{make_msgid(domain=_domain(sender)).rpartition('@')[2]}"
     mail["List-Unsubscribe"] = f"<{notice.unsubscribe_url}>"
     mail["List-Unsubscribe-Post"] = "List-Unsubscribe=One-Click"
-    mail["Auto-Submitted"] = "auto-generated"
     mail["Content-Language"] = notice.language
     links = [(texts["open"], notice.url), (texts["unsubscribe"], notice.unsubscribe_url)]
     mail.set_content("\n\n".join([*lines, *(f"{text}: {url}" for text, url in links)]) + "\n")
@@ -124,6 +123,26 @@ def written(notice: Notice, *, sender: str, to: str) -> EmailMessage:
         f'<!doctype html><html lang="{notice.language}"><meta charset="utf-8"><body>{"".join(paragraphs)}</body></html>'
     )
     mail.add_alternative(page, subtype="html")
+    return mail
+
+
+def question(url: str, *, sender: str, to: str) -> EmailMessage:
+    """The mail that asks whether an address is its reader's, in each language. Raises NotSent for one that is none."""
+    mail = _begun(sender, to, " / ".join(one["confirm.subject"] for one in TEXTS.values()))
+    mail.set_content("\n\n".join([*(one["confirm.text"] for one in TEXTS.values()), url]) + "\n")
+    return mail
+
+
+def _begun(sender: str, to: str, subject: str) -> EmailMessage:
+    mail = EmailMessage()
+    try:
+        mail["From"], mail["To"] = sender, to
+        # What a person wrote, or a source sent, may hold a line break: in a subject that would be a header.
+        mail["Subject"] = " ".join(subject.split())[:SUBJECT_CHARS_MAX]
+    except ValueError:
+        raise NotSent("address", again_s=None) from None
+    mail["Date"] = formatdate()
+    mail["Auto-Submitted"] = "auto-generated"
     return mail
 
 

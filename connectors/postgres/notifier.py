@@ -385,6 +385,22 @@ class Notifier:
             await connection.execute("SELECT pg_advisory_xact_lock_shared(%s)", (_LOCK,))
             return (await connection.execute(_ADD.encode(), said)).rowcount == 1
 
+    async def ask(self, *, now_ms: int, limit: int) -> list[Known]:
+        """Take some addresses whose owners were not asked yet; nobody is given them again."""
+        async with self._pool.connection() as connection, connection.cursor(row_factory=class_row(Known)) as cursor:
+            await cursor.execute(
+                "UPDATE notifier.devices SET asked_ms = %s WHERE device_id IN (SELECT device_id FROM notifier.devices "
+                "WHERE confirmed_ms IS NULL AND asked_ms IS NULL ORDER BY made_ms LIMIT %s FOR UPDATE SKIP LOCKED) "
+                "RETURNING device_id, user_id, channel, made_ms, confirmed_ms, message",
+                (now_ms, limit),
+            )
+            return await cursor.fetchall()
+
+    async def ask_again(self, device_id: str) -> None:
+        """They could not be asked."""
+        async with self._pool.connection() as connection:
+            await connection.execute("UPDATE notifier.devices SET asked_ms = NULL WHERE device_id = %s", (device_id,))
+
     async def confirm(self, device_id: str, *, now_ms: int) -> bool:
         """Whoever has the address says that it is theirs; False where it is not here any more."""
         async with self._pool.connection() as connection:

@@ -41,7 +41,7 @@ NOBODY = Leavers(b"")
 
 _KEYED = (
     *("signals", "reactions", "subject-requests", "journal", "rows", "decisions", "outcomes", "tips", "settings"),
-    *("shadows", "candidate-requests", "shadow-candidates"),
+    *("shadows", "candidate-requests", "shadow-candidates", "deliveries"),
 )
 """Topics whose records have the person as their key."""
 
@@ -110,6 +110,7 @@ async def _status(stack: RunningStack, user: str | None, receipt: str | None) ->
         _kek(stack, word),
         await _valkey(stack, word),
         await _postgres(stack, word),
+        *([await _notifier(stack, word)] if stack.postgres else []),
         await _model(stack, word),
         *_trained_models(stack, word),
         *([] if stack.snapshots_dir is None else [_snapshots(stack, word)]),
@@ -188,6 +189,23 @@ async def _postgres(stack: RunningStack, word: Erased) -> Place:
     except psycopg.Error:
         return Place("PostgreSQL", gone=False, found="it does not answer")
     return Place("PostgreSQL", gone=not rows, found=f"{rows} rows of before")
+
+
+async def _notifier(stack: RunningStack, word: Erased) -> Place:
+    """Of a local stack: elsewhere the operator does not sign in as `notify` does."""
+    place, rows = word.journal.offset, 0
+    try:
+        async with await psycopg.AsyncConnection.connect(stack.dsn("notifier"), connect_timeout=5) as connection:
+            for query, before in (
+                (b"SELECT count(*) FROM notifier.standing WHERE user_id = %s AND journal_offset <= %s", place),
+                (b"SELECT count(*) FROM notifier.deliveries WHERE user_id = %s AND journal_offset <= %s", place),
+                (b"SELECT count(*) FROM notifier.devices WHERE user_id = %s AND made_ms <= %s", word.erased_ms),
+            ):
+                cursor = await connection.execute(query, (word.user_id, before))
+                rows += (await cursor.fetchone() or (0,))[0]
+    except psycopg.Error:
+        return Place("devices and what they were told", gone=False, found="PostgreSQL does not answer")
+    return Place("devices and what they were told", gone=not rows, found=f"{rows} rows of before")
 
 
 def _trained_models(stack: RunningStack, word: Erased) -> list[Place]:

@@ -14,6 +14,7 @@ from typing import Any
 
 from agents import connect, generate, score, worker
 from agents.model_budget import ModelBudget
+from connectors.channels.email import Email
 from connectors.channels.web_push import WebPush
 from connectors.inference import Inference
 from connectors.models import Models
@@ -37,6 +38,7 @@ STEPS = {
     "taken": (Notifier, "take"),
     "spoken-for": (Notifier, "claim"),
     "pushed": (WebPush, "send"),
+    "mailed": (Email, "send"),
     "marked": (Notifier, "mark_sent"),
 }
 KILLED = 99

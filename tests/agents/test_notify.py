@@ -29,6 +29,7 @@ from streams.sealing import Sealing, seal
 from streams.topics import PARTITIONS
 from tests.agents.process import AgentProcess, Topics, until
 from tests.connectors.postgres_cluster import Cluster, Database, cluster
+from tests.mail_server import MailServer
 from tests.push_service import Browser, PushService
 
 HOUR_MS = 3_600_000
@@ -122,6 +123,13 @@ class Line:
         one = self.push.subscribe()
         self.add(whose, one.device(whose))
         return one
+
+    def mail(self, whose: str, *, confirmed: bool = True) -> str:
+        """Their address."""
+        device = Device(user_id=whose)
+        device.email.address = f"{whose}@mail.example"
+        self.add(whose, device, confirmed=confirmed)
+        return device.email.address
 
     def place(self, whose: str) -> int:
         self.places[whose] = self.places.get(whose, 0) + 1
@@ -318,3 +326,76 @@ def test_with_postgresql_away_nothing_is_sent_and_afterwards_what_still_stands_i
     until(lambda: all(one.came for one in browsers.values()), alive=process)
     line.until_drained(*people, by=process)
     assert {tuple(push["title"] for push in one.came) for one in browsers.values()} == {("Call the dentist",)}
+
+
+def test_a_dead_mail_server_is_no_flood_nothing_stale_and_nothing_twice_when_it_is_back(
+    line: Line, tmp_path: Path
+) -> None:
+    with MailServer(tmp_path) as server:
+        server.go()
+        process = line.process(**server.settings)
+        people = {one: line.mail(one) for one in (line.person() for _ in range(12))}
+        stand, gone, late = list(people)[:6], list(people)[6:9], list(people)[9:]
+        # An hour in which something else stood every five minutes.
+        for five_minutes in range(12):
+            line.say(*(line.delivery(one, title=f"Number {five_minutes}", left_ms=2 * HOUR_MS) for one in people))
+            time.sleep(0.3)
+        line.say(*(line.delivery(one, title="Too late", left_ms=4_000) for one in late))
+        for one in gone:
+            line.take_back(one)
+        until(lambda: "unreachable" in {row["reason"] for row in line.rows("deliveries")}, alive=process)
+        time.sleep(4.0)
+        server.back()
+        until(lambda: len(server.came) >= len(stand), alive=process)
+        line.until_drained(*people, by=process)
+        assert {one: [mail["Subject"] for mail in server.to(people[one])] for one in people} == {
+            one: ["Number 11"] if one in stand else [] for one in people
+        }
+        mail = server.to(people[stand[0]])[0]
+        assert mail["List-Unsubscribe-Post"] == "List-Unsubscribe=One-Click"
+        word = str(mail["List-Unsubscribe"]).strip("<>").partition("word=")[2]
+        (device,) = [row["device_id"] for row in line.rows("devices") if row["user_id"] == stand[0]]
+        assert words.read(word, "unsubscribe", key=line.key, now_ms=now_ms()) == device
+        plain, page = mail.get_body(("plain",)), mail.get_body(("html",))
+        assert plain is not None and "It is open until six." in plain.get_content()
+        assert page is not None and "<h1>Number 11</h1>" in page.get_content()
+        # A second one of the same day waits for its end, and one that does not last so long is let go.
+        line.say(line.delivery(stand[0]), line.delivery(stand[1], left_ms=48 * HOUR_MS))
+        until(lambda: ("left", "apart") in line.states(stand[0]), alive=process)
+        until(
+            lambda: any((row["due_ms"] or 0) > now_ms() + 20 * HOUR_MS for row in line.rows("standing")), alive=process
+        )
+        # 4xx is for now, 5xx for good; an address that nobody confirmed gets nothing.
+        full, wrong, stranger = line.person(), line.person(), line.person()
+        address = line.mail(full)
+        server.says = "452 too many"
+        line.say(line.delivery(full))
+        until(lambda: line.states(full) == [("waiting", "mail-later")], alive=process)
+        server.says = "550 nobody"
+        line.mail(wrong)
+        line.say(line.delivery(wrong))
+        until(lambda: line.states(wrong) == [("failed", "mail-refused")], alive=process)
+        server.says = "250 OK"
+        address = line.mail(stranger, confirmed=False)
+        line.say(line.delivery(stranger))
+        until(lambda: line.states(stranger) == [("left", "unconfirmed")], alive=process)
+        # Its owner is asked, once.
+        until(lambda: bool(server.to(address)), alive=process)
+        (question,) = server.to(address)
+        word = question.get_content().strip().partition("word=")[2]
+        (device,) = [row["device_id"] for row in line.rows("devices") if row["user_id"] == stranger]
+        assert words.read(word, "confirm", key=line.key, now_ms=now_ms()) == device
+        until(lambda: line.states(full) == [("sent", "")], alive=process)
+        # What was cut off while it went out may have gone out: it does not go again.
+        assert process.stop() == 0
+        assert len(server.to(address)) == 1
+        for step in ("BEFORE", "AFTER"):
+            whose = line.person()
+            address = line.mail(whose)
+            line.say(line.delivery(whose))
+            killed = line.process(module="tests.agents.killed", **server.settings, **{f"KILLED_{step}": "mailed"})
+            assert killed.wait() == -9, killed.log()
+            process = line.process(**server.settings)
+            until(lambda one=whose: line.states(one) == [("unknown", "cut-off")], alive=process)
+            assert len(server.to(address)) == (0 if step == "BEFORE" else 1)
+            assert process.stop() == 0
