@@ -6,6 +6,7 @@ It is there in local mode, and where people sign in.
 from __future__ import annotations
 
 import functools
+import gzip
 import re
 from pathlib import Path
 
@@ -67,12 +68,22 @@ async def page(request: Request, edge: TheEdge, user: str | None = None) -> Resp
 
 
 @router.get("/static/{name}")
-async def file(name: str) -> Response:
+async def file(request: Request, name: str) -> Response:
     path = FILES.get(name)
     if path is None:
         raise Problem(404, "not-found", detail="There is no such file.")
     kept = "public, max-age=31536000, immutable" if _NAMES_ITS_CONTENT.search(name) else "no-cache"
-    return FileResponse(path, media_type=MEDIA_TYPES[path.suffix], headers={"cache-control": kept})
+    headers = {"cache-control": kept, "vary": "Accept-Encoding"}
+    if path.suffix in (".js", ".css") and "gzip" in request.headers.get("accept-encoding", ""):
+        return Response(
+            _zipped(path), media_type=MEDIA_TYPES[path.suffix], headers={**headers, "content-encoding": "gzip"}
+        )
+    return FileResponse(path, media_type=MEDIA_TYPES[path.suffix], headers=headers)
+
+
+@functools.cache
+def _zipped(path: Path) -> bytes:
+    return gzip.compress(path.read_bytes())
 
 
 @router.get(f"/{WORKER}")

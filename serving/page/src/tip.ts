@@ -316,5 +316,9 @@ export async function begin(): Promise<void> {
   });
   addEventListener("online", open);
   for (const one of await all().catch(() => [])) spent.add(one.decision_id);
+  // Asked for by the page's head already: it is here a round trip before the stream is.
+  fetch("/v1/tip")
+    .then(async (first) => { if (first.status === 200 && state.value === "loading") showTip(await first.json()); })
+    .catch(() => undefined);
   open();
 }
