@@ -12,11 +12,12 @@ from joserfc.jwk import ECKey
 
 from connectors.channels import words
 from connectors.postgres.notifier import Notifier, Standing
+from connectors.valkey import TipStore
 from deploy.stack.running import RunningStack
 from streams.clock import clock_ms
 from tests.push_service import Browser
 from tests.sealed import give
-from tests.serving.edges import LiveEdge, problem
+from tests.serving.edges import LiveEdge, events, problem
 from tests.serving.valkeys import ValkeyServer
 
 KEY = ECKey.generate_key("P-256", private=True)
@@ -145,3 +146,20 @@ def test_where_nobody_is_told_it_says_so(edge: LiveEdge) -> None:
     with edge.client("ada") as client:
         for path in ("/v1/devices", "/v1/devices/key", "/v1/deliveries"):
             assert problem(client.get(path), 404) == "no-notifications"
+
+
+def test_who_has_the_page_open_is_there_and_so_the_notifier_knows(telling_edge: LiveEdge) -> None:
+    ada, bob = somebody(telling_edge), somebody(telling_edge)
+
+    async def here(whose: str) -> bool:
+        store = TipStore(telling_edge._valkey_url)
+        try:
+            return await store.is_here(whose)
+        finally:
+            await store.close()
+
+    telling_edge.put_tip(ada, 1)
+    with telling_edge.client(ada) as client, events(client) as stream:
+        assert stream.next()[0] == "tip"
+        assert asyncio.run(here(ada))
+        assert not asyncio.run(here(bob))
