@@ -447,6 +447,7 @@ async def connect(process: Process, stack: AsyncExitStack) -> list[Partitions]:
     from agents.rewrapping import Rewrapping
     from agents.turn import Turns
     from connectors.key_files import KeyFiles
+    from connectors.oauth import BadClients, OAuthClients, client_of_operators
     from connectors.outside import client_for
     from connectors.postgres.leases import Leases
     from connectors.sources.registry import BY_NAME
@@ -466,6 +467,11 @@ async def connect(process: Process, stack: AsyncExitStack) -> list[Partitions]:
     client = await stack.enter_async_context(client_for(inside))
     files = KeyFiles(settings.vault_dir)
     vault = Vault(files)
+    try:
+        clients = OAuthClients.of(settings.oauth_file, BY_NAME, client_of_operators(), clock_ms=clock_ms)
+    except BadClients as error:
+        raise SystemExit(f"connect: OO_OAUTH_FILE: {error}") from None
+    stack.push_async_callback(clients.close)
     sender = connect.Sender(process.producer, process.schemas, topic=topics["signals"].name)
     turns = Turns(
         leases=leases,
@@ -473,6 +479,7 @@ async def connect(process: Process, stack: AsyncExitStack) -> list[Partitions]:
         sources=BY_NAME,
         access=Access("", "", ZoneInfo("UTC"), datetime.now(UTC), client, files=settings.connect_files),
         send=sender.send,
+        refresh=clients.refresh,
         clock_ms=clock_ms,
         lease_ms=round(settings.connect_lease_s * 1000),
     )

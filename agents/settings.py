@@ -53,6 +53,8 @@ class Settings(ClusterSettings, BaseSettings):
     are refused."""
     connect_files: Path | None = None
     """The folder below which files may be connected; without it, none may: for connect."""
+    oauth_file: Path | None = None
+    """Who this oO is at the services that people sign in to, a TOML table a source (docs/connections.md). Needed by connect where there are any."""
     connect_lease_s: float = Field(30.0, ge=1.0)
     """How long a connection is out of reach after its worker died: for connect."""
     mac_key_file: Path | None = None

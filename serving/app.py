@@ -34,12 +34,14 @@ from serving.middleware import Middleware
 from serving.newcomers import Newcomers
 from serving.recent import Recent
 from serving.routes import (
+    connections,
     deliveries,
     devices,
     export,
     feedback,
     health,
     history,
+    hooks,
     leave,
     me,
     page,
@@ -64,6 +66,7 @@ from tables.pseudonyms import Pseudonyms
 if TYPE_CHECKING:
     from serving.auth.parts import SignInParts
     from serving.auth.sign_in import SignIn
+    from serving.connecting import Connecting
 
 MAC_KEY_BYTES_MIN = 32
 
@@ -80,6 +83,9 @@ def create_app(settings: Settings) -> FastAPI:
     local = _local_issuer(settings)
     traces = opened(settings.trace_share, service="edge")
     people_sign_in = _sign_in(settings)
+    public_url = settings.public_url or f"http://127.0.0.1:{settings.edge_port}"
+    if people_sign_in is not None:
+        public_url = people_sign_in.public_url
     # Browsers share cookies between ports: two local stacks must not sign each other out.
     cookie = f"oo_session_{settings.edge_port}" if settings.local else "oo_session"
     if people_sign_in is not None and people_sign_in.public_url.startswith("https://"):
@@ -107,6 +113,7 @@ def create_app(settings: Settings) -> FastAPI:
         telling = Telling.read(settings)
         signs_in = None if people_sign_in is None else people_sign_in(pseudonyms, departed)
         keys, verifier = _verifier(settings, local, pseudonyms, signs_in)
+        connecting = _connecting(settings, public_url)
         past = None if settings.history_dsn is None else History(settings.history_dsn.get_secret_value())
         app.state.edge = Edge(
             tips=tips,
@@ -136,6 +143,7 @@ def create_app(settings: Settings) -> FastAPI:
             local_user=settings.local_user,
             sign_in=signs_in,
             telling=telling,
+            connecting=connecting,
         )
         if past is not None:
             await past.open()
@@ -143,6 +151,8 @@ def create_app(settings: Settings) -> FastAPI:
             await telling.store.open()
         if signs_in is not None:
             await signs_in.open()
+        if connecting is not None:
+            await connecting.connections.open()
         await keys.refresh()
         beside = [
             asyncio.create_task(work)
@@ -167,6 +177,8 @@ def create_app(settings: Settings) -> FastAPI:
                 await signs_in.close()
             if telling is not None:
                 await telling.store.close()
+            if connecting is not None:
+                await connecting.close()
             await current.reads.close()
             await tips.close()
             if traces is not None:
@@ -207,6 +219,8 @@ def create_app(settings: Settings) -> FastAPI:
         sessions,
         devices,
         deliveries,
+        connections,
+        hooks,
         health,
     ):
         app.include_router(module.router)
@@ -224,6 +238,26 @@ def _sign_in(settings: Settings) -> SignInParts | None:
     from serving.auth.parts import SignInParts
 
     return SignInParts.read(settings)
+
+
+def _connecting(settings: Settings, public_url: str) -> Connecting | None:
+    """What connects people's sources, where it may: else nothing of it is loaded. Raises BadClients."""
+    if settings.connections_dsn is None or settings.vault_dir is None:
+        return None
+    from connectors.oauth import OAuthClients, client_of_operators
+    from connectors.postgres.connections import Connections
+    from connectors.sources.registry import BY_NAME
+    from connectors.vault import Vault
+    from serving.connecting import Connecting
+
+    return Connecting(
+        connections=Connections(settings.connections_dsn.get_secret_value()),
+        vault=Vault(KeyFiles(settings.vault_dir)),
+        sources=BY_NAME,
+        clients=OAuthClients.of(settings.oauth_file, BY_NAME, client_of_operators(), clock_ms=clock_ms),
+        public_url=public_url.rstrip("/"),
+        has_files=settings.connect_files is not None,
+    )
 
 
 def _local_issuer(settings: Settings) -> LocalIssuer | None:

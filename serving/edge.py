@@ -33,6 +33,7 @@ from streams.keys import Keys as PeoplesKeys
 
 if TYPE_CHECKING:
     from serving.auth.sign_in import SignIn
+    from serving.connecting import Connecting
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +67,8 @@ class Edge:
     """None where nobody is told while they do not look."""
     sign_in: SignIn | None = None
     """Where nobody configured providers, None, and nothing of it is imported."""
+    connecting: Connecting | None = None
+    """Where nobody may connect anything, None."""
 
     async def here(self, user_id: str) -> None:
         """Note that a page is open before this person: they are told nothing elsewhere. Where Valkey is away, they may be."""

@@ -18,7 +18,7 @@ from oo.v1 import signal_pb2
 from serving.problems import ProblemBody
 from serving.routes.answers import problems
 from serving.routes.devices import DeviceAsked
-from serving.schemas import ButtonBody, FeedbackBody, MeChange
+from serving.schemas import ButtonBody, ConnectionChange, FeedbackBody, MeChange, NewConnection
 
 EVERYWHERE = (400, 408, 413, 431, 500, 503)
 """What any call may be answered, whatever it asks for."""
@@ -33,7 +33,7 @@ def document(app: FastAPI, *, cookie: str) -> Schema:
     schemas = components.setdefault("schemas", {})
     for name in ("HTTPValidationError", "ValidationError"):
         schemas.pop(name, None)
-    for model in (ProblemBody, FeedbackBody, ButtonBody, DeviceAsked, MeChange):
+    for model in (ProblemBody, FeedbackBody, ButtonBody, DeviceAsked, MeChange, NewConnection, ConnectionChange):
         schema = model.model_json_schema(ref_template="#/components/schemas/{model}")
         schemas.update({**schema.pop("$defs", {}), model.__name__: schema})
     schemas["Signal"] = signal_schema()

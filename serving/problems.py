@@ -6,6 +6,7 @@ It never tells a client what our own faults look like inside, and never logs a b
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from http import HTTPStatus
 
@@ -144,7 +145,11 @@ def install(app: FastAPI) -> None:
         headers = dict(error.headers or {})
         if "Allow" in headers:
             # Starlette says those of the first route at this address; serving.middleware answers HEAD wherever there is a GET.
-            described = request.app.openapi()["paths"].get(request.url.path, {})
-            found = {*headers["Allow"].split(", "), *(method.upper() for method in described)}
+            described = (
+                operations
+                for path, operations in request.app.openapi()["paths"].items()
+                if re.fullmatch(re.sub(r"\\\{[^{}]*\\\}", "[^/]+", re.escape(path)), request.url.path)
+            )
+            found = {*headers["Allow"].split(", "), *(method.upper() for each in described for method in each)}
             headers["Allow"] = ", ".join(sorted(found | {"HEAD"} if "GET" in found else found))
         return Problem(error.status_code, kind, detail=detail, headers=headers).response()

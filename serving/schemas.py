@@ -236,3 +236,22 @@ def tip_json(tip: decision_pb2.Tip) -> dict[str, object]:
         "decided_at": iso(tip.decided_ms),
         "valid_until": iso(tip.valid_until_ms),
     }
+
+
+class NewConnection(BaseModel):
+    """What to connect, and what its form asks for."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    source: str = Field(min_length=1, max_length=32)
+    way: str | None = Field(default=None, max_length=16, description="Absent: the first that has a form")
+    fields: dict[str, str] = Field(default_factory=dict, max_length=16)
+
+
+class ConnectionChange(BaseModel):
+    """Only what is to be different."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    paused: bool | None = None
+    fields: dict[str, str] | None = Field(default=None, max_length=16, description="As of its form; mends a broken one")

@@ -65,6 +65,15 @@ class Settings(ClusterSettings, BaseSettings):
     public_url: str | None = None
     """The edge's address as people's browsers know it, where the file of providers does not say it."""
 
+    connections_dsn: SecretStr | None = None
+    """PostgreSQL as the role `connections`; absent: nobody can connect anything."""
+    vault_dir: Path | None = None
+    """The folder of what connections' keys are wrapped with, apart from people's. Needed by connect."""
+    connect_files: Path | None = None
+    """The folder below which files may be connected; without it, none may: for connect."""
+    oauth_file: Path | None = None
+    """Who this oO is at the services that people sign in to, a TOML table a source (docs/connections.md). Needed by connect where there are any."""
+
     verified_file: Path | None = None
     """What `oo verify --in-turn` last found, for /metrics: `verified.json` of its state folder."""
     trace_share: float = Field(0.0, ge=0.0, le=1.0)
@@ -93,4 +102,6 @@ class Settings(ClusterSettings, BaseSettings):
             raise ValueError("set OO_JWKS_URL or OO_JWKS_FILE: without keys no token can be verified")
         if self.providers_file is not None and (self.auth_dsn is None or self.auth_key_file is None):
             raise ValueError("people who sign in need OO_AUTH_DSN and OO_AUTH_KEY_FILE")
+        if self.connections_dsn is not None and self.vault_dir is None:
+            raise ValueError("people's connections need OO_VAULT_DIR")
         return self

@@ -15,7 +15,9 @@ from deploy import cli
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def oo(*arguments: str, timeout_s: float = 300.0, check: bool = True) -> subprocess.CompletedProcess[str]:
+def oo(
+    *arguments: str, timeout_s: float = 300.0, check: bool = True, stdin: str = ""
+) -> subprocess.CompletedProcess[str]:
     """Run the command `oo` as a person would; a failure shows what it printed."""
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'proto' / 'gen'}", "NO_COLOR": "1"}
     done = subprocess.run(
@@ -25,7 +27,7 @@ def oo(*arguments: str, timeout_s: float = 300.0, check: bool = True) -> subproc
         capture_output=True,
         text=True,
         timeout=timeout_s,
-        stdin=subprocess.DEVNULL,
+        input=stdin,
         check=False,
     )
     return _checked(done) if check else done

@@ -71,6 +71,14 @@ def up(
             show_default=False,
         ),
     ] = None,
+    people: Annotated[
+        bool | None,
+        typer.Option(
+            "--people/--no-people",
+            help="With what people connect: calendars, task lists; as the last time, if not given.",
+            show_default=False,
+        ),
+    ] = None,
     servers_only: Annotated[bool, typer.Option(hidden=True)] = False,
     supervise: Annotated[bool, typer.Option(hidden=True)] = False,
 ) -> None:
@@ -88,6 +96,7 @@ def up(
     if secure is None:
         secure = bool(before.get("secure"))
     ml = bool(before.get("ml")) if ml is None else ml
+    people = bool(before.get("people")) if people is None else people
     if ml and (absent := mlflow.not_installed()):
         raise CommandError(f"what --ml needs is not installed ({', '.join(absent)}): {mlflow.HOW_TO_INSTALL}")
     choice = _language_model(before.get("llm", llm.OFF) if language_model is None else language_model)
@@ -106,6 +115,7 @@ def up(
         embedder_file=embedder,
         ml=ml,
         providers_file=providers_file,
+        people=people,
         given_ports=parse_ports(port or []),
     )
     console = Console(highlight=False, soft_wrap=True)
@@ -118,6 +128,7 @@ def up(
             f"--llm={choice}",
             "--ml" if ml else "--no-ml",
             f"--providers={providers_file or NO_PROVIDERS}",
+            "--people" if people else "--no-people",
             *(f"--port={given}" for given in port or []),
         ]
         start_detached(folder, [*options, *(["--servers-only"] if servers_only else [])], console)

@@ -45,7 +45,7 @@ def tip(
     state: StateOption = DEFAULT_STATE,
 ) -> None:
     """The current tip, and why."""
-    with _edge(open_state(state, "edge_url", "token"), user) as edge:
+    with edge_for(open_state(state, "edge_url", "token"), user) as edge:
         found = _await_tip(edge, within_s=wait)
         if found is None:
             if wait:
@@ -74,7 +74,7 @@ def react(
         if reaction is not Reaction.SNOOZE:
             raise typer.BadParameter("--until goes with snooze only")
         body["snooze_until"] = parse_until(until, now=datetime.now().astimezone()).isoformat()
-    with _edge(open_state(state, "edge_url", "token"), user) as edge:
+    with edge_for(open_state(state, "edge_url", "token"), user) as edge:
         title = None
         if tip is None:
             current = _read(edge)
@@ -144,7 +144,7 @@ def plain(text: str) -> str:
 
 
 @contextmanager
-def _edge(stack: RunningStack, user: str) -> Iterator[httpx.Client]:
+def edge_for(stack: RunningStack, user: str) -> Iterator[httpx.Client]:
     """A client of this stack's edge as this user; what fails becomes a CommandError."""
     headers = {"authorization": f"Bearer {_token(stack, user)}"}
     try:

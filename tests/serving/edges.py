@@ -62,6 +62,9 @@ class LiveEdge:
         self._kek_dir = folder / "kek"
         if not self._kek_dir.exists():
             KeyFiles(self._kek_dir).make()
+        self._vault_dir = folder / "vault"
+        if not self._vault_dir.exists():
+            KeyFiles(self._vault_dir).make()
         self._key_file = key or folder / "signing.pem"
         if not self._key_file.exists():
             self._key_file.write_bytes(new_signing_key())
@@ -78,6 +81,8 @@ class LiveEdge:
                 "registry_url": stack.cluster.registry_url if stack else f"http://{NOBODY}/apis/ccompat/v7",
                 "valkey_url": valkey_url,
                 "history_dsn": stack.dsn("history") if stack else None,
+                "connections_dsn": stack.dsn("connections") if stack else None,
+                "vault_dir": self._vault_dir if stack else None,
                 "mac_key_file": self._mac_key_file,
                 "name_key_file": self._name_key_file,
                 "kek_dir": self._kek_dir,

@@ -182,6 +182,134 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/connections": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What is connected
+         * @description Also those that are being taken back.
+         */
+        get: operations["read_all_v1_connections_get"];
+        put?: never;
+        /**
+         * Connect a source
+         * @description It is read at once. OAuth is not connected so, but with a browser at `authorize`.
+         */
+        post: operations["make_v1_connections_post"];
+        delete?: never;
+        options?: never;
+        /**
+         * What is connected: the headers only
+         * @description Also those that are being taken back.
+         */
+        head: operations["read_all_v1_connections_get_head"];
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/connections/{connection_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * One connection, with what happened
+         * @description 404 for another's.
+         */
+        get: operations["read_v1_connections__connection_id__get"];
+        put?: never;
+        post?: never;
+        /**
+         * Disconnect
+         * @description What it told is taken back, then its credentials, its place and itself are deleted.
+         */
+        delete: operations["leave_v1_connections__connection_id__delete"];
+        options?: never;
+        /**
+         * One connection, with what happened: the headers only
+         * @description 404 for another's.
+         */
+        head: operations["read_v1_connections__connection_id__get_head"];
+        /**
+         * Pause, go on, or mend
+         * @description A field that is not named stays as it was.
+         */
+        patch: operations["change_v1_connections__connection_id__patch"];
+        trace?: never;
+    };
+    "/v1/connections/{connection_id}/sync": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Read it now
+         * @description Unless its service has asked for patience.
+         */
+        post: operations["sync_v1_connections__connection_id__sync_post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/connections/{source}/authorize": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Connect by signing in there
+         * @description For a browser: it goes to the service, and comes back to `callback`.
+         */
+        get: operations["authorize_v1_connections__source__authorize_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        /**
+         * Connect by signing in there: the headers only
+         * @description For a browser: it goes to the service, and comes back to `callback`.
+         */
+        head: operations["authorize_v1_connections__source__authorize_get_head"];
+        patch?: never;
+        trace?: never;
+    };
+    "/v1/connections/{source}/callback": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * Back from there
+         * @description Counts once, for the person who began it, in whichever browser they are signed in.
+         */
+        get: operations["callback_v1_connections__source__callback_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        /**
+         * Back from there: the headers only
+         * @description Counts once, for the person who began it, in whichever browser they are signed in.
+         */
+        head: operations["callback_v1_connections__source__callback_get_head"];
+        patch?: never;
+        trace?: never;
+    };
     "/v1/deliveries": {
         parameters: {
             query?: never;
@@ -376,6 +504,26 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/hooks/{connection_id}": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Posted by a service
+         * @description Signed as the source says (Standard Webhooks for `hook`). The same delivery twice counts once.
+         */
+        post: operations["hear_v1_hooks__connection_id__post"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
     "/v1/me": {
         parameters: {
             query?: never;
@@ -494,6 +642,30 @@ export interface paths {
         patch?: never;
         trace?: never;
     };
+    "/v1/sources": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * What may be connected
+         * @description In the order in which they are shown.
+         */
+        get: operations["sources_v1_sources_get"];
+        put?: never;
+        post?: never;
+        delete?: never;
+        options?: never;
+        /**
+         * What may be connected: the headers only
+         * @description In the order in which they are shown.
+         */
+        head: operations["sources_v1_sources_get_head"];
+        patch?: never;
+        trace?: never;
+    };
     "/v1/tip": {
         parameters: {
             query?: never;
@@ -575,6 +747,71 @@ export interface components {
              * @description `reaction_token` of the notification
              */
             token: string;
+        };
+        /**
+         * ConnectionBody
+         * @description One connection. Its credentials are not in it.
+         */
+        ConnectionBody: {
+            /** Connection Id */
+            connection_id: string;
+            /** Created At */
+            created_at: string;
+            /** Next At */
+            next_at: string | null;
+            /**
+             * Read At
+             * @description When it was last read whole
+             */
+            read_at: string | null;
+            /** Settings */
+            settings: {
+                [key: string]: string;
+            };
+            /** Source */
+            source: string;
+            /**
+             * State
+             * @description broken: only you can mend it, `trouble` says how; leaving: what it told is being taken back; withheld: you have withdrawn this source's consent
+             * @enum {string}
+             */
+            state: "active" | "paused" | "broken" | "leaving" | "withheld";
+            /** Title */
+            title: string;
+            /**
+             * Trouble
+             * @description A fixed word, or empty
+             */
+            trouble: string;
+            /** Writes Back */
+            writes_back: boolean;
+        };
+        /**
+         * ConnectionChange
+         * @description Only what is to be different.
+         */
+        ConnectionChange: {
+            /**
+             * Fields
+             * @description As of its form; mends a broken one
+             * @default null
+             */
+            fields: {
+                [key: string]: string;
+            } | null;
+            /**
+             * Paused
+             * @default null
+             */
+            paused: boolean | null;
+        };
+        /**
+         * ConnectionsBody
+         * @description The oldest first; 50 at most.
+         */
+        ConnectionsBody: {
+            /** Connections */
+            connections: components["schemas"]["ConnectionBody"][];
         };
         /** DeliveriesBody */
         DeliveriesBody: {
@@ -741,10 +978,60 @@ export interface components {
              */
             snooze_until: string | null;
         };
+        /**
+         * FieldBody
+         * @description What a form asks for.
+         */
+        FieldBody: {
+            /**
+             * Kind
+             * @description text, url, path or password: what an input is
+             */
+            kind: string;
+            /** Label */
+            label: string;
+            /** Name */
+            name: string;
+            /** Required */
+            required: boolean;
+            /**
+             * Secret
+             * @description It is never shown again
+             */
+            secret: boolean;
+        };
         /** Granted */
         Granted: {
             /** Granted */
             granted: boolean;
+        };
+        /**
+         * HappenedBody
+         * @description Something that happened with a connection.
+         */
+        HappenedBody: {
+            /** At */
+            at: string;
+            /**
+             * Decision Id
+             * @description Of write-back: the tip that was done
+             */
+            decision_id: string | null;
+            /**
+             * Number
+             * @description Of read: signals told
+             */
+            number: number;
+            /**
+             * Result
+             * @description read: told. write-back: done, conflict, missing, unable, again, failed. trouble: what it is, or over
+             */
+            result: string;
+            /**
+             * What
+             * @description read, write-back or trouble
+             */
+            what: string;
         };
         /** History */
         History: {
@@ -771,6 +1058,56 @@ export interface components {
              * @constant
              */
             status: "ok";
+        };
+        /**
+         * Made
+         * @description One that was just made.
+         */
+        Made: {
+            /** Connection Id */
+            connection_id: string;
+            /** Created At */
+            created_at: string;
+            /**
+             * Hook
+             * @description With hook: where to post to
+             */
+            hook: string | null;
+            /** Next At */
+            next_at: string | null;
+            /**
+             * Read At
+             * @description When it was last read whole
+             */
+            read_at: string | null;
+            /**
+             * Secrets
+             * @description What was made for you: it is shown this once
+             */
+            secrets: {
+                [key: string]: string;
+            };
+            /** Settings */
+            settings: {
+                [key: string]: string;
+            };
+            /** Source */
+            source: string;
+            /**
+             * State
+             * @description broken: only you can mend it, `trouble` says how; leaving: what it told is being taken back; withheld: you have withdrawn this source's consent
+             * @enum {string}
+             */
+            state: "active" | "paused" | "broken" | "leaving" | "withheld";
+            /** Title */
+            title: string;
+            /**
+             * Trouble
+             * @description A fixed word, or empty
+             */
+            trouble: string;
+            /** Writes Back */
+            writes_back: boolean;
         };
         /**
          * Me
@@ -873,6 +1210,24 @@ export interface components {
              * @default null
              */
             tips_per_hour: number | null;
+        };
+        /**
+         * NewConnection
+         * @description What to connect, and what its form asks for.
+         */
+        NewConnection: {
+            /** Fields */
+            fields?: {
+                [key: string]: string;
+            };
+            /** Source */
+            source: string;
+            /**
+             * Way
+             * @description Absent: the first that has a form
+             * @default null
+             */
+            way: string | null;
         };
         /** PastTip */
         PastTip: {
@@ -1147,6 +1502,36 @@ export interface components {
             since: string;
         };
         /**
+         * SourceInfo
+         * @description What may be connected.
+         */
+        SourceInfo: {
+            /**
+             * Gives
+             * @description tasks, events, activity
+             */
+            gives: string[];
+            /** Name */
+            name: string;
+            /** Title */
+            title: string;
+            /**
+             * Ways
+             * @description Empty where this oO is not set up for it
+             */
+            ways: components["schemas"]["WayBody"][];
+            /**
+             * Writes Back
+             * @description Whether done on a tip completes the task there
+             */
+            writes_back: boolean;
+        };
+        /** SourcesBody */
+        SourcesBody: {
+            /** Sources */
+            sources: components["schemas"]["SourceInfo"][];
+        };
+        /**
          * TipBody
          * @description The one thing worth doing now.
          */
@@ -1207,6 +1592,64 @@ export interface components {
              * @constant
              */
             token_type: "Bearer";
+        };
+        /**
+         * WayBody
+         * @description One way to connect.
+         */
+        WayBody: {
+            /**
+             * Authorize
+             * @description With oauth: where a browser goes
+             */
+            authorize: string | null;
+            /** Fields */
+            fields: components["schemas"]["FieldBody"][];
+            /**
+             * Way
+             * @description file, url, basic, token, oauth or hook
+             */
+            way: string;
+        };
+        /**
+         * Whole
+         * @description One with what happened, the newest first; 50 at most.
+         */
+        Whole: {
+            /** Connection Id */
+            connection_id: string;
+            /** Created At */
+            created_at: string;
+            /** Log */
+            log: components["schemas"]["HappenedBody"][];
+            /** Next At */
+            next_at: string | null;
+            /**
+             * Read At
+             * @description When it was last read whole
+             */
+            read_at: string | null;
+            /** Settings */
+            settings: {
+                [key: string]: string;
+            };
+            /** Source */
+            source: string;
+            /**
+             * State
+             * @description broken: only you can mend it, `trouble` says how; leaving: what it told is being taken back; withheld: you have withdrawn this source's consent
+             * @enum {string}
+             */
+            state: "active" | "paused" | "broken" | "leaving" | "withheld";
+            /** Title */
+            title: string;
+            /**
+             * Trouble
+             * @description A fixed word, or empty
+             */
+            trouble: string;
+            /** Writes Back */
+            writes_back: boolean;
         };
         /** DeviceBody */
         serving__routes__devices__DeviceBody: {
@@ -3315,6 +3758,1958 @@ export interface operations {
                 content?: never;
             };
             /** @description Not ready; `missing` says what */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    read_all_v1_connections_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ConnectionsBody"];
+                };
+            };
+            /** @description Not HTTP, not JSON, a name that this edge does not have, or a header twice that may come once */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Not HTTP, not JSON, a name that this edge does not have, or a header twice that may come once",
+                     *       "status": 400,
+                     *       "title": "Bad Request",
+                     *       "type": "urn:oo:problem:not-json"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description No token, or one that does not count; `type` says which */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "No token, or one that does not count; `type` says which",
+                     *       "status": 401,
+                     *       "title": "Unauthorized",
+                     *       "type": "urn:oo:problem:no-token"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description A foreign page used the session cookie */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "A foreign page used the session cookie",
+                     *       "status": 403,
+                     *       "title": "Forbidden",
+                     *       "type": "urn:oo:problem:foreign-origin"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Not this user's */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Not this user's",
+                     *       "status": 404,
+                     *       "title": "Not Found",
+                     *       "type": "urn:oo:problem:unknown-decision"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Headers or body came too slowly */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Headers or body came too slowly",
+                     *       "status": 408,
+                     *       "title": "Request Timeout",
+                     *       "type": "urn:oo:problem:too-slow"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "The body is too large",
+                     *       "status": 413,
+                     *       "title": "Request Entity Too Large",
+                     *       "type": "urn:oo:problem:too-large"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The request line and headers are too large, or too many */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "The request line and headers are too large, or too many",
+                     *       "status": 431,
+                     *       "title": "Request Header Fields Too Large",
+                     *       "type": "urn:oo:problem:head-too-large"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description A fault of the edge, logged there */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "A fault of the edge, logged there",
+                     *       "status": 500,
+                     *       "title": "Internal Server Error",
+                     *       "type": "urn:oo:problem:fault"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Something behind the edge is away; `Retry-After` says when to come again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Something behind the edge is away; `Retry-After` says when to come again",
+                     *       "status": 503,
+                     *       "title": "Service Unavailable",
+                     *       "type": "urn:oo:problem:log-unavailable"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+        };
+    };
+    make_v1_connections_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["NewConnection"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Made"];
+                };
+            };
+            /** @description Not HTTP, not JSON, a name that this edge does not have, or a header twice that may come once */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Not HTTP, not JSON, a name that this edge does not have, or a header twice that may come once",
+                     *       "status": 400,
+                     *       "title": "Bad Request",
+                     *       "type": "urn:oo:problem:not-json"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description No token, or one that does not count; `type` says which */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "No token, or one that does not count; `type` says which",
+                     *       "status": 401,
+                     *       "title": "Unauthorized",
+                     *       "type": "urn:oo:problem:no-token"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description A foreign page used the session cookie */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "A foreign page used the session cookie",
+                     *       "status": 403,
+                     *       "title": "Forbidden",
+                     *       "type": "urn:oo:problem:foreign-origin"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Not this user's */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Not this user's",
+                     *       "status": 404,
+                     *       "title": "Not Found",
+                     *       "type": "urn:oo:problem:unknown-decision"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Headers or body came too slowly */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Headers or body came too slowly",
+                     *       "status": 408,
+                     *       "title": "Request Timeout",
+                     *       "type": "urn:oo:problem:too-slow"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Not as things stand */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Not as things stand",
+                     *       "status": 409,
+                     *       "title": "Conflict",
+                     *       "type": "urn:oo:problem:not-left"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "The body is too large",
+                     *       "status": 413,
+                     *       "title": "Request Entity Too Large",
+                     *       "type": "urn:oo:problem:too-large"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The body is not said to be JSON */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "The body is not said to be JSON",
+                     *       "status": 415,
+                     *       "title": "Unsupported Media Type",
+                     *       "type": "urn:oo:problem:unsupported-media-type"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Values to mend, listed in `errors` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Values to mend, listed in `errors`",
+                     *       "status": 422,
+                     *       "title": "Unprocessable Entity",
+                     *       "type": "urn:oo:problem:invalid-request"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The request line and headers are too large, or too many */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "The request line and headers are too large, or too many",
+                     *       "status": 431,
+                     *       "title": "Request Header Fields Too Large",
+                     *       "type": "urn:oo:problem:head-too-large"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description A fault of the edge, logged there */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "A fault of the edge, logged there",
+                     *       "status": 500,
+                     *       "title": "Internal Server Error",
+                     *       "type": "urn:oo:problem:fault"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Something behind the edge is away; `Retry-After` says when to come again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Something behind the edge is away; `Retry-After` says when to come again",
+                     *       "status": 503,
+                     *       "title": "Service Unavailable",
+                     *       "type": "urn:oo:problem:log-unavailable"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+        };
+    };
+    read_all_v1_connections_get_head: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Not HTTP, not JSON, a name that this edge does not have, or a header twice that may come once */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description No token, or one that does not count; `type` says which */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A foreign page used the session cookie */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Not this user's */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Headers or body came too slowly */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The request line and headers are too large, or too many */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A fault of the edge, logged there */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Something behind the edge is away; `Retry-After` says when to come again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    read_v1_connections__connection_id__get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                connection_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["Whole"];
+                };
+            };
+            /** @description Not HTTP, not JSON, a name that this edge does not have, or a header twice that may come once */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Not HTTP, not JSON, a name that this edge does not have, or a header twice that may come once",
+                     *       "status": 400,
+                     *       "title": "Bad Request",
+                     *       "type": "urn:oo:problem:not-json"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description No token, or one that does not count; `type` says which */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "No token, or one that does not count; `type` says which",
+                     *       "status": 401,
+                     *       "title": "Unauthorized",
+                     *       "type": "urn:oo:problem:no-token"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description A foreign page used the session cookie */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "A foreign page used the session cookie",
+                     *       "status": 403,
+                     *       "title": "Forbidden",
+                     *       "type": "urn:oo:problem:foreign-origin"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Not this user's */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Not this user's",
+                     *       "status": 404,
+                     *       "title": "Not Found",
+                     *       "type": "urn:oo:problem:unknown-decision"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Headers or body came too slowly */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Headers or body came too slowly",
+                     *       "status": 408,
+                     *       "title": "Request Timeout",
+                     *       "type": "urn:oo:problem:too-slow"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "The body is too large",
+                     *       "status": 413,
+                     *       "title": "Request Entity Too Large",
+                     *       "type": "urn:oo:problem:too-large"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Values to mend, listed in `errors` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Values to mend, listed in `errors`",
+                     *       "status": 422,
+                     *       "title": "Unprocessable Entity",
+                     *       "type": "urn:oo:problem:invalid-request"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The request line and headers are too large, or too many */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "The request line and headers are too large, or too many",
+                     *       "status": 431,
+                     *       "title": "Request Header Fields Too Large",
+                     *       "type": "urn:oo:problem:head-too-large"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description A fault of the edge, logged there */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "A fault of the edge, logged there",
+                     *       "status": 500,
+                     *       "title": "Internal Server Error",
+                     *       "type": "urn:oo:problem:fault"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Something behind the edge is away; `Retry-After` says when to come again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Something behind the edge is away; `Retry-After` says when to come again",
+                     *       "status": 503,
+                     *       "title": "Service Unavailable",
+                     *       "type": "urn:oo:problem:log-unavailable"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+        };
+    };
+    leave_v1_connections__connection_id__delete: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                connection_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+            /** @description Not HTTP, not JSON, a name that this edge does not have, or a header twice that may come once */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Not HTTP, not JSON, a name that this edge does not have, or a header twice that may come once",
+                     *       "status": 400,
+                     *       "title": "Bad Request",
+                     *       "type": "urn:oo:problem:not-json"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description No token, or one that does not count; `type` says which */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "No token, or one that does not count; `type` says which",
+                     *       "status": 401,
+                     *       "title": "Unauthorized",
+                     *       "type": "urn:oo:problem:no-token"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description A foreign page used the session cookie */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "A foreign page used the session cookie",
+                     *       "status": 403,
+                     *       "title": "Forbidden",
+                     *       "type": "urn:oo:problem:foreign-origin"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Not this user's */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Not this user's",
+                     *       "status": 404,
+                     *       "title": "Not Found",
+                     *       "type": "urn:oo:problem:unknown-decision"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Headers or body came too slowly */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Headers or body came too slowly",
+                     *       "status": 408,
+                     *       "title": "Request Timeout",
+                     *       "type": "urn:oo:problem:too-slow"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "The body is too large",
+                     *       "status": 413,
+                     *       "title": "Request Entity Too Large",
+                     *       "type": "urn:oo:problem:too-large"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Values to mend, listed in `errors` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Values to mend, listed in `errors`",
+                     *       "status": 422,
+                     *       "title": "Unprocessable Entity",
+                     *       "type": "urn:oo:problem:invalid-request"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The request line and headers are too large, or too many */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "The request line and headers are too large, or too many",
+                     *       "status": 431,
+                     *       "title": "Request Header Fields Too Large",
+                     *       "type": "urn:oo:problem:head-too-large"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description A fault of the edge, logged there */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "A fault of the edge, logged there",
+                     *       "status": 500,
+                     *       "title": "Internal Server Error",
+                     *       "type": "urn:oo:problem:fault"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Something behind the edge is away; `Retry-After` says when to come again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Something behind the edge is away; `Retry-After` says when to come again",
+                     *       "status": 503,
+                     *       "title": "Service Unavailable",
+                     *       "type": "urn:oo:problem:log-unavailable"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+        };
+    };
+    read_v1_connections__connection_id__get_head: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                connection_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Not HTTP, not JSON, a name that this edge does not have, or a header twice that may come once */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description No token, or one that does not count; `type` says which */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A foreign page used the session cookie */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Not this user's */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Headers or body came too slowly */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Values to mend, listed in `errors` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The request line and headers are too large, or too many */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A fault of the edge, logged there */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Something behind the edge is away; `Retry-After` says when to come again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    change_v1_connections__connection_id__patch: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                connection_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ConnectionChange"];
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["ConnectionBody"];
+                };
+            };
+            /** @description Not HTTP, not JSON, a name that this edge does not have, or a header twice that may come once */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Not HTTP, not JSON, a name that this edge does not have, or a header twice that may come once",
+                     *       "status": 400,
+                     *       "title": "Bad Request",
+                     *       "type": "urn:oo:problem:not-json"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description No token, or one that does not count; `type` says which */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "No token, or one that does not count; `type` says which",
+                     *       "status": 401,
+                     *       "title": "Unauthorized",
+                     *       "type": "urn:oo:problem:no-token"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description A foreign page used the session cookie */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "A foreign page used the session cookie",
+                     *       "status": 403,
+                     *       "title": "Forbidden",
+                     *       "type": "urn:oo:problem:foreign-origin"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Not this user's */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Not this user's",
+                     *       "status": 404,
+                     *       "title": "Not Found",
+                     *       "type": "urn:oo:problem:unknown-decision"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Headers or body came too slowly */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Headers or body came too slowly",
+                     *       "status": 408,
+                     *       "title": "Request Timeout",
+                     *       "type": "urn:oo:problem:too-slow"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "The body is too large",
+                     *       "status": 413,
+                     *       "title": "Request Entity Too Large",
+                     *       "type": "urn:oo:problem:too-large"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The body is not said to be JSON */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "The body is not said to be JSON",
+                     *       "status": 415,
+                     *       "title": "Unsupported Media Type",
+                     *       "type": "urn:oo:problem:unsupported-media-type"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Values to mend, listed in `errors` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Values to mend, listed in `errors`",
+                     *       "status": 422,
+                     *       "title": "Unprocessable Entity",
+                     *       "type": "urn:oo:problem:invalid-request"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The request line and headers are too large, or too many */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "The request line and headers are too large, or too many",
+                     *       "status": 431,
+                     *       "title": "Request Header Fields Too Large",
+                     *       "type": "urn:oo:problem:head-too-large"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description A fault of the edge, logged there */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "A fault of the edge, logged there",
+                     *       "status": 500,
+                     *       "title": "Internal Server Error",
+                     *       "type": "urn:oo:problem:fault"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Something behind the edge is away; `Retry-After` says when to come again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Something behind the edge is away; `Retry-After` says when to come again",
+                     *       "status": 503,
+                     *       "title": "Service Unavailable",
+                     *       "type": "urn:oo:problem:log-unavailable"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+        };
+    };
+    sync_v1_connections__connection_id__sync_post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                connection_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+            /** @description Not HTTP, not JSON, a name that this edge does not have, or a header twice that may come once */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Not HTTP, not JSON, a name that this edge does not have, or a header twice that may come once",
+                     *       "status": 400,
+                     *       "title": "Bad Request",
+                     *       "type": "urn:oo:problem:not-json"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description No token, or one that does not count; `type` says which */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "No token, or one that does not count; `type` says which",
+                     *       "status": 401,
+                     *       "title": "Unauthorized",
+                     *       "type": "urn:oo:problem:no-token"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description A foreign page used the session cookie */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "A foreign page used the session cookie",
+                     *       "status": 403,
+                     *       "title": "Forbidden",
+                     *       "type": "urn:oo:problem:foreign-origin"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Not this user's */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Not this user's",
+                     *       "status": 404,
+                     *       "title": "Not Found",
+                     *       "type": "urn:oo:problem:unknown-decision"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Headers or body came too slowly */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Headers or body came too slowly",
+                     *       "status": 408,
+                     *       "title": "Request Timeout",
+                     *       "type": "urn:oo:problem:too-slow"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Not as things stand */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Not as things stand",
+                     *       "status": 409,
+                     *       "title": "Conflict",
+                     *       "type": "urn:oo:problem:not-left"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "The body is too large",
+                     *       "status": 413,
+                     *       "title": "Request Entity Too Large",
+                     *       "type": "urn:oo:problem:too-large"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Values to mend, listed in `errors` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Values to mend, listed in `errors`",
+                     *       "status": 422,
+                     *       "title": "Unprocessable Entity",
+                     *       "type": "urn:oo:problem:invalid-request"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The request line and headers are too large, or too many */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "The request line and headers are too large, or too many",
+                     *       "status": 431,
+                     *       "title": "Request Header Fields Too Large",
+                     *       "type": "urn:oo:problem:head-too-large"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description A fault of the edge, logged there */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "A fault of the edge, logged there",
+                     *       "status": 500,
+                     *       "title": "Internal Server Error",
+                     *       "type": "urn:oo:problem:fault"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Something behind the edge is away; `Retry-After` says when to come again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Something behind the edge is away; `Retry-After` says when to come again",
+                     *       "status": 503,
+                     *       "title": "Service Unavailable",
+                     *       "type": "urn:oo:problem:log-unavailable"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+        };
+    };
+    authorize_v1_connections__source__authorize_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                source: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            302: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+            /** @description Not HTTP, not JSON, a name that this edge does not have, or a header twice that may come once */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Not HTTP, not JSON, a name that this edge does not have, or a header twice that may come once",
+                     *       "status": 400,
+                     *       "title": "Bad Request",
+                     *       "type": "urn:oo:problem:not-json"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description No token, or one that does not count; `type` says which */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "No token, or one that does not count; `type` says which",
+                     *       "status": 401,
+                     *       "title": "Unauthorized",
+                     *       "type": "urn:oo:problem:no-token"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description A foreign page used the session cookie */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "A foreign page used the session cookie",
+                     *       "status": 403,
+                     *       "title": "Forbidden",
+                     *       "type": "urn:oo:problem:foreign-origin"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Not this user's */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Not this user's",
+                     *       "status": 404,
+                     *       "title": "Not Found",
+                     *       "type": "urn:oo:problem:unknown-decision"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Headers or body came too slowly */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Headers or body came too slowly",
+                     *       "status": 408,
+                     *       "title": "Request Timeout",
+                     *       "type": "urn:oo:problem:too-slow"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "The body is too large",
+                     *       "status": 413,
+                     *       "title": "Request Entity Too Large",
+                     *       "type": "urn:oo:problem:too-large"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Values to mend, listed in `errors` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Values to mend, listed in `errors`",
+                     *       "status": 422,
+                     *       "title": "Unprocessable Entity",
+                     *       "type": "urn:oo:problem:invalid-request"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The request line and headers are too large, or too many */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "The request line and headers are too large, or too many",
+                     *       "status": 431,
+                     *       "title": "Request Header Fields Too Large",
+                     *       "type": "urn:oo:problem:head-too-large"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description A fault of the edge, logged there */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "A fault of the edge, logged there",
+                     *       "status": 500,
+                     *       "title": "Internal Server Error",
+                     *       "type": "urn:oo:problem:fault"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Something behind the edge is away; `Retry-After` says when to come again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Something behind the edge is away; `Retry-After` says when to come again",
+                     *       "status": 503,
+                     *       "title": "Service Unavailable",
+                     *       "type": "urn:oo:problem:log-unavailable"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+        };
+    };
+    authorize_v1_connections__source__authorize_get_head: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                source: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            302: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Not HTTP, not JSON, a name that this edge does not have, or a header twice that may come once */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description No token, or one that does not count; `type` says which */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A foreign page used the session cookie */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Not this user's */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Headers or body came too slowly */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Values to mend, listed in `errors` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The request line and headers are too large, or too many */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A fault of the edge, logged there */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Something behind the edge is away; `Retry-After` says when to come again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+        };
+    };
+    callback_v1_connections__source__callback_get: {
+        parameters: {
+            query?: {
+                state?: string;
+                code?: string;
+                error?: string;
+                again?: string;
+            };
+            header?: never;
+            path: {
+                source: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            303: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+            /** @description Not HTTP, not JSON, a name that this edge does not have, or a header twice that may come once */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Not HTTP, not JSON, a name that this edge does not have, or a header twice that may come once",
+                     *       "status": 400,
+                     *       "title": "Bad Request",
+                     *       "type": "urn:oo:problem:not-json"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description No token, or one that does not count; `type` says which */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "No token, or one that does not count; `type` says which",
+                     *       "status": 401,
+                     *       "title": "Unauthorized",
+                     *       "type": "urn:oo:problem:no-token"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description A foreign page used the session cookie */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "A foreign page used the session cookie",
+                     *       "status": 403,
+                     *       "title": "Forbidden",
+                     *       "type": "urn:oo:problem:foreign-origin"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Not this user's */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Not this user's",
+                     *       "status": 404,
+                     *       "title": "Not Found",
+                     *       "type": "urn:oo:problem:unknown-decision"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Headers or body came too slowly */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Headers or body came too slowly",
+                     *       "status": 408,
+                     *       "title": "Request Timeout",
+                     *       "type": "urn:oo:problem:too-slow"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "The body is too large",
+                     *       "status": 413,
+                     *       "title": "Request Entity Too Large",
+                     *       "type": "urn:oo:problem:too-large"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Values to mend, listed in `errors` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Values to mend, listed in `errors`",
+                     *       "status": 422,
+                     *       "title": "Unprocessable Entity",
+                     *       "type": "urn:oo:problem:invalid-request"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The request line and headers are too large, or too many */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "The request line and headers are too large, or too many",
+                     *       "status": 431,
+                     *       "title": "Request Header Fields Too Large",
+                     *       "type": "urn:oo:problem:head-too-large"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description A fault of the edge, logged there */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "A fault of the edge, logged there",
+                     *       "status": 500,
+                     *       "title": "Internal Server Error",
+                     *       "type": "urn:oo:problem:fault"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Something behind the edge is away; `Retry-After` says when to come again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Something behind the edge is away; `Retry-After` says when to come again",
+                     *       "status": 503,
+                     *       "title": "Service Unavailable",
+                     *       "type": "urn:oo:problem:log-unavailable"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+        };
+    };
+    callback_v1_connections__source__callback_get_head: {
+        parameters: {
+            query?: {
+                state?: string;
+                code?: string;
+                error?: string;
+                again?: string;
+            };
+            header?: never;
+            path: {
+                source: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            303: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Not HTTP, not JSON, a name that this edge does not have, or a header twice that may come once */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description No token, or one that does not count; `type` says which */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A foreign page used the session cookie */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Not this user's */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Headers or body came too slowly */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Values to mend, listed in `errors` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The request line and headers are too large, or too many */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A fault of the edge, logged there */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Something behind the edge is away; `Retry-After` says when to come again */
             503: {
                 headers: {
                     [name: string]: unknown;
@@ -5847,6 +8242,224 @@ export interface operations {
             };
         };
     };
+    hear_v1_hooks__connection_id__post: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path: {
+                connection_id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                /**
+                 * @example {
+                 *       "type": "task.created"
+                 *     }
+                 */
+                "application/json": Record<string, never>;
+            };
+        };
+        responses: {
+            /** @description Successful Response */
+            202: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": unknown;
+                };
+            };
+            /** @description Not HTTP, not JSON, a name that this edge does not have, or a header twice that may come once */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Not HTTP, not JSON, a name that this edge does not have, or a header twice that may come once",
+                     *       "status": 400,
+                     *       "title": "Bad Request",
+                     *       "type": "urn:oo:problem:not-json"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description No token, or one that does not count; `type` says which */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "No token, or one that does not count; `type` says which",
+                     *       "status": 401,
+                     *       "title": "Unauthorized",
+                     *       "type": "urn:oo:problem:no-token"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Not this user's */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Not this user's",
+                     *       "status": 404,
+                     *       "title": "Not Found",
+                     *       "type": "urn:oo:problem:unknown-decision"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Headers or body came too slowly */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Headers or body came too slowly",
+                     *       "status": 408,
+                     *       "title": "Request Timeout",
+                     *       "type": "urn:oo:problem:too-slow"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "The body is too large",
+                     *       "status": 413,
+                     *       "title": "Request Entity Too Large",
+                     *       "type": "urn:oo:problem:too-large"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The body is not said to be JSON */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "The body is not said to be JSON",
+                     *       "status": 415,
+                     *       "title": "Unsupported Media Type",
+                     *       "type": "urn:oo:problem:unsupported-media-type"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Values to mend, listed in `errors` */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Values to mend, listed in `errors`",
+                     *       "status": 422,
+                     *       "title": "Unprocessable Entity",
+                     *       "type": "urn:oo:problem:invalid-request"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Too many at once, or in a minute */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Too many at once, or in a minute",
+                     *       "status": 429,
+                     *       "title": "Too Many Requests",
+                     *       "type": "urn:oo:problem:too-many-streams"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The request line and headers are too large, or too many */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "The request line and headers are too large, or too many",
+                     *       "status": 431,
+                     *       "title": "Request Header Fields Too Large",
+                     *       "type": "urn:oo:problem:head-too-large"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description A fault of the edge, logged there */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "A fault of the edge, logged there",
+                     *       "status": 500,
+                     *       "title": "Internal Server Error",
+                     *       "type": "urn:oo:problem:fault"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Something behind the edge is away; `Retry-After` says when to come again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Something behind the edge is away; `Retry-After` says when to come again",
+                     *       "status": 503,
+                     *       "title": "Service Unavailable",
+                     *       "type": "urn:oo:problem:log-unavailable"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+        };
+    };
     read_v1_me_get: {
         parameters: {
             query?: never;
@@ -7561,6 +10174,260 @@ export interface operations {
                      */
                     "application/problem+json": components["schemas"]["ProblemBody"];
                 };
+            };
+        };
+    };
+    sources_v1_sources_get: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["SourcesBody"];
+                };
+            };
+            /** @description Not HTTP, not JSON, a name that this edge does not have, or a header twice that may come once */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Not HTTP, not JSON, a name that this edge does not have, or a header twice that may come once",
+                     *       "status": 400,
+                     *       "title": "Bad Request",
+                     *       "type": "urn:oo:problem:not-json"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description No token, or one that does not count; `type` says which */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "No token, or one that does not count; `type` says which",
+                     *       "status": 401,
+                     *       "title": "Unauthorized",
+                     *       "type": "urn:oo:problem:no-token"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description A foreign page used the session cookie */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "A foreign page used the session cookie",
+                     *       "status": 403,
+                     *       "title": "Forbidden",
+                     *       "type": "urn:oo:problem:foreign-origin"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Not this user's */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Not this user's",
+                     *       "status": 404,
+                     *       "title": "Not Found",
+                     *       "type": "urn:oo:problem:unknown-decision"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Headers or body came too slowly */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Headers or body came too slowly",
+                     *       "status": 408,
+                     *       "title": "Request Timeout",
+                     *       "type": "urn:oo:problem:too-slow"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "The body is too large",
+                     *       "status": 413,
+                     *       "title": "Request Entity Too Large",
+                     *       "type": "urn:oo:problem:too-large"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description The request line and headers are too large, or too many */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "The request line and headers are too large, or too many",
+                     *       "status": 431,
+                     *       "title": "Request Header Fields Too Large",
+                     *       "type": "urn:oo:problem:head-too-large"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description A fault of the edge, logged there */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "A fault of the edge, logged there",
+                     *       "status": 500,
+                     *       "title": "Internal Server Error",
+                     *       "type": "urn:oo:problem:fault"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Something behind the edge is away; `Retry-After` says when to come again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Something behind the edge is away; `Retry-After` says when to come again",
+                     *       "status": 503,
+                     *       "title": "Service Unavailable",
+                     *       "type": "urn:oo:problem:log-unavailable"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+        };
+    };
+    sources_v1_sources_get_head: {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description Successful Response */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Not HTTP, not JSON, a name that this edge does not have, or a header twice that may come once */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description No token, or one that does not count; `type` says which */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A foreign page used the session cookie */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Not this user's */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Headers or body came too slowly */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The body is too large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description The request line and headers are too large, or too many */
+            431: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description A fault of the edge, logged there */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description Something behind the edge is away; `Retry-After` says when to come again */
+            503: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
             };
         };
     };
