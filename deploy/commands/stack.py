@@ -75,7 +75,7 @@ def up(
         bool | None,
         typer.Option(
             "--people/--no-people",
-            help="With what people connect: calendars, task lists; as the last time, if not given.",
+            help="With what people connect, and with what tells them: calendars, task lists, notifications; as the last time, if not given.",
             show_default=False,
         ),
     ] = None,

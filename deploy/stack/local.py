@@ -35,7 +35,7 @@ from streams.topics import PARTITIONS
 from streams.units import DAY_S
 
 SERVER_PORTS = ("kafka", "kafka-controller", "postgres", "valkey", "registry", "registry-management")
-PEOPLE = ("connect",)
+PEOPLE = ("connect", "notify")
 """What `oo up --people` starts beside the rest."""
 MINUTE_S, HOUR_S = 60.0, 3600.0
 ROOT = Path(__file__).resolve().parents[2]
@@ -70,7 +70,7 @@ class Plan:
     providers_file: Path | None = None
     """Who people sign in with (docs/sign-in.md); None: the page signs in the local user by itself."""
     people: bool = False
-    """With what reads people's connections."""
+    """With what reads people's connections, and what tells them."""
     given_ports: Mapping[str, int] = field(default_factory=dict)
     proxied: Proxied | None = None
     """For tests that stand between the broker and its clients."""
