@@ -122,12 +122,13 @@ async def callback(request: Request, edge: TheEdge, provider: ProviderName) -> R
     responses={**_GOES, **problems(404, 415, 422, 429)},
     openapi_extra={
         "requestBody": {
+            "required": True,
             "content": {
                 "application/x-www-form-urlencoded": {
                     "schema": {"type": "object", "additionalProperties": {"type": "string"}},
                     "example": {"state": "s", "code": "c"},
                 }
-            }
+            },
         }
     },
 )
