@@ -23,7 +23,8 @@ self.addEventListener("install", (event) => {
 self.addEventListener("activate", (event) => {
   event.waitUntil((async () => {
     for (const name of await caches.keys()) if (name !== SHELL) await caches.delete(name);
-    await self.registration.navigationPreload?.enable();
+    // With it Chromium asks twice for what goes past this worker: a provider's answer that counts once would be refused.
+    await self.registration.navigationPreload?.disable();
     await self.clients.claim();
   })());
 });
@@ -31,14 +32,14 @@ self.addEventListener("activate", (event) => {
 self.addEventListener("fetch", (event) => {
   const url = new URL(event.request.url);
   if (event.request.method !== "GET" || url.origin !== location.origin) return;
-  if (event.request.mode === "navigate" && url.pathname === "/") event.respondWith(page(event));
+  if (event.request.mode === "navigate" && url.pathname === "/") event.respondWith(page(event.request));
   else if (FILES.includes(url.pathname)) event.respondWith(file(event.request));
 });
 
 /** The page of now; the one that was kept where there is none. */
-async function page(event: FetchEvent): Promise<Response> {
+async function page(request: Request): Promise<Response> {
   try {
-    return ((await event.preloadResponse) as Response | undefined) ?? (await fetch(event.request));
+    return await fetch(request);
   } catch (error) {
     const kept = await caches.match("/");
     if (kept === undefined) throw error;
