@@ -110,7 +110,7 @@ async def _status(stack: RunningStack, user: str | None, receipt: str | None) ->
         _kek(stack, word),
         await _valkey(stack, word),
         await _postgres(stack, word),
-        *([await _notifier(stack, word)] if stack.postgres else []),
+        *([await _notifier(stack, word), await _connections(stack, word)] if stack.postgres else []),
         await _model(stack, word),
         *_trained_models(stack, word),
         *([] if stack.snapshots_dir is None else [_snapshots(stack, word)]),
@@ -189,6 +189,17 @@ async def _postgres(stack: RunningStack, word: Erased) -> Place:
     except psycopg.Error:
         return Place("PostgreSQL", gone=False, found="it does not answer")
     return Place("PostgreSQL", gone=not rows, found=f"{rows} rows of before")
+
+
+async def _connections(stack: RunningStack, word: Erased) -> Place:
+    try:
+        async with await psycopg.AsyncConnection.connect(stack.dsn("integrations"), connect_timeout=5) as connection:
+            query = b"SELECT count(*) FROM integrations.connections WHERE user_id = %s AND created_ms <= %s"
+            row = await (await connection.execute(query, (word.user_id, word.erased_ms))).fetchone()
+    except psycopg.Error:
+        return Place("connections", gone=False, found="PostgreSQL does not answer")
+    left = 0 if row is None else row[0]
+    return Place("connections", gone=not left, found=f"{left} connections of before")
 
 
 async def _notifier(stack: RunningStack, word: Erased) -> Place:

@@ -17,7 +17,10 @@ from connectors.key_files import KeyFiles
 from connectors.postgres.connections import Connection, Connections, LogEntry, New
 from connectors.vault import Box, Vault, Wrapped
 from deploy.stack.running import RunningStack
+from oo.v1.erased_pb2 import Erased
+from oo.v1.outcome_pb2 import Outcome
 from oo.v1.signal_pb2 import Signal
+from streams.clock import clock_ms
 from tests.agents.calendars import Calendars, calendar, calendars
 from tests.agents.process import AgentProcess, Topics, until
 from tests.connectors.postgres_cluster import Cluster, Database, cluster
@@ -297,3 +300,41 @@ def test_places_on_the_wheel_differ_and_stay() -> None:
     assert len(set(due)) == 1
     places = {pause_ms(secrets.token_hex(4), every_ms=300_000, now_ms=0) // 30_000 for _ in range(500)}
     assert len(places) == 10
+
+
+def test_a_task_that_was_done_is_told_to_its_source_once_and_its_log_says_what_came_of_it(line: Line) -> None:
+    connection_id = line.connect(line.web.put("/a.ics", calendar("Dentist")))
+    worker = line.worker()
+    until(lambda: bool((one := line.one(connection_id)) and one.read_ms), alive=worker)
+    done = Outcome(outcome_id="0a" * 16, decision_id="d1", user_id="ada", kind=Outcome.DONE, event_time_ms=clock_ms())
+    done.candidate = f"task:webcal:{connection_id}/some/uid"
+    others = Outcome()
+    others.CopyFrom(done)
+    others.outcome_id, others.user_id = "0b" * 16, "bob"
+    line.topics.produce("outcomes", [done, done, others])
+    until(lambda: any(one.what == "write-back" for one in line.log(connection_id)), alive=worker)
+    line.topics.produce("outcomes", [done])
+    until(lambda: line.topics.committed("connect", "outcomes") == 4, alive=worker)
+    # A calendar by address takes no words back.
+    told = [(one.result, one.decision_id) for one in line.log(connection_id) if one.what == "write-back"]
+    assert told == [("unable", "d1")]
+    assert line.rows("write_backs") == 1
+
+
+def test_who_left_has_nothing_here_and_nothing_of_theirs_is_taken_before_they_begin_again(line: Line) -> None:
+    connection_id = line.connect(line.web.put("/a.ics", calendar("Dentist")))
+    line.connect(line.web.put("/b.ics", calendar("Choir")), user_id="bob")
+    worker = line.worker()
+    until(lambda: bool((one := line.one(connection_id)) and one.read_ms), alive=worker)
+    word = Erased(user_id="ada", receipt="r", erased_ms=clock_ms())
+    word.journal.topic_id, word.journal.offset = b"j" * 16, 7
+    line.topics.produce("erasures", [word], key=b"ada")
+    until(lambda: line.one(connection_id) is None, alive=worker)
+    assert line.rows("connections") == 1
+    with pytest.raises(AssertionError):
+        line.connect(line.web.put("/c.ics", calendar("Late")))
+    word.began_again.offset = 9
+    line.topics.produce("erasures", [word], key=b"ada")
+    until(lambda: line.rows("erased WHERE began_again") == 1, alive=worker)
+    line.connect(line.web.put("/c.ics", calendar("Swim")))
+    until(lambda: "Swim" in line.known(), alive=worker)

@@ -48,6 +48,7 @@ def test_a_calendar_is_connected_read_listed_and_taken_back_and_its_address_is_s
     assert "url is a secret" in refused.stderr
     logs = "".join(path.read_text(errors="replace") for path in stack.folder.logs.glob("*.log"))
     assert "hush.ics" not in said + logs
+    assert {"connect", "notify"} <= stack.ports.keys()
     oo("disconnect", one["connection_id"], "--user=ada", state)
     deadline_s = time.monotonic() + 60
     while json.loads(oo("connections", "--user=ada", "--json", state).stdout)["connections"]:
