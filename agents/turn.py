@@ -350,7 +350,8 @@ def _heard(source: Source, access: Access, cursor: bytes, posted: bytes) -> Page
         return None
     kept = json.loads(posted)
     try:
-        return source.webhook(access, cursor, Delivery(kept["headers"], bytes.fromhex(kept["body"]))).page
+        delivery = Delivery(kept["headers"], bytes.fromhex(kept["body"]), kept["received_ms"])
+        return source.webhook(access, cursor, delivery).page
     except Exception as error:  # noqa: BLE001 - as above
         raise _ours(source, error) from None
 

@@ -145,11 +145,14 @@ def install(app: FastAPI) -> None:
         headers = dict(error.headers or {})
         if "Allow" in headers:
             # Starlette says those of the first route at this address; serving.middleware answers HEAD wherever there is a GET.
-            described = (
-                operations
-                for path, operations in request.app.openapi()["paths"].items()
+            paths = request.app.openapi()["paths"]
+            described = [
+                path
+                for path in paths
                 if re.fullmatch(re.sub(r"\\\{[^{}]*\\\}", "[^/]+", re.escape(path)), request.url.path)
-            )
-            found = {*headers["Allow"].split(", "), *(method.upper() for each in described for method in each)}
+            ]
+            # An address that is named itself is no place of a longer name's.
+            described = [one for one in described if "{" not in one] or described
+            found = {method.upper() for path in described for method in paths[path]} or {*headers["Allow"].split(", ")}
             headers["Allow"] = ", ".join(sorted(found | {"HEAD"} if "GET" in found else found))
         return Problem(error.status_code, kind, detail=detail, headers=headers).response()

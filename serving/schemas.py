@@ -251,7 +251,7 @@ class NewConnection(BaseModel):
 class ConnectionChange(BaseModel):
     """Only what is to be different."""
 
-    model_config = ConfigDict(extra="forbid")
+    model_config = ConfigDict(extra="forbid", strict=True)
 
     paused: bool | None = None
     fields: dict[str, str] | None = Field(default=None, max_length=16, description="As of its form; mends a broken one")

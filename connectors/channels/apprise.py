@@ -9,8 +9,6 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
-import apprise
-
 from connectors.channels.channel import Notice, NotSent, Told
 from oo.v1.device_pb2 import Device
 
@@ -31,6 +29,8 @@ class Apprise:
         schema = to.apprise.url.partition("://")[0].lower()
         if schema not in SERVICES and not self._anywhere:
             raise NotSent("service", again_s=None)
+        import apprise
+
         told = apprise.Apprise()
         if not told.add(to.apprise.url):
             raise NotSent("address", again_s=None)

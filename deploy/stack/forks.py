@@ -13,7 +13,7 @@ import os
 import signal
 import socket
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from deploy.stack.preloaded import GO, READY
@@ -68,7 +68,9 @@ class Forked:
 class Preloaded:
     """One preloaded process after the other."""
 
-    def __init__(self, env: Mapping[str, str], cwd: Path) -> None:
+    def __init__(self, env: Mapping[str, str], cwd: Path, *, modules: Sequence[str] = ()) -> None:
+        """`modules`: what is imported beside what every stack needs."""
+        self._modules = modules
         self._env = env
         self._cwd = cwd
         self._line: socket.socket | None = None
@@ -83,7 +85,7 @@ class Preloaded:
         self._line, self._theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         self._line.setblocking(False)
         number = self._theirs.fileno()
-        argv = (sys.executable, "-m", "deploy.stack.preloaded", str(number))
+        argv = (sys.executable, "-m", "deploy.stack.preloaded", str(number), *self._modules)
         return Command(argv=argv, env=self._env, cwd=self._cwd, keep_open=(number,))
 
     async def ready(self) -> bool:

@@ -23,6 +23,7 @@ from deploy.stack.kafka import Kafka, Proxied
 from deploy.stack.llm import LOCAL, OFF, SMALL_PROMPT, Llm, file_of
 from deploy.stack.mlflow import READY_TIMEOUT_S, Mlflow
 from deploy.stack.postgres import Postgres
+from deploy.stack.preloaded import PEOPLE as PEOPLE_MODULES
 from deploy.stack.processes import Command
 from deploy.stack.registry import Registry
 from deploy.stack.running import RunningStack
@@ -147,7 +148,8 @@ def supervisor(folder: StateFolder, plan: Plan, *, told: Told) -> Supervisor:
     if plan.demo:
         steps.append(_step(folder, "demo", needs=(*plan.processes,)))
     workers = tuple(name for name in plan.processes if name != "edge")
-    preloaded = Preloaded(python_env(), folder.root) if plan.processes and supported() else None
+    modules = PEOPLE_MODULES if plan.people else ()
+    preloaded = Preloaded(python_env(), folder.root, modules=modules) if plan.processes and supported() else None
     ours = [
         _process(
             stack,

@@ -27,11 +27,9 @@ MODULES = (
     "agents.worker",
     "agents.admit",
     "agents.champion",
-    "agents.connect",
     "agents.cuts",
     "agents.disks",
     "agents.learn",
-    "agents.notify",
     "agents.publish",
     "agents.record",
     "agents.recommend",
@@ -39,13 +37,7 @@ MODULES = (
     "agents.shadow",
     "agents.snapshot",
     "agents.versions",
-    "connectors.channels.email",
-    "connectors.channels.web_push",
-    "connectors.channels.webhook",
-    "connectors.postgres.leases",
-    "connectors.postgres.notifier",
     "connectors.postgres.sink",
-    "connectors.sources.registry",
     "connectors.tip_progress",
     "connectors.valkey",
     "protovalidate",
@@ -68,6 +60,17 @@ MODULES = (
     "uvicorn.loops.uvloop",
 )
 """What processes import, also what they import only when they are built."""
+PEOPLE = (
+    "agents.connect",
+    "agents.notify",
+    "connectors.channels.email",
+    "connectors.channels.web_push",
+    "connectors.channels.webhook",
+    "connectors.postgres.leases",
+    "connectors.postgres.notifier",
+    "connectors.sources.registry",
+)
+"""And those of `oo up --people`."""
 READY = b"ready"
 GO = b"go"
 ORDER_BYTES_MAX = 1 << 20

@@ -266,6 +266,7 @@ class RunningStack:
         if part.startswith("core"):
             environment["OO_STORE"] = os.environ.get("OO_STORE", "rocksdb")
             environment["OO_ROW_SNAPSHOTS_DIR"] = str(self.folder.snapshots_dir)
+            environment |= {"OO_INTERRUPT": "1"} if "notify" in self.ports else {}
             environment |= {"OO_LLM_PROMPTS": self.llm_prompts} if self.llm_prompts else {}
             environment |= {name: os.environ[name] for name in CORE_SETTINGS if name in os.environ}
         if role in ("core", "generate") and self.llm_file is not None:

@@ -267,6 +267,7 @@ async def change(request: Request, connection_id: ConnectionId, who: Who, edge: 
     "/v1/connections/{connection_id}",
     summary="Disconnect",
     status_code=202,
+    response_class=Response,
     responses=problems(401, 403, 404, 422),
 )
 async def leave(connection_id: ConnectionId, who: Who, edge: TheEdge) -> Response:
@@ -284,6 +285,7 @@ async def leave(connection_id: ConnectionId, who: Who, edge: TheEdge) -> Respons
     "/v1/connections/{connection_id}/sync",
     summary="Read it now",
     status_code=202,
+    response_class=Response,
     responses=problems(401, 403, 404, 409, 422),
 )
 async def sync(connection_id: ConnectionId, who: Who, edge: TheEdge) -> Response:

@@ -87,7 +87,8 @@ async def hear(
         if heard.refused:
             status, detail = _REFUSED[heard.refused]
             raise Problem(status, heard.refused, detail=detail)
-        delivery = json.dumps({"headers": dict([*headers.items()][:HEADERS_MAX]), "body": body.hex()}).encode()
+        said = {"headers": dict([*headers.items()][:HEADERS_MAX]), "body": body.hex(), "received_ms": edge.now_ms()}
+        delivery = json.dumps(said).encode()
         if not await parts.connections.post(connection_id, delivery=box.seal("delivery", delivery)):
             detail = "Too much waits to be read, or the person has paused it; post it again later."
             raise Problem(429, "not-now", detail=detail, headers={"retry-after": "60"})

@@ -4456,9 +4456,7 @@ export interface operations {
                 headers: {
                     [name: string]: unknown;
                 };
-                content: {
-                    "application/json": unknown;
-                };
+                content?: never;
             };
             /** @description Not HTTP, not JSON, a name that this edge does not have, or a header twice that may come once */
             400: {
@@ -4951,9 +4949,7 @@ export interface operations {
                 headers: {
                     [name: string]: unknown;
                 };
-                content: {
-                    "application/json": unknown;
-                };
+                content?: never;
             };
             /** @description Not HTTP, not JSON, a name that this edge does not have, or a header twice that may come once */
             400: {
