@@ -19,13 +19,14 @@ from tests import proven
 settings.register_profile("any-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("any-machine")
 
-TOGETHER = ("tests/e2e", "tests/faults")
-"""Folders whose tests share one stack: with `--dist` they share a process, and are the first to get one."""
+TOGETHER = ("tests/e2e", "tests/faults", "tests/serving/auth")
+"""Folders whose tests share what is dear to start: with `--dist` they share a process, and are the first to get one."""
 APART = (
     "tests/e2e/test_language_model.py",
     "tests/e2e/test_rows_of_before.py",
     "tests/e2e/test_secure_stack.py",
     "tests/e2e/test_secured.py",
+    "tests/e2e/test_stranger.py",
     "tests/e2e/test_tracing.py",
     "tests/e2e/test_training.py",
 )

@@ -38,6 +38,8 @@ PUBLISH_BATCH_MAX = 256
 """Tips sent to Valkey in one pipeline."""
 HERE_S = 40
 """So long after the last word of an open page nobody is taken to look at it: two and a half of its signs of life."""
+LEFT_S = 2
+"""And so long after it was closed."""
 SCANNED_AT_ONCE = 1_000
 """Keys that Valkey looks at between two other requests, when somebody leaves."""
 
@@ -253,6 +255,10 @@ class TipStore:
     async def mark_here(self, user_id: str) -> None:
         """The page is open before this person, for the next HERE_S."""
         await self._client.set(here_key(user_id), b"", ex=HERE_S)
+
+    async def mark_gone(self, user_id: str) -> None:
+        """It was closed: unless another edge has one open before them, and says so, nobody is taken to look after LEFT_S."""
+        await self._client.expire(here_key(user_id), LEFT_S, lt=True)
 
     async def is_here(self, user_id: str) -> bool:
         """Whether the page is open before this person, or was a moment ago."""

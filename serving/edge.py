@@ -5,11 +5,12 @@ It never reads the environment: the composition root fills it.
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import hashlib
 import hmac
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Annotated
 
 from fastapi import Depends, Request
@@ -69,11 +70,23 @@ class Edge:
     """Where nobody configured providers, None, and nothing of it is imported."""
     connecting: Connecting | None = None
     """Where nobody may connect anything, None."""
+    last_words: set[asyncio.Task[None]] = field(default_factory=set)
+    """Of streams that ended; held until they are said."""
 
     async def here(self, user_id: str) -> None:
         """Note that a page is open before this person: they are told nothing elsewhere. Where Valkey is away, they may be."""
         with contextlib.suppress(*Unreachable):
             await self.tips.mark_here(user_id)
+
+    def gone(self, user_id: str) -> None:
+        """Note that the page was closed that was open before this person; nobody waits for that."""
+        word = asyncio.get_running_loop().create_task(self._gone(user_id))
+        self.last_words.add(word)
+        word.add_done_callback(self.last_words.discard)
+
+    async def _gone(self, user_id: str) -> None:
+        with contextlib.suppress(*Unreachable):
+            await self.tips.mark_gone(user_id)
 
     def mac(self, *parts: str) -> str:
         """32 hexadecimal digits that nobody makes without the key: ids of what a person says here, and what a client has to bring back."""

@@ -48,6 +48,10 @@ class Subscriptions:
         """How many streams are open."""
         return self._count
 
+    def has(self, user_id: str) -> bool:
+        """Whether a stream of theirs is open."""
+        return user_id in self._streams
+
     def changed(self, user_id: str | None) -> None:
         """Wake this user's streams and waiting reads; None wakes everybody's."""
         woken = self._by_user.values() if user_id is None else (self._by_user.get(user_id, ()),)
@@ -58,7 +62,7 @@ class Subscriptions:
     @contextlib.contextmanager
     def subscribe(self, user_id: str) -> Iterator[Subscription]:
         """A subscription that is notified from now on. Raises TooManyStreams."""
-        mine = self._streams[user_id]
+        mine = self._streams.get(user_id, 0)
         if self._count >= self._streams_max or mine >= self._streams_per_user_max:
             raise TooManyStreams
         self._count += 1

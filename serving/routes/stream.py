@@ -117,6 +117,8 @@ async def stream(
         finally:
             subscribed.close()
             edge.metrics.streams.dec()
+            if edge.telling is not None and not edge.subscriptions.has(who.pseudonym):
+                edge.gone(who.pseudonym)
 
     return EventStream(events(), headers={"cache-control": "private, no-store", "x-accel-buffering": "no"})
 
