@@ -26,6 +26,7 @@ from joserfc.jwk import ECKey
 
 from agents import telling
 from agents.breaker import Breaker
+from agents.fault import where
 from agents.refuse import DeadLetters, Refusal
 from agents.telling import Later, Never, Person
 from connectors import valkey
@@ -63,6 +64,8 @@ AT_ONCE = 8
 KEPT_DAYS = 90
 """How old a line of a person's log gets."""
 TRIMMED_EVERY_S = 3600.0
+FAILED_MS = 60 * SECOND_MS
+"""After a mistake of ours."""
 AWAY_MS = 5 * SECOND_MS
 """When is looked again at what could not be judged, since Valkey was away."""
 UNSUBSCRIBE_DAYS = 365
@@ -168,9 +171,17 @@ class Notify:
             self._stirred.clear()
             try:
                 await self._turn()
-                await self._ask()
             except Unreachable as error:
                 logger.info("due.unknown why=%s", type(error).__name__)
+
+    async def ask(self) -> None:
+        """Ask owners of new addresses, for ever; beside telling people: a mail server may be slow."""
+        while True:
+            await asyncio.sleep(LOOK_EVERY_S)
+            try:
+                await self._ask()
+            except Unreachable as error:
+                logger.info("owners.unknown why=%s", type(error).__name__)
 
     async def trim(self) -> None:
         """Forget lines that are old; what PostgreSQL does not do now it does at the next turn."""
@@ -214,6 +225,10 @@ class Notify:
             if failed.again_s is not None:
                 self._breakers[device.channel].ended(well=False, now_ms=self._clock_ms())
                 await self._store.ask_again(device.device_id)
+        except Unreachable:
+            raise
+        except Exception as error:  # noqa: BLE001 - one odd address must not stop the others; its text may hold it
+            logger.warning("ask.failed error=%s at=%s", type(error).__name__, where(error))
         else:
             metrics.NOTIFICATIONS[device.channel, "asked"] += 1
 
@@ -221,7 +236,7 @@ class Notify:
         desk.tasks.pop(user_id, None)
         if not task.cancelled() and (error := task.exception()) is not None:
             # Their turn comes again: what they have to be told stands as it stood.
-            logger.warning("tell.failed error=%s", type(error).__name__, exc_info=error)
+            logger.warning("tell.failed error=%s at=%s", type(error).__name__, where(error))
 
     async def _look(self, desk: _Desk) -> None:
         if (await self._ends())[desk.number] > desk.read_to:
@@ -276,9 +291,17 @@ class Notify:
             decision_id, since_ms = delivery.tip.decision_id, self._clock_ms() - DAY_MS
             lines = await self._store.lines(user_id, decision_id)
             told = await self._store.told(user_id, since_ms=since_ms, but=decision_id)
-            due = await asyncio.gather(
-                *(self._tell_one(it, delivery, one, person, lines.get(one.device_id), told) for one in devices)
+            found = await asyncio.gather(
+                *(self._tell_one(it, delivery, one, person, lines.get(one.device_id), told) for one in devices),
+                return_exceptions=True,
             )
+            due = [one for one in found if not isinstance(one, BaseException)]
+            for failed in found:
+                if isinstance(failed, BaseException):
+                    # Others' turns come before theirs comes again.
+                    if not isinstance(failed, asyncio.CancelledError):
+                        await self._store.put_off(it, due_ms=self._clock_ms() + FAILED_MS)
+                    raise failed
         await self._store.put_off(it, due_ms=min((at_ms for at_ms in due if at_ms is not None), default=None))
 
     async def _tell_one(
@@ -486,5 +509,6 @@ def build(app: faust.App, notify: Notify, *, topics: Mapping[str, Topic]) -> lis
         await erasures.run(stream)
 
     app.task(notify.run)
+    app.task(notify.ask)
     every(app, TRIMMED_EVERY_S, notify.trim)
     return [deliveries, erasures]

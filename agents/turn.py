@@ -71,6 +71,10 @@ def pause_ms(connection_id: str, *, every_ms: int, now_ms: int) -> int:
     return earliest + (place - earliest) % every_ms - now_ms
 
 
+TURN_S: Final = 900.0
+"""Of one turn as a whole: a server may answer, and answer, and never end."""
+
+
 @dataclass(frozen=True, slots=True)
 class Opened:
     """What is under a connection's seals."""
@@ -163,7 +167,12 @@ class Turns:
 
     async def _take(self, leased: Leased) -> Ended:
         try:
-            return await self._turn(leased)
+            async with asyncio.timeout(TURN_S) as whole:
+                return await self._turn(leased)
+        except TimeoutError:
+            if not whole.expired():
+                raise
+            return await self._failed(leased, Fault(FaultKind.UNREACHABLE, detail="a turn without an end"))
         except LeaseLost:
             # Paused or taken back meanwhile, and ours still; or another's, and then this does nothing.
             with contextlib.suppress(LeaseLost, *Unreachable):
@@ -303,7 +312,8 @@ class Turns:
             wait_ms = max(fault.until_ms - self._clock_ms(), SECOND_MS)
         TURNS[fault.kind.value,] += 1
         await self._leases.release(leased, pause_ms=wait_ms, trouble=fault.kind.value, failures=failures, hold=limited)
-        return Ended(held_ms=wait_ms if limited else 0)
+        # A service of one name counts by token: what one person has spent is theirs alone. Many people share a host.
+        return Ended(held_ms=wait_ms if limited and ":" in leased.service else 0)
 
     async def _over(self, leased: Leased, trouble: str, *, broken: bool) -> Ended:
         TURNS["broken",] += 1

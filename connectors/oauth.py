@@ -17,6 +17,7 @@ from urllib.parse import urlencode
 
 import httpx
 
+from connectors.outside import no_cookies
 from connectors.sources.source import Connect, Failed, FaultKind, OAuth, Source
 
 ANSWER_BYTES_MAX: Final = 64 * 1024
@@ -127,7 +128,7 @@ class OAuthClients:
 
 def client_of_operators() -> httpx.AsyncClient:
     """What asks for tokens: at addresses that are the operator's word, so also inside; it follows no redirect with a secret."""
-    return httpx.AsyncClient(timeout=20.0, trust_env=False, headers={"user-agent": "oO"})
+    return httpx.AsyncClient(timeout=20.0, trust_env=False, headers={"user-agent": "oO"}, cookies=no_cookies())
 
 
 def oauth_of(source: Source) -> OAuth | None:

@@ -10,6 +10,7 @@ import asyncio
 import ipaddress
 import socket
 from collections.abc import Iterable, Sequence
+from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Final
 
 import httpcore
@@ -40,7 +41,13 @@ def client_for(inside: Sequence[Network] = (), *, timeout_s: float = TIMEOUT_S) 
         max_redirects=REDIRECTS_MAX,
         trust_env=False,
         headers={"user-agent": "oO"},
+        cookies=no_cookies(),
     )
+
+
+def no_cookies() -> CookieJar:
+    """One that keeps none: a client asks for many people, and a server's cookie is of one of them."""
+    return CookieJar(policy=DefaultCookiePolicy(allowed_domains=[]))
 
 
 def may_reach(address: Address, inside: Iterable[Network] = ()) -> bool:

@@ -120,3 +120,14 @@ def _unauthorized(kind: str, detail: str, *, challenge: str = "Bearer") -> Probl
     if challenge != "Bearer":
         challenge = f'{challenge}, error_description="{detail}"'
     return Problem(401, kind, detail=detail, headers={"www-authenticate": challenge})
+
+
+async def still_stands(edge: Edge, session_id: str) -> bool:
+    """Whether a session goes on, for what stays open; where nobody can say, it does."""
+    from serving.auth.sessions import SessionsAway
+
+    assert edge.sign_in is not None
+    try:
+        return await edge.sign_in.sessions.stands(session_id)
+    except SessionsAway:
+        return True

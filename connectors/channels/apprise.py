@@ -32,7 +32,8 @@ class Apprise:
         import apprise
 
         told = apprise.Apprise()
-        if not told.add(to.apprise.url):
+        # A text is taken apart at commas, a list is not: one address is one service.
+        if "," in to.apprise.url or to.apprise.url.count("://") != 1 or not told.add([to.apprise.url]):
             raise NotSent("address", again_s=None)
         body = "\n".join(line for line in (notice.detail, *notice.why, notice.url) if line)
         # It says whether it went well, and not why it did not: trying again could tell the person twice.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Mapping, Sequence
 from email.utils import parsedate_to_datetime
 from typing import Final, NamedTuple
@@ -14,6 +15,8 @@ from connectors.outside import InsideAddress, Network, client_for
 from streams.clock import clock_ms
 
 TIMEOUT_S: Final = 10.0
+"""Of silence."""
+WHOLE_S: Final = 20.0
 AGAIN_S_MAX: Final = 3600.0
 """A provider that says later than this is asked then."""
 
@@ -39,17 +42,18 @@ class Posting:
 
     async def post(self, url: str, *, content: bytes, headers: Mapping[str, str]) -> Answer:
         """Raises NotSent where nothing went out, Unsure where nothing came back."""
-        if urlsplit(url).scheme not in self._schemes:
-            raise NotSent("address", again_s=None)
         try:
+            if urlsplit(url).scheme not in self._schemes:
+                raise NotSent("address", again_s=None)
             asked = self._client.stream("POST", url, content=content, headers=dict(headers), follow_redirects=False)
-            async with asked as answer:
+            # As a whole, however slowly it drips.
+            async with asyncio.timeout(WHOLE_S), asked as answer:
                 return Answer(answer.status_code, _again_s(answer.headers.get("retry-after", "")))
-        except (InsideAddress, httpx.InvalidURL, httpx.UnsupportedProtocol):
+        except (InsideAddress, httpx.InvalidURL, httpx.UnsupportedProtocol, ValueError):
             raise NotSent("address", again_s=None) from None
         except (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout):
             raise NotSent("unreachable") from None
-        except httpx.TransportError:
+        except (httpx.TransportError, TimeoutError):
             raise Unsure from None
 
 

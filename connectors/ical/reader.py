@@ -6,6 +6,7 @@ instances, revisions) is decided in docs/adr (0012, 0029).
 
 from __future__ import annotations
 
+import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -176,7 +177,12 @@ def _events(
         series[name].append(item)
     upserted: list[tuple[Component, CalendarEventUpserted]] = []
     removed: dict[str, Component] = {}
+    began_s = time.thread_time()
     for uid, members in series.items():
+        if len(upserted) + len(removed) > EXPANDED_MAX or time.thread_time() - began_s > EXPANDING_S:
+            what = "so much repeats here that it was not followed to its end; what comes behind was left out"
+            problems.append(Problem(members[0].piece.line, what, skipped=True, hides=True))
+            break
         try:
             for component, said in list(_series(uid, members, window=window)):
                 if isinstance(said, CalendarEventUpserted):
@@ -192,6 +198,12 @@ def _events(
         problems.append(Problem(members[0].piece.line, what, skipped=True))
         unread.add(("VEVENT", uid))
     return upserted, removed
+
+
+EXPANDED_MAX = 100_000
+"""Instances of one text; the last series may go past it."""
+EXPANDING_S = 20.0
+"""Processor time for them: others wait."""
 
 
 def _series(

@@ -33,6 +33,8 @@ from connectors.sources.todo_done import AlreadyDone, Repeats, completed, uid_of
 from connectors.sources.webdav import CAL, DAV, Member, multistatus, names_fault
 
 CALENDARS_MAX: Final = 50
+ROUNDS_MAX: Final = 100
+"""Answers that a list of changes may take."""
 AT_ONCE: Final = 200
 """Texts fetched by one request."""
 KEPT_EVERY: Final = 5
@@ -145,7 +147,11 @@ class CalDav:
         if etag != _etag(kept.items[found]):
             return Outcome.CONFLICT
         headers = {"if-match": etag, "content-type": "text/calendar; charset=utf-8"}
-        written = await server.ask("PUT", found, headers=headers, content=text.encode(), allowed=(404, 409, 412))
+        written = await server.ask(
+            "PUT", found, headers=headers, content=text.encode(), allowed=(403, 404, 405, 409, 412, 423)
+        )
+        if written.status in (403, 405, 423):
+            return Outcome.UNABLE  # Somebody else's list, or one that nobody may write.
         return Outcome.CONFLICT if written.status in (404, 409, 412) else Outcome.DONE
 
 
@@ -218,7 +224,7 @@ class _Server:
     async def changes(self, calendar: str, token: str) -> tuple[_Listed, str]:
         """Return what changed since the token, or all where there is none or the server knows it no more."""
         listed = _Listed(whole=not token)
-        while True:
+        for _ in range(ROUNDS_MAX):
             asked = (
                 f'<sync-collection xmlns="DAV:"><sync-token>{_escaped(token)}</sync-token><sync-level>1</sync-level>'
                 "<prop><getetag/></prop></sync-collection>"
@@ -236,6 +242,7 @@ class _Server:
                 token = given
                 continue
             return listed, given
+        raise Failed(FaultKind.ODD_ANSWER, "no-end")
 
     async def texts(self, calendar: str, hrefs: Sequence[str]) -> list[tuple[str, str, str]]:
         """Return address, ETag and text of those that are there."""

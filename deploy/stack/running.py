@@ -226,6 +226,11 @@ class RunningStack:
     def audience(self) -> str:
         return AUDIENCE
 
+    @property
+    def own_networks(self) -> str:
+        """What addresses that people give may lead to inside: this machine for whoever may start this, nothing where strangers sign in."""
+        return "" if self.providers_file is not None else "127.0.0.0/8,::1/128"
+
     def environment(self, part: str) -> dict[str, str]:
         """What a process of ours reads from its environment; `part` names its data folder and its health port.
 
@@ -291,8 +296,7 @@ class RunningStack:
         if role == "notify":
             environment["OO_NOTIFY_KEY_FILE"] = str(self.folder.notify_key_file)
             environment["OO_PUBLIC_URL"] = os.environ.get("OO_PUBLIC_URL", self.edge_url)
-            # Whoever may start this may be told on this machine.
-            environment["OO_NOTIFY_INSIDE"] = os.environ.get("OO_NOTIFY_INSIDE", "127.0.0.0/8,::1/128")
+            environment["OO_NOTIFY_INSIDE"] = os.environ.get("OO_NOTIFY_INSIDE", self.own_networks)
             environment |= {name: os.environ[name] for name in NOTIFY_SETTINGS if name in os.environ}
         if role in ("connect", "edge") and "connect" in self.ports:
             environment["OO_VAULT_DIR"] = str(self.folder.vault_dir)
@@ -302,8 +306,7 @@ class RunningStack:
             environment[name] = self.dsn(as_whom)
             environment |= {name: os.environ[name] for name in CONNECT_SETTINGS if name in os.environ}
         if role == "connect":
-            # Whoever may start this may read this machine's own calendars.
-            environment["OO_CONNECT_INSIDE"] = os.environ.get("OO_CONNECT_INSIDE", "127.0.0.0/8,::1/128")
+            environment["OO_CONNECT_INSIDE"] = os.environ.get("OO_CONNECT_INSIDE", self.own_networks)
         if part == "edge" and self.providers_file is not None:
             environment["OO_PROVIDERS_FILE"] = str(self.providers_file)
             environment["OO_AUTH_DSN"] = self.dsn("auth")

@@ -15,7 +15,6 @@ from fastapi import APIRouter, Request, Response
 from fastapi import Path as InPath
 from starlette.requests import ClientDisconnect
 
-from connectors.outside import client_for
 from connectors.postgres.connections import Unreachable
 from connectors.sources.source import Access, Delivery, Hooked
 from connectors.vault import NotOpened
@@ -72,18 +71,17 @@ async def hear(
         headers = {name.lower(): value for name, value in request.headers.items() if name.lower() not in _WITHHELD}
         box = parts.box(one)
         user_id, settings = connecting.settings_in(box, one)
-        async with client_for() as client:
-            access = Access(
-                connection_id,
-                user_id,
-                ZoneInfo(box.open("zone", one.zone).decode() or "UTC"),
-                datetime.fromtimestamp(edge.now_ms() / 1000, UTC),
-                client,
-                settings=settings,
-                credentials=connecting.credentials_in(box, one),
-            )
-            # Only whether it is to be heard: what it says is read where the place is known.
-            heard = source.webhook(access, b"", Delivery(headers, body))
+        access = Access(
+            connection_id,
+            user_id,
+            ZoneInfo(box.open("zone", one.zone).decode() or "UTC"),
+            datetime.fromtimestamp(edge.now_ms() / 1000, UTC),
+            parts.outside,
+            settings=settings,
+            credentials=connecting.credentials_in(box, one),
+        )
+        # Only whether it is to be heard: what it says is read where the place is known.
+        heard = source.webhook(access, b"", Delivery(headers, body))
         if heard.refused:
             status, detail = _REFUSED[heard.refused]
             raise Problem(status, heard.refused, detail=detail)

@@ -14,7 +14,7 @@ from fastapi import APIRouter, Header
 from starlette.responses import StreamingResponse
 
 from serving.edge import Edge, TheEdge
-from serving.identity import Who
+from serving.identity import Who, still_stands
 from serving.memory import NEVER, Current
 from serving.problems import Problem
 from serving.routes.answers import problems
@@ -112,6 +112,8 @@ async def stream(
                     yield b": still here\n\n"
                 await subscription.wait(_patience_s(edge, ends_ms, now))
                 if edge.subscriptions.closing or ends_ms <= edge.now_ms():
+                    return
+                if who.session is not None and not await still_stands(edge, who.session):
                     return
                 now = await _look(edge, who)
         finally:

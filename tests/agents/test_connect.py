@@ -239,13 +239,13 @@ def test_a_worker_that_was_stopped_loses_its_lease_and_what_it_tells_late_counts
     assert len(line.counted()) == 5
 
 
-def test_a_service_that_asks_for_patience_gets_it_for_all_its_connections_and_others_go_on(line: Line) -> None:
+def test_a_host_that_asks_for_patience_gets_it_for_all_its_connections_and_others_go_on(line: Line) -> None:
     line.web.refuse["/full.ics"] = (429, {"retry-after": "3600"})
-    full = line.connect(line.web.put("/full.ics", calendar("Full")), service="one")
+    full = line.connect(line.web.put("/full.ics", calendar("Full")), service="webcal:one")
     worker = line.worker()
     until(lambda: bool((one := line.one(full)) and one.trouble == "rate-limited"), alive=worker)
-    same = line.connect(line.web.put("/same.ics", calendar("Same")), service="one", user_id="bob")
-    line.connect(line.web.put("/other.ics", calendar("Other")), service="two")
+    same = line.connect(line.web.put("/same.ics", calendar("Same")), service="webcal:one", user_id="bob")
+    line.connect(line.web.put("/other.ics", calendar("Other")), service="webcal:two")
     until(lambda: line.web.asked["/other.ics"] >= 3, alive=worker)
     assert line.web.asked["/full.ics"] == 1
     assert line.web.asked["/same.ics"] == 0

@@ -114,6 +114,9 @@ def test_a_stranger_signs_in_connects_is_told_and_finds_it_done_where_it_came_fr
         folder = Path(name)
         (folder / "files").mkdir()
         (folder / "files" / "todo.txt").write_text("Water the plants\n")
+        # Strangers sign in, so this machine is closed to what they name, unless it is said.
+        monkeypatch.setenv("OO_CONNECT_INSIDE", "127.0.0.0/8")
+        monkeypatch.setenv("OO_NOTIFY_INSIDE", "127.0.0.0/8")
         monkeypatch.setenv("OO_CONNECT_FILES", str(folder / "files"))
         with (
             provider([f"http://127.0.0.1:{port}/auth/callback/certified"]) as oidc,

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(not CHROMIUM.exists(), reason="needs Debian's ch
 def test_a_stranger_signs_in_sees_this_device_and_signs_out_and_nothing_of_them_is_left(signing: SigningEdge) -> None:
     with sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox", "--disable-gpu"])
-        page = browser.new_page(viewport={"width": 390, "height": 844}, locale="en-GB")
+        page = browser.new_page(viewport={"width": 390, "height": 844}, locale="en-GB", reduced_motion="reduce")
         page.goto(signing.url)
         expect(page.get_by_role("heading", name="One good tip.")).to_be_visible()
         assert Axe().run(page).violations_count == 0
