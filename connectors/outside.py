@@ -19,6 +19,7 @@ import httpx
 Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
+Client = httpx.AsyncClient
 TIMEOUT_S: Final = 50.0
 """Of silence: large calendars are listed slowly by small servers."""
 CONNECT_S: Final = 10.0

@@ -13,10 +13,8 @@ from dataclasses import dataclass, field
 from typing import Final
 from urllib.parse import urlsplit
 
-import httpx
-
 from connectors.oauth import OAuthClients
-from connectors.outside import client_for
+from connectors.outside import Client, client_for
 from connectors.postgres.connections import Connection, Connections, New
 from connectors.sources.source import Connect, Description, Field, Source, Way
 from connectors.vault import Box, Vault, Wrapped
@@ -47,7 +45,7 @@ class Connecting:
     public_url: str
     has_files: bool
     """Whether files on this machine may be connected."""
-    outside: httpx.AsyncClient = field(default_factory=client_for)
+    outside: Client = field(default_factory=client_for)
     """For sources that want one; nothing is asked with it here."""
 
     async def close(self) -> None:
