@@ -7,6 +7,7 @@ It is never imported by another process, and one that was cut off is not sent ag
 from __future__ import annotations
 
 import asyncio
+from importlib.util import find_spec
 from typing import Final
 
 from connectors.channels.channel import Notice, NotSent, Told
@@ -29,11 +30,13 @@ class Apprise:
         schema = to.apprise.url.partition("://")[0].lower()
         if schema not in SERVICES and not self._anywhere:
             raise NotSent("service", again_s=None)
+        # One address is one service: a text with commas is taken apart, and a list of one is not.
+        if "," in to.apprise.url or to.apprise.url.count("://") != 1:
+            raise NotSent("address", again_s=None)
         import apprise
 
         told = apprise.Apprise()
-        # A text is taken apart at commas, a list is not: one address is one service.
-        if "," in to.apprise.url or to.apprise.url.count("://") != 1 or not told.add([to.apprise.url]):
+        if not told.add([to.apprise.url]):
             raise NotSent("address", again_s=None)
         body = "\n".join(line for line in (notice.detail, *notice.why, notice.url) if line)
         # It says whether it went well, and not why it did not: trying again could tell the person twice.
@@ -41,6 +44,6 @@ class Apprise:
             raise NotSent("service", again_s=None)
 
 
-def open_channel(told: Told) -> Apprise:
-    """Open it."""
-    return Apprise(told)
+def open_channel(told: Told) -> Apprise | None:
+    """Open it; None where its extra is not installed."""
+    return Apprise(told) if find_spec("apprise") else None

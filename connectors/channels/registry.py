@@ -37,10 +37,5 @@ CHANNELS: Final = {
 
 def opened(name: str, told: Told) -> Channel | None:
     """The channel; None where it is not told what it needs, or its extra is not installed."""
-    try:
-        module = import_module(f"connectors.channels.{CHANNELS[name].module}")
-    except ModuleNotFoundError as missing:
-        if (missing.name or "").startswith("connectors"):
-            raise
-        return None
+    module = import_module(f"connectors.channels.{CHANNELS[name].module}")
     return cast("Channel | None", module.open_channel(told))

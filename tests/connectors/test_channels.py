@@ -14,6 +14,7 @@ import pytest
 from joserfc.jwk import ECKey
 from standardwebhooks import Webhook
 
+from connectors.channels.apprise import Apprise
 from connectors.channels.channel import Channel, Notice, NotSent, Told, Unsure
 from connectors.channels.email import question, written
 from connectors.channels.registry import CHANNELS, opened
@@ -160,3 +161,14 @@ def test_a_title_with_line_breaks_is_one_line_of_a_mail_and_no_header() -> None:
 def test_every_language_has_the_same_lines_and_every_channel_a_field() -> None:
     assert len({tuple(sorted(one)) for one in TEXTS.values()}) == 1
     assert {field.name for field in Device.DESCRIPTOR.oneofs_by_name["to"].fields} == set(CHANNELS)
+
+
+def test_an_address_for_apprise_is_one_service() -> None:
+    with pytest.raises(NotSent, match="address"):
+        sent(Apprise(told(inside=False)), Device(apprise={"url": "discord://1/a,discord://2/b"}))
+
+
+def test_an_address_that_is_none_is_not_tried_again() -> None:
+    with pytest.raises(NotSent, match="address") as failed:
+        sent(opened("webhook", told(inside=False)), Device(webhook={"url": "https://[", "secret": b"s" * 32}))
+    assert failed.value.again_s is None

@@ -74,3 +74,20 @@ def test_a_token_does_not_follow_a_redirect_to_another_server() -> None:
             assert answer.text == "here"
 
     asyncio.run(run())
+
+
+class Remembers(Loopback):
+    """Gives everybody a cookie, and says which one came."""
+
+    async def answer(self, request: web.Request) -> web.Response:
+        answer = web.Response(text=request.headers.get("cookie", "none"))
+        answer.set_cookie("session", "anns")
+        return answer
+
+
+def test_a_servers_cookie_of_one_persons_goes_with_nobody_elses_request() -> None:
+    async def run() -> None:
+        async with Remembers() as server, client_for(LOOPBACK) as shared:
+            assert [(await shared.get(server.url)).text for _ in range(2)] == ["none", "none"]
+
+    asyncio.run(run())
