@@ -52,6 +52,8 @@ PAGES_MAX: Final = 50
 """Of one turn: then others have theirs."""
 ATTEMPTS_MAX: Final = 30
 """To tell a source that a task is done; with the pauses between them about a day."""
+TURN_S: Final = 900.0
+"""Of one turn as a whole: a server may answer, and answer, and never end."""
 AHEAD_MS: Final = 5 * MINUTE_MS
 """A token that runs out within this is refreshed before it is used."""
 _TROUBLED: Final = Backoff(first_s=15.0, max_s=3600.0)
@@ -64,15 +66,11 @@ def pause_ms(connection_id: str, *, every_ms: int, now_ms: int) -> int:
     """How long until this connection's next place on the wheel, at least half a turn ahead: everybody's places differ, and stay.
 
     >>> [pause_ms("3f2a9c", every_ms=1000, now_ms=now) for now in (0, 100, 700)]
-    [1102, 1002, 1402]
+    [889, 789, 1189]
     """
     place = int.from_bytes(hashlib.blake2b(connection_id.encode(), digest_size=8).digest(), "big") % every_ms
     earliest = now_ms + every_ms // 2
     return earliest + (place - earliest) % every_ms - now_ms
-
-
-TURN_S: Final = 900.0
-"""Of one turn as a whole: a server may answer, and answer, and never end."""
 
 
 @dataclass(frozen=True, slots=True)
