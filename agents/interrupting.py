@@ -43,7 +43,6 @@ _SD = sqrt(NOISE) * PREDICTED_UNIT
 _SUMMED = 12
 """A draw is a sum of so many even ones: its variance is theirs times twelve, 1."""
 _EPOCH_DAY = date(1970, 1, 1).toordinal()
-_NOT_LEARNED = policy_pb2.DecisionConfig()
 
 
 def after(

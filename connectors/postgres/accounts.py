@@ -13,7 +13,9 @@ from typing import Final, LiteralString
 import psycopg
 from psycopg.errors import ForeignKeyViolation
 from psycopg.rows import class_row
-from psycopg_pool import AsyncConnectionPool, PoolClosed, PoolTimeout, TooManyRequests
+from psycopg_pool import PoolClosed, PoolTimeout, TooManyRequests
+
+from connectors.postgres.pool import pool_of
 
 Unreachable: Final = (psycopg.OperationalError, PoolTimeout, PoolClosed, TooManyRequests)
 """What a call raises when PostgreSQL is down or slow."""
@@ -88,21 +90,7 @@ class Accounts:
     """A small pool of connections as the role auth; `open` returns at once, with or without a server. Calls raise `Unreachable`'s kinds."""
 
     def __init__(self, dsn: str, *, connections_max: int = 4, timeout_s: float = 2.0) -> None:
-        self._pool = AsyncConnectionPool(
-            dsn,
-            open=False,
-            min_size=1,
-            max_size=connections_max,
-            timeout=timeout_s,
-            max_waiting=64,
-            check=AsyncConnectionPool.check_connection,
-            kwargs={
-                "connect_timeout": max(2, int(timeout_s)),
-                "application_name": "oo auth",
-                "options": f"-c statement_timeout={int(timeout_s * 1000)}",
-            },
-            name="auth",
-        )
+        self._pool = pool_of(dsn, "auth", connections_max=connections_max, timeout_s=timeout_s)
 
     async def open(self) -> None:
         """Start connecting in the background."""

@@ -12,9 +12,9 @@ from typing import Any, Final, Literal
 import psycopg
 from psycopg import sql
 from psycopg.rows import class_row
-from psycopg_pool import AsyncConnectionPool
 
 from connectors.postgres.leases import CHANNEL, SHARE, State
+from connectors.postgres.pool import pool_of
 
 MOST: Final = 50
 """Connections of one person."""
@@ -95,20 +95,8 @@ class Connections:
     """A small pool; `open` returns at once, with or without a server."""
 
     def __init__(self, dsn: str, *, connections_max: int = 4, timeout_s: float = 3.0) -> None:
-        self._pool = AsyncConnectionPool(
-            dsn,
-            open=False,
-            min_size=0,
-            max_size=connections_max,
-            timeout=timeout_s,
-            max_waiting=64,
-            check=AsyncConnectionPool.check_connection,
-            kwargs={
-                "connect_timeout": max(2, int(timeout_s)),
-                "application_name": "oo connections",
-                "options": f"-c statement_timeout={int(timeout_s * 1000)}",
-            },
-            name="connections",
+        self._pool = pool_of(
+            dsn, "connections", connections_max=connections_max, timeout_s=timeout_s, connections_min=0
         )
 
     async def open(self) -> None:

@@ -10,7 +10,8 @@ from typing import Final
 
 import psycopg
 from psycopg.rows import class_row
-from psycopg_pool import AsyncConnectionPool
+
+from connectors.postgres.pool import pool_of
 
 PAGE_MAX: Final = 100
 """Entries of one page; a greater limit is cut to it."""
@@ -55,21 +56,13 @@ class History:
 
     def __init__(self, dsn: str, *, connections_max: int = 4, timeout_s: float = 2.0) -> None:
         self._timeout_s = timeout_s
-        self._pool = AsyncConnectionPool(
+        self._pool = pool_of(
             dsn,
-            open=False,
-            min_size=1,
-            max_size=connections_max,
-            timeout=timeout_s,
-            max_waiting=64,
-            check=AsyncConnectionPool.check_connection,
-            kwargs={
-                "autocommit": True,
-                "connect_timeout": max(2, int(timeout_s)),
-                "application_name": "oo history",
-                "options": f"-c statement_timeout={int(timeout_s * 1000)} -c default_transaction_read_only=on",
-            },
-            name="history",
+            "history",
+            connections_max=connections_max,
+            timeout_s=timeout_s,
+            autocommit=True,
+            options="-c default_transaction_read_only=on",
         )
 
     async def open(self) -> None:

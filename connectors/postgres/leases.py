@@ -13,8 +13,8 @@ from typing import Any, Final, Literal, Self
 
 import psycopg
 from psycopg.rows import class_row
-from psycopg_pool import AsyncConnectionPool
 
+from connectors.postgres.pool import pool_of
 from oo.v1.erased_pb2 import Erased
 
 CHANNEL: Final = "oo_connections"
@@ -111,20 +111,7 @@ class Leases:
 
     def __init__(self, dsn: str, *, connections_max: int = 4, timeout_s: float = 10.0) -> None:
         self.dsn = dsn
-        self._pool = AsyncConnectionPool(
-            dsn,
-            open=False,
-            min_size=1,
-            max_size=connections_max,
-            timeout=timeout_s,
-            check=AsyncConnectionPool.check_connection,
-            kwargs={
-                "connect_timeout": max(2, int(timeout_s)),
-                "application_name": "oo connect",
-                "options": f"-c statement_timeout={int(timeout_s * 1000)}",
-            },
-            name="leases",
-        )
+        self._pool = pool_of(dsn, "connect", connections_max=connections_max, timeout_s=timeout_s, waiting_max=0)
 
     async def __aenter__(self) -> Self:
         await self._pool.open(wait=False)

@@ -12,8 +12,8 @@ from typing import Final, Literal, Self
 
 import psycopg
 from psycopg.rows import class_row
-from psycopg_pool import AsyncConnectionPool
 
+from connectors.postgres.pool import pool_of
 from oo.v1.erased_pb2 import Erased
 
 State = Literal["sending", "waiting", "sent", "failed", "unknown", "left"]
@@ -153,21 +153,14 @@ class Notifier:
     """A small pool of connections as the role notifier. Every call is one transaction, and raises `Unreachable`'s kinds."""
 
     def __init__(self, dsn: str, *, connections_max: int = 4, timeout_s: float = 5.0) -> None:
-        self._pool = AsyncConnectionPool(
+        self._pool = pool_of(
             dsn,
-            open=False,
-            min_size=0,
-            max_size=connections_max,
-            timeout=timeout_s,
-            max_waiting=256,
-            check=AsyncConnectionPool.check_connection,
-            kwargs={
-                "connect_timeout": max(2, int(timeout_s)),
-                "application_name": "oo notifier",
-                "options": f"-c statement_timeout={int(timeout_s * 1000)}",
-                "tcp_user_timeout": int(timeout_s * 1000),
-            },
-            name="notifier",
+            "notifier",
+            connections_max=connections_max,
+            timeout_s=timeout_s,
+            connections_min=0,
+            waiting_max=256,
+            tcp_user_timeout=int(timeout_s * 1000),
         )
 
     async def open(self) -> None:
