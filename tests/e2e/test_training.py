@@ -264,7 +264,7 @@ def test_what_the_champion_expects_is_heard_by_the_next_decisions_and_explained(
         scored = [each for each in one["slate"] if "has_score" in each["features"]]
         assert bool(scored) != one["deaf"]
         # Units of 1/64; none where it is 0.
-        assert all((64 * each["features"].get("score", 0)).is_integer() for each in scored)
+        assert all(64 * each["features"].get("score", 0.0) % 1 == 0 for each in scored)
     assert verify(stack)["differences"] == 0
 
 
