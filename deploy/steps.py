@@ -54,10 +54,19 @@ def _of_its_own(stack: RunningStack, name: str) -> None:
 
 
 def kek(stack: RunningStack) -> None:
-    """The first key-encryption key."""
+    """The first key-encryption key of people's keys."""
+    _first_key(stack.kek_dir)
+
+
+def vault(stack: RunningStack) -> None:
+    """And of connections' keys."""
+    _first_key(stack.vault_dir)
+
+
+def _first_key(folder: Path) -> None:
     from connectors.key_files import KeyFiles
 
-    files = KeyFiles(stack.kek_dir)
+    files = KeyFiles(folder)
     if not files.ids():
         files.make()
 
@@ -140,6 +149,7 @@ STEPS = {
     "demo": demo,
     "databases": databases,
     "kek": kek,
+    "vault": vault,
     "migrate": migrate,
     "mlflow-database": mlflow,
     "topics": topics,

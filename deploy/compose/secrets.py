@@ -1,4 +1,4 @@
-"""Makes the secrets that docker-compose.yml, and docker-compose.ml.yml beside it, mount: `python -m deploy.compose.secrets [DIR]`.
+"""Makes the secrets that docker-compose.yml, and the files beside it, mount: `python -m deploy.compose.secrets [DIR]`.
 
 It never replaces a secret that is there, and never prints one.
 """
@@ -14,6 +14,9 @@ from deploy.stack.state import StateFolder, dsn, write_private
 
 DIRECTORY: Final = Path(".oo/compose")
 POSTGRES: Final = "postgres:5432"
+ROLES: Final = ("recommender", "history", "integrations", "connections", "notifier", "auth")
+OPERATORS: Final = ("OO_SMTP_URL", "oauth.toml")
+"""Made empty, for an operator to fill who has what belongs there."""
 
 
 def make(directory: Path) -> list[Path]:
@@ -28,8 +31,7 @@ def make(directory: Path) -> list[Path]:
     contents = {
         "postgres-password": passwords["postgres"],
         "registry.properties": f"apicurio.datasource.password={passwords['registry']}\n",
-        "OO_RECOMMENDER_DSN": dsn("recommender", POSTGRES, passwords),
-        "OO_HISTORY_DSN": dsn("history", POSTGRES, passwords),
+        **{f"OO_{role.upper()}_DSN": dsn(role, POSTGRES, passwords) for role in ROLES},
         "OO_MLFLOW_DSN": mlflow.dsn(POSTGRES, passwords),
     }
     for name, content in contents.items():
@@ -41,10 +43,16 @@ def make(directory: Path) -> list[Path]:
         folder.name_key_file,
         folder.signing_key_file,
         folder.jwks_file,
+        folder.notify_key_file,
+        folder.notify_public_key_file,
+        folder.auth_key_file,
     ]
     for path in made:
         path.chmod(0o444)
-    return made
+    theirs = [folder.secrets / name for name in OPERATORS]
+    for path in theirs:
+        path.touch(0o644)
+    return [*made, *theirs]
 
 
 def main() -> int:

@@ -30,10 +30,12 @@ class Settings(ClusterSettings, BaseSettings):
     """JSON: every role's password."""
     data_dir: Path = Path()
     kek_dir: Path | None = None
+    vault_dir: Path | None = None
 
 
 NEEDED = {
     "kek": ("kek_dir",),
+    "vault": ("vault_dir",),
     "databases": ("postgres", "postgres_passwords_file"),
     "mlflow-database": ("postgres", "postgres_passwords_file"),
     "migrate": ("postgres", "postgres_passwords_file"),
@@ -51,6 +53,7 @@ def containers(*steps: str) -> RunningStack:
         told.cluster,
         StateFolder(told.data_dir),
         kek_dir=told.kek_dir or Path(),
+        vault_dir=told.vault_dir or Path(),
         postgres=told.postgres,
         passwords=passwords,
     )

@@ -90,6 +90,7 @@ class RunningStack:
     mac_key_file: Path = Path()
     name_key_file: Path = Path()
     kek_dir: Path = Path()
+    vault_dir: Path = Path()
     snapshots_dir: Path | None = None
     """Of row snapshots. None where nobody said where they are."""
     token: str = field(default="", repr=False)
@@ -136,6 +137,7 @@ class RunningStack:
             mac_key_file=folder.mac_key_file,
             name_key_file=folder.name_key_file,
             kek_dir=folder.kek_dir,
+            vault_dir=folder.vault_dir,
             snapshots_dir=folder.snapshots_dir,
             postgres=postgres,
             passwords=passwords,
@@ -299,7 +301,7 @@ class RunningStack:
             environment["OO_NOTIFY_INSIDE"] = os.environ.get("OO_NOTIFY_INSIDE", self.own_networks)
             environment |= {name: os.environ[name] for name in NOTIFY_SETTINGS if name in os.environ}
         if role in ("connect", "edge") and "connect" in self.ports:
-            environment["OO_VAULT_DIR"] = str(self.folder.vault_dir)
+            environment["OO_VAULT_DIR"] = str(self.vault_dir)
             name, as_whom = (
                 ("OO_CONNECTIONS_DSN", "connections") if role == "edge" else ("OO_INTEGRATIONS_DSN", "integrations")
             )
