@@ -208,21 +208,37 @@ class Accounts:
             await self._add(connection, session_id, token=token, now_ms=now_ms)
             return True
 
-    async def exchange(self, old: bytes, *, token: bytes, now_ms: int) -> bool:
-        """The old token gives way to the new one, at once; False where it had already, or is unknown."""
+    async def exchange(self, old: bytes, *, token: bytes, now_ms: int, again_after_ms: int) -> bool:
+        """The old token gives way to the new one, at once; False where it may not, or is unknown.
+
+        One that gave way after `again_after_ms` may once more while nobody has used what came of it: that gives way then, for good.
+        """
         async with self._transaction() as connection:
             cursor = await connection.execute(
-                "UPDATE auth.tokens SET superseded_ms = %s WHERE token = %s AND superseded_ms IS NULL RETURNING session_id",
-                (now_ms, old),
+                "SELECT session_id, superseded_ms, successor FROM auth.tokens WHERE token = %s FOR UPDATE", (old,)
             )
             row = await cursor.fetchone()
             if row is None:
                 return False
+            session_id, superseded_ms, successor = row
+            if superseded_ms is not None:
+                if superseded_ms <= again_after_ms:
+                    return False
+                gave_way = await connection.execute(
+                    "UPDATE auth.tokens SET superseded_ms = %s WHERE token = %s AND superseded_ms IS NULL",
+                    (now_ms, successor),
+                )
+                if gave_way.rowcount == 0:
+                    return False
+            await self._add(connection, session_id, token=token, now_ms=now_ms)
+            await connection.execute(
+                "UPDATE auth.tokens SET superseded_ms = coalesce(superseded_ms, %s), successor = %s WHERE token = %s",
+                (now_ms, token, old),
+            )
             await connection.execute(
                 "UPDATE auth.sessions SET used_ms = greatest(used_ms, %s), rotated_ms = %s WHERE session_id = %s",
-                (now_ms, now_ms, row[0]),
+                (now_ms, now_ms, session_id),
             )
-            await self._add(connection, row[0], token=token, now_ms=now_ms)
             return True
 
     async def end(self, session_id: str, *, pseudonym: str | None = None) -> bool:

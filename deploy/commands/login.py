@@ -22,6 +22,13 @@ from deploy.stack.state import write_private
 GRANT = "urn:ietf:params:oauth:grant-type:device_code"
 CLIENT_ID = "oo"
 TIMEOUT_S = 10.0
+TRIES = 3
+"""A refresh token whose answer was lost counts again for a minute."""
+AGAIN_S = 1.0
+
+
+class NoAnswer(CommandError):
+    """None came, or none that says anything yet."""
 
 
 def login(
@@ -39,7 +46,10 @@ def login(
     deadline_s, wait_s = time.monotonic() + float(str(asked["expires_in"])), float(str(asked["interval"]))
     while time.monotonic() < deadline_s:
         time.sleep(wait_s)
-        answer = _post(f"{address}/auth/token", {"grant_type": GRANT, "device_code": str(asked["device_code"])})
+        try:
+            answer = _post(f"{address}/auth/token", {"grant_type": GRANT, "device_code": str(asked["device_code"])})
+        except NoAnswer:
+            continue
         error = answer.get("error")
         if error is None:
             with _kept() as logins:
@@ -59,7 +69,8 @@ def _refreshed(address: str) -> dict[str, object]:
     with _kept() as logins:
         if address not in logins:
             raise CommandError(f"nobody is signed in at {address} here: 'oo login {address}'")
-        answer = _post(f"{address}/auth/token", {"grant_type": "refresh_token", "refresh_token": logins[address]})
+        form = {"grant_type": "refresh_token", "refresh_token": logins[address]}
+        answer = _answered(f"{address}/auth/token", form)
         if "error" in answer:
             del logins[address]
         else:
@@ -69,19 +80,31 @@ def _refreshed(address: str) -> dict[str, object]:
     return answer
 
 
+def _answered(address: str, form: dict[str, str]) -> dict[str, object]:
+    """As `_post`, asked again where there was no answer."""
+    for _ in range(TRIES - 1):
+        try:
+            return _post(address, form)
+        except NoAnswer:
+            time.sleep(AGAIN_S)
+    return _post(address, form)
+
+
 def _post(address: str, form: dict[str, str]) -> dict[str, object]:
-    """What is answered, OAuth's errors among it. Raises CommandError."""
+    """What is answered, OAuth's errors among it. Raises CommandError, NoAnswer where it may be asked again."""
     import httpx
 
     try:
         response = httpx.post(address, data=form, timeout=TIMEOUT_S, trust_env=not address.startswith("http://127."))
         answer: dict[str, object] = response.json()
     except (httpx.HTTPError, httpx.InvalidURL, ValueError) as error:
-        raise CommandError(
+        kind = NoAnswer if isinstance(error, httpx.TransportError) else CommandError
+        raise kind(
             f"{address} does not answer as an edge does ({type(error).__name__}): is the address right?"
         ) from None
     if response.status_code != 200 and "error" not in answer:
-        raise CommandError(str(answer.get("detail", f"{address} answered {response.status_code}")))
+        kind = NoAnswer if response.status_code == 503 else CommandError
+        raise kind(str(answer.get("detail", f"{address} answered {response.status_code}")))
     return answer
 
 

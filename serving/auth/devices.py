@@ -77,23 +77,31 @@ class Devices:
         return str(taken["name"])
 
     async def session(self, device_code: str) -> tuple[Session, str]:
-        """The program's session, and its refresh token. Raises NotYet, Denied, Unknown, Gone, SessionsAway."""
+        """The program's session, and its refresh token; where none could begin, the code still counts.
+
+        Raises NotYet, Denied, Unknown, Gone, SessionsAway.
+        """
         place = self._place("device", device_code)
         said = await self._look("device", place)
         if "allow" not in said:
             too_soon = await self._tickets.look("device-pace", place) is not None
             await self._tickets.put("device-pace", place, "", lasts_s=INTERVAL_S - 1)
             raise NotYet(too_soon=too_soon)
-        said = self._opened(await self._tickets.take("device", place), place)
         if not said["allow"]:
+            await self._tickets.take("device", place)
             raise Denied
         token = await self._sessions.begin(
             pseudonym=str(said["pseudonym"]), kind=PROGRAM, roles=tuple(said["roles"]), device=str(said["name"])
         )
         try:
-            return await self._sessions.refreshed(token)
+            session, refresh_token = await self._sessions.refreshed(token)
         except SessionEnded:
             raise Unknown from None
+        # Last: a code that was used up is of no more use to anybody. Of two who bring it at once, one has it.
+        if await self._tickets.take("device", place) is None:
+            await self._sessions.end(session.session_id)
+            raise Unknown
+        return session, refresh_token
 
     async def _put(self, kind: str, place: str, what: dict[str, str]) -> None:
         await self._tickets.put(kind, place, self._seals.seal(json.dumps(what), place), lasts_s=UNDER_WAY_S)

@@ -28,7 +28,7 @@ LASTS_MS: Final = 90 * DAY_MS
 ROTATE_MS: Final = HOUR_MS
 """A cookie's token gives way to a new one."""
 OVERLAP_MS: Final = MINUTE_MS
-"""Two requests that cross: so long after a token gave way to a newer one it may still be met; later somebody else has it."""
+"""Two requests that cross, an answer that was lost: so long after a token gave way it may still be met; later somebody else has it."""
 USED_MS: Final = MINUTE_MS
 """How exactly it is known when a session was last used."""
 READ_S: Final = 30.0
@@ -152,15 +152,18 @@ class Sessions:
     async def refreshed(self, token: str) -> tuple[Session, str]:
         """A program's session, and the refresh token that takes this one's place. One that is used again ends the session.
 
+        But for one whose answer was lost: for OVERLAP_MS it counts again while nobody has used what was answered, which then never counts.
         Raises SessionEnded, SessionsAway.
         """
         mac, fresh = self._seals.mac(PROGRAM, token), secrets.token_urlsafe(32)
         try:
             found = await self._accounts.find(mac)
-            if found is None or found.over_ms() <= self._now_ms():
+            now_ms = self._now_ms()
+            if found is None or found.over_ms() <= now_ms:
                 raise SessionEnded
-            exchanged = await self._accounts.exchange(mac, token=self._seals.mac(PROGRAM, fresh), now_ms=self._now_ms())
-            if not exchanged:
+            if not await self._accounts.exchange(
+                mac, token=self._seals.mac(PROGRAM, fresh), now_ms=now_ms, again_after_ms=now_ms - OVERLAP_MS
+            ):
                 await self.end(found.session_id)
                 raise SessionEnded
         except AWAY as error:

@@ -44,15 +44,17 @@ class SigningKeys:
         self._private: list[tuple[int, ECKey]] = []
         self.keys = Keys(self._fetch, age_max_s=60.0, refresh_min_s=FETCH_MIN_S)
 
-    async def mint(self, who: Identity) -> str:
-        """An access token for this person, good while their session stands. Raises Unreachable's kinds."""
+    async def signer(self) -> ECKey:
+        """The key that signs now. Raises Unreachable's kinds."""
         if not self._private or self.keys.due:
             await self._read()
-        now_ms = self._now_ms()
-        ready = [key for made_ms, key in self._private if made_ms <= now_ms - AHEAD_MS]
+        ready = [key for made_ms, key in self._private if made_ms <= self._now_ms() - AHEAD_MS]
         # The first one of all signs at once: there is nobody who could know another.
-        key = ready[0] if ready else self._private[-1][1]
-        issued_s = now_ms // SECOND_MS
+        return ready[0] if ready else self._private[-1][1]
+
+    def mint(self, who: Identity, key: ECKey) -> str:
+        """An access token for this person, good while their session stands."""
+        issued_s = self._now_ms() // SECOND_MS
         claims = {
             "iss": self.issuer,
             "aud": self._audience,

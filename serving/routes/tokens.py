@@ -96,7 +96,10 @@ def _takes(model: type[BaseModel], example: dict[str, str]) -> dict[str, object]
     openapi_extra=_takes(TokenForm, {"grant_type": "refresh_token", "refresh_token": "r"}),
 )
 async def token(request: Request, edge: TheEdge) -> Response:
-    """A refresh token counts once: one that comes again ends the session, for whoever has it."""
+    """A refresh token counts once: one that comes again ends the session, for whoever has it.
+
+    Where the answer was lost it may be sent again within a minute, as long as nobody has used what that answer held.
+    """
     from connectors.postgres.accounts import Gone
     from serving.auth.devices import Denied, NotYet, Unknown
     from serving.auth.sessions import AWAY, SessionEnded, SessionsAway
@@ -112,11 +115,12 @@ async def token(request: Request, edge: TheEdge) -> Response:
     if not given:
         raise Refused("invalid_request")
     try:
+        # Before anything is used up: who gets no token asks again with what they have.
+        key = await sign_in.signing_keys.signer()
         if kind == "refresh_token":
             session, refresh_token = await sign_in.sessions.refreshed(given)
         else:
             session, refresh_token = await sign_in.devices.session(given)
-        access_token = await sign_in.signing_keys.mint(session.who)
     except NotYet as error:
         raise Refused("slow_down" if error.too_soon else "authorization_pending") from None
     except Denied:
@@ -128,7 +132,7 @@ async def token(request: Request, edge: TheEdge) -> Response:
     except (SessionsAway, *AWAY):
         raise unavailable("sessions", detail="No token can be had now; try again.") from None
     body = TokenBody(
-        access_token=access_token,
+        access_token=sign_in.signing_keys.mint(session.who, key),
         token_type="Bearer",  # noqa: S106 - its kind
         expires_in=LASTS_S,
         refresh_token=refresh_token,

@@ -120,6 +120,8 @@ export interface paths {
         /**
          * A new access token, by a refresh token or a device code
          * @description A refresh token counts once: one that comes again ends the session, for whoever has it.
+         *
+         *     Where the answer was lost it may be sent again within a minute, as long as nobody has used what that answer held.
          */
         post: operations["token_auth_token_post"];
         delete?: never;

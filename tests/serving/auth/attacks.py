@@ -276,22 +276,22 @@ def id_token_as_access_token(world: World, browser: httpx.Client) -> str:
     return world.odd.signed("n", aud="oo")
 
 
-def refresh_token_twice(world: World) -> httpx.Response:
-    with world.edge.browser() as browser:
-        world.edge.sign_in(browser, "ada")
-        token = world.program(browser)["refresh_token"]
-    assert world.refreshed(token).status_code == 200
-    return world.refreshed(token)
+def refresh(*which: int, after_hours: float = 0.0) -> Attack:
+    """Refresh tokens of one session, by the order in which they were given, brought in this one; the last after so long."""
 
+    def attack(world: World) -> httpx.Response:
+        with world.edge.browser() as browser:
+            world.edge.sign_in(browser, "ada")
+            tokens = world.program(browser)
+        known = [tokens["refresh_token"]]
+        for number in which[:-1]:
+            known.append(world.refreshed(known[number]).json().get("refresh_token", "none"))
+        if after_hours:
+            with world.edge.client(token=tokens["access_token"]) as program:
+                world.edge.age_tokens(hours=after_hours, session=program)
+        return world.refreshed(known[which[-1]])
 
-def newest_after_a_replay(world: World) -> httpx.Response:
-    """Who has it, thief or owner, is not to be told apart: the session ends for both."""
-    with world.edge.browser() as browser:
-        world.edge.sign_in(browser, "ada")
-        token = world.program(browser)["refresh_token"]
-    newest = world.refreshed(token).json()["refresh_token"]
-    world.refreshed(token)
-    return world.refreshed(newest)
+    return attack
 
 
 def cookie_as_refresh_token(world: World) -> httpx.Response:
@@ -487,8 +487,11 @@ ATTACKS: tuple[tuple[str, str, Attack], ...] = (
         "401 token-malformed",
         bearer(lambda world, browser: world.edge.session_of(browser)),
     ),
-    ("a refresh token that was used", "400 invalid-grant", refresh_token_twice),
-    ("the newest refresh token, after an older one was used again", "400 invalid-grant", newest_after_a_replay),
+    ("a refresh token that was used two minutes ago", "400 invalid-grant", refresh(0, 0, after_hours=2 / 60)),
+    ("a refresh token just used, when what came of it was used too", "400 invalid-grant", refresh(0, 1, 0)),
+    ("a refresh token that gave way, as the one before it came again", "400 invalid-grant", refresh(0, 0, 1)),
+    ("the newest refresh token, after one that gave way was used", "400 invalid-grant", refresh(0, 0, 1, 2)),
+    ("the newest refresh token, after an older one was used again", "400 invalid-grant", refresh(0, 1, 0, 2)),
     ("a session's cookie as a refresh token", "400 invalid-grant", cookie_as_refresh_token),
     ("a password", "400 unsupported-grant-type", grant(grant_type="password", username="ada", password="x")),
     ("a device's code before anybody allowed it", "400 authorization-pending", device_code()),

@@ -20,7 +20,7 @@ from oo.v1 import erased_pb2, journal_pb2
 from tables.leavers import Leavers
 from tests.connectors.postgres_cluster import Database
 from tests.e2e.outside import eventually
-from tests.serving.auth.attacks import World
+from tests.serving.auth.attacks import DEVICE_GRANT, World
 from tests.serving.auth.conftest import table
 from tests.serving.auth.odd_provider import OddProvider
 from tests.serving.auth.oidc_provider import OidcProvider
@@ -52,6 +52,62 @@ def test_a_program_is_let_in_refreshes_and_says_who_it_acts_for(signing: Signing
         assert browser.delete(f"/v1/sessions/{listed['program']['session_id']}").status_code == 204
         with bearer(signing, fresh["access_token"]) as program:
             assert problem(program.get("/v1/sessions"), 401) == "session-ended"
+
+
+def test_a_refresh_whose_answer_was_lost_is_asked_for_again(signing: SigningEdge, odd: OddProvider) -> None:
+    world = World(signing, odd)
+    with signing.browser() as browser:
+        signing.sign_in(browser, "ada")
+        token = world.program(browser)["refresh_token"]
+    # Twice nobody hears what is answered.
+    assert [world.refreshed(token).status_code for _ in range(2)] == [200, 200]
+    heard = world.refreshed(token).json()
+    newest = world.refreshed(heard["refresh_token"])
+    assert newest.status_code == 200, newest.text
+    with bearer(signing, newest.json()["access_token"]) as program:
+        assert program.get("/v1/sessions").status_code == 200
+
+
+def test_while_nothing_can_be_signed_no_refresh_token_is_used_up(
+    signing: SigningEdge, odd: OddProvider, database: Database
+) -> None:
+    world, sign_in = World(signing, odd), signing.parts.sign_in
+    assert sign_in is not None
+    with signing.browser() as browser:
+        signing.sign_in(browser, "ada")
+        tokens = world.program(browser)
+    with psycopg.connect(database.admin_dsn) as admin:
+        admin.execute("LOCK TABLE auth.signing_keys IN ACCESS EXCLUSIVE MODE")
+        sign_in.signing_keys._private.clear()
+        assert problem(world.refreshed(tokens["refresh_token"]), 503) == "sessions-unavailable"
+    with bearer(signing, tokens["access_token"]) as program:
+        signing.age_tokens(hours=1, session=program)
+    # It was never used: one that was used an hour ago ends its session.
+    assert world.refreshed(tokens["refresh_token"]).status_code == 200
+
+
+def test_a_device_code_counts_until_a_session_has_begun(signing: SigningEdge, database: Database) -> None:
+    with signing.browser() as browser:
+        signing.sign_in(browser, "dora")
+        asked = browser.post("/auth/device", data={"client_id": "tests"}).json()
+        browser.post("/auth/device/confirm", data={"user_code": asked["user_code"], "answer": "allow"})
+        form = {"grant_type": DEVICE_GRANT, "device_code": asked["device_code"]}
+        with database.admin() as admin:
+            # As a server says that is about to stop.
+            admin.execute(
+                "CREATE FUNCTION auth.stops() RETURNS trigger LANGUAGE plpgsql AS"
+                " $$BEGIN RAISE EXCEPTION 'stopping' USING ERRCODE = 'admin_shutdown'; END$$"
+            )
+            admin.execute(
+                "CREATE TRIGGER stops BEFORE INSERT ON auth.tokens FOR EACH ROW EXECUTE FUNCTION auth.stops()"
+            )
+            try:
+                assert problem(browser.post("/auth/token", data=form), 503) == "sessions-unavailable"
+            finally:
+                admin.execute("DROP FUNCTION auth.stops CASCADE")
+        assert browser.post("/auth/token", data=form).status_code == 200
+        assert problem(browser.post("/auth/token", data=form), 400) == "expired-token"
+        assert len(browser.get("/v1/sessions").json()["sessions"]) == 2
 
 
 def test_oo_login_signs_a_machine_in(signing: SigningEdge, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
