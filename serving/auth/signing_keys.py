@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable
+from itertools import pairwise
 from typing import Final
 
 from joserfc import jwt
@@ -25,8 +26,8 @@ ROTATE_MS: Final = 30 * DAY_MS
 """Another key is made."""
 AHEAD_MS: Final = 15 * MINUTE_MS
 """So long it is published before it signs: whoever keeps our keys for a while has it by then."""
-KEPT_MS: Final = ROTATE_MS + DAY_MS
-"""So long a key is published: past the last token that it signed."""
+KEPT_MS: Final = DAY_MS
+"""So long a key is published beside the next one: past the last token that it signed."""
 FETCH_MIN_S: Final = 1.0
 
 
@@ -87,10 +88,14 @@ class SigningKeys:
             fresh.ensure_kid()
             kid = str(fresh.kid)
             sealed = self._seals.seal(json.dumps(fresh.as_dict(private=True)), kid)
+            # The newest of before signs until this one does.
             await self._accounts.add_signing_key(
-                SigningKey(kid, sealed, now_ms), newest_before_ms=now_ms - ROTATE_MS, drop_before_ms=now_ms - KEPT_MS
+                SigningKey(kid, sealed, now_ms),
+                newest_before_ms=now_ms - ROTATE_MS,
+                drop_before_ms=found[0].made_ms if found else 0,
             )
             found = await self._accounts.signing_keys()
+        kept = [*found[:1], *(one for newer, one in pairwise(found) if newer.made_ms > now_ms - KEPT_MS)]
         self._private = [
-            (one.made_ms, ECKey.import_key(json.loads(self._seals.opened(one.key, one.kid)))) for one in found
+            (one.made_ms, ECKey.import_key(json.loads(self._seals.opened(one.key, one.kid)))) for one in kept
         ]

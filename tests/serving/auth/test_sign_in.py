@@ -2,10 +2,22 @@
 
 from __future__ import annotations
 
+from http.cookies import Morsel, SimpleCookie
+from pathlib import Path
+from urllib.parse import parse_qs, urlsplit
+
+import httpx
+
+from serving.auth.id_token import AGE_MAX_S
+from serving.tokens import LEEWAY_S
+from tests.connectors.postgres_cluster import Database
 from tests.e2e.outside import eventually
+from tests.serving.auth import odd_provider
+from tests.serving.auth.odd_provider import OddProvider
 from tests.serving.auth.oidc_provider import OidcProvider
 from tests.serving.auth.people import SigningEdge
 from tests.serving.edges import problem
+from tests.serving.valkeys import ValkeyServer
 
 
 def test_a_person_signs_in_and_is_the_same_person_the_next_time(signing: SigningEdge) -> None:
@@ -52,10 +64,88 @@ def test_who_signs_out_is_signed_out_there_or_everywhere(signing: SigningEdge) -
         assert problem(tablet.get("/v1/sessions"), 401) == "session-ended"
 
 
-def test_a_provider_that_has_other_keys_still_signs_people_in(signing: SigningEdge, certified: OidcProvider) -> None:
+def test_a_provider_that_has_other_keys_still_signs_people_in_and_who_is_signed_in_stays(
+    signing: SigningEdge, certified: OidcProvider
+) -> None:
     with signing.browser() as before, signing.browser() as after:
         signing.sign_in(before, "kim")
         certified.rotate()
         # It is asked for its keys every two seconds at most.
         eventually(lambda: signing.sign_in(after, "kim").status_code == 303)
-        assert len(after.get("/v1/sessions").json()["sessions"]) == 2
+        signing.forget()
+        for browser in (before, after):
+            assert len(browser.get("/v1/sessions").json()["sessions"]) == 2
+
+
+def test_a_providers_clock_may_be_half_a_minute_ahead_and_ten_minutes_behind(
+    signing: SigningEdge, certified: OidcProvider
+) -> None:
+    for off_s, refusal in (
+        (LEEWAY_S - 10, None),
+        (LEEWAY_S + 30, "sign-in-issued-at"),
+        (30 - AGE_MAX_S, None),
+        (-AGE_MAX_S - 30, "sign-in-issued-at"),
+    ):
+        certified.turn_clock(off_s * 1000)
+        try:
+            with signing.browser() as browser:
+                answer = signing.sign_in(browser, "kim")
+        finally:
+            certified.turn_clock(0)
+        assert (None if answer.status_code == 303 else problem(answer, 422)) == refusal, off_s
+
+
+def test_over_tls_every_cookie_is_bound_to_this_site_and_to_tls(
+    tmp_path: Path, valkey: ValkeyServer, database: Database, odd: OddProvider
+) -> None:
+    providers = f"""public_url = "https://tips.example"
+[odd]
+issuer = "{odd.issuer}"
+client_id = "{odd_provider.CLIENT_ID}"
+[posting]
+issuer = "{odd.issuer}"
+client_id = "{odd_provider.CLIENT_ID}"
+response_mode = "form_post"
+"""
+    behind_tls = {"host": "tips.example", "origin": "https://tips.example", "sec-fetch-site": "same-origin"}
+    with (
+        SigningEdge(tmp_path, valkey=valkey, database=database, providers=providers) as edge,
+        httpx.Client(base_url=edge.url, headers=behind_tls, trust_env=False, timeout=20) as browser,
+    ):
+        begun, posting = browser.get("/auth/login/odd"), browser.get("/auth/login/posting")
+        sent = parse_qs(urlsplit(begun.headers["location"]).query)
+        assert sent["redirect_uri"] == ["https://tips.example/auth/callback/odd"]
+        made = odd.signed(sent["nonce"][0], sub="over-tls")
+        odd.answer = lambda: {"token_type": "Bearer", "id_token": made}
+        ticket, session = "__Host-oo_sign_in", "__Host-oo_session"
+        brought = {"state": sent["state"][0], "code": "c"}
+        done = browser.get("/auth/callback/odd", params=brought, headers={"cookie": held(begun, ticket)})
+        assert done.status_code == 303, done.text
+        kept = {"cookie": held(done, session)}
+        assert browser.get("/v1/sessions", headers=kept).status_code == 200
+        # Under a name that a site without TLS could set, it is none.
+        plain = {"cookie": kept["cookie"].replace("__Host-", "")}
+        assert problem(browser.get("/v1/sessions", headers=plain), 401) == "no-token"
+        off_tls = {**kept, "origin": "http://tips.example"}
+        assert problem(browser.post("/auth/logout", headers=off_tls), 403) == "foreign-origin"
+        out = browser.post("/auth/logout", headers=kept)
+        for answer, name, same_site in (
+            (begun, ticket, "lax"),
+            (posting, ticket, "none"),
+            (done, session, "lax"),
+            (out, session, "lax"),
+        ):
+            said = cookie(answer, name)
+            assert (said["secure"], said["httponly"], said["path"], said["domain"]) == (True, True, "/", ""), name
+            assert said["samesite"].lower() == same_site
+        assert cookie(out, session)["max-age"] == "0"
+
+
+def cookie(answer: httpx.Response, name: str) -> Morsel[str]:
+    """As an answer sets it."""
+    return SimpleCookie(answer.headers["set-cookie"])[name]
+
+
+def held(answer: httpx.Response, name: str) -> str:
+    """What a browser says of it from then on."""
+    return f"{name}={cookie(answer, name).value}"
