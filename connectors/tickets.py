@@ -5,7 +5,7 @@ It never holds anything that cannot be begun anew, and no name in the open: name
 Keys, documented for operators:
 
     oo:auth:ticket:KIND:MAC   string: a sign-in, or a device's, that is under way; ten minutes
-    oo:auth:tries:KIND:MAC:MINUTE  how often somebody asked in a minute; two minutes
+    oo:auth:tries:KIND:MAC:NUMBER  how often somebody asked in a minute, or in a day; for two of them
     oo:auth:ended             stream: ids of sessions that have ended, the last 10,000
 """
 
@@ -59,15 +59,15 @@ class Tickets:
         value = await self._client.getdel(f"oo:auth:ticket:{kind}:{name}")
         return None if value is None else value.decode()
 
-    async def tries(self, kind: str, who: str) -> tuple[int, int]:
-        """Count one more; returns how many there were in this minute, and how many seconds are left of it."""
+    async def tries(self, kind: str, who: str, *, within_s: int = MINUTE_S) -> tuple[int, int]:
+        """Count one more; returns how many there were in this minute, or whatever it is, and how many seconds are left of it."""
         now_s = int(time.time())
-        key = f"oo:auth:tries:{kind}:{who}:{now_s // MINUTE_S}"
+        key = f"oo:auth:tries:{kind}:{who}:{now_s // within_s}"
         async with self._client.pipeline(transaction=False) as pipeline:
             pipeline.incr(key)
-            pipeline.expire(key, 2 * MINUTE_S)
+            pipeline.expire(key, 2 * within_s)
             count, _ = await pipeline.execute()
-        return int(count), MINUTE_S - now_s % MINUTE_S
+        return int(count), within_s - now_s % within_s
 
     async def ended(self, session_ids: list[str]) -> None:
         """Tell every edge that these have ended."""

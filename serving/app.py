@@ -111,7 +111,7 @@ def create_app(settings: Settings) -> FastAPI:
         departed = Departed(settings.cluster)
         newcomers = Newcomers(log=log, current=current, subscriptions=subscriptions, metrics=metrics, departed=departed)
         telling = Telling.read(settings)
-        signs_in = None if people_sign_in is None else people_sign_in(pseudonyms, departed)
+        signs_in = None if people_sign_in is None else people_sign_in(pseudonyms, departed, telling)
         keys, verifier = _verifier(settings, local, pseudonyms, signs_in)
         connecting = _connecting(settings, public_url)
         past = None if settings.history_dsn is None else History(settings.history_dsn.get_secret_value())
@@ -176,7 +176,7 @@ def create_app(settings: Settings) -> FastAPI:
             if signs_in is not None:
                 await signs_in.close()
             if telling is not None:
-                await telling.store.close()
+                await telling.close()
             if connecting is not None:
                 await connecting.close()
             await current.reads.close()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from connectors import valkey
 from connectors.channels.registry import CHANNELS
 from connectors.postgres.notifier import Known, Unreachable
 from oo.v1.device_pb2 import Device
@@ -11,9 +12,14 @@ from serving.telling import Telling
 from serving.tokens import Identity
 from streams.keys import opened_by
 from streams.sealing import KeyMissing, NotOpened, seal
+from streams.units import DAY_S
 
 DEVICES_MAX = 20
 """Of one person."""
+ASKED_OF_PERSON_MAX = 5
+"""Mails in a day that ask an owner whether an address is theirs, because this person named it."""
+ASKED_OF_ADDRESS_MAX = 3
+"""And to one address, whoever named it."""
 AWAY = Unreachable
 """What `store` raises where PostgreSQL does not answer."""
 
@@ -42,7 +48,8 @@ async def keep(edge: Edge, who: Identity, device: Device, *, address: str) -> Kn
     channel = str(device.WhichOneof("to"))
     device_id = edge.mac("device", who.pseudonym, channel, address)
     known = await devices_of(edge, who.pseudonym)
-    if len(known) >= DEVICES_MAX and not any(one.device_id == device_id for one in known):
+    is_new = not any(one.device_id == device_id for one in known)
+    if is_new and len(known) >= DEVICES_MAX:
         raise Problem(409, "too-many-devices", detail=f"There may be {DEVICES_MAX}: DELETE one first.")
     whose = who.pseudonym.encode()
     try:
@@ -60,7 +67,11 @@ async def keep(edge: Edge, who: Identity, device: Device, *, address: str) -> Kn
         made_ms=now_ms,
         confirmed_ms=None if CHANNELS[channel].confirmed else now_ms,
         message=kept.SerializeToString(deterministic=True),
+        # Where a browser is signed in no more, it is told nothing more; an address is the person's.
+        session_id=who.session if channel == "web_push" else None,
     )
+    if is_new and made.confirmed_ms is None:
+        await _may_ask(edge, who, address)
     try:
         if not await telling_of(edge).store.add(made):
             edge.departed.check(who.pseudonym)
@@ -68,6 +79,21 @@ async def keep(edge: Edge, who: Identity, device: Device, *, address: str) -> Kn
     except AWAY:
         raise away() from None
     return next((one for one in await devices_of(edge, who.pseudonym) if one.device_id == device_id), made)
+
+
+async def _may_ask(edge: Edge, who: Identity, address: str) -> None:
+    """Raises a 429 problem where the owner of this address would be asked too often; 503 where nobody can count."""
+    for kind, whose, most in (
+        ("asked-of-person", who.pseudonym, ASKED_OF_PERSON_MAX),
+        ("asked-of-address", address.lower(), ASKED_OF_ADDRESS_MAX),
+    ):
+        try:
+            count, wait_s = await telling_of(edge).tickets.tries(kind, edge.mac(kind, whose), within_s=DAY_S)
+        except valkey.Unreachable:
+            raise unavailable("devices", detail="No address can be added now; try again.", retry_after_s=5) from None
+        if count > most:
+            detail = "So many mails asked today whether an address is theirs: add it tomorrow."
+            raise Problem(429, "too-many-mails", detail=detail, headers={"retry-after": str(wait_s)})
 
 
 async def opened(edge: Edge, known: Known) -> Device:

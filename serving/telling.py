@@ -1,4 +1,4 @@
-"""What the edge has of the notifier: its tables, and the public half of the key that signs words in notifications.
+"""What the edge has of the notifier: its tables, the public half of the key that signs words in notifications, and counts of mails.
 
 It never sends.
 """
@@ -11,6 +11,7 @@ from joserfc.jwk import ECKey
 
 from connectors.channels import words
 from connectors.postgres.notifier import Notifier
+from connectors.tickets import Tickets
 from serving.problems import Problem
 from serving.settings import Settings
 
@@ -21,6 +22,7 @@ class Telling:
 
     store: Notifier
     key: ECKey
+    tickets: Tickets
 
     @classmethod
     def read(cls, settings: Settings) -> Telling | None:
@@ -30,7 +32,13 @@ class Telling:
         return cls(
             store=Notifier(settings.notifier_dsn.get_secret_value()),
             key=words.key_in(settings.notify_public_key_file),
+            tickets=Tickets(settings.valkey_url),
         )
+
+    async def close(self) -> None:
+        """Close every connection."""
+        await self.store.close()
+        await self.tickets.close()
 
     @property
     def public_key(self) -> str:

@@ -184,6 +184,14 @@ class Accounts:
             "SELECT least(ends_ms, used_ms + idle_ms) FROM auth.sessions WHERE session_id = %s", (session_id,)
         )
 
+    async def known(self, session_ids: Sequence[str]) -> set[str]:
+        """Which of these sessions there are."""
+        async with self._pool.connection() as connection:
+            cursor = await connection.execute(
+                "SELECT session_id FROM auth.sessions WHERE session_id = ANY(%s)", (list(session_ids),)
+            )
+            return {session_id for (session_id,) in await cursor.fetchall()}
+
     async def use(self, session_id: str, *, now_ms: int, confirmed: bytes | None = None) -> None:
         """Note that it was used; with `confirmed`, the tokens before that one give way to it."""
         async with self._transaction() as connection:

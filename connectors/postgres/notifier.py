@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from types import TracebackType
-from typing import Final, Literal, Self
+from typing import Final, Literal, LiteralString, Self
 
 import psycopg
 from psycopg.rows import class_row
@@ -42,7 +42,7 @@ class Standing:
 
 @dataclass(frozen=True, slots=True)
 class Known:
-    """A device: `message` is the sealed oo.v1.Device."""
+    """A device: `message` is the sealed oo.v1.Device; `session_id` the session that it ends with."""
 
     device_id: str
     user_id: str
@@ -50,6 +50,7 @@ class Known:
     made_ms: int
     confirmed_ms: int | None
     message: bytes
+    session_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,6 +87,7 @@ class Told:
 
 
 _STANDING = "user_id, topic_id, partition, journal_offset, due_ms, message"
+_KNOWN = "device_id, user_id, channel, made_ms, confirmed_ms, message, session_id"
 _LINE = "delivery_id, user_id, decision_id, device_id, channel, state, reason, attempts, begun_ms, again_ms, ended_ms, reaction"
 _WENT_OUT = "state IN ('sending', 'sent', 'unknown')"
 
@@ -131,10 +133,10 @@ WHERE known.state IN ('waiting', 'sending')
 """
 
 _ADD = """
-INSERT INTO notifier.devices AS known (device_id, user_id, channel, made_ms, confirmed_ms, message)
-SELECT %(device_id)s, %(user_id)s, %(channel)s, %(made_ms)s, %(confirmed_ms)s, %(message)b
+INSERT INTO notifier.devices AS known (device_id, user_id, channel, made_ms, confirmed_ms, message, session_id)
+SELECT %(device_id)s, %(user_id)s, %(channel)s, %(made_ms)s, %(confirmed_ms)s, %(message)b, %(session_id)s
 WHERE NOT EXISTS (SELECT FROM notifier.erased WHERE user_id = %(user_id)s AND (again_ms IS NULL OR again_ms >= %(made_ms)s))
-ON CONFLICT (device_id) DO UPDATE SET message = excluded.message
+ON CONFLICT (device_id) DO UPDATE SET message = excluded.message, session_id = excluded.session_id
 """
 
 _NOTE = """
@@ -357,8 +359,7 @@ class Notifier:
         """All of a person's, the oldest first."""
         async with self._pool.connection() as connection, connection.cursor(row_factory=class_row(Known)) as cursor:
             await cursor.execute(
-                "SELECT device_id, user_id, channel, made_ms, confirmed_ms, message FROM notifier.devices "
-                "WHERE user_id = %s ORDER BY made_ms, device_id",
+                f"SELECT {_KNOWN} FROM notifier.devices WHERE user_id = %s ORDER BY made_ms, device_id",  # noqa: S608
                 (user_id,),
             )
             return await cursor.fetchall()
@@ -366,7 +367,7 @@ class Notifier:
     async def device(self, device_id: str) -> Known | None:
         async with self._pool.connection() as connection, connection.cursor(row_factory=class_row(Known)) as cursor:
             await cursor.execute(
-                "SELECT device_id, user_id, channel, made_ms, confirmed_ms, message FROM notifier.devices WHERE device_id = %s",
+                f"SELECT {_KNOWN} FROM notifier.devices WHERE device_id = %s",  # noqa: S608
                 (device_id,),
             )
             return await cursor.fetchone()
@@ -382,9 +383,9 @@ class Notifier:
         """Take some addresses whose owners were not asked yet; nobody is given them again."""
         async with self._pool.connection() as connection, connection.cursor(row_factory=class_row(Known)) as cursor:
             await cursor.execute(
-                "UPDATE notifier.devices SET asked_ms = %s WHERE device_id IN (SELECT device_id FROM notifier.devices "
+                "UPDATE notifier.devices SET asked_ms = %s WHERE device_id IN (SELECT device_id FROM notifier.devices "  # noqa: S608
                 "WHERE confirmed_ms IS NULL AND asked_ms IS NULL ORDER BY made_ms LIMIT %s FOR UPDATE SKIP LOCKED) "
-                "RETURNING device_id, user_id, channel, made_ms, confirmed_ms, message",
+                f"RETURNING {_KNOWN}",
                 (now_ms, limit),
             )
             return await cursor.fetchall()
@@ -411,6 +412,36 @@ class Notifier:
                 (device_id, user_id, user_id),
             )
             return done.rowcount == 1
+
+    async def end(self, session_ids: Sequence[str], *, user_id: str | None = None) -> int:
+        """Forget the devices that end with these sessions, of this person alone if one is named; returns how many."""
+        return await self._end(
+            "session_id = ANY(%s) AND (%s::text IS NULL OR user_id = %s)", (list(session_ids), user_id, user_id)
+        )
+
+    async def end_all(self, user_id: str) -> int:
+        """Forget the devices of a person that end with any session; returns how many."""
+        return await self._end("user_id = %s AND session_id IS NOT NULL", (user_id,))
+
+    async def move(self, session_id: str, *, to: str) -> None:
+        """What ends with the one session ends with the other instead."""
+        async with self._pool.connection() as connection:
+            await connection.execute(
+                "UPDATE notifier.devices SET session_id = %s WHERE session_id = %s", (to, session_id)
+            )
+
+    async def session_ids(self, *, after: str, limit: int) -> list[str]:
+        """Sessions that devices end with, in order, behind `after`."""
+        async with self._pool.connection() as connection:
+            cursor = await connection.execute(
+                "SELECT DISTINCT session_id FROM notifier.devices WHERE session_id > %s ORDER BY session_id LIMIT %s",
+                (after, limit),
+            )
+            return [session_id for (session_id,) in await cursor.fetchall()]
+
+    async def _end(self, whose: LiteralString, values: Sequence[object]) -> int:
+        async with self._pool.connection() as connection:
+            return (await connection.execute(f"DELETE FROM notifier.devices WHERE {whose}", values)).rowcount  # noqa: S608
 
     # -- leaving
 

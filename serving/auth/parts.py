@@ -15,6 +15,7 @@ from serving.auth.sign_in import SignIn
 from serving.auth.signing_keys import SigningKeys
 from serving.departed import Departed
 from serving.settings import Settings
+from serving.telling import Telling
 from streams.clock import clock_ms
 from tables.pseudonyms import Pseudonyms
 
@@ -40,12 +41,15 @@ class SignInParts:
         stated = configured.public_url or settings.public_url or f"http://127.0.0.1:{settings.edge_port}"
         return cls(settings, configured, Seals.in_file(settings.auth_key_file), stated.rstrip("/"))
 
-    def __call__(self, pseudonyms: Pseudonyms, departed: Departed) -> SignIn:
+    def __call__(self, pseudonyms: Pseudonyms, departed: Departed, telling: Telling | None) -> SignIn:
         """All of it, in the loop that it is to run in."""
         settings, url = self.settings, self.public_url
         assert settings.auth_dsn is not None
         accounts, tickets = Accounts(settings.auth_dsn.get_secret_value()), Tickets(settings.valkey_url)
-        sessions = Sessions(accounts, tickets, self.seals, valkey_url=settings.valkey_url, now_ms=clock_ms)
+        devices = None if telling is None else telling.store
+        sessions = Sessions(
+            accounts, tickets, self.seals, devices=devices, valkey_url=settings.valkey_url, now_ms=clock_ms
+        )
         return SignIn(
             providers={
                 name: Provider(one, redirect_uri=f"{url}{CALLBACK}{name}")

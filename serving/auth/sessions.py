@@ -16,6 +16,7 @@ from typing import Final, TypeVar
 
 from connectors import valkey
 from connectors.postgres.accounts import Accounts, Found, Listed, Unreachable
+from connectors.postgres.notifier import Notifier
 from connectors.tickets import EndedFeed, Tickets
 from serving.auth.seals import Seals
 from serving.tokens import Identity
@@ -34,6 +35,7 @@ USED_MS: Final = MINUTE_MS
 READ_S: Final = 30.0
 """What was read of PostgreSQL is read again after this."""
 REMEMBERED_MAX: Final = 20_000
+SWEPT_AT_ONCE: Final = 1_000
 AWAY: Final = (*Unreachable, *valkey.Unreachable)
 """What a call raises when PostgreSQL or Valkey is down or slow."""
 BROWSER: Final = "browser"
@@ -73,10 +75,13 @@ class Sessions:
         tickets: Tickets,
         seals: Seals,
         *,
+        devices: Notifier | None,
         valkey_url: str,
         now_ms: Callable[[], int],
     ) -> None:
+        """`devices`: where a browser's subscription ends with its session; None where nobody is told."""
         self._accounts = accounts
+        self._devices = devices
         self._tickets = tickets
         self._seals = seals
         self._now_ms = now_ms
@@ -87,8 +92,13 @@ class Sessions:
         self._ended: OrderedDict[str, None] = OrderedDict()
         self._epoch = 0
 
-    async def begin(self, *, pseudonym: str, kind: str, roles: tuple[str, ...], device: str) -> str:
-        """A new session; returns its first token. Raises Gone where the person has left, AWAY's kinds."""
+    async def begin(
+        self, *, pseudonym: str, kind: str, roles: tuple[str, ...], device: str, instead_of: Session | None = None
+    ) -> str:
+        """A new session; returns its first token. Raises Gone where the person has left, AWAY's kinds.
+
+        `instead_of`: ends by it; the same person keeps its subscription.
+        """
         session_id, token, now_ms = secrets.token_urlsafe(16), secrets.token_urlsafe(32), self._now_ms()
         await self._accounts.begin(
             session_id,
@@ -101,6 +111,10 @@ class Sessions:
             idle_ms=IDLE_MS,
             ends_ms=now_ms + LASTS_MS,
         )
+        if instead_of is not None:
+            if self._devices is not None and instead_of.who.pseudonym == pseudonym:
+                await self._devices.move(instead_of.session_id, to=session_id)
+            await self.end(instead_of.session_id)
         return token
 
     async def of_cookie(self, token: str) -> Session:
@@ -182,6 +196,9 @@ class Sessions:
 
         Told again where there is none any more: an end that could not be told to all may be repeated.
         """
+        # First: while the session stands, who hears that this failed can say it again.
+        if self._devices is not None:
+            await self._devices.end([session_id], user_id=pseudonym)
         ended = await self._accounts.end(session_id, pseudonym=pseudonym)
         if ended or await self._accounts.standing(session_id) is None:
             await self._tell([session_id])
@@ -189,6 +206,8 @@ class Sessions:
 
     async def end_all(self, pseudonym: str) -> int:
         """End every session of a person; returns how many. Raises as `end` does."""
+        if self._devices is not None:
+            await self._devices.end_all(pseudonym)
         ended = await self._accounts.end_all(pseudonym)
         await self._tell(ended)
         return len(ended)
@@ -196,6 +215,17 @@ class Sessions:
     async def forget(self, pseudonyms: list[str]) -> None:
         """Delete these people: identities and sessions. Raises as `end` does."""
         await self._tell(await self._accounts.forget(pseudonyms))
+
+    async def sweep(self) -> int:
+        """Delete sessions that ended by themselves, and subscriptions of any that ended; returns how many sessions. Raises AWAY's kinds."""
+        gone, after = await self._accounts.sweep(now_ms=self._now_ms()), ""
+        while self._devices is not None:
+            some = await self._devices.session_ids(after=after, limit=SWEPT_AT_ONCE)
+            if not some:
+                break
+            await self._devices.end([*{*some} - await self._accounts.known(some)])
+            after = some[-1]
+        return gone
 
     async def _tell(self, session_ids: list[str]) -> None:
         for one in session_ids:

@@ -183,11 +183,13 @@ class SignIn:
                 raise SignInRefused("link")
         try:
             pseudonym = await self._person(name, claims, joins=joins, link=under_way["link"])
-            if by is not None:
-                # A session is never carried over a sign-in, and its cookie is about to be another one's.
-                await self.sessions.end(by.session_id)
+            # A session is never carried over a sign-in, and its cookie is about to be another one's.
             token = await self.sessions.begin(
-                pseudonym=pseudonym, kind=BROWSER, roles=roles_of(claims, provider.settings), device=device
+                pseudonym=pseudonym,
+                kind=BROWSER,
+                roles=roles_of(claims, provider.settings),
+                device=device,
+                instead_of=by,
             )
         except Taken:
             raise SignInRefused("taken") from None
@@ -219,7 +221,7 @@ class SignIn:
     async def _sweep(self) -> None:
         while True:
             try:
-                if gone := await self.accounts.sweep(now_ms=clock_ms()):
+                if gone := await self.sessions.sweep():
                     log.info("sessions.swept count=%d", gone)
             except AWAY as error:
                 log.warning("sessions.sweep_failed error=%s", type(error).__name__)

@@ -99,7 +99,7 @@ async def read(who: Who, edge: TheEdge) -> Response:
     summary="Tell me here, too",
     status_code=201,
     response_model=DeviceMade,
-    responses=problems(401, 403, 404, 409, 415, 422),
+    responses=problems(401, 403, 404, 409, 415, 422, 429),
     openapi_extra={
         "requestBody": {
             "required": True,
@@ -125,7 +125,10 @@ async def read(who: Who, edge: TheEdge) -> Response:
     },
 )
 async def add(request: Request, who: Who, edge: TheEdge) -> Response:
-    """The same address again is the same device. Nothing is sent before the person has granted it (`PATCH /v1/me`)."""
+    """The same address again is the same device. Nothing is sent before the person has granted it (`PATCH /v1/me`).
+
+    A browser's subscription ends with the session that made it. Whose address for mail it is, is asked by mail: 429 where that was too often today.
+    """
     try:
         asked = DeviceAsked.model_validate(await json_body(request, bytes_max=BODY_BYTES_MAX))
     except ValidationError as error:

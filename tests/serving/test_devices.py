@@ -14,6 +14,7 @@ from connectors.channels import words
 from connectors.postgres.notifier import Notifier, Standing
 from connectors.valkey import TipStore
 from deploy.stack.running import RunningStack
+from serving.devices import ASKED_OF_ADDRESS_MAX, ASKED_OF_PERSON_MAX
 from streams.clock import clock_ms
 from tests.push_service import Browser
 from tests.sealed import give
@@ -140,6 +141,34 @@ async def tell(servers: RunningStack, whose: str, decision: str, delivery: str, 
             now_ms=clock_ms(),
         )
         await store.mark_sent(delivery, now_ms=clock_ms())
+
+
+def test_owners_of_addresses_are_asked_so_often_in_a_day_of_one_person_and_at_one_address(
+    telling_edge: LiveEdge,
+) -> None:
+    ada, *others = (somebody(telling_edge) for _ in range(2 * ASKED_OF_ADDRESS_MAX + 2))
+    with telling_edge.client(ada) as hers:
+        named = [hers.post("/v1/devices", json={"email": f"{ada}{number}@example.org"}) for number in range(11)]
+        refused = [one for one in named if one.status_code != 201]
+        # A day may begin between two of them.
+        assert len(named) - len(refused) in range(ASKED_OF_PERSON_MAX, 2 * ASKED_OF_PERSON_MAX + 1)
+        assert {problem(one, 429) for one in refused} == {"too-many-mails"}
+        assert 0 < int(refused[0].headers["retry-after"]) <= 86_400
+        # Whose address that is was asked already; forgotten and named anew, it would be asked again.
+        first = hers.post("/v1/devices", json={"email": f"{ada}0@example.org"})
+        assert first.status_code == 201
+        assert hers.delete(f"/v1/devices/{first.json()['device_id']}").status_code == 204
+        assert problem(hers.post("/v1/devices", json={"email": f"{ada}0@example.org"}), 429) == "too-many-mails"
+        assert hers.post("/v1/devices", json={"webhook": "https://hook.example/more"}).status_code == 201
+    answers = []
+    for number, one in enumerate(others):
+        with telling_edge.client(one) as theirs:
+            # However it is written.
+            email = f"{ada}@Example.org" if number % 2 else f"{ada}@example.org"
+            answers.append(theirs.post("/v1/devices", json={"email": email}))
+    taken = [one.status_code for one in answers].count(201)
+    assert taken in range(ASKED_OF_ADDRESS_MAX, 2 * ASKED_OF_ADDRESS_MAX + 1)
+    assert {problem(one, 429) for one in answers if one.status_code != 201} == {"too-many-mails"}
 
 
 def test_where_nobody_is_told_it_says_so(edge: LiveEdge) -> None:

@@ -400,6 +400,8 @@ export interface paths {
         /**
          * Tell me here, too
          * @description The same address again is the same device. Nothing is sent before the person has granted it (`PATCH /v1/me`).
+         *
+         *     A browser's subscription ends with the session that made it. Whose address for mail it is, is asked by mail: 429 where that was too often today.
          */
         post: operations["add_v1_devices_post"];
         delete?: never;
@@ -7000,6 +7002,23 @@ export interface operations {
                      *       "status": 422,
                      *       "title": "Unprocessable Entity",
                      *       "type": "urn:oo:problem:invalid-request"
+                     *     }
+                     */
+                    "application/problem+json": components["schemas"]["ProblemBody"];
+                };
+            };
+            /** @description Too many at once, or in a minute */
+            429: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    /**
+                     * @example {
+                     *       "detail": "Too many at once, or in a minute",
+                     *       "status": 429,
+                     *       "title": "Too Many Requests",
+                     *       "type": "urn:oo:problem:too-many-streams"
                      *     }
                      */
                     "application/problem+json": components["schemas"]["ProblemBody"];

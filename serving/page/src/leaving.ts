@@ -10,8 +10,6 @@ others.onmessage = () => location.reload(); // another tab has signed out
 export async function leaveAll(signOut: () => Promise<unknown>): Promise<void> {
   await forget();
   await turnOff();
-  const worker = await navigator.serviceWorker?.getRegistration();
-  for (const one of (await worker?.getNotifications()) ?? []) one.close();
   await signOut();
   localStorage.clear();
   others.postMessage("left");

@@ -37,7 +37,14 @@ export async function turnOn(): Promise<Push> {
 export async function turnOff(): Promise<void> {
   const device = localStorage.getItem("device");
   if (device !== null) await call(`/v1/devices/${device}`, "DELETE").catch(() => undefined);
+  await silence();
+}
+
+/** Nobody is told anything here any more, and what is shown goes. It tells the edge nothing: there the subscription ends with the session. */
+export async function silence(): Promise<void> {
   localStorage.removeItem("device");
+  const worker = await navigator.serviceWorker?.getRegistration();
+  for (const one of (await worker?.getNotifications?.()) ?? []) one.close();
   await (await (await manager())?.getSubscription())?.unsubscribe();
 }
 

@@ -5,6 +5,7 @@ import type { Body } from "oo-client";
 import { answer, api, ask, has, Refused, renew } from "./api";
 import { follows, forgetAll, isOf, keepTip, lastTip } from "./kept";
 import { all, flush, post, put, type Queued, queued, type Reaction, take } from "./outbox";
+import { silence } from "./push";
 import { words } from "./words";
 
 export type Tip = Body<"TipBody">;
@@ -280,6 +281,7 @@ function nobody(): void {
   link.value = { live: "", text: () => "" };
   show("signin");
   void forgetAll();
+  void silence().catch(() => undefined);
 }
 
 /** Who this is, so that nobody else's is kept; their time zone follows the device where they want that. */
@@ -287,7 +289,10 @@ async function know(): Promise<void> {
   if (isKnown) return;
   try {
     const me = await ask(() => api.GET("/v1/me"));
-    if (await isOf(me.account)) waiting.value = 0;
+    if (await isOf(me.account)) {
+      waiting.value = 0;
+      await silence();
+    }
     isKnown = true;
     if (state.value === "tip") await keepTip(tip.value);
     const here = Intl.DateTimeFormat().resolvedOptions().timeZone;

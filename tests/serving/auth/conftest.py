@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator
 
 import pytest
+from joserfc.jwk import ECKey
 
 from deploy.stack.state import free_port
 from tests.connectors.postgres_cluster import Cluster, Database, cluster
@@ -54,7 +56,17 @@ def signing(
     edge_port: int,
 ) -> Iterator[SigningEdge]:
     folder = tmp_path_factory.mktemp("signing")
-    with SigningEdge(folder, valkey=valkey, database=database, providers=table(certified, odd), port=edge_port) as edge:
+    public = folder / "notify.public.json"
+    public.write_text(json.dumps(ECKey.generate_key("P-256").as_dict(private=False)))
+    with SigningEdge(
+        folder,
+        valkey=valkey,
+        database=database,
+        providers=table(certified, odd),
+        port=edge_port,
+        notifier_dsn=database.dsn("notifier"),
+        notify_public_key_file=public,
+    ) as edge:
         yield edge
 
 

@@ -38,7 +38,8 @@ export function Notifications() {
       call<{ devices: Device[] }>("/v1/devices"),
       call<{ items: Delivery[] }>("/v1/deliveries"),
     ]);
-    setPush(now);
+    const isKnown = known.devices.some((one) => one.device_id === localStorage.getItem("device"));
+    setPush(now === "on" && !isKnown ? "off" : now);
     setPerDay(me.notifications_per_day);
     setDevices(known.devices);
     setLog(sent.items);
