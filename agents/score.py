@@ -54,6 +54,8 @@ ROWS_MAX = 1_000
 """Of one question."""
 PEOPLE_MAX = 50_000
 """Of how many it is remembered what was scored last, and who waits."""
+SHARE, PER_S, SAVED_MAX = 1 / 25, 2.0, 50.0
+"""Scored are as many slates as this share of those that come, and so many a second beside; what is not used is saved up to the bound."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +89,34 @@ class Waiting:
         )
 
 
+@dataclass(slots=True)
+class Allowance:
+    """How many slates may be scored now: what scores cost stays a share of what all costs, however many people there are.
+
+    >>> allowance = Allowance(now_ms=0)
+    >>> allowance.spend(60, now_ms=0), allowance.spend(60, now_ms=0)
+    (50, 0)
+    >>> allowance.came(100)
+    >>> allowance.spend(60, now_ms=500)
+    5
+    """
+
+    now_ms: int
+    saved: float = SAVED_MAX
+
+    def came(self, slates: int) -> None:
+        """Slates were heard of."""
+        self.saved = min(SAVED_MAX, self.saved + slates * SHARE)
+
+    def spend(self, most: int, *, now_ms: int) -> int:
+        """Say how many of these may be scored; they count as scored."""
+        self.saved = min(SAVED_MAX, self.saved + max(now_ms - self.now_ms, 0) / SECOND_MS * PER_S)
+        self.now_ms = now_ms
+        spent = min(most, int(self.saved))
+        self.saved -= spent
+        return spent
+
+
 class Score:
     """The agent over its assigned partitions of decisions."""
 
@@ -110,6 +140,7 @@ class Score:
         self._expected = expected
         self._clock_ms = clock_ms
         self._breaker = Breaker()
+        self._allowance = Allowance(clock_ms())
         self._waiting: dict[bytes, Waiting] = {}
         """By person, the newest."""
         self._scored: dict[bytes, tuple[int, str, int]] = {}
@@ -118,6 +149,7 @@ class Score:
 
     async def handle(self, batches: Sequence[Batch]) -> None:
         """Note the slates that are to be scored; a newer one of the same person takes the place of what waits."""
+        self._allowance.came(sum(len(batch.records) for batch in batches))
         for record in chain.from_iterable(batch.records for batch in batches):
             fate = await self._note(record)
             if fate:
@@ -165,8 +197,11 @@ class Score:
             await self._score(some)
 
     def _take_due(self) -> list[tuple[bytes, Waiting]]:
+        """Those that wait longest; what is not allowed now waits on, and a newer slate may take its place."""
         now_ms = self._clock_ms()
         due = [(whose, one) for whose, one in self._waiting.items() if one.due_ms <= now_ms]
+        due.sort(key=lambda found: found[1].due_ms)
+        due = due[: self._allowance.spend(len(due), now_ms=now_ms)]
         for whose, _ in due:
             del self._waiting[whose]
         return due

@@ -16,6 +16,7 @@ from bench import (
     console,
     edge,
     freshness,
+    hot_path,
     leaving,
     load,
     memory,
@@ -36,6 +37,7 @@ from bench import (
 BENCHES = {
     "step_cost": ("One step: what a decision costs", step_cost.measure),
     "freshness": ("Freshness: from a signal to its tip", freshness.measure),
+    "hot_path": ("The hot path beside the build before", hot_path.measure),
     "load": ("Load: what every group keeps up with, and who spends the processor", load.measure),
     "throughput": ("Throughput: one fold on three engines", throughput.measure),
     "pipeline": ("The whole pipeline per core", pipeline.measure),

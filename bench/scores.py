@@ -1,7 +1,7 @@
 """What hearing a trained model costs at load, and a scorer that does not answer: beside a stack without one, in the same run.
 
-Two stacks, one of them with MLflow, scorer and score, where decisions hear a model. A turn puts the same load on one of them, first for as long as score lets pass between two slates
-of a person, so that what is measured is what stays; ratios are to the turns without a model just before and after.
+Two stacks, one of them with MLflow, scorer and score, where decisions hear a model. Everybody has their tasks before the first turn. A turn
+puts the same load on one of them; ratios are to the turns without a model just before and after. 500 signals a second fill two cores, so that latencies are told at 200 too.
 """
 
 from __future__ import annotations
@@ -13,18 +13,18 @@ import subprocess
 import sys
 import tempfile
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack
 from dataclasses import dataclass
 from pathlib import Path
-from statistics import mean, median
+from statistics import mean
 from uuid import uuid4
 
 import numpy as np
 import uvloop
 
 from agents.features import NOW
-from agents.score import APART_MS, SETTLE_MS
+from agents.score import SETTLE_MS
 from bench.arrivals import Stopwatch, Writer
 from bench.freshness import announcements, first_task, names_of, until
 from bench.load import parts_of, spent
@@ -34,17 +34,20 @@ from connectors.model_registry import CHAMPION
 from deploy.stack.running import RunningStack
 from oo.v1 import signal_pb2
 from streams.schemas import Schemas
+from streams.topics import PARTITIONS
 from training.calibrated import Calibrated
 from training.export import exported
 from training.models import MODELS
 
 MODES = {"hears": "a model is heard", "dead": "the scorer hangs"}
 PEOPLE, TASKS = 3_000, 8
-PER_S, NEW_PER_S = 475, 25
-"""Signals of people who are known, and first tasks of new ones, whose tips are waited for: 500 in all."""
-WARM_S, TURN_S = APART_MS / 1000 + 5, 30.0
+RATES = {500: MODES, 200: ("hears",)}
+"""Signals a second, and what is measured at such a rate."""
+NEW = 0.05
+"""The share of signals that are first tasks of new people, whose tips are waited for."""
+FILL_PER_S, FILLED_S = 800, 120.0
+WARM_S, TURN_S = 10.0, 30.0
 LATE_S = 10.0
-ROUNDS = 1
 AT_MOST = 1.1
 PARTS = {
     "fresh-p50": ("a new person's first task acknowledged to their tip, p50", "ms"),
@@ -66,44 +69,59 @@ class Side:
     writer: Writer
     people: Sequence[str]
 
-    def known(self, chance: random.Random) -> tuple[str, str, bytes]:
+    def known(self, user: str, number: int, chance: random.Random) -> tuple[str, str, bytes]:
         """A person's task that its source has changed: as many stay."""
-        user = chance.choice(self.people)
         task = signal_pb2.TaskUpserted(
-            external_id=f"{chance.randrange(TASKS)}",
+            external_id=f"{number}",
             title=f"Sort folder {chance.randrange(1000)}",
             priority=chance.randrange(5),
         )
         told = signal_pb2.Signal(user_id=user, source="bench", event_id=uuid4().hex, task_upserted=task)
         return user, self.stack.cluster.name("signals"), self.schemas.frame("signals", told)
 
-    async def load(self, seconds: float, chance: random.Random) -> Sequence[str]:
+    async def fill(self, chance: random.Random) -> None:
+        """Everybody has all their tasks, and the stack is up to date."""
+        junk = Stopwatch()
+        events = [(*self.known(one, number, chance), junk) for number in range(TASKS) for one in self.people]
+        await self.write(events, FILL_PER_S)
+        first, names = first_task(self.stack, self.schemas), names_of(8 * PARTITIONS)
+        for name in names:
+            topic, value = first(name)
+            self.writer.write(topic, name, value, self.watch)
+        await until(lambda: all(name in self.watch.arrived for name in names), FILLED_S)
+
+    async def load(self, per_s: int, seconds: float, chance: random.Random) -> Sequence[str]:
         """So long, and the names of the new people."""
         junk, first = Stopwatch(), first_task(self.stack, self.schemas)
-        names = names_of(NEW_PER_S * seconds)
+        names = names_of(NEW * per_s * seconds)
         events = [(name, *first(name), self.watch) for name in names]
-        events += [(*self.known(chance), junk) for _ in range(round(PER_S * seconds))]
+        for _ in range(round(per_s * seconds) - len(names)):
+            events.append((*self.known(chance.choice(self.people), chance.randrange(TASKS), chance), junk))
         chance.shuffle(events)
-        loop, per_s = asyncio.get_running_loop(), len(events) / seconds
+        await self.write(events, per_s)
+        return names
+
+    async def write(self, events: Sequence[tuple[str, str, bytes, Stopwatch]], per_s: float) -> None:
+        """At this rate."""
+        loop = asyncio.get_running_loop()
         start_s = loop.time()
         for number, (name, topic, value, watch) in enumerate(events):
             if (delay_s := start_s + number / per_s - loop.time()) > 0.001:
                 await asyncio.sleep(delay_s)
             self.writer.write(topic, name, value, watch)
-        return names
 
-    async def turn(self, seconds: float, warm_s: float, chance: random.Random) -> Turn:
+    async def turn(self, per_s: int, seconds: float, warm_s: float, chance: random.Random) -> Turn:
         """What the load brought, once it has been there for so long."""
-        await self.load(warm_s, chance)
+        await self.load(per_s, warm_s, chance)
         self.watch.clear()
         parts = parts_of(self.stack)
         before, bytes_before = spent(parts), self.bytes()
-        names = await self.load(seconds, chance)
+        names = await self.load(per_s, seconds, chance)
         # As much as the last slates wait before they are scored: what came of those before this turn was counted for them.
         await asyncio.sleep(SETTLE_MS / 1000)
         await until(lambda: all(name in self.watch.arrived for name in names), LATE_S)
         after, bytes_after = spent(parts), self.bytes()
-        signals = len(names) + round(PER_S * seconds)
+        signals = round(per_s * seconds)
         fresh = sorted(
             max(self.watch.arrived[name] - self.watch.acknowledged[name], 0.0) * 1000
             for name in names
@@ -127,52 +145,53 @@ class Side:
 
 
 def measure(bench: Bench) -> Result:
-    """Both modes in turn, between turns without a model."""
+    """At each rate its modes in turn, between turns without a model."""
     with (
         bench.stack(nameless=True, name="without") as without,
         bench.stack(nameless=True, name="with", ml=True) as stack,
     ):
         _has_model(stack)
-        plain, found = uvloop.run(_measure(bench, without, stack))
-    return Result(list(_rows(plain, found)))
+        found = uvloop.run(_measure(bench, without, stack))
+    return Result(list(_rows(found)))
 
 
 async def _measure(
     bench: Bench, without: RunningStack, stack: RunningStack
-) -> tuple[list[Turn], dict[str, list[tuple[Turn, Turn]]]]:
-    plain, found, chance = list[Turn](), {mode: list[tuple[Turn, Turn]]() for mode in MODES}, random.Random(0)
-    seconds, warm_s = (TURN_S / 5, 5.0) if bench.quick else (TURN_S, WARM_S)
+) -> Mapping[tuple[int, str], tuple[Turn, Turn]]:
+    """By rate and mode: the turn, and the mean of those beside it."""
+    found, chance = dict[tuple[int, str], tuple[Turn, Turn]](), random.Random(0)
+    seconds, warm_s = (TURN_S / 5, 2.0) if bench.quick else (TURN_S, WARM_S)
     async with AsyncExitStack() as ends:
         sides = []
         for one in (without, stack):
             schemas = Schemas(one.cluster)
             await schemas.register()
             watch = await ends.enter_async_context(announcements(one))
-            side = Side(one, schemas, watch, Writer(one.cluster.bootstrap), names_of(PEOPLE))
+            people = names_of(PEOPLE / 10 if bench.quick else PEOPLE)
+            side = Side(one, schemas, watch, Writer(one.cluster.bootstrap), people)
             ends.callback(side.writer.close)
             ends.callback(schemas.close)
+            await side.fill(chance)
             sides.append(side)
         bare, hearing = sides
         scorer = parts_of(stack)["scorer"]
-        for number in range(1 if bench.quick else ROUNDS):
-            before = await bare.turn(seconds, warm_s, chance)
-            plain.append(before)
-            for mode, what in MODES.items():
+        for per_s, modes in RATES.items():
+            before = await bare.turn(per_s, seconds, warm_s, chance)
+            for mode in modes:
                 for process in scorer:
                     process.suspend() if mode == "dead" else process.resume()
                 try:
-                    turn = await hearing.turn(seconds, warm_s, chance)
+                    turn = await hearing.turn(per_s, seconds, warm_s, chance)
                 finally:
                     for process in scorer:
                         process.resume()
-                after = await bare.turn(seconds, warm_s, chance)
-                plain.append(after)
+                after = await bare.turn(per_s, seconds, warm_s, chance)
                 beside = {part: mean((before[part], after[part])) for part in before}
-                found[mode].append((turn, beside))
+                found[per_s, mode] = turn, beside
                 said = ", ".join(f"{part} {turn[part]:,.4g} (x{turn[part] / beside[part]:.2f})" for part in turn)
-                bench.say(f"round {number + 1}, {what}: {said}")
+                bench.say(f"{per_s}/s, {MODES[mode]}: {said}")
                 before = after
-    return plain, found
+    return found
 
 
 def _has_model(stack: RunningStack) -> None:
@@ -199,19 +218,18 @@ def _has_model(stack: RunningStack) -> None:
         subprocess.run((sys.executable, "-P", "-m", "deploy.cli", *words, state), check=True, stdout=subprocess.DEVNULL)
 
 
-def _rows(plain: Sequence[Turn], found: dict[str, list[tuple[Turn, Turn]]]) -> Iterator[Row]:
-    for mode, turns in found.items():
+def _rows(found: Mapping[tuple[int, str], tuple[Turn, Turn]]) -> Iterator[Row]:
+    for (per_s, mode), (turn, beside) in found.items():
         for part, (what, unit) in PARTS.items():
-            row = compared(
-                f"scores-{mode}-{part}",
-                f"{MODES[mode]}: {what}",
-                median(turn[part] for turn, _ in turns),
+            yield compared(
+                f"scores-{mode}-{per_s}-{part}",
+                f"{MODES[mode]}, {per_s} signals a second: {what}",
+                turn[part],
                 unit,
-                peer=median(beside[part] for _, beside in turns),
+                peer=beside[part],
                 peer_name="no model",
                 at_most=AT_MOST,
             )
-            yield row
 
 
 def _at(ordered: Sequence[float], percent: float) -> float:
