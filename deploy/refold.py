@@ -18,10 +18,12 @@ from deploy.folding import Journal, folded, keys_of, read, read_snapshot
 from deploy.scratch import Rows, Scratch, scratch
 from deploy.stretch import History, Stretch
 from oo.v1 import row_pb2
+from streams.reader import bounds
 from streams.sealing import Keys
 from tables import slates
 from tables.marginal import Epoch
 from tables.snapshots import Snapshot
+from tables.store import MemoryStore, Store
 from tables.table import merge
 from tables.totals import Totals
 
@@ -64,9 +66,15 @@ class Live:
         return max(self.rows.end, *(one.end for one in (self.tips, self.settings) if one is not None), 0)
 
 
+HELD_RECORDS_MAX = 2_000
+"""Of a changelog: fewer are held in memory, as a disk takes longer to make than they to read."""
+
+
 async def live_rows(journal: Journal, number: int, scratch: Scratch) -> LiveRows:
     """What the changelog makes of a partition's rows now."""
-    store = scratch("live", rows.head)
+    begin, end = await bounds(journal.cluster, journal.cluster.name("rows"), number)
+    few = end - begin <= HELD_RECORDS_MAX
+    store: Store = MemoryStore(head=rows.head) if few else scratch("live", rows.head)
     pairs = ([(one.key, one.value) for one in records] async for records in read(journal, "rows", number))
     await merge(pairs, store, head=rows.head, order=order_in(journal.topic_id))
     return LiveRows(store, journal_id=journal.topic_id)

@@ -17,6 +17,7 @@ from confluent_kafka.admin import AdminClient, NewTopic
 
 from agents.active_version import ActiveVersion
 from agents.reward import interrupting
+from deploy import refold
 from deploy.asked import asked
 from deploy.differing import Differences
 from deploy.folding import Journal, folded
@@ -172,7 +173,11 @@ def test_a_fold_of_some_people_gives_what_a_fold_of_all_does_and_each_row_around
     asyncio.run(fold(own.journal))
 
 
-def test_a_row_ahead_of_the_cut_is_compared_at_its_own_place_and_one_behind_it_is_found(own: Topics) -> None:
+@pytest.mark.parametrize("held", [refold.HELD_RECORDS_MAX, 0])
+def test_a_row_ahead_of_the_cut_is_compared_at_its_own_place_and_one_behind_it_is_found(
+    own: Topics, held: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(refold, "HELD_RECORDS_MAX", held)
     own.live()
     last, user, other = own.rows(), "user-2", "user-10"
     number, before = partition_of_user(user), dict[str, bytes]()
