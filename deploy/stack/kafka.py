@@ -13,7 +13,7 @@ from pathlib import Path
 
 from deploy.stack import probes
 from deploy.stack.fetch import Cache
-from deploy.stack.java import FLAGS, class_path, java_env, java_path
+from deploy.stack.java import FLAGS, archive_flags, class_path, java_env, java_path
 from deploy.stack.processes import Command
 from deploy.stack.rights import ADMIN
 from deploy.stack.secured import Secured
@@ -132,6 +132,7 @@ class Kafka:
     controller_port: int
     proxied: Proxied | None = None
     secured: Secured | None = None
+    archiving: bool = False
 
     @property
     def bootstrap(self) -> str:
@@ -156,7 +157,8 @@ class Kafka:
             self._run(
                 "kafka.tools.StorageTool", "format", "--standalone", "-t", cluster_id(), "-c", str(self.config_file)
             )
-        argv = (java_path(), *MEMORY, *FLAGS, *self._classes, "kafka.Kafka", str(self.config_file))
+        flags = (*MEMORY, *FLAGS, *archive_flags(self.cache.kafka, archiving=self.archiving))
+        argv = (java_path(), *flags, *self._classes, "kafka.Kafka", str(self.config_file))
         return Command(argv=argv, env=java_env(), cwd=self.data)
 
     async def ready(self) -> bool:
@@ -169,7 +171,7 @@ class Kafka:
         return (*quiet, "-cp", class_path([self.cache.kafka]))
 
     def _run(self, *arguments: str) -> None:
-        command = (java_path(), "-Xmx96m", *FLAGS, *self._classes, *arguments)
+        command = (java_path(), "-Xmx96m", *FLAGS, *archive_flags(self.cache.kafka), *self._classes, *arguments)
         done = subprocess.run(
             command, check=False, env=java_env(), cwd=self.data, capture_output=True, text=True, timeout=120
         )

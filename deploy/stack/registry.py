@@ -10,7 +10,7 @@ from pathlib import Path
 
 from deploy.stack import probes
 from deploy.stack.fetch import Cache
-from deploy.stack.java import FLAGS, java_env, java_path
+from deploy.stack.java import FLAGS, archive_flags, java_env, java_path
 from deploy.stack.postgres import REGISTRY_DATABASE
 from deploy.stack.processes import Command
 from deploy.stack.state import LOOPBACK, write_private
@@ -53,6 +53,7 @@ class Registry:
     management_port: int
     postgres_port: int
     password: str = field(repr=False)
+    archiving: bool = False
 
     @property
     def url(self) -> str:
@@ -77,7 +78,8 @@ class Registry:
         file.parent.mkdir(mode=0o700, exist_ok=True)
         write_private(file, "".join(f"{key}={value}\n" for key, value in config.items()).encode())
         jar = str(self.cache.registry / "quarkus-run.jar")
-        argv = (java_path(), *MEMORY, *FLAGS, f"-Djava.io.tmpdir={self.data}", "-jar", jar)
+        flags = (*MEMORY, *FLAGS, *archive_flags(self.cache.registry, archiving=self.archiving))
+        argv = (java_path(), *flags, f"-Djava.io.tmpdir={self.data}", "-jar", jar)
         return Command(argv=argv, env=java_env(), cwd=self.data)
 
     async def ready(self) -> bool:

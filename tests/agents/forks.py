@@ -23,6 +23,9 @@ from deploy.stack.processes import Command
 
 ROOT = Path(__file__).resolve().parents[2]
 POLL_S = 0.01
+ALSO = {"generate": ("litellm",)}
+"""What a process finds imported beside all that others need. litellm's import takes 3 s of processor time; that a process of it speaks
+to its model alone is shown in tests/connectors."""
 
 
 class Forked:
@@ -55,12 +58,10 @@ class Forked:
             os.kill(self.pid, number)
 
 
-def fork(
-    module: tuple[str, ...], *, env: Mapping[str, str], cwd: Path, output: IO[bytes], also: tuple[str, ...] = ()
-) -> Forked:
-    """`python -m MODULE ARGUMENT...` in a process of its own, which ends with this one; `also`: modules it finds imported."""
+def fork(module: tuple[str, ...], *, env: Mapping[str, str], cwd: Path, output: IO[bytes]) -> Forked:
+    """`python -m MODULE ARGUMENT...` in a process of its own, which ends with this one."""
     command = Command(argv=(sys.executable, "-m", *module), env=env, cwd=cwd, module=module)
-    line, _ = _preloaded(also)
+    line, _ = _preloaded(ALSO.get(module[-1], ()))
     mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     take_in_orphans(True)
     try:

@@ -190,14 +190,12 @@ class AgentProcess:
             "PATH": os.environ["PATH"],
             **more,
         }
-        # litellm's import takes 3 s of processor time; that a process of it speaks to its model alone is shown in tests/connectors.
-        self._also = ("litellm",) if name == "generate" else ()
         self._process: Forked | None = None
 
     def start(self) -> Self:
         module, env, cwd = (self._module, self.name), self._environment, self._log.parent
         with self._log.open("ab") as log:
-            self._process = fork(module, env=env, cwd=cwd, output=log, also=self._also)
+            self._process = fork(module, env=env, cwd=cwd, output=log)
         return self
 
     def kill(self) -> None:

@@ -18,6 +18,7 @@ from deploy import moving
 from deploy.commands.pseudonyms import begin
 from deploy.commands.session import CommandError
 from deploy.stack import fetch
+from deploy.stack.java import FLAGS, archive, archive_flags, fresh, java_path
 from deploy.stack.processes import LOG_BYTES_MAX, Identity, Log, alive, end, identify
 from deploy.stack.state import AlreadyRunning, PortTaken, SecretLost, StateFolder, free_port, is_free
 from deploy.stack.supervisor import end_leftovers
@@ -255,3 +256,17 @@ def test_a_folder_that_an_older_version_left_open_is_closed_to_others(tmp_path: 
     folder.close_to_others()
     seen = [folder.root, folder.logs, folder.data("kafka"), folder.state_file]
     assert [oct(path.stat().st_mode & 0o777) for path in seen] == ["0o710", "0o700", "0o700", "0o600"]
+
+
+def test_java_runs_with_the_archive_of_its_classes_where_there_is_one_and_without_one_that_is_broken(
+    tmp_path: Path,
+) -> None:
+    made = archive(jars := tmp_path / "jars")
+    assert archive_flags(jars) == ()
+    assert archive_flags(jars, archiving=True) == (f"-XX:AOTCacheOutput={fresh(made)}",)
+    assert fresh(made) != made
+    made.write_bytes(b"broken")
+    flags = archive_flags(jars)
+    assert flags == (f"-XX:AOTCache={made}",)
+    done = subprocess.run((java_path(), *FLAGS, *flags, "-version"), capture_output=True, text=True, check=True)
+    assert "error has occurred while processing the AOT cache" in done.stderr

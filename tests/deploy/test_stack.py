@@ -18,7 +18,7 @@ from typing import Any
 import httpx
 import psutil
 import pytest
-from command import kill, oo
+from command import called, kill, oo
 from confluent_kafka.admin import NewTopic
 
 from deploy.stack.running import open_stack
@@ -38,7 +38,7 @@ def state() -> Iterator[Path]:
 
 
 def status(state: Path) -> dict[str, Any]:
-    shown: dict[str, Any] = json.loads(oo("status", "--json", f"--state={state}", check=False).stdout)
+    shown: dict[str, Any] = json.loads(called("status", "--json", f"--state={state}", check=False).stdout)
     return shown
 
 
@@ -152,11 +152,12 @@ def test_the_end_of_a_topic_that_is_made_anew_is_told_by_a_broker_that_has_start
         # The controller has it before the broker does.
         eventually(lambda: name in client.list_topics(timeout=30).topics)
 
+    make()
+    before = status(state)["kafka"]["restarts"]
+    kill(status(state)["kafka"]["pid"])
+    eventually(lambda: status(state)["kafka"]["restarts"] == before + 1 and bool(status(state)["ready"]))
+
     async def story() -> list[tuple[int, int]]:
-        make()
-        before = status(state)["kafka"]["restarts"]
-        kill(status(state)["kafka"]["pid"])
-        eventually(lambda: status(state)["kafka"]["restarts"] == before + 1 and bool(status(state)["ready"]))
         found = [await bounds(cluster, name, 0)]
         client.delete_topics([name])[name].result(30)
         make()

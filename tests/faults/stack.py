@@ -23,6 +23,7 @@ import psutil
 
 from deploy.stack.running import RunningStack, open_stack
 from deploy.stack.state import StateFolder, free_port
+from tests.agents.forks import Forked, fork
 from tests.faults.disk import Disk, may_mount, mounted
 from tests.faults.proxy import Proxy
 
@@ -37,7 +38,7 @@ AGAIN_S = 0.5
 
 
 class Worker:
-    """One process of ours. Start it from the main thread: it ends with the thread that started it."""
+    """One process of ours, forked as the supervisor forks it."""
 
     def __init__(self, name: str, stack: RunningStack) -> None:
         self.name = name
@@ -58,7 +59,7 @@ class Worker:
             "OO_HEALTH_PORT": str(self.port),
         }
         """What the next start reads."""
-        self._process: subprocess.Popen[bytes] | None = None
+        self._process: Forked | None = None
         self._ended_s = float("-inf")
 
     def start(self) -> None:
@@ -66,8 +67,9 @@ class Worker:
         if self.running():
             return
         self.data.mkdir(parents=True, exist_ok=True)
-        argv = (sys.executable, "-m", self.module, self.name.split("-", maxsplit=1)[0])
-        self._process = child(argv, signal.SIGKILL, env=self.environment, cwd=self.data, log=self.log_file)
+        module = (self.module, self.name.split("-", maxsplit=1)[0])
+        with self.log_file.open("ab") as log:
+            self._process = fork(module, env=self.environment, cwd=self.data, output=log)
 
     def keep(self) -> None:
         """Start it again where it has ended and should not have, as a supervisor does."""
@@ -107,8 +109,8 @@ class Worker:
             try:
                 self._process.wait(30)
             except subprocess.TimeoutExpired:
-                self._process.kill()
-                self._process.wait()
+                self.send(signal.SIGKILL)
+                self._process.wait(30)
             self.exits.append(self._process.returncode)
             self._process, self._ended_s = None, time.monotonic()
         return time.monotonic() - began_s
