@@ -12,7 +12,6 @@ import uuid
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
-from itertools import count
 from pathlib import Path
 from typing import Self
 
@@ -56,8 +55,6 @@ class Topics:
 
     def __init__(self, servers: RunningStack, *, bootstrap: str | None = None) -> None:
         self.prefix = f"t{uuid.uuid4().hex[:8]}."
-        self.processes: list[AgentProcess] = []
-        """What was started on them."""
         self.cluster = replace(servers.cluster, bootstrap=bootstrap or servers.cluster.bootstrap, prefix=self.prefix)
         self._kek_dir = servers.kek_dir
         self._bootstrap = servers.cluster.bootstrap
@@ -177,14 +174,14 @@ class AgentProcess:
         module: str = "agents",
     ) -> None:
         self.name = name
-        self.number = 0
-        self._peers = under.processes
         self._module = module
         self._log = folder / f"{name}.log"
         self._environment = {
             **servers.environment(name),
             "OO_TOPIC_PREFIX": under.prefix,
             "OO_SCHEMAS_FILE": str(under.schemas_file),
+            # The group outlives a test: a name of its own lets the next test's process in at once.
+            "OO_WORKER_ID": f"{name}-{uuid.uuid4().hex[:6]}",
             "OO_DATA_DIR": str(folder / name),
             # Everybody is called as the test calls them; tests/e2e has people under pseudonyms.
             "OO_NAME_KEY_FILE": str(nameless(folder)),
@@ -196,12 +193,7 @@ class AgentProcess:
         self._process: Forked | None = None
 
     def start(self) -> Self:
-        # As the supervisor has it: under the name of one that has ended it comes into the group at once, and not once that one's session is over.
-        taken = {one.number for one in self._peers if one.name == self.name and one.running()}
-        self.number = next(number for number in count() if number not in taken)
-        self._peers.append(self)
-        module, cwd = (self._module, self.name), self._log.parent
-        env = {**self._environment, "OO_WORKER_ID": f"{self.name}-{self.number}"}
+        module, env, cwd = (self._module, self.name), self._environment, self._log.parent
         with self._log.open("ab") as log:
             self._process = fork(module, env=env, cwd=cwd, output=log)
         return self
