@@ -450,7 +450,7 @@ async def connect(process: Process, stack: AsyncExitStack) -> list[Partitions]:
     from connectors.oauth import BadClients, OAuthClients, client_of_operators
     from connectors.outside import client_for
     from connectors.postgres.leases import Leases
-    from connectors.sources.registry import BY_NAME
+    from connectors.sources.registry import BY_NAME, asked_at
     from connectors.sources.source import Access
     from connectors.vault import Vault
     from streams.clock import clock_ms
@@ -476,7 +476,7 @@ async def connect(process: Process, stack: AsyncExitStack) -> list[Partitions]:
     turns = Turns(
         leases=leases,
         vault=vault,
-        sources=BY_NAME,
+        sources=asked_at(clients.apis),
         access=Access("", "", ZoneInfo("UTC"), datetime.now(UTC), client, files=settings.connect_files),
         send=sender.send,
         refresh=clients.refresh,

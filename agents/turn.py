@@ -50,6 +50,8 @@ Refresh = Callable[[str, Mapping[str, str]], Awaitable[Mapping[str, str]]]
 
 PAGES_MAX: Final = 50
 """Of one turn: then others have theirs."""
+POSTED_MAX: Final = 20
+"""Likewise, of what was posted to us."""
 ATTEMPTS_MAX: Final = 30
 """To tell a source that a task is done; with the pauses between them about a day."""
 TURN_S: Final = 900.0
@@ -222,7 +224,8 @@ class Turns:
         cursor = b"" if leased.cursor is None else box.open("cursor", leased.cursor)
         for one in await self._leases.open_write_backs(leased):
             await self._write_back(source, access, cursor, leased, box, one)
-        for number, sealed in await self._leases.posted(leased):
+        posted = await self._leases.posted(leased, limit=POSTED_MAX)
+        for number, sealed in posted:
             page = _heard(source, access, cursor, box.open("delivery", sealed))
             cursor = await self._tell(leased, box, page or Page(cursor), posted=number)
         count, again_ms = 0, None
@@ -234,7 +237,7 @@ class Turns:
             count += 1
             if count >= PAGES_MAX:
                 return 0
-        return again_ms
+        return 0 if len(posted) == POSTED_MAX else again_ms
 
     async def _tell(self, leased: Leased, box: Box, page: Page, *, posted: int | None = None) -> bytes:
         """Send what a page says and keep the place behind it, which this returns."""

@@ -21,7 +21,12 @@ from connectors.outside import no_cookies
 from connectors.sources.source import Connect, Failed, FaultKind, OAuth, Source
 
 ANSWER_BYTES_MAX: Final = 64 * 1024
-_NAMES: Final = {"client_id", "client_secret", "client_secret_file", "authorize_url", "token_url"}
+_NAMES: Final = {"client_id", "client_secret", "client_secret_file", "authorize_url", "token_url", "api_url"}
+_NOT_THE_PERSONS: Final = {
+    *("invalid_client", "unauthorized_client", "invalid_request", "invalid_scope", "unsupported_grant_type"),
+    *("incorrect_client_credentials", "redirect_uri_mismatch", "temporarily_unavailable", "server_error"),
+}
+"""Why no token comes, where the operator's file or the service is at fault: signing in there again would mend nothing (RFC 6749, 5.2; GitHub's)."""
 
 
 class BadClients(Exception):
@@ -35,6 +40,8 @@ class OAuthClient:
     client_id: str
     client_secret: str = field(repr=False)
     oauth: OAuth
+    api_url: str = ""
+    """Where its API is, where that is another than the service's own."""
 
 
 class OAuthClients:
@@ -64,6 +71,11 @@ class OAuthClients:
 
     def __contains__(self, source: object) -> bool:
         return source in self._clients
+
+    @property
+    def apis(self) -> dict[str, str]:
+        """Where the sources are to be asked that are elsewhere."""
+        return {name: client.api_url for name, client in self._clients.items() if client.api_url}
 
     def authorize_url(self, source: str, *, state: str, verifier: str, redirect_uri: str) -> str:
         """Where the person says yes."""
@@ -109,11 +121,14 @@ class OAuthClients:
         except (httpx.HTTPError, OSError) as error:
             raise Failed(FaultKind.UNREACHABLE, type(error).__name__) from None
         said = _json(answer)
-        if answer.status_code in (400, 401) or said.get("error") in ("invalid_grant", "bad_refresh_token"):
-            raise Failed(FaultKind.TOKEN_REVOKED, f"HTTP {answer.status_code}")
         if answer.status_code == 429:
             raise Failed(FaultKind.RATE_LIMITED, "HTTP 429")
-        token = said.get("access_token")
+        token, refused = said.get("access_token"), said.get("error")
+        if isinstance(refused, str) and refused in _NOT_THE_PERSONS:
+            raise Failed(FaultKind.ODD_ANSWER, refused)
+        if isinstance(refused, str) and refused and answer.status_code < 500:
+            # invalid_grant, and what services have of their own: some say it with 200.
+            raise Failed(FaultKind.TOKEN_REVOKED, f"HTTP {answer.status_code}")
         if answer.status_code >= 300 or not isinstance(token, str) or not token:
             kind = FaultKind.UNREACHABLE if answer.status_code >= 500 else FaultKind.ODD_ANSWER
             raise Failed(kind, f"HTTP {answer.status_code}")
@@ -168,4 +183,5 @@ def _client(name: str, table: object, sources: Mapping[str, Source]) -> OAuthCli
             oauth.extra,
             oauth.pkce,
         ),
+        table.get("api_url", "").rstrip("/"),
     )

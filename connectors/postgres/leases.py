@@ -161,7 +161,7 @@ class Leases:
             if told:
                 await _note(connection, leased.connection_id, what="read", result="told", number=told)
 
-    async def posted(self, leased: Leased, *, limit: int = 20) -> list[tuple[int, bytes]]:
+    async def posted(self, leased: Leased, *, limit: int) -> list[tuple[int, bytes]]:
         """What was posted to us and is not read, the oldest first, each sealed."""
         statement = (
             "SELECT posted_id, delivery FROM integrations.posted WHERE connection_id = %s ORDER BY posted_id LIMIT %s"

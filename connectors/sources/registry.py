@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Final
 
 from connectors.sources.caldav import CalDav
@@ -30,4 +30,12 @@ SOURCES: Final[tuple[Source, ...]] = (
 )
 
 BY_NAME: Final[Mapping[str, Source]] = {one.description.name: one for one in SOURCES}
+_MAY_BE_ELSEWHERE: Final[Mapping[str, Callable[[str], Source]]] = {
+    one.description.name: one for one in (Todoist, GoogleCalendar, GitHub)
+}
 FILES: Final[tuple[FileSource, ...]] = tuple(one for one in SOURCES if isinstance(one, FileSource))
+
+
+def asked_at(apis: Mapping[str, str]) -> dict[str, Source]:
+    """All of them; those of services that sign in, at these addresses of their APIs."""
+    return {**BY_NAME, **{name: _MAY_BE_ELSEWHERE[name](url) for name, url in apis.items()}}

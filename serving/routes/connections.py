@@ -92,6 +92,7 @@ class ConnectionBody(BaseModel):
     created_at: str
     read_at: str | None = Field(description="When it was last read whole")
     next_at: str | None
+    authorize: str | None = Field(description="Where a browser goes to mend it by signing in there again")
 
 
 class Made(ConnectionBody):
@@ -307,7 +308,16 @@ async def sync(connection_id: ConnectionId, who: Who, edge: TheEdge) -> Response
     status_code=302,
     responses=problems(401, 403, 404, 422),
 )
-async def authorize(request: Request, source: SourceName, who: Who, edge: TheEdge) -> Response:
+async def authorize(
+    request: Request,
+    source: SourceName,
+    who: Who,
+    edge: TheEdge,
+    connection: Annotated[
+        str,
+        Query(pattern=r"^[0-9a-f]{0,32}$", description="The one that is to have what comes; else a new one is made"),
+    ] = "",
+) -> Response:
     """For a browser: it goes to the service, and comes back to `callback`."""
     parts = _parts(edge)
     if request.headers.get("sec-fetch-site", "none") not in ("none", "same-origin"):
@@ -317,9 +327,11 @@ async def authorize(request: Request, source: SourceName, who: Who, edge: TheEdg
     state, verifier = secrets.token_urlsafe(32), secrets.token_urlsafe(48)
     mac = edge.mac("authorization", state)
     box = parts.vault.make(user_id=who.pseudonym, connection_id=mac)
-    sealed = box.seal("authorization", json.dumps({"user_id": who.user_id, "verifier": verifier}).encode())
+    sealed = box.seal("authorization", json.dumps({"verifier": verifier, "connection": connection}).encode())
     pending = Pending(who.pseudonym, source, box.wrapped.kek_id, box.wrapped.key, sealed)
     try:
+        if connection and (await _one(parts, connection, who)).source != source:
+            raise _unknown()
         if not await parts.connections.begin(mac, pending, expires_ms=edge.now_ms() + SIGN_IN_MS):
             raise _left()
     except _AWAY as error:
@@ -362,14 +374,17 @@ async def callback(
     except _AWAY as away:
         raise _away(away) from None
     if error or not code:
-        return _back("refused")
+        return _back("refused" if error == "access_denied" else "failed")
     try:
         credentials = await parts.clients.exchange(
             source, code=code, verifier=kept["verifier"], redirect_uri=parts.redirect_uri(source)
         )
     except Failed as failed:
-        log.warning("authorization.failed source=%s kind=%s", source, failed.fault.kind)
+        log.warning("authorization.failed source=%s kind=%s detail=%s", source, failed.fault.kind, failed.fault.detail)
         return _back("refused" if failed.fault.kind is FaultKind.TOKEN_REVOKED else "failed")
+    if connection_id := kept.get("connection"):
+        await _give(parts, connection_id, who, credentials)
+        return _back("connected", connection_id)
     one = await _add(edge, parts, who, found, Said({}, credentials), host="")
     return _back("connected", one.connection_id)
 
@@ -413,6 +428,17 @@ async def _add(edge: Edge, parts: Connecting, who: Identity, source: Source, sai
     if one is None:
         raise _unknown()
     return one
+
+
+async def _give(parts: Connecting, connection_id: str, who: Identity, credentials: dict[str, str]) -> None:
+    """Put what a sign-in brought in the place of what opened it no more; what was read of it stays known."""
+    try:
+        box = parts.box(await _one(parts, connection_id, who))
+        sealed = connecting.sealed_credentials(box, credentials)
+        if not await parts.connections.change(connection_id, user_id=who.pseudonym, credentials=sealed):
+            raise _unknown()
+    except _AWAY as error:
+        raise _away(error) from None
 
 
 def _mended(edge: Edge, parts: Connecting, one: Connection, fields: dict[str, str]) -> Anew:
@@ -486,6 +512,9 @@ def _body(parts: Connecting, one: Connection, withheld: list[str] | tuple[str, .
         created_at=iso(one.created_ms),
         read_at=None if one.read_ms is None else iso(one.read_ms),
         next_at=iso(one.due_ms) if state == "active" and not is_withheld else None,
+        authorize=f"/v1/connections/{one.source}/authorize?connection={one.connection_id}"
+        if one.source in parts.clients and state != "leaving"
+        else None,
     )
 
 

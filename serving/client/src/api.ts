@@ -757,6 +757,11 @@ export interface components {
          * @description One connection. Its credentials are not in it.
          */
         ConnectionBody: {
+            /**
+             * Authorize
+             * @description Where a browser goes to mend it by signing in there again
+             */
+            authorize: string | null;
             /** Connection Id */
             connection_id: string;
             /** Created At */
@@ -1068,6 +1073,11 @@ export interface components {
          * @description One that was just made.
          */
         Made: {
+            /**
+             * Authorize
+             * @description Where a browser goes to mend it by signing in there again
+             */
+            authorize: string | null;
             /** Connection Id */
             connection_id: string;
             /** Created At */
@@ -1620,6 +1630,11 @@ export interface components {
          * @description One with what happened, the newest first; 50 at most.
          */
         Whole: {
+            /**
+             * Authorize
+             * @description Where a browser goes to mend it by signing in there again
+             */
+            authorize: string | null;
             /** Connection Id */
             connection_id: string;
             /** Created At */
@@ -5146,7 +5161,10 @@ export interface operations {
     };
     authorize_v1_connections__source__authorize_get: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description The one that is to have what comes; else a new one is made */
+                connection?: string;
+            };
             header?: never;
             path: {
                 source: string;
@@ -5338,7 +5356,10 @@ export interface operations {
     };
     authorize_v1_connections__source__authorize_get_head: {
         parameters: {
-            query?: never;
+            query?: {
+                /** @description The one that is to have what comes; else a new one is made */
+                connection?: string;
+            };
             header?: never;
             path: {
                 source: string;

@@ -1,16 +1,20 @@
-"""One edge at which people sign in, with the certified provider, PostgreSQL and Valkey; no Kafka."""
+"""One edge at which people sign in, with the certified provider, PostgreSQL and Valkey; Kafka is for those alone who read what was connected there."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from joserfc.jwk import ECKey
 
+from deploy.stack.running import RunningStack
 from deploy.stack.state import free_port
+from tests.agents.process import Topics
 from tests.connectors.postgres_cluster import Cluster, Database, cluster
 from tests.serving.auth import odd_provider
+from tests.serving.auth.elsewhere import Calendars, There, calendars, clients
 from tests.serving.auth.odd_provider import OddProvider
 from tests.serving.auth.oidc_provider import CLIENT_ID, CLIENT_SECRET, OidcProvider, provider
 from tests.serving.auth.people import SigningEdge
@@ -30,8 +34,16 @@ def database(postgres: Cluster) -> Database:
 
 @pytest.fixture(scope="session")
 def certified(edge_port: int) -> Iterator[OidcProvider]:
-    callbacks = [f"http://127.0.0.1:{edge_port}/auth/callback/{name}" for name in ("certified", "second", "public")]
+    names = ("certified", "second", "public", "posting")
+    callbacks = [f"http://127.0.0.1:{edge_port}/auth/callback/{name}" for name in names]
+    callbacks.append(f"http://127.0.0.1:{edge_port}/v1/connections/google_calendar/callback")
     with provider(callbacks) as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def elsewhere(certified: OidcProvider) -> Iterator[Calendars]:
+    with calendars(certified) as running:
         yield running
 
 
@@ -52,6 +64,7 @@ def signing(
     valkey: ValkeyServer,
     database: Database,
     certified: OidcProvider,
+    elsewhere: Calendars,
     odd: OddProvider,
     edge_port: int,
 ) -> Iterator[SigningEdge]:
@@ -63,11 +76,32 @@ def signing(
         valkey=valkey,
         database=database,
         providers=table(certified, odd),
+        clients=clients(certified, elsewhere),
         port=edge_port,
         notifier_dsn=database.dsn("notifier"),
         notify_public_key_file=public,
     ) as edge:
         yield edge
+
+
+@pytest.fixture
+def there(
+    signing: SigningEdge,
+    certified: OidcProvider,
+    elsewhere: Calendars,
+    database: Database,
+    servers: RunningStack,
+    tmp_path: Path,
+) -> Iterator[There]:
+    elsewhere.clear()
+    found = There(signing, certified, elsewhere, database, servers, Topics(servers), tmp_path)
+    try:
+        yield found
+    finally:
+        found.end_workers()
+        found.topics.close()
+        with database.admin() as admin:
+            admin.execute("TRUNCATE integrations.connections CASCADE")
 
 
 def table(certified: OidcProvider, odd: OddProvider) -> str:
@@ -96,4 +130,9 @@ client_secret = "{CLIENT_SECRET}"
 [public]
 issuer = "{certified.issuer}"
 client_id = "public"
+[posting]
+issuer = "{certified.issuer}"
+client_id = "{CLIENT_ID}"
+client_secret = "{CLIENT_SECRET}"
+response_mode = "form_post"
 """

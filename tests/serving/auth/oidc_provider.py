@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from html import unescape
 from pathlib import Path
-from urllib.parse import urljoin
+from urllib.parse import urljoin, urlsplit
 
 import httpx
 
@@ -19,6 +19,8 @@ from tests.foreign import node_modules
 
 HERE = Path(__file__).parent / "provider"
 CLIENT_ID, CLIENT_SECRET = "oo", "secret & more"
+ELSEWHERE = {"client_id": "elsewhere", "client_secret": "secret of elsewhere"}
+"""The client whose tokens let it at what people have elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +37,25 @@ class OidcProvider:
     def rotate(self) -> None:
         """It has other keys from now on."""
         httpx.get(f"{self.control}/rotate", trust_env=False).raise_for_status()
+
+    def have_tokens_last(self, s: int) -> None:
+        """Access tokens given out from now on."""
+        httpx.get(f"{self.control}/lasts", params={"s": s}, trust_env=False).raise_for_status()
+
+    def refreshes(self) -> tuple[int, int]:
+        """How many were granted, and refused: a refresh token that comes twice is, and takes all of its grant with it."""
+        said = httpx.get(self.control, trust_env=False).json()
+        return said["granted"], said["refused"]
+
+    def lets_in(self, token: str) -> bool:
+        """Whether an access token counts, as the API behind it asks."""
+        asked = {**ELSEWHERE, "token": token}
+        return bool(httpx.post(f"{self.issuer}/token/introspection", data=asked, trust_env=False).json()["active"])
+
+    def take_away(self, token: str) -> None:
+        """With all else that was granted with it, as who removes a program there does."""
+        asked = {**ELSEWHERE, "token": token}
+        httpx.post(f"{self.issuer}/token/revocation", data=asked, trust_env=False).raise_for_status()
 
 
 @contextmanager
@@ -54,23 +75,41 @@ def provider(redirect_uris: Sequence[str]) -> Iterator[OidcProvider]:
             process.kill()
 
 
-def answered(browser: httpx.Client, address: str, *, login: str) -> str:
+def answered(browser: httpx.Client, address: str, *, login: str, allows: bool = True) -> str:
     """What a person does at the provider, as `login`: returns the address that it sends their browser to in the end, not followed.
 
     Cookies of both live in one jar, as in a browser: 127.0.0.1 is one host.
     """
+    target, fields = _ended(browser, address, login=login, allows=allows)
+    assert fields is None, "it posts its answer"
+    return target
+
+
+def posted(browser: httpx.Client, address: str, *, login: str, allows: bool = True) -> tuple[str, dict[str, str]]:
+    """Likewise of a provider that posts its answer: where its page has the browser post which form; not posted."""
+    target, fields = _ended(browser, address, login=login, allows=allows)
+    assert fields is not None, "it posts no answer"
+    return target, fields
+
+
+def _ended(browser: httpx.Client, address: str, *, login: str, allows: bool) -> tuple[str, dict[str, str] | None]:
     response = browser.get(address)
     for _ in range(12):
         if response.is_redirect:
             target = urljoin(str(response.url), response.headers["location"])
-            if "/auth/callback/" in target:
-                return target
+            if "/callback" in urlsplit(target).path:
+                return target, None
             response = browser.get(target)
             continue
-        assert response.status_code == 200, response.text
         form = re.search(r'<form[^>]*action="([^"]+)"[^>]*>(.*?)</form>', response.text, re.DOTALL)
         assert form is not None, response.text
         fields = dict(re.findall(r'<input[^>]*type="hidden"[^>]*name="([^"]+)"[^>]*value="([^"]*)"', form[2]))
+        if "/callback" in form[1]:
+            return unescape(form[1]), {name: unescape(value) for name, value in fields.items()}
+        assert response.status_code == 200, response.text
+        if not allows and (cancel := re.search(r'href="([^"]+/abort)"', response.text)):
+            response = browser.get(urljoin(str(response.url), unescape(cancel[1])))
+            continue
         if 'name="login"' in form[2]:
             fields |= {"login": login, "password": "any"}
         response = browser.post(urljoin(str(response.url), unescape(form[1])), data=fields)

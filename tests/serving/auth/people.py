@@ -24,13 +24,16 @@ class SigningEdge(LiveEdge):
         valkey: ValkeyServer,
         database: Database,
         providers: str,
+        clients: str = "",
         like: SigningEdge | None = None,
         **settings: Any,
     ) -> None:
-        """`like`: another edge of the same deployment, whose secret and public address this one has too."""
+        """`clients`: who this oO is at services that people connect. `like`: another edge of the same deployment, whose secret and public address this one has too."""
         folder.mkdir(parents=True, exist_ok=True)
         providers_file, key_file = folder / "providers.toml", folder / "auth"
         providers_file.write_text(providers)
+        self.oauth_file, self.vault_dir = folder / "oauth.toml", folder / "vault"
+        self.oauth_file.write_text(clients)
         if not key_file.exists():
             key_file.write_bytes(secrets.token_bytes(32) if like is None else like.auth_key_file.read_bytes())
         self.auth_key_file = key_file
@@ -43,6 +46,9 @@ class SigningEdge(LiveEdge):
             providers_file=providers_file,
             auth_key_file=key_file,
             auth_dsn=database.dsn("auth"),
+            connections_dsn=database.dsn("connections"),
+            vault_dir=self.vault_dir,
+            oauth_file=self.oauth_file,
             **settings,
         )
 

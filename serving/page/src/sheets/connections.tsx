@@ -11,7 +11,7 @@ interface SourceWay { way: string; fields: Field[]; authorize: string | null }
 interface Source { name: string; title: string; gives: string[]; ways: SourceWay[]; writes_back: boolean }
 interface Connection {
   connection_id: string; source: string; title: string; state: string; trouble: string;
-  settings: Record<string, string>; writes_back: boolean; read_at: string | null;
+  settings: Record<string, string>; writes_back: boolean; read_at: string | null; authorize: string | null;
 }
 interface Made extends Connection { secrets: Record<string, string>; hook: string | null }
 
@@ -82,6 +82,7 @@ export function Connections() {
             <small class={one.state === "broken" ? "grave" : ""}>{going(one)}</small>
             {one.state !== "leaving" && (
               <p class="yours">
+                {one.state === "broken" && one.authorize && <a class="button" href={one.authorize}>{said.signInThere(one.title)}</a>}
                 {one.state === "active" && <button type="button" class="plain" aria-label={`${said.readNow}: ${one.title}`} onClick={() => doing(async () => { await call(`${path(one.connection_id)}/sync`, "POST"); await look(); return said.noted; })}>{said.readNow}</button>}
                 {one.state !== "withheld" && <button type="button" class="plain" aria-label={`${one.state === "paused" ? said.goOn : said.pause}: ${one.title}`} onClick={() => doing(async () => { await call(path(one.connection_id), "PATCH", { paused: one.state !== "paused" }); await look(); return said.taken; })}>{one.state === "paused" ? said.goOn : said.pause}</button>}
                 <button type="button" class="plain grave" aria-label={`${said.disconnect}: ${one.title}`} onClick={() => setAsking(one.connection_id)}>{said.disconnect}</button>

@@ -1,4 +1,5 @@
-// The certified provider (npm oidc-provider) for the tests: its clock can be turned, its keys rotated.
+// The certified provider (npm oidc-provider) for the tests: its clock can be turned, its keys rotated. It also lets programs at what people have
+// elsewhere: the client `elsewhere` has access tokens of four minutes and refresh tokens that count once.
 // Usage: node server.js PORT CONTROL_PORT REDIRECT_URI[,REDIRECT_URI...]
 import { generateKeyPairSync, randomUUID } from 'node:crypto';
 import { createServer } from 'node:http';
@@ -15,16 +16,29 @@ const key = () => {
 };
 const issuer = `http://127.0.0.1:${port}`;
 const cookies = { keys: ['for the tests'] };
+const CALENDAR = 'https://www.googleapis.com/auth/calendar.readonly';
+const refreshes = { granted: 0, refused: 0 };
+let lastsS = 240;
 
-const made = () => new Provider(issuer, {
+const counted = (provider) => {
+  const count = (what) => (context) => { if (context.oidc.params?.grant_type === 'refresh_token') refreshes[what] += 1; };
+  return provider.on('grant.success', count('granted')).on('grant.error', count('refused'));
+};
+const made = () => counted(new Provider(issuer, {
   clients: [
     { client_id: 'oo', client_secret: 'secret & more', redirect_uris: redirects.split(','), grant_types: ['authorization_code'] },
     { client_id: 'public', token_endpoint_auth_method: 'none', redirect_uris: redirects.split(','), grant_types: ['authorization_code'] },
+    { client_id: 'elsewhere', client_secret: 'secret of elsewhere', token_endpoint_auth_method: 'client_secret_post', redirect_uris: redirects.split(','), grant_types: ['authorization_code', 'refresh_token'] },
   ],
   jwks: { keys: [key()] },
   cookies,
   pkce: { required: () => true },
-  features: { devInteractions: { enabled: true } },
+  features: { devInteractions: { enabled: true }, introspection: { enabled: true }, revocation: { enabled: true } },
+  scopes: ['openid', 'offline_access', CALENDAR],
+  issueRefreshToken: (_, client) => client.grantTypeAllowed('refresh_token'),
+  rotateRefreshToken: true,
+  expiresWithSession: () => false,
+  ttl: { AccessToken: () => lastsS },
   conformIdTokenClaims: false,
   claims: { openid: ['sub'], email: ['email', 'email_verified'] },
   findAccount: (_, id) => ({
@@ -32,7 +46,7 @@ const made = () => new Provider(issuer, {
     // One who says `unverified-...` has an address that nobody has looked at.
     claims: async () => ({ sub: id, email: `${id.replace('unverified-', '')}@example.org`, email_verified: !id.startsWith('unverified-') }),
   }),
-});
+}));
 
 let current = made();
 createServer((request, response) => current.callback()(request, response)).listen(Number(port), '127.0.0.1');
@@ -40,5 +54,6 @@ createServer((request, response) => {
   const asked = new URL(request.url, 'http://127.0.0.1');
   if (asked.pathname === '/clock') shift = Number(asked.searchParams.get('ms'));
   if (asked.pathname === '/rotate') current = made();
-  response.end('ok\n');
+  if (asked.pathname === '/lasts') lastsS = Number(asked.searchParams.get('s'));
+  response.end(JSON.stringify(refreshes));
 }).listen(Number(control), '127.0.0.1', () => console.log('ready'));
