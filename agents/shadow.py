@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from math import isfinite
 
 from agents import snapshot
 from agents.evaluation.gate import Kind, Verdict
@@ -311,11 +312,15 @@ class Shadow:
 
 
 def _show(one: evaluation_pb2.Estimate) -> None:
-    """Keep what metrics say of a policy over all its tips."""
+    """Keep what metrics say of a policy over all its tips; of a bound nothing while there is too little to tell."""
     if one.kind or one.prompt_version:
         return
-    for bound, value in (("value", one.snips.value), ("low", one.snips.low), ("high", one.snips.high)):
-        REWARD_SHOWN[one.policy, bound] = value
+    found = one.doubly_robust
+    for bound, value in (("value", found.value), ("low", found.low), ("high", found.high)):
+        if isfinite(value):
+            REWARD_SHOWN[one.policy, bound] = value
+        else:
+            REWARD_SHOWN.pop((one.policy, bound), None)
     WEIGHT_SHOWN[one.policy,] = one.mean_weight
     N_SHOWN[one.policy,] = one.effective_n
     COST_SHOWN[one.policy,] = one.cost_us / 1e6

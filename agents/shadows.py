@@ -23,7 +23,7 @@ from agents import sample
 from agents.bandit.expected import predicted
 from agents.bandit.learner import Learner
 from agents.drift import Drifts
-from agents.evaluation import counted, estimates, model, single
+from agents.evaluation import counted, estimates, model, single, switched
 from agents.evaluation.estimates import Estimate, Estimates
 from agents.evaluation.event import Event
 from agents.evaluation.gate import (
@@ -42,6 +42,7 @@ from agents.evaluation.gate import (
     watch,
 )
 from agents.evaluation.model import RewardModel
+from agents.evaluation.switched import Switched
 from agents.features import SCORED, SPACES
 from agents.in_memory import InMemory
 from agents.policies import POLICIES
@@ -61,6 +62,7 @@ PEOPLE_NEAR_MAX = 512
 """Of each learner; in memory, where there is a drawer for the rest."""
 X_MAX = sums.UNIT
 """Features lie within it on both sides."""
+REWARDS = counted.reward_range(DEFAULT)
 ERA_MAX = 20_000
 """Counted decisions after which evidence begins anew: what was long ago must not outvote what is."""
 
@@ -180,6 +182,8 @@ class Shadows:
     automatic: bool = True
     """Whether the gate acts on what is proven; else it only goes on noting."""
     groups: dict[Group, Estimates] = field(default_factory=dict)
+    wholes: dict[str, Switched] = field(default_factory=dict)
+    """By policy, over all its tips."""
     drifts: Drifts = field(default_factory=Drifts)
     costs: dict[str, tuple[int, float]] = field(default_factory=dict)
     """By policy, the decisions since its process began, and the seconds that they took."""
@@ -417,7 +421,7 @@ class Shadows:
                 updated_ms=now_ms,
             )
             if not kind:
-                found.doubly_robust.CopyFrom(_as_interval(estimates.dr(one)))
+                found.doubly_robust.CopyFrom(_as_interval(switched.estimate(self.wholes[policy], rewards=REWARDS)))
                 if policy in self.costs:
                     many, took_s = self.costs[policy]
                     found.cost_us = round(took_s / many * 1e6)
@@ -433,11 +437,23 @@ class Shadows:
         early = [(name, [one.SerializeToString() for one in found]) for name, found in self._early.items()]
         learners = {one.name: one.state() for one in self._holders}
         waiting = list(self._held.items()), self._due, self._order, self._passed, early
-        return self.gate, self.groups, self.drifts, self._model, self._now_ms, waiting, learners, self._left
+        return (
+            self.gate,
+            self.groups,
+            self.wholes,
+            self.drifts,
+            self._model,
+            self._now_ms,
+            waiting,
+            learners,
+            self._left,
+        )
 
     def restore(self, state: tuple[Any, ...]) -> None:
         """Go on from there, with what was kept then."""
-        self.gate, self.groups, self.drifts, self._model, self._now_ms, waiting, learners, self._left = state
+        self.gate, self.groups, self.wholes, self.drifts, self._model, self._now_ms, waiting, learners, self._left = (
+            state
+        )
         held, self._due, self._order, self._passed, early = waiting
         self._held = OrderedDict(held)
         self._early = {name: [outcome_pb2.Outcome.FromString(one) for one in found] for name, found in early}
@@ -476,6 +492,8 @@ class Shadows:
         for name, new in zip(one.pmfs, terms, strict=True):
             for group in {(name, 0, ""), (name, one.kind, one.prompt_version)}:
                 self.groups[group] = estimates.plus(self.groups.get(group) or estimates.empty(), new)
+        for name, whole in zip(one.pmfs, np.moveaxis(switched.terms(one.event, all_), -1, 0), strict=True):
+            self.wholes[name] = switched.plus(self.wholes.get(name) or switched.empty(), whole)
         self._model = model.learn(self._model, x[one.action], np.array(reward))
         if kind in _FINAL:
             self.drifts.update(self.gate.champion, one.kind, reward - one.predicted, now_ms=one.decided_ms)

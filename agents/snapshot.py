@@ -21,12 +21,13 @@ from agents.evaluation.gate import Gate, Rule
 from agents.evaluation.model import RewardModel
 from agents.evaluation.propensities import Balance
 from agents.evaluation.sequence import Sequence as Watched
+from agents.evaluation.switched import Switched
 from agents.evaluation.wealth import Wealth
 
-FORMAT = 3
+FORMAT = 4
 """To be raised with every change of what a state is made of, or of what counts how."""
 
-_OURS = (Balance, Comparison, Drift, Drifts, Estimates, Gate, Range, RewardModel, Rule, Watched, Wealth, deque)
+_OURS = (Balance, Comparison, Drift, Drifts, Estimates, Gate, Range, RewardModel, Rule, Switched, Watched, Wealth, deque)
 _NAMES = {(one.__module__, one.__qualname__) for one in _OURS} | {
     ("numpy", "dtype"),
     ("numpy", "ndarray"),

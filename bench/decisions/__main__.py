@@ -10,7 +10,18 @@ It starts no servers. A new benchmark is one file here and one line in BENCHES.
 from __future__ import annotations
 
 from bench import bench_command
-from bench.decisions import found_out, honesty, models, open_bandit, prompts, silence, speed, supervised, tips
+from bench.decisions import (
+    found_out,
+    honesty,
+    intervals,
+    models,
+    open_bandit,
+    prompts,
+    silence,
+    speed,
+    supervised,
+    tips,
+)
 
 BENCHES = {
     "supervised": ("Public sets: supervised sets as bandits", supervised.measure),
@@ -21,6 +32,10 @@ BENCHES = {
     "found_out": ("Simulated tips: whether the gate finds out that hearing a trained model pays", found_out.measure),
     "open_bandit": ("Real logs: the Open Bandit Dataset", open_bandit.measure),
     "honesty": ("Honesty: estimates and the gate, where the truth is known", honesty.measure),
+    "intervals": (
+        "Intervals: a few hundred decisions of the default policy, whose weights are heavy",
+        intervals.measure,
+    ),
     "speed": ("Speed: features, decide, learn", speed.measure),
 }
 HEAD = """# Decisions

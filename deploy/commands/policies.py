@@ -112,10 +112,10 @@ def _row(one: evaluation_pb2.Estimate) -> tuple[str, ...]:
 
 
 def _between(interval: evaluation_pb2.Interval) -> str:
-    """Empty where nothing is known: one decision has no deviation.
+    """In words where there is no interval to be trusted (agents/evaluation/switched.py).
 
     >>> _between(evaluation_pb2.Interval(low=-0.5, high=0.25)), _between(evaluation_pb2.Interval(low=float("-inf")))
-    ('-0.50 to +0.25', '')
+    ('-0.50 to +0.25', 'too little to tell')
     """
     known = isfinite(interval.low) and isfinite(interval.high)
-    return f"{interval.low:+.2f} to {interval.high:+.2f}" if known else ""
+    return f"{interval.low:+.2f} to {interval.high:+.2f}" if known else "too little to tell"

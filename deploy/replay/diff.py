@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from agents.evaluation import counted, estimates, gate, model, single
+from agents.evaluation import counted, estimates, gate, model, single, switched
 from agents.evaluation.estimates import Z_95, Estimate, Estimates
 from agents.evaluation.event import Event
 from agents.features import NAMES, ONE
@@ -301,6 +301,7 @@ class _Finding:
         # Each once: of one run the first is the log.
         self._policies = list(dict.fromkeys((LOGGED, found.first, found.second)))
         self._groups: dict[tuple[str, int], Estimates] = {}
+        self._wholes = switched.empty(shape=(len(self._policies),))
         self._model = model.empty(1 + len(_TIPS))
         self._apart = self._ahead = self._ahead_squared = 0.0
         # Whoever asks may ask of each policy: the chance of being wrong about any is shared among them.
@@ -378,10 +379,11 @@ class _Finding:
         for policy, new in zip(self._policies, terms, strict=True):
             for group in ((policy, 0), (policy, one["kind"])):
                 self._groups[group] = estimates.plus(self._groups.get(group) or estimates.empty(), new)
+        event = Event(logging, np.array(action), np.array(reward), q_hat)
+        self._wholes = switched.plus(self._wholes, switched.terms(event, pmfs))
         ahead = float(terms[self._policies.index(found.second), _S] - terms[self._policies.index(found.first), _S])
         self._ahead, self._ahead_squared = self._ahead + ahead, self._ahead_squared + ahead * ahead
         if self._is_gated:
-            event = Event(logging, np.array(action), np.array(reward), q_hat)
             try:
                 self._of_part = gate.noted(self._of_part, event, dict(zip(self._policies, pmfs, strict=True)))
             except ValueError:  # To leave it out might favour one of the two.
@@ -408,16 +410,17 @@ class _Finding:
                 for policy in self._policies
                 if (sums := self._groups.get((policy, TipKind.Value(kind.upper()))))
             }
+        wholes = switched.estimate(self._wholes, rewards=counted.reward_range(DEFAULT))
         found.earned = [
             Earned(
                 policy,
-                doubly_robust=_as_value(estimates.dr(sums)),
+                doubly_robust=_as_value(Estimate(wholes.value[at], wholes.low[at], wholes.high[at])),
                 snips=_as_value(estimates.snips(sums)),
                 ips=_as_value(estimates.ips(sums)),
                 effective_n=float(estimates.effective_n(sums)),
                 mean_weight=float(estimates.mean_weight(sums)),
             )
-            for policy in self._policies
+            for at, policy in enumerate(self._policies)
             if (sums := self._groups.get((policy, 0)))
         ]
         if self._is_gated and n:

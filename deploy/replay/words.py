@@ -55,10 +55,11 @@ def spoken(value: Value) -> str:
     """A value with its interval.
 
     >>> spoken(Value(0.25, 0.1, 0.4)), spoken(Value(0.25, None, None))
-    ('+0.250 (+0.100 to +0.400)', '+0.250')
+    ('+0.250 (+0.100 to +0.400)', '+0.250 (too little to tell)')
     """
-    between = "" if value.low is None or value.high is None else f" ({value.low:+.3f} to {value.high:+.3f})"
-    return f"{value.value:+.3f}{between}"
+    known = value.low is not None and value.high is not None
+    between = f"{value.low:+.3f} to {value.high:+.3f}" if known else "too little to tell"
+    return f"{value.value:+.3f} ({between})"
 
 
 def features(seen: Mapping[str, float]) -> str:

@@ -2,7 +2,7 @@ import { api, lower, number, type Schemas, signed, useAsked, when } from "../dat
 import { Page, Plot, type Series, Table } from "../parts";
 
 export type Between = Schemas["Between"];
-export const spread = (one: Between) => (one.low === null || one.high === null ? "" : `${signed(one.low, 2)} to ${signed(one.high, 2)}`);
+export const spread = (one: Between) => (one.low === null || one.high === null ? "too little to tell" : `${signed(one.low, 2)} to ${signed(one.high, 2)}`);
 
 /** All intervals on one scale, so that lengths can be compared. */
 export function Interval(props: { one: Between; low: number; high: number }) {
