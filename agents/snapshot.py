@@ -27,7 +27,21 @@ from agents.evaluation.wealth import Wealth
 FORMAT = 4
 """To be raised with every change of what a state is made of, or of what counts how."""
 
-_OURS = (Balance, Comparison, Drift, Drifts, Estimates, Gate, Range, RewardModel, Rule, Switched, Watched, Wealth, deque)
+_OURS = (
+    Balance,
+    Comparison,
+    Drift,
+    Drifts,
+    Estimates,
+    Gate,
+    Range,
+    RewardModel,
+    Rule,
+    Switched,
+    Watched,
+    Wealth,
+    deque,
+)
 _NAMES = {(one.__module__, one.__qualname__) for one in _OURS} | {
     ("numpy", "dtype"),
     ("numpy", "ndarray"),
