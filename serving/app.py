@@ -24,7 +24,7 @@ from serving import openapi, problems
 from serving.current import CurrentTips
 from serving.departed import Departed
 from serving.edge import Edge
-from serving.exports import Exports
+from serving.exports import Exports, Kept
 from serving.express import Express, Lane
 from serving.issuer import LocalIssuer
 from serving.keys import Fetch, Keys, from_file
@@ -132,6 +132,7 @@ def create_app(settings: Settings) -> FastAPI:
                 settings.cluster,
                 history_dsn="" if settings.history_dsn is None else settings.history_dsn.get_secret_value(),
                 kek_dir=str(settings.kek_dir),
+                kept=_kept(settings),
             ),
             metrics=metrics,
             mac_key=mac_key,
@@ -257,6 +258,20 @@ def _connecting(settings: Settings, public_url: str) -> Connecting | None:
         clients=OAuthClients.of(settings.oauth_file, BY_NAME, client_of_operators(), clock_ms=clock_ms),
         public_url=public_url.rstrip("/"),
         has_files=settings.connect_files is not None,
+    )
+
+
+def _kept(settings: Settings) -> Kept:
+    """What an export has besides the log: as much as this edge has."""
+    dsns = {
+        "notifier_dsn": settings.notifier_dsn,
+        "connections_dsn": settings.connections_dsn,
+        "auth_dsn": settings.auth_dsn,
+    }
+    files = {"vault_dir": settings.vault_dir, "auth_key_file": settings.auth_key_file}
+    return Kept(
+        **{name: one.get_secret_value() for name, one in dsns.items() if one is not None},
+        **{name: str(one) for name, one in files.items() if one is not None},
     )
 
 

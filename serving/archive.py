@@ -13,7 +13,7 @@ import json
 import os
 import sys
 import zipfile
-from collections.abc import AsyncIterator, Iterator
+from collections.abc import AsyncIterator, Iterable, Iterator
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any, Final
@@ -28,6 +28,7 @@ from connectors.key_files import KeyFiles
 from connectors.leaving import leavers_of
 from connectors.postgres.history import PAGE_MAX, Cursor, History
 from oo.v1 import audit_pb2, dead_letter_pb2, decision_pb2, journal_pb2, row_pb2, signal_pb2
+from serving import beside
 from serving.exports import Order
 from streams.day_keys import NOBODYS
 from streams.dead_letters import user_named
@@ -147,38 +148,49 @@ class NotReadable(Exception):
 
 async def archive(order: Order) -> AsyncIterator[bytes]:
     """The zip in pieces. Raises NotReadable before the first of them; what breaks off later raises what broke it."""
-    mine, history = _Mine(order), History(order.history_dsn, connections_max=1, timeout_s=30.0)
+    mine = _Mine(order)
     try:
         await mine.begin()
     except (KafkaException, KeyError) as error:
         raise NotReadable(f"the log cannot be read: {error}") from None
-    if order.history_dsn:
-        await history.open()
-    try:
-        if order.history_dsn and not await history.ready():
-            raise NotReadable("PostgreSQL does not answer, which has the history")
-        async for piece in _pieces(order, mine, history):
+    async with contextlib.AsyncExitStack() as until:
+        kept = await _kept(order, mine, until)
+        async for piece in _pieces(order, mine, kept):
             yield piece
-    finally:
-        await history.close()
 
 
-async def _pieces(order: Order, mine: _Mine, history: History) -> AsyncIterator[bytes]:
+async def _kept(order: Order, mine: _Mine, until: contextlib.AsyncExitStack) -> dict[str, beside.Entries]:
+    """The entries of PostgreSQL's files. Raises NotReadable."""
+    found = dict[str, beside.Entries]()
+    if order.history_dsn:
+        history = History(order.history_dsn, connections_max=1, timeout_s=30.0)
+        await history.open()
+        until.push_async_callback(history.close)
+        if not await history.ready():
+            raise NotReadable("PostgreSQL does not answer, which has the history")
+        found[HISTORY_FILE[0]] = _history(history, order.pseudonym, mine)
+    try:
+        return found | await beside.read(order, opened=mine.opened, until=until)
+    except beside.AWAY:
+        raise NotReadable("PostgreSQL does not answer, which has devices, connections and sessions") from None
+
+
+async def _pieces(order: Order, mine: _Mine, kept: dict[str, beside.Entries]) -> AsyncIterator[bytes]:
     out = _Zip()
     try:
-        async for piece in _files(out, order, mine, history):
+        async for piece in _files(out, order, mine, kept):
             yield piece
     finally:
         out.abandon()
 
 
-async def _files(out: _Zip, order: Order, mine: _Mine, history: History) -> AsyncIterator[bytes]:
-    yield out.write("README.txt", _readme(order, is_trimmed=mine.is_trimmed))
+async def _files(out: _Zip, order: Order, mine: _Mine, kept: dict[str, beside.Entries]) -> AsyncIterator[bytes]:
+    yield out.write("README.txt", _readme(order, kept, is_trimmed=mine.is_trimmed))
     for topic, (name, _) in FILES.items():
         async for piece in out.stream(name, _array(mine.of(topic))):
             yield piece
-    if order.history_dsn:
-        async for piece in out.stream(HISTORY_FILE[0], _array(_history(history, order.pseudonym, mine))):
+    for name, entries in kept.items():
+        async for piece in out.stream(name, _array(entries)):
             yield piece
     yield out.write("todo.txt", written.todo_txt(mine.told.tasks(todo_txt.SOURCE), zone=mine.told.zone))
     yield out.write("calendar.ics", written.calendar(mine.told.events(ical.SOURCE), now=datetime.now(UTC)))
@@ -397,8 +409,9 @@ async def _array(found: AsyncIterator[dict[str, Any]]) -> AsyncIterator[str]:
     yield "[]\n" if between == "[\n" else "\n]\n"
 
 
-def _readme(order: Order, *, is_trimmed: bool) -> str:
-    what = dict(FILES.values()) | (dict([HISTORY_FILE]) if order.history_dsn else {})
+def _readme(order: Order, kept: Iterable[str], *, is_trimmed: bool) -> str:
+    of_postgres = dict([HISTORY_FILE]) | beside.FILES
+    what = dict(FILES.values()) | {name: of_postgres[name] for name in kept}
     what |= {
         "todo.txt": "tasks that came from a todo.txt, as they were last told; those that are done begin with x",
         "calendar.ics": "events that came from a calendar",

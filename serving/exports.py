@@ -24,6 +24,17 @@ _PIECE_BYTES: Final = 64 * 1024
 
 
 @dataclass(frozen=True, slots=True)
+class Kept:
+    """Where PostgreSQL keeps what is of people beside the log, and what opens it; the files of what is empty are left out."""
+
+    notifier_dsn: str = field(default="", repr=False)
+    connections_dsn: str = field(default="", repr=False)
+    vault_dir: str = ""
+    auth_dsn: str = field(default="", repr=False)
+    auth_key_file: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Order:
     """Whose archive, and where everything is."""
 
@@ -35,6 +46,7 @@ class Order:
     """PostgreSQL as the role `history`; without it that file is left out."""
     kek_dir: str = ""
     """Of the key-encryption keys; without it what is sealed cannot be shown."""
+    kept: Kept = Kept()
 
     def told(self) -> bytes:
         """For another process. It holds passwords."""
@@ -51,6 +63,7 @@ class Order:
             Cluster(**{**cluster, "security": Security(**cluster["security"])}),
             fields["history_dsn"],
             fields["kek_dir"],
+            Kept(**fields["kept"]),
         )
 
 
@@ -65,10 +78,11 @@ class NotMade(Exception):
 class Exports:
     """One per edge."""
 
-    def __init__(self, cluster: Cluster, *, history_dsn: str, kek_dir: str) -> None:
+    def __init__(self, cluster: Cluster, *, history_dsn: str, kek_dir: str, kept: Kept) -> None:
         self._cluster = cluster
         self._kek_dir = kek_dir
         self._history_dsn = history_dsn
+        self._kept = kept
         self._making = 0
 
     async def begin(self, user_id: str, *, pseudonym: str) -> AsyncIterator[bytes]:
@@ -76,7 +90,7 @@ class Exports:
         if self._making >= AT_ONCE:
             raise Busy
         self._making += 1
-        pieces = self._pieces(Order(user_id, pseudonym, self._cluster, self._history_dsn, self._kek_dir))
+        pieces = self._pieces(Order(user_id, pseudonym, self._cluster, self._history_dsn, self._kek_dir, self._kept))
         try:
             first = await anext(pieces)
         except BaseException:

@@ -14,10 +14,26 @@ from typing import Annotated, Literal
 from pydantic import AwareDatetime, BaseModel, ConfigDict, Field, field_validator
 
 from oo.v1 import decision_pb2, reaction_pb2
+from tables import phrases
 from tables.wall_clock import DAYS, Day
 
 SNOOZE_DAYS_MAX = 366
 _TIME = re.compile(r"\d{4}-\d\d-\d\d[Tt ]\d\d:\d\d(:\d\d([.,]\d{1,9})?)?([Zz]|[+-]\d\d:?\d\d)", re.ASCII)
+
+
+class PhraseBody(BaseModel):
+    """A sentence of the engine's own, for who says it in another language."""
+
+    code: phrases.Code
+    values: dict[str, int | str] = Field(description="What stands in it: days, minutes, clock, part, title")
+
+
+class PhrasesBody(BaseModel):
+    """Which of the texts are the engine's own sentences; null for one that is not."""
+
+    title: PhraseBody | None
+    detail: PhraseBody | None
+    why: list[PhraseBody | None] = Field(description="A place for each reason")
 
 
 class TipBody(BaseModel):
@@ -30,6 +46,7 @@ class TipBody(BaseModel):
     source: str = Field(description="Where the task comes from: todo.txt, ical, ...")
     url: str = Field(description="http or https, or empty")
     why: list[str] = Field(description="Reasons, most telling first")
+    phrases: PhrasesBody
     decided_at: datetime
     valid_until: datetime
 
@@ -43,6 +60,17 @@ class ReactionKind(StrEnum):
     @property
     def number(self) -> reaction_pb2.Reaction.Kind.ValueType:
         return reaction_pb2.Reaction.Kind.Value(self.name)
+
+
+class DismissReason(StrEnum):
+    NOT_RELEVANT = "not_relevant"
+    NOT_NOW = "not_now"
+    DONE_ALREADY = "done_already"
+    NOT_MINE = "not_mine"
+
+    @property
+    def number(self) -> reaction_pb2.Reaction.Reason.ValueType:
+        return reaction_pb2.Reaction.Reason.Value(self.name)
 
 
 class ReactionBody(BaseModel):
@@ -87,6 +115,10 @@ class FeedbackBody(ReactionBody):
     """And with which one."""
 
     decision_id: str = Field(min_length=1, max_length=64, pattern=r"^[!-~]+$")
+    reason: DismissReason | None = Field(
+        default=None,
+        description="Why, with `dismiss` only; one that comes after the reaction itself is not kept",
+    )
 
 
 class ButtonBody(ReactionBody):
@@ -233,9 +265,28 @@ def tip_json(tip: decision_pb2.Tip) -> dict[str, object]:
         "source": tip.source,
         "url": tip.url if tip.url.startswith(("http://", "https://")) else "",
         "why": list(tip.why),
+        "phrases": _phrases(tip),
         "decided_at": iso(tip.decided_ms),
         "valid_until": iso(tip.valid_until_ms),
     }
+
+
+def _phrases(tip: decision_pb2.Tip) -> dict[str, object]:
+    # What a person or a model wrote is never taken for ours, whatever it says.
+    said = phrases.starter if tip.kind == decision_pb2.Decision.STARTER else _not_ours
+    return {
+        "title": _phrase(said(tip.title)),
+        "detail": _phrase(said(tip.detail)),
+        "why": [_phrase(phrases.why(line)) for line in tip.why],
+    }
+
+
+def _not_ours(_: str) -> None:
+    return None
+
+
+def _phrase(found: phrases.Phrase | None) -> dict[str, object] | None:
+    return None if found is None else found._asdict()
 
 
 class NewConnection(BaseModel):

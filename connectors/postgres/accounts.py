@@ -276,6 +276,15 @@ class Accounts:
             )
             return await cursor.fetchall()
 
+    async def providers(self, pseudonym: str) -> list[tuple[str, int]]:
+        """With whom a person signs in, and since when."""
+        async with self._pool.connection() as connection:
+            cursor = await connection.execute(
+                "SELECT provider, made_ms FROM auth.identities WHERE pseudonym = %s ORDER BY made_ms, provider",
+                (pseudonym,),
+            )
+            return await cursor.fetchall()
+
     async def sweep(self, *, now_ms: int) -> int:
         """Delete sessions that have ended by themselves; returns how many."""
         async with self._transaction() as connection:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+from dataclasses import fields
 from pathlib import Path
 from typing import Annotated
 
@@ -41,11 +42,14 @@ def export(
 
 async def _write(stack: RunningStack, user: str, path: Path) -> int:
     from serving.archive import archive
-    from serving.exports import Order
+    from serving.exports import Kept, Order
 
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "wb") as file:
-        order = Order(user, stack.pseudonym(user), stack.cluster, stack.recommender_dsn, str(stack.kek_dir))
+        # What the edge has: that of the state folder, or what its own settings say of a cluster elsewhere.
+        told = stack.environment("edge") if stack.ports else os.environ
+        kept = Kept(**{one.name: told.get(f"OO_{one.name.upper()}", "") for one in fields(Kept)})
+        order = Order(user, stack.pseudonym(user), stack.cluster, stack.recommender_dsn, str(stack.kek_dir), kept)
         async for piece in archive(order):
             file.write(piece)
         return file.tell()

@@ -59,6 +59,12 @@ class Session:
     renewed: str | None = None
 
 
+def device_in(one: Listed, seals: Seals) -> str:
+    """What its browser said it is."""
+    said: str = json.loads(seals.opened(one.device, one.session_id))["name"]
+    return said
+
+
 @dataclass(frozen=True, slots=True)
 class _Known:
     session: Session
@@ -187,9 +193,7 @@ class Sessions:
     async def listed(self, pseudonym: str) -> list[Listed]:
         """A person's sessions, `device` opened. Raises AWAY's kinds."""
         found = await self._accounts.listed(pseudonym, now_ms=self._now_ms())
-        return [
-            replace(one, device=json.loads(self._seals.opened(one.device, one.session_id))["name"]) for one in found
-        ]
+        return [replace(one, device=device_in(one, self._seals)) for one in found]
 
     async def end(self, session_id: str, *, pseudonym: str | None = None) -> bool:
         """End it, of this person alone if one is named; False where there was none. Raises AWAY's kinds.

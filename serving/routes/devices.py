@@ -56,7 +56,7 @@ class DeviceAsked(BaseModel):
     apprise: str | None = Field(default=None, max_length=2048, pattern=r"^[a-z0-9]+://[!-~]+$")
 
 
-class DeviceBody(BaseModel):
+class DeviceKnown(BaseModel):
     device_id: str
     channel: ChannelName
     name: str
@@ -64,7 +64,7 @@ class DeviceBody(BaseModel):
     confirmed: bool = Field(description="Mail goes to an address once its owner has said that it is theirs")
 
 
-class DeviceMade(DeviceBody):
+class DeviceMade(DeviceKnown):
     secret: str | None = Field(
         default=None, description="Of a webhook, shown this once: what its messages are signed with (Standard Webhooks)"
     )
@@ -73,7 +73,7 @@ class DeviceMade(DeviceBody):
 class DevicesBody(BaseModel):
     """The oldest first; 20 at most."""
 
-    devices: list[DeviceBody]
+    devices: list[DeviceKnown]
 
 
 @router.get("/v1/devices/key", summary="The key of pushes", response_model=KeyBody, responses=problems(401, 403, 404))
@@ -90,7 +90,7 @@ async def read(who: Who, edge: TheEdge) -> Response:
     """404 where nobody is told."""
     telling_of(edge)
     edge.departed.check(who.pseudonym)
-    found = [_shown(one, (await opened(edge, one)).name, DeviceBody) for one in await devices_of(edge, who.pseudonym)]
+    found = [_shown(one, (await opened(edge, one)).name, DeviceKnown) for one in await devices_of(edge, who.pseudonym)]
     return Response(DevicesBody(devices=found).model_dump_json(), media_type="application/json", headers=HEADERS)
 
 
@@ -258,7 +258,7 @@ def _raw(text: str, name: str, length: int) -> bytes:
     return raw
 
 
-def _shown(known: Known, name: str, kind: type[DeviceBody]) -> Any:
+def _shown(known: Known, name: str, kind: type[DeviceKnown]) -> Any:
     return kind.model_construct(
         device_id=known.device_id,
         channel=cast("ChannelName", known.channel),

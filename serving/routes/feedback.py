@@ -69,11 +69,13 @@ async def taken(
         raise Problem(404, "unknown-decision", detail=UNKNOWN)
     if body.snooze_until is not None and body.reaction is not ReactionKind.SNOOZE:
         raise invalid_request([Fault(pointer="/snooze_until", detail="goes with the reaction snooze only")])
+    if body.reason is not None and body.reaction is not ReactionKind.DISMISS:
+        raise invalid_request([Fault(pointer="/reason", detail="goes with the reaction dismiss only")])
     if span := edge.current.span_of(pseudonym, body.decision_id):
         rests_on(span)
     fingerprint = _fingerprint(body)
     if who is not None:
-        await claim(edge, who, key=key, fingerprint=fingerprint)
+        await claim(edge, who, key=key, fingerprint=f"{fingerprint}\0{body.reason}" if body.reason else fingerprint)
     if edge.spent.full:
         raise unavailable("tips", detail="The tip store has been away too long to take more feedback; try again.")
 
@@ -88,6 +90,8 @@ async def taken(
     reaction.event_time.FromMilliseconds(edge.now_ms())
     if body.snooze_until_ms is not None:
         reaction.snooze_until.FromMilliseconds(body.snooze_until_ms)
+    if body.reason is not None:
+        reaction.reason = body.reason.number
     if event_id not in edge.recent:
         try:
             await edge.log.send("reactions", [(user_id, reaction)])
@@ -107,5 +111,6 @@ async def taken(
 
 
 def _fingerprint(body: FeedbackBody) -> str:
+    """Of what counts once: whoever says why later has reacted before."""
     until = "" if body.snooze_until is None else str(body.snooze_until.timestamp())
     return f"{body.decision_id}\0{body.reaction.value}\0{until}"

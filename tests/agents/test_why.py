@@ -6,8 +6,10 @@ from datetime import UTC, datetime
 
 import pytest
 
+from agents import candidates, written
 from agents.why import LINES_MAX
 from streams.units import DAY_MS, HOUR_MS, MINUTE_MS
+from tables import phrases
 from tests.agents.build import BLUNT, MONDAY_MS, Person, activity, event, profile, task
 
 
@@ -18,7 +20,31 @@ def ms(text: str) -> int:
 
 def why(ada: Person) -> list[str]:
     tip = next(o.tip for _, o in reversed(ada.log) if o.tip is not None)
+    for line in tip.why:
+        assert said_again(line) == line
     return list(tip.why)
+
+
+def said_again(line: str) -> str:
+    """By its code: each reason has one."""
+    found = phrases.why(line)
+    assert found is not None, f"a code for it is wanted in tables/phrases.py: {line}"
+    days = found.values.get("days")
+    text = [text for code, text in phrases.WHY if code is found.code]
+    return text[-1 if days != 1 else 0].format(**found.values)
+
+
+def test_starters_and_what_a_written_tip_is_about_have_codes_too() -> None:
+    soon, later = (
+        candidates._before_next(
+            candidates.Calendar(0, minutes * MINUTE_MS, -1, held=False, items=None),  # type: ignore[arg-type]
+            now_ms=0,
+        )
+        for minutes in (20, 90)
+    )
+    for one in (*candidates._STARTERS, soon, later):
+        assert phrases.starter(one.title) and phrases.starter(one.detail), one
+    assert [said_again(f"{head} Milk") for head in (written.ON_LIST, written.IN_CALENDAR)]
 
 
 def why_of_task(*, zone: str = "UTC", now: str = "2026-09-28T08:00:00", **rest: int) -> list[str]:

@@ -132,7 +132,9 @@ def test_a_stranger_signs_in_connects_is_told_and_finds_it_done_where_it_came_fr
                     # Chromium has no push service here: what it would have given is of the test's own keys.
                     given = json.dumps(push.subscription)
                     context.add_init_script(
-                        f"PushManager.prototype.subscribe = async () => ({{toJSON: () => ({given})}})"
+                        f"{{ let had = null; const given = {{ toJSON: () => ({given}) }};"
+                        " PushManager.prototype.subscribe = async () => (had = given);"
+                        " PushManager.prototype.getSubscription = async () => had; }"
                     )
                     page = context.new_page()
                     sign_in(page, stack.edge_url)
@@ -190,6 +192,7 @@ def turn_on_notifications(page: Page) -> None:
     page.get_by_role("button", name="Notifications").click()
     page.get_by_role("button", name="Tell me").click()
     expect(page.get_by_text("Chrome, Linux")).to_be_visible(timeout=30_000)
+    expect(page.get_by_role("button", name="Turn off")).to_be_visible()
     draw(page, "notifications")
 
 

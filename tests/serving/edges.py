@@ -29,6 +29,8 @@ from serving.settings import Settings
 from tables.ids import decision_id
 
 ISSUER, AUDIENCE = "https://oo.local", "oo"
+NOTIFY_KEY = ECKey.generate_key("P-256", private=True)
+"""Signs words in notifications, as `notify` would."""
 NOBODY = "127.0.0.1:1"
 """No server listens there."""
 
@@ -68,6 +70,8 @@ class LiveEdge:
         self._key_file = key or folder / "signing.pem"
         if not self._key_file.exists():
             self._key_file.write_bytes(new_signing_key())
+        notify_public_key_file = folder / "notify.public.json"
+        notify_public_key_file.write_text(json.dumps(NOTIFY_KEY.as_dict(private=False)))
         self.issuer = LocalIssuer.from_file(self._key_file, issuer=ISSUER, audience=AUDIENCE)
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", port))
@@ -83,6 +87,8 @@ class LiveEdge:
                 "history_dsn": stack.dsn("history") if stack else None,
                 "connections_dsn": stack.dsn("connections") if stack else None,
                 "vault_dir": self._vault_dir if stack else None,
+                "notifier_dsn": stack.dsn("notifier") if stack else None,
+                "notify_public_key_file": notify_public_key_file if stack else None,
                 "mac_key_file": self._mac_key_file,
                 "name_key_file": self._name_key_file,
                 "kek_dir": self._kek_dir,

@@ -3,11 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import uuid
-from collections.abc import Iterator
 
-import pytest
 from joserfc.jwk import ECKey
 
 from connectors.channels import words
@@ -18,23 +15,7 @@ from serving.devices import ASKED_OF_ADDRESS_MAX, ASKED_OF_PERSON_MAX
 from streams.clock import clock_ms
 from tests.push_service import Browser
 from tests.sealed import give
-from tests.serving.edges import LiveEdge, events, problem
-from tests.serving.valkeys import ValkeyServer
-
-KEY = ECKey.generate_key("P-256", private=True)
-
-
-@pytest.fixture(scope="module")
-def telling_edge(
-    tmp_path_factory: pytest.TempPathFactory, valkey: ValkeyServer, servers: RunningStack
-) -> Iterator[LiveEdge]:
-    folder = tmp_path_factory.mktemp("telling")
-    public = folder / "notify.public.json"
-    public.write_text(json.dumps(KEY.as_dict(private=False)))
-    told = {"notifier_dsn": servers.dsn("notifier"), "notify_public_key_file": public}
-    with LiveEdge(folder / "edge", valkey_url=valkey.url, stack=servers, **told) as edge:
-        edge.until_ready()
-        yield edge
+from tests.serving.edges import NOTIFY_KEY, LiveEdge, events, problem
 
 
 def somebody(edge: LiveEdge) -> str:
@@ -45,12 +26,12 @@ def somebody(edge: LiveEdge) -> str:
 
 
 def test_a_device_is_kept_sealed_shown_to_its_person_alone_and_the_same_address_again_is_the_same(
-    telling_edge: LiveEdge, servers: RunningStack
+    whole_edge: LiveEdge, servers: RunningStack
 ) -> None:
-    ada, bob = somebody(telling_edge), somebody(telling_edge)
+    ada, bob = somebody(whole_edge), somebody(whole_edge)
     browser = Browser("https://push.example/send/secret-path")
-    with telling_edge.client(ada) as hers, telling_edge.client(bob) as his:
-        assert hers.get("/v1/devices/key").json() == {"key": words.public_text(KEY)}
+    with whole_edge.client(ada) as hers, whole_edge.client(bob) as his:
+        assert hers.get("/v1/devices/key").json() == {"key": words.public_text(NOTIFY_KEY)}
         made = hers.post("/v1/devices", json={"name": "My phone", **browser.subscription(), "expirationTime": None})
         assert made.status_code == 201, made.text
         again = hers.post("/v1/devices", json={"name": "My new phone", **browser.subscription()})
@@ -77,16 +58,16 @@ def test_a_device_is_kept_sealed_shown_to_its_person_alone_and_the_same_address_
             {"webhook": "ftp://x.example/"},
         ):
             assert problem(hers.post("/v1/devices", json=wrong), 422) == "invalid-request"
-        word = words.word("confirm", mail["device_id"], key=KEY, until_ms=clock_ms() + 60_000)
+        word = words.word("confirm", mail["device_id"], key=NOTIFY_KEY, until_ms=clock_ms() + 60_000)
         link = {"params": {"word": word}}
-        with telling_edge.client() as anybody:
+        with whole_edge.client() as anybody:
             assert "<form" in anybody.get("/v1/devices/confirm", **link).text
             assert not hers.get("/v1/devices").json()["devices"][1]["confirmed"]
             assert anybody.post("/v1/devices/confirm", **link).status_code == 200
             assert hers.get("/v1/devices").json()["devices"][1]["confirmed"]
             # A word is for one thing alone.
             assert problem(anybody.post("/v1/deliveries/unsubscribe", **link), 403) == "bad-word"
-            word = words.word("unsubscribe", mail["device_id"], key=KEY, until_ms=clock_ms() + 60_000)
+            word = words.word("unsubscribe", mail["device_id"], key=NOTIFY_KEY, until_ms=clock_ms() + 60_000)
             for _ in range(2):
                 one_click = anybody.post(
                     "/v1/deliveries/unsubscribe", params={"word": word}, data={"List-Unsubscribe": "One-Click"}
@@ -97,22 +78,22 @@ def test_a_device_is_kept_sealed_shown_to_its_person_alone_and_the_same_address_
 
 
 def test_a_button_reacts_to_its_own_decision_once_and_without_a_session(
-    telling_edge: LiveEdge, servers: RunningStack
+    whole_edge: LiveEdge, servers: RunningStack
 ) -> None:
-    ada = somebody(telling_edge)
-    decision, delivery = telling_edge.decision(ada, 1), uuid.uuid4().hex
-    with telling_edge.client(ada) as hers:
+    ada = somebody(whole_edge)
+    decision, delivery = whole_edge.decision(ada, 1), uuid.uuid4().hex
+    with whole_edge.client(ada) as hers:
         device = hers.post("/v1/devices", json=Browser("https://push.example/x").subscription()).json()["device_id"]
         asyncio.run(tell(servers, ada, decision, delivery, device))
         (line,) = hers.get("/v1/deliveries").json()["items"]
         assert (line["state"], line["decision_id"], line["reaction"]) == ("sent", decision, "")
-        token = words.word("react", delivery, key=KEY, until_ms=clock_ms() + 60_000)
+        token = words.word("react", delivery, key=NOTIFY_KEY, until_ms=clock_ms() + 60_000)
         path = f"/v1/deliveries/{delivery}/reaction"
-        with telling_edge.client() as anybody:
+        with whole_edge.client() as anybody:
             for wrong in (
-                {"token": words.word("react", "another", key=KEY, until_ms=clock_ms() + 60_000)},
-                {"token": words.word("react", delivery, key=KEY, until_ms=clock_ms() - 1)},
-                {"token": words.word("confirm", delivery, key=KEY, until_ms=clock_ms() + 60_000)},
+                {"token": words.word("react", "another", key=NOTIFY_KEY, until_ms=clock_ms() + 60_000)},
+                {"token": words.word("react", delivery, key=NOTIFY_KEY, until_ms=clock_ms() - 1)},
+                {"token": words.word("confirm", delivery, key=NOTIFY_KEY, until_ms=clock_ms() + 60_000)},
                 {"token": words.word("react", delivery, key=ECKey.generate_key("P-256"), until_ms=clock_ms() + 60_000)},
                 {"token": "no word"},
             ):
@@ -144,10 +125,10 @@ async def tell(servers: RunningStack, whose: str, decision: str, delivery: str, 
 
 
 def test_owners_of_addresses_are_asked_so_often_in_a_day_of_one_person_and_at_one_address(
-    telling_edge: LiveEdge,
+    whole_edge: LiveEdge,
 ) -> None:
-    ada, *others = (somebody(telling_edge) for _ in range(2 * ASKED_OF_ADDRESS_MAX + 2))
-    with telling_edge.client(ada) as hers:
+    ada, *others = (somebody(whole_edge) for _ in range(2 * ASKED_OF_ADDRESS_MAX + 2))
+    with whole_edge.client(ada) as hers:
         named = [hers.post("/v1/devices", json={"email": f"{ada}{number}@example.org"}) for number in range(11)]
         refused = [one for one in named if one.status_code != 201]
         # A day may begin between two of them.
@@ -162,7 +143,7 @@ def test_owners_of_addresses_are_asked_so_often_in_a_day_of_one_person_and_at_on
         assert hers.post("/v1/devices", json={"webhook": "https://hook.example/more"}).status_code == 201
     answers = []
     for number, one in enumerate(others):
-        with telling_edge.client(one) as theirs:
+        with whole_edge.client(one) as theirs:
             # However it is written.
             email = f"{ada}@Example.org" if number % 2 else f"{ada}@example.org"
             answers.append(theirs.post("/v1/devices", json={"email": email}))
@@ -177,18 +158,18 @@ def test_where_nobody_is_told_it_says_so(edge: LiveEdge) -> None:
             assert problem(client.get(path), 404) == "no-notifications"
 
 
-def test_who_has_the_page_open_is_there_and_so_the_notifier_knows(telling_edge: LiveEdge) -> None:
-    ada, bob = somebody(telling_edge), somebody(telling_edge)
+def test_who_has_the_page_open_is_there_and_so_the_notifier_knows(whole_edge: LiveEdge) -> None:
+    ada, bob = somebody(whole_edge), somebody(whole_edge)
 
     async def here(whose: str) -> bool:
-        store = TipStore(telling_edge._valkey_url)
+        store = TipStore(whole_edge._valkey_url)
         try:
             return await store.is_here(whose)
         finally:
             await store.close()
 
-    telling_edge.put_tip(ada, 1)
-    with telling_edge.client(ada) as client, events(client) as stream:
+    whole_edge.put_tip(ada, 1)
+    with whole_edge.client(ada) as client, events(client) as stream:
         assert stream.next()[0] == "tip"
         assert asyncio.run(here(ada))
         assert not asyncio.run(here(bob))

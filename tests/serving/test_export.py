@@ -19,17 +19,20 @@ from google.protobuf.message import Message
 
 from deploy.stack.running import RunningStack
 from deploy.stack.topics import ensure_topics
-from oo.v1 import dead_letter_pb2, decision_pb2, erased_pb2, journal_pb2, row_pb2
+from oo.v1 import dead_letter_pb2, decision_pb2, erased_pb2, journal_pb2, key_pb2, row_pb2
 from serving.archive import ELSEWHERE, FILES, archive
 from serving.exports import AT_ONCE, Order
 from streams.cluster import Cluster
 from streams.frames import MESSAGES, Frames
+from streams.keys import name_of
 from streams.partitioner import partition_of
 from streams.reader import end_offsets, topic_ids
 from streams.sealing import OPEN
 from streams.topics import NAMES, PARTITIONS
 from tables.row import BLOCKS
+from tests.sealed import give
 from tests.serving.edges import LiveEdge, problem
+from tests.serving.test_devices import tell
 from tests.serving.valkeys import ValkeyServer
 
 SHOWN_OTHERWISE = {kind.DESCRIPTOR.full_name: {"sealed"} for kind in OPEN}
@@ -46,11 +49,11 @@ def log(servers: RunningStack) -> Cluster:
     return cluster
 
 
-def write(cluster: Cluster, topic: str, *messages: Message, user: str) -> None:
+def write(cluster: Cluster, topic: str, *messages: Message, user: str, key: bytes = b"") -> None:
     producer = Producer({**cluster.rdkafka(), "linger.ms": 5})
     number = partition_of(user.encode(), PARTITIONS) if cluster.topics[topic].key == "user" else 0
     for message in messages:
-        producer.produce(cluster.name(topic), Frames().frame(topic, message), user.encode(), number)
+        producer.produce(cluster.name(topic), Frames().frame(topic, message), key or user.encode(), number)
     assert producer.flush(30) == 0
 
 
@@ -216,6 +219,36 @@ def test_the_export_over_http_is_a_zip_of_the_tokens_own_person(whole_edge: Live
         other = client.get("/v1/me/export")
     with zipfile.ZipFile(io.BytesIO(other.content)) as found:
         assert b"Mine alone" not in found.read("journal.json")
+
+
+def test_where_they_are_told_what_they_connected_and_what_was_sent_is_in_it_without_what_opens_it(
+    whole_edge: LiveEdge, servers: RunningStack
+) -> None:
+    user, secret = f"beside-{uuid.uuid4().hex[:8]}", "hidden-word"
+    key = give(whole_edge.parts.people, user.encode())
+    word = key_pb2.WrappedKey(kek_id=key.kek_id, wrapped=key.wrapped)
+    write(servers.cluster, "keys", word, user=user, key=name_of(user.encode(), key.id))
+    with whole_edge.client(user) as client:
+        fields = {"url": "https://dav.example/cal", "username": "ada", "password": secret}
+        connected = client.post("/v1/connections", json={"source": "caldav", "fields": fields}).json()
+        mail = client.post("/v1/devices", json={"email": "ada@example.org", "name": "Home"}).json()
+        hook = client.post("/v1/devices", json={"webhook": f"https://hook.example/{secret}"}).json()
+        asyncio.run(tell(servers, user, "d1", uuid.uuid4().hex, mail["device_id"]))
+        answer = client.get("/v1/me/export")
+    with zipfile.ZipFile(io.BytesIO(answer.content)) as found:
+        shown = {name: found.read(name).decode() for name in found.namelist()}
+    devices, told, connections = (json.loads(shown[f"{name}.json"]) for name in ("devices", "told", "connections"))
+    assert [(one["channel"], one["name"], one["to"]) for one in devices] == [
+        ("email", "Home", "ada@example.org"),
+        ("webhook", "", "hook.example"),
+    ]
+    assert [(one["decision_id"], one["device_id"], one["state"]) for one in told] == [("d1", mail["device_id"], "sent")]
+    (one,) = connections
+    assert (one["source"], one["connection_id"]) == ("caldav", connected["connection_id"])
+    assert one["settings"] == {"url": "https://dav.example/cal", "username": "ada"}
+    everything = "".join(shown.values())
+    assert secret not in everything and hook["secret"] not in everything
+    assert "told.json" in shown["README.txt"] and "sign_in.json" not in shown
 
 
 def test_without_a_token_there_is_no_export(whole_edge: LiveEdge) -> None:

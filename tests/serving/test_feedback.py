@@ -209,6 +209,24 @@ def test_a_time_to_snooze_until_goes_with_snooze_only(edge: LiveEdge) -> None:
     assert answer.json()["errors"][0]["pointer"] == "/snooze_until"
 
 
+def test_why_a_tip_was_dismissed_goes_with_the_reaction_which_counts_once(
+    whole_edge: LiveEdge, servers: RunningStack
+) -> None:
+    decision_id = whole_edge.decision("fb-why", 1)
+    with whole_edge.client("fb-why") as client:
+        answer = react(client, decision_id, "done", reason="not_now")
+        assert problem(answer, 422) == "invalid-request"
+        assert answer.json()["errors"][0]["pointer"] == "/reason"
+        assert problem(react(client, decision_id, "dismiss", reason="bored"), 422) == "invalid-request"
+        said = [react(client, decision_id, "dismiss", reason=why) for why in ("done_already", None, "not_mine")]
+        assert react(client, decision_id, "dismiss", reason="not_now", key="k").status_code == 202
+        again = react(client, decision_id, "dismiss", reason="not_mine", key="k")
+    assert len({one.json()["event_id"] for one in said}) == 1
+    assert problem(again, 422) == "idempotency-key-reused"
+    first, _ = reactions(servers, "fb-why")
+    assert (first.kind, first.reason) == (reaction_pb2.Reaction.DISMISS, reaction_pb2.Reaction.DONE_ALREADY)
+
+
 @pytest.mark.parametrize("body", [b"", b"{", b"\xff\xfe", b"[" * 30, b"]" * 4_000])
 def test_feedback_that_is_no_json_is_refused(edge: LiveEdge, body: bytes) -> None:
     with edge.client("fb-json") as client:

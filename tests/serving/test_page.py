@@ -17,6 +17,7 @@ from playwright.sync_api import Browser, Page, Route, expect, sync_playwright
 
 from deploy.stack.running import RunningStack
 from oo.v1 import decision_pb2, reaction_pb2
+from tests.sealed import give
 from tests.serving.edges import LiveEdge
 from tests.serving.test_history import past
 from tests.serving.topic import messages
@@ -149,8 +150,10 @@ def test_a_button_sends_the_reaction_and_the_next_tip_comes(
         page.get_by_role("button", name="Next").click()
     answer = sent.value.response()
     assert answer is not None and answer.status == 202
+    expect(page.locator("#between-text")).to_be_focused()
     whole_edge.put_tip(user, 2, title="Second")
     expect(page.get_by_role("heading", level=1)).to_have_text("Second")
+    expect(page.get_by_role("heading", level=1)).to_be_focused()
     assert kind in kinds(servers, user)
 
 
@@ -288,6 +291,52 @@ def test_a_reaction_can_be_taken_back_for_ten_seconds(
     assert kinds(servers, "pg-undo") == ["seen", "dismiss"]
 
 
+def test_what_can_be_taken_back_is_sent_by_no_other_tab_either(
+    page_of: Open, whole_edge: LiveEdge, servers: RunningStack
+) -> None:
+    whole_edge.put_tip("pg-tabs", 1, title="Not yet")
+    page = page_of("pg-tabs")
+    page.keyboard.press("d")
+    expect(page.get_by_role("button", name="Undo")).to_be_focused()
+    until(page, f"{KEPT}.then(({{ outbox }}) => outbox?.length === 1)")
+    other = page.context.new_page()
+    other.goto(whole_edge.url + "/?user=pg-tabs")
+    expect(other.locator("#link-text")).to_have_text("Live")
+    # It sends what it finds as soon as it is live: asked after that, so its flush has ended.
+    until(other, "navigator.locks.request('oo-outbox', () => true)")
+    page.bring_to_front()
+    page.keyboard.press("u")
+    expect(page.get_by_role("heading", level=1)).to_have_text("Not yet")
+    until(page, f"{KEPT}.then(({{ outbox }}) => outbox.length === 0)")
+    assert [kind for kind in kinds(servers, "pg-tabs") if kind != "seen"] == []
+
+
+@pytest.mark.parametrize(("size", "scheme"), [(PHONE, "dark"), (DESKTOP, "light")])
+def test_who_dismisses_may_say_why_and_it_goes_with_the_reaction(
+    page_of: Open, whole_edge: LiveEdge, servers: RunningStack, size: tuple[int, int], scheme: str
+) -> None:
+    user = f"pg-because-{scheme}"
+    whole_edge.put_tip(user, 1)
+    page = page_of(user, size=size, scheme=scheme)
+    page.keyboard.press("x")
+    expect(page.locator("#said")).to_have_text("Not this one, then. Why? If you like to say.")
+    expect(page.get_by_role("button", name="Undo")).to_be_focused()
+    group = page.get_by_role("group", name="Why? If you like to say.")
+    expect(group.get_by_role("button")).to_have_count(4)
+    assert Axe().run(page).violations_count == 0
+    page.keyboard.press("1")
+    expect(group.get_by_role("button", name="Not now", pressed=True)).to_be_visible()
+    page.keyboard.press("Shift+Tab")
+    expect(group.get_by_role("button", name="Not mine")).to_be_focused()
+    page.keyboard.press("Enter")
+    expect(group.get_by_role("button", pressed=True)).to_have_text(re.compile("^Not mine"))
+    with page.expect_response(lambda answer: "dismiss" in (answer.request.post_data or "")) as answer:
+        page.keyboard.press("n")
+    assert answer.value.status == 202
+    said = messages(servers, "reactions", reaction_pb2.Reaction, user_id=user)
+    assert [one.reason for one in said if one.kind == reaction_pb2.Reaction.DISMISS] == [reaction_pb2.Reaction.NOT_MINE]
+
+
 def test_a_page_that_goes_away_sends_at_once(page_of: Open, whole_edge: LiveEdge, servers: RunningStack) -> None:
     whole_edge.put_tip("pg-away", 1)
     page = page_of("pg-away")
@@ -414,6 +463,11 @@ def test_a_push_shows_a_notification_and_its_button_answers_without_the_page(
     (kept,) = page.evaluate(KEPT)["outbox"]
     assert (kept["reaction"], kept["by"]) == ("done", {"delivery_id": "l1", "token": "word"})
     assert worker.evaluate(shown) == []
+    # Of a tip that was shown, a repeat says nothing, though its notification is gone; of another one it does.
+    for tag in ("d1", "d2"):
+        pushed["data"] = json.dumps({**said, "tag": tag, "title": f"Again {tag}"})
+        devtools.send("ServiceWorker.deliverPushMessage", pushed)
+    eventually(lambda: worker.evaluate(shown), [["Again d2", "Due today", "d2"]])  # type: ignore[list-item]
     # The edge hears of it once it can be reached, and knows no such delivery.
     context.set_offline(False)
     page.evaluate("dispatchEvent(new Event('online'))")
@@ -425,11 +479,54 @@ def test_it_speaks_german_to_who_asks_for_it(page_of: Open, whole_edge: LiveEdge
     page = page_of("pg-german", locale="de-AT")
     expect(page.get_by_role("button", name="Erledigt")).to_be_visible()
     expect(page.locator("#kind")).to_have_text("Eine Aufgabe aus todo.txt")
+    expect(page.locator("#why li")).to_have_text("Heute fällig")
     expect(page.locator("#link-text")).to_have_text("Verbunden")
     assert page.evaluate("document.documentElement.lang") == "de"
     page.keyboard.press("s")
     page.get_by_role("button", name="Morgen").click()
     expect(page.get_by_role("button", name="Zurücknehmen")).to_be_focused()
+
+
+@pytest.mark.parametrize(("size", "scheme"), [(PHONE, "dark"), (PHONE, "light"), (DESKTOP, "dark"), (DESKTOP, "light")])
+def test_connections_and_notifications_can_be_used_by_everybody(
+    page_of: Open, whole_edge: LiveEdge, size: tuple[int, int], scheme: str
+) -> None:
+    user = f"pg-sheets-{size[0]}-{scheme}"
+    give(whole_edge.parts.people, user.encode())
+    with whole_edge.client(user) as client:
+        fields = {"url": "https://dav.example/", "username": "ada", "password": "any"}
+        made = client.post("/v1/connections", json={"source": "caldav", "fields": fields})
+        assert made.status_code == 201, made.text
+        assert client.post("/v1/devices", json={"email": "ada@example.org"}).status_code == 201
+    page = page_of(user, size=size, scheme=scheme)
+    page.get_by_role("button", name="Settings").click()
+    page.get_by_role("button", name="Connections").click()
+    sheet = page.get_by_role("dialog", name="Connections")
+    expect(sheet.get_by_role("listitem")).to_contain_text("https://dav.example/")
+    sheet.get_by_role("button", name=re.compile("^Disconnect")).click()
+    sheet.get_by_role("button", name="Calendar by address").click()
+    expect(sheet.get_by_label("Address of the calendar")).to_be_focused()
+    assert Axe().run(page).violations_count == 0
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+    sheet.get_by_role("button", name="Back").click()
+    page.get_by_role("button", name="Notifications").click()
+    sheet = page.get_by_role("dialog", name="Notifications")
+    expect(sheet.get_by_text("not confirmed yet")).to_be_visible()
+    assert Axe().run(page).violations_count == 0
+    assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
+
+
+def test_of_somebody_new_a_device_waits_until_they_are_known(page_of: Open, whole_edge: LiveEdge) -> None:
+    page = page_of("pg-newcomer", quiet=False)
+    page.get_by_role("button", name="Settings").click()
+    page.get_by_role("button", name="Notifications").click()
+    sheet = page.get_by_role("dialog", name="Notifications")
+    sheet.get_by_label("Address").fill("ada@example.org")
+    with page.expect_response(lambda answer: answer.request.method == "POST" and answer.status == 503):
+        sheet.get_by_role("button", name="Add the address").click()
+    expect(sheet.get_by_role("status")).to_contain_text("oO is getting ready for you")
+    give(whole_edge.parts.people, b"pg-newcomer")
+    expect(sheet.get_by_text("not confirmed yet")).to_be_visible(timeout=10_000)
 
 
 def test_it_can_be_installed(page_of: Open) -> None:

@@ -745,13 +745,19 @@ export interface components {
              * @description With `snooze` only; absent or past: the configured default. With a time zone.
              * @default null
              */
-            snooze_until: string | null;
+            snooze_until?: string | null;
             /**
              * Token
              * @description `reaction_token` of the notification
              */
             token: string;
         };
+        /**
+         * Code
+         * @description What is said.
+         * @enum {string}
+         */
+        Code: "nothing_on_list" | "often_now" | "next_on_list" | "no_list" | "priority_highest" | "priority_high" | "priority_medium" | "priority_low" | "fits_before" | "waiting" | "due_earlier" | "overdue" | "due_today" | "due_today_at" | "due_tomorrow" | "due_tomorrow_at" | "due_in" | "on_list" | "in_calendar" | "plan" | "plan_how" | "pause" | "pause_how" | "tidy" | "tidy_how" | "prepare" | "starts_in" | "gap" | "free_minutes";
         /**
          * ConnectionBody
          * @description One connection. Its credentials are not in it.
@@ -805,14 +811,14 @@ export interface components {
              * @description As of its form; mends a broken one
              * @default null
              */
-            fields: {
+            fields?: {
                 [key: string]: string;
             } | null;
             /**
              * Paused
              * @default null
              */
-            paused: boolean | null;
+            paused?: boolean | null;
         };
         /**
          * ConnectionsBody
@@ -881,36 +887,73 @@ export interface components {
              * Apprise
              * @default null
              */
-            apprise: string | null;
+            apprise?: string | null;
             /**
              * Email
              * @default null
              */
-            email: string | null;
+            email?: string | null;
             /**
              * Endpoint
              * @default null
              */
-            endpoint: string | null;
+            endpoint?: string | null;
             /**
              * Expirationtime
              * @description Of a browser; nothing is made of it
              * @default null
              */
-            expirationTime: number | null;
+            expirationTime?: number | null;
             /** @default null */
-            keys: components["schemas"]["PushKeys"] | null;
+            keys?: components["schemas"]["PushKeys"] | null;
             /**
              * Name
              * @default
              * @example My phone
              */
-            name: string;
+            name?: string;
             /**
              * Webhook
              * @default null
              */
-            webhook: string | null;
+            webhook?: string | null;
+        };
+        /**
+         * DeviceBody
+         * @description RFC 8628, 3.2.
+         */
+        DeviceBody: {
+            /** Device Code */
+            device_code: string;
+            /** Expires In */
+            expires_in: number;
+            /** Interval */
+            interval: number;
+            /** User Code */
+            user_code: string;
+            /** Verification Uri */
+            verification_uri: string;
+            /** Verification Uri Complete */
+            verification_uri_complete: string;
+        };
+        /** DeviceKnown */
+        DeviceKnown: {
+            /**
+             * Channel
+             * @enum {string}
+             */
+            channel: "web_push" | "email" | "webhook" | "apprise";
+            /**
+             * Confirmed
+             * @description Mail goes to an address once its owner has said that it is theirs
+             */
+            confirmed: boolean;
+            /** Device Id */
+            device_id: string;
+            /** Made At */
+            made_at: string;
+            /** Name */
+            name: string;
         };
         /** DeviceMade */
         DeviceMade: {
@@ -942,8 +985,13 @@ export interface components {
          */
         DevicesBody: {
             /** Devices */
-            devices: components["schemas"]["serving__routes__devices__DeviceBody"][];
+            devices: components["schemas"]["DeviceKnown"][];
         };
+        /**
+         * DismissReason
+         * @enum {string}
+         */
+        DismissReason: "not_relevant" | "not_now" | "done_already" | "not_mine";
         /**
          * Fault
          * @description One thing to mend in a request.
@@ -961,7 +1009,7 @@ export interface components {
              * @description Of a signal: the word that a dead letter of the same signal on Kafka would have
              * @default null
              */
-            reason: string | null;
+            reason?: string | null;
         };
         /** FeedbackAccepted */
         FeedbackAccepted: {
@@ -981,11 +1029,16 @@ export interface components {
             decision_id: string;
             reaction: components["schemas"]["ReactionKind"];
             /**
+             * @description Why, with `dismiss` only; one that comes after the reaction itself is not kept
+             * @default null
+             */
+            reason?: components["schemas"]["DismissReason"] | null;
+            /**
              * Snooze Until
              * @description With `snooze` only; absent or past: the configured default. With a time zone.
              * @default null
              */
-            snooze_until: string | null;
+            snooze_until?: string | null;
         };
         /**
          * FieldBody
@@ -1186,26 +1239,26 @@ export interface components {
              *       "en"
              *     ]
              */
-            languages: string[];
+            languages?: string[];
             /**
              * Notifications Per Day
              * @default null
              */
-            notifications_per_day: number | null;
+            notifications_per_day?: number | null;
             /**
              * Purposes
              * @default {}
              */
-            purposes: {
+            purposes?: {
                 [key: string]: components["schemas"]["Granted"];
             };
             /** @default null */
-            quiet_hours: components["schemas"]["QuietHours"] | null;
+            quiet_hours?: components["schemas"]["QuietHours"] | null;
             /**
              * Sources
              * @default {}
              */
-            sources: {
+            sources?: {
                 [key: string]: components["schemas"]["Granted"];
             };
             /**
@@ -1213,17 +1266,17 @@ export interface components {
              * @default
              * @example Europe/Berlin
              */
-            time_zone: string;
+            time_zone?: string;
             /**
              * Tips Per Day
              * @default null
              */
-            tips_per_day: number | null;
+            tips_per_day?: number | null;
             /**
              * Tips Per Hour
              * @default null
              */
-            tips_per_hour: number | null;
+            tips_per_hour?: number | null;
         };
         /**
          * NewConnection
@@ -1241,7 +1294,7 @@ export interface components {
              * @description Absent: the first that has a form
              * @default null
              */
-            way: string | null;
+            way?: string | null;
         };
         /** PastTip */
         PastTip: {
@@ -1266,6 +1319,33 @@ export interface components {
             title: string;
         };
         /**
+         * PhraseBody
+         * @description A sentence of the engine's own, for who says it in another language.
+         */
+        PhraseBody: {
+            code: components["schemas"]["Code"];
+            /**
+             * Values
+             * @description What stands in it: days, minutes, clock, part, title
+             */
+            values: {
+                [key: string]: number | string;
+            };
+        };
+        /**
+         * PhrasesBody
+         * @description Which of the texts are the engine's own sentences; null for one that is not.
+         */
+        PhrasesBody: {
+            detail: components["schemas"]["PhraseBody"] | null;
+            title: components["schemas"]["PhraseBody"] | null;
+            /**
+             * Why
+             * @description A place for each reason
+             */
+            why: (components["schemas"]["PhraseBody"] | null)[];
+        };
+        /**
          * ProblemBody
          * @description RFC 9457. `type` names the problem for programs, `detail` says what to do for people.
          */
@@ -1276,7 +1356,7 @@ export interface components {
              * Errors
              * @default null
              */
-            errors: components["schemas"]["Fault"][] | null;
+            errors?: components["schemas"]["Fault"][] | null;
             /** Status */
             status: number;
             /** Title */
@@ -1363,7 +1443,7 @@ export interface components {
              *       "sun"
              *     ]
              */
-            days: ("mon" | "tue" | "wed" | "thu" | "fri" | "sat" | "sun")[];
+            days?: ("mon" | "tue" | "wed" | "thu" | "fri" | "sat" | "sun")[];
             /**
              * End
              * @example 07:00
@@ -1564,6 +1644,7 @@ export interface components {
              * @description task, starter or generated: a language model wrote it
              */
             kind: string;
+            phrases: components["schemas"]["PhrasesBody"];
             /**
              * Source
              * @description Where the task comes from: todo.txt, ical, ...
@@ -1669,43 +1750,6 @@ export interface components {
             trouble: string;
             /** Writes Back */
             writes_back: boolean;
-        };
-        /** DeviceBody */
-        serving__routes__devices__DeviceBody: {
-            /**
-             * Channel
-             * @enum {string}
-             */
-            channel: "web_push" | "email" | "webhook" | "apprise";
-            /**
-             * Confirmed
-             * @description Mail goes to an address once its owner has said that it is theirs
-             */
-            confirmed: boolean;
-            /** Device Id */
-            device_id: string;
-            /** Made At */
-            made_at: string;
-            /** Name */
-            name: string;
-        };
-        /**
-         * DeviceBody
-         * @description RFC 8628, 3.2.
-         */
-        serving__routes__tokens__DeviceBody: {
-            /** Device Code */
-            device_code: string;
-            /** Expires In */
-            expires_in: number;
-            /** Interval */
-            interval: number;
-            /** User Code */
-            user_code: string;
-            /** Verification Uri */
-            verification_uri: string;
-            /** Verification Uri Complete */
-            verification_uri_complete: string;
         };
     };
     responses: never;
@@ -2210,7 +2254,7 @@ export interface operations {
                     [name: string]: unknown;
                 };
                 content: {
-                    "application/json": components["schemas"]["serving__routes__tokens__DeviceBody"];
+                    "application/json": components["schemas"]["DeviceBody"];
                 };
             };
             /** @description Not HTTP, not JSON, a name that this edge does not have, or a header twice that may come once */

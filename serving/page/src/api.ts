@@ -65,16 +65,18 @@ export function why(error: unknown): string {
   return error instanceof Refused ? error.message : words().unreachable;
 }
 
-/** As `ask`, of a route that the document does not have everywhere. */
-export async function call<T>(path: string, method = "GET", body?: unknown): Promise<T> {
-  const headers: HeadersInit = body === undefined ? {} : { "content-type": "application/json" };
-  const sent = () => fetch(path, { method, cache: "no-store", headers, body: body === undefined ? null : JSON.stringify(body) });
-  let response = await sent();
-  if (response.status === 401 && has("local")) {
-    await renew();
-    response = await sent();
+const NEWCOMER_MS = 30_000;
+const AGAIN_MS = 1000;
+
+/** As `ask`; of somebody new the engine has to hear first, which `meanwhile` may say: it is asked again until then. */
+export async function askOfNewcomer<T>(call: () => Promise<Answer<T>>, meanwhile: () => void): Promise<T> {
+  for (const until = Date.now() + NEWCOMER_MS; ; ) {
+    try {
+      return await ask(call);
+    } catch (error) {
+      if (!(error instanceof Refused && error.is("key-unavailable")) || Date.now() > until) throw error;
+      meanwhile();
+      await new Promise((done) => setTimeout(done, AGAIN_MS));
+    }
   }
-  const answered = await response.json().catch(() => ({}));
-  if (!response.ok) throw new Refused(response.status, answered as Said);
-  return answered as T;
 }

@@ -4,7 +4,7 @@ import { render } from "preact";
 import { Clock } from "./clock";
 import "./page.css";
 import { openSheet, sheet } from "./sheets";
-import { begin, choosing, link, pending, react, said, settle, state, undo } from "./tip";
+import { because, begin, choosing, link, pending, react, REASONS, said, settle, state, undo } from "./tip";
 import { Actions, closeChoices, openChoices, Stage } from "./views";
 import { chosen, speak, words } from "./words";
 
@@ -41,7 +41,9 @@ document.addEventListener("keydown", (event) => {
   if (event.target instanceof HTMLInputElement) return;
   const key = event.key.toLowerCase();
   if (key === "u") return void undo();
-  if (key === "n" && pending.value !== null) return settle();
+  if (key === "n" && pending.value !== null) return void settle();
+  const reason = pending.value?.reaction === "dismiss" && state.value === "between" ? REASONS[Number(key) - 1] : undefined;
+  if (reason !== undefined) return because(reason);
   if (state.value !== "tip") return;
   if (key === "d") react("done");
   else if (key === "x") react("dismiss");

@@ -7,6 +7,7 @@ import type { Body } from "oo-client";
 export const kept = createStore("oo", "kept");
 
 export type Reaction = "done" | "snooze" | "dismiss";
+export type Reason = Body<"DismissReason">;
 
 export interface Queued {
   /** Names this reaction to the edge, however often it is sent (Idempotency-Key). */
@@ -14,6 +15,10 @@ export interface Queued {
   decision_id: string;
   reaction: Reaction;
   snooze_until: string | null;
+  /** Why it was dismissed. */
+  reason?: Reason | null;
+  /** Until then it can be taken back, and nobody sends it: no other tab, and not the worker. */
+  held_until?: number;
   /** From a notification's button: what lets it answer for that one decision, without a session. */
   by?: { delivery_id: string; token: string };
 }
@@ -35,10 +40,10 @@ export function take(key: string): Promise<void> {
 }
 
 /** Begins to send before it returns, and goes on when the page has gone. */
-export function post({ key, by, ...body }: Queued): Promise<Response> {
+export function post({ key, by, decision_id, reaction, snooze_until, reason = null }: Queued): Promise<Response> {
   const [path, said] = by === undefined
-    ? ["/v1/feedback", body satisfies Body<"FeedbackBody">]
-    : [`/v1/deliveries/${by.delivery_id}/reaction`, { token: by.token, reaction: body.reaction }];
+    ? ["/v1/feedback", { decision_id, reaction, snooze_until, reason } satisfies Body<"FeedbackBody">]
+    : [`/v1/deliveries/${by.delivery_id}/reaction`, { token: by.token, reaction, snooze_until } satisfies Body<"ButtonBody">];
   return fetch(path, {
     method: "POST",
     headers: { "content-type": "application/json", "idempotency-key": key },
@@ -55,19 +60,25 @@ export function isForNow(status: number): boolean {
 export interface Sent {
   /** How many wait for another try. */
   left: number;
+  /** How many can still be taken back. */
+  held: number;
   /** What the edge will never take, with its answer. */
   refused: { one: Queued; status: number; said: { detail?: string } }[];
   /** Whether the edge asked who this is. */
   isNobody: boolean;
 }
 
-/** Sends what is kept, but for those that `isHeld`; one sender at a time, page or worker. */
-export async function flush(isHeld: (key: string) => boolean = () => false): Promise<Sent> {
-  const sent: Sent = { left: 0, refused: [], isNobody: false };
+/** Sends what is kept, but for what can be taken back, and those that `isOnItsWay`; one sender at a time, page or worker. */
+export async function flush(isOnItsWay: (key: string) => boolean = () => false): Promise<Sent> {
+  const sent: Sent = { left: 0, held: 0, refused: [], isNobody: false };
   async function each(): Promise<void> {
     let isStopped = false;
     for (const one of await all()) {
-      if (isHeld(one.key)) continue;
+      if (isOnItsWay(one.key)) continue;
+      if ((one.held_until ?? 0) > Date.now()) {
+        sent.held += 1;
+        continue;
+      }
       const response = isStopped ? null : await post(one).catch(() => null);
       if (response === null || isForNow(response.status)) {
         isStopped = true;

@@ -1,6 +1,6 @@
 // Notifications on this device: whether they are on, and turning them on and off. It never asks the browser before the person has said yes here.
 
-import { api, ask, call, got } from "./api";
+import { api, ask, askOfNewcomer, got } from "./api";
 
 export type Push = "impossible" | "denied" | "off" | "on";
 
@@ -20,14 +20,15 @@ function bytes(base64: string): Uint8Array<ArrayBuffer> {
   return Uint8Array.from(atob(base64.replaceAll("-", "+").replaceAll("_", "/")), (one) => one.charCodeAt(0));
 }
 
-/** Asks the browser, then tells the edge where to push to, and that the person wants to be told. */
-export async function turnOn(): Promise<Push> {
+/** Asks the browser, then tells the edge where to push to, and that the person wants to be told. `meanwhile`: the edge makes ready for them. */
+export async function turnOn(meanwhile: () => void): Promise<Push> {
   if ((await Notification.requestPermission()) !== "granted") return standing();
-  const { key } = await call<{ key: string }>("/v1/devices/key");
+  const { key } = await ask(() => api.GET("/v1/devices/key"));
   const push = (await manager())!;
   const subscription = (await push.getSubscription()) ?? (await push.subscribe({ userVisibleOnly: true, applicationServerKey: bytes(key) }));
   const { endpoint, keys } = subscription.toJSON();
-  const { device_id } = await call<{ device_id: string }>("/v1/devices", "POST", { endpoint, keys, name: deviceName() });
+  const body = { endpoint: endpoint!, keys: { p256dh: keys!["p256dh"]!, auth: keys!["auth"]! }, name: deviceName() };
+  const { device_id } = await askOfNewcomer(() => api.POST("/v1/devices", { body }), meanwhile);
   localStorage.setItem("device", device_id);
   await grant("notifications");
   return "on";
@@ -36,7 +37,7 @@ export async function turnOn(): Promise<Push> {
 /** Here and at the edge; what does not reach the edge is found by its push service, which says that nobody is there. */
 export async function turnOff(): Promise<void> {
   const device = localStorage.getItem("device");
-  if (device !== null) await call(`/v1/devices/${device}`, "DELETE").catch(() => undefined);
+  if (device !== null) await removeDevice(device).catch(() => undefined);
   await silence();
 }
 
@@ -46,6 +47,10 @@ export async function silence(): Promise<void> {
   const worker = await navigator.serviceWorker?.getRegistration();
   for (const one of (await worker?.getNotifications?.()) ?? []) one.close();
   await (await (await manager())?.getSubscription())?.unsubscribe();
+}
+
+export async function removeDevice(device_id: string): Promise<void> {
+  await ask(() => api.DELETE("/v1/devices/{device_id}", { params: { path: { device_id } } }));
 }
 
 /** Says yes to a purpose where it is not granted: a grant names what was read before. */

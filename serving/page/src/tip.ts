@@ -4,7 +4,8 @@ import { effect, signal } from "@preact/signals";
 import type { Body } from "oo-client";
 import { answer, api, ask, has, Refused, renew } from "./api";
 import { follows, forgetAll, isOf, keepTip, lastTip } from "./kept";
-import { all, flush, post, put, type Queued, queued, type Reaction, take } from "./outbox";
+import { all, flush, post, put, type Queued, queued, type Reaction, type Reason, take } from "./outbox";
+import { titleOf, whyOf } from "./phrases";
 import { silence } from "./push";
 import { words } from "./words";
 
@@ -16,6 +17,9 @@ const BETWEEN_MS = 4000;
 const HIDDEN_CLOSES_MS = 60_000;
 const RETRY_MS_MAX = 15_000;
 const SEND_TIMEOUT_MS = 15_000;
+
+/** Why one may have been dismissed, in the order in which they are shown. */
+export const REASONS = ["not_now", "done_already", "not_relevant", "not_mine"] as const satisfies readonly Reason[];
 
 export const state = signal<"loading" | "tip" | "empty" | "between" | "signin">("loading");
 export const tip = signal<Tip | null>(null);
@@ -60,13 +64,13 @@ function showTip(next: Tip): void {
   clearTimeout(betweenTimer);
   betweenTimer = 0;
   const isSame = state.value === "tip" && tip.value?.decision_id === next.decision_id;
-  const hadFocus = hasFocus("actions") || document.activeElement?.id === "empty-title";
+  const hadFocus = hasFocus("actions") || hasFocus("empty-title") || hasFocus("between-text");
   tip.value = next;
-  document.title = `${next.title.slice(0, 80)} · oO`;
+  document.title = `${titleOf(next).slice(0, 80)} · oO`;
   show("tip");
   if (isSame) return;
   fault.value = "";
-  said.value = `${next.title}. ${next.why.join(". ")}`;
+  said.value = `${titleOf(next)}. ${whyOf(next).join(". ")}`;
   if (hadFocus) focus("title");
   watchSeen();
 }
@@ -74,7 +78,7 @@ function showTip(next: Tip): void {
 function showNone(): void {
   // A reaction has just been taken: give the next tip a moment before calling it nothing.
   if (state.value === "between" && (betweenTimer !== 0 || pending.value !== null)) return;
-  const hadFocus = hasFocus("actions");
+  const hadFocus = hasFocus("actions") || hasFocus("between-text");
   tip.value = null;
   document.title = "oO";
   show("empty");
@@ -96,20 +100,42 @@ function waitForNext(): void {
 export function react(reaction: Reaction, snooze_until: string | null = null): void {
   const reacted = tip.value;
   if (reacted === null || state.value !== "tip") return;
-  settle();
+  void settle();
   const one = queued(reacted.decision_id, reaction, snooze_until);
   spent.add(one.decision_id);
   last = reacted;
   pending.value = { ...one, tip: reacted };
-  void put(one);
   void keepTip(null);
-  undoTimer = setTimeout(settle, UNDO_MS);
+  hold();
   fault.value = "";
   between.value = said.value = words().said[reaction];
+  if (reaction === "dismiss") said.value += ` ${words().whyNot}`;
   clearTimeout(betweenTimer);
   betweenTimer = 0;
   show("between");
   focus("undo");
+}
+
+/** It can be taken back for ten seconds from now. */
+export function hold(): void {
+  if (pending.value === null) return;
+  clearTimeout(undoTimer);
+  undoTimer = setTimeout(settle, UNDO_MS);
+  pending.value = { ...pending.value, held_until: Date.now() + UNDO_MS };
+  void put(toKeep(pending.value));
+}
+
+function toKeep({ tip: _, ...one }: Queued & { tip: Tip }): Queued {
+  return one;
+}
+
+/** Why the tip was dismissed; the same again takes that back. Whoever says so has time again to think better of it. */
+export function because(reason: Reason): void {
+  const one = pending.value;
+  if (one === null) return;
+  pending.value = { ...one, reason: one.reason === reason ? null : reason };
+  said.value = pending.value.reason === null ? words().takenBack : words().thanks;
+  hold();
 }
 
 export async function undo(): Promise<void> {
@@ -131,12 +157,20 @@ export async function undo(): Promise<void> {
 }
 
 /** What could still be taken back is sent now. */
-export function settle(): void {
-  if (pending.value === null) return;
+export async function settle(): Promise<void> {
+  const one = pending.value;
+  if (one === null) return;
   clearTimeout(undoTimer);
+  // What had the focus goes with what could be taken back.
+  if (state.value === "between" && hasFocus("actions")) focus("between-text");
   pending.value = null;
   if (state.value === "between") waitForNext();
-  void deliver();
+  await letGo(one);
+  await deliver();
+}
+
+function letGo(one: Queued & { tip: Tip }): Promise<void> {
+  return put({ ...toKeep(one), held_until: 0 });
 }
 
 /** The same as the page goes out of sight, which it may not come back from: sent before this returns. */
@@ -147,13 +181,12 @@ function leave(): void {
   pending.value = null;
   if (state.value === "between") waitForNext();
   leaving.add(one.key);
-  const { tip: _, ...sent } = one;
-  post(sent)
+  post(one)
     .then(async (response) => {
       await response.text();
-      if (response.ok) await take(one.key);
+      await (response.ok ? take(one.key) : letGo(one));
     })
-    .catch(() => undefined)
+    .catch(() => letGo(one))
     .finally(() => {
       leaving.delete(one.key);
       void deliver();
@@ -164,10 +197,13 @@ let deliverTimer = 0;
 
 async function deliver(): Promise<void> {
   clearTimeout(deliverTimer);
-  const { left, refused, isNobody } = await flush((key) => key === pending.value?.key || leaving.has(key));
+  const { left, held, refused, isNobody } = await flush((key) => leaving.has(key));
   waiting.value = left;
+  // Of another tab, or of this page before it was loaded again.
+  if (held > 0) deliverTimer = setTimeout(deliver, UNDO_MS);
   if (left > 0) {
     if (isNobody && has("local")) await renew();
+    clearTimeout(deliverTimer);
     deliverTimer = setTimeout(deliver, RETRY_MS_MAX);
     // Should the page be closed before: the worker sends it when there is a connection.
     void navigator.serviceWorker?.ready
@@ -186,7 +222,7 @@ async function deliver(): Promise<void> {
 
 /** Sends what is left, and forgets the person here. Raises where something could not be sent: nothing is lost. */
 export async function forget(): Promise<void> {
-  settle();
+  await settle();
   const { left } = await flush();
   if (left > 0) throw new TypeError("not everything could be sent");
   await forgetAll();

@@ -1,8 +1,10 @@
 // What stands in the great O: a tip with its why, or that there is none; and below it what to do with it.
 
+import type { Body } from "oo-client";
 import { useEffect, useRef, useState } from "preact/hooks";
-import { call, why } from "./api";
-import { between, choosing, fault, focus, link, onScreen, pending, react, settle, state, tip, type Tip, undo, waiting } from "./tip";
+import { api, ask, why as whyNot } from "./api";
+import { because, between, choosing, fault, focus, hold, link, onScreen, pending, react, REASONS, settle, state, tip, type Tip, undo, waiting } from "./tip";
+import { detailOf, titleOf, whyOf } from "./phrases";
 import { clock, plural, words } from "./words";
 
 const user = new URLSearchParams(location.search).get("user") ?? "demo";
@@ -35,20 +37,21 @@ function Shown({ of }: { of: Tip }) {
   }, []);
   const said = words();
   const url = target(of.url);
+  const [name, detail, why] = [titleOf(of), detailOf(of), whyOf(of)];
   return (
     <article class="tip" id="tip" aria-labelledby="title">
       <p class="eyebrow"><span id="kind">{kind(of)}</span><span class="until" id="until">{(Date.parse(of.valid_until) < Date.now() ? said.wasGoodUntil : said.goodUntil)(clock(of.valid_until))}</span></p>
-      <h1 id="title" ref={title} dir="auto" tabIndex={-1} data-length={of.title.length > 160 ? "endless" : of.title.length > 60 ? "long" : "short"}>{of.title}</h1>
-      {of.detail && <p class="detail" id="detail" dir="auto">{of.detail}</p>}
+      <h1 id="title" ref={title} dir="auto" tabIndex={-1} data-length={name.length > 160 ? "endless" : name.length > 60 ? "long" : "short"}>{name}</h1>
+      {detail && <p class="detail" id="detail" dir="auto">{detail}</p>}
       {url && (
         <a class="open" id="url" href={url.href} rel="noopener noreferrer" target="_blank">
           <span id="url-host">{url.host}</span> <span aria-hidden="true">↗</span><span class="sr"> {said.newTab}</span>
         </a>
       )}
-      {of.why.length > 0 && (
+      {why.length > 0 && (
         <section class="why" id="why-section" aria-labelledby="why-title">
           <h2 id="why-title">{said.whyNow}</h2>
-          <ul id="why">{of.why.map((reason) => <li key={reason} dir="auto">{reason}</li>)}</ul>
+          <ul id="why">{why.map((reason) => <li key={reason} dir="auto">{reason}</li>)}</ul>
         </section>
       )}
       {of.kind === "starter" && <div class="begin" id="begin"><p>{said.toGetYours}</p><ImportHint id="begin-import" /></div>}
@@ -56,16 +59,10 @@ function Shown({ of }: { of: Tip }) {
   );
 }
 
-interface Way {
-  provider: string;
-  name: string;
-  login: string;
-}
-
 function SignIn() {
   const said = words();
-  const [ways, set] = useState<Way[] | null>(null);
-  useEffect(() => { void call<{ providers: Way[] }>("/auth/providers").then(({ providers }) => set(providers), (error) => { fault.value = why(error); }); }, []);
+  const [ways, set] = useState<Body<"ProviderBody">[] | null>(null);
+  useEffect(() => { void ask(() => api.GET("/auth/providers")).then(({ providers }) => set(providers), (error) => { fault.value = whyNot(error); }); }, []);
   return (
     <section class="empty" id="signin" aria-labelledby="signin-title">
       <h1 id="signin-title" tabIndex={-1}>{said.welcome}</h1>
@@ -94,7 +91,7 @@ export function Stage() {
       {state.value === "loading" && <h1 class="quiet loading" id="loading">{words().looking}</h1>}
       {state.value === "tip" && shown && <Shown of={shown} />}
       {state.value === "empty" && <Empty />}
-      {state.value === "between" && <section class="between" id="between"><h1 class="quiet" id="between-text">{between}</h1></section>}
+      {state.value === "between" && <section class="between" id="between"><h1 class="quiet" id="between-text" tabIndex={-1}>{between}</h1></section>}
       {state.value === "signin" && <SignIn />}
       {waiting.value > 0 && <p class="soft waiting" id="waiting" role="status">{plural(waiting.value, words().waiting)}</p>}
       {fault.value && <p class="fault" id="fault" role="alert">{fault}</p>}
@@ -155,6 +152,18 @@ export function Actions() {
   if (state.value === "between" && pending.value) {
     return (
       <footer id="actions">
+        {pending.value.reaction === "dismiss" && (
+          <div class="because" id="because" role="group" aria-labelledby="because-title" onFocusIn={hold}>
+            <p class="soft" id="because-title">{said.whyNot}</p>
+            <div class="row">
+              {REASONS.map((reason, at) => (
+                <button type="button" class="chip" key={reason} aria-pressed={pending.value?.reason === reason} aria-keyshortcuts={`${at + 1}`} onClick={() => because(reason)}>
+                  {said.whysNot[reason]}<kbd aria-hidden="true">{at + 1}</kbd>
+                </button>
+              ))}
+            </div>
+          </div>
+        )}
         <div class="row halves" role="group" aria-label={said.whatToDo}>
           <button type="button" id="undo" aria-keyshortcuts="u" onClick={undo}>{said.undo}<kbd aria-hidden="true">U</kbd></button>
           <button type="button" id="next" aria-keyshortcuts="n" onClick={settle}>{said.next}<kbd aria-hidden="true">N</kbd></button>

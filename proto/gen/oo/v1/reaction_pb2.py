@@ -26,7 +26,7 @@ from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14oo/v1/reaction.proto\x12\x05oo.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa7\x03\n\x08Reaction\x12\x34\n\x08\x65vent_id\x18\x01 \x01(\tB\"\xbaH\x1fr\x1d\x18\x80\x02\x32\x18^[^\\x00-\\x1f\\x7f-\\x9f]*$\x12\x35\n\x07user_id\x18\x02 \x01(\tB$\xbaH!r\x1f\x10\x01\x18\x80\x01\x32\x18^[^\\x00-\\x1f\\x7f-\\x9f]*$\x12\x1e\n\x0b\x64\x65\x63ision_id\x18\x03 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12.\n\x04kind\x18\x04 \x01(\x0e\x32\x14.oo.v1.Reaction.KindB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x30\n\x0csnooze_until\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nevent_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\x06source\x18\x07 \x01(\tB!\xbaH\x1er\x1c\x18@2\x18^[^\\x00-\\x1f\\x7f-\\x9f]*$\"I\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x08\n\x04\x44ONE\x10\x01\x12\n\n\x06SNOOZE\x10\x02\x12\x0b\n\x07\x44ISMISS\x10\x03\x12\x08\n\x04SEEN\x10\x04\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x14oo/v1/reaction.proto\x12\x05oo.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xba\x04\n\x08Reaction\x12\x34\n\x08\x65vent_id\x18\x01 \x01(\tB\"\xbaH\x1fr\x1d\x18\x80\x02\x32\x18^[^\\x00-\\x1f\\x7f-\\x9f]*$\x12\x35\n\x07user_id\x18\x02 \x01(\tB$\xbaH!r\x1f\x10\x01\x18\x80\x01\x32\x18^[^\\x00-\\x1f\\x7f-\\x9f]*$\x12\x1e\n\x0b\x64\x65\x63ision_id\x18\x03 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18@\x12.\n\x04kind\x18\x04 \x01(\x0e\x32\x14.oo.v1.Reaction.KindB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x30\n\x0csnooze_until\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12.\n\nevent_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\x06source\x18\x07 \x01(\tB!\xbaH\x1er\x1c\x18@2\x18^[^\\x00-\\x1f\\x7f-\\x9f]*$\x12\x30\n\x06reason\x18\x08 \x01(\x0e\x32\x16.oo.v1.Reaction.ReasonB\x08\xbaH\x05\x82\x01\x02\x10\x01\"I\n\x04Kind\x12\x14\n\x10KIND_UNSPECIFIED\x10\x00\x12\x08\n\x04\x44ONE\x10\x01\x12\n\n\x06SNOOZE\x10\x02\x12\x0b\n\x07\x44ISMISS\x10\x03\x12\x08\n\x04SEEN\x10\x04\"_\n\x06Reason\x12\x16\n\x12REASON_UNSPECIFIED\x10\x00\x12\x10\n\x0cNOT_RELEVANT\x10\x01\x12\x0b\n\x07NOT_NOW\x10\x02\x12\x10\n\x0c\x44ONE_ALREADY\x10\x03\x12\x0c\n\x08NOT_MINE\x10\x04\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -43,8 +43,12 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_REACTION'].fields_by_name['kind']._serialized_options = b'\272H\007\202\001\004\020\001 \000'
   _globals['_REACTION'].fields_by_name['source']._loaded_options = None
   _globals['_REACTION'].fields_by_name['source']._serialized_options = b'\272H\036r\034\030@2\030^[^\\x00-\\x1f\\x7f-\\x9f]*$'
+  _globals['_REACTION'].fields_by_name['reason']._loaded_options = None
+  _globals['_REACTION'].fields_by_name['reason']._serialized_options = b'\272H\005\202\001\002\020\001'
   _globals['_REACTION']._serialized_start=94
-  _globals['_REACTION']._serialized_end=517
-  _globals['_REACTION_KIND']._serialized_start=444
-  _globals['_REACTION_KIND']._serialized_end=517
+  _globals['_REACTION']._serialized_end=664
+  _globals['_REACTION_KIND']._serialized_start=494
+  _globals['_REACTION_KIND']._serialized_end=567
+  _globals['_REACTION_REASON']._serialized_start=569
+  _globals['_REACTION_REASON']._serialized_end=664
 # @@protoc_insertion_point(module_scope)

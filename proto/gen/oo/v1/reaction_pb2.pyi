@@ -43,6 +43,27 @@ class Reaction(_message.Message):
     SEEN: Reaction.Kind.ValueType  # 4
     """The client has displayed the tip. Only seen tips are learned from."""
 
+    class _Reason:
+        ValueType = _typing.NewType("ValueType", _builtins.int)
+        V: _TypeAlias = ValueType  # noqa: Y015
+
+    class _ReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[Reaction._Reason.ValueType], _builtins.type):
+        DESCRIPTOR: _descriptor.EnumDescriptor
+        REASON_UNSPECIFIED: Reaction._Reason.ValueType  # 0
+        NOT_RELEVANT: Reaction._Reason.ValueType  # 1
+        NOT_NOW: Reaction._Reason.ValueType  # 2
+        DONE_ALREADY: Reaction._Reason.ValueType  # 3
+        NOT_MINE: Reaction._Reason.ValueType  # 4
+
+    class Reason(_Reason, metaclass=_ReasonEnumTypeWrapper):
+        """Why a tip was dismissed, in the person's own choice of words."""
+
+    REASON_UNSPECIFIED: Reaction.Reason.ValueType  # 0
+    NOT_RELEVANT: Reaction.Reason.ValueType  # 1
+    NOT_NOW: Reaction.Reason.ValueType  # 2
+    DONE_ALREADY: Reaction.Reason.ValueType  # 3
+    NOT_MINE: Reaction.Reason.ValueType  # 4
+
     EVENT_ID_FIELD_NUMBER: _builtins.int
     USER_ID_FIELD_NUMBER: _builtins.int
     DECISION_ID_FIELD_NUMBER: _builtins.int
@@ -50,12 +71,15 @@ class Reaction(_message.Message):
     SNOOZE_UNTIL_FIELD_NUMBER: _builtins.int
     EVENT_TIME_FIELD_NUMBER: _builtins.int
     SOURCE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
     event_id: _builtins.str
     user_id: _builtins.str
     decision_id: _builtins.str
     """Carries a MAC over the user: another person's id is refused at the door."""
     kind: Global___Reaction.Kind.ValueType
     source: _builtins.str
+    reason: Global___Reaction.Reason.ValueType
+    """With DISMISS. Kept with the reaction in the journal; nothing is decided by it yet."""
     @_builtins.property
     def snooze_until(self) -> _timestamp_pb2.Timestamp:
         """For SNOOZE; absent or in the past: the configured default."""
@@ -72,10 +96,11 @@ class Reaction(_message.Message):
         snooze_until: _timestamp_pb2.Timestamp | None = ...,
         event_time: _timestamp_pb2.Timestamp | None = ...,
         source: _builtins.str = ...,
+        reason: Global___Reaction.Reason.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["event_time", b"event_time", "snooze_until", b"snooze_until"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision_id", b"decision_id", "event_id", b"event_id", "event_time", b"event_time", "kind", b"kind", "snooze_until", b"snooze_until", "source", b"source", "user_id", b"user_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision_id", b"decision_id", "event_id", b"event_id", "event_time", b"event_time", "kind", b"kind", "reason", b"reason", "snooze_until", b"snooze_until", "source", b"source", "user_id", b"user_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,19 +1,15 @@
 // The sheet of what is connected: how each goes, reading it now, pausing, mending, taking it back; and a form for each source, made of
 // what that source says of itself.
 
+import type { Body } from "oo-client";
 import { useEffect, useRef, useState } from "preact/hooks";
-import { call, why } from "../api";
+import { api, ask, why } from "../api";
 import { day, words } from "../words";
 import { type Line, Section, Sheet } from "./sheet";
 
-interface Field { name: string; label: string; kind: string; secret: boolean; required: boolean }
-interface SourceWay { way: string; fields: Field[]; authorize: string | null }
-interface Source { name: string; title: string; gives: string[]; ways: SourceWay[]; writes_back: boolean }
-interface Connection {
-  connection_id: string; source: string; title: string; state: string; trouble: string;
-  settings: Record<string, string>; writes_back: boolean; read_at: string | null; authorize: string | null;
-}
-interface Made extends Connection { secrets: Record<string, string>; hook: string | null }
+type Source = Body<"SourceInfo">;
+type Connection = Body<"ConnectionBody">;
+type Made = Body<"Made">;
 
 const READ_WITHIN_MS = 30_000;
 const LOOK_EVERY_MS = 1000;
@@ -21,7 +17,7 @@ const LOOK_EVERY_MS = 1000;
 /** How it goes with one, in a few words. */
 function going(one: Connection): string {
   const { states, troubles, lastRead, notYetRead } = words();
-  const state = states[one.state as keyof typeof states] ?? one.state;
+  const state = states[one.state];
   const trouble = troubles[one.trouble as keyof typeof troubles] ?? one.trouble;
   return [state, trouble, one.read_at ? lastRead(day(one.read_at)) : notYetRead].filter(Boolean).join(" · ");
 }
@@ -37,7 +33,7 @@ export function Connections() {
   const isGone = useRef(false);
 
   async function look(): Promise<Connection[]> {
-    const { connections } = await call<{ connections: Connection[] }>("/v1/connections");
+    const { connections } = await ask(() => api.GET("/v1/connections"));
     set(connections);
     return connections;
   }
@@ -53,7 +49,7 @@ export function Connections() {
 
   useEffect(() => {
     void doing(async () => {
-      const [, known] = await Promise.all([look(), call<{ sources: Source[] }>("/v1/sources")]);
+      const [, known] = await Promise.all([look(), ask(() => api.GET("/v1/sources"))]);
       setSources(known.sources.filter((one) => one.ways.length > 0));
       return "";
     });
@@ -70,7 +66,7 @@ export function Connections() {
     return said.noted;
   }
 
-  const path = (id: string) => `/v1/connections/${id}`;
+  const its = ({ connection_id }: Connection) => ({ params: { path: { connection_id } } });
   return (
     <Sheet id="connections" title={said.connections} line={line} from="settings">
       {found.length === 0 && !line.text && <p class="soft">{said.nothingConnected}</p>}
@@ -83,8 +79,8 @@ export function Connections() {
             {one.state !== "leaving" && (
               <p class="yours">
                 {one.state === "broken" && one.authorize && <a class="button" href={one.authorize}>{said.signInThere(one.title)}</a>}
-                {one.state === "active" && <button type="button" class="plain" aria-label={`${said.readNow}: ${one.title}`} onClick={() => doing(async () => { await call(`${path(one.connection_id)}/sync`, "POST"); await look(); return said.noted; })}>{said.readNow}</button>}
-                {one.state !== "withheld" && <button type="button" class="plain" aria-label={`${one.state === "paused" ? said.goOn : said.pause}: ${one.title}`} onClick={() => doing(async () => { await call(path(one.connection_id), "PATCH", { paused: one.state !== "paused" }); await look(); return said.taken; })}>{one.state === "paused" ? said.goOn : said.pause}</button>}
+                {one.state === "active" && <button type="button" class="plain" aria-label={`${said.readNow}: ${one.title}`} onClick={() => doing(async () => { await ask(() => api.POST("/v1/connections/{connection_id}/sync", its(one))); await look(); return said.noted; })}>{said.readNow}</button>}
+                {one.state !== "withheld" && <button type="button" class="plain" aria-label={`${one.state === "paused" ? said.goOn : said.pause}: ${one.title}`} onClick={() => doing(async () => { await ask(() => api.PATCH("/v1/connections/{connection_id}", { ...its(one), body: { paused: one.state !== "paused" } })); await look(); return said.taken; })}>{one.state === "paused" ? said.goOn : said.pause}</button>}
                 <button type="button" class="plain grave" aria-label={`${said.disconnect}: ${one.title}`} onClick={() => setAsking(one.connection_id)}>{said.disconnect}</button>
               </p>
             )}
@@ -93,7 +89,7 @@ export function Connections() {
                 <p>{said.disconnectMeans(one.title)}</p>
                 <p class="yours">
                   <button type="button" onClick={() => setAsking("")}>{said.keepIt}</button>
-                  <button type="button" class="grave" onClick={() => { setAsking(""); void doing(async () => { await call(path(one.connection_id), "DELETE"); await look(); return said.taken; }); }}>{said.disconnect}</button>
+                  <button type="button" class="grave" onClick={() => { setAsking(""); void doing(async () => { await ask(() => api.DELETE("/v1/connections/{connection_id}", its(one))); await look(); return said.taken; }); }}>{said.disconnect}</button>
                 </p>
               </div>
             )}
@@ -110,7 +106,7 @@ export function Connections() {
       <Section title={said.connectMore}>
         {chosen
           ? <Form key={chosen.name} of={chosen} onBack={() => choose(null)} onSend={(way, fields) => doing(async () => {
-              const one = await call<Made>("/v1/connections", "POST", { source: chosen.name, way, fields });
+              const one = await ask(() => api.POST("/v1/connections", { body: { source: chosen.name, way, fields } }));
               setMade(one);
               choose(null);
               return one.hook ? (await look(), said.taken) : untilRead(one.connection_id);

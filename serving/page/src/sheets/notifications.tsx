@@ -1,23 +1,23 @@
 // The sheet of notifications: on this device after a word of what they are, by mail, how many a day; where they go, and what was sent.
 
 import { useEffect, useState } from "preact/hooks";
-import { api, ask, call, why } from "../api";
-import { grant, type Push, standing, turnOff, turnOn } from "../push";
+import type { Body } from "oo-client";
+import { api, ask, askOfNewcomer, why } from "../api";
+import { grant, type Push, removeDevice, standing, turnOff, turnOn } from "../push";
 import { day, words } from "../words";
 import { type Line, Section, Sheet } from "./sheet";
 
-interface Device { device_id: string; channel: string; name: string; confirmed: boolean }
-interface Delivery { delivery_id: string; channel: string; state: string; reason: string; begun_at: string; reaction: string }
+type Device = Body<"DeviceKnown">;
+type Delivery = Body<"DeliveryBody">;
 
-function channel(name: string): string {
-  const { channels } = words();
-  return channels[name as keyof typeof channels] ?? name;
+function channel(name: Device["channel"]): string {
+  return words().channels[name];
 }
 
 /** What became of one; where it was not sent, why. */
 function outcome(one: Delivery): string {
   const { deliveryStates, reasons } = words();
-  const state = deliveryStates[one.state as keyof typeof deliveryStates] ?? one.state;
+  const state = deliveryStates[one.state];
   return one.reason ? `${state}: ${reasons[one.reason as keyof typeof reasons] ?? one.reason}` : state;
 }
 
@@ -35,8 +35,8 @@ export function Notifications() {
     const [now, me, known, sent] = await Promise.all([
       standing(),
       ask(() => api.GET("/v1/me")),
-      call<{ devices: Device[] }>("/v1/devices"),
-      call<{ items: Delivery[] }>("/v1/deliveries"),
+      ask(() => api.GET("/v1/devices")),
+      ask(() => api.GET("/v1/deliveries")),
     ]);
     const isKnown = known.devices.some((one) => one.device_id === localStorage.getItem("device"));
     setPush(now === "on" && !isKnown ? "off" : now);
@@ -57,6 +57,7 @@ export function Notifications() {
     }
   }
   useEffect(() => { void doing(async () => ""); }, []);
+  const meanwhile = () => say({ text: said.gettingReady });
 
   return (
     <Sheet id="notifications" title={said.notifications} line={line} from="settings">
@@ -66,7 +67,7 @@ export function Notifications() {
         {push === "off" && (
           <>
             <p>{said.prePrompt}</p>
-            <p class="yours"><button type="button" class="primary" onClick={() => doing(async () => ((await turnOn()) === "on" ? said.pushOn : said.pushDenied))}>{said.tellMe}</button></p>
+            <p class="yours"><button type="button" class="primary" onClick={() => doing(async () => ((await turnOn(meanwhile)) === "on" ? said.pushOn : said.pushDenied))}>{said.tellMe}</button></p>
           </>
         )}
         {push === "on" && <p>{said.pushOn} <button type="button" class="plain" onClick={() => doing(async () => { await turnOff(); return said.taken; })}>{said.turnOff}</button></p>}
@@ -89,7 +90,7 @@ export function Notifications() {
         <form class="field" onSubmit={(event) => {
           event.preventDefault();
           const email = String(new FormData(event.currentTarget).get("email"));
-          void doing(async () => { await call("/v1/devices", "POST", { email }); await grant("email"); return said.confirmMail; });
+          void doing(async () => { await askOfNewcomer(() => api.POST("/v1/devices", { body: { email } }), meanwhile); await grant("email"); return said.confirmMail; });
         }}>
           <label>{said.address} <input type="email" name="email" required autocomplete="email" /></label>
           <p class="yours"><button type="submit">{said.addAddress}</button></p>
@@ -102,7 +103,7 @@ export function Notifications() {
               <li key={one.device_id}>
                 <b dir="auto">{one.name || channel(one.channel)}</b>
                 <small>{[channel(one.channel), one.confirmed || one.channel !== "email" ? "" : said.notConfirmed].filter(Boolean).join(" · ")}</small>
-                <button type="button" class="plain grave" aria-label={`${said.remove}: ${one.name || channel(one.channel)}`} onClick={() => doing(async () => { await call(`/v1/devices/${one.device_id}`, "DELETE"); return said.taken; })}>{said.remove}</button>
+                <button type="button" class="plain grave" aria-label={`${said.remove}: ${one.name || channel(one.channel)}`} onClick={() => doing(async () => { await removeDevice(one.device_id); return said.taken; })}>{said.remove}</button>
               </li>
             ))}
           </ul>

@@ -1,7 +1,7 @@
 // The sheet of devices that are signed in, and signing out: here, there, everywhere.
 
 import { useEffect, useState } from "preact/hooks";
-import { api, ask, call, Refused, why } from "../api";
+import { api, ask, Refused, why } from "../api";
 import { leaveAll } from "../leaving";
 import { day, words } from "../words";
 import { type Line, Sheet } from "./sheet";
@@ -31,7 +31,7 @@ export function Sessions() {
     }
   }
 
-  const signOut = (everywhere: boolean) => doing(() => leaveAll(() => call(`/auth/logout${everywhere ? "?everywhere=true" : ""}`, "POST")));
+  const signOut = (everywhere: boolean) => doing(() => leaveAll(() => ask(() => api.POST("/auth/logout", { params: { query: { everywhere } } }))));
   return (
     <Sheet id="sessions" title={said.sessions} line={line} from="settings">
       <ul class="earlier">

@@ -1,6 +1,9 @@
 // English, and the shape that every other language has (de.ts): a language is one file here, and tsc says what it lacks.
 
+import type { Body } from "oo-client";
 import type { Plural } from ".";
+
+type Values = Body<"PhraseBody">["values"];
 
 export const en = {
   connecting: "Connecting",
@@ -20,8 +23,13 @@ export const en = {
   thisEvening: "This evening",
   tomorrow: "Tomorrow",
   said: { done: "Done.", snooze: "Later, then.", dismiss: "Not this one, then." },
+  whyNot: "Why? If you like to say.",
+  whysNot: { not_now: "Not now", done_already: "Done already", not_relevant: "Not relevant", not_mine: "Not mine" },
+  thanks: "Thank you.",
   kinds: { task: "A task", starter: "A way to begin", generated: "Written by a language model", other: "A tip" },
   from: (kind: string, source: string) => `${kind} from ${source}`,
+  /** The engine's own sentences; null where they are as it says them. */
+  phrases: null as Record<Body<"PhraseBody">["code"], (of: Values) => string> | null,
   goodUntil: (when: string) => `good until ${when}`,
   newTab: "(opens in a new tab)",
   whyNow: "Why this, why now",
@@ -128,6 +136,7 @@ export const en = {
   pushOn: "This device is told.",
   pushDenied: "The browser does not let oO tell you. Its settings for this page change that.",
   pushImpossible: "This browser cannot be told. On an iPhone, put this page on the home screen first.",
+  gettingReady: "oO is getting ready for you. This takes a few seconds the first time…",
   turnOff: "Turn off",
   howMany: "How many",
   perDay: "At most a day",

@@ -2,6 +2,7 @@
 // react without the page. What is asked of /v1 and /auth goes past it, and it keeps nothing of a person.
 
 import { flush, put, queued, type Reaction } from "../outbox";
+import { isFirst, notShown } from "../shown";
 
 declare const self: ServiceWorkerGlobalScope;
 /** Names this build. */
@@ -54,9 +55,9 @@ async function file(request: Request): Promise<Response> {
 self.addEventListener("sync", (event) => {
   const { tag, waitUntil } = event as unknown as { tag: string; waitUntil(work: Promise<void>): void };
   if (tag !== "outbox") return;
-  waitUntil.call(event, flush().then(({ left }) => {
+  waitUntil.call(event, flush().then(({ left, held }) => {
     // The browser then tries again by itself.
-    if (left > 0) throw new TypeError("the edge cannot be reached");
+    if (left + held > 0) throw new TypeError("the edge cannot be reached");
   }));
 });
 
@@ -74,11 +75,21 @@ interface Notice {
 
 self.addEventListener("push", (event) => {
   const said = event.data?.json() as Notice | undefined;
-  if (said === undefined) return;
-  const { title, body, tag, lang, actions } = said;
-  const shown = { body, tag, lang, actions, data: said, icon: "/static/icon-192.png", badge: "/static/badge.png" };
-  event.waitUntil(self.registration.showNotification(title, shown));
+  if (said !== undefined) event.waitUntil(show(said));
 });
+
+/** Once for each tip, also where its notification was closed meanwhile: push services repeat. */
+async function show(said: Notice): Promise<void> {
+  const { title, body, tag, lang, actions } = said;
+  if (!(await isFirst(tag))) return;
+  const shown = { body, tag, lang, actions, data: said, icon: "/static/icon-192.png", badge: "/static/badge.png" };
+  try {
+    await self.registration.showNotification(title, shown);
+  } catch (error) {
+    await notShown(tag);
+    throw error;
+  }
+}
 
 self.addEventListener("notificationclick", (event) => {
   event.notification.close();
