@@ -224,14 +224,14 @@ def test_the_export_over_http_is_a_zip_of_the_tokens_own_person(whole_edge: Live
 def test_where_they_are_told_what_they_connected_and_what_was_sent_is_in_it_without_what_opens_it(
     whole_edge: LiveEdge, servers: RunningStack
 ) -> None:
-    user, secret = f"beside-{uuid.uuid4().hex[:8]}", "hidden-word"
+    user, secret = f"beside-{uuid.uuid4().hex[:8]}", f"hidden-{uuid.uuid4().hex}"
     key = give(whole_edge.parts.people, user.encode())
     word = key_pb2.WrappedKey(kek_id=key.kek_id, wrapped=key.wrapped)
     write(servers.cluster, "keys", word, user=user, key=name_of(user.encode(), key.id))
     with whole_edge.client(user) as client:
         fields = {"url": "https://dav.example/cal", "username": "ada", "password": secret}
         connected = client.post("/v1/connections", json={"source": "caldav", "fields": fields}).json()
-        mail = client.post("/v1/devices", json={"email": "ada@example.org", "name": "Home"}).json()
+        mail = client.post("/v1/devices", json={"email": f"{user}@example.org", "name": "Home"}).json()
         hook = client.post("/v1/devices", json={"webhook": f"https://hook.example/{secret}"}).json()
         asyncio.run(tell(servers, user, "d1", uuid.uuid4().hex, mail["device_id"]))
         answer = client.get("/v1/me/export")
@@ -239,7 +239,7 @@ def test_where_they_are_told_what_they_connected_and_what_was_sent_is_in_it_with
         shown = {name: found.read(name).decode() for name in found.namelist()}
     devices, told, connections = (json.loads(shown[f"{name}.json"]) for name in ("devices", "told", "connections"))
     assert [(one["channel"], one["name"], one["to"]) for one in devices] == [
-        ("email", "Home", "ada@example.org"),
+        ("email", "Home", f"{user}@example.org"),
         ("webhook", "", "hook.example"),
     ]
     assert [(one["decision_id"], one["device_id"], one["state"]) for one in told] == [("d1", mail["device_id"], "sent")]

@@ -497,7 +497,7 @@ def test_connections_and_notifications_can_be_used_by_everybody(
         fields = {"url": "https://dav.example/", "username": "ada", "password": "any"}
         made = client.post("/v1/connections", json={"source": "caldav", "fields": fields})
         assert made.status_code == 201, made.text
-        assert client.post("/v1/devices", json={"email": "ada@example.org"}).status_code == 201
+        assert client.post("/v1/devices", json={"email": f"{user}@example.org"}).status_code == 201
     page = page_of(user, size=size, scheme=scheme)
     page.get_by_role("button", name="Settings").click()
     page.get_by_role("button", name="Connections").click()
@@ -521,7 +521,7 @@ def test_of_somebody_new_a_device_waits_until_they_are_known(page_of: Open, whol
     page.get_by_role("button", name="Settings").click()
     page.get_by_role("button", name="Notifications").click()
     sheet = page.get_by_role("dialog", name="Notifications")
-    sheet.get_by_label("Address").fill("ada@example.org")
+    sheet.get_by_label("Address").fill("pg-newcomer@example.org")
     with page.expect_response(lambda answer: answer.request.method == "POST" and answer.status == 503):
         sheet.get_by_role("button", name="Add the address").click()
     expect(sheet.get_by_role("status")).to_contain_text("oO is getting ready for you")
