@@ -66,7 +66,7 @@ async def ask(
             async for chunk in response.aiter_bytes():
                 body += chunk
                 if len(body) > BYTES_MAX:
-                    raise Failed(FaultKind.ODD_ANSWER, "too-large")
+                    raise Failed(FaultKind.TOO_MUCH, "answer")
             answer = Answer(response.status_code, response.headers, bytes(body), response.url)
     except InsideAddress:
         raise Failed(FaultKind.UNREACHABLE, "inside-address") from None

@@ -6,7 +6,7 @@ It never asks a server to expand what repeats: texts are fetched and expanded he
 from __future__ import annotations
 
 import re
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC
 from typing import Any, Final
@@ -43,6 +43,8 @@ REDISCOVER_MS: Final = 3600 * 1000
 REREAD_MS: Final = 3600 * 1000
 """Days pass, start dates come, and the window moves, though nothing changes there."""
 TEXT_MAX: Final = 256 * 1024
+ITEMS_MAX: Final = 20_000
+"""Of one calendar."""
 _ATTACHED = re.compile(r"^ATTACH[;:][^\n]*(?:\n[ \t][^\n]*)*\n", re.IGNORECASE | re.MULTILINE)
 
 _PROPERTIES: Final = (
@@ -101,9 +103,11 @@ class CalDav:
                 changed = True
             wanted = [one for one, etag in listed.etags.items() if _etag(kept.items.get(one, "")) != etag]
             changed = changed or bool(wanted)
-            for number, start in enumerate(range(0, len(wanted), AT_ONCE), 1):
-                for one, etag, text in await server.texts(href, wanted[start : start + AT_ONCE]):
+            async for number, texts in server.all_texts(href, wanted, listed.etags):
+                for one, etag, text in texts:
                     kept.items[one] = f"{etag}\n{_usable(text, problems)}"
+                if sum(len(one) + len(said) for one, said in kept.items.items()) > BYTES_MAX:
+                    raise _too_much("texts")
                 if number % KEPT_EVERY == 0:
                     yield Page(kept.closed())
         for gone in [one for one in kept.items if not one.startswith(tuple(calendars))]:
@@ -171,9 +175,11 @@ class _Listed:
             if one.status in (404, 410):
                 self._gone.add(href)
                 self.etags.pop(href, None)
-            elif etag := one.text(f"{DAV}getetag"):
-                self.etags[href] = etag
+            elif one.etag:
+                self.etags[href] = one.etag
                 self._gone.discard(href)
+        if len(self.etags) + len(self._gone) > ITEMS_MAX:
+            raise _too_much("items")
 
     def gone(self, known: dict[str, str], *, within: str) -> list[str]:
         """Return the known texts that are not there any more."""
@@ -244,6 +250,27 @@ class _Server:
             return listed, given
         raise Failed(FaultKind.ODD_ANSWER, "no-end")
 
+    async def all_texts(
+        self, calendar: str, hrefs: Sequence[str], etags: Mapping[str, str]
+    ) -> AsyncGenerator[tuple[int, list[tuple[str, str, str]]]]:
+        """Yield what `texts` returns, with the number of requests so far: of fewer where it is too much for one answer, and without
+        the text where that alone is.
+        """
+        left = [hrefs[start : start + AT_ONCE] for start in range(0, len(hrefs), AT_ONCE)][::-1]
+        number = 0
+        while left:
+            asked, number = left.pop(), number + 1
+            try:
+                yield number, await self.texts(calendar, asked)
+            except Failed as failed:
+                if failed.fault.kind is not FaultKind.TOO_MUCH:
+                    raise
+                middle = len(asked) // 2
+                if middle:
+                    left += [asked[middle:], asked[:middle]]
+                else:
+                    yield number, [(asked[0], etags[asked[0]], "")]
+
     async def texts(self, calendar: str, hrefs: Sequence[str]) -> list[tuple[str, str, str]]:
         """Return address, ETag and text of those that are there."""
         paths = "".join(f"<href>{_escaped(httpx.URL(one).raw_path.decode())}</href>" for one in hrefs)
@@ -255,7 +282,7 @@ class _Server:
         return [
             (str(httpx.URL(calendar).join(one.href)), etag, one.text(f"{CAL}calendar-data"))
             for one in members
-            if one.status == 200 and (etag := one.text(f"{DAV}getetag"))
+            if one.status == 200 and (etag := one.etag)
         ]
 
     async def _report(self, calendar: str, asked: str, *, allowed: tuple[int, ...] = ()) -> Answer:
@@ -268,13 +295,18 @@ async def _parsed(kept: Kept, access: Access) -> Parsed:
     if not text.strip():
         return Parsed(())
     if len(text) > BYTES_MAX:
-        raise Failed(FaultKind.ODD_ANSWER, "too-much", problem="the calendars have more than 10 MB; connect fewer")
+        raise _too_much("texts")
     try:
         parsed = await calendar(text, access=access, modified_ms=access.now_ms)
     except UnreadableFile as error:
         raise Failed(FaultKind.ODD_ANSWER, "unreadable", problem=str(error)) from None
     # What is gone the server says itself: nothing that cannot be read may hide it. No line number means anything here.
     return replace(parsed, problems=tuple(replace(one, line=0, hides=False) for one in parsed.problems))
+
+
+def _too_much(what: str) -> Failed:
+    problem = f"the calendars have more than 10 MB, or one has more than {ITEMS_MAX:,} entries; connect fewer"
+    return Failed(FaultKind.TOO_MUCH, what, problem=problem)
 
 
 def _usable(text: str, problems: list[Problem]) -> str:

@@ -21,7 +21,7 @@ from connectors.source_file import Problem
 from oo.v1.signal_pb2 import Signal
 
 CURSOR_BYTES_MAX: Final = 8 * 1024 * 1024
-"""No cursor is longer; a connection that would need more is refused as an odd answer."""
+"""No cursor is longer; a connection that would need more holds too much."""
 
 
 class Kind(StrEnum):
@@ -110,6 +110,8 @@ class FaultKind(StrEnum):
     """The file, calendar or account is not there. Ask seldom; the person may want to disconnect it."""
     UNREACHABLE = "unreachable"
     """Ask again, later each time."""
+    TOO_MUCH = "too-much"
+    """It holds more than is read. Ask seldom; the person may connect less of it."""
     ODD_ANSWER = "odd-answer"
     """It answered what nobody can read. As unreachable, and worth a look by an operator."""
 
@@ -269,7 +271,7 @@ async def pages(source: Source, access: Access, cursor: bytes) -> AsyncIterator[
     try:
         async for page in source.read(access, cursor):
             if len(page.cursor) > CURSOR_BYTES_MAX:
-                yield Page(kept, fault=Fault(FaultKind.ODD_ANSWER, detail="too-much"))
+                yield Page(kept, fault=Fault(FaultKind.TOO_MUCH, detail="cursor"))
                 return
             kept = page.cursor
             yield page

@@ -12,6 +12,10 @@ from xml.etree import ElementTree
 
 from connectors.sources.source import Failed, FaultKind
 
+ELEMENTS_MAX: Final = 250_000
+"""Of one answer: each takes much more than the bytes that it is written in."""
+NAME_MAX: Final = 2_000
+"""Of an address, an ETag and a sync token; what has a longer one is passed over."""
 DAV: Final = "{DAV:}"
 CAL: Final = "{urn:ietf:params:xml:ns:caldav}"
 
@@ -31,6 +35,12 @@ class Member:
         found = self.properties.get(name)
         return (found.text or "").strip() if found is not None else ""
 
+    @property
+    def etag(self) -> str:
+        """Empty where it has none that can be kept."""
+        found = self.text(f"{DAV}getetag")
+        return found if len(found) <= NAME_MAX else ""
+
     def href_in(self, name: str) -> str:
         """Return the address that a property holds; empty where there is none."""
         found = self.properties.get(name)
@@ -44,7 +54,7 @@ class Member:
 
 
 def multistatus(body: bytes) -> tuple[list[Member], str]:
-    """Return the members of an answer, and its sync token or ""; raises Failed where it is no multistatus.
+    """Return the members of an answer, and its sync token or ""; raises Failed where it is no multistatus, or a very large one.
 
     >>> multistatus(b'<a:multistatus xmlns:a="DAV:"><a:sync-token>7</a:sync-token></a:multistatus>')
     ([], '7')
@@ -59,9 +69,10 @@ def multistatus(body: bytes) -> tuple[list[Member], str]:
         for group in response.iterfind(f"{DAV}propstat"):
             if _status(group.findtext(f"{DAV}status"), default=200) == 200:
                 properties |= {one.tag: one for one in group.iterfind(f"{DAV}prop/*")}
-        if href:
+        if 0 < len(href) <= NAME_MAX:
             members.append(Member(href, _status(response.findtext(f"{DAV}status"), default=200), properties))
-    return members, (root.findtext(f"{DAV}sync-token") or "").strip()
+    token = (root.findtext(f"{DAV}sync-token") or "").strip()
+    return members, token if len(token) <= NAME_MAX else ""
 
 
 def names_fault(body: bytes, fault: str) -> bool:
@@ -74,11 +85,25 @@ def names_fault(body: bytes, fault: str) -> bool:
     return root is not None and root.tag == f"{DAV}error" and root.find(fault) is not None
 
 
+class _Counted(ElementTree.TreeBuilder):
+    """A tree of ELEMENTS_MAX at most."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._left = ELEMENTS_MAX
+
+    def start(self, tag: str, attrs: dict[str, str], /) -> ElementTree.Element:
+        self._left -= 1
+        if self._left < 0:
+            raise Failed(FaultKind.TOO_MUCH, "elements")
+        return super().start(tag, attrs)
+
+
 def _root(body: bytes) -> ElementTree.Element | None:
     if b"<!DOCTYPE" in body or b"<!ENTITY" in body:
         return None  # WebDAV has neither, and what entities can do nobody needs.
     try:
-        return ElementTree.fromstring(body)  # noqa: S314 - without entities
+        return ElementTree.fromstring(body, parser=ElementTree.XMLParser(target=_Counted()))  # noqa: S314 - without entities
     except ElementTree.ParseError:
         return None
 

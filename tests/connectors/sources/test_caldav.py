@@ -8,9 +8,11 @@ from dataclasses import replace
 from datetime import timedelta
 from pathlib import Path
 
+import pytest
 from aiohttp import web
 
-from connectors.sources.source import FaultKind, Outcome, WrittenBack, write_back
+from connectors.sources.source import Failed, FaultKind, Outcome, WrittenBack, write_back
+from connectors.sources.webdav import ELEMENTS_MAX, multistatus
 from tests.connectors.sources.caldav_world import CalDavWorld, Server, todo
 from tests.connectors.sources.world import NOW, Reader
 
@@ -163,3 +165,44 @@ def test_a_wrong_password_is_told_as_one(radicale: Server) -> None:
         assert (fault.kind, fault.detail) == (FaultKind.TOKEN_REVOKED, "HTTP 401")
 
     with_radicale(radicale, test)
+
+
+def test_more_text_than_is_held_says_so_and_is_read_once_there_is_less(radicale: Server) -> None:
+    async def test(world: CalDavWorld) -> None:
+        for i in range(42):
+            text = todo(f"n{i}", f"item {i}", f"DESCRIPTION:{'x' * 250_000}")
+            (world.tasks / f"n{i}.ics").write_bytes(text.encode())
+        reader = world.reader()
+        fault = await reader.read()
+        assert fault is not None
+        assert (fault.kind, fault.detail) == (FaultKind.TOO_MUCH, "texts")
+        assert [one.what for one in reader.problems if "connect fewer" in one.what]
+        assert reader.told.titles == []
+        for i in range(4):
+            await world.take(f"n{i}")
+        assert await reader.read(now=NOW + timedelta(hours=1)) is None
+        assert len(reader.told.titles) == 38
+
+    with_radicale(radicale, test)
+
+
+def test_entries_that_are_together_too_much_for_one_answer_are_asked_for_in_several(radicale: Server) -> None:
+    async def test(world: CalDavWorld) -> None:
+        attached = "ATTACH;ENCODING=BASE64;VALUE=BINARY:"
+        for i, size in enumerate((3_000_000, 3_000_000, 3_000_000, 3_000_000, 11_000_000)):
+            text = todo(f"n{i}", f"item {i}", attached + "A" * size)
+            (world.tasks / f"n{i}.ics").write_bytes(text.encode())
+        reader = world.reader()
+        assert await reader.read() is None
+        assert reader.told.titles == ["item 0", "item 1", "item 2", "item 3"]
+        assert [one.what for one in reader.problems] == ["an entry that is no calendar or too large; left out"]
+
+    with_radicale(radicale, test)
+
+
+def test_an_answer_of_very_many_small_parts_is_not_held() -> None:
+    body = b"<a:multistatus xmlns:a='DAV:'>" + b"<a:x/>" * (ELEMENTS_MAX // 2) + b"</a:multistatus>"
+    assert multistatus(body) == ([], "")
+    with pytest.raises(Failed) as failed:
+        multistatus(body.replace(b"<a:x/>", b"<a:x/><a:x/>"))
+    assert failed.value.fault.kind is FaultKind.TOO_MUCH
