@@ -20,7 +20,7 @@ import faust
 from faust.types import StreamT
 
 from agents.refuse import DeadLetters, Refusal
-from agents.turn import Turns
+from agents.turn import TOLD_WITHIN_MS, Turns
 from connectors.postgres.leases import Holder, Leased, Leases, Unreachable
 from connectors.vault import Box, NotOpened, Vault, Wrapped
 from oo.v1.outcome_pb2 import Outcome
@@ -49,8 +49,6 @@ IDLE_S: Final = 5.0
 """The longest between two looks at what is due: whoever wants one at once says so."""
 STUCK_S: Final = 1.0
 """Between two looks where something is due that nobody may read now."""
-TOLD_WITHIN_MS: Final = 7 * DAY_MS
-"""A task that was done longer ago is no news to its source."""
 _DONE: Final = re.compile(r"^task:(?P<source>[^:/]+):(?P<connection>[^/]+)/(?P<item>.+)$", re.DOTALL)
 
 
@@ -84,6 +82,8 @@ class Wheel:
         """Services that asked for patience, until when by the loop's clock."""
         self._stirred = asyncio.Event()
         self._running: set[asyncio.Task[None]] = set()
+        self._suspect: asyncio.Task[None] | None = None
+        """The turn of a connection over which a worker died: one at a time."""
         GAUGES["oo_connections_in_work"] = lambda: {(): float(len(self._running))}
 
     async def run(self) -> None:
@@ -118,11 +118,15 @@ class Wheel:
         room = self._at_once - len(self._running)
         if room <= 0:
             return IDLE_S
-        found = await self._leases.claim(limit=room, lease_ms=self._turns.lease_ms, held=self._held)
+        suspected = self._suspect is None or self._suspect.done()
+        found = await self._leases.claim(
+            limit=room, lease_ms=self._turns.lease_ms, held=self._held, suspected=suspected
+        )
         for leased in found:
             task = asyncio.create_task(self._turn(leased), name=f"connection-{leased.connection_id}")
             task.add_done_callback(lambda _: self._stirred.set())
             self._running.add(task)
+            self._suspect = task if leased.died else self._suspect
         if found:
             return 0.0 if len(found) == room else IDLE_S
         wait_ms = await self._leases.wait_ms(most_ms=round(IDLE_S * SECOND_MS))

@@ -31,6 +31,7 @@ from connectors.sources.source import (
     Outcome,
     Page,
     Source,
+    WrittenBack,
     pages,
     write_back,
 )
@@ -39,7 +40,8 @@ from oo.v1.signal_pb2 import Signal
 from streams.backoff import Backoff
 from streams.keys import KekGone
 from streams.metrics import TURNS
-from streams.units import HOUR_MS, MINUTE_MS, SECOND_MS
+from streams.producer import DeliveryFailed
+from streams.units import DAY_MS, HOUR_MS, MINUTE_MS, SECOND_MS
 
 logger = logging.getLogger(__name__)
 
@@ -52,15 +54,16 @@ PAGES_MAX: Final = 50
 """Of one turn: then others have theirs."""
 POSTED_MAX: Final = 20
 """Likewise, of what was posted to us."""
-ATTEMPTS_MAX: Final = 30
-"""To tell a source that a task is done; with the pauses between them about a day."""
+TOLD_WITHIN_MS: Final = 7 * DAY_MS
+"""A task that was done longer ago is no news to its source."""
 TURN_S: Final = 900.0
 """Of one turn as a whole: a server may answer, and answer, and never end."""
 AHEAD_MS: Final = 5 * MINUTE_MS
 """A token that runs out within this is refreshed before it is used."""
 _TROUBLED: Final = Backoff(first_s=15.0, max_s=3600.0)
 _LIMITED: Final = Backoff(first_s=60.0, max_s=3600.0)
-_ABSENT: Final = Backoff(first_s=600.0, max_s=24 * 3600.0)
+_SELDOM: Final = Backoff(first_s=600.0, max_s=24 * 3600.0)
+_PAUSES: Final = {FaultKind.RATE_LIMITED: _LIMITED, FaultKind.GONE: _SELDOM, FaultKind.TOO_MUCH: _SELDOM}
 _NAMESPACE: Final = uuid.UUID("5f0c1a52-7a2e-4f0e-9c4b-3a9c6d1e0b76")
 
 
@@ -137,17 +140,27 @@ class Turns:
             await asyncio.wait({work, keep}, return_when=asyncio.FIRST_COMPLETED)
         except asyncio.CancelledError:
             await _ended(work, keep)
-            # This process ends: another may go on at once.
-            with contextlib.suppress(LeaseLost, TimeoutError, *Unreachable):
-                back = self._leases.release(leased, pause_ms=0, trouble=leased.trouble, failures=leased.failures)
-                await asyncio.wait_for(back, 2.0)
+            await self._give_back(leased)
             raise
         await _ended(work, keep)
-        with contextlib.suppress(asyncio.CancelledError):
+        try:
             return work.result()
+        except DeliveryFailed:
+            await self._give_back(leased)
+            raise
+        except asyncio.CancelledError:
+            pass
         TURNS["lost",] += 1
         logger.warning("turn.lease_lost connection=%s", leased.connection_id)
         return Ended()
+
+    async def _give_back(self, leased: Leased) -> None:
+        """This process ends, and it is not the connection's doing: another may go on at once."""
+        with contextlib.suppress(LeaseLost, TimeoutError, *Unreachable):
+            back = self._leases.release(
+                leased, pause_ms=0, trouble=leased.trouble, failures=leased.failures, died=leased.died
+            )
+            await asyncio.wait_for(back, 2.0)
 
     async def _keep_lease(self, leased: Leased) -> None:
         """Renew it until somebody else has it, or PostgreSQL has not answered for too long; then return."""
@@ -223,7 +236,9 @@ class Turns:
         access = self._access(leased, box, said)
         cursor = b"" if leased.cursor is None else box.open("cursor", leased.cursor)
         for one in await self._leases.open_write_backs(leased):
-            await self._write_back(source, access, cursor, leased, box, one)
+            if (fault := await self._write_back(source, access, cursor, leased, box, one)) is not None:
+                await self._put_off(leased, one, fault)
+                break
         posted = await self._leases.posted(leased, limit=POSTED_MAX)
         for number, sealed in posted:
             page = _heard(source, access, cursor, box.open("delivery", sealed))
@@ -252,25 +267,34 @@ class Turns:
 
     async def _write_back(
         self, source: Source, access: Access, cursor: bytes, leased: Leased, box: Box, one: Open
-    ) -> None:
+    ) -> Fault | None:
+        """Tell the source that a task is done; returns why it did not hear of it, where it may later."""
         await self._leases.try_write(leased, one)
         operation = str(uuid.uuid5(_NAMESPACE, one.outcome_id))
         external_id = box.open("item", one.item).decode()
         try:
             answer = await write_back(source, access, cursor, external_id=external_id, operation=operation)
         except Exception as error:  # noqa: BLE001 - as in `_all`
-            raise _ours(source, error) from None
+            answer = WrittenBack(None, _ours(source, error).fault)
         if answer.outcome is not None:
             # Completed before by a try of ours whose answer nobody heard, or by hand: it is done either way.
             result = Outcome.DONE if answer.outcome is Outcome.ALREADY else answer.outcome
             await self._leases.written(leased, one, result=result.value)
-        elif answer.fault is not None:
-            if one.attempts + 1 >= ATTEMPTS_MAX:
-                await self._leases.written(leased, one, result="failed")
-                return
-            if not one.attempts:
-                await self._leases.failed_to_write(leased, one, result="again")
-            raise _Stopped(answer.fault)
+            return None
+        if one.done_ms < self._clock_ms() - TOLD_WITHIN_MS:
+            await self._leases.written(leased, one, result="failed")
+            return None
+        return answer.fault
+
+    async def _put_off(self, leased: Leased, one: Open, fault: Fault) -> None:
+        """Tell it nothing for a while, and read on; raises _Stopped where it asked for patience, which is meant for reads too."""
+        kind, detail = fault.kind, fault.detail
+        logger.info("write_back.put_off connection=%s kind=%s detail=%s", leased.connection_id, kind, detail)
+        wait_ms = max(fault.until_ms - self._clock_ms(), 0)
+        pause_ms = wait_ms + round(_TROUBLED.pause_s(one.attempts + 1) * SECOND_MS)
+        await self._leases.put_off(leased, pause_ms=pause_ms)
+        if kind is FaultKind.RATE_LIMITED:
+            raise _Stopped(fault)
 
     async def _leave(self, leased: Leased, box: Box, said: Opened) -> Ended:
         """Take back all that was told, then have all of it gone."""
@@ -306,7 +330,7 @@ class Turns:
         logger.info("turn.stopped connection=%s kind=%s detail=%s", leased.connection_id, fault.kind, fault.detail)
         if fault.kind in (FaultKind.TOKEN_REVOKED, FaultKind.TOKEN_EXPIRED):
             return await self._over(leased, fault.kind.value, broken=True)
-        by = {FaultKind.RATE_LIMITED: _LIMITED, FaultKind.GONE: _ABSENT}.get(fault.kind, _TROUBLED)
+        by = _PAUSES.get(fault.kind, _TROUBLED)
         wait_ms = max(fault.until_ms - self._clock_ms(), round(by.pause_s(failures) * SECOND_MS))
         limited = fault.kind is FaultKind.RATE_LIMITED
         if limited and fault.until_ms:

@@ -209,6 +209,7 @@ class Connections:
                          WHEN %(paused)s::boolean IS FALSE AND state = 'paused' THEN 'active'
                          WHEN %(mended)s AND state = 'broken' THEN 'active' ELSE state END,
             trouble = CASE WHEN %(mended)s THEN '' ELSE trouble END, failures = CASE WHEN %(mended)s THEN 0 ELSE failures END,
+            died = CASE WHEN %(mended)s THEN 0 ELSE died END,
             service = coalesce(%(service)s, service), settings = coalesce(%(settings)b, settings),
             credentials = coalesce(%(credentials)b, credentials), asked = asked + 1, due_ms = integrations.now_ms()
           WHERE connection_id = %(id)s AND user_id = %(who)s AND state <> 'leaving'"""

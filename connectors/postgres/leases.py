@@ -1,26 +1,37 @@
 """Who reads which connection, decided by PostgreSQL: what is due is leased to one worker at a time (SKIP LOCKED), by PostgreSQL's own clock.
 
 Whatever a worker writes of a connection it writes under its lease: who has lost it writes nothing, and hears of it (LeaseLost). A dead
-worker's lease runs out. It opens no seal, and knows neither sources nor Kafka.
+worker's lease runs out, and whoever comes next counts that. It opens no seal, and knows neither sources nor Kafka.
 """
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator, Collection, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any, Final, Literal, Self
 
 import psycopg
-from psycopg.rows import class_row
+from psycopg.rows import class_row, dict_row
 
 from connectors.postgres.pool import pool_of
 from oo.v1.erased_pb2 import Erased
+
+logger = logging.getLogger(__name__)
 
 CHANNEL: Final = "oo_connections"
 """Hears when something became due before its time."""
 LOG_MAX: Final = 200
 """Entries kept of one connection."""
+OF_ONE_MAX: Final = 2
+"""Connections of one person that are read at a time, by all workers together."""
+DEATHS_MAX: Final = 5
+"""Workers in a row that died with it in hand: then it is read no more before the person changes it."""
+BREAKS_READER: Final = "breaks-reader"
+"""The trouble of such a one."""
+DIED_MS: Final = 60_000
+"""How long it waits after the second worker; twice as long after each that follows, an hour at most."""
 
 Unreachable: Final = (psycopg.Error,)
 """What a call raises while PostgreSQL is down or slow: it is worth trying again later."""
@@ -32,28 +43,63 @@ _LOCK: Final = 0x6F4F_636F_6E6E
 
 SHARE: Final = f"SELECT pg_advisory_xact_lock_shared({_LOCK})"
 
-_CLAIM: Final = """
-WITH due AS (
-  SELECT connection_id FROM integrations.connections c
-  WHERE state IN ('active', 'leaving') AND due_ms <= integrations.now_ms() AND leased_until_ms < integrations.now_ms()
-    AND NOT service = ANY(%(held)s)
-    AND (state = 'leaving' OR NOT EXISTS (
-      SELECT FROM integrations.withheld w WHERE w.user_id = c.user_id
-        AND w.sources && ARRAY[c.source, c.source || ':' || c.connection_id]))
-  ORDER BY due_ms LIMIT %(limit)s FOR UPDATE SKIP LOCKED)
-UPDATE integrations.connections c SET lease = lease + 1, leased_until_ms = integrations.now_ms() + %(lease_ms)s
-FROM due WHERE c.connection_id = due.connection_id
+_CLAIMING: Final = 0x6F4F_636C_6169
+"""Advisory lock: one claims at a time, so that the bound of one person holds."""
+
+# What this statement takes for the time, and since when PostgreSQL has been there to be told of anything.
+_NOW: Final = """now AS MATERIALIZED (
+  SELECT integrations.now_ms() AS ms, (extract(epoch FROM pg_postmaster_start_time()) * 1000)::bigint AS began_ms)"""
+
+
+_DIED: Final = "({0}.died + ({0}.leased_until_ms > 0 AND {0}.renewed_ms > (SELECT began_ms FROM now))::integer)"
+"""Workers that died with it in hand: a lease that ran out counts, unless PostgreSQL went away after it was last renewed."""
+
+_SUSPECT: Final = f"({{0}}.died > 0 OR {{0}}.leased_until_ms > 0) AND {_DIED} > 0"
+"""As the index says it, and then exactly."""
+
+_READY: Final = """{0}.state IN ('active', 'leaving') AND {0}.due_ms <= (SELECT ms FROM now) AND {0}.leased_until_ms < (SELECT ms FROM now)
+      AND NOT {0}.service = ANY(%(held)s) AND ({0}.state = 'leaving' OR NOT EXISTS (
+        SELECT FROM integrations.withheld w WHERE w.user_id = {0}.user_id
+          AND w.sources && ARRAY[{0}.source, {0}.source || ':' || {0}.connection_id]))"""
+
+
+def _claim(kind: str) -> str:
+    """Lease those of this kind that are ready; one over which another worker has died again waits instead."""
+    ready = f"{_READY} AND {kind}"
+    return f"""
+WITH {_NOW},
+due AS (
+  SELECT c.connection_id, {_DIED.format("c")} AS died, {_DIED.format("c")} > c.died AS counted FROM integrations.connections c
+  WHERE {ready.format("c")} AND (
+    SELECT count(*) FROM integrations.connections o WHERE o.user_id = c.user_id
+      AND (o.leased_until_ms >= (SELECT ms FROM now)
+        OR ((o.due_ms, o.connection_id) < (c.due_ms, c.connection_id) AND {ready.format("o")}))) < {OF_ONE_MAX}
+  ORDER BY c.due_ms, c.connection_id LIMIT %(limit)s FOR UPDATE OF c SKIP LOCKED),
+seen AS (
+  SELECT connection_id, died, counted AND died >= {DEATHS_MAX} AS over,
+    CASE WHEN counted AND died > 1 THEN least({DIED_MS} * 2 ^ least(died - 2, 30), 3600000)::bigint ELSE 0 END AS wait_ms FROM due)
+UPDATE integrations.connections c SET died = seen.died, lease = lease + 1,
+  leased_until_ms = CASE WHEN wait_ms > 0 THEN 0 ELSE now.ms + %(lease_ms)s END, renewed_ms = now.ms,
+  due_ms = CASE WHEN wait_ms > 0 THEN now.ms + wait_ms ELSE due_ms END,
+  state = CASE WHEN over AND state = 'active' THEN 'broken' ELSE state END,
+  trouble = CASE WHEN over AND state = 'active' THEN '{BREAKS_READER}' ELSE trouble END
+FROM seen, now WHERE c.connection_id = seen.connection_id
 RETURNING c.connection_id, user_id, source, service, kek_id, wrapped_key, settings, credentials, zone, cursor, state, trouble, every_ms,
-  asked, failures, lease
-"""
+  asked, failures, c.died, lease, wait_ms
+"""  # noqa: S608 - our own names
+
+
+_CLAIM_SUSPECT: Final = _claim(_SUSPECT)
+_CLAIM: Final = _claim(f"{_DIED} = 0")
 
 _HOLDER: Final = "connection_id, user_id, kek_id, wrapped_key, created_ms"
 
 _RELEASE: Final = """
-UPDATE integrations.connections SET leased_until_ms = 0, trouble = %(trouble)s, failures = %(failures)s,
+UPDATE integrations.connections c SET leased_until_ms = 0, trouble = %(trouble)s, failures = %(failures)s, died = %(died)s,
   state = CASE WHEN state = 'active' AND %(broken)s THEN 'broken' ELSE state END,
   read_ms = CASE WHEN %(read)s THEN integrations.now_ms() ELSE read_ms END,
-  due_ms = CASE WHEN asked = %(asked)s OR %(hold)s THEN integrations.now_ms() + %(pause_ms)s ELSE due_ms END
+  due_ms = CASE WHEN asked = %(asked)s OR %(hold)s THEN least(integrations.now_ms() + %(pause_ms)s, CASE WHEN %(read)s THEN (
+    SELECT min(w.due_ms) FROM integrations.write_backs w WHERE w.connection_id = c.connection_id AND w.result = '') END) ELSE due_ms END
 WHERE connection_id = %(connection_id)s AND lease = %(lease)s
 """
 
@@ -81,6 +127,7 @@ class Leased:
     every_ms: int
     asked: int
     failures: int
+    died: int
     lease: int
 
 
@@ -111,7 +158,11 @@ class Leases:
 
     def __init__(self, dsn: str, *, connections_max: int = 4, timeout_s: float = 10.0) -> None:
         self.dsn = dsn
-        self._pool = pool_of(dsn, "connect", connections_max=connections_max, timeout_s=timeout_s, waiting_max=0)
+        # Whoever stands still while it claims holds up all others.
+        idle = f"-c idle_in_transaction_session_timeout={int(timeout_s * 1000)}"
+        self._pool = pool_of(
+            dsn, "connect", connections_max=connections_max, timeout_s=timeout_s, waiting_max=0, options=idle
+        )
 
     async def __aenter__(self) -> Self:
         await self._pool.open(wait=False)
@@ -120,12 +171,27 @@ class Leases:
     async def __aexit__(self, *_: object) -> None:
         await self._pool.close()
 
-    async def claim(self, *, limit: int, lease_ms: int, held: Collection[str] = ()) -> list[Leased]:
-        """Lease up to `limit` connections that are due, the longest due first, but none of the services `held`."""
-        asked = {"held": [*held], "limit": limit, "lease_ms": lease_ms}
-        async with self._pool.connection() as connection, connection.cursor(row_factory=class_row(Leased)) as cursor:
-            await cursor.execute(_CLAIM, asked)
-            return await cursor.fetchall()
+    async def claim(
+        self, *, limit: int, lease_ms: int, held: Collection[str] = (), suspected: bool = True
+    ) -> list[Leased]:
+        """Lease up to `limit` connections that are due, the longest due first, but none of the services `held`, and of one person
+        OF_ONE_MAX. Of those over which a worker died it is one at most, and none unless `suspected`: the next death is then that one's.
+        """
+        found: list[Leased] = []
+        async with self._pool.connection() as connection, connection.cursor(row_factory=dict_row) as cursor:
+            await cursor.execute(f"SELECT pg_advisory_xact_lock({_CLAIMING})")
+            for statement in (_CLAIM_SUSPECT, _CLAIM):
+                most = limit - len(found) if statement is _CLAIM else int(suspected)
+                await cursor.execute(statement, {"held": [*held], "limit": most, "lease_ms": lease_ms})
+                for row in await cursor.fetchall():
+                    if not row.pop("wait_ms"):
+                        found.append(Leased(**row))
+                    elif row["state"] == "broken":
+                        logger.warning(
+                            "connection.broken connection=%s trouble=%s", row["connection_id"], BREAKS_READER
+                        )
+                        await _note(connection, row["connection_id"], what="trouble", result=BREAKS_READER)
+        return found
 
     async def wait_ms(self, *, most_ms: int) -> int:
         """How long until the next one is due; `most_ms` where none is before that."""
@@ -137,7 +203,8 @@ class Leases:
 
     async def renew(self, leased: Leased, *, lease_ms: int) -> None:
         """Have it for longer. Raises LeaseLost."""
-        statement = "UPDATE integrations.connections SET leased_until_ms = integrations.now_ms() + %s WHERE connection_id = %s AND lease = %s"
+        statement = """UPDATE integrations.connections SET leased_until_ms = integrations.now_ms() + %s, renewed_ms = integrations.now_ms()
+          WHERE connection_id = %s AND lease = %s"""
         async with self._pool.connection() as connection:
             _held(await connection.execute(statement, (lease_ms, leased.connection_id, leased.lease)))
 
@@ -183,15 +250,19 @@ class Leases:
         pause_ms: int,
         trouble: str = "",
         failures: int = 0,
+        died: int = 0,
         read: bool = False,
         broken: bool = False,
         hold: bool = False,
     ) -> None:
-        """Give it back, due again after `pause_ms`, unless somebody asked for it meanwhile; with `hold` even then. Raises LeaseLost."""
+        """Give it back, due again after `pause_ms`, unless somebody asked for it meanwhile; with `hold` even then. Where it was `read`
+        it is due no later than what its source is to be told. Raises LeaseLost.
+        """
         told: dict[str, Any] = {
             "pause_ms": pause_ms,
             "trouble": trouble,
             "failures": failures,
+            "died": died,
             "read": read,
             "broken": broken,
             "hold": hold,
@@ -233,9 +304,9 @@ class Leases:
             return inserted.rowcount > 0
 
     async def open_write_backs(self, leased: Leased, *, limit: int = 50) -> list[Open]:
-        """What the source is to be told, the oldest first."""
+        """What the source is to be told now, the oldest first of what was tried least: one that fails again and again holds up no other."""
         statement = """SELECT outcome_id, decision_id, item, done_ms, attempts FROM integrations.write_backs
-          WHERE connection_id = %s AND result = '' ORDER BY done_ms, outcome_id LIMIT %s"""
+          WHERE connection_id = %s AND result = '' AND due_ms <= integrations.now_ms() ORDER BY attempts, done_ms, outcome_id LIMIT %s"""
         async with self._pool.connection() as connection, connection.cursor(row_factory=class_row(Open)) as cursor:
             await cursor.execute(statement, (leased.connection_id, limit))
             return await cursor.fetchall()
@@ -257,10 +328,18 @@ class Leases:
                     connection, leased.connection_id, what="write-back", result=result, decision_id=one.decision_id
                 )
 
-    async def failed_to_write(self, leased: Leased, one: Open, *, result: str) -> None:
-        """Say in the log that it will be tried again. Raises LeaseLost."""
+    async def put_off(self, leased: Leased, *, pause_ms: int) -> None:
+        """Tell the source nothing for so long, and say of each in the log, once, that it waits. Raises LeaseLost."""
+        told = {"pause_ms": pause_ms, "connection_id": leased.connection_id}
+        statement = """UPDATE integrations.write_backs SET due_ms = greatest(due_ms, integrations.now_ms() + %(pause_ms)s)
+          WHERE connection_id = %(connection_id)s AND result = '' AND (due_ms = 0) = %(first)s RETURNING decision_id"""
         async with self._under(leased) as connection:
-            await _note(connection, leased.connection_id, what="write-back", result=result, decision_id=one.decision_id)
+            await connection.execute(statement, {**told, "first": False})
+            first = await connection.execute(statement, {**told, "first": True})
+            for (decision_id,) in await first.fetchall():
+                await _note(
+                    connection, leased.connection_id, what="write-back", result="again", decision_id=decision_id
+                )
 
     async def forget(self, words: Sequence[Erased]) -> int:
         """Delete what people who left have connected, and take nothing of theirs until they begin again; returns how many went."""

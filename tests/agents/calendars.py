@@ -33,7 +33,7 @@ class Calendars:
     takes_s: float = 0.0
     asked: Counter[str] = field(default_factory=Counter)
     at_once: Counter[str] = field(default_factory=Counter)
-    """The most that asked for a path at the same time."""
+    """The most that asked for a path at the same time; of its folder, any of it."""
     _now: Counter[str] = field(default_factory=Counter)
     _lock: threading.Lock = field(default_factory=threading.Lock)
 
@@ -45,12 +45,13 @@ class Calendars:
     def begin(self, path: str) -> None:
         with self._lock:
             self.asked[path] += 1
-            self._now[path] += 1
-            self.at_once[path] = max(self.at_once[path], self._now[path])
+            for one in (path, path.rpartition("/")[0]):
+                self._now[one] += 1
+                self.at_once[one] = max(self.at_once[one], self._now[one])
 
     def end(self, path: str) -> None:
         with self._lock:
-            self._now[path] -= 1
+            self._now.subtract((path, path.rpartition("/")[0]))
 
 
 @contextmanager

@@ -1,5 +1,5 @@
 """`python -m agents NAME` that is killed at one step: `KILLED_AFTER` says the first time it has done it, `KILLED_BEFORE` is about to, and
-`KILLED_WHILE` has been at it for a while. With `KILLED_TIMES` it is started again so often, as forks of a process that has imported all:
+`KILLED_WHILE` has been at it for a while; with `KILLED_OVER` only where this word stands in what it does it with. With `KILLED_TIMES` it is started again so often, as forks of a process that has imported all:
 then that ends with status KILLED. Never part of the product.
 """
 
@@ -52,14 +52,16 @@ def main() -> None:
     owner, name = STEPS[what]
     whole = getattr(owner, name)
 
-    async def cut(*args: Any, **more: Any) -> None:
+    async def cut(*args: Any, **more: Any) -> Any:
+        if os.environ.get("KILLED_OVER", "") not in repr(args):
+            return await whole(*args, **more)
         if when == "AFTER":
             await whole(*args, **more)
         elif when == "WHILE":
             doing = asyncio.ensure_future(whole(*args, **more))
             await asyncio.sleep(AT_IT_S)
             assert not doing.done(), "it did not take that long"
-        os.kill(os.getpid(), signal.SIGKILL)
+        return os.kill(os.getpid(), signal.SIGKILL)
 
     setattr(owner, name, cut)
     if times := int(os.environ.get("KILLED_TIMES", "0")):

@@ -5,16 +5,21 @@ from __future__ import annotations
 import asyncio
 import json
 import secrets
-from collections.abc import Callable, Coroutine, Iterator
+import threading
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, TypeVar
 
+import httpx
 import pytest
+from aiohttp import web
 
 from agents.turn import pause_ms
 from connectors.key_files import KeyFiles
 from connectors.postgres.connections import Connection, Connections, LogEntry, New
+from connectors.postgres.leases import DEATHS_MAX, Leased, Leases
 from connectors.vault import Box, Vault, Wrapped
 from deploy.stack.running import RunningStack
 from oo.v1.erased_pb2 import Erased
@@ -22,8 +27,10 @@ from oo.v1.outcome_pb2 import Outcome
 from oo.v1.signal_pb2 import Signal
 from streams.clock import clock_ms
 from tests.agents.calendars import Calendars, calendar, calendars
+from tests.agents.killed import KILLED
 from tests.agents.process import AgentProcess, Topics, until
 from tests.connectors.postgres_cluster import Cluster, Database, cluster
+from tests.connectors.sources import caldav_world
 
 T = TypeVar("T")
 EVERY_MS = 500
@@ -71,7 +78,16 @@ class Line:
 
         return asyncio.run(once())
 
-    def connect(self, url: str, *, user_id: str = "ada", source: str = "webcal", service: str = "webcal") -> str:
+    def connect(
+        self,
+        url: str,
+        *,
+        user_id: str = "ada",
+        source: str = "webcal",
+        service: str = "webcal",
+        settings: Mapping[str, str] | None = None,
+        **secret: str,
+    ) -> str:
         """A connection of this person's, who is called behind the door as before it."""
         connection_id = secrets.token_hex(4)
         box = self.vault.make(user_id=user_id, connection_id=connection_id)
@@ -82,8 +98,8 @@ class Line:
             service,
             box.wrapped.kek_id,
             box.wrapped.key,
-            settings=box.seal("settings", json.dumps({"user_id": user_id, "settings": {}}).encode()),
-            credentials=box.seal("credentials", json.dumps({"url": url}).encode()),
+            settings=box.seal("settings", json.dumps({"user_id": user_id, "settings": {**(settings or {})}}).encode()),
+            credentials=box.seal("credentials", json.dumps({"url": url, **secret}).encode()),
             zone=box.seal("zone", b"Europe/Berlin"),
             every_ms=EVERY_MS,
         )
@@ -126,6 +142,19 @@ class Line:
                 titles.pop((one.source, one.calendar_event_removed.external_id), None)
         return set(titles.values())
 
+    def tasks(self) -> set[str]:
+        """Titles of the tasks that were told."""
+        return {one.task_upserted.title for one in self.signals() if one.HasField("task_upserted")}
+
+    def want(self, connection_id: str) -> bool:
+        """The person asks for it now."""
+        return self.asked(lambda edge: edge.sync(connection_id, user_id="ada"))
+
+    def written(self, connection_id: str) -> list[tuple[str, str]]:
+        """What came of tasks that were done, as the log says it, the oldest first."""
+        told = [(one.result, one.decision_id) for one in self.log(connection_id) if one.what == "write-back"]
+        return told[::-1]
+
     def counted(self) -> list[str]:
         """Event ids, each as often as it was told with another content than before: of a right worker each once."""
         return sorted({(one.source, one.event_id, one.SerializeToString(deterministic=True)) for one in self.signals()})
@@ -141,6 +170,53 @@ class Line:
 def postgres(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cluster]:
     with cluster(tmp_path_factory.mktemp("connect")) as running:
         yield running
+
+
+@pytest.fixture(scope="module")
+def radicale(tmp_path_factory: pytest.TempPathFactory) -> Iterator[caldav_world.Server]:
+    with caldav_world.radicale(tmp_path_factory.mktemp("radicale")) as server:
+        yield server
+
+
+@dataclass(slots=True)
+class Tasks:
+    """Ada's, at a Radicale behind a server that passes all on, or fails."""
+
+    server: caldav_world.Server
+    passing: caldav_world.Passes
+    person: str
+    http: httpx.Client
+
+    def put(self, name: str, title: str) -> None:
+        path, text = f"/{self.person}/tasks/{name}.ics", caldav_world.todo(name, title)
+        headers = {"content-type": "text/calendar; charset=utf-8"}
+        self.http.put(path, content=text, headers=headers).raise_for_status()
+
+    def text(self, name: str) -> str:
+        return self.http.get(f"/{self.person}/tasks/{name}.ics").raise_for_status().text
+
+    def connect(self, line: Line) -> str:
+        settings = {"url": self.passing.url, "username": self.person}
+        return line.connect("", source="caldav", service="caldav", settings=settings, password="secret")
+
+
+@pytest.fixture
+def tasks(radicale: caldav_world.Server) -> Iterator[Tasks]:
+    passing, person = caldav_world.Passes(), f"p{next(radicale.people)}"
+    passing.behind = radicale.url
+    loop = asyncio.new_event_loop()
+    thread = threading.Thread(target=loop.run_forever)
+    thread.start()
+    asyncio.run_coroutine_threadsafe(passing.__aenter__(), loop).result()
+    try:
+        with httpx.Client(base_url=radicale.url, auth=(person, "secret"), trust_env=False, timeout=60) as http:
+            http.request("MKCALENDAR", f"/{person}/tasks/").raise_for_status()
+            yield Tasks(radicale, passing, person, http)
+    finally:
+        asyncio.run_coroutine_threadsafe(passing.__aexit__(), loop).result()
+        loop.call_soon_threadsafe(loop.stop)
+        thread.join()
+        loop.close()
 
 
 @pytest.fixture
@@ -215,14 +291,133 @@ def test_a_calendar_that_was_half_told_when_it_is_disconnected_is_taken_back_too
     assert line.known() == set()
 
 
-def test_two_workers_never_read_one_connection_at_once_and_share_the_work(line: Line) -> None:
-    line.web.takes_s = 0.3
-    ids = [line.connect(line.web.put(f"/{number}.ics", calendar(f"n{number}"))) for number in range(12)]
+def test_two_workers_never_read_one_connection_at_once_nor_three_of_one_person_and_share_the_work(line: Line) -> None:
+    line.web.takes_s = 0.2
+    people = ("ada", "ada", "ada", "ada", "ada", "ada", "bob", "cy", "di", "eve")
+    for number, who in enumerate(people):
+        line.connect(line.web.put(f"/{who}/{number}.ics", calendar(f"n{number}")), user_id=who)
     workers = [line.worker(), line.worker()]
-    until(lambda: all(count >= 3 for count in line.web.asked.values()) and len(line.web.asked) == 12, alive=workers[0])
-    assert set(line.web.at_once.values()) == {1}
-    assert line.known() == {f"n{number}" for number in range(12)}
-    assert len(line.counted()) == len(ids)
+    until(lambda: all(count >= 2 for count in line.web.asked.values()) and len(line.web.asked) == 10, alive=workers[0])
+    assert {line.web.at_once[path] for path in line.web.asked} == {1}
+    assert line.web.at_once["/ada"] == 2
+    assert line.known() == {f"n{number}" for number in range(10)}
+    assert len(line.counted()) == len(people)
+
+
+def test_a_connection_over_which_workers_die_is_read_no_more_and_no_other_suffers(line: Line) -> None:
+    deadly = line.connect(line.web.put("/a.ics", calendar("Dentist")))
+    others = [line.connect(line.web.put(f"/{who}.ics", calendar(who)), user_id=who) for who in ("bob", "cy")]
+    told = {"KILLED_BEFORE": "sent", "KILLED_OVER": deadly, "KILLED_TIMES": str(DEATHS_MAX)}
+    first = line.worker(module="tests.agents.killed", lease_s=1, **told)
+    while first.running():  # The person is impatient.
+        line.asked(lambda edge: edge.sync(deadly, user_id="ada"))
+        time.sleep(0.1)
+    assert first.wait() == KILLED, first.log()
+    second = line.worker()
+    until(lambda: bool((one := line.one(deadly)) and one.state == "broken"), alive=second)
+    assert [one.result for one in line.log(deadly)] == ["breaks-reader"]
+    until(lambda: line.known() == {"bob", "cy"}, alive=second)
+    assert [(one.state, one.trouble) for one in map(line.one, others) if one] == [("active", "")] * 2
+    assert {one.result for other in others for one in line.log(other)} == {"told"}
+    credentials = line.box(deadly).seal(
+        "credentials", json.dumps({"url": line.web.put("/b.ics", calendar("Swim"))}).encode()
+    )
+    assert line.asked(lambda edge: edge.change(deadly, user_id="ada", credentials=credentials))
+    until(lambda: line.known() == {"bob", "cy", "Swim"}, alive=second)
+
+
+def with_leases(database: Database, test: Callable[[Leases, Connections], Awaitable[None]]) -> None:
+    async def run() -> None:
+        connections = Connections(database.dsn("connections"))
+        await connections.open()
+        try:
+            async with Leases(database.dsn("integrations")) as leases:
+                await test(leases, connections)
+        finally:
+            await connections.close()
+
+    asyncio.run(run())
+
+
+def new(connection_id: str, user_id: str) -> New:
+    sealed = dict.fromkeys(("wrapped_key", "settings", "credentials", "zone"), b"sealed")
+    return New(connection_id, user_id, "webcal", "webcal", "kek", **sealed, every_ms=EVERY_MS)
+
+
+async def died_with(leases: Leases, *, suspected: bool = True) -> list[Leased]:
+    """What a worker has in hand that is heard of no more."""
+    found = await leases.claim(limit=8, lease_ms=1, suspected=suspected)
+    await asyncio.sleep(0.01)
+    return found
+
+
+def test_a_death_counts_for_what_was_in_hand_and_any_word_of_a_worker_ends_the_row(postgres: Cluster) -> None:
+    async def test(leases: Leases, connections: Connections) -> None:
+        for one in ("a1", "b1", "c1"):
+            assert await connections.add(new(one, one)) == "added"
+        assert [one.died for one in await died_with(leases)] == [0, 0, 0]
+        # A worker has one at a time over which one died: another death is that one's.
+        assert [(one.connection_id, one.died) for one in await died_with(leases)] == [("a1", 1)]
+        assert [one.connection_id for one in await leases.claim(limit=8, lease_ms=1, suspected=False)] == []
+        # Twice: it waits, and the next has its turn.
+        assert await died_with(leases) == []
+        [second] = await leases.claim(limit=8, lease_ms=60_000)
+        assert (second.connection_id, second.died) == ("b1", 1)
+        await leases.release(second, pause_ms=0, read=True)
+        found = await leases.claim(limit=8, lease_ms=60_000)
+        assert {(one.connection_id, one.died) for one in found} == {("b1", 0), ("c1", 1)}
+        waits = await connections.one("a1")
+        assert waits is not None
+        assert (waits.state, waits.trouble, waits.due_ms - waits.created_ms > 50_000) == ("active", "", True)
+
+    with_leases(postgres.migrated(), test)
+
+
+def test_nothing_counts_for_a_lease_that_ran_out_while_postgresql_was_away(postgres: Cluster) -> None:
+    database = postgres.migrated()
+
+    async def claimed(leases: Leases, connections: Connections) -> None:
+        await connections.add(new("a1", "ada"))
+        await died_with(leases)
+        await asyncio.to_thread(postgres.stop)
+        await asyncio.to_thread(postgres.start)
+        assert [one.died for one in await died_with(leases)] == [0]
+        assert [one.died for one in await died_with(leases)] == [1]
+
+    with_leases(database, claimed)
+
+
+def test_of_one_person_two_are_read_at_a_time_the_longest_due_first_however_many_claim_at_once(
+    postgres: Cluster,
+) -> None:
+    async def test(leases: Leases, connections: Connections) -> None:
+        for number in range(10):
+            await connections.add(new(f"a{number}", "ada"))
+        await connections.add(new("b0", "bob"))
+        claims = await asyncio.gather(*(leases.claim(limit=2, lease_ms=60_000) for _ in range(4)))
+        found = [one for claim in claims for one in claim]
+        assert sorted(one.connection_id for one in found) == ["a0", "a1", "b0"]
+        first = next(one for one in found if one.connection_id == "a0")
+        await leases.release(first, pause_ms=0, read=True)
+        assert [one.connection_id for one in await leases.claim(limit=8, lease_ms=60_000)] == ["a2"]
+        # What nobody may read now takes nobody's place.
+        assert await connections.change("a3", user_id="ada", paused=True)
+        second = next(one for one in found if one.connection_id == "a1")
+        await leases.release(second, pause_ms=60_000, read=True)
+        assert [one.connection_id for one in await leases.claim(limit=8, lease_ms=60_000)] == ["a4"]
+
+    with_leases(postgres.migrated(), test)
+
+
+def test_a_worker_that_is_asked_to_end_gives_back_what_it_reads(line: Line) -> None:
+    line.web.takes_s = 10
+    connection_id = line.connect(line.web.put("/a.ics", calendar("Dentist")))
+    worker = line.worker()
+    until(lambda: line.web.asked["/a.ics"] == 1, alive=worker)
+    assert line.rows("connections WHERE leased_until_ms > 0") == 1
+    assert worker.stop() == 0
+    assert line.rows("connections WHERE leased_until_ms = 0 AND died = 0 AND due_ms <= integrations.now_ms()") == 1
+    assert line.log(connection_id) == []
 
 
 def test_a_worker_that_was_stopped_loses_its_lease_and_what_it_tells_late_counts_once(line: Line) -> None:
@@ -319,6 +514,83 @@ def test_a_task_that_was_done_is_told_to_its_source_once_and_its_log_says_what_c
     told = [(one.result, one.decision_id) for one in line.log(connection_id) if one.what == "write-back"]
     assert told == [("unable", "d1")]
     assert line.rows("write_backs") == 1
+
+
+def done(connection_id: str, item: str) -> Outcome:
+    """Ada's, of a decision of the item's name."""
+    candidate, outcome_id = f"task:caldav:{connection_id}/{item}", item.encode().hex() * 16
+    said = Outcome(outcome_id=outcome_id, decision_id=item, user_id="ada", kind=Outcome.DONE, candidate=candidate)
+    said.event_time_ms = clock_ms()
+    return said
+
+
+def test_a_task_that_was_done_is_completed_at_its_source_once_whenever_workers_are_killed(
+    line: Line, tasks: Tasks
+) -> None:
+    def killed(worker: AgentProcess) -> bool:
+        until(lambda: not worker.running() or not line.want(connection_id), alive=worker)
+        return worker.wait() == -9
+
+    tasks.put("a", "Call Mom")
+    connection_id = tasks.connect(line)
+    first = line.worker(module="tests.agents.killed", lease_s=1, KILLED_AFTER="to-write")
+    until(lambda: line.tasks() == {"Call Mom"}, alive=first)
+    line.topics.produce("outcomes", [done(connection_id, "a")])
+    assert killed(first), first.log()
+    assert "COMPLETED" not in tasks.text("a")
+    second = line.worker(module="tests.agents.killed", lease_s=1, KILLED_BEFORE="wrote")
+    assert killed(second), second.log()
+    completed = tasks.text("a")
+    assert "STATUS:COMPLETED" in completed
+    assert line.written(connection_id) == []
+    third = line.worker(module="tests.agents.killed", lease_s=1, KILLED_AFTER="wrote")
+    assert killed(third), third.log()
+    assert line.written(connection_id) == [("done", "a")]
+    fourth = line.worker(lease_s=1)
+    until(lambda: line.want(connection_id) and line.rows("connections WHERE died = 0") == 1, alive=fourth)
+    assert tasks.text("a") == completed
+    assert [one.method for one in tasks.passing.asked].count("PUT") == 1
+    assert line.written(connection_id) == [("done", "a")]
+    assert len({one.event_id for one in line.signals() if one.HasField("task_completed")}) == 1
+
+
+def test_a_source_that_takes_no_word_is_read_on_and_told_again_until_it_is_no_news_any_more(
+    line: Line, tasks: Tasks
+) -> None:
+    def again() -> None:
+        """Have what was put off told now."""
+        with line.database.admin() as admin:
+            admin.execute("UPDATE integrations.write_backs SET due_ms = 1 WHERE result = ''")
+        line.want(connection_id)
+
+    for name in ("a", "b"):
+        tasks.put(name, name)
+    connection_id = tasks.connect(line)
+    worker = line.worker()
+    until(lambda: line.tasks() == {"a", "b"}, alive=worker)
+    tasks.passing.fails = lambda request: web.Response(status=500) if request.method == "PUT" else None
+    line.topics.produce("outcomes", [done(connection_id, "a")])
+    until(lambda: line.written(connection_id) == [("again", "a")], alive=worker)
+    tasks.put("c", "c")
+    until(lambda: line.tasks() == {"a", "b", "c"}, alive=worker)
+    # It lets nobody write, and read it may.
+    tasks.passing.fails = lambda request: web.Response(status=401) if request.method == "PUT" else None
+    line.topics.produce("outcomes", [done(connection_id, "b")])
+    again()
+    until(lambda: line.written(connection_id) == [("again", "a"), ("again", "b")], alive=worker)
+    tasks.put("d", "d")
+    until(lambda: "d" in line.tasks(), alive=worker)
+    assert (one := line.one(connection_id)) is not None
+    assert (one.state, one.trouble) == ("active", "")
+    with line.database.admin() as admin:
+        admin.execute("UPDATE integrations.write_backs SET done_ms = done_ms - 8 * 86400000 WHERE decision_id = 'b'")
+    again()
+    until(lambda: ("failed", "b") in line.written(connection_id), alive=worker)
+    tasks.passing.fails = lambda _: None
+    again()
+    until(lambda: line.written(connection_id)[-1] == ("done", "a"), alive=worker)
+    assert "STATUS:COMPLETED" in tasks.text("a")
+    assert "COMPLETED" not in tasks.text("b")
 
 
 def test_who_left_has_nothing_here_and_nothing_of_theirs_is_taken_before_they_begin_again(line: Line) -> None:

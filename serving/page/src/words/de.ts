@@ -162,6 +162,7 @@ export const words: Words = {
   troubles: {
     "rate-limited": "es bittet um Geduld", "token-expired": "melde dich dort neu an", "token-revoked": "dort widerrufen: verbinde es neu",
     gone: "es ist nicht mehr da", unreachable: "es ist nicht zu erreichen", "odd-answer": "es antwortet, was niemand lesen kann",
+    "too-much": "es enthält mehr, als gelesen wird: verbinde weniger davon", "breaks-reader": "es zu lesen misslang immer wieder: verbinde es neu, oder trenne es",
   },
   fields: {
     "Path of the file": "Pfad der Datei", "API token": "API-Token", "Address of the calendar": "Adresse des Kalenders",

@@ -126,6 +126,7 @@ export const en = {
   troubles: {
     "rate-limited": "it asks for patience", "token-expired": "sign in there again", "token-revoked": "it was revoked there: connect it again",
     gone: "it is not there any more", unreachable: "it cannot be reached", "odd-answer": "it answers what nobody can read",
+    "too-much": "it holds more than is read: connect less of it", "breaks-reader": "reading it failed again and again: connect it again, or take it back",
   },
   fields: {} as Record<string, string>,
 
