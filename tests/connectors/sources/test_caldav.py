@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import timedelta
@@ -11,10 +12,13 @@ from pathlib import Path
 import pytest
 from aiohttp import web
 
-from connectors.sources.source import Failed, FaultKind, Outcome, WrittenBack, write_back
+from connectors.outside import client_for
+from connectors.sources.caldav import CalDav
+from connectors.sources.source import Access, Failed, FaultKind, Outcome, WrittenBack, write_back
 from connectors.sources.webdav import ELEMENTS_MAX, multistatus
 from tests.connectors.sources.caldav_world import CalDavWorld, Server, todo
-from tests.connectors.sources.world import NOW, Reader
+from tests.connectors.sources.loopback import Loopback
+from tests.connectors.sources.world import HOME, LOOPBACK, NOW, Reader
 
 OPERATION = "3f2a9c00-0000-4000-8000-000000000001"
 
@@ -167,37 +171,63 @@ def test_a_wrong_password_is_told_as_one(radicale: Server) -> None:
     with_radicale(radicale, test)
 
 
-def test_more_text_than_is_held_says_so_and_is_read_once_there_is_less(radicale: Server) -> None:
-    async def test(world: CalDavWorld) -> None:
-        for i in range(42):
-            text = todo(f"n{i}", f"item {i}", f"DESCRIPTION:{'x' * 250_000}")
-            (world.tasks / f"n{i}.ics").write_bytes(text.encode())
-        reader = world.reader()
+class Large(Loopback):
+    """One calendar of these texts, by name."""
+
+    def __init__(self, texts: dict[str, str]) -> None:
+        super().__init__()
+        self.texts = texts
+
+    async def answer(self, request: web.Request) -> web.Response:
+        body = await request.text()
+        if request.method == "PROPFIND":
+            said = self._said("", "<resourcetype><C:calendar/></resourcetype>")
+        elif "sync-collection" in body:
+            said = "".join(self._said(one, "<getetag>1</getetag>") for one in self.texts) + "<sync-token>1</sync-token>"
+        else:
+            asked = re.findall(r"/c/(\w+)</href>", body)
+            told = "<getetag>1</getetag><C:calendar-data>{}</C:calendar-data>"
+            said = "".join(self._said(one, told.format(self.texts[one])) for one in asked)
+        named = 'xmlns="DAV:" xmlns:C="urn:ietf:params:xml:ns:caldav"'
+        return web.Response(status=207, text=f"<multistatus {named}>{said}</multistatus>")
+
+    def _said(self, name: str, properties: str) -> str:
+        return f"<response><href>/c/{name}</href><propstat><prop>{properties}</prop></propstat></response>"
+
+
+def with_large(texts: dict[str, str], test: Callable[[Large, Reader], Awaitable[None]]) -> None:
+    async def run() -> None:
+        async with Large(texts) as server, client_for(LOOPBACK) as client:
+            settings, credentials = {"url": f"{server.url}/c/", "username": "ann"}, {"password": "secret"}
+            await test(server, Reader(CalDav(), Access("c1", "ann", HOME, NOW, client, settings, credentials)))
+
+    asyncio.run(run())
+
+
+def test_more_text_than_is_held_says_so_and_is_read_once_there_is_less() -> None:
+    async def test(server: Large, reader: Reader) -> None:
         fault = await reader.read()
         assert fault is not None
         assert (fault.kind, fault.detail) == (FaultKind.TOO_MUCH, "texts")
         assert [one.what for one in reader.problems if "connect fewer" in one.what]
         assert reader.told.titles == []
-        for i in range(4):
-            await world.take(f"n{i}")
-        assert await reader.read(now=NOW + timedelta(hours=1)) is None
-        assert len(reader.told.titles) == 38
+        for i in range(40):
+            del server.texts[f"n{i}"]
+        assert await reader.read() is None
+        assert reader.told.titles == ["item 40", "item 41"]
 
-    with_radicale(radicale, test)
+    with_large({f"n{i}": todo(f"n{i}", f"item {i}", f"DESCRIPTION:{'x' * 250_000}") for i in range(42)}, test)
 
 
-def test_entries_that_are_together_too_much_for_one_answer_are_asked_for_in_several(radicale: Server) -> None:
-    async def test(world: CalDavWorld) -> None:
-        attached = "ATTACH;ENCODING=BASE64;VALUE=BINARY:"
-        for i, size in enumerate((3_000_000, 3_000_000, 3_000_000, 3_000_000, 11_000_000)):
-            text = todo(f"n{i}", f"item {i}", attached + "A" * size)
-            (world.tasks / f"n{i}.ics").write_bytes(text.encode())
-        reader = world.reader()
+def test_entries_that_are_together_too_much_for_one_answer_are_asked_for_in_several() -> None:
+    async def test(server: Large, reader: Reader) -> None:
         assert await reader.read() is None
         assert reader.told.titles == ["item 0", "item 1", "item 2", "item 3"]
         assert [one.what for one in reader.problems] == ["an entry that is no calendar or too large; left out"]
 
-    with_radicale(radicale, test)
+    attached = "ATTACH;ENCODING=BASE64;VALUE=BINARY:"
+    sizes = (3_000_000, 3_000_000, 3_000_000, 3_000_000, 11_000_000)
+    with_large({f"n{i}": todo(f"n{i}", f"item {i}", attached + "A" * size) for i, size in enumerate(sizes)}, test)
 
 
 def test_an_answer_of_very_many_small_parts_is_not_held() -> None:
