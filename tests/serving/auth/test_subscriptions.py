@@ -68,6 +68,7 @@ def test_who_is_signed_out_is_told_nothing_more_there(
 
         signed_in(signing, mallory, "mallory")
         assert problem(mallory.delete(f"/v1/sessions/{current(phone)}"), 404) == "unknown-session"
+        assert told(laptop) == ["email", "laptop", "phone", "tablet"]
         assert laptop.delete(f"/v1/sessions/{current(phone)}").status_code == 204
         assert told(laptop) == ["email", "laptop", "tablet"]
 
