@@ -8,6 +8,7 @@ import pytest
 from axe_playwright_python.sync_playwright import Axe
 from playwright.sync_api import Page, expect, sync_playwright
 
+from tests.e2e.outside import eventually
 from tests.serving.auth.people import SigningEdge
 
 CHROMIUM = Path("/usr/bin/chromium")
@@ -35,7 +36,7 @@ def test_a_stranger_signs_in_sees_this_device_and_signs_out_and_nothing_of_them_
             elsewhere.post("/auth/logout", params={"everywhere": "true"})
         page.reload()
         expect(page.get_by_role("heading", name="One good tip.")).to_be_visible()
-        page.wait_for_function("!sessionStorage.subscribed && !localStorage.device")
+        eventually(lambda: page.evaluate("!sessionStorage.subscribed && !localStorage.device"))
         sign_in(page, signing)
         page.get_by_role("button", name="Settings").click()
         page.get_by_role("button", name="My devices").click()
