@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain
 from typing import Any
 
@@ -176,11 +176,15 @@ class Score:
             return "not-decision"
         except KeyMissing:
             return "left"
-        self._waiting.pop(whose, None)
+        before = self._waiting.pop(whose, None)
         if made is None:
             return "nothing-to-choose"
         if self._scored.get(whose, (0, "", 0))[1:] == (model, made.what):
             return "scored-before"
+        if before is not None and before.due_ms <= self._clock_ms():
+            made = replace(
+                made, due_ms=before.due_ms
+            )  # It has its place: whoever asks often is not behind who has gone.
         _put(self._waiting, whose, made)
         return ""
 

@@ -58,6 +58,8 @@ TOLD_WITHIN_MS: Final = 7 * DAY_MS
 """A task that was done longer ago is no news to its source."""
 TURN_S: Final = 900.0
 """Of one turn as a whole: a server may answer, and answer, and never end."""
+REST: Final = 4
+"""So many times as long as its turn took others have theirs, whatever a slow server's connection is due."""
 AHEAD_MS: Final = 5 * MINUTE_MS
 """A token that runs out within this is refreshed before it is used."""
 _TROUBLED: Final = Backoff(first_s=15.0, max_s=3600.0)
@@ -86,6 +88,8 @@ class Opened:
     """The person's own: signals carry it to the door."""
     settings: Mapping[str, str]
     credentials: Mapping[str, str] = field(repr=False)
+    sealed: bytes = field(repr=False)
+    """The credentials as they stand."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,6 +222,7 @@ class Turns:
             return await self._failed(leased, stopped.fault)
 
     async def _at(self, source: Source, leased: Leased, box: Box, said: Opened) -> Ended:
+        began_s = asyncio.get_running_loop().time()
         said = await self._fresh(leased, box, said)
         try:
             again_ms = await self._write_and_read(source, leased, box, said)
@@ -227,6 +232,8 @@ class Turns:
             said = await self._refreshed(leased, box, said)
             again_ms = await self._write_and_read(source, leased, box, said)
         wheel_ms = pause_ms(leased.connection_id, every_ms=leased.every_ms, now_ms=self._clock_ms())
+        took_s = asyncio.get_running_loop().time() - began_s
+        wheel_ms = max(wheel_ms, round(REST * took_s * SECOND_MS))
         await self._leases.release(leased, pause_ms=wheel_ms if again_ms is None else again_ms, read=True)
         TURNS["read",] += 1
         return Ended()
@@ -287,13 +294,13 @@ class Turns:
         return answer.fault
 
     async def _put_off(self, leased: Leased, one: Open, fault: Fault) -> None:
-        """Tell it nothing for a while, and read on; raises _Stopped where it asked for patience, which is meant for reads too."""
+        """Tell it nothing for a while, and read on; raises _Stopped where it said until when, which is meant for reads too."""
         kind, detail = fault.kind, fault.detail
         logger.info("write_back.put_off connection=%s kind=%s detail=%s", leased.connection_id, kind, detail)
         wait_ms = max(fault.until_ms - self._clock_ms(), 0)
         pause_ms = wait_ms + round(_TROUBLED.pause_s(one.attempts + 1) * SECOND_MS)
         await self._leases.put_off(leased, pause_ms=pause_ms)
-        if kind is FaultKind.RATE_LIMITED:
+        if kind is FaultKind.RATE_LIMITED and fault.until_ms:
             raise _Stopped(fault)
 
     async def _leave(self, leased: Leased, box: Box, said: Opened) -> Ended:
@@ -321,9 +328,10 @@ class Turns:
         except Failed as failed:
             raise _Stopped(failed.fault) from None
         # Kept before anything uses it: the old refresh token may be worth nothing from here on.
-        await self._leases.refreshed(leased, credentials=box.seal("credentials", json.dumps({**new}).encode()))
+        sealed = box.seal("credentials", json.dumps({**new}).encode())
+        await self._leases.refreshed(leased, before=said.sealed, credentials=sealed)
         TURNS["refreshed",] += 1
-        return replace(said, credentials=new)
+        return replace(said, credentials=new, sealed=sealed)
 
     async def _failed(self, leased: Leased, fault: Fault) -> Ended:
         failures = leased.failures + 1
@@ -367,7 +375,8 @@ async def _ended(*tasks: asyncio.Task[Any]) -> None:
 def opened(box: Box, row: Leased) -> Opened:
     """What is under the seals. Raises NotOpened."""
     kept = json.loads(box.open("settings", row.settings))
-    return Opened(kept["user_id"], kept["settings"], json.loads(box.open("credentials", row.credentials)))
+    credentials = json.loads(box.open("credentials", row.credentials))
+    return Opened(kept["user_id"], kept["settings"], credentials, row.credentials)
 
 
 async def _all(source: Source, access: Access, cursor: bytes) -> AsyncIterator[Page]:
@@ -387,6 +396,8 @@ def _heard(source: Source, access: Access, cursor: bytes, posted: bytes) -> Page
     try:
         delivery = Delivery(kept["headers"], bytes.fromhex(kept["body"]), kept["received_ms"])
         return source.webhook(access, cursor, delivery).page
+    except Failed as failed:
+        raise _Stopped(failed.fault) from None
     except Exception as error:  # noqa: BLE001 - as above
         raise _ours(source, error) from None
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import base64
 import hashlib
 import json
+import re
 import tomllib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
@@ -22,11 +23,8 @@ from connectors.sources.source import Connect, Failed, FaultKind, OAuth, Source
 
 ANSWER_BYTES_MAX: Final = 64 * 1024
 _NAMES: Final = {"client_id", "client_secret", "client_secret_file", "authorize_url", "token_url", "api_url"}
-_NOT_THE_PERSONS: Final = {
-    *("invalid_client", "unauthorized_client", "invalid_request", "invalid_scope", "unsupported_grant_type"),
-    *("incorrect_client_credentials", "redirect_uri_mismatch", "temporarily_unavailable", "server_error"),
-}
-"""Why no token comes, where the operator's file or the service is at fault: signing in there again would mend nothing (RFC 6749, 5.2; GitHub's)."""
+_THE_PERSONS: Final = {"invalid_grant", "access_denied", "bad_refresh_token", "bad_verification_code"}
+"""Why no token comes, where signing in there again mends it (RFC 6749, 5.2; GitHub's). For all else the operator's file or the service is at fault."""
 
 
 class BadClients(Exception):
@@ -124,14 +122,13 @@ class OAuthClients:
         if answer.status_code == 429:
             raise Failed(FaultKind.RATE_LIMITED, "HTTP 429")
         token, refused = said.get("access_token"), said.get("error")
-        if isinstance(refused, str) and refused in _NOT_THE_PERSONS:
-            raise Failed(FaultKind.ODD_ANSWER, refused)
-        if isinstance(refused, str) and refused and answer.status_code < 500:
-            # invalid_grant, and what services have of their own: some say it with 200.
+        if isinstance(refused, str) and refused in _THE_PERSONS and answer.status_code < 500:
             raise Failed(FaultKind.TOKEN_REVOKED, f"HTTP {answer.status_code}")
-        if answer.status_code >= 300 or not isinstance(token, str) or not token:
+        # Some refuse with 200.
+        if refused or answer.status_code >= 300 or not isinstance(token, str) or not token:
             kind = FaultKind.UNREACHABLE if answer.status_code >= 500 else FaultKind.ODD_ANSWER
-            raise Failed(kind, f"HTTP {answer.status_code}")
+            is_code = isinstance(refused, str) and re.fullmatch("[a-z_]{1,40}", refused)
+            raise Failed(kind, str(refused) if is_code else f"HTTP {answer.status_code}")
         found = {"access_token": token}
         lasts = said.get("expires_in")
         if isinstance(lasts, int | float) and 0 < lasts < 10**9:

@@ -95,8 +95,10 @@ _CLAIM: Final = _claim(f"{_DIED} = 0")
 _HOLDER: Final = "connection_id, user_id, kek_id, wrapped_key, created_ms"
 
 _RELEASE: Final = """
-UPDATE integrations.connections c SET leased_until_ms = 0, trouble = %(trouble)s, failures = %(failures)s, died = %(died)s,
-  state = CASE WHEN state = 'active' AND %(broken)s THEN 'broken' ELSE state END,
+UPDATE integrations.connections c SET leased_until_ms = 0, died = %(died)s,
+  trouble = CASE WHEN asked = %(asked)s OR NOT %(broken)s THEN %(trouble)s ELSE trouble END,
+  failures = CASE WHEN asked = %(asked)s OR NOT %(broken)s THEN %(failures)s ELSE failures END,
+  state = CASE WHEN state = 'active' AND %(broken)s AND asked = %(asked)s THEN 'broken' ELSE state END,
   read_ms = CASE WHEN %(read)s THEN integrations.now_ms() ELSE read_ms END,
   due_ms = CASE WHEN asked = %(asked)s OR %(hold)s THEN least(integrations.now_ms() + %(pause_ms)s, CASE WHEN %(read)s THEN (
     SELECT min(w.due_ms) FROM integrations.write_backs w WHERE w.connection_id = c.connection_id AND w.result = '') END) ELSE due_ms END
@@ -208,22 +210,24 @@ class Leases:
         async with self._pool.connection() as connection:
             _held(await connection.execute(statement, (lease_ms, leased.connection_id, leased.lease)))
 
-    async def refreshed(self, leased: Leased, *, credentials: bytes) -> None:
-        """Keep new credentials, before anybody uses them. Raises LeaseLost."""
-        statement = "UPDATE integrations.connections SET credentials = %s WHERE connection_id = %s AND lease = %s"
+    async def refreshed(self, leased: Leased, *, before: bytes, credentials: bytes) -> None:
+        """Keep new credentials in place of those `before`, before anybody uses them. Raises LeaseLost, also where the person has signed in
+        there again meanwhile.
+        """
+        statement = "UPDATE integrations.connections SET credentials = %b WHERE connection_id = %s AND lease = %s AND credentials = %b"
         async with self._pool.connection() as connection:
-            _held(await connection.execute(statement, (credentials, leased.connection_id, leased.lease)))
+            _held(await connection.execute(statement, (credentials, leased.connection_id, leased.lease, before)))
 
     async def keep(self, leased: Leased, *, cursor: bytes, told: int = 0, posted: int | None = None) -> None:
-        """Keep a place to go on from. `told`: signals that Kafka has acknowledged before it; `posted`: what was posted to us up to there is
-        read. Raises LeaseLost, also where the person has paused it or taken it back meanwhile.
+        """Keep a place to go on from. `told`: signals that Kafka has acknowledged before it; `posted`: what was posted to us under this number is
+        read: a smaller one may come to light later. Raises LeaseLost, also where the person has paused it or taken it back meanwhile.
         """
         leaving = ["leaving"] if leased.state == "leaving" else ["active"]
         statement = "UPDATE integrations.connections SET cursor = %b WHERE connection_id = %s AND lease = %s AND state = ANY(%s)"
         async with self._pool.connection() as connection:
             _held(await connection.execute(statement, (cursor, leased.connection_id, leased.lease, leaving)))
             if posted is not None:
-                read = "DELETE FROM integrations.posted WHERE connection_id = %s AND posted_id <= %s"
+                read = "DELETE FROM integrations.posted WHERE connection_id = %s AND posted_id = %s"
                 await connection.execute(read, (leased.connection_id, posted))
             if told:
                 await _note(connection, leased.connection_id, what="read", result="told", number=told)

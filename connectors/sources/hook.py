@@ -24,6 +24,8 @@ from connectors.sources.source import (
     Connect,
     Delivery,
     Description,
+    Failed,
+    FaultKind,
     Field,
     Heard,
     Kind,
@@ -38,7 +40,7 @@ WINDOW_S: Final = 300
 BODY_MAX: Final = 1024 * 1024
 SIGNALS_MAX: Final = 500
 REMEMBERED_MAX: Final = 10_000
-"""Ids of deliveries within the window; past it new ones are refused until older ones have left it."""
+"""Ids of deliveries within the window; past it new ones wait until older ones have left it."""
 PREFIX: Final = "whsec_"
 _TAKEN: Final = (
     *("task_upserted", "task_completed", "task_removed"),
@@ -79,8 +81,10 @@ class Hook:
         if known in heard:
             return Heard(Page(cursor))
         found = _signals(delivery.body)
-        if found is None or len(heard) >= REMEMBERED_MAX:
+        if found is None:
             return Heard(None, "bad-body")
+        if len(heard) >= REMEMBERED_MAX:
+            raise Failed(FaultKind.TOO_MUCH, "deliveries")  # It stays, and is read once older ones are forgotten.
         kept.place = {"heard": heard | {known: int(when)}}
         signals: list[Signal] = []
         problems: list[Problem] = []

@@ -51,7 +51,9 @@ def make(directory: Path) -> list[Path]:
         path.chmod(0o444)
     theirs = [folder.secrets / name for name in OPERATORS]
     for path in theirs:
-        path.touch(0o644)
+        if not path.exists():
+            path.touch()
+            path.chmod(0o644)  # Whatever the umask is.
     return [*made, *theirs]
 
 

@@ -11,6 +11,7 @@ import secrets
 import time
 from collections import OrderedDict
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final, TypeVar
 
@@ -118,9 +119,14 @@ class Sessions:
             ends_ms=now_ms + LASTS_MS,
         )
         if instead_of is not None:
-            if self._devices is not None and instead_of.who.pseudonym == pseudonym:
-                await self._devices.move(instead_of.session_id, to=session_id)
-            await self.end(instead_of.session_id)
+            try:
+                if self._devices is not None and instead_of.who.pseudonym == pseudonym:
+                    await self._devices.move(instead_of.session_id, to=session_id)
+                await self.end(instead_of.session_id)
+            except AWAY:
+                with suppress(*AWAY):  # Nobody gets its token; what moved to it goes with it.
+                    await self._accounts.end(session_id)
+                raise
         return token
 
     async def of_cookie(self, token: str) -> Session:
