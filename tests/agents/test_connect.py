@@ -19,7 +19,7 @@ from aiohttp import web
 from agents.turn import pause_ms
 from connectors.key_files import KeyFiles
 from connectors.postgres.connections import Connection, Connections, LogEntry, New
-from connectors.postgres.leases import DEATHS_MAX, Leased, Leases
+from connectors.postgres.leases import DEATHS_MAX, Leased, LeaseLost, Leases
 from connectors.vault import Box, Vault, Wrapped
 from deploy.stack.running import RunningStack
 from oo.v1.erased_pb2 import Erased
@@ -407,6 +407,32 @@ def test_of_one_person_two_are_read_at_a_time_the_longest_due_first_however_many
         assert [one.connection_id for one in await leases.claim(limit=8, lease_ms=60_000)] == ["a4"]
 
     with_leases(postgres.migrated(), test)
+
+
+def test_what_comes_to_light_late_is_read_and_an_old_turn_undoes_no_mend(postgres: Cluster) -> None:
+    database = postgres.migrated()
+
+    async def test(leases: Leases, connections: Connections) -> None:
+        await connections.add(new("a1", "ada"))
+        [held] = await leases.claim(limit=1, lease_ms=60_000)
+        await connections.post("a1", delivery=b"first")
+        await connections.post("a1", delivery=b"second")
+        first, second = await leases.posted(held)
+        # The second was there before: whoever posted the first had yet to commit it.
+        await leases.keep(held, cursor=b"", posted=second[0])
+        assert await leases.posted(held) == [first]
+        await leases.refreshed(held, before=held.credentials, credentials=b"fresh")
+        assert await connections.change("a1", user_id="ada", credentials=b"signed in there again")
+        with pytest.raises(LeaseLost):
+            await leases.refreshed(held, before=b"fresh", credentials=b"of the old grant")
+        await leases.release(held, pause_ms=60_000, trouble="token-revoked", broken=True)
+        [again] = await leases.claim(limit=1, lease_ms=60_000)
+        assert (again.state, again.trouble, again.credentials) == ("active", "", b"signed in there again")
+        await leases.release(again, pause_ms=60_000, trouble="token-revoked", broken=True)
+        one = await connections.one("a1")
+        assert one is not None and (one.state, one.trouble) == ("broken", "token-revoked")
+
+    with_leases(database, test)
 
 
 def test_a_worker_that_is_asked_to_end_gives_back_what_it_reads(line: Line) -> None:

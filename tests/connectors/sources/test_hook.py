@@ -11,9 +11,10 @@ import httpx
 import pytest
 from standardwebhooks.webhooks import Webhook
 
+from connectors.sources import hook
 from connectors.sources.hook import Hook
 from connectors.sources.kept import taken_back
-from connectors.sources.source import Access, Delivery, Heard
+from connectors.sources.source import Access, Delivery, Failed, FaultKind, Heard
 from tests.connectors.sources.world import HOME, NOW, Told
 
 SECRET = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
@@ -129,3 +130,12 @@ def test_disconnecting_takes_back_what_stands() -> None:
     told.hear(back.signals)
     assert told.titles == []
     assert len(back.signals) == 1
+
+
+def test_a_delivery_past_the_bound_waits_and_is_not_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    first = heard(delivery(TASK)).page
+    assert first is not None
+    monkeypatch.setattr(hook, "REMEMBERED_MAX", 1)
+    with pytest.raises(Failed) as failed:
+        heard(delivery(TASK, name="another"), first.cursor)
+    assert failed.value.fault.kind is FaultKind.TOO_MUCH
