@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gzip
 import json
+from collections.abc import Mapping
 
 import pytest
 from aiohttp import web
@@ -21,14 +22,14 @@ from tests.connectors.sources.world import HOME, LOOPBACK, NOW
 class Says(Loopback):
     """The same to everybody."""
 
-    def __init__(self, body: bytes, *, status: int = 200, **headers: str) -> None:
+    def __init__(self, body: bytes, *, status: int = 200, headers: Mapping[str, str] | None = None) -> None:
         super().__init__()
         self.fails = lambda _: web.Response(body=body, status=status, headers=headers)
 
 
 def asked(body: bytes, encoding: str) -> Answer:
     async def once() -> Answer:
-        async with Says(body, **{"content-encoding": encoding}) as server, client_for(LOOPBACK) as client:
+        async with Says(body, headers={"content-encoding": encoding}) as server, client_for(LOOPBACK) as client:
             return await ask(Access("c1", "ann", HOME, NOW, client, {}, {}), "GET", server.url)
 
     return asyncio.run(once())
