@@ -68,14 +68,14 @@ export interface Sent {
   isNobody: boolean;
 }
 
-/** Sends what is kept, but for what can be taken back, and those that `isOnItsWay`; one sender at a time, page or worker. */
-export async function flush(isOnItsWay: (key: string) => boolean = () => false): Promise<Sent> {
+/** Sends what is kept, but for what can be taken back unless this `isTheLast`, and those that `isOnItsWay`; one sender at a time, page or worker. */
+export async function flush(isOnItsWay: (key: string) => boolean = () => false, isTheLast = false): Promise<Sent> {
   const sent: Sent = { left: 0, held: 0, refused: [], isNobody: false };
   async function each(): Promise<void> {
     let isStopped = false;
     for (const one of await all()) {
       if (isOnItsWay(one.key)) continue;
-      if ((one.held_until ?? 0) > Date.now()) {
+      if (!isTheLast && (one.held_until ?? 0) > Date.now()) {
         sent.held += 1;
         continue;
       }

@@ -223,7 +223,7 @@ async function deliver(): Promise<void> {
 /** Sends what is left, and forgets the person here. Raises where something could not be sent: nothing is lost. */
 export async function forget(): Promise<void> {
   await settle();
-  const { left } = await flush();
+  const { left } = await flush(undefined, true);
   if (left > 0) throw new TypeError("not everything could be sent");
   await forgetAll();
 }
@@ -312,6 +312,8 @@ export function open(): void {
 /** Nobody is signed in: what was kept of somebody goes. */
 function nobody(): void {
   source?.close();
+  clearTimeout(undoTimer);
+  pending.value = null;
   tip.value = null;
   document.title = "oO";
   link.value = { live: "", text: () => "" };

@@ -2,7 +2,7 @@
 // react without the page. What is asked of /v1 and /auth goes past it, and it keeps nothing of a person.
 
 import { flush, put, queued, type Reaction } from "../outbox";
-import { isFirst, notShown } from "../shown";
+import { noteShown, wasShown } from "../shown";
 
 declare const self: ServiceWorkerGlobalScope;
 /** Names this build. */
@@ -78,17 +78,14 @@ self.addEventListener("push", (event) => {
   if (said !== undefined) event.waitUntil(show(said));
 });
 
-/** Once for each tip, also where its notification was closed meanwhile: push services repeat. */
+/** Once for each tip, also where its notification was closed meanwhile: push services repeat. One that stands takes its own place without a sound. */
 async function show(said: Notice): Promise<void> {
   const { title, body, tag, lang, actions } = said;
-  if (!(await isFirst(tag))) return;
-  const shown = { body, tag, lang, actions, data: said, icon: "/static/icon-192.png", badge: "/static/badge.png" };
-  try {
-    await self.registration.showNotification(title, shown);
-  } catch (error) {
-    await notShown(tag);
-    throw error;
-  }
+  const silent = await wasShown(tag);
+  if (silent && (await self.registration.getNotifications({ tag })).length === 0) return;
+  const shown = { body, tag, lang, actions, silent, data: said, icon: "/static/icon-192.png", badge: "/static/badge.png" };
+  await self.registration.showNotification(title, shown);
+  await noteShown(tag);
 }
 
 self.addEventListener("notificationclick", (event) => {
