@@ -46,6 +46,7 @@ def test_an_answer_may_be_packed_once() -> None:
         (b"abc", "gzip", FaultKind.ODD_ANSWER, "encoding"),
         (gzip.compress(bytes(BYTES_MAX + 1)), "gzip", FaultKind.TOO_MUCH, "answer"),
     ],
+    ids=["twice", "not at all", "too much"],
 )
 def test_what_is_packed_otherwise_or_unpacks_to_too_much_is_not_held(
     body: bytes, encoding: str, kind: FaultKind, detail: str
