@@ -34,6 +34,7 @@ def test_the_tip_that_stands_is_read_whole(edge: LiveEdge) -> None:
         "source": "todo.txt",
         "url": "https://example.org/a?b=1",
         "why": ["Heute", "Kurz"],
+        "phrases": {"title": None, "detail": None, "why": [None, None]},
         "decided_at": "2023-11-14T22:13:20.123Z",
     }
 

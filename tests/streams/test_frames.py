@@ -199,8 +199,10 @@ def test_a_version_registered_as_text_is_read(build, client, prefix):
     text = """syntax = "proto3"; package oo.v1; import "google/protobuf/timestamp.proto";
         message Other { string a = 1; } /* message Comment {} */
         message Reaction { enum Kind { KIND_UNSPECIFIED = 0; DONE = 1; SNOOZE = 2; DISMISS = 3; SEEN = 4; }
+          enum Reason { REASON_UNSPECIFIED = 0; NOT_RELEVANT = 1; NOT_NOW = 2; DONE_ALREADY = 3; NOT_MINE = 4; }
           string event_id = 1; string user_id = 2; string decision_id = 3; Kind kind = 4;
-          google.protobuf.Timestamp snooze_until = 5; google.protobuf.Timestamp event_time = 6; string source = 7; }"""
+          google.protobuf.Timestamp snooze_until = 5; google.protobuf.Timestamp event_time = 6; string source = 7;
+          Reason reason = 8; }"""
     schemas = build(prefix)
     schema_id = client.register_schema(f"{prefix}reactions-value", Schema(text, "PROTOBUF"))
     assert unframe_public(schemas, "reactions", header(schema_id, 1) + b"\x12\x05alice").user_id == "alice"
