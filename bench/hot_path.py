@@ -8,7 +8,7 @@ from bench.builds import in_turns
 from bench.measured import hot_path
 from bench.result import Bench, Result, compared
 
-TURNS, SECONDS = 6, 10.0
+TURNS, SECONDS = 4, 8.0
 NOT_ABOVE = 1.05
 """What two runs of one build differ by."""
 WHAT = {

@@ -58,7 +58,9 @@ async def _lookups(stack: RunningStack, scratch: Path, names: list[str], seconds
     process = await asyncio.create_subprocess_exec(*load, str(seconds), str(asked), str(answer))
     assert await process.wait() == 0
     used_s, done = spent(edge)["edge"] - before_s, json.loads(answer.read_text())
-    assert set(done["statuses"]) == {"200"}, done["statuses"]
+    # 204: of a newcomer to whom nothing is said.
+    assert set(done["statuses"]) <= {"200", "204"}, done["statuses"]
+    assert done["statuses"]["200"] > 0.9 * len(done["latencies_ms"]), done["statuses"]
     latencies_ms = sorted(done["latencies_ms"])
     return {
         "look-ups": len(latencies_ms) / done["seconds"],
