@@ -340,6 +340,7 @@ def test_who_dismisses_may_say_why_and_it_goes_with_the_reaction(
 def test_a_page_that_goes_away_sends_at_once(page_of: Open, whole_edge: LiveEdge, servers: RunningStack) -> None:
     whole_edge.put_tip("pg-away", 1)
     page = page_of("pg-away")
+    stands_by(page)  # As it mostly is; what leaves while the worker takes over goes with the next look.
     page.keyboard.press("d")
     expect(page.get_by_role("button", name="Undo")).to_be_visible()
     page.goto("about:blank")
