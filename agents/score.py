@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain
 from typing import Any
 
@@ -176,20 +176,18 @@ class Score:
             return "not-decision"
         except KeyMissing:
             return "left"
-        before = self._waiting.pop(whose, None)
+        self._waiting.pop(whose, None)
         if made is None:
             return "nothing-to-choose"
         if self._scored.get(whose, (0, "", 0))[1:] == (model, made.what):
             return "scored-before"
-        if before is not None and before.due_ms <= self._clock_ms():
-            made = replace(
-                made, due_ms=before.due_ms
-            )  # It has its place: whoever asks often is not behind who has gone.
         _put(self._waiting, whose, made)
         return ""
 
     def _due_ms(self, whose: bytes) -> int:
-        now_ms = self._clock_ms()
+        now_ms, there = self._clock_ms(), self._waiting.get(whose)
+        if there is not None and there.due_ms <= now_ms:
+            return there.due_ms  # It keeps its place: whoever asks often is not behind who has gone.
         return max(now_ms + SETTLE_MS, self._scored.get(whose, (0, "", 0))[0] + APART_MS)
 
     async def look(self) -> None:

@@ -27,6 +27,9 @@ from tables.store import MemoryStore, Store
 from tables.table import merge
 from tables.totals import Totals
 
+HELD_RECORDS_MAX = 2_000
+"""Of a changelog: fewer are held in memory, as a disk takes longer to make than they to read."""
+
 
 @dataclass(slots=True)
 class Part:
@@ -64,10 +67,6 @@ class Live:
     def end(self) -> int:
         """Behind the last record that any of it is of."""
         return max(self.rows.end, *(one.end for one in (self.tips, self.settings) if one is not None), 0)
-
-
-HELD_RECORDS_MAX = 2_000
-"""Of a changelog: fewer are held in memory, as a disk takes longer to make than they to read."""
 
 
 async def live_rows(journal: Journal, number: int, scratch: Scratch) -> LiveRows:
