@@ -8,6 +8,8 @@ from typing import Final
 
 import httpx
 
+from connectors.outside import PACKED, OddlyPacked, TooLarge, body_of
+
 BYTES_MAX: Final = 256 * 1024
 
 
@@ -22,6 +24,8 @@ def jwks_at(url: str, *, timeout_s: float = 3.0) -> Callable[[], Awaitable[bytes
         try:
             async with asyncio.timeout(timeout_s), httpx.AsyncClient(timeout=timeout_s) as client:
                 return await _read(client, url)
+        except (TooLarge, OddlyPacked) as error:
+            raise KeysNotServed(str(error)) from None
         except (httpx.HTTPError, OSError, TimeoutError) as error:
             raise KeysNotServed(type(error).__name__) from error
 
@@ -29,11 +33,6 @@ def jwks_at(url: str, *, timeout_s: float = 3.0) -> Callable[[], Awaitable[bytes
 
 
 async def _read(client: httpx.AsyncClient, url: str) -> bytes:
-    async with client.stream("GET", url, headers={"accept": "application/json"}) as response:
+    async with client.stream("GET", url, headers={"accept": "application/json", **PACKED}) as response:
         response.raise_for_status()
-        body = bytearray()
-        async for chunk in response.aiter_bytes():
-            body += chunk
-            if len(body) > BYTES_MAX:
-                raise KeysNotServed(f"more than {BYTES_MAX} bytes")
-        return bytes(body)
+        return await body_of(response, bytes_max=BYTES_MAX)

@@ -13,6 +13,8 @@ from urllib.parse import quote, urlsplit
 
 import httpx
 
+from connectors.outside import PACKED, OddlyPacked, TooLarge, body_of
+
 BYTES_MAX: Final = 256 * 1024
 TIMEOUT_S: Final = 5.0
 _LOOPBACK: Final = ("127.0.0.1", "localhost", "::1")
@@ -70,18 +72,16 @@ async def exchange(endpoint: str, form: Mapping[str, str], *, basic: tuple[str, 
 async def _ask(
     method: str, url: str, *, form: Mapping[str, str] | None = None, auth: httpx.Auth | None = None
 ) -> tuple[int, dict[str, object]]:
-    headers = {"accept": "application/json"}
+    headers = {"accept": "application/json", **PACKED}
     try:
         async with (
             asyncio.timeout(TIMEOUT_S),
             httpx.AsyncClient(timeout=TIMEOUT_S) as client,
             client.stream(method, url, data=dict(form) if form else None, auth=auth, headers=headers) as response,
         ):
-            body = bytearray()
-            async for chunk in response.aiter_bytes():
-                body += chunk
-                if len(body) > BYTES_MAX:
-                    raise ProviderAway(f"more than {BYTES_MAX} bytes")
+            body = await body_of(response, bytes_max=BYTES_MAX)
+    except (TooLarge, OddlyPacked) as error:
+        raise ProviderAway(str(error)) from None
     except (httpx.HTTPError, httpx.InvalidURL, OSError, TimeoutError) as error:
         raise ProviderAway(type(error).__name__) from error
     try:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import ipaddress
 import socket
+import zlib
 from collections.abc import Iterable, Sequence
 from http.cookiejar import CookieJar, DefaultCookiePolicy
 from typing import Final
@@ -24,12 +25,41 @@ TIMEOUT_S: Final = 50.0
 """Of silence: large calendars are listed slowly by small servers."""
 CONNECT_S: Final = 10.0
 REDIRECTS_MAX: Final = 5
+PACKED: Final = {"accept-encoding": "gzip"}
+"""A request's header: how its answer may be packed, for `body_of`."""
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
 """Stands for the IPv4 address in its last four bytes (RFC 6052)."""
 
 
 class InsideAddress(Exception):
     """The name leads to an address that nobody outside may send us to; says no address."""
+
+
+class TooLarge(Exception):
+    """An answer has more bytes than may be held; says how many those are."""
+
+
+class OddlyPacked(Exception):
+    """An answer is packed otherwise than was asked for."""
+
+
+async def body_of(response: httpx.Response, *, bytes_max: int) -> bytes:
+    """Return the body of a streamed answer, unpacked and never more of it in memory. The request had PACKED. Raises TooLarge, OddlyPacked.
+
+    httpx would unpack whatever a chunk holds, and as often as the answer says that it is packed.
+    """
+    encoding = response.headers.get("content-encoding", "identity").strip().lower()
+    if encoding not in ("identity", "gzip"):
+        raise OddlyPacked("packed otherwise than was asked for")
+    unpacked, body = zlib.decompressobj(zlib.MAX_WBITS | 16), bytearray()
+    async for chunk in response.aiter_raw():
+        try:
+            body += unpacked.decompress(chunk, bytes_max + 1 - len(body)) if encoding == "gzip" else chunk
+        except zlib.error:
+            raise OddlyPacked("packed otherwise than it says") from None
+        if len(body) > bytes_max:
+            raise TooLarge(f"more than {bytes_max} bytes")
+    return bytes(body)
 
 
 def client_for(inside: Sequence[Network] = (), *, timeout_s: float = TIMEOUT_S) -> httpx.AsyncClient:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
@@ -16,12 +15,11 @@ from typing import Any, Final
 
 import httpx
 
-from connectors.outside import InsideAddress
+from connectors.outside import PACKED, InsideAddress, OddlyPacked, TooLarge, body_of
 from connectors.sources.source import Access, Failed, FaultKind
 
 BYTES_MAX: Final = 10 * 1024 * 1024
 """Of one answer, as it is after decompression."""
-ENCODING: Final = {"accept-encoding": "gzip"}
 ANSWER_S: Final = 60.0
 """For one answer as a whole, however slowly it drips."""
 WAIT_S_MAX: Final = 24 * 3600
@@ -62,9 +60,14 @@ async def ask(
     try:
         async with (
             asyncio.timeout(ANSWER_S),
-            access.client.stream(method, url, headers={**ENCODING, **(headers or {})}, **how) as response,
+            access.client.stream(method, url, headers={**PACKED, **(headers or {})}, **how) as response,
         ):
-            answer = Answer(response.status_code, response.headers, await _body(response), response.url)
+            body = await body_of(response, bytes_max=BYTES_MAX)
+            answer = Answer(response.status_code, response.headers, body, response.url)
+    except TooLarge:
+        raise Failed(FaultKind.TOO_MUCH, "answer") from None
+    except OddlyPacked:
+        raise Failed(FaultKind.ODD_ANSWER, "encoding") from None
     except InsideAddress:
         raise Failed(FaultKind.UNREACHABLE, "inside-address") from None
     except httpx.TooManyRedirects:
@@ -76,23 +79,6 @@ async def ask(
     if answer.status < 300 or answer.status in allowed:
         return answer
     raise refusal(access, answer)
-
-
-async def _body(response: httpx.Response) -> bytes:
-    """What came, unpacked; raises Failed where that is more than BYTES_MAX, before it is in memory."""
-    encoding = response.headers.get("content-encoding", "identity").strip().lower()
-    if encoding not in ("identity", "gzip"):
-        raise Failed(FaultKind.ODD_ANSWER, "encoding")
-    unpacked, body = zlib.decompressobj(zlib.MAX_WBITS | 16), bytearray()
-    # httpx unpacks whatever a chunk holds, as often as the answer says that it is packed.
-    async for chunk in response.aiter_raw():
-        try:
-            body += unpacked.decompress(chunk, BYTES_MAX + 1 - len(body)) if encoding == "gzip" else chunk
-        except zlib.error:
-            raise Failed(FaultKind.ODD_ANSWER, "encoding") from None
-        if len(body) > BYTES_MAX:
-            raise Failed(FaultKind.TOO_MUCH, "answer")
-    return bytes(body)
 
 
 def refusal(access: Access, answer: Answer) -> Failed:
