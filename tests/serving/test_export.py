@@ -19,20 +19,19 @@ from google.protobuf.message import Message
 
 from deploy.stack.running import RunningStack
 from deploy.stack.topics import ensure_topics
-from oo.v1 import dead_letter_pb2, decision_pb2, erased_pb2, journal_pb2, key_pb2, row_pb2
+from oo.v1 import dead_letter_pb2, decision_pb2, erased_pb2, journal_pb2, row_pb2
 from serving.archive import ELSEWHERE, FILES, archive
 from serving.exports import AT_ONCE, Order
 from streams.cluster import Cluster
-from streams.frames import MESSAGES, Frames
-from streams.keys import name_of
+from streams.frames import MESSAGES
 from streams.partitioner import partition_of
 from streams.reader import end_offsets, topic_ids
 from streams.sealing import OPEN
 from streams.topics import NAMES, PARTITIONS
 from tables.row import BLOCKS
-from tests.sealed import give
 from tests.serving.edges import LiveEdge, problem
 from tests.serving.test_devices import tell
+from tests.serving.topic import make_known, write
 from tests.serving.valkeys import ValkeyServer
 
 SHOWN_OTHERWISE = {kind.DESCRIPTOR.full_name: {"sealed"} for kind in OPEN}
@@ -47,14 +46,6 @@ def log(servers: RunningStack) -> Cluster:
     cluster = replace(servers.cluster, prefix=f"export-{uuid.uuid4().hex[:6]}.")
     ensure_topics(cluster)
     return cluster
-
-
-def write(cluster: Cluster, topic: str, *messages: Message, user: str, key: bytes = b"") -> None:
-    producer = Producer({**cluster.rdkafka(), "linger.ms": 5})
-    number = partition_of(user.encode(), PARTITIONS) if cluster.topics[topic].key == "user" else 0
-    for message in messages:
-        producer.produce(cluster.name(topic), Frames().frame(topic, message), key or user.encode(), number)
-    assert producer.flush(30) == 0
 
 
 def files(cluster: Cluster, user: str, *, whose: str = "") -> dict[str, str]:
@@ -225,9 +216,7 @@ def test_where_they_are_told_what_they_connected_and_what_was_sent_is_in_it_with
     whole_edge: LiveEdge, servers: RunningStack
 ) -> None:
     user, secret = f"beside-{uuid.uuid4().hex[:8]}", f"hidden-{uuid.uuid4().hex}"
-    key = give(whole_edge.parts.people, user.encode())
-    word = key_pb2.WrappedKey(kek_id=key.kek_id, wrapped=key.wrapped)
-    write(servers.cluster, "keys", word, user=user, key=name_of(user.encode(), key.id))
+    make_known(servers.cluster, whole_edge.parts.people, user)
     with whole_edge.client(user) as client:
         fields = {"url": "https://dav.example/cal", "username": "ada", "password": secret}
         connected = client.post("/v1/connections", json={"source": "caldav", "fields": fields}).json()

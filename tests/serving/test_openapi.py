@@ -12,12 +12,9 @@ from pathlib import Path
 from typing import Any
 
 from deploy.stack.running import RunningStack
-from oo.v1 import key_pb2
-from streams.keys import name_of
 from tests.foreign import programs
-from tests.sealed import give
 from tests.serving.edges import LiveEdge
-from tests.serving.test_export import write
+from tests.serving.topic import make_known
 from tests.serving.valkeys import ValkeyServer
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -61,9 +58,7 @@ def test_no_call_that_the_document_allows_or_forbids_is_answered_in_another_way_
         a_new_tip_every_moment(edge, "oa-tried"),
     ):
         edge.until_ready()
-        key = give(edge.parts.people, b"oa-tried")  # The engine has heard of them.
-        word = key_pb2.WrappedKey(kek_id=key.kek_id, wrapped=key.wrapped)
-        write(servers.cluster, "keys", word, user="oa-tried", key=name_of(b"oa-tried", key.id))
+        make_known(servers.cluster, edge.parts.people, "oa-tried")
         command = (
             programs(HERE / "requirements.txt") / "st",
             f"--config-file={HERE / 'schemathesis.toml'}",

@@ -1,18 +1,23 @@
-"""What stands on a topic for one user, read by a plain Kafka client."""
+"""What stands on a topic for one user, read and written by a plain Kafka client."""
 
 from __future__ import annotations
 
 import time
 from typing import TypeVar
 
-from confluent_kafka import Consumer, TopicPartition
+from confluent_kafka import Consumer, Producer, TopicPartition
 from google.protobuf.message import Message
-from sealed import opened_now
 
 from connectors.key_files import KeyFiles
 from deploy.stack.running import RunningStack
-from streams.keys import Keys
+from oo.v1 import key_pb2
+from streams.cluster import Cluster
+from streams.frames import Frames
+from streams.keys import Keys, name_of
+from streams.partitioner import partition_of
+from streams.topics import PARTITIONS
 from streams.wire import payload
+from tests.sealed import give, opened_now
 
 M = TypeVar("M", bound=Message)
 
@@ -45,3 +50,19 @@ def messages(stack: RunningStack, topic: str, kind: type[M], *, user_id: str) ->
         consumer.close()
     keys = Keys.of(stack.cluster, KeyFiles(stack.kek_dir))
     return [opened_now(one, whose=user_id.encode(), keys=keys) for one in found]
+
+
+def write(cluster: Cluster, topic: str, *messages: Message, user: str, key: bytes = b"") -> None:
+    """Put these on a topic, where this person's go."""
+    producer = Producer({**cluster.rdkafka(), "linger.ms": 5})
+    number = partition_of(user.encode(), PARTITIONS) if cluster.topics[topic].key == "user" else 0
+    for message in messages:
+        producer.produce(cluster.name(topic), Frames().frame(topic, message), key or user.encode(), number)
+    assert producer.flush(30) == 0
+
+
+def make_known(cluster: Cluster, keys: Keys, user: str) -> None:
+    """Give this person a key, as the engine does when it first hears of them: here, and on its topic for other processes."""
+    key = give(keys, user.encode())
+    word = key_pb2.WrappedKey(kek_id=key.kek_id, wrapped=key.wrapped)
+    write(cluster, "keys", word, user=user, key=name_of(user.encode(), key.id))
