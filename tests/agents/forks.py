@@ -61,7 +61,7 @@ class Forked:
 def fork(module: tuple[str, ...], *, env: Mapping[str, str], cwd: Path, output: IO[bytes]) -> Forked:
     """`python -m MODULE ARGUMENT...` in a process of its own, which ends with this one."""
     command = Command(argv=(sys.executable, "-m", *module), env=env, cwd=cwd, module=module)
-    line, _ = _preloaded(ALSO.get(module[-1], ()))
+    line, _ = _preloaded(ALSO.get(module[-1], ()), str(Path("/proc/self/ns/mnt").readlink()))
     mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     take_in_orphans(True)
     try:
@@ -78,8 +78,11 @@ def fork(module: tuple[str, ...], *, env: Mapping[str, str], cwd: Path, output: 
 
 
 @cache
-def _preloaded(also: tuple[str, ...]) -> tuple[socket.socket, subprocess.Popen[bytes]]:
-    """One preloaded process for these, which ends when this one does, and the line to it."""
+def _preloaded(also: tuple[str, ...], _mounts: str) -> tuple[socket.socket, subprocess.Popen[bytes]]:
+    """One preloaded process for these, which ends when this one does, and the line to it.
+
+    One for each namespace of mounts: one from before sees no disk that is mounted since, and neither do its forks.
+    """
     mine, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
     with theirs:
         process = subprocess.Popen(

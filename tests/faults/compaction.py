@@ -29,7 +29,7 @@ def compact(scene: Scene) -> None:
     alter(fast)
     try:
         # A segment is closed by the next write after its time: the writing that goes on does it.
-        took_s = scene.stack.until(lambda: count() < before * 0.6, what="compaction", patience_s=120)
+        took_s = scene.stack.until(lambda: count() < before * 0.6, what="compaction")
         scene.stack.wait(18)  # one more turn of the cleaner, for what was written meanwhile
         scene.notes.append(f"compacted from {before} to {count()} records after {took_s:.0f} s")
     finally:

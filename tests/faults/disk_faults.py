@@ -22,9 +22,7 @@ def fill_the_log(scene: Scene) -> None:
     before = scene.stack.server_pid("kafka")
     disk.fill(left_bytes=256 * 1024)
     try:
-        took_s = scene.stack.until(
-            lambda: scene.stack.server_pid("kafka") != before, what="the broker's end", patience_s=60
-        )
+        took_s = scene.stack.until(lambda: scene.stack.server_pid("kafka") != before, what="the broker's end")
         scene.notes.append(f"the broker ended {took_s:.1f} s after its disk was full")
         scene.stack.wait(4)
     finally:
@@ -43,12 +41,13 @@ def fill_the_state(scene: Scene) -> None:
     try:
         with mounted(worker.data, size_bytes=STATE_DISK_BYTES) as disk:
             stack.start(worker.name)
-            stack.wait(12)  # a session and a rebalance, so that it holds partitions again
+            stack.until(lambda: any(worker.data.glob("rows/*/CURRENT")), what="the worker's rows on the small disk")
+            scene.goes_on("journal")
             exits, said = len(worker.exits), len(worker.log())
             disk.fill(left_bytes=16 * 1024)
-            took_s = stack.until(lambda: len(worker.exits) > exits, what="the worker's end", patience_s=60)
+            took_s = stack.until(lambda: len(worker.exits) > exits, what="the worker's end")
             scene.notes.append(f"the worker ended {took_s:.1f} s after its disk was full")
-            stack.wait(8)
+            stack.until(lambda: len(worker.exits) > exits + 1, what="its end once more")
             why = {line for line in worker.log()[said:].splitlines() if "No space left" in line}
             scene.notes.append(f"ended {len(worker.exits) - exits} times, {len(why)} lines name the full disk")
             if not why:

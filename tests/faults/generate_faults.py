@@ -47,7 +47,6 @@ PAID = STEPS[2:5]
 """Where a kill loses an answer that is paid for."""
 LEFT, LOST = 6, 3
 """Of a day, at its end: calls that are left, and those of them that a kill takes."""
-PATIENT_S = 900.0
 
 
 def kill_who_asks(scene: Scene) -> None:
@@ -61,7 +60,7 @@ def kill_who_asks(scene: Scene) -> None:
             # Half of the kills come while it starts, or while it has nothing to do.
             pen.ask(ASKED_AT_ONCE)
             if turn % 2:
-                stack.until(lambda: len(model.calls) > pen.seen, what="a call", patience_s=60)
+                stack.until(lambda: len(model.calls) > pen.seen, what="a call")
             scene.between(0.0, 1.0)
             pen.seen = len(model.calls)
             stack.until(worker.running, what="it runs again")
@@ -86,7 +85,7 @@ def kill_at_each_step(scene: Scene, *, kills: int = KILLS) -> None:
             pen.ask(kills)
             _kill_at(scene, model, step, kills)
         stack.start("generate")
-        stack.until(pen.drained, what="every request done with", patience_s=PATIENT_S)
+        stack.until(pen.drained, what="every request done with")
         calls, answers = len(model.calls), pen.answers()
         _judge(scene, pen, answers, calls=calls, kills=kills * len(PAID))
         told = f"{len(pen.asked)} requests, {kills} kills at each of {len(STEPS)} steps, {calls} calls"
@@ -96,7 +95,7 @@ def kill_at_each_step(scene: Scene, *, kills: int = KILLS) -> None:
         pen.ask(3 * LEFT)
         _kill_at(scene, model, ("AFTER", "reserved"), LOST)
         stack.start("generate")
-        stack.until(pen.drained, what="every request done with", patience_s=PATIENT_S)
+        stack.until(pen.drained, what="every request done with")
         _judge(scene, pen, pen.answers(), calls=len(model.calls), kills=kills * len(PAID))
         more, reasons = len(model.calls) - calls, pen.reasons()
         if more != LEFT - LOST or not reasons["budget"]:
@@ -117,14 +116,14 @@ def answer_again(scene: Scene) -> None:
                 core.end()
             stack.start(*CORES, "generate")
             ends = len(worker.exits)
-            stack.until(lambda: pen.asked_by_cores() >= 10 and model.calls, what="cores ask", patience_s=PATIENT_S)
+            stack.until(lambda: pen.asked_by_cores() >= 10 and model.calls, what="cores ask")
             for turn in range(KILLS):
                 scene.between(0.0, 1.0)
                 stack.until(worker.running, what="it runs again")
                 worker.send(KILL)
                 stack.until(lambda turn=turn: len(worker.exits) > ends + turn, what="it ends")
                 if turn % 3 == 2:
-                    stack.until(worker.healthy, what="it runs again", patience_s=PATIENT_S)
+                    stack.until(worker.healthy, what="it runs again")
                     scene.between(0.5, 3.0)
                     pen.answer_again()
             stack.start("generate")
@@ -134,7 +133,7 @@ def answer_again(scene: Scene) -> None:
                 core.end()
             stack.start(*CORES)
         # Versions that ask stand until the next one.
-        stack.until(lambda: not pen.unanswered(), what="what stands is answered", patience_s=PATIENT_S)
+        stack.until(lambda: not pen.unanswered(), what="what stands is answered")
         calls, kills = len(model.calls), worker.exits[ends:].count(-KILL)
         _judge(scene, pen, pen.answers(), calls=calls, kills=kills)
         pen.answer_again()
@@ -159,7 +158,7 @@ def _kill_at(scene: Scene, model: ModelServer, step: tuple[str, str], kills: int
     worker.environment |= {f"KILLED_{when}": what, "KILLED_TIMES": str(kills)}
     worker.start()
     worker.wanted = False
-    stack.until(lambda: len(worker.exits) > ends, what=f"killed {when} {what}", patience_s=PATIENT_S)
+    stack.until(lambda: len(worker.exits) > ends, what=f"killed {when} {what}")
     worker.module, worker.environment = "agents", plain
     if when == "WHILE":
         model.mood = "well"

@@ -20,6 +20,7 @@ from tests.faults.watch import TipWatch
 TRIES = 5
 """Marks and ticks may move the journal while it is compared: a difference counts if it stays."""
 RECOVERY_GOAL_S = 30.0
+"""Of `make faults`, on a machine that does nothing else; a test has no goal that a crowded machine misses."""
 
 
 @dataclass(slots=True)
@@ -52,7 +53,7 @@ def run(rows: Sequence[Row], *, seed: int, say: Callable[[str], None], logs: Pat
         with kind(logs) as stack, prepared(stack, start=not supervised) as oracle:
             for row in mine:
                 say(f"{row.id}: {row.what}")
-                result = run_row(row, stack, oracle, seed=seed)
+                result = run_row(row, stack, oracle, seed=seed, goal_s=RECOVERY_GOAL_S)
                 _tell(result, say)
                 yield result
 
@@ -90,7 +91,7 @@ def _said(result: Result) -> str:
     return f"{back}, {'every invariant kept' if result.kept else 'broken: ' + ', '.join(sorted(result.broken))}"
 
 
-def run_row(row: Row, stack: Stack, oracle: Oracle, *, seed: int) -> Result:
+def run_row(row: Row, stack: Stack, oracle: Oracle, *, seed: int, goal_s: float = float("inf")) -> Result:
     """Write, do the fault, wait for lag 0, compare."""
     result, found = Result(row.id, row.what), Findings()
     name = f"s{seed}-{row.id}"
@@ -112,12 +113,12 @@ def run_row(row: Row, stack: Stack, oracle: Oracle, *, seed: int) -> Result:
     try:
         stack.until(lambda: not oracle.lag(), what="lag 0")
         lag_s = time.monotonic() - began_s
-        if lag_s > RECOVERY_GOAL_S:
+        if lag_s > goal_s:
             found.add("I7", f"lag 0 only {lag_s:.0f} s after the fault")
         # An emptied Valkey is filled again from what is committed already: no lag tells when that is done.
         oracle.take()
         with suppress(TimeoutError):
-            stack.until(lambda: not oracle.unserved(), what="every tip in Valkey", patience_s=60)
+            stack.until(lambda: not oracle.unserved(), what="every tip in Valkey")
         result.recovery_s = time.monotonic() - began_s
     except TimeoutError:
         found.add("I7", f"lag never 0: {oracle.lag()}")

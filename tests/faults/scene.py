@@ -37,7 +37,7 @@ class Scene:
     def between(self, low_s: float, high_s: float) -> None:
         self.stack.wait(self.chance.uniform(low_s, high_s))
 
-    def goes_on(self, *topics: str, patience_s: float = 60) -> float:
+    def goes_on(self, *topics: str) -> float:
         """Wait until all that stands in these topics now is committed by its readers; returns the seconds."""
         prefix, log = self.stack.running.cluster.prefix, self.oracle.log
         ends = {topic: log.ends(topic) for topic in topics}
@@ -49,7 +49,7 @@ class Scene:
                     return False
             return True
 
-        return self.stack.until(taken, what=f"{topics} taken", patience_s=patience_s)
+        return self.stack.until(taken, what=f"{topics} taken")
 
 
 Do = Callable[[Scene], None]

@@ -29,7 +29,6 @@ from tests.serving.scorers import Scorer, onnx_file, register
 KILLS = 10
 STEPS = (("BEFORE", "expected"), ("AFTER", "expected"), ("BEFORE", "scored"), ("AFTER", "scored"))
 """Of one slate, in their order (tests/agents/killed.py)."""
-PATIENT_S = 600.0
 
 
 def kill_who_scores(scene: Scene) -> None:
@@ -37,7 +36,7 @@ def kill_who_scores(scene: Scene) -> None:
     stack, worker = scene.stack, scene.stack.workers["score"]
     with _heard(scene) as (scorer, pen):
         stack.start("score")
-        stack.until(lambda: pen.said()["tips@1"] > 0, what="scores of the first model", patience_s=PATIENT_S)
+        stack.until(lambda: pen.said()["tips@1"] > 0, what="scores of the first model")
         worker.end()
         for number, step in enumerate(STEPS):
             _kill_at(scene, step)
@@ -51,10 +50,10 @@ def kill_who_scores(scene: Scene) -> None:
                 scorer.until("/v2/health/ready")
             pen.say_again()
         stack.start("score")
-        stack.until(lambda: pen.said()["tips@2"] > 0, what="scores of the second model", patience_s=PATIENT_S)
+        stack.until(lambda: pen.said()["tips@2"] > 0, what="scores of the second model")
         pen.promote(Promotion(model="tips@1"))
         before = pen.said()["tips@1"]
-        stack.until(lambda: pen.said()["tips@1"] > before, what="scores after the roll-back", patience_s=PATIENT_S)
+        stack.until(lambda: pen.said()["tips@1"] > before, what="scores after the roll-back")
         pen.say_again()
         scene.goes_on("journal")
         heard = pen.heard()
@@ -76,7 +75,7 @@ def _kill_at(scene: Scene, step: tuple[str, str]) -> None:
     worker.environment |= {f"KILLED_{when}": what, "KILLED_TIMES": str(KILLS)}
     worker.start()
     worker.wanted = False
-    stack.until(lambda: len(worker.exits) > ends, what=f"killed {when} {what}", patience_s=PATIENT_S)
+    stack.until(lambda: len(worker.exits) > ends, what=f"killed {when} {what}")
     worker.module, worker.environment = "agents", plain
     if worker.exits.pop() != KILLED:
         raise TimeoutError(f"it was not killed {KILLS} times {when} {what}: {worker.log()[-1000:]}")

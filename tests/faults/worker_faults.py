@@ -75,7 +75,8 @@ def write_late(scene: Scene, *, recover_first: bool) -> None:
     stack.wait(8)
     quiet.stop()
     # From here on nobody writes of these people: what is written late stays the last.
-    stack.wait(6)
+    scene.goes_on("signals", "reactions")
+    scene.goes_on("journal")
     names = {stack.running.pseudonym(user) for user in quiet.users}
     first: dict[tuple[int, bytes], bytes] = {}
     last: dict[tuple[int, bytes], bytes] = {}
@@ -92,7 +93,7 @@ def write_late(scene: Scene, *, recover_first: bool) -> None:
     if recover_first:
         for name in CORES:
             stack.workers[name].send(KILL)
-        stack.wait(6)
+        scene.goes_on("journal")
     compact(scene)
     for name in CORES:
         stack.workers[name].send(KILL)
