@@ -1,7 +1,7 @@
 # The front door. Needs make and Python 3.11, 3.12 or 3.13; everything else is installed into .venv.
 #
 #   make setup   the environment only          make check   linters, types, contracts: what CI runs first
-#   make up      everything, started locally   make test    the whole test suite
+#   make up      everything, started locally   make test    what CI tests; make test-all  the long tests too
 #   make bench   the benchmarks                make fmt     formats what the formatter owns
 #   make bench-decisions   the policies beside the field's best, on public sets, logs and simulations
 #   make faults  kills, bad networks, full disks, and an oracle that looks for what was lost (under half an hour)
@@ -36,7 +36,7 @@ $(eval $(call from_pip,PIP_FIND_LINKS,UV_FIND_LINKS))
 RUN := .venv/bin
 export PATH := $(CURDIR)/.venv/bin:$(PATH)
 
-.PHONY: help setup up check test library bench bench-decisions faults fuzz proto proto-check proto-release console-page page fmt
+.PHONY: help setup up check test test-all library bench bench-decisions faults fuzz proto proto-check proto-release console-page page fmt
 
 help:
 	@sed -n '3,11s/^# \{0,1\}//p' Makefile
@@ -79,6 +79,10 @@ up: .venv/.compiled $(if $(findstring --llm,$(ARGS)),.venv/.llm) $(if $(findstri
 
 test: setup
 	$(RUN)/pytest $(ARGS)
+
+# Those too that cost much: before a release, and when their room changes (docs/adr/0086).
+test-all: setup
+	$(RUN)/pytest --long $(ARGS)
 
 # What shows the faults of pinned libraries, whatever has changed; then it is known with which it was passed.
 library: setup

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from hypothesis import HealthCheck, settings
 
-from tests import proven
+from tests import long, proven
 
 # A property holds or does not, however slow the machine is at that moment.
 settings.register_profile("any-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -73,10 +73,20 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
     return Together(config, log)
 
 
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--long", action="store_true", help="also the tests that are marked long (tests/long.py)")
+
+
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if not config.option.markexpr and proven.stands():
-        config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker("library")])
-        items[:] = [item for item in items if not item.get_closest_marker("library")]
+    marks = {item.nodeid: [*item.iter_markers("long")] for item in items}
+    stand_ins = {nodeid: [one for mark in found for one in mark.args] for nodeid, found in marks.items() if found}
+    others = marks.keys() - stand_ins.keys()
+    config.stash[long.WITHOUT_STAND_IN] = [*long.without_stand_in(stand_ins, others)]
+    if not config.option.markexpr:
+        if proven.stands():
+            _leave_out("library", config, items)
+        if not (config.option.long or long.named(config.args)):
+            _leave_out("long", config, items)
     shared = hasattr(config, "workerinput")
     items.sort(
         key=lambda item: (
@@ -87,6 +97,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
             not isinstance(item, pytest.Function),
         )
     )
+
+
+def _leave_out(marker: str, config: pytest.Config, items: list[pytest.Item]) -> None:
+    config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker(marker)])
+    items[:] = [item for item in items if not item.get_closest_marker(marker)]
 
 
 @pytest.hookimpl(trylast=True)

@@ -249,9 +249,17 @@ def test_a_calendar_is_told_at_once_followed_as_it_changes_and_taken_back_when_i
     assert worker.stop() == 0
 
 
+KILLED_ELSEWHERE = pytest.mark.long(
+    "tests/agents/test_connect.py::test_killed_at_any_step_nothing_is_lost_and_nothing_counts_twice[AFTER claimed]"
+)
+
+
 @pytest.mark.parametrize(
     "killed",
-    ["AFTER claimed", "BEFORE sent", "AFTER sent", "BEFORE released"],
+    [
+        "AFTER claimed",
+        *(pytest.param(one, marks=KILLED_ELSEWHERE) for one in ("BEFORE sent", "AFTER sent", "BEFORE released")),
+    ],
 )
 def test_killed_at_any_step_nothing_is_lost_and_nothing_counts_twice(line: Line, killed: str) -> None:
     connection_id = line.connect(line.web.put("/a.ics", calendar("Dentist", "Choir")))
@@ -264,7 +272,7 @@ def test_killed_at_any_step_nothing_is_lost_and_nothing_counts_twice(line: Line,
     assert len(line.counted()) == len({(source, event) for source, event, _ in line.counted()}) == 2
 
 
-@pytest.mark.parametrize("killed", ["AFTER sent", "BEFORE purged"])
+@pytest.mark.parametrize("killed", [pytest.param("AFTER sent", marks=KILLED_ELSEWHERE), "BEFORE purged"])
 def test_killed_while_it_is_disconnected_all_of_it_is_taken_back(line: Line, killed: str) -> None:
     connection_id = line.connect(line.web.put("/a.ics", calendar("Dentist", "Choir")))
     worker = line.worker()

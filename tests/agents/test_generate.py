@@ -249,6 +249,9 @@ def test_each_kind_of_failure_is_an_answer_with_its_word_and_the_model_is_asked_
     assert line.budget() == place + 1
 
 
+@pytest.mark.long(
+    "tests/agents/test_generate.py::test_each_kind_of_failure_is_an_answer_with_its_word_and_the_model_is_asked_again_when_it_is_back"
+)
 def test_a_model_that_hangs_is_asked_three_times_in_a_row_and_then_once_in_a_while(line: Line) -> None:
     people = [f"person-{number}" for number in range(8)]
     line.give_keys(*people, "ada")
@@ -322,6 +325,9 @@ def test_what_is_taken_back_while_it_waits_is_not_asked_for_and_what_is_while_it
     assert sorted(line.asked_for()) == sorted([first, first, "cleo"])
 
 
+@pytest.mark.long(
+    "tests/agents/test_generate.py::test_a_process_that_was_stopped_writes_nothing_when_it_wakes_and_who_took_over_answers_once"
+)
 def test_killed_at_each_step_it_repeats_only_the_call_whose_answer_was_lost(line: Line) -> None:
     people = ("ada", "ben", "cleo")
     line.give_keys(*people)
@@ -356,6 +362,9 @@ def test_a_process_that_was_stopped_writes_nothing_when_it_wakes_and_who_took_ov
     assert len(line.model.calls) == 2
 
 
+@pytest.mark.long(
+    "tests/agents/test_model_budget.py::test_of_three_who_ask_at_once_no_call_goes_past_the_budget_and_none_is_counted_twice"
+)
 def test_the_day_has_so_many_calls_over_restarts_and_a_kill_costs_one_at_most(line: Line) -> None:
     people = [f"person-{number}" for number in range(5)]
     line.give_keys(*people)
@@ -400,6 +409,9 @@ def test_nobody_s_answer_waits_for_a_shadow_and_what_is_served_ends_its_call(lin
     assert line.budget() == len(line.model.calls) == 3
 
 
+@pytest.mark.long(
+    "tests/agents/test_generate.py::test_a_shadow_is_asked_behind_the_answer_and_what_it_writes_never_comes_into_the_journal"
+)
 def test_of_who_withdrew_or_left_no_shadow_is_written_and_none_is_asked_again_after_a_kill(line: Line) -> None:
     people = ("ada", "ben", "cleo", "dora")
     line.give_keys(*people)

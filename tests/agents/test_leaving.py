@@ -95,7 +95,14 @@ def test_who_leaves_stays_away_however_the_engine_dies_and_comes_back_empty_hand
     assert differences(under, servers) == 0
 
 
-@pytest.mark.parametrize("step", STEPS)
+KILLED_BEFORE = pytest.mark.long(
+    "tests/agents/test_leaving.py::test_a_worker_killed_at_any_step_of_an_erasure_leaves_what_an_undisturbed_one_would[folded]"
+)
+
+
+@pytest.mark.parametrize(
+    "step", [step if step == "folded" else pytest.param(step, marks=KILLED_BEFORE) for step in STEPS]
+)
 def test_a_worker_killed_at_any_step_of_an_erasure_leaves_what_an_undisturbed_one_would(
     servers: RunningStack, under: Topics, tmp_path: Path, step: str
 ) -> None:

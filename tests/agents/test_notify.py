@@ -268,6 +268,9 @@ def test_what_was_taken_back_replaced_or_ran_out_while_all_was_away_is_not_sent(
     assert not [one for one in line.rows("standing") if one["user_id"] == left]
 
 
+@pytest.mark.long(
+    "tests/agents/test_notify.py::test_with_postgresql_away_nothing_is_sent_and_afterwards_what_still_stands_is_once"
+)
 def test_a_kill_at_each_step_doubles_nothing_and_loses_nothing(line: Line) -> None:
     steps = ("BEFORE taken", "BEFORE spoken-for", "AFTER spoken-for", "AFTER pushed", "AFTER marked")
     browsers = {}
@@ -328,6 +331,9 @@ def test_with_postgresql_away_nothing_is_sent_and_afterwards_what_still_stands_i
     assert {tuple(push["title"] for push in one.came) for one in browsers.values()} == {("Call the dentist",)}
 
 
+@pytest.mark.long(
+    "tests/agents/test_notify.py::test_a_push_service_that_is_away_busy_or_done_with_somebody_is_believed"
+)
 def test_a_dead_mail_server_is_no_flood_nothing_stale_and_nothing_twice_when_it_is_back(
     line: Line, tmp_path: Path
 ) -> None:

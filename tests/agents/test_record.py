@@ -190,6 +190,9 @@ def test_it_ends_when_it_is_told_to_although_postgresql_is_down(line: Line) -> N
     line.until_recorded(2)
 
 
+@pytest.mark.long(
+    "tests/agents/test_record.py::test_with_postgresql_down_nothing_is_committed_and_all_of_it_is_there_afterwards"
+)
 def test_three_kills_among_4000_decisions_lose_none_and_record_none_twice(line: Line) -> None:
     for part in range(4):
         line.topics.produce("decisions", [decision(number) for number in range(part * 1000, part * 1000 + 1000)])

@@ -130,6 +130,9 @@ def found_at_last(world: World, n: int) -> dict[str, bytes]:
     return {key: one.SerializeToString(deterministic=True) for key, one in found.items()}
 
 
+@pytest.mark.long(
+    "tests/agents/test_shadow.py::test_a_shadow_is_promoted_on_proof_and_rolled_back_when_the_world_turns_once_each_through_kills"
+)
 @pytest.mark.parametrize("world", ["by-hand"], indirect=True)
 def test_one_that_is_killed_every_thousand_decisions_ends_with_the_same_estimates_to_the_bit(
     world: World, servers: RunningStack, tmp_path: Path

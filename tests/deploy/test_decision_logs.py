@@ -191,6 +191,7 @@ def test_a_log_of_several_slots_is_refused_with_its_line(tmp_path: Path) -> None
     assert (missing.returncode, "cannot be read" in missing.stderr) == (1, True)
 
 
+@pytest.mark.long("tests/deploy/test_decision_logs.py::test_the_estimates_are_those_of_vw_estimators_on_the_same_file")
 @pytest.mark.parametrize("apart", [False, True])
 def test_a_longer_file_takes_no_more_memory(tmp_path: Path, apart: bool) -> None:
     line = events(1)[0]

@@ -162,6 +162,7 @@ def files(out: Path) -> dict[str, str]:
     }
 
 
+@pytest.mark.long("tests/deploy/test_lake.py::test_who_left_or_withdrew_is_not_written_and_goes_from_what_was_written")
 def test_each_record_is_in_a_lake_once_also_where_the_export_was_killed(log: Log, tmp_path: Path) -> None:
     whole, killed = tmp_path / "whole", tmp_path / "killed"
     to = "--to=2100-01-01"

@@ -189,6 +189,9 @@ def test_the_same_rows_give_the_same_bytes_and_a_file_is_not_there_before_it_is_
     assert not [path for path in (tmp_path / "c").rglob("*") if path.is_file()]
 
 
+@pytest.mark.long(
+    "tests/deploy/test_lake_files.py::test_the_same_rows_give_the_same_bytes_and_a_file_is_not_there_before_it_is_whole"
+)
 def test_a_longer_file_takes_no_more_memory(tmp_path: Path) -> None:
     def peak_kb(many: int) -> int:
         argv = (sys.executable, "-c", TELLS_ITS_PEAK, str(tmp_path / str(many)), str(many))

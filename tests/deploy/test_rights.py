@@ -268,6 +268,7 @@ def _arguments(process: psutil.Process) -> list[str]:
 # From one to the other
 
 
+@pytest.mark.long("tests/deploy/test_rights.py::test_nobody_gets_in_without_tls_and_their_own_password")
 def test_a_state_folder_stays_secure_until_it_is_said_otherwise_and_keeps_what_it_had(stack: RunningStack) -> None:
     """It was open before it was secure. Last of these: it leaves the folder open."""
     state = stack.folder.root

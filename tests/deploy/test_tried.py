@@ -50,6 +50,10 @@ def test_each_prompt_is_judged_in_its_turn() -> None:
     assert [one.external_id for _, one in found] == ["r1-0", "r4-0", "r2-0", "r3-0"]
 
 
+@pytest.mark.long(
+    "tests/deploy/test_tried.py::test_each_prompt_is_judged_in_its_turn",
+    "tests/deploy/test_tried.py::test_of_who_withdrew_or_left_or_said_anything_since_a_judge_is_told_nothing",
+)
 def test_a_judge_is_asked_so_often_of_whom_it_may_be_told_and_agrees_with_what_people_did(tmp_path: Path) -> None:
     people = {"ada": UserRow(user_id="ada"), "ben": UserRow(user_id="ben")}
     people["ben"].consents.add(purpose=CALENDAR, granted=True, since_ms=2_000)

@@ -18,6 +18,7 @@ USERS = 100
 SEED = 3
 
 
+@pytest.mark.long("tests/faults/test_faults.py::test_a_fault_breaks_no_invariant[test-kill]")
 @pytest.mark.crowd
 def test_a_worker_killed_three_times_in_5000_signals_loses_and_doubles_nothing(stack: RunningStack) -> None:
     chance = random.Random(SEED)

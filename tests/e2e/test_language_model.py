@@ -34,6 +34,11 @@ SCREENSHOTS = Path(__file__).resolve().parents[2] / "docs" / "screenshots"
 CANARY = "Feed the turquoise canary"
 WRITTEN = {"title": "Stretch for two minutes", "detail": "A short break helps.", "about": ["t1"]}
 
+LONG = pytest.mark.long(
+    "tests/agents/test_generate.py::test_a_request_is_one_call_and_one_answer_that_only_its_person_s_key_opens"
+)
+"""All that asks the small model, on a stack of its own."""
+
 
 @pytest.fixture(scope="module")
 def stack() -> Iterator[RunningStack]:
@@ -56,6 +61,7 @@ def answers(stack: RunningStack) -> dict[str, float]:
     return {line.split('"')[1]: float(line.rsplit(" ", 1)[1]) for line in lines}
 
 
+@LONG
 def test_the_small_model_is_asked_and_nothing_around_it_keeps_what_was_asked(stack: RunningStack) -> None:
     shown = json.loads(called("status", "--json", state_of(stack)).stdout)
     assert shown["llm"]["ready"] and any(one["id"] == "generate" for one in shown["workers"])
@@ -77,6 +83,7 @@ def test_the_small_model_is_asked_and_nothing_around_it_keeps_what_was_asked(sta
     assert {one for one in files if not one.endswith(".gguf")} == set()
 
 
+@LONG
 def test_another_model_is_a_line_in_the_file_and_its_tips_are_scored_beside_the_tasks(stack: RunningStack) -> None:
     with ModelServer() as server:
         server.says = lambda _: json.dumps({"tips": [WRITTEN]})
@@ -95,6 +102,7 @@ def test_another_model_is_a_line_in_the_file_and_its_tips_are_scored_beside_the_
 
 
 @pytest.mark.skipif(not CHROMIUM.exists(), reason="needs Debian's chromium: apt-get install chromium")
+@LONG
 @pytest.mark.parametrize(("size", "scheme"), [((1280, 900), "light"), ((390, 844), "dark")], ids=["desktop", "phone"])
 def test_an_operator_sees_who_is_asked_and_what_came_of_it_and_why_says_who_wrote_what(
     stack: RunningStack, size: tuple[int, int], scheme: Literal["light", "dark"]
@@ -191,6 +199,7 @@ def audited(stack: RunningStack) -> list[str]:
     return [one["command"] for one in json.loads(called("audit", "--json", state_of(stack)).stdout)]
 
 
+@LONG
 def test_logged_requests_are_answered_again_by_a_model_elsewhere_offline_and_with_its_key_alone(
     stack: RunningStack, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -238,6 +247,7 @@ def test_logged_requests_are_answered_again_by_a_model_elsewhere_offline_and_wit
         assert len(far.calls) == calls
 
 
+@LONG
 def test_a_prompt_is_tried_on_logged_requests_with_the_model_that_is_asked(stack: RunningStack) -> None:
     said = called("replay", "ask", "--prompt=one-step", "--sample=2", state_of(stack)).stdout
     assert "requests with a tip" in said and "estimates words, not what people would have done" in said
@@ -245,6 +255,7 @@ def test_a_prompt_is_tried_on_logged_requests_with_the_model_that_is_asked(stack
     assert refused.returncode == 1 and "no prompt none-such" in refused.stderr
 
 
+@LONG
 def test_requests_of_a_run_are_held_against_those_that_stand(stack: RunningStack) -> None:
     called("replay", "run", "--name=asked", state_of(stack))
     found = json.loads(called("replay", "verify", "asked", "--json", state_of(stack)).stdout)

@@ -66,7 +66,18 @@ def _letters(stack: RunningStack, user: str, state: str) -> list[str]:
     return [one["id"] for one in found if one["state"] == state]
 
 
-@pytest.fixture(params=[(1280, 900, "light"), (390, 844, "dark")], ids=["desktop", "phone"])
+@pytest.fixture(
+    params=[
+        pytest.param((1280, 900, "light"), id="desktop"),
+        pytest.param(
+            (390, 844, "dark"),
+            id="phone",
+            marks=pytest.mark.long(
+                "tests/e2e/test_operator_looks.py::test_an_operator_asks_why_sees_words_only_after_a_note_and_sends_a_letter_again[desktop]"
+            ),
+        ),
+    ]
+)
 def page(said: Said, link: str, request: pytest.FixtureRequest) -> Iterator[Page]:
     """Nothing may be said on the browser's console."""
     width, height, scheme = request.param

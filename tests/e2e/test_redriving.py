@@ -15,6 +15,7 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import pytest
 from command import ROOT, called
 from outside import eventually, known, send, settled, state_of, task
 
@@ -98,6 +99,10 @@ def killed_in_the_middle(stack: RunningStack, *arguments: str) -> None:
         child.wait()
 
 
+@pytest.mark.long(
+    "tests/e2e/test_redriving.py::test_what_fails_again_is_open_itself_and_names_its_first_failure_and_sending_again_twice_needs_asking",
+    "tests/e2e/test_outsiders.py::test_a_letter_that_is_redriven_twice_counts_once",
+)
 def test_a_thousand_letters_of_five_kinds_are_repaired_and_sent_again_each_once_though_the_sender_is_killed(
     stack: RunningStack, tmp_path: Path
 ) -> None:

@@ -189,6 +189,7 @@ def begun(stack: RunningStack, manifest: dict[str, Any], **other: Any) -> Run:
     return run
 
 
+@pytest.mark.long("tests/e2e/test_replaying.py::test_a_run_makes_again_what_was_logged_and_finds_what_was_changed")
 def test_a_run_that_was_killed_goes_on_behind_its_last_whole_part_to_the_same_bytes(stack: RunningStack) -> None:
     send(stack, "signals", *(task(f"again-{uuid.uuid4().hex[:8]}", "1", "Errand") for _ in range(40)))
     settled(stack)

@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 import psutil
+import pytest
 from canary import given_out
 from command import called, kill, oo
 from confluent_kafka import Producer, TopicPartition
@@ -190,6 +191,10 @@ def starts_anew_without_its_store(stack: RunningStack) -> None:
     eventually(lambda: ready_anew(stack, "core-0", core))
 
 
+@pytest.mark.long(
+    "tests/agents/test_rows.py::test_a_row_of_before_comes_out_as_it_stands",
+    "tests/agents/test_moved.py::test_the_row_is_the_same_at_its_new_place_and_the_tip_that_stood_stands",
+)
 def test_rows_of_before_serve_their_tips_and_learn_on_after_an_upgrade() -> None:
     users = [f"old-{uuid.uuid4().hex[:8]}" for _ in range(3)]
     with tempfile.TemporaryDirectory(prefix="oo-upgrade-") as folder:

@@ -1,6 +1,6 @@
 """The whole way on a stack started with `--secure`, each process with its own user: what a person and a producer then see.
 
-All of this folder runs so with OO_TEST_SECURE=1 (CONTRIBUTING.md); this is what runs so always.
+All of this folder runs so with OO_TEST_SECURE=1 (CONTRIBUTING.md); this is what runs so in every run of the long tests.
 """
 
 from __future__ import annotations
@@ -20,6 +20,11 @@ from outside import client, eventually, send, settled, settled_tip, state_of, ta
 
 from deploy.stack.running import RunningStack, open_stack
 from streams.reader import end_offsets, read_partition
+
+pytestmark = pytest.mark.long(
+    "tests/e2e/test_secured.py::test_a_signal_becomes_a_tip_over_tls_and_sasl",
+    "tests/deploy/test_rights.py::test_a_role_writes_and_reads_the_topics_that_the_table_names_and_no_other",
+)
 
 
 @pytest.fixture(scope="module")

@@ -106,6 +106,11 @@ def a_stack(folder: Path, oidc_table: str, port: int) -> Iterator[RunningStack]:
         oo("down", at)
 
 
+@pytest.mark.long(
+    "tests/serving/auth/test_sign_in.py::test_a_person_signs_in_and_is_the_same_person_the_next_time",
+    "tests/agents/test_connect.py::test_a_task_that_was_done_is_told_to_its_source_once_and_its_log_says_what_came_of_it",
+    "tests/agents/test_notify.py::test_a_tip_is_one_push_that_the_browser_alone_opens_and_every_device_gets_its_own",
+)
 def test_a_stranger_signs_in_connects_is_told_and_finds_it_done_where_it_came_from(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:

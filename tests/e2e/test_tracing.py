@@ -180,6 +180,7 @@ def test_a_receiver_is_told_no_word_and_no_name(traced: RunningStack, receiver: 
     assert traced.pseudonym("kanari-person").encode() not in body
 
 
+@pytest.mark.long("tests/e2e/test_tracing.py::test_a_signal_is_one_trace_from_its_producer_to_the_tip_that_follows")
 def test_a_core_that_is_killed_gives_the_rest_of_a_trace_and_loses_no_signal(
     traced: RunningStack, receiver: Receiver
 ) -> None:

@@ -34,6 +34,12 @@ from streams.reader import read_partition
 from streams.sealing import Sealing
 from training.sets import person
 
+pytestmark = pytest.mark.long(
+    "tests/training/test_registry.py::test_versions_count_up_and_no_number_comes_twice",
+    "tests/training/test_run.py::test_a_run_killed_at_any_step_changes_nothing_and_the_next_one_begins_anew",
+    "tests/agents/test_score.py::test_the_newest_slate_of_a_person_is_scored_once_by_the_model_in_force_and_sealed",
+)
+
 
 @pytest.fixture(scope="module")
 def stack() -> Iterator[RunningStack]:

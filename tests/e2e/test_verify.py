@@ -190,6 +190,9 @@ def asleep(stack: RunningStack, process: str) -> Iterator[None]:
         os.kill(pid, signal.SIGCONT)
 
 
+@pytest.mark.long(
+    "tests/agents/test_row_snapshots.py::test_what_is_put_away_is_what_a_fold_gives_and_what_it_stands_for_may_leave_the_journal"
+)
 def test_rows_are_put_away_verified_and_folded_from_on_and_nothing_young_leaves_the_journal(
     stack: RunningStack,
 ) -> None:

@@ -10,6 +10,7 @@ from contextlib import suppress
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
+import pytest
 from canary import given_out, mark, sightings, words_in, written
 from command import called
 from confluent_kafka.admin import AlterConfigOpType, ConfigEntry, ConfigResource
@@ -185,6 +186,10 @@ OPEN = {"kafka oo.signals", "kafka oo.reactions", "kafka oo.subject-requests", "
 """Places where words stand as they came; docs/privacy.md says so ("Not sealed yet")."""
 
 
+@pytest.mark.long(
+    "tests/e2e/test_sealed.py::test_neither_valkey_nor_postgres_nor_a_workers_disk_shows_a_persons_words",
+    "tests/e2e/test_who_leaves.py::test_who_leaves_is_gone_from_every_place_and_begins_again_with_nothing",
+)
 def test_a_persons_words_stand_only_where_the_page_says_and_nothing_opens_what_was_sealed_once_they_have_left(
     stack: RunningStack, tmp_path: Path
 ) -> None:

@@ -240,6 +240,7 @@ def test_processors_without_numpys_vector_instructions_change_no_byte() -> None:
     assert lines(elsewhere("tests.golden.replay", NPY_DISABLE_CPU_FEATURES=dispatchable())) == expected_of_all()
 
 
+@pytest.mark.long("tests/golden/test_golden.py::test_processors_without_numpys_vector_instructions_change_no_byte")
 @ON_X86
 def test_loops_compiled_for_the_oldest_processor_change_no_byte(tmp_path: Path) -> None:
     oldest = {"NUMBA_CPU_NAME": "x86-64", "NUMBA_CPU_FEATURES": "", "NUMBA_CACHE_DIR": str(tmp_path)}
