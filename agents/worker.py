@@ -41,7 +41,7 @@ from streams.start_watch import end_if_stuck
 from streams.starting import Starting
 
 NICENESS = 10
-"""Of `shadow` and `generate`: nobody waits for them, and they may work as much as the core does."""
+"""Of `shadow`, `generate` and `score`: nobody waits for them, and they may work as much as the core does."""
 
 logger = logging.getLogger(__name__)
 
@@ -120,7 +120,7 @@ async def _run(name: Name, settings: Settings, starting: Starting) -> None:
             await stack.enter_async_context(page)
         starting.part("parts")
         started()
-        if name == "generate":
+        if name in ("generate", "score"):
             # Not before: a start has its deadline.
             os.nice(NICENESS)
         logger.info("process.started process=%s worker=%s", name, settings.worker_id)

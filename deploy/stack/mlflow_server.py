@@ -11,6 +11,8 @@ import sys
 
 from deploy.stack.state import LOOPBACK
 
+NICENESS = 10
+"""No tip waits for it."""
 ROOT = "mlflow-artifacts:/"
 """Artifacts are asked of the server, never of a folder."""
 
@@ -34,6 +36,8 @@ def main() -> None:
     print("mlflow: brings its tables to its version", flush=True)
     initialize_backend_stores(dsn, None, ROOT)
     print("mlflow: begins to serve", flush=True)
+    # Not before: a start has its deadline.
+    os.nice(NICENESS)
     host = os.environ.get("OO_MLFLOW_HOST", LOOPBACK)
     uvicorn.run("mlflow.server.fastapi_app:app", host=host, port=port, log_level="warning", access_log=False)
 

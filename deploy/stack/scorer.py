@@ -32,6 +32,8 @@ class Scorer:
             "OO_SCORER_PORT": str(self.port),
             "OO_SCORER_REGISTRY_URL": self.registry_url,
             "OO_SCORER_KEPT_DIR": str(self.data / "models"),
+            # No tip waits for it: a slate is scored for the decisions after it.
+            "OO_SCORER_NICENESS": "10",
         }
         return Command(argv=(sys.executable, "-m", "serving.scorer"), env={**self.env, **told}, cwd=self.data)
 

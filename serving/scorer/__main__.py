@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 
 import uvicorn
@@ -27,6 +28,7 @@ def main() -> int:
             print(f"scorer: {name}: {fault['msg']}", file=sys.stderr)
         return 1
     running = server(create_app(settings), settings)
+    os.nice(settings.niceness)
     running.run()
     return 0 if running.started else 1
 

@@ -40,6 +40,8 @@ class Settings(BaseSettings):
     """How long a request waits for company; 0: what is there goes."""
     timeout_ms: float = Field(1000.0, gt=0)
     """How long a request may take that says nothing of it; none may take longer than ten times that."""
+    niceness: int = Field(0, ge=0, le=19)
+    """How far it gives way to other processes of its machine once it has started."""
 
     @model_validator(mode="after")
     def _consistent(self) -> Self:
