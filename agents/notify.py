@@ -455,16 +455,18 @@ class Notify:
 
     def _notice(self, delivery: Delivery, device: Known, delivery_id: str) -> Notice:
         tip, now_ms = delivery.tip, self._clock_ms()
+        language = texts.language(delivery.languages)
+        said = texts.in_words(tip, language)
         unsubscribe = words.word(
             "unsubscribe", device.device_id, key=self._word_key, until_ms=now_ms + UNSUBSCRIBE_DAYS * DAY_MS
         )
         return Notice(
             delivery_id=delivery_id,
             decision_id=tip.decision_id,
-            title=tip.title,
-            detail=tip.detail,
-            why=tuple(tip.why),
-            language=texts.language(delivery.languages),
+            title=said.title,
+            detail=said.detail,
+            why=said.why,
+            language=language,
             url=f"{self._public_url}/",
             reaction_token=words.word("react", delivery_id, key=self._word_key, until_ms=delivery.runs_out_ms),
             unsubscribe_url=f"{self._public_url}/v1/deliveries/unsubscribe?word={unsubscribe}",

@@ -95,6 +95,7 @@ BUILT = {
         sources={
             _SERVING / "client": ("openapi.json", *OF_PROJECT),
             _SERVING / "page": ("index.html", "vite.config.ts", "public/*", *OF_PROJECT),
+            _SERVING.parent / "tables": ("phrases_*.json",),
         },
         static=page.FOLDER,
         openapi=_SERVING / "client" / "openapi.json",

@@ -272,17 +272,12 @@ def tip_json(tip: decision_pb2.Tip) -> dict[str, object]:
 
 
 def _phrases(tip: decision_pb2.Tip) -> dict[str, object]:
-    # What a person or a model wrote is never taken for ours, whatever it says.
-    said = phrases.starter if tip.kind == decision_pb2.Decision.STARTER else _not_ours
+    found = phrases.of_tip(tip)
     return {
-        "title": _phrase(said(tip.title)),
-        "detail": _phrase(said(tip.detail)),
-        "why": [_phrase(phrases.why(line)) for line in tip.why],
+        "title": _phrase(found.title),
+        "detail": _phrase(found.detail),
+        "why": [_phrase(line) for line in found.why],
     }
-
-
-def _not_ours(_: str) -> None:
-    return None
 
 
 def _phrase(found: phrases.Phrase | None) -> dict[str, object] | None:

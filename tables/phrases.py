@@ -1,13 +1,17 @@
 """The engine's own sentences by their codes, so that who shows a tip can say them in another language. Pure.
 
-It knows no language but the engine's, and takes no word of a person's apart: what they called something is a value, as it stands.
+It takes no word of a person's apart: what they called something is a value, as it stands. Another language is a file beside it
+(phrases_de.json), which page and notifications read.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from enum import StrEnum
-from typing import Final, NamedTuple
+from typing import Final, NamedTuple, TypedDict
+
+from oo.v1.decision_pb2 import Decision, Tip
 
 
 class Code(StrEnum):
@@ -49,6 +53,23 @@ class Phrase(NamedTuple):
 
     code: Code
     values: dict[str, int | str]
+
+
+class OfTip(NamedTuple):
+    """What of a tip is the engine's own; None for a person's words or a model's."""
+
+    title: Phrase | None
+    detail: Phrase | None
+    why: tuple[Phrase | None, ...]
+
+
+class Language(TypedDict):
+    """How it says them."""
+
+    parts: Mapping[str, str]
+    """Of a day."""
+    phrases: Mapping[str, str | Mapping[str, str]]
+    """By code; where a number decides, `by` names the value, and `one` and `other` are the forms."""
 
 
 WHY: Final = (
@@ -132,6 +153,31 @@ def starter(text: str) -> Phrase | None:
     {'minutes': 45}
     """
     return _found("starter", text)
+
+
+def of_tip(tip: Tip) -> OfTip:
+    """What of it has a code. A task called as a tip to begin with is the person's all the same."""
+    begins = tip.kind == Decision.STARTER
+    return OfTip(
+        starter(tip.title) if begins else None,
+        starter(tip.detail) if begins else None,
+        tuple(why(line) for line in tip.why),
+    )
+
+
+def said(phrase: Phrase, language: Language) -> str:
+    """The sentence. Raises KeyError for a code that the language lacks.
+
+    >>> days = {"by": "days", "one": "{days} Tag", "other": "{days} Tage"}
+    >>> said(Phrase(Code.OVERDUE, {"days": 2}), {"parts": {}, "phrases": {"overdue": days}})
+    '2 Tage'
+    """
+    form, values = language["phrases"][phrase.code], dict(phrase.values)
+    if not isinstance(form, str):
+        form = form["one" if values[form["by"]] == 1 else "other"]
+    if "part" in values:
+        values["part"] = language["parts"][str(values["part"])]
+    return form.format_map(values)
 
 
 def _found(kind: str, text: str) -> Phrase | None:

@@ -210,10 +210,11 @@ def test_a_tip_is_one_push_that_the_browser_alone_opens_and_every_device_gets_it
     process, whose = line.process(), line.person()
     phone, laptop = line.browser(whose), line.browser(whose)
     said = line.delivery(whose, languages=["de-CH"])
+    said.tip.ClearField("detail")
     line.say(said)
     until(lambda: bool(phone.came and laptop.came), alive=process)
     (push,) = phone.came
-    assert (push["title"], push["body"], push["lang"]) == ("Call the dentist", "It is open until six.", "de")
+    assert (push["title"], push["body"], push["lang"]) == ("Call the dentist", "Heute fällig", "de")
     assert push["tag"] == push["decision_id"] == said.tip.decision_id
     assert [one["title"] for one in push["actions"]] == ["Erledigt", "Später", "Nichts für mich"]
     assert 3500 < int(push["headers"]["ttl"]) <= 3600

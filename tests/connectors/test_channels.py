@@ -18,9 +18,11 @@ from connectors.channels.apprise import Apprise
 from connectors.channels.channel import Channel, Notice, NotSent, Told, Unsure
 from connectors.channels.email import question, written
 from connectors.channels.registry import CHANNELS, opened
-from connectors.channels.texts import TEXTS
+from connectors.channels.texts import PHRASES, TEXTS, in_words
 from connectors.channels.web_push import BYTES_MAX, encrypted, payload
+from oo.v1.decision_pb2 import Decision, Tip
 from oo.v1.device_pb2 import Device
+from tables import phrases
 from tests.push_service import Browser
 
 LOOPBACK = (ipaddress.ip_network("127.0.0.0/8"),)
@@ -161,6 +163,29 @@ def test_a_title_with_line_breaks_is_one_line_of_a_mail_and_no_header() -> None:
 def test_every_language_has_the_same_lines_and_every_channel_a_field() -> None:
     assert len({tuple(sorted(one)) for one in TEXTS.values()}) == 1
     assert {field.name for field in Device.DESCRIPTOR.oneofs_by_name["to"].fields} == set(CHANNELS)
+
+
+@pytest.mark.parametrize("language", PHRASES)
+def test_every_language_says_all_that_the_engine_says_with_what_stands_in_it(language: str) -> None:
+    assert set(PHRASES[language]["phrases"]) == {code.value for code in phrases.Code}
+    for code, text in (*phrases.WHY, *phrases.STARTERS):
+        values: dict[str, int | str] = {"days": 3, "minutes": 45, "clock": "17:30", "title": "{title} Milk", "part": "night"}
+        used = {name: value for name, value in values.items() if f"{{{name}}}" in text}
+        said = phrases.said(phrases.Phrase(code, used), PHRASES[language])
+        assert said and all(str(value) in said for name, value in used.items() if name != "part")
+
+
+def test_a_tip_is_said_in_the_language_of_who_is_told_but_for_words_of_a_person() -> None:
+    tip = Tip(
+        kind=Decision.STARTER,
+        title="Start something small before Stand-up",
+        detail="Own words",
+        why=["Overdue by 1 day", "You often get things done in the night", "Because"],
+    )
+    assert in_words(tip, "en") == (tip.title, tip.detail, tuple(tip.why))
+    why = ("Seit 1 Tag überfällig", "Nachts schaffst du oft etwas", "Because")
+    assert in_words(tip, "de") == ("Fang etwas Kleines an, vor: Stand-up", "Own words", why)
+    assert in_words(Tip(kind=Decision.TASK, title=tip.title), "de").title == tip.title
 
 
 def test_an_address_for_apprise_is_one_service() -> None:

@@ -517,6 +517,21 @@ def test_connections_and_notifications_can_be_used_by_everybody(
     assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
+def test_who_comes_back_from_a_service_that_did_not_allow_it_is_told_so_once(
+    page_of: Open, whole_edge: LiveEdge
+) -> None:
+    page = page_of("pg-refused")
+    page.goto(f"{whole_edge.url}/?connection=refused")
+    sheet = page.get_by_role("dialog", name="Connections")
+    expect(sheet).to_contain_text("Nothing was connected: it was not allowed there.")
+    assert page.url == f"{whole_edge.url}/"
+    sheet.get_by_role("button", name="Close").click()
+    page.get_by_role("button", name="Settings").click()
+    page.get_by_role("button", name="Connections").click()
+    expect(sheet.get_by_role("button", name="Todoist")).to_be_visible()
+    expect(sheet).not_to_contain_text("Nothing was connected")
+
+
 def test_of_somebody_new_a_device_waits_until_they_are_known(page_of: Open, whole_edge: LiveEdge) -> None:
     page = page_of("pg-newcomer", quiet=False)
     page.get_by_role("button", name="Settings").click()

@@ -3,7 +3,7 @@
 import { render } from "preact";
 import { Clock } from "./clock";
 import "./page.css";
-import { openSheet, sheet } from "./sheets";
+import { cameBack, openSheet, sheet } from "./sheets";
 import { because, begin, choosing, link, pending, react, REASONS, said, settle, state, undo } from "./tip";
 import { Actions, closeChoices, openChoices, Stage } from "./views";
 import { chosen, speak, words } from "./words";
@@ -55,7 +55,9 @@ navigator.serviceWorker?.register("/sw.js").catch(() => undefined);
 void speak(chosen([localStorage.getItem("language") ?? "", ...navigator.languages])).then(() => {
   render(<App />, document.getElementById("app")!);
   // Back from the service that was to be connected.
-  if (new URLSearchParams(location.search).has("connection")) {
+  const asked = new URLSearchParams(location.search);
+  if (asked.has("connection")) {
+    cameBack.value = { what: asked.get("connection")!, id: asked.get("id") };
     history.replaceState(null, "", location.pathname);
     void openSheet("connections");
   }

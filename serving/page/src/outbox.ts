@@ -39,6 +39,11 @@ export function take(key: string): Promise<void> {
   return update<Queued[]>("outbox", (now = []) => now.filter((one) => one.key !== key), kept);
 }
 
+/** Anybody may send it now, if it is still there. */
+export function release(key: string): Promise<void> {
+  return update<Queued[]>("outbox", (now = []) => now.map((one) => (one.key === key ? { ...one, held_until: 0 } : one)), kept);
+}
+
 /** Begins to send before it returns, and goes on when the page has gone. */
 export function post({ key, by, decision_id, reaction, snooze_until, reason = null }: Queued): Promise<Response> {
   const [path, said] = by === undefined

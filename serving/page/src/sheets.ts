@@ -15,6 +15,9 @@ export type SheetName = keyof typeof SHEETS;
 
 export const sheet = signal<ComponentType | null>(null);
 
+/** How it went at the service that was to be connected, until it was told; `id` of what is connected now. */
+export const cameBack = signal<{ what: string; id: string | null } | null>(null);
+
 export async function openSheet(name: SheetName): Promise<void> {
   try {
     const Found = await SHEETS[name]();

@@ -181,6 +181,8 @@ function leave(): void {
   pending.value = null;
   if (state.value === "between") waitForNext();
   leaving.add(one.key);
+  // What the page sends goes by way of its worker, and is dropped if the page has gone by then: so the worker looks whether it was.
+  navigator.serviceWorker?.controller?.postMessage(one.key);
   post(one)
     .then(async (response) => {
       await response.text();

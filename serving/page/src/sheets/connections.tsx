@@ -4,6 +4,7 @@
 import type { Body } from "oo-client";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { api, ask, why } from "../api";
+import { cameBack } from "../sheets";
 import { day, words } from "../words";
 import { type Line, Section, Sheet } from "./sheet";
 
@@ -51,7 +52,10 @@ export function Connections() {
     void doing(async () => {
       const [, known] = await Promise.all([look(), ask(() => api.GET("/v1/sources"))]);
       setSources(known.sources.filter((one) => one.ways.length > 0));
-      return "";
+      const back = cameBack.value;
+      cameBack.value = null;
+      if (back === null) return "";
+      return back.id ? untilRead(back.id) : said.cameBack[back.what === "refused" ? "refused" : "failed"];
     });
     return () => { isGone.current = true; };
   }, []);

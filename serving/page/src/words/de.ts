@@ -1,8 +1,7 @@
 // Deutsch.
 
+import phrases from "../../../../tables/phrases_de.json";
 import type { Words } from "./en";
-
-const PARTS = { night: "Nachts", morning: "Vormittags", afternoon: "Nachmittags", evening: "Abends" };
 
 export const words: Words = {
   connecting: "Verbinde",
@@ -27,37 +26,7 @@ export const words: Words = {
   thanks: "Danke.",
   kinds: { task: "Eine Aufgabe", starter: "Ein Anfang", generated: "Von einem Sprachmodell geschrieben", other: "Ein Tipp" },
   from: (kind, source) => `${kind} aus ${source}`,
-  phrases: {
-    nothing_on_list: () => "Auf deiner Liste steht nichts, was jetzt ginge",
-    often_now: ({ part }) => `${PARTS[part as keyof typeof PARTS]} schaffst du oft etwas`,
-    next_on_list: () => "Es ist das Nächste auf deiner Liste",
-    no_list: () => "Es braucht einen Moment und keine Liste",
-    priority_highest: () => "Höchste Priorität",
-    priority_high: () => "Hohe Priorität",
-    priority_medium: () => "Mittlere Priorität",
-    priority_low: () => "Niedrige Priorität",
-    fits_before: ({ minutes, title }) => `Es passt in die ${minutes} Minuten vor: ${title}`,
-    waiting: ({ days }) => `Es wartet seit ${days} Tagen`,
-    due_earlier: () => "Es war heute schon fällig",
-    overdue: ({ days }) => `Seit ${days} ${days === 1 ? "Tag" : "Tagen"} überfällig`,
-    due_today: () => "Heute fällig",
-    due_today_at: ({ clock }) => `Heute um ${clock} fällig`,
-    due_tomorrow: () => "Morgen fällig",
-    due_tomorrow_at: ({ clock }) => `Morgen um ${clock} fällig`,
-    due_in: ({ days }) => `In ${days} Tagen fällig`,
-    on_list: ({ title }) => `Auf deiner Liste: ${title}`,
-    in_calendar: ({ title }) => `In deinem Kalender: ${title}`,
-    plan: () => "Schreib das eine auf, das du heute schaffen willst",
-    plan_how: () => "Eine Zeile genügt: den Rest macht oO.",
-    pause: () => "Steh auf und ruh fünf Minuten die Augen aus",
-    pause_how: () => "Schau auf etwas, das weit weg ist.",
-    tidy: () => "Räum eine Kleinigkeit weg, die schon wartet",
-    tidy_how: () => "Eine Mail, eine Tasse, eine Nachricht: zwei Minuten, nicht mehr.",
-    prepare: ({ title }) => `Nimm dir zwei Minuten zur Vorbereitung: ${title}`,
-    starts_in: ({ minutes }) => `Es beginnt in ${minutes} Minuten.`,
-    gap: ({ title }) => `Fang etwas Kleines an, vor: ${title}`,
-    free_minutes: ({ minutes }) => `Du hast ${minutes} Minuten frei.`,
-  },
+  phrases,
   goodUntil: (when) => `gilt bis ${when}`,
   newTab: "(öffnet einen neuen Tab)",
   whyNow: "Warum das, warum jetzt",
@@ -144,6 +113,10 @@ export const words: Words = {
   signOutEverywhere: "Überall abmelden",
 
   connections: "Verbindungen",
+  cameBack: {
+    refused: "Nichts wurde verbunden: es wurde dort nicht erlaubt.",
+    failed: "Nichts wurde verbunden: dort ging etwas schief. Versuch es noch einmal.",
+  },
   nothingConnected: "Noch ist nichts verbunden.",
   connectMore: "Etwas verbinden",
   connect: "Verbinden",

@@ -3,7 +3,11 @@
 import type { Body } from "oo-client";
 import type { Plural } from ".";
 
-type Values = Body<"PhraseBody">["values"];
+/** The engine's own sentences in another language (tables/phrases.py). */
+export interface Phrases {
+  parts: Record<string, string>;
+  phrases: Record<Body<"PhraseBody">["code"], string | Plural & { by: string }>;
+}
 
 export const en = {
   connecting: "Connecting",
@@ -29,7 +33,7 @@ export const en = {
   kinds: { task: "A task", starter: "A way to begin", generated: "Written by a language model", other: "A tip" },
   from: (kind: string, source: string) => `${kind} from ${source}`,
   /** The engine's own sentences; null where they are as it says them. */
-  phrases: null as Record<Body<"PhraseBody">["code"], (of: Values) => string> | null,
+  phrases: null as Phrases | null,
   goodUntil: (when: string) => `good until ${when}`,
   newTab: "(opens in a new tab)",
   whyNow: "Why this, why now",
@@ -108,6 +112,10 @@ export const en = {
   signOutEverywhere: "Sign out everywhere",
 
   connections: "Connections",
+  cameBack: {
+    refused: "Nothing was connected: it was not allowed there.",
+    failed: "Nothing was connected: something went wrong there. Try again.",
+  },
   nothingConnected: "Nothing is connected yet.",
   connectMore: "Connect something",
   connect: "Connect",

@@ -38,10 +38,13 @@ export async function speak(language: string): Promise<void> {
 /** A form for each of the language's categories that it has: `other` always (Intl.PluralRules). */
 export type Plural = Partial<Record<Intl.LDMLPluralRule, string>> & { other: string };
 
+export function form(count: number, forms: Plural): string {
+  return forms[new Intl.PluralRules(locale()).select(count)] ?? forms.other;
+}
+
 /** `#` in the form that goes with the number. */
 export function plural(count: number, forms: Plural): string {
-  const form = forms[new Intl.PluralRules(locale()).select(count)] ?? forms.other;
-  return form.replace("#", count.toLocaleString(locale()));
+  return form(count, forms).replace("#", count.toLocaleString(locale()));
 }
 
 /** A time of today by the clock alone, another one with its day. */

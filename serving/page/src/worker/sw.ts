@@ -1,7 +1,7 @@
 // The page's worker: the page's own files where there is no connection, reactions that were left to send, and notifications, whose buttons
 // react without the page. What is asked of /v1 and /auth goes past it, and it keeps nothing of a person.
 
-import { flush, put, queued, type Reaction } from "../outbox";
+import { flush, put, queued, type Reaction, release } from "../outbox";
 import { noteShown, wasShown } from "../shown";
 
 declare const self: ServiceWorkerGlobalScope;
@@ -9,6 +9,7 @@ declare const self: ServiceWorkerGlobalScope;
 declare const BUILD: string;
 declare const FILES: string[];
 
+const ON_ITS_WAY_MS = 2000;
 const SHELL = `oo-${BUILD}`;
 
 self.addEventListener("install", (event) => {
@@ -59,6 +60,11 @@ self.addEventListener("sync", (event) => {
     // The browser then tries again by itself.
     if (left + held > 0) throw new TypeError("the edge cannot be reached");
   }));
+});
+
+/** The key of what somebody did in a page that went away then: sent here, if it was not on the way out. */
+self.addEventListener("message", (event) => {
+  event.waitUntil(new Promise((done) => setTimeout(done, ON_ITS_WAY_MS)).then(() => release(event.data as string)).then(() => flush()));
 });
 
 /** What a push says (connectors/channels/web_push.py). */
