@@ -169,7 +169,13 @@ def test_every_language_has_the_same_lines_and_every_channel_a_field() -> None:
 def test_every_language_says_all_that_the_engine_says_with_what_stands_in_it(language: str) -> None:
     assert set(PHRASES[language]["phrases"]) == {code.value for code in phrases.Code}
     for code, text in (*phrases.WHY, *phrases.STARTERS):
-        values: dict[str, int | str] = {"days": 3, "minutes": 45, "clock": "17:30", "title": "{title} Milk", "part": "night"}
+        values: dict[str, int | str] = {
+            "days": 3,
+            "minutes": 45,
+            "clock": "17:30",
+            "title": "{title} Milk",
+            "part": "night",
+        }
         used = {name: value for name, value in values.items() if f"{{{name}}}" in text}
         said = phrases.said(phrases.Phrase(code, used), PHRASES[language])
         assert said and all(str(value) in said for name, value in used.items() if name != "part")
