@@ -163,7 +163,12 @@ def _valkey(stack: RunningStack) -> Iterator[tuple[str, bytes]]:
             held = client.zrange(key, 0, -1)
         elif kind == b"set":
             held = list(client.smembers(key))
+        elif kind == b"list":
+            held = client.lrange(key, 0, -1)
+        elif kind == b"stream":
+            held = [part for _, fields in client.xrange(key) for pair in fields.items() for part in pair]
         else:
+            assert kind in (b"string", b"none"), (key, kind)
             held = [client.get(key) or b""]
         yield "valkey", b"\0".join([key, *held])
     client.close()
