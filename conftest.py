@@ -6,6 +6,7 @@ way round: what is short fills up the end.
 
 from __future__ import annotations
 
+import os
 from collections import Counter
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,9 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 from tests import long, proven
+
+# Where a process that a test starts dies of a signal, its last words say where.
+os.environ["PYTHONFAULTHANDLER"] = "1"
 
 # A property holds or does not, however slow the machine is at that moment.
 settings.register_profile("any-machine", deadline=None, suppress_health_check=[HealthCheck.too_slow])

@@ -35,10 +35,9 @@ from streams.schemas import Schemas
 from streams.sealing import KEY_ID_BYTES, NO_KEYS, Sealing, opened
 from streams.topics import PARTITIONS
 from tests.agents.forks import Forked, fork
+from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).resolve().parents[2]
-PATIENCE_S = 90.0
-"""How long a test waits for what must come; never how long something may take."""
 
 
 def until(done: Callable[[], bool], *, alive: AgentProcess | None = None) -> None:

@@ -558,6 +558,9 @@ def done(connection_id: str, item: str) -> Outcome:
     return said
 
 
+@pytest.mark.long(
+    "tests/agents/test_connect.py::test_a_task_that_was_done_is_told_to_its_source_once_and_its_log_says_what_came_of_it"
+)
 def test_a_task_that_was_done_is_completed_at_its_source_once_whenever_workers_are_killed(
     line: Line, tasks: Tasks
 ) -> None:

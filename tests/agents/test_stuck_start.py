@@ -12,6 +12,7 @@ from pathlib import Path
 
 from streams.start_watch import waits
 from streams.watchdog import EXIT_STALE
+from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -32,7 +33,7 @@ def test_a_start_at_a_broker_that_takes_connections_and_never_answers_ends_and_s
         }
         command = (sys.executable, "-m", "agents", "core")
         ended = subprocess.run(
-            command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=90, check=False
+            command, env=environment, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE_S, check=False
         )
     assert ended.returncode == EXIT_STALE, ended.stderr
     assert "start.stuck behind=imports" in ended.stderr

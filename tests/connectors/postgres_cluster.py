@@ -18,9 +18,9 @@ from connectors.postgres.migrate import migrate
 from connectors.postgres.roles import ROLES
 from deploy.stack.postgres import Postgres
 from deploy.stack.state import free_port
+from tests.patience import PATIENCE_S
 
 PASSWORDS = {role: f"{role}-secret" for role in ("postgres", *ROLES)}
-PATIENCE_S = 120.0
 _numbers = itertools.count(1)
 
 

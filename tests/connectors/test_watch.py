@@ -15,10 +15,9 @@ from connectors.differences import Memory
 from connectors.source_file import Parsed
 from connectors.watch import NotDelivered, Pace, Report, Snapshot, Watch
 from oo.v1.signal_pb2 import Signal
+from tests.patience import PATIENCE_S
 
 PACE = Pace(settle_s=0.05, empty_s=0.4, absent_s=0, emptied_s=0, poll_s=0.2, reread_s=3600)
-PATIENCE_S = 20.0
-"""How long a test waits for what must come; none depends on how soon it does."""
 
 
 def read(snapshot: Snapshot, now: datetime) -> Parsed:

@@ -27,6 +27,7 @@ from deploy.stack import fetch, java, kafka, postgres, registry, valkey
 from deploy.stack.local import EXTRA, Plan
 from deploy.stack.running import SHADOW_SAMPLE, SHADOW_SETTINGS, RunningStack
 from deploy.stack.state import StateFolder
+from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).resolve().parents[2]
 FILE = ROOT / "docker-compose.yml"
@@ -45,7 +46,7 @@ def validate(text: str, folder: Path) -> subprocess.CompletedProcess[str]:
     path = folder / "docker-compose.yml"
     path.write_text(text, encoding="utf-8")
     command = (sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(path))
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
 
 
 # The file
@@ -312,7 +313,13 @@ def test_the_brokers_own_container_program_makes_the_local_stacks_settings_of_it
         "-D", str(folders[0]), "-M", str(folders[1]), "-F", str(folders[2]),
     )  # fmt: skip
     done = subprocess.run(
-        command, env={**java.java_env(), **given}, cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+        command,
+        env={**java.java_env(), **given},
+        cwd=tmp_path,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE_S,
+        check=False,
     )
     assert done.returncode == 0, done.stderr + done.stdout
     lines = (tmp_path / "final" / "server.properties").read_text(encoding="utf-8").split("\n")
@@ -367,7 +374,7 @@ def test_the_one_time_steps_run_on_real_servers_and_again(
     for steps in (SERVICES["databases"]["command"][3:], SERVICES["setup"]["command"][3:]) * 2:
         done = subprocess.run(
             (sys.executable, "-m", "deploy.compose.setup", *steps),
-            env=given, cwd=tmp_path, capture_output=True, text=True, timeout=120, check=False,
+            env=given, cwd=tmp_path, capture_output=True, text=True, timeout=PATIENCE_S, check=False,
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
         assert done.stdout.split() == [word for step in steps for word in ("setup.done", f"step={step}")]

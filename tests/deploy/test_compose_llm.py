@@ -13,6 +13,7 @@ from connectors.models import read
 from deploy.stack.llm import EXTRA, SMALL_PROMPT
 from deploy.stack.local import Plan
 from tests.deploy.test_compose import COMPOSE, ROOT
+from tests.patience import PATIENCE_S
 
 FILE = ROOT / "docker-compose.llm.yml"
 BESIDE: dict[str, Any] = YAML(typ="safe").load(FILE.read_text(encoding="utf-8"))
@@ -22,7 +23,7 @@ ADDED = {name: one for name, one in SERVICES.items() if name not in COMPOSE["ser
 
 def test_the_file_is_valid_by_the_compose_schema() -> None:
     command = (sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(FILE))
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert done.returncode == 0, done.stdout
 
 

@@ -16,6 +16,7 @@ from deploy.stack import mlflow
 from deploy.steps import STEPS
 from serving.scorer.settings import Settings
 from tests.deploy.test_compose import COMPOSE, ROOT
+from tests.patience import PATIENCE_S
 
 FILE = ROOT / "docker-compose.ml.yml"
 BESIDE: dict[str, Any] = YAML(typ="safe").load(FILE.read_text(encoding="utf-8"))
@@ -24,7 +25,7 @@ SERVICES: dict[str, dict[str, Any]] = BESIDE["services"]
 
 def test_the_file_is_valid_by_the_compose_schema() -> None:
     command = (sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", str(FILE))
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert done.returncode == 0, done.stdout
 
 

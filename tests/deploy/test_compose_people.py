@@ -22,6 +22,7 @@ from deploy.stack.state import ROLES, StateFolder
 from deploy.steps import STEPS
 from serving.settings import Settings as EdgeSettings
 from tests.deploy.test_compose import COMPOSE, ROOT
+from tests.patience import PATIENCE_S
 
 FILES = {name: ROOT / f"docker-compose.{name}.yml" for name in ("people", "sign-in")}
 BESIDE: dict[str, dict[str, Any]] = {
@@ -64,7 +65,7 @@ def local(part: str, *, people: bool, providers: Path | None = None) -> dict[str
 def test_the_files_are_valid_by_the_compose_schema() -> None:
     files = map(str, FILES.values())
     command = (sys.executable, "-m", "check_jsonschema", "--builtin-schema", "vendor.compose-spec", *files)
-    done = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert done.returncode == 0, done.stdout
 
 

@@ -17,6 +17,7 @@ from standardwebhooks.webhooks import Webhook
 from deploy.stack.running import RunningStack, open_stack
 from tests.agents.calendars import Calendars, calendar, calendars
 from tests.e2e.outside import client, eventually, known, settled_tip
+from tests.patience import PATIENCE_S
 
 
 @pytest.fixture(scope="module")
@@ -54,7 +55,7 @@ def test_a_calendar_is_connected_read_listed_and_taken_back_and_its_address_is_s
     assert "hush.ics" not in said + logs
     assert {"connect", "notify"} <= stack.ports.keys()
     oo("disconnect", one["connection_id"], "--user=ada", state)
-    deadline_s = time.monotonic() + 60
+    deadline_s = time.monotonic() + PATIENCE_S
     while json.loads(oo("connections", "--user=ada", "--json", state).stdout)["connections"]:
         assert time.monotonic() < deadline_s
         time.sleep(0.3)

@@ -11,6 +11,8 @@ from pathlib import Path
 import psutil
 from command import ROOT
 
+from tests.patience import PATIENCE_S
+
 
 def start(state: Path) -> subprocess.Popen[str]:
     environment = {**os.environ, "PYTHONPATH": f"{ROOT}:{ROOT / 'proto' / 'gen'}"}
@@ -28,7 +30,7 @@ def test_ctrl_c_during_the_start_stops_what_had_started(tmp_path: Path) -> None:
         assert children
         process.send_signal(signal.SIGINT)
         printed = process.stdout.read()
-        assert process.wait(timeout=60) == 0
+        assert process.wait(timeout=PATIENCE_S) == 0
     assert "Traceback" not in printed
     assert "postgres: stopped" in printed
     assert [child for child in children if child.is_running()] == []

@@ -34,9 +34,9 @@ from deploy.stack.running import RunningStack
 from oo.v1.signal_pb2 import Signal
 from streams.schemas import Schemas
 from streams.topics import PARTITIONS
+from tests.patience import PATIENCE_S
 
 DATA = ROOT / "tests" / "data"
-PATIENCE_S = 60.0
 
 
 class Arrived(NamedTuple):

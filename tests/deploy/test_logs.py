@@ -13,6 +13,7 @@ import pytest
 from deploy.commands import logs
 from deploy.stack import processes
 from deploy.stack.processes import Log
+from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).resolve().parents[2]
 
@@ -34,7 +35,7 @@ def oo(*arguments: str) -> subprocess.CompletedProcess[str]:
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
         check=False,
         env={**os.environ, "TZ": "UTC"},
     )

@@ -20,6 +20,7 @@ from agents import health
 from deploy.observability import dashboard
 from deploy.stack.fetch import default_cache
 from streams import metrics
+from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "deploy" / "observability"
@@ -39,10 +40,12 @@ def prometheus() -> Path:
         fresh.mkdir(parents=True, exist_ok=True)
         try:
             subprocess.run(
-                ("apt-get", "download", "prometheus"), cwd=fresh, check=True, capture_output=True, timeout=120
+                ("apt-get", "download", "prometheus"), cwd=fresh, check=True, capture_output=True, timeout=PATIENCE_S
             )
             (package,) = fresh.glob("*.deb")
-            subprocess.run(("dpkg", "-x", package.name, "."), cwd=fresh, check=True, capture_output=True, timeout=120)
+            subprocess.run(
+                ("dpkg", "-x", package.name, "."), cwd=fresh, check=True, capture_output=True, timeout=PATIENCE_S
+            )
             package.unlink()
             fresh.rename(folder)
         except (OSError, ValueError, subprocess.SubprocessError):
@@ -92,7 +95,7 @@ def test_alerts_fire_where_they_should_and_nowhere_else(prometheus: Path):
         cwd=FOLDER,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=PATIENCE_S,
         check=False,
     )
     assert done.returncode == 0, done.stdout + done.stderr
@@ -129,7 +132,7 @@ def test_a_real_prometheus_reads_a_workers_page_and_fires(prometheus: Path, tmp_
     async def run() -> tuple[list[dict[str, dict[str, str]]], list[dict[str, dict[str, str]]]]:
         stands = health.serving("127.0.0.1", page, worker="w", streams=[], stalled=lambda: [STALL])
         async with stands:
-            deadline_s = time.monotonic() + 60
+            deadline_s = time.monotonic() + PATIENCE_S
             while time.monotonic() < deadline_s:
                 fires = await asyncio.to_thread(asked, 'ALERTS{alertname="OoPartitionStands", alertstate="firing"}')
                 if fires:

@@ -21,6 +21,7 @@ from deploy.stack import forks
 from deploy.stack.forks import Forked, Preloaded
 from deploy.stack.local import ROOT, python_env
 from deploy.stack.processes import Command, spawn
+from tests.patience import PATIENCE_S
 
 pytestmark = pytest.mark.skipif(not forks.supported(), reason="needs Linux 5.3")
 
@@ -147,7 +148,7 @@ def test_a_child_dies_with_its_supervisor(tmp_path: Path) -> None:
         pids = [int(pid) for pid in supervisor.stdout.readline().split()]
         assert all(psutil.pid_exists(pid) for pid in pids)
         supervisor.kill()
-    deadline_s = time.monotonic() + 60
+    deadline_s = time.monotonic() + PATIENCE_S
     while any(psutil.pid_exists(pid) for pid in pids):
         assert time.monotonic() < deadline_s
         time.sleep(0.05)

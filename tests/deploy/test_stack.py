@@ -25,6 +25,7 @@ from deploy.stack.running import open_stack
 from deploy.stack.topics import admin
 from streams.reader import bounds
 from streams.topics import topics
+from tests.patience import PATIENCE_S
 
 
 @pytest.fixture(scope="module")
@@ -42,8 +43,8 @@ def status(state: Path) -> dict[str, Any]:
     return shown
 
 
-def eventually(what: Callable[[], bool], *, patience_s: float = 60.0) -> None:
-    deadline_s = time.monotonic() + patience_s
+def eventually(what: Callable[[], bool]) -> None:
+    deadline_s = time.monotonic() + PATIENCE_S
     while not what():
         assert time.monotonic() < deadline_s, "it never came true"
         time.sleep(0.1)
@@ -130,7 +131,16 @@ def test_topics_lists_every_topic(state: Path) -> None:
     assert {row["topic"]: row["partitions"] for row in rows} == {t.name: t.partitions for t in topics().values()}
 
 
-@pytest.mark.parametrize("part", ["valkey", "kafka"])
+@pytest.mark.parametrize(
+    "part",
+    [
+        "valkey",
+        pytest.param(
+            "kafka",
+            marks=pytest.mark.long("tests/faults/test_faults.py::test_a_fault_breaks_no_invariant[broker-kill]"),
+        ),
+    ],
+)
 def test_a_part_that_is_killed_comes_back_on_its_port(state: Path, part: str) -> None:
     before = status(state)
     kill(before[part]["pid"])
@@ -142,6 +152,9 @@ def test_a_part_that_is_killed_comes_back_on_its_port(state: Path, part: str) ->
     assert [after[part].get(name) for name in addresses] == [before[part].get(name) for name in addresses]
 
 
+@pytest.mark.long(
+    "tests/agents/test_partition_counts.py::test_a_topic_made_anew_ends_the_worker_and_the_next_one_takes_each_of_its_records_once"
+)
 def test_the_end_of_a_topic_that_is_made_anew_is_told_by_a_broker_that_has_started_again(state: Path) -> None:
     cluster, name = open_stack(state).cluster, f"anew-{uuid.uuid4().hex[:8]}"
     client = admin(cluster)
@@ -176,6 +189,7 @@ def test_the_registry_outlives_a_killed_postgresql(state: Path) -> None:
     assert schema_ids(stack.cluster.registry_url) == ids
 
 
+@pytest.mark.long("tests/deploy/test_stack.py::test_the_registry_outlives_a_killed_postgresql")
 def test_schema_ids_survive_a_killed_registry(state: Path) -> None:
     stack, before = open_stack(state), status(state)
     ids = schema_ids(stack.cluster.registry_url)

@@ -14,11 +14,12 @@ from deploy.stack.topics import TopicsDiffer, ensure_topics
 from deploy.steps import topics as make_topics
 from streams.topics import topics
 from streams.units import DAY_MS
+from tests.patience import PATIENCE_S
 
 
 def until_told(client: AdminClient, name: str, key: str, value: str) -> None:
     """What the controller has accepted is told by the broker a moment later."""
-    deadline_s = time.monotonic() + 30
+    deadline_s = time.monotonic() + PATIENCE_S
     while (found := settings(client, name)[key]) != value:
         assert time.monotonic() < deadline_s, f"{key} of {name} is {found}, not {value}"
         time.sleep(0.05)

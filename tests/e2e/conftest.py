@@ -9,8 +9,12 @@ from pathlib import Path
 import pytest
 from command import oo
 from outside import SECURE
+from playwright.sync_api import expect
 
 from deploy.stack.running import RunningStack, open_stack
+from tests.patience import PATIENCE_S
+
+expect.set_options(timeout=PATIENCE_S * 1000)
 
 
 @pytest.fixture(scope="session")

@@ -22,10 +22,9 @@ from confluent_kafka import Producer
 
 from deploy.cut import cut
 from deploy.stack.running import RunningStack
+from tests.patience import PATIENCE_S
 
 T = TypeVar("T")
-
-SAID_WITHIN_S = 60.0
 
 SECURE = ("--secure",) if os.environ.get("OO_TEST_SECURE") else ()
 """Of `oo up`: all of this folder runs on a secure stack where OO_TEST_SECURE is set."""
@@ -70,7 +69,7 @@ def send(
             on_delivery=delivered,
         )
         producer.poll(0)
-    assert producer.flush(30) == 0
+    assert producer.flush(PATIENCE_S) == 0
     assert not failed, failed
     return places
 
@@ -84,7 +83,7 @@ def task(user: str, external_id: str, title: str, **fields: Any) -> dict[str, An
 def client(stack: RunningStack, user: str) -> httpx.Client:
     """An HTTP client with this user's token."""
     token = called("token", "--user", user, state_of(stack)).stdout.strip()
-    return httpx.Client(base_url=stack.edge_url, headers={"authorization": f"Bearer {token}"}, timeout=10)
+    return httpx.Client(base_url=stack.edge_url, headers={"authorization": f"Bearer {token}"}, timeout=PATIENCE_S)
 
 
 def tip(http: httpx.Client) -> dict[str, Any] | None:
@@ -109,7 +108,7 @@ SILENT_S = 10.0
 _silent_since_s: WeakKeyDictionary[httpx.Client, float] = WeakKeyDictionary()
 
 
-def eventually(read: Callable[[], T], accept: Callable[[T], bool] = bool, *, within_s: float = 60.0) -> T:
+def eventually(read: Callable[[], T], accept: Callable[[T], bool] = bool) -> T:
     """What `read` gives once it is acceptable; fails with its last word.
 
     It rests as long as it reads: what is waited for needs the processor that a command takes.
@@ -121,8 +120,8 @@ def eventually(read: Callable[[], T], accept: Callable[[T], bool] = bool, *, wit
         if accept(value):
             return value
         now_s = time.monotonic()
-        if now_s - began_s > within_s:
-            raise AssertionError(f"not within {within_s} s; the last was {value!r}")
+        if now_s - began_s > PATIENCE_S:
+            raise AssertionError(f"not within {PATIENCE_S:.0f} s; the last was {value!r}")
         time.sleep(max(0.1, now_s - asked_s))
 
 
@@ -146,7 +145,7 @@ def settled(stack: RunningStack) -> int:
 
 def settled_tip(stack: RunningStack, http: httpx.Client) -> dict[str, Any]:
     """The tip once all that was written is folded: an earlier one may still give way to a task that is on its way."""
-    eventually(lambda: tip(http), within_s=60)
+    eventually(lambda: tip(http))
     settled(stack)
     found = tip(http)
     assert found is not None
@@ -184,7 +183,7 @@ def console_link(stack: RunningStack) -> Iterator[str]:
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as console:
         assert console.stdout is not None
         try:
-            ready, _, _ = select.select([console.stdout], [], [], SAID_WITHIN_S)
+            ready, _, _ = select.select([console.stdout], [], [], PATIENCE_S)
             assert ready, "oo console said nothing"
             found = re.search(r"http://\S+", console.stdout.readline())
             assert found is not None

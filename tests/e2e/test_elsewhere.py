@@ -15,6 +15,7 @@ from light import READING, imported_heavily
 from outside import client, send, settled, settled_tip, state_of, task
 
 from deploy.stack.running import RunningStack
+from tests.patience import PATIENCE_S
 
 
 @pytest.fixture
@@ -42,7 +43,7 @@ def oo(told: dict[str, str], folder: Path, *arguments: str) -> subprocess.Comple
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=300,
+        timeout=PATIENCE_S,
         check=False,
     )
 

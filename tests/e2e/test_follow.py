@@ -61,8 +61,6 @@ def test_ticking_off_the_line_of_the_tip_that_was_seen_is_a_done_reaction_to_it(
         ticked = [f"x {line[4:]}" if first["title"] in line else line for line in path.read_text().splitlines()]
         path.write_text("\n".join(ticked) + "\n")
 
-        second = eventually(
-            lambda: tip(http), lambda t: t is not None and t["decision_id"] != first["decision_id"], within_s=60
-        )
+        second = eventually(lambda: tip(http), lambda t: t is not None and t["decision_id"] != first["decision_id"])
         assert second is not None and second["title"] != first["title"]
         eventually(lambda: ("DONE", True) in outcomes_of(stack, first["decision_id"]))

@@ -30,7 +30,7 @@ def test_a_worker_killed_three_times_in_5000_signals_loses_and_doubles_nothing(s
         send(stack, "signals", *(task(users[n % USERS], str(n // USERS % 20), f"Task {n}") for n in numbers))
         if start // (SIGNALS // 10) in (2, 5, 8):
             time.sleep(chance.uniform(0.05, 0.5))
-            pid = eventually(lambda: core_pid(stack), lambda pid: pid > 0 and pid not in killed, within_s=60)
+            pid = eventually(lambda: core_pid(stack), lambda pid: pid > 0 and pid not in killed)
             kill(pid)
             killed.append(pid)
     assert len(killed) == 3

@@ -67,7 +67,7 @@ def test_the_small_model_is_asked_and_nothing_around_it_keeps_what_was_asked(sta
     assert shown["llm"]["ready"] and any(one["id"] == "generate" for one in shown["workers"])
     assert "ok    language model: local" in called("doctor", state_of(stack), check=False).stdout
     send(stack, "signals", task("ann", "1", CANARY), task("ann", "2", "Water the plants"))
-    eventually(lambda: answers(stack), within_s=180)
+    eventually(lambda: answers(stack))
     found = eventually(lambda: answers(stack))
     assert not found.keys() & {"unreachable", "refused", "no-model", "no-prompt", "bad-answer"}
     kept = [
@@ -92,12 +92,12 @@ def test_another_model_is_a_line_in_the_file_and_its_tips_are_scored_beside_the_
         path.write_text(path.read_text().replace(here, server.url))
         kill(worker_pid(stack, "generate"))
         send(stack, "signals", task("ben", "1", "Call the dentist"), task("ben", "2", "Water the plants"))
-        eventually(lambda: server.calls, within_s=180)
+        eventually(lambda: server.calls)
         eventually(lambda: answers(stack).get("tips"))
         query = "SELECT count(*) FROM recommender.tip_scores WHERE kind = 'GENERATED' AND eligible"
         unnamed = "SELECT count(*) FROM recommender.tip_scores WHERE (kind = 'GENERATED') IS DISTINCT FROM (prompt_version <> '' AND llm_model <> '')"
         with psycopg.connect(stack.recommender_dsn) as database:
-            eventually(lambda: database.execute(query).fetchall() != [(0,)], within_s=120)
+            eventually(lambda: database.execute(query).fetchall() != [(0,)])
             assert database.execute(unnamed).fetchall() == [(0,)]
 
 
@@ -120,7 +120,7 @@ def test_an_operator_sees_who_is_asked_and_what_came_of_it_and_why_says_who_wrot
         page = browser.new_page(viewport={"width": size[0], "height": size[1]}, color_scheme=scheme, locale="en-GB")
         faults: list[str] = []
         page.on("console", lambda one: faults.append(one.text) if one.type in ("error", "warning") else None)
-        eventually(lambda: page.goto(link), within_s=60)
+        eventually(lambda: page.goto(link))
         page.get_by_role("navigation").get_by_role("link", name="Models", exact=True).press("Enter")
         expect(page.get_by_role("row", name=re.compile("^one-step@.* tip-generator 100 %"))).to_be_visible(
             timeout=30_000
@@ -128,7 +128,7 @@ def test_an_operator_sees_who_is_asked_and_what_came_of_it_and_why_says_who_wrot
         expect(page.get_by_text(re.compile("calls? since .* each"))).to_be_visible()
         expect(page.get_by_role("row", name=re.compile("^tip-generator .*of [0-9,]+ .*well [1-9]"))).to_be_visible()
         expect(page.get_by_text("tips came")).to_be_visible()
-        expect(page.get_by_text(re.compile("a model wrote|No model has written"))).to_be_visible(timeout=30_000)
+        expect(page.get_by_text(re.compile("a model wrote|No model has written"))).to_be_visible()
         assert Axe().run(page).violations_count == 0
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth")
         if os.environ.get("OO_RENEW_SCREENSHOTS") == "1":
@@ -206,7 +206,7 @@ def test_logged_requests_are_answered_again_by_a_model_elsewhere_offline_and_wit
     user = f"asked-{uuid.uuid4().hex[:8]}"
     before = answers(stack)
     send(stack, "signals", task(user, "1", "Call the dentist"), task(user, "2", "Water the plants"))
-    eventually(lambda: answers(stack) != before, within_s=180)
+    eventually(lambda: answers(stack) != before)
     with Elsewhere() as far:
         path = far.file(tmp_path)
         ask = ("replay", "ask", "--prompt=tips", f"--llm={path}", f"--users={user}", "--json", state_of(stack))

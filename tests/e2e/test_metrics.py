@@ -11,6 +11,7 @@ from outside import client, settled_tip
 
 from deploy.stack.running import RunningStack
 from streams.metrics import METRICS
+from tests.patience import PATIENCE_S
 
 SHOWN = {name for metric in METRICS.values() for name in metric.shown}
 
@@ -46,7 +47,7 @@ def test_what_a_signal_and_its_tip_leave_is_counted_in_each_process(stack: Runni
         "shadow": ["oo_estimate_mean_weight", "oo_estimate_effective_n"],
         "edge": ["oo_edge_requests_total", "oo_memory_bytes", "oo_started_at_seconds"],
     }
-    deadline_s = time.monotonic() + 60
+    deadline_s = time.monotonic() + PATIENCE_S
     for process, series in wanted.items():
         while not all(value(text := page(stack, process), one) > 0 for one in series):
             assert time.monotonic() < deadline_s, (process, text)

@@ -89,7 +89,7 @@ def page(said: Said, link: str, request: pytest.FixtureRequest) -> Iterator[Page
             "console", lambda message: faults.append(message.text) if message.type in ("error", "warning") else None
         )
         page.on("pageerror", lambda error: faults.append(str(error)))
-        eventually(lambda: page.goto(link), within_s=60)
+        eventually(lambda: page.goto(link))
         yield page
         browser.close()
     assert faults == []
@@ -131,11 +131,11 @@ def test_an_operator_asks_why_sees_words_only_after_a_note_and_sends_a_letter_ag
     user, decision_id = said
     name = "desktop" if page.viewport_size and page.viewport_size["width"] > 500 else "phone"
 
-    expect(page.get_by_role("status").first).to_contain_text("Ready", timeout=30_000)
+    expect(page.get_by_role("status").first).to_contain_text("Ready")
     for title in PAGES:
         page.get_by_role("navigation").get_by_role("link", name=title, exact=True).press("Enter")
         expect(page.get_by_role("heading", level=1)).to_have_text(title)
-        expect(page.get_by_text("Reading …")).to_have_count(0, timeout=30_000)
+        expect(page.get_by_text("Reading …")).to_have_count(0)
         found = Axe().run(page)
         assert found.violations_count == 0, f"{title}: {found.generate_report()}"
         assert page.evaluate("document.documentElement.scrollWidth <= innerWidth"), f"{title} is wider than the screen"
@@ -171,9 +171,9 @@ def test_an_operator_asks_why_sees_words_only_after_a_note_and_sends_a_letter_ag
 
     # Why that one, and why not the others.
     page.goto(f"{page.url.partition('#')[0]}#/decisions/{decision_id}")
-    expect(page.get_by_text(re.compile("^It was chosen: "))).to_be_visible(timeout=30_000)
+    expect(page.get_by_text(re.compile("^It was chosen: "))).to_be_visible()
     page.get_by_role("button", name="Why").nth(1).click()
-    expect(page.get_by_text(re.compile("^Why not [0-9]+: "))).to_be_visible(timeout=30_000)
+    expect(page.get_by_text(re.compile("^Why not [0-9]+: "))).to_be_visible()
     if RENEW:
         page.screenshot(path=SCREENSHOTS / f"console-decision-{name}.png")
 
@@ -183,7 +183,7 @@ def test_an_operator_asks_why_sees_words_only_after_a_note_and_sends_a_letter_ag
     page.get_by_role("button", name="Choose all that are open").click()
     page.get_by_role("button", name="Send again …").click()
     page.get_by_role("dialog").get_by_role("button", name="Send again").click()
-    expect(page.get_by_role("status")).to_contain_text("sent again", timeout=30_000)
+    expect(page.get_by_role("status")).to_contain_text("sent again")
     eventually(lambda: _letters(stack, user, "failed again"))
 
 
@@ -194,7 +194,7 @@ def test_a_run_is_held_after_a_question_and_shows_where_another_policy_differs(
 
     page.get_by_role("navigation").get_by_role("link", name="Replays", exact=True).press("Enter")
     row = page.get_by_role("row").filter(has=page.get_by_role("link", name=ran.slow))
-    expect(row).to_contain_text("running", timeout=30_000)
+    expect(row).to_contain_text("running")
     row.get_by_role("button", name="Pause …").press("Enter")
     expect(page.get_by_role("dialog")).to_be_visible()
     page.keyboard.press("Escape")
@@ -202,14 +202,14 @@ def test_a_run_is_held_after_a_question_and_shows_where_another_policy_differs(
     assert _run(stack, ran.slow) == "running"
     row.get_by_role("button", name="Pause …").click()
     page.get_by_role("button", name="Let it wait").click()
-    expect(row).to_contain_text("paused", timeout=30_000)
+    expect(row).to_contain_text("paused")
     assert _run(stack, ran.slow) == "paused"
     assert Axe().run(page).violations_count == 0
     if RENEW:
         page.screenshot(path=SCREENSHOTS / f"console-replays-{name}.png")
     row.get_by_role("button", name="Go on …").click()
     page.get_by_role("button", name="Let it go on").click()
-    expect(row).to_contain_text("running", timeout=30_000)
+    expect(row).to_contain_text("running")
     noted = [one["command"] for one in json.loads(oo("audit", "--json", state_of(stack)).stdout)]
     assert [one.rpartition(": ")[2] for one in noted if ran.slow in one] == [
         f"replay pause {ran.slow}",
@@ -217,7 +217,7 @@ def test_a_run_is_held_after_a_question_and_shows_where_another_policy_differs(
     ]
 
     page.get_by_role("link", name=ran.done).press("Enter")
-    expect(page.get_by_role("heading", name="random held against logged")).to_be_visible(timeout=30_000)
+    expect(page.get_by_role("heading", name="random held against logged")).to_be_visible()
     told = json.loads(asked("replay", "diff", ran.done, "--json", state_of(stack)))
     expect(page.get_by_text(f"{told['otherwise']} of {told['decisions']} decisions otherwise")).to_be_visible()
     expect(page.get_by_role("row", name=re.compile("^random "))).to_be_visible()

@@ -17,6 +17,7 @@ from outside import client, known, settled, settled_tip, tip
 from deploy.stack.fetch import default_cache, download, lock_digest, maven_context
 from deploy.stack.java import java_path
 from deploy.stack.running import RunningStack
+from tests.patience import PATIENCE_S
 
 QUICKSTART = ROOT / "docs/quickstart"
 COMPILER_LOCK = Path(__file__).with_name("ecj.lock.toml")
@@ -41,12 +42,23 @@ def java(folder: Path) -> tuple[str, ...]:
     subprocess.run(
         (java_path(), "-jar", str(compiler), "-17", "-cp", jars, "-d", str(folder), str(source)),
         check=True,
-        timeout=120,
+        timeout=PATIENCE_S,
     )
     return (java_path(), "-cp", f"{folder}:{libraries}", "Quickstart")
 
 
-@pytest.mark.parametrize("program", [python, java])
+@pytest.mark.parametrize(
+    "program",
+    [
+        python,
+        pytest.param(
+            java,
+            marks=pytest.mark.long(
+                "tests/e2e/test_quickstarts.py::test_what_the_producer_writes_is_the_tip_and_what_it_says_was_done_is[python]"
+            ),
+        ),
+    ],
+)
 def test_what_the_producer_writes_is_the_tip_and_what_it_says_was_done_is(
     stack: RunningStack, tmp_path: Path, program: Callable[[Path], tuple[str, ...]]
 ) -> None:
@@ -56,7 +68,9 @@ def test_what_the_producer_writes_is_the_tip_and_what_it_says_was_done_is(
     broker = stack.cluster.bootstrap if stack.secured is None else str(stack.folder.secrets / files[program])
 
     def tell(*words: str) -> None:
-        done = subprocess.run((*command, broker, *words), capture_output=True, text=True, timeout=120, check=False)
+        done = subprocess.run(
+            (*command, broker, *words), capture_output=True, text=True, timeout=PATIENCE_S, check=False
+        )
         assert done.returncode == 0, done.stdout + done.stderr
         assert "has it" in done.stdout
 

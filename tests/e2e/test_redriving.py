@@ -22,6 +22,7 @@ from outside import eventually, known, send, settled, state_of, task
 from deploy.stack.running import RunningStack
 from streams.reader import end_offsets, read_partition
 from streams.record import Record
+from tests.patience import PATIENCE_S
 
 EACH = 200
 PEOPLE = 2
@@ -91,7 +92,7 @@ def killed_in_the_middle(stack: RunningStack, *arguments: str) -> None:
     )
     child = subprocess.Popen(command, env=environment, cwd=ROOT, stdout=subprocess.DEVNULL)
     try:
-        until_s = time.monotonic() + 60
+        until_s = time.monotonic() + PATIENCE_S
         while asyncio.run(end_offsets(stack.cluster, stack.cluster.name("signals"))) == ends:
             assert child.poll() is None and time.monotonic() < until_s
     finally:

@@ -167,11 +167,11 @@ def test_a_run_is_promoted_with_a_reason_and_taken_back_and_decisions_say_so(sta
             said = last()
             assert (said["policy"], said["before"], said["run"], said["why"]) == ("linucb", "mixed", run, "a trial")
             assert said["account"] and int(said["evidence"]["n"]) > 0
-            eventually(lambda: decider(stack, user), lambda policy: policy == "linucb", within_s=120)
+            eventually(lambda: decider(stack, user), lambda policy: policy == "linucb")
         finally:
             promote(run, "--because=the trial is over", "--undo")
         assert (last()["policy"], last()["undoes"]) == ("mixed", True)
-        eventually(lambda: decider(stack, user), lambda policy: policy == "mixed", within_s=120)
+        eventually(lambda: decider(stack, user), lambda policy: policy == "mixed")
         assert "undone already" in promote(run, "--because=again", "--undo", check=False).stderr
     noted = json.loads(called("audit", "--json", state_of(stack)).stdout)
     assert [one["command"] for one in noted if "promote" in one["command"]][-2:] == [
@@ -206,10 +206,10 @@ def test_a_run_that_was_killed_goes_on_behind_its_last_whole_part_to_the_same_by
         quiet = subprocess.DEVNULL
         with subprocess.Popen(resume, stdout=quiet, stderr=quiet, start_new_session=True) as folding:
             try:
-                eventually(lambda: list(killed.folder.glob("partition-*/*.rows")), within_s=60)
+                eventually(lambda: list(killed.folder.glob("partition-*/*.rows")))
                 assert folding.poll() is None
                 # Between two parts it says how far it is.
-                eventually(lambda: sum(killed.reached().values()) > sum(killed.folded().values()), within_s=60)
+                eventually(lambda: sum(killed.reached().values()) > sum(killed.folded().values()))
                 shown = json.loads(called("replay", "show", killed.name, state_of(stack)).stdout)
                 assert shown["state"] == "running" and 0 < shown["done"] < 1
                 assert f"{killed.name}: running, " in oo("replay", "list", state_of(stack)).stdout
@@ -265,6 +265,9 @@ def records(stack: RunningStack, topic: str) -> list[Record]:
     return asyncio.run(read())
 
 
+@pytest.mark.long(
+    "tests/e2e/test_replaying.py::test_another_policy_is_asked_on_the_logged_slates_and_rows_follow_the_log"
+)
 def test_another_configuration_is_asked_and_what_it_alone_decides_has_no_value(stack: RunningStack) -> None:
     user = somebody(stack)
     with (
@@ -296,7 +299,7 @@ def test_a_run_waits_while_live_groups_are_behind_and_goes_on_once_they_are_not(
     try:
         with subprocess.Popen(resume, stdout=subprocess.DEVNULL, start_new_session=True) as folding:
             try:
-                eventually(waiting.yielding_file.exists, within_s=60)
+                eventually(waiting.yielding_file.exists)
                 assert waiting.state() == "yielding" and not (waiting.folder / "done.json").exists()
             finally:
                 os.killpg(folding.pid, signal.SIGKILL)

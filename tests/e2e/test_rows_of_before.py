@@ -38,6 +38,7 @@ from streams.sealing import open_row
 from streams.topics import PARTITIONS
 from streams.wire import payload
 from tables.row import BLOCKS, spelled_out
+from tests.patience import PATIENCE_S
 
 
 def last_row(stack: RunningStack, user: str) -> Record:
@@ -120,7 +121,7 @@ def everybody_is_moved(state: Path, users: list[str]) -> None:
         env={**os.environ, "PYTHONPATH": os.pathsep.join(sys.path)},
         capture_output=True,
         text=True,
-        timeout=240,
+        timeout=PATIENCE_S,
     )
     assert done.returncode == 0, done.stderr
     assert f"{len(users) + 1} people have pseudonyms" in done.stdout

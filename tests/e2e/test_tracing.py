@@ -211,5 +211,6 @@ def test_while_the_receiver_is_away_nothing_waits_for_it(traced: RunningStack, r
     assert len(known(traced, "ned")["tasks"]) == 39
 
 
+@pytest.mark.long("tests/e2e/test_loop.py::test_what_is_live_equals_the_fold")
 def test_what_is_live_equals_the_fold_of_a_journal_with_traces(traced: RunningStack) -> None:
     assert verify(traced)["differences"] == 0

@@ -32,6 +32,7 @@ from oo.v1 import decision_pb2
 from streams.frames import Frames
 from streams.reader import read_partition
 from streams.sealing import Sealing
+from tests.patience import PATIENCE_S
 from training.sets import person
 
 pytestmark = pytest.mark.long(
@@ -199,6 +200,7 @@ def test_mlflow_itself_loads_the_model_and_finds_the_answers_of_its_made_up_samp
 import json, sys
 import numpy as np
 import mlflow
+from tests.patience import PATIENCE_S
 mlflow.set_tracking_uri(sys.argv[1])
 model = mlflow.pyfunc.load_model("models:/tips@challenger")
 sample = json.load(open(mlflow.artifacts.download_artifacts("models:/tips@challenger/sample.json")))
@@ -211,7 +213,7 @@ print(model.metadata.signature.inputs.to_json())
         capture_output=True,
         text=True,
         env={"HOME": str(tmp_path), "MLFLOW_DISABLE_TELEMETRY": "true", "PATH": "/usr/bin:/bin"},
-        timeout=300,
+        timeout=PATIENCE_S,
         check=False,
     )
     assert done.returncode == 0, done.stderr
@@ -358,7 +360,7 @@ def test_mlflow_killed_comes_back_with_all_that_it_knew(stack: RunningStack, tra
         done = called("models", "list", "--json", state_of(stack), check=False)
         return json.loads(done.stdout) if done.returncode == 0 else []
 
-    assert eventually(there, within_s=180) == before
+    assert eventually(there) == before
 
 
 def test_a_difference_to_the_live_vectors_ends_the_run(stack: RunningStack, trained: dict[str, Any]) -> None:

@@ -75,6 +75,10 @@ def test_a_decision_changed_in_postgresql_and_a_tip_gone_from_valkey_are_found(s
     ]
 
 
+@pytest.mark.long(
+    "tests/e2e/test_loop.py::test_what_is_live_equals_the_fold",
+    "tests/faults/test_faults.py::test_a_fault_breaks_no_invariant[test-kill]",
+)
 def test_it_finds_nothing_while_people_write_and_a_worker_dies_and_comes_back(stack: RunningStack) -> None:
     with people_writing(stack) as sent:
         found = verify(stack)

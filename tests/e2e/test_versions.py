@@ -75,7 +75,7 @@ def test_from_its_mark_on_a_version_decides_with_its_own_settings_and_a_kill_doe
     send(stack, "signals", task(after, "1", "Water the plants"))
     kill(core_pid(stack))
     with client(stack, after) as http:
-        eventually(lambda: tip(http), within_s=60)
+        eventually(lambda: tip(http))
 
     settled(stack)
     # Two, where the tip to begin with was before the task.

@@ -18,6 +18,7 @@ from outside import client, send, settled_tip, state_of, task
 
 from deploy.stack.local import EXTRA
 from deploy.stack.running import RunningStack
+from tests.patience import PATIENCE_S
 
 
 @pytest.fixture(scope="module")
@@ -39,7 +40,7 @@ def run(python: Path, *arguments: str, **settings: str) -> subprocess.CompletedP
     return subprocess.run(
         (str(python), *arguments),
         env={**plain, "PYTHONPATH": f"{ROOT}:{ROOT / 'proto' / 'gen'}", "NO_COLOR": "1", **settings},
-        cwd=python.parent, capture_output=True, text=True, timeout=120, check=False,
+        cwd=python.parent, capture_output=True, text=True, timeout=PATIENCE_S, check=False,
     )  # fmt: skip
 
 
@@ -62,6 +63,9 @@ def test_up_says_in_one_sentence_what_to_install(python: Path, tmp_path: Path) -
     assert [one["what"] for one in found if one["mend"]] == ["local stack"]
 
 
+@pytest.mark.long(
+    "tests/e2e/test_elsewhere.py::test_every_reading_command_and_import_tip_and_react_work_by_settings_alone"
+)
 def test_the_other_commands_work_by_settings(python: Path, stack: RunningStack) -> None:
     user = f"bare-{uuid.uuid4().hex[:8]}"
     known = stack.environment("operator")

@@ -226,4 +226,4 @@ def test_a_persons_words_stand_only_where_the_page_says_and_nothing_opens_what_w
         assert again.returncode == 1 and "cannot be opened" in again.stdout
     if PATIENT:
         expire(stack)
-        eventually(lambda: sightings(stack), lambda found: not found, within_s=900)
+        eventually(lambda: sightings(stack), lambda found: not found)

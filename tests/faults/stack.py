@@ -26,11 +26,10 @@ from deploy.stack.state import StateFolder, free_port
 from tests.agents.forks import Forked, fork
 from tests.faults.disk import Disk, may_mount, mounted
 from tests.faults.proxy import Proxy
+from tests.patience import PATIENCE_S
 
 ROOT = Path(__file__).resolve().parents[2]
 CHILD = ROOT / "deploy" / "stack" / "child.py"
-PATIENCE_S = 900.0
-"""How long the harness waits for what must come; never how long something may take."""
 LOG_DISK_BYTES = 6 * 1024**3
 """A bound, not a reservation: the broker's disk takes as much memory as it holds, about 1 GB after all rows."""
 AGAIN_S = 0.5
@@ -318,7 +317,7 @@ def _until_ready(folder: StateFolder, supervisor: subprocess.Popen[bytes]) -> No
 def _end(process: subprocess.Popen[bytes]) -> None:
     process.terminate()
     try:
-        process.wait(90)
+        process.wait(PATIENCE_S)
     except subprocess.TimeoutExpired:
         process.kill()
         process.wait()

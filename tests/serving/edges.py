@@ -27,6 +27,7 @@ from serving.edge import Edge
 from serving.issuer import LocalIssuer
 from serving.settings import Settings
 from tables.ids import decision_id
+from tests.patience import PATIENCE_S
 
 ISSUER, AUDIENCE = "https://oo.local", "oo"
 NOTIFY_KEY = ECKey.generate_key("P-256", private=True)
@@ -105,7 +106,7 @@ class LiveEdge:
 
     def __enter__(self) -> Self:
         self._thread.start()
-        deadline_s = time.monotonic() + 30
+        deadline_s = time.monotonic() + PATIENCE_S
         while not self._server.started:
             assert self._thread.is_alive(), "the edge ended while it started"
             assert time.monotonic() < deadline_s
@@ -113,7 +114,7 @@ class LiveEdge:
         return self
 
     def until_ready(self) -> None:
-        deadline_s = time.monotonic() + 60
+        deadline_s = time.monotonic() + PATIENCE_S
         with self.client() as client:
             while (answer := client.get("/readyz")).status_code != 200:
                 assert time.monotonic() < deadline_s, answer.text
@@ -121,7 +122,7 @@ class LiveEdge:
 
     def stop(self) -> None:
         self._server.should_exit = True
-        self._thread.join(30)
+        self._thread.join(PATIENCE_S)
         assert not self._thread.is_alive()
 
     def __exit__(

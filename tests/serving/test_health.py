@@ -11,6 +11,7 @@ from pydantic import ValidationError
 
 from serving.middleware import BODY_BYTES_MAX
 from serving.settings import Settings
+from tests.patience import PATIENCE_S
 from tests.serving.edges import LiveEdge, problem
 from tests.serving.valkeys import ValkeyServer
 
@@ -40,7 +41,7 @@ def test_what_is_missing_is_named(edge: LiveEdge) -> None:
 
 def test_with_everything_there_the_edge_is_ready(whole_edge: LiveEdge) -> None:
     ready = 200, {"ready": True, "missing": [], "degraded": []}
-    deadline_s = time.monotonic() + 60
+    deadline_s = time.monotonic() + PATIENCE_S
     with whole_edge.client() as client:
         # A busy machine answers some probe too late; the next one is two seconds later.
         while ((answer := client.get("/readyz")).status_code, answer.json()) != ready:

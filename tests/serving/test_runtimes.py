@@ -16,6 +16,7 @@ from serving.scorer.runtimes import Failed, Unusable
 from serving.scorer.runtimes.here import Here
 from serving.scorer.runtimes.linear import Linear
 from serving.scorer.runtimes.onnx import OnnxRuntime
+from tests.patience import PATIENCE_S
 from tests.serving.scorers import D, Scorer, onnx_file, register, rewards
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*:DeprecationWarning")
@@ -128,7 +129,7 @@ def test_only_the_scorer_loads_onnxruntime_and_no_process_of_before_does() -> No
         cwd=ROOT,
         capture_output=True,
         text=True,
-        timeout=120,
+        timeout=PATIENCE_S,
         check=True,
     )
     assert done.stdout.strip() == "False"

@@ -20,6 +20,7 @@ import pytest
 
 from connectors.model_registry import CHAMPION
 from tests.foreign import programs
+from tests.patience import PATIENCE_S
 from tests.serving.scorers import ROWS, D, Scorer, onnx_file, register, request, rewards
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*:DeprecationWarning")
@@ -64,7 +65,7 @@ def test_it_answers_as_the_model_does(scorer: Scorer, files: dict[str, bytes]) -
 
 def test_tritonclient_reads_and_asks_it_with_equal_bits_in_json_and_binary(scorer: Scorer) -> None:
     command = (programs(CLIENT / "requirements.txt") / "python", CLIENT / "ask.py", str(scorer.port), "tips", str(D))
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, check=False)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE_S, check=False)
     assert done.returncode == 0, done.stderr
     found = json.loads(done.stdout)
     assert [found[name] for name in ("live", "ready", "model", "version", "none")] == [True, True, True, True, False]

