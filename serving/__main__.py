@@ -11,10 +11,8 @@ from pydantic import ValidationError
 
 from serving.app import create_app
 from serving.edge import Edge
-from serving.protocol import IDLE_TIMEOUT_S, BoundedProtocol
+from serving.protocol import configured
 from serving.settings import Settings
-
-STOP_TIMEOUT_S = 5
 
 
 class Server(uvicorn.Server):
@@ -52,23 +50,7 @@ def main() -> int:
 
 def server(app: FastAPI, settings: Settings) -> Server:
     """The HTTP server for this app, not yet running."""
-    return Server(
-        uvicorn.Config(
-            app,
-            host=settings.edge_host,
-            port=settings.edge_port,
-            loop="uvloop",
-            # An access log would hold who asked when; /metrics counts.
-            access_log=False,
-            server_header=False,
-            log_config=None,
-            http=BoundedProtocol,
-            ws="none",
-            timeout_graceful_shutdown=STOP_TIMEOUT_S,
-            timeout_keep_alive=IDLE_TIMEOUT_S,
-            forwarded_allow_ips="127.0.0.1",
-        )
-    )
+    return Server(configured(app, host=settings.edge_host, port=settings.edge_port))
 
 
 if __name__ == "__main__":

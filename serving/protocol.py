@@ -10,6 +10,7 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from typing import Any, Literal
 
+from uvicorn import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 
 from serving.problems import CSP, SAFE_HEADERS, Problem
@@ -26,6 +27,7 @@ IDLE_TIMEOUT_S = 15
 LINGER_S = 2.0
 """After a refusal, what the peer still sends is thrown away for so long: a close at once can cost it the answer."""
 CONNECTIONS_MAX = 4_000
+STOP_TIMEOUT_S = 5
 
 _HEAD_TOO_LARGE = Problem(
     431,
@@ -177,6 +179,25 @@ class BoundedProtocol(HttpToolsProtocol):
             self.transport.write_eof()
         self.flow.resume_reading()
         self._deadline = self.loop.call_later(LINGER_S, self.transport.abort)
+
+
+def configured(app: Any, *, host: str, port: int) -> Config:
+    """How uvicorn serves any app of ours."""
+    return Config(
+        app,
+        host=host,
+        port=port,
+        loop="uvloop",
+        # An access log would hold who asked when; /metrics counts.
+        access_log=False,
+        server_header=False,
+        log_config=None,
+        http=BoundedProtocol,
+        ws="none",
+        timeout_graceful_shutdown=STOP_TIMEOUT_S,
+        timeout_keep_alive=IDLE_TIMEOUT_S,
+        forwarded_allow_ips="127.0.0.1",
+    )
 
 
 def _cut(data: bytes) -> Iterator[bytes]:

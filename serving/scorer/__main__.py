@@ -10,11 +10,9 @@ import uvicorn
 from fastapi import FastAPI
 from pydantic import ValidationError
 
-from serving.protocol import IDLE_TIMEOUT_S, BoundedProtocol
+from serving.protocol import configured
 from serving.scorer.app import create_app
 from serving.scorer.settings import Settings
-
-STOP_TIMEOUT_S = 5
 
 
 def main() -> int:
@@ -35,22 +33,7 @@ def main() -> int:
 
 def server(app: FastAPI, settings: Settings) -> uvicorn.Server:
     """The HTTP server for this app, not yet running."""
-    return uvicorn.Server(
-        uvicorn.Config(
-            app,
-            host=settings.host,
-            port=settings.port,
-            loop="uvloop",
-            access_log=False,
-            server_header=False,
-            log_config=None,
-            http=BoundedProtocol,
-            ws="none",
-            timeout_graceful_shutdown=STOP_TIMEOUT_S,
-            timeout_keep_alive=IDLE_TIMEOUT_S,
-            forwarded_allow_ips="127.0.0.1",
-        )
-    )
+    return uvicorn.Server(configured(app, host=settings.host, port=settings.port))
 
 
 if __name__ == "__main__":

@@ -54,7 +54,6 @@ def hasty(valkey: ValkeyServer, tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     """An edge that waits a moment only."""
     for name in ("HEAD_TIMEOUT_S", "BODY_TIMEOUT_S", "IDLE_TIMEOUT_S"):
         monkeypatch.setattr(protocol, name, 1)
-    monkeypatch.setattr("serving.__main__.IDLE_TIMEOUT_S", 1)
     return LiveEdge(tmp_path, valkey_url=valkey.url)
 
 
