@@ -23,8 +23,9 @@ from agents.evaluation.propensities import Balance
 from agents.evaluation.sequence import Sequence as Watched
 from agents.evaluation.switched import Switched
 from agents.evaluation.wealth import Wealth
+from agents.lately import Lately
 
-FORMAT = 4
+FORMAT = 5
 """To be raised with every change of what a state is made of, or of what counts how."""
 
 _OURS = (
@@ -34,6 +35,7 @@ _OURS = (
     Drifts,
     Estimates,
     Gate,
+    Lately,
     Range,
     RewardModel,
     Rule,

@@ -21,11 +21,13 @@ from bench.decisions import (
     speed,
     supervised,
     tips,
+    turns,
 )
 
 BENCHES = {
     "supervised": ("Public sets: supervised sets as bandits", supervised.measure),
     "tips": ("Simulated tips: eight scenarios, peers tuned in each", tips.measure),
+    "turns": ("Simulated tips: when the world turns", turns.measure),
     "silence": ("Simulated tips: what silence should teach", silence.measure),
     "prompts": ("Simulated tips that language models write: who writes, and which is chosen", prompts.measure),
     "models": ("Simulated tips: whether hearing a trained model pays", models.measure),

@@ -7,6 +7,7 @@ It never shows a policy anything but `x`.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields
 
 import numpy as np
@@ -14,7 +15,17 @@ import numpy.typing as npt
 
 from deploy.simulator import world
 from deploy.simulator.facts import NONE, Facts, facts
-from deploy.simulator.people import AWAKE_HOURS, LATELY_MS, START_MS, TOPICS, Person, first_day, moment_ms, people
+from deploy.simulator.people import (
+    AWAKE_HOURS,
+    LATELY_MS,
+    START_MS,
+    TOPICS,
+    Person,
+    Tastes,
+    first_day,
+    moment_ms,
+    people,
+)
 from deploy.simulator.scenario import Scenario
 from deploy.simulator.world import Moments
 from streams.units import DAY_MS
@@ -100,12 +111,24 @@ class Slates:
         return mean
 
 
-def slates(scenario: Scenario, *, seed: int) -> Slates:
-    """Draws a population and all its slates."""
-    n = scenario.decisions_per_person
-    end_ms = START_MS + int((scenario.joining_days + n / scenario.decisions_per_day) * DAY_MS)
-    crowd = people(scenario, count=scenario.people, seed=seed, start_ms=START_MS, end_ms=end_ms)
-    parts = [_of_person(person, scenario, chance=np.random.default_rng([seed, 2, person.number])) for person in crowd]
+Turns = Sequence[tuple[int, Tastes]]
+"""From when on a person has which tastes, in order of time; before the first they have those of their own."""
+
+
+def own_turns(crowd: Sequence[Person]) -> list[Turns]:
+    """Return what the scenario itself has: some of them change once, midway."""
+    return [[(one.drift_ms, one.tastes_after)] if one.drift_ms else [] for one in crowd]
+
+
+def slates(
+    scenario: Scenario, *, seed: int, turns: Callable[[Sequence[Person]], Sequence[Turns]] = own_turns
+) -> Slates:
+    """Draws a population and all its slates; `turns`: when who changes to what, one by one."""
+    crowd = people(scenario, count=scenario.people, seed=seed, start_ms=START_MS, end_ms=end_ms(scenario))
+    parts = [
+        _of_person(person, scenario, turns=those, chance=np.random.default_rng([seed, 2, person.number]))
+        for person, those in zip(crowd, turns(crowd), strict=True)
+    ]
     columns = {name: np.concatenate([part[name] for part in parts]) for name in parts[0]}
     order = np.argsort(columns["time_ms"], kind="stable")
     columns = {name: column[order] for name, column in columns.items()}
@@ -114,8 +137,14 @@ def slates(scenario: Scenario, *, seed: int) -> Slates:
     return Slates(scenario=scenario, silent=silent, **columns)
 
 
+def end_ms(scenario: Scenario) -> int:
+    """Return about when the last decision is."""
+    days = scenario.joining_days + scenario.decisions_per_person / scenario.decisions_per_day
+    return START_MS + int(days * DAY_MS)
+
+
 def _of_person(
-    person: Person, scenario: Scenario, *, chance: np.random.Generator
+    person: Person, scenario: Scenario, *, turns: Turns, chance: np.random.Generator
 ) -> dict[str, npt.NDArray[np.generic]]:
     n, k = scenario.decisions_per_person, scenario.candidates
     awake = np.cumsum(chance.exponential(AWAKE_HOURS / scenario.decisions_per_day, n))
@@ -136,9 +165,11 @@ def _of_person(
     )
     them = world.things(chance, (n, k))
     before = world.chances(person.tastes, person, them, at, scenario=scenario)
-    drifted = (time_ms >= person.drift_ms) & (person.drift_ms > 0)
-    after = world.chances(person.tastes_after, person, them, at, scenario=scenario)
-    shares = np.where(drifted[:, None, None], after, before)
+    shares, drifted = before, np.zeros(n, dtype=np.bool_)
+    for turn_ms, tastes in turns:
+        turned = time_ms >= turn_ms
+        after = world.chances(tastes, person, them, at, scenario=scenario)
+        shares, drifted = np.where(turned[:, None, None], after, shares), drifted | turned
     told = facts(chance, them, label_noise=scenario.label_noise)
     x = features(told, at, weekend=weekend, rates=before.mean(axis=(0, 1)), chance=chance)
     value = world.values(shares, scenario=scenario)

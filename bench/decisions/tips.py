@@ -10,14 +10,18 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 import numpy.typing as npt
 
-from agents.bandit.belief import Shape
+from agents.bandit.belief import Belief, Shape
+from agents.bandit.choice import Choice
+from agents.bandit.expected import own_part, predicted
 from agents.bandit.learner import Ints, Learner
+from agents.drift import Drifts
 from agents.in_memory import InMemory
+from agents.lately import Lately, has_turned
 from agents.learn import GROWTH_PERCENT
 from agents.reward import DEFAULT
 from bench.decisions.played import gains, play
@@ -47,34 +51,53 @@ SCENARIOS = (
 
 @dataclass(slots=True)
 class AsLearnDoes:
-    """One of ours, refitted as the `learn` agent does it: whenever what was taught has grown by so many percent."""
+    """One of ours, refitted as the `learn` agent does it: whenever what was taught has grown by so many percent, or its turn has changed."""
 
     inner: InMemory
+    lately: Lately | None = None
+    """What versions are moved by; None for nothing."""
+    drifts: Drifts = field(default_factory=Drifts)
+    _made: dict[tuple[str, int], tuple[Choice, Belief]] = field(default_factory=dict)
+    _turn: Floats = field(default_factory=lambda: np.zeros(1))
     _rewards: int = 0
     _fitted: int = 0
 
     def pmf(self, user_id: str, x: Ints, *, silent: int | None, time_ms: int, key: int) -> Floats:
-        return self.inner.pmf(user_id, x, silent=silent, time_ms=time_ms, key=key)
+        choice = self.inner.choose(self.inner.taught(user_id), x, silent=silent, time_ms=time_ms, key=key)
+        self._made[user_id, time_ms] = choice, self.inner.belief
+        return np.array(choice.numerators) / choice.denominator
 
     def learn(self, user_id: str, x: Ints, *, action: int, reward: float, propensity: float, time_ms: int) -> None:
-        self.inner.learn(user_id, x, action=action, reward=reward, propensity=propensity, time_ms=time_ms)
+        choice, belief = self._made.pop((user_id, time_ms))
+        expected, row = predicted(choice, action), x[action : action + 1]
+        self.inner.teach(user_id, row, reward=reward, time_ms=time_ms, expected=expected)
+        if self.lately is not None:
+            seen = with_routine(row)[0]
+            rest = reward - own_part(expected, belief)
+            believed = self.inner.belief.mean
+            found = self.drifts.update("", 0, rest - float(believed @ seen) / ONE, now_ms=time_ms)
+            self.lately.add(user_id, seen, rest, believed=believed, found=found)
         self._rewards += 1
-        if (self._rewards - self._fitted) * 100 >= GROWTH_PERCENT * max(self._fitted, 1):
-            self.inner.refit()
-            self._fitted = self._rewards
+        turn = np.zeros(1) if self.lately is None else self.lately.turn
+        if (self._rewards - self._fitted) * 100 >= GROWTH_PERCENT * max(self._fitted, 1) or has_turned(
+            self._turn, turn
+        ):
+            self.inner.refit(turn=turn.tolist())
+            self._fitted, self._turn = self._rewards, turn
 
 
 NEVER = 1 << 60
 """Rewards between two fits that InMemory makes by itself."""
 
 
-def ours(name: str, **changes: int) -> Learner:
-    """One of ours with the product's configuration, or some of it changed."""
+def ours(name: str, *, shape: Shape = SHAPE, turns: bool = False, **changes: int) -> AsLearnDoes:
+    """One of ours with the product's configuration, or some of it changed; `turns`: whether it follows them."""
     config = policy_pb2.DecisionConfig()
     config.CopyFrom(DEFAULT)
     for key, value in changes.items():
         setattr(config, key, value)
-    return AsLearnDoes(InMemory(name, SHAPE, config, refit_every=NEVER, expand=with_routine))
+    inner = InMemory(name, shape, config, refit_every=NEVER, expand=with_routine)
+    return AsLearnDoes(inner, lately=Lately(inner.shape.d) if turns else None)
 
 
 TOPICS = tuple(range(1, PER_USER - 3))

@@ -73,7 +73,7 @@ class HybridLinUCB:
 
     def pmf(self, user_id: str, x: Ints, *, silent: int | None, time_ms: int, key: int) -> Floats:
         mean, variance = self.expect(user_id, x)
-        return _greatest(mean + self.alpha * np.sqrt(np.maximum(variance, 0.0)) - self.cost, silent)
+        return greatest(mean + self.alpha * np.sqrt(np.maximum(variance, 0.0)) - self.cost, silent)
 
     def expect(self, user_id: str, x: Ints) -> tuple[Floats, Floats]:
         """Mean and variance (in units of the noise's) of each row's reward."""
@@ -133,7 +133,7 @@ class Ridge:
         z = x / ONE
         inverse, moment = self._of(user_id, z.shape[1])
         width = np.sqrt(((z @ inverse) * z).sum(axis=1))
-        return _greatest(z @ (inverse @ moment) + self.alpha * width - self.cost, silent)
+        return greatest(z @ (inverse @ moment) + self.alpha * width - self.cost, silent)
 
     def learn(self, user_id: str, x: Ints, *, action: int, reward: float, propensity: float, time_ms: int) -> None:
         z = x[action] / ONE
@@ -149,7 +149,7 @@ class Ridge:
         return self._sums[whose]
 
 
-def _greatest(scores: Floats, silent: int | None) -> Floats:
+def greatest(scores: Floats, silent: int | None) -> Floats:
     """All probability on the greatest score; equals share it."""
     if silent is not None:
         scores[silent] = 0.0

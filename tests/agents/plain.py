@@ -22,6 +22,7 @@ class Told(NamedTuple):
     moment: Ints
     scale: float
     mean: Floats
+    turned: Floats
     factor: Floats
     precision: Floats
     noise: float
@@ -71,7 +72,7 @@ def expect(told: Told) -> tuple[Floats, Floats]:
     k, d = told.x.shape
     q = len(told.precision)
     real = told.x * (1.0 / 64)
-    shared = added(np.zeros(k), real.T, told.mean)
+    shared = added(np.zeros(k), real.T, told.turned)
     g = whole(told.gram, d, told.scale)[:q]
     right = added(told.moment[:q] * told.scale, g.T, -told.mean)
     lower = cholesky(told.precision + g[:, :q])
