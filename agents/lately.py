@@ -2,7 +2,6 @@
 
 A ridge regression on what the policy, as it believes now, misses in the last rewards, the latest most; and how far that is listened to: a
 logistic of the squared loss that it would have saved of late, each taken before it was learned. What the policy itself has learned since is missed no more.
-Without a change that was found (agents.drift) there is no turn: to follow chance costs more than it brings.
 It runs outside `step`: what it says travels in a version. Littlestone & Warmuth 1994, "The weighted majority algorithm", for the weight.
 """
 
@@ -24,13 +23,11 @@ RIDGE = 32.0
 """The noise of a reward over the variance expected of an entry of the turn."""
 RATE = 3.0
 """How much a unit of loss saved has the turn listened to, in the exponent of a logistic."""
-DOUBT = 1.5
+DOUBT = 4.0
 """What it has to make up for before."""
-MEMORY = 0.98
+MEMORY = 0.995
 """Of the loss saved, at every reward."""
 REFIT_EVERY = 8
-FOLLOWED = 1600
-"""Rewards after a change was found."""
 NEWS = 0.02
 """An entry that has changed by less is not worth a version."""
 _WEIGHTS = 0.5 ** (np.arange(KEPT)[::-1] / HALF_LIFE)
@@ -42,8 +39,6 @@ class Lately:
 
     d: int
     saved: float = 0.0
-    left: int = 0
-    """For how many rewards more it is followed."""
     _kept: deque[tuple[str, bytes, float]] = field(default_factory=lambda: deque(maxlen=KEPT))
     """Who, the features of what was shown as int8, and the reward less the person's own part."""
     _taken: int = 0
@@ -60,24 +55,23 @@ class Lately:
     @property
     def turn(self) -> Floats:
         """By how much what everybody's part says of each feature is to be moved: (d,)."""
-        return self.weight * self._slope if self.left else np.zeros(self.d)
+        return self.weight * self._slope
 
-    def add(self, user_id: str, x: Ints, reward: float, *, believed: Floats, found: bool) -> None:
+    def add(self, user_id: str, x: Ints, reward: float, *, believed: Floats) -> None:
         """Take in the features of what was shown, (d,) in units of 1/64, and its reward less the person's own part; `believed`: what the
-        policy believes of each feature now, without any turn; `found`: whether a change was found with it.
+        policy believes of each feature now, without any turn.
 
         >>> one = Lately(1)
         >>> for n in range(400):
-        ...     one.add("ann", np.array([64]), 0.3 if n % 2 else 0.5, believed=np.zeros(1), found=n == 90)
-        >>> one.left, round(float(one.turn[0]), 1)
-        (1291, 0.3)
+        ...     one.add("ann", np.array([64]), 0.3 if n % 2 else 0.5, believed=np.zeros(1))
+        >>> round(float(one.turn[0]), 1)
+        0.3
         """
         missed = reward - float(believed @ x) / UNIT
         rest = missed - float(self._slope @ x) / UNIT
         self.saved = MEMORY * self.saved + missed * missed - rest * rest
         self._kept.append((user_id, x.astype(np.int8).tobytes(), reward))
         self._taken += 1
-        self.left = FOLLOWED if found else max(self.left - 1, 0)
         if self._taken % REFIT_EVERY == 0:
             self._fit(believed)
 

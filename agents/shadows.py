@@ -508,8 +508,8 @@ class Shadows:
             belief = champion.belief
             rest = reward - own_part(expected, belief)
             missed = rest - float(belief.mean @ row) / sums.UNIT
-            found = self.drifts.update(self.gate.champion, one.kind, missed, now_ms=one.decided_ms)
-            self.lately.add(one.user_id, row, rest, believed=belief.mean, found=found)
+            self.drifts.update(self.gate.champion, one.kind, missed, now_ms=one.decided_ms)
+            self.lately.add(one.user_id, row, rest, believed=belief.mean)
 
     def _count(self, one: Open, kind: outcome_pb2.Outcome.Kind.ValueType) -> None:
         tip = decision_pb2.Decision.TipKind.ValueType(one.kind)

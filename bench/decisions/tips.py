@@ -19,7 +19,6 @@ from agents.bandit.belief import Belief, Shape
 from agents.bandit.choice import Choice
 from agents.bandit.expected import own_part, predicted
 from agents.bandit.learner import Ints, Learner
-from agents.drift import Drifts
 from agents.in_memory import InMemory
 from agents.lately import Lately, has_turned
 from agents.learn import GROWTH_PERCENT
@@ -56,7 +55,6 @@ class AsLearnDoes:
     inner: InMemory
     lately: Lately | None = None
     """What versions are moved by; None for nothing."""
-    drifts: Drifts = field(default_factory=Drifts)
     _made: dict[tuple[str, int], tuple[Choice, Belief]] = field(default_factory=dict)
     _turn: Floats = field(default_factory=lambda: np.zeros(1))
     _rewards: int = 0
@@ -75,8 +73,7 @@ class AsLearnDoes:
             seen = with_routine(row)[0]
             rest = reward - own_part(expected, belief)
             believed = self.inner.belief.mean
-            found = self.drifts.update("", 0, rest - float(believed @ seen) / ONE, now_ms=time_ms)
-            self.lately.add(user_id, seen, rest, believed=believed, found=found)
+            self.lately.add(user_id, seen, rest, believed=believed)
         self._rewards += 1
         turn = np.zeros(1) if self.lately is None else self.lately.turn
         if (self._rewards - self._fitted) * 100 >= GROWTH_PERCENT * max(self._fitted, 1) or has_turned(

@@ -174,7 +174,6 @@ def test_the_champions_own_value_is_the_mean_of_what_was_earned() -> None:
 
 def test_the_champion_alone_says_its_turn_which_is_nothing_of_what_its_versions_do_not_hear() -> None:
     by = shadows()
-    by.lately.left = 1000  # A change was found.
     for n in range(4):
         follow(by, busy(user=f"user-{n}"))
     turns = {one.policy: np.frombuffer(one.turn) for one in by.estimates(now_ms=0) if not one.kind}
