@@ -11,6 +11,7 @@ from collections import Counter
 
 import numpy as np
 
+from agents import lately
 from agents.policies import DEFAULT, POLICIES
 from oo.v1 import evaluation_pb2
 from streams.frames import Frames
@@ -44,7 +45,7 @@ class Champion:
         async for _, estimate in messages(self._schemas, "estimates", tail):
             assert isinstance(estimate, evaluation_pb2.Estimate)
             if not estimate.kind and not estimate.prompt_version:
-                self._turns[estimate.policy] = np.frombuffer(estimate.turn, dtype="<f8")
+                self._turns[estimate.policy] = lately.read(estimate.turn)
 
     async def follow(self, tail: Tail) -> None:
         """Take promotions in for ever. One of a policy that this build cannot serve is told of and changes nothing."""

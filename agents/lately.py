@@ -100,3 +100,15 @@ def has_turned(before: Floats, now: Floats) -> bool:
     size = max(len(before), len(now))
     apart = np.pad(now, (0, size - len(now))) - np.pad(before, (0, size - len(before)))
     return bool(np.abs(apart).max(initial=0.0) > NEWS)
+
+
+def read(content: bytes) -> Floats:
+    """Return the turn that an estimate says; none for what is no numbers.
+
+    >>> read(np.array([0.5]).tobytes()).tolist(), read(b"?").tolist(), read(np.array([np.nan]).tobytes()).tolist()
+    ([0.5], [], [])
+    """
+    if len(content) % 8:
+        return np.zeros(0)
+    turn = np.frombuffer(content, dtype="<f8").astype(np.float64)
+    return turn if np.isfinite(turn).all() else np.zeros(0)

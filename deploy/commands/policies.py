@@ -48,7 +48,7 @@ CAUSES = {
 
 def _turn(one: evaluation_pb2.Estimate) -> float:
     """By how much a feature has lately been worth more or less than is believed of it, the most."""
-    return max((abs(by) for (by,) in struct.iter_unpack("<d", one.turn)), default=0.0)
+    return max((abs(by) for (by,) in struct.iter_unpack("<d", one.turn[: len(one.turn) // 8 * 8])), default=0.0)
 
 
 def listed(context: typer.Context, state: StateOption = DEFAULT_STATE, as_json: JsonOption = False) -> None:

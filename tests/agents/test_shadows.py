@@ -14,7 +14,7 @@ from agents import assemble, sample, snapshot
 from agents.bandit.learner import Learner
 from agents.evaluation.counted import reward_range
 from agents.evaluation.gate import Kind, Rule
-from agents.features import NOW, SCORED, UNHEARD, D
+from agents.features import NOW, SCORED, D
 from agents.in_memory import InMemory
 from agents.policies import POLICIES, vw
 from agents.prior import shape_of
@@ -172,14 +172,13 @@ def test_the_champions_own_value_is_the_mean_of_what_was_earned() -> None:
     assert mixed.snips.value == pytest.approx(mixed.ips.value)
 
 
-def test_the_champion_alone_says_its_turn_which_is_nothing_of_what_its_versions_do_not_hear() -> None:
+def test_the_champion_alone_says_its_turn() -> None:
     by = shadows()
     for n in range(4):
         follow(by, busy(user=f"user-{n}"))
     turns = {one.policy: np.frombuffer(one.turn) for one in by.estimates(now_ms=0) if not one.kind}
     assert [name for name, turn in turns.items() if len(turn)] == ["mixed"]
     assert turns["mixed"].tolist() == by.lately.turn.tolist() and turns["mixed"].any()
-    assert not turns["mixed"][list(UNHEARD)].any()
 
 
 def test_what_a_decision_takes_is_told_of_each_shadow() -> None:
