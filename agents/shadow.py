@@ -12,8 +12,6 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from math import isfinite
 
-import numpy as np
-
 from agents import snapshot
 from agents.evaluation.gate import Kind, Verdict
 from agents.policies import DEFAULT
@@ -326,18 +324,13 @@ def _show(one: evaluation_pb2.Estimate) -> None:
     WEIGHT_SHOWN[one.policy,] = one.mean_weight
     N_SHOWN[one.policy,] = one.effective_n
     COST_SHOWN[one.policy,] = one.cost_us / 1e6
-    if one.policy == one.champion:
-        TURN_SHOWN.clear()
-        TURN_SHOWN[one.policy,] = float(np.abs(np.frombuffer(one.turn, dtype="<f8")).max(initial=0.0))
 
 
 REWARD_SHOWN: dict[Labels, float] = {}
 WEIGHT_SHOWN: dict[Labels, float] = {}
 N_SHOWN: dict[Labels, float] = {}
 COST_SHOWN: dict[Labels, float] = {}
-TURN_SHOWN: dict[Labels, float] = {}
 GAUGES["oo_estimate_reward"] = lambda: REWARD_SHOWN
 GAUGES["oo_estimate_mean_weight"] = lambda: WEIGHT_SHOWN
 GAUGES["oo_estimate_effective_n"] = lambda: N_SHOWN
 GAUGES["oo_shadow_policy_seconds"] = lambda: COST_SHOWN
-GAUGES["oo_estimate_turn"] = lambda: TURN_SHOWN

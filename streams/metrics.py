@@ -85,13 +85,6 @@ METRICS: Final = {
         Metric("oo_estimate_reward", "gauge", "reward", "What a policy would earn", ("policy", "bound")),
         Metric("oo_estimate_mean_weight", "gauge", "", "Near 1 where propensities are what they say", ("policy",)),
         Metric("oo_estimate_effective_n", "gauge", "decisions", "Decisions that an estimate is worth", ("policy",)),
-        Metric(
-            "oo_estimate_turn",
-            "gauge",
-            "",
-            "By how much a feature has lately been worth more or less than is believed, the most",
-            ("policy",),
-        ),
         Metric("oo_shadow_policy_seconds", "gauge", "seconds", "What a shadow's decision costs", ("policy",)),
         # generate
         Metric("oo_requests", "counter", "requests", "Requests to a language model, by what became of them", ("fate",)),

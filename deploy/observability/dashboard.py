@@ -53,7 +53,6 @@ ROWS: dict[str, tuple[Panel, ...]] = {
             "none",
             {
                 "{{policy}} mean weight": "max by (policy) (oo_estimate_mean_weight)",
-                "{{policy}} turn": "max by (policy) (oo_estimate_turn)",
             },
         ),
         Panel(

@@ -44,7 +44,7 @@ def test_what_a_signal_and_its_tip_leave_is_counted_in_each_process(stack: Runni
         ],
         "publish": ["oo_signal_to_tip_seconds_count", "oo_memory_bytes", "oo_started_at_seconds"],
         "record": ["oo_propensity_count", r"oo_outcomes_total", "oo_memory_bytes", "oo_started_at_seconds"],
-        "shadow": ["oo_estimate_mean_weight", "oo_estimate_effective_n", "oo_estimate_turn"],
+        "shadow": ["oo_estimate_mean_weight", "oo_estimate_effective_n"],
         "edge": ["oo_edge_requests_total", "oo_memory_bytes", "oo_started_at_seconds"],
     }
     deadline_s = time.monotonic() + PATIENCE_S
