@@ -162,7 +162,7 @@ def _row(policy: str, n: int, found: dict[str, Found]) -> Row:
         return Row(
             name, f"{policy} by the log of mixed, {n:,} events: too little to tell", round(1 - float(told.mean()), 3), "of streams",
             round(peer, 3), f"covered by the {said}", round((1 - float(told.mean())) / peer, 3),
-            goal="a wrong interval in <= .05", met=wrong <= 0.05, note=f"A wrong interval in {wrong:.3f} of streams.",
+            goal="a wrong interval in <= .05", met=wrong <= 0.05, note=f"{policy}, {n:,}: a wrong interval in {wrong:.3f} of streams.",
         )  # fmt: skip
     covers = float(now.inside[told].mean())
     wider = {

@@ -103,8 +103,8 @@ PARTS = tuple(NAMES.index(part) for part in ("morning", "afternoon", "evening"))
 
 def with_routine(x: Ints) -> Ints:
     """With a place for each topic in each part of the day, as the product's own features have for labels."""
-    products = [x[:, topic] * x[:, part] // ONE for topic in TOPICS for part in PARTS]
-    return np.ascontiguousarray(np.column_stack([x, *products]))
+    products = x[:, TOPICS, None] * x[:, None, PARTS] // ONE
+    return np.hstack([x, products.reshape(len(x), -1)])
 
 
 OURS: Mapping[str, Callable[[], Learner]] = {
