@@ -177,7 +177,7 @@ async def core(process: Process, stack: AsyncExitStack) -> list[Partitions]:
         read=lambda name: process.read(topics[name], 0),
         every_s=settings.versions_every_s,
         champion=lambda: champion.policy,
-        turn=lambda: champion.turn,
+        drifted_ms=lambda: champion.drifted_ms,
         config=_config(process),
         model=lambda: champion.model,
         sample_permille=sample.permille(settings.shadow_sample),
@@ -208,11 +208,10 @@ def _begun_with(process: Process) -> Sequence[Total]:
 
 def _config(process: Process) -> DecisionConfig:
     """What versions decide with: they ask language models where there are any. Raises SystemExit."""
-    from agents.reward import DEFAULT, asking, following, interrupting
+    from agents.reward import DEFAULT, asking, interrupting
 
     settings = process.settings
     config = interrupting(DEFAULT) if settings.interrupt else DEFAULT
-    config = following(config) if settings.follow_turns else config
     if settings.llm_file is None:
         return config
     from agents.generation.variants import NoSuchPrompt, prompts_of, shadows_of

@@ -1,7 +1,7 @@
-"""Which policy `learn` makes versions of, and which trained model they hear: those that the last promotion of each names; and what turn its
-rewards have taken of late (agents.lately).
+"""Which policy `learn` makes versions of, and which trained model they hear: those that the last promotion of each names; and when rewards last
+drifted.
 
-It never judges: the gate does, in `shadow`.
+It never judges: the gate and ADWIN do, in `shadow`.
 """
 
 from __future__ import annotations
@@ -9,16 +9,12 @@ from __future__ import annotations
 import logging
 from collections import Counter
 
-import numpy as np
-
-from agents import lately
 from agents.policies import DEFAULT, POLICIES
 from oo.v1 import evaluation_pb2
 from streams.frames import Frames
 from streams.messages import messages
 from streams.metrics import Labels
 from streams.reader import Tail
-from tables.linear import Floats
 
 logger = logging.getLogger(__name__)
 
@@ -31,21 +27,21 @@ class Champion:
         self.policy = DEFAULT
         self.model = ""
         """NAME@VERSION of the trained model that is heard; empty for none."""
-        self._turns: dict[str, Floats] = {}
+        self._drifted_ms: dict[str, int] = {}
         self.promotions: Counter[Labels] = Counter()
         """By policy and cause, those that were heeded."""
 
     @property
-    def turn(self) -> Floats:
-        """By how much what this policy believes of each feature is to be moved; (0,) while nobody has said so."""
-        return self._turns.get(self.policy, np.zeros(0))
+    def drifted_ms(self) -> int:
+        """When rewards last stopped being what this policy expects of them; event time, 0 for never."""
+        return self._drifted_ms.get(self.policy, 0)
 
     async def hear(self, tail: Tail) -> None:
         """Take estimates in for ever."""
         async for _, estimate in messages(self._schemas, "estimates", tail):
             assert isinstance(estimate, evaluation_pb2.Estimate)
-            if not estimate.kind and not estimate.prompt_version:
-                self._turns[estimate.policy] = lately.read(estimate.turn)
+            before = self._drifted_ms.get(estimate.policy, 0)
+            self._drifted_ms[estimate.policy] = max(before, estimate.drift_ms)
 
     async def follow(self, tail: Tail) -> None:
         """Take promotions in for ever. One of a policy that this build cannot serve is told of and changes nothing."""

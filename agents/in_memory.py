@@ -7,7 +7,7 @@ It never reads a clock.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -178,8 +178,8 @@ class InMemory:
         for made in [made for made in self._made if made[0] == user_id]:
             del self._made[made]
 
-    def refit(self, *, turn: Sequence[float] = ()) -> None:
-        """Makes the next version out of what everybody taught, moved by a turn."""
+    def refit(self) -> None:
+        """Makes the next version out of what everybody taught."""
         # In one order, so that whom a drawer puts away does not hang on how strings are hashed.
         for user_id in sorted(self._changed):
             person = self.people.get(user_id)
@@ -197,7 +197,6 @@ class InMemory:
                 before=self._version,
                 config=self.config,
                 now_ms=self._time_ms,
-                turn=turn,
             )
         )
         self.versions += 1

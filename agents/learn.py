@@ -14,13 +14,11 @@ from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Any
 
 import faust
-import numpy as np
 from faust.types import StreamT
 from google.protobuf.message import DecodeError
 
 from agents.bandit.belief import is_named
 from agents.features import SCORED, SPACES, Q, space_of
-from agents.lately import has_turned
 from agents.policies import DEFAULT as DEFAULT_POLICY
 from agents.prior import fit
 from agents.reward import DEFAULT, config_hash, hearing
@@ -41,14 +39,15 @@ from streams.topics import Topic
 from streams.units import DAY_MS
 from tables import marginal
 from tables.leavers import Leavers
-from tables.linear import Floats
 from tables.totals import Total, merged, read
 from tables.zones import TZDATA_VERSION
 
 logger = logging.getLogger(__name__)
 
 WRITER = "learn/1"
+DRIFT_DISCOUNT = 0.5
 VERSIONS_EVERY_S = 0.5
+DRIFT_MS = 7 * DAY_MS
 GROWTH_PERCENT = 2
 """A new version is worth making once the weight of what was learned has grown by this much."""
 
@@ -75,7 +74,7 @@ class Learn:
         read: Callable[[str], AsyncIterator[list[Record]]],
         every_s: float,
         champion: Callable[[], str] = lambda: DEFAULT_POLICY,
-        turn: Callable[[], Floats] = lambda: np.zeros(0),
+        drifted_ms: Callable[[], int] = lambda: 0,
         config: policy_pb2.DecisionConfig = DEFAULT,
         model: Callable[[], str] = lambda: "",
         sample_permille: int = 0,
@@ -97,7 +96,7 @@ class Learn:
         self._read = read
         self._every_s = every_s
         self._champion = champion
-        self._turn = turn
+        self._drifted_ms = drifted_ms
         self._settings = config
         self._model = model
         self._sample_permille = sample_permille
@@ -158,7 +157,7 @@ class Learn:
             before=latest,
             config=self._config,
             now_ms=self._time_ms,
-            turn=self._followed().tolist(),
+            discount=self._discount(),
             inputs=[part.journal for _, part in sorted(self._parts.items())],
             sample_permille=self._sample_permille,
             erasures=self._erasures,
@@ -177,7 +176,14 @@ class Learn:
     def _config(self) -> policy_pb2.DecisionConfig:
         return hearing(self._settings, self._model())
 
+    def _discount(self) -> float:
+        """One half-life less for a while after a drift: what is new counts for twice as much beside what was."""
+        drifted_ms = self._drifted_ms()
+        return DRIFT_DISCOUNT if drifted_ms and self._time_ms - drifted_ms < DRIFT_MS else 1.0
+
     def _is_worth_it(self, latest: policy_pb2.PolicyVersion, n: int) -> bool:
+        if self._discount() != (latest.discount or 1.0):
+            return True
         if latest.sample_permille != self._sample_permille:
             return True
         config = self._config
@@ -187,17 +193,7 @@ class Learn:
             return True
         if self._erasures > latest.erasures:
             return self._tells_nobody(latest)
-        if self._has_turned(latest):
-            return True
         return abs(n - latest.n) * 100 >= GROWTH_PERCENT * max(latest.n, 1) and n != latest.n
-
-    def _followed(self) -> Floats:
-        return self._turn() if self._settings.follow_turns else np.zeros(0)
-
-    def _has_turned(self, latest: policy_pb2.PolicyVersion) -> bool:
-        """Whether what is believed is to be moved by something else than in the last version, of the features that it has."""
-        d = len(latest.mean) // 8
-        return has_turned(np.frombuffer(latest.turn, dtype="<f8"), self._followed()[:d])
 
     @property
     def _erasures(self) -> int:

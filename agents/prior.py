@@ -69,7 +69,6 @@ def fit(
     inputs: Sequence[journal_pb2.Position] = (),
     sample_permille: int = 0,
     erasures: int = 0,
-    turn: Sequence[float] = (),
 ) -> policy_pb2.PolicyVersion:
     """The version that these totals, of any of SPACES, teach; `before`: the last one, None or one of features that are none of SPACES for
     none of ours. It sees what a version of this configuration sees.
@@ -90,7 +89,6 @@ def fit(
         config=config,
         now_ms=now_ms,
         discount=discount,
-        turn=turn,
     )
     version.sequence = sequence + 1
     version.inputs.extend(inputs)

@@ -114,18 +114,6 @@ def interrupting(config: policy_pb2.DecisionConfig) -> policy_pb2.DecisionConfig
     return made
 
 
-def following(config: policy_pb2.DecisionConfig) -> policy_pb2.DecisionConfig:
-    """Return the same configuration, whose versions are moved by the turn that rewards have taken of late (agents.lately).
-
-    >>> following(DEFAULT).follow_turns
-    True
-    """
-    made = policy_pb2.DecisionConfig()
-    made.CopyFrom(config)
-    made.follow_turns = True
-    return made
-
-
 DEAF_PERMILLE = 125
 """Of slates for which there are scores, those that do not hear them."""
 

@@ -95,8 +95,6 @@ class Settings(ClusterSettings, BaseSettings):
     """How often a partition's sums are published where they changed."""
     interrupt: bool = False
     """Whether tips are said to people who have granted it and do not look: for core, where `notify` runs."""
-    follow_turns: bool = False
-    """Whether what is believed is moved by the turn that rewards have taken of late (docs/adr/0087): for core, in whose versions it stands from the next one on."""
     prior_file: Path | None = None
     """What is known from elsewhere, made by `oo lake import --prior`: every policy version counts it beside what people teach. An absolute path. For core, the same for all."""
     versions_every_s: float = 10.0

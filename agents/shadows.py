@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from agents import sample
-from agents.bandit.expected import own_part, predicted
+from agents.bandit.expected import predicted
 from agents.bandit.learner import Learner
 from agents.drift import Drifts
 from agents.evaluation import counted, estimates, model, single, switched
@@ -45,7 +45,6 @@ from agents.evaluation.model import RewardModel
 from agents.evaluation.switched import Switched
 from agents.features import SCORED, SPACES
 from agents.in_memory import InMemory
-from agents.lately import Lately
 from agents.policies import POLICIES
 from agents.reward import DEFAULT
 from oo.v1 import decision_pb2, evaluation_pb2, journal_pb2, outcome_pb2
@@ -186,8 +185,6 @@ class Shadows:
     wholes: dict[str, Switched] = field(default_factory=dict)
     """By policy, over all its tips."""
     drifts: Drifts = field(default_factory=Drifts)
-    lately: Lately = field(default_factory=lambda: Lately(SCORED.d))
-    """What everybody's rewards have been of late beyond what the champion, as it learns here, expected: its versions here are never moved."""
     costs: dict[str, tuple[int, float]] = field(default_factory=dict)
     """By policy, the decisions since its process began, and the seconds that they took."""
     _model: RewardModel = field(default_factory=lambda: model.empty(SCORED.d))
@@ -351,7 +348,6 @@ class Shadows:
                 del self._early[decision_id]
         for holder in self._holders:
             holder.forget(user_id)
-        self.lately.forget(user_id)
 
     def early(self, decision_id: str) -> list[outcome_pb2.Outcome]:
         """Outcomes that came before their decision, which is another topic's: they are to be settled now."""
@@ -431,8 +427,6 @@ class Shadows:
                     found.cost_us = round(took_s / many * 1e6)
                 if policy in compared:
                     found.ahead.CopyFrom(evidence_of(compared[policy]).ahead)
-            if not kind and not prompt_version and policy == self.gate.champion:
-                found.turn = self.lately.turn.astype("<f8").tobytes()
             drift = self.drifts.of.get((policy, kind))
             if drift is not None:
                 found.drifts, found.drift_ms = drift.n, drift.last_ms
@@ -448,7 +442,6 @@ class Shadows:
             self.groups,
             self.wholes,
             self.drifts,
-            self.lately,
             self._model,
             self._now_ms,
             waiting,
@@ -458,18 +451,9 @@ class Shadows:
 
     def restore(self, state: tuple[Any, ...]) -> None:
         """Go on from there, with what was kept then."""
-        (
-            self.gate,
-            self.groups,
-            self.wholes,
-            self.drifts,
-            self.lately,
-            self._model,
-            self._now_ms,
-            waiting,
-            learners,
-            self._left,
-        ) = state
+        self.gate, self.groups, self.wholes, self.drifts, self._model, self._now_ms, waiting, learners, self._left = (
+            state
+        )
         held, self._due, self._order, self._passed, early = waiting
         self._held = OrderedDict(held)
         self._early = {name: [outcome_pb2.Outcome.FromString(one) for one in found] for name, found in early}
@@ -483,7 +467,6 @@ class Shadows:
 
     def _teach(self, one: Open, reward: float) -> None:
         x = one.x.astype(np.int64)
-        self._miss(one, x[one.action], reward)
         for holder in self._holders:
             row, expected = x[one.action : one.action + 1], one.expected.get(holder.name)
             holder.teach(one.user_id, row, reward=reward, time_ms=one.decided_ms, expected=expected)
@@ -499,18 +482,6 @@ class Shadows:
                 )
         one.expected = {}
 
-    def _miss(self, one: Open, row: npt.NDArray[np.int64], reward: float) -> None:
-        champion = self.learners.get(self.gate.champion)
-        expected = one.expected.get(champion.name) if isinstance(champion, InMemory) else None
-        if isinstance(champion, InMemory) and expected is not None and row.any():
-            row = row.copy()
-            row[list(champion.shape.unheard)] = 0
-            belief = champion.belief
-            rest = reward - own_part(expected, belief)
-            missed = rest - float(belief.mean @ row) / sums.UNIT
-            self.drifts.update(self.gate.champion, one.kind, missed, now_ms=one.decided_ms)
-            self.lately.add(one.user_id, row, rest, believed=belief.mean)
-
     def _count(self, one: Open, kind: outcome_pb2.Outcome.Kind.ValueType) -> None:
         tip = decision_pb2.Decision.TipKind.ValueType(one.kind)
         one.reward = reward = counted.reward(tip, kind, config=DEFAULT)
@@ -524,6 +495,8 @@ class Shadows:
         for name, whole in zip(one.pmfs, np.moveaxis(switched.terms(one.event, all_), -1, 0), strict=True):
             self.wholes[name] = switched.plus(self.wholes.get(name) or switched.empty(), whole)
         self._model = model.learn(self._model, x[one.action], np.array(reward))
+        if kind in _FINAL:
+            self.drifts.update(self.gate.champion, one.kind, reward - one.predicted, now_ms=one.decided_ms)
 
     def _watch(self, one: Open) -> Verdict | None:
         if one.share != self.gate.rule.share:

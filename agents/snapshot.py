@@ -23,9 +23,8 @@ from agents.evaluation.propensities import Balance
 from agents.evaluation.sequence import Sequence as Watched
 from agents.evaluation.switched import Switched
 from agents.evaluation.wealth import Wealth
-from agents.lately import Lately
 
-FORMAT = 5
+FORMAT = 4
 """To be raised with every change of what a state is made of, or of what counts how."""
 
 _OURS = (
@@ -35,7 +34,6 @@ _OURS = (
     Drifts,
     Estimates,
     Gate,
-    Lately,
     Range,
     RewardModel,
     Rule,

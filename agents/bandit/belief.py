@@ -48,8 +48,6 @@ class Belief:
     """A version's numbers."""
 
     mean: Floats
-    turned: Floats
-    """The mean as it is of late: moved by what rewards have lately been beyond what is believed of them (agents.lately)."""
     factor: Floats
     """The lower factor of the covariance of β: (d, d), and noughts up to a multiple of four columns."""
     epoch: Epoch
@@ -65,12 +63,10 @@ def belief(version: policy_pb2.PolicyVersion) -> Belief:
     """Unpacks a version's numbers."""
     mean = np.frombuffer(version.mean, dtype="<f8").astype(np.float64)
     d = len(mean)
-    turn = np.frombuffer(version.turn, dtype="<f8")
     factor = np.zeros((d, -(-d // 4) * 4))
     factor[:, :d] = np.frombuffer(version.factor, dtype="<f8").reshape(d, d)
     return Belief(
         mean=mean,
-        turned=mean + turn if len(turn) else mean,
         factor=factor,
         epoch=epoch(version),
         gate=tuple(version.gate),

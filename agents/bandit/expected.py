@@ -96,7 +96,7 @@ def sampled(
 
 def _told(
     belief: Belief, taught: Taught, x: Ints, *, silent: int | None, now_ms: int, gate: float | None
-) -> tuple[int, tuple[Ints, Ints, Ints, float, Floats, Floats, Floats, Floats, float, float, float, int]]:
+) -> tuple[int, tuple[Ints, Ints, Ints, float, Floats, Floats, Floats, float, float, float, int]]:
     """How much is known of the person, and what the kernel is told."""
     d = len(belief.mean)
     assert x.shape[1] == d == len(taught.moment), "the kernel checks no bounds"
@@ -108,7 +108,6 @@ def _told(
         taught.moment,
         UNIT / (SCALE * one) * belief.discount,
         belief.mean,
-        belief.turned,
         belief.factor,
         belief.epoch.precision,
         belief.epoch.noise,
@@ -126,8 +125,3 @@ def predicted(choice: Choice, index: int) -> Predicted:
     """
     shared, own = choice.shared[index], choice.own[index]
     return Predicted(round(shared * PREDICTED_UNIT), round(own * PREDICTED_UNIT), choice.known)
-
-
-def own_part(expected: Predicted, belief: Belief) -> float:
-    """Return what was expected of this person beyond everybody, as far as this belief listens to them."""
-    return belief.gate[expected.known] * (expected.own - expected.shared) / PREDICTED_UNIT

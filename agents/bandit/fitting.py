@@ -52,13 +52,11 @@ def fit(
     config: policy_pb2.DecisionConfig,
     now_ms: int,
     discount: float = 1.0,
-    turn: Sequence[float] = (),
 ) -> policy_pb2.PolicyVersion:
     """Return the version that these sums teach, after `before`; without an id yet.
 
     β has the precision I/variance + G/σ² and the right side β₀/variance + g/σ², with G and g the people's own parts integrated out
-    (tables.marginal); `discount` is what all of it is worth, as if that much older; `turn`: by how much it is moved,
-    of its first features or more than it has. Raises numpy.linalg.LinAlgError if the sums are not a Gram matrix.
+    (tables.marginal); `discount` is what all of it is worth, as if that much older. Raises numpy.linalg.LinAlgError if the sums are not a Gram matrix.
     """
     d, q = shape.d, shape.q
     scale = 1.0 / SCALE
@@ -95,7 +93,6 @@ def fit(
         half_life_ms=shape.half_life_ms,
         n=sum(total.n for total in totals),
         discount=discount,
-        turn=_turn(turn, shape),
     )
     _begin_epoch(version, totals, shape=shape, before=before)
     return version
@@ -124,15 +121,6 @@ def _begin_epoch(
         precision = packed(np.asarray(before.noise * np.linalg.inv(shown), dtype=np.float64))  # noqa: TID251
     version.precision, version.epoch_mean, version.epoch_people = precision, version.mean, people
     version.epoch = epoch_name(precision=precision, mean=version.mean)
-
-
-def _turn(turn: Sequence[float], shape: Shape) -> bytes:
-    """As it stands in a version; empty for none."""
-    whole = np.zeros(shape.d)
-    seen = np.array(turn[: shape.d], dtype=np.float64)
-    whole[: len(seen)] = seen
-    whole[list(shape.unheard)] = 0.0
-    return packed(whole) if whole.any() else b""
 
 
 def _gate(losses: Floats) -> list[float]:

@@ -49,7 +49,7 @@ def _products(spread: Floats, covariance: Floats) -> None:
 
 
 @compiled(
-    "Tuple((f8[:, ::1], f8[:, ::1]))(i8[:, ::1], i8[::1], i8[::1], f8, f8[::1], f8[::1], f8[:, ::1], f8[:, ::1], f8, f8, f8, i8)"
+    "Tuple((f8[:, ::1], f8[:, ::1]))(i8[:, ::1], i8[::1], i8[::1], f8, f8[::1], f8[:, ::1], f8[:, ::1], f8, f8, f8, i8)"
 )
 def expect(
     x: Ints,
@@ -57,7 +57,6 @@ def expect(
     moment: Ints,
     scale: float,
     mean: Floats,
-    turned: Floats,
     factor: Floats,
     precision: Floats,
     noise: float,
@@ -68,8 +67,7 @@ def expect(
     """Return the joint posterior of K scores xᵀβ + gate · bᵀθ, where b is the first q entries of x.
 
     x: (K, d) in units of 1/64; gram, moment: the person's sums, entries worth `scale`; mean, factor: of β, with the lower
-    factor of its covariance, noughts up to a multiple of four columns; turned: the mean as it is of late, which scores go by, and from which nobody's past is
-    taken; precision: σ²Σ⁻¹, (q, q); noise: σ²; cost: what an interruption costs; silent: the row that
+    factor of its covariance, noughts up to a multiple of four columns; precision: σ²Σ⁻¹, (q, q); noise: σ²; cost: what an interruption costs; silent: the row that
     costs none, or -1. Returns in rows (3, K) the scores less that cost, on the grid, the rewards expected of anybody, and
     those of this person, listened to fully; and the covariance of the scores, its upper triangle, (K, K) up to a multiple of eight.
     """
@@ -85,7 +83,7 @@ def expect(
     for at in range(0, w, 8):
         total = zero()
         for i in range(d):
-            total = plus(total, turned[i], load(real, i * w + at))
+            total = plus(total, mean[i], load(real, i * w + at))
         store(shared, at, total)
     # In columns: the person's G and the right side of θ, and from a multiple of eight on the candidates.
     begin = (d + 8) // 8 * 8
@@ -240,7 +238,7 @@ def draws_won(scored: Floats, covariance: Floats, raw: Words, draws: int, width:
 
 @compiled(
     "Tuple((f8[:, ::1], i8[:, ::1], i8))"
-    "(i8[:, ::1], i8[::1], i8[::1], f8, f8[::1], f8[::1], f8[:, ::1], f8[:, ::1], f8, f8, f8, i8, u8, u8, i8, f8, f8, i8)"
+    "(i8[:, ::1], i8[::1], i8[::1], f8, f8[::1], f8[:, ::1], f8[:, ::1], f8, f8, f8, i8, u8, u8, i8, f8, f8, i8)"
 )
 def choose(
     x: Ints,
@@ -248,7 +246,6 @@ def choose(
     moment: Ints,
     scale: float,
     mean: Floats,
-    turned: Floats,
     factor: Floats,
     precision: Floats,
     noise: float,
@@ -268,7 +265,7 @@ def choose(
     drawn are those of agents.bandit.choice, over 1000 · K · draws.
     """
     k = x.shape[0]
-    scored, covariance = expect(x, gram, moment, scale, mean, turned, factor, precision, noise, gate, cost, silent)
+    scored, covariance = expect(x, gram, moment, scale, mean, factor, precision, noise, gate, cost, silent)
     raw = np.empty((draws // 2 * k + 1) // 2 + 1, dtype=np.uint64)
     fill(low, high, raw)
     whole = np.empty((2, k), dtype=np.int64)

@@ -10,17 +10,14 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
-from agents.bandit.belief import Belief, Shape
-from agents.bandit.choice import Choice
-from agents.bandit.expected import own_part, predicted
+from agents.bandit.belief import Shape
 from agents.bandit.learner import Ints, Learner
 from agents.in_memory import InMemory
-from agents.lately import Lately, has_turned
 from agents.learn import GROWTH_PERCENT
 from agents.reward import DEFAULT
 from bench.decisions.played import gains, play
@@ -50,51 +47,34 @@ SCENARIOS = (
 
 @dataclass(slots=True)
 class AsLearnDoes:
-    """One of ours, refitted as the `learn` agent does it: whenever what was taught has grown by so many percent, or its turn has changed."""
+    """One of ours, refitted as the `learn` agent does it: whenever what was taught has grown by so many percent."""
 
     inner: InMemory
-    lately: Lately | None = None
-    """What versions are moved by; None for nothing."""
-    _made: dict[tuple[str, int], tuple[Choice, Belief]] = field(default_factory=dict)
-    _turn: Floats = field(default_factory=lambda: np.zeros(1))
     _rewards: int = 0
     _fitted: int = 0
 
     def pmf(self, user_id: str, x: Ints, *, silent: int | None, time_ms: int, key: int) -> Floats:
-        choice = self.inner.choose(self.inner.taught(user_id), x, silent=silent, time_ms=time_ms, key=key)
-        self._made[user_id, time_ms] = choice, self.inner.belief
-        return np.array(choice.numerators) / choice.denominator
+        return self.inner.pmf(user_id, x, silent=silent, time_ms=time_ms, key=key)
 
     def learn(self, user_id: str, x: Ints, *, action: int, reward: float, propensity: float, time_ms: int) -> None:
-        choice, belief = self._made.pop((user_id, time_ms))
-        expected, row = predicted(choice, action), x[action : action + 1]
-        self.inner.teach(user_id, row, reward=reward, time_ms=time_ms, expected=expected)
-        if self.lately is not None:
-            seen = with_routine(row)[0]
-            rest = reward - own_part(expected, belief)
-            believed = self.inner.belief.mean
-            self.lately.add(user_id, seen, rest, believed=believed)
+        self.inner.learn(user_id, x, action=action, reward=reward, propensity=propensity, time_ms=time_ms)
         self._rewards += 1
-        turn = np.zeros(1) if self.lately is None else self.lately.turn
-        if (self._rewards - self._fitted) * 100 >= GROWTH_PERCENT * max(self._fitted, 1) or has_turned(
-            self._turn, turn
-        ):
-            self.inner.refit(turn=turn.tolist())
-            self._fitted, self._turn = self._rewards, turn
+        if (self._rewards - self._fitted) * 100 >= GROWTH_PERCENT * max(self._fitted, 1):
+            self.inner.refit()
+            self._fitted = self._rewards
 
 
 NEVER = 1 << 60
 """Rewards between two fits that InMemory makes by itself."""
 
 
-def ours(name: str, *, shape: Shape = SHAPE, turns: bool = False, **changes: int) -> AsLearnDoes:
-    """One of ours with the product's configuration, or some of it changed; `turns`: whether it follows them."""
+def ours(name: str, *, shape: Shape = SHAPE, **changes: int) -> Learner:
+    """One of ours with the product's configuration, or some of it changed."""
     config = policy_pb2.DecisionConfig()
     config.CopyFrom(DEFAULT)
     for key, value in changes.items():
         setattr(config, key, value)
-    inner = InMemory(name, shape, config, refit_every=NEVER, expand=with_routine)
-    return AsLearnDoes(inner, lately=Lately(inner.shape.d) if turns else None)
+    return AsLearnDoes(InMemory(name, shape, config, refit_every=NEVER, expand=with_routine))
 
 
 TOPICS = tuple(range(1, PER_USER - 3))

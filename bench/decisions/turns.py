@@ -25,7 +25,7 @@ from deploy.simulator.scenario import Scenario, load
 from streams.units import DAY_MS
 
 SEEDS = tuple(range(9321, 9331))
-"""None that a choice was made on: those were 7001 to 7004, 9301 and 9311."""
+"""None that a choice was made on."""
 DECISIONS = 150
 """Of a person."""
 WINDOW = 300
@@ -177,7 +177,6 @@ class Forgetting:
 
 
 POLICIES: Mapping[str, Callable[[Scenario], Learner]] = {
-    "mixed, following turns": lambda _: ours("mixed", turns=True),
     "mixed": lambda _: ours("mixed"),
     "VW tuned": lambda one: VowpalWabbit(
         "--cb_type mtr -q ua -q aa --squarecb --gamma_scale 1000 -l 0.3", one.interruption_cost
@@ -190,7 +189,7 @@ POLICIES: Mapping[str, Callable[[Scenario], Learner]] = {
     ),
 }
 """The first is held beside the others. VW has the setting that was tuned for each of the eight scenarios of the table of simulated tips."""
-MAIN = "mixed, following turns"
+MAIN = "mixed"
 
 
 def measure(bench: Bench) -> Result:

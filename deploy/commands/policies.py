@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import asyncio
 import json
-import struct
 from datetime import UTC, datetime
 from math import isfinite
 from typing import Annotated, Any
@@ -23,32 +22,13 @@ from deploy.earned import standing
 from deploy.stack.rights import PROMOTER
 from oo.v1 import decision_pb2, evaluation_pb2
 
-COLUMNS = (
-    "policy",
-    "tips",
-    "prompt",
-    "n",
-    "of",
-    "effective",
-    "weight",
-    "reward",
-    "95 %",
-    "ahead",
-    "drifts",
-    "turn",
-    "µs",
-)
+COLUMNS = ("policy", "tips", "prompt", "n", "of", "effective", "weight", "reward", "95 %", "ahead", "drifts", "µs")
 PROMOTIONS_SHOWN = 5
 CAUSES = {
     evaluation_pb2.Promotion.PROVEN: "promoted by the gate",
     evaluation_pb2.Promotion.ROLLED_BACK: "rolled back to by the gate",
     evaluation_pb2.Promotion.BY_HAND: "promoted by hand",
 }
-
-
-def _turn(one: evaluation_pb2.Estimate) -> float:
-    """By how much a feature has lately been worth more or less than is believed of it, the most."""
-    return max((abs(by) for (by,) in struct.iter_unpack("<d", one.turn[: len(one.turn) // 8 * 8])), default=0.0)
 
 
 def listed(context: typer.Context, state: StateOption = DEFAULT_STATE, as_json: JsonOption = False) -> None:
@@ -127,7 +107,6 @@ def _row(one: evaluation_pb2.Estimate) -> tuple[str, ...]:
         _between(value),
         _between(one.ahead) if one.HasField("ahead") else "",
         str(one.drifts or ""),
-        f"{turn:.2f}" if (turn := _turn(one)) >= 0.005 else "",
         str(one.cost_us or ""),
     )
 

@@ -22,7 +22,6 @@ class Told(NamedTuple):
     moment: Ints
     scale: float
     mean: Floats
-    turned: Floats
     factor: Floats
     precision: Floats
     noise: float
@@ -72,7 +71,7 @@ def expect(told: Told) -> tuple[Floats, Floats]:
     k, d = told.x.shape
     q = len(told.precision)
     real = told.x * (1.0 / 64)
-    shared = added(np.zeros(k), real.T, told.turned)
+    shared = added(np.zeros(k), real.T, told.mean)
     g = whole(told.gram, d, told.scale)[:q]
     right = added(told.moment[:q] * told.scale, g.T, -told.mean)
     lower = cholesky(told.precision + g[:, :q])

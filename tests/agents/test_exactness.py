@@ -16,7 +16,7 @@ from deploy.compile import MODULES
 from tables.compiled import OPTIONS
 
 ROOT = Path(__file__).parents[2]
-OUTSIDE = {"drift", "evaluation", "fitting", "in_memory", "lately", "mixed_rff", "shadows", "vw"}
+OUTSIDE = {"drift", "evaluation", "fitting", "in_memory", "mixed_rff", "shadows", "vw"}
 """What is pure and does not run in `step`: in `learn` and `shadow` alone, or never served."""
 PURE = next(
     one["source_modules"]

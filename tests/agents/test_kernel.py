@@ -39,7 +39,7 @@ def told(draw: st.DrawFn) -> Told:
     gate = draw(st.sampled_from((0.0, 0.5, 1.0)) | st.floats(0, 1))
     cost = draw(st.integers(0, 64)) / 64
     return Told(
-        np.ascontiguousarray(x), one.gram, one.moment, 64 / (SCALE * 91), chance.normal(size=d), chance.normal(size=d), factor,
+        np.ascontiguousarray(x), one.gram, one.moment, 64 / (SCALE * 91), chance.normal(size=d), factor,
         np.eye(q) * 18.0 + 0.25, 0.18, gate, cost, silent,
     )  # fmt: skip
 

@@ -7,15 +7,13 @@ from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from tempfile import mkdtemp
 
-import numpy as np
 from sealed import give, keys_in
 
 from agents import sample
-from agents.bandit.belief import belief, is_named
+from agents.bandit.belief import is_named
 from agents.features import VERSION
-from agents.learn import SIZE, Learn
+from agents.learn import DRIFT_MS, SIZE, Learn
 from agents.prior import prior
-from agents.reward import DEFAULT, following
 from agents.rows import head
 from oo.v1 import erased_pb2, journal_pb2, policy_pb2
 from streams.day_keys import of_day
@@ -78,7 +76,7 @@ def sums(
 def versions(
     *told: Record,
     champion: list[str] | None = None,
-    turns: Sequence[Sequence[float]] = (),
+    drifts: list[int] | None = None,
     before: policy_pb2.PolicyVersion | None = None,
     permille: int = 0,
     leavers: Leavers | None = None,
@@ -86,16 +84,15 @@ def versions(
     keys: Keys | None = None,
     begun_with: Sequence[policy_pb2.Total] = (),
 ) -> Sent:
-    """What learn makes of these, looking after each; `champion` and `turns` hold what is so then."""
+    """What learn makes of these, looking after each; `champion` and `drifts` hold what is so then."""
     keys = keys or keys_in(Path(mkdtemp(prefix="oo-kek-")))
-    sent, now, turn = Sent(), {"champion": "mixed"}, np.zeros(0)
+    sent, now = Sent(), {"champion": "mixed", "drift": 0}
 
     async def standing(name: str) -> AsyncIterator[list[Record]]:
         if before is not None and name == "policies":
             yield [Record("oo.policies", 0, 0, MONDAY_MS, b"", SCHEMAS.frame("policies", before), ())]
 
     async def run() -> None:
-        nonlocal turn
         learn = Learn(
             topics=topics(),
             schemas=SCHEMAS,
@@ -105,8 +102,7 @@ def versions(
             read=standing,
             every_s=0.0,
             champion=lambda: str(now["champion"]),
-            turn=lambda: turn,
-            config=following(DEFAULT) if turns else DEFAULT,
+            drifted_ms=lambda: int(now["drift"]),
             sample_permille=permille,
             leavers=leavers,
             begun_with=begun_with,
@@ -115,7 +111,7 @@ def versions(
         await learn.assign({0})
         for number, record in enumerate(told):
             now["champion"] = champion[number] if champion else "mixed"
-            turn = np.array(turns[number] if turns else ())
+            now["drift"] = drifts[number] if drifts else 0
             await learn.handle([Batch("oo.policy-sums", 0, (record,), 0)])
             await learn.publish_version()
 
@@ -210,20 +206,10 @@ def test_how_decisions_are_sampled_stands_in_the_next_version_and_in_its_id_at_o
     assert [(one.n, one.sample_permille) for one in changed] == [(0, 100), (6400, 100)]
 
 
-def test_a_turn_moves_what_is_believed_and_nothing_else_until_it_is_over() -> None:
-    told = [sums(6400, offset=offset) for offset in range(1, 6)]
-    # The third says nothing new, the last that all is as it was.
-    sent = versions(*told, turns=[[0.0, 0.0], [0.1, -0.2], [0.11, -0.2], [0.3, -0.2], [0.0, 0.0]]).versions
-    moved = [belief(one).turned - belief(one).mean for one in sent]
-    assert [one[:2].round(6).tolist() for one in moved] == [[0, 0], [0, 0], [0.1, -0.2], [0.3, -0.2], [0, 0]]
-    assert {one.mean for one in sent[1:]} == {sent[1].mean}
-    assert [bool(one.turn) for one in sent] == [False, False, True, True, False]
-
-
-def test_a_turn_waits_while_a_version_without_somebody_would_tell_of_them() -> None:
-    told = [sums(6400, offset=1), sums(6401, offset=5, erasures=1, others=9, since=2)]
-    made = versions(*told, turns=[[], [0.5]], leavers=left(3)).versions
-    assert [(one.n, one.turn) for one in made] == [(0, b""), (6400, b"")]
+def test_a_drift_halves_what_was_taught_for_a_week() -> None:
+    told = [sums(6400, offset=offset) for offset in range(1, 4)]
+    sent = versions(*told, drifts=[0, MONDAY_MS - 1, MONDAY_MS - DRIFT_MS])
+    assert [one.discount for one in sent.versions] == [1.0, 1.0, 0.5, 1.0]
 
 
 def left(*offsets: int) -> Leavers:

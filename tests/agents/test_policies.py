@@ -320,7 +320,7 @@ def test_what_was_taught_long_ago_weighs_less() -> None:
     np.testing.assert_allclose(np.frombuffer(version.mean), np.frombuffer(prior().mean), atol=1e-3)
 
 
-def test_what_all_that_was_taught_is_worth_is_said_by_a_discount() -> None:
+def test_after_a_drift_all_that_was_taught_counts_half() -> None:
     people, first = [taught_by(30, seed=seed) for seed in range(5)], prior()
     totals = Totals(epochs={first.epoch: belief(first).epoch})
     for one in people:

@@ -172,15 +172,6 @@ def test_the_champions_own_value_is_the_mean_of_what_was_earned() -> None:
     assert mixed.snips.value == pytest.approx(mixed.ips.value)
 
 
-def test_the_champion_alone_says_its_turn() -> None:
-    by = shadows()
-    for n in range(4):
-        follow(by, busy(user=f"user-{n}"))
-    turns = {one.policy: np.frombuffer(one.turn) for one in by.estimates(now_ms=0) if not one.kind}
-    assert [name for name, turn in turns.items() if len(turn)] == ["mixed"]
-    assert turns["mixed"].tolist() == by.lately.turn.tolist() and turns["mixed"].any()
-
-
 def test_what_a_decision_takes_is_told_of_each_shadow() -> None:
     by, now_s = shadows("mixed", "lin_ts"), iter(range(1_000_000))
     by.clock = lambda: next(now_s) / 1000

@@ -96,7 +96,6 @@ class Estimate(_message.Message):
     UPDATED_MS_FIELD_NUMBER: _builtins.int
     COST_US_FIELD_NUMBER: _builtins.int
     STANDS_FOR_FIELD_NUMBER: _builtins.int
-    TURN_FIELD_NUMBER: _builtins.int
     policy: _builtins.str
     kind: _decision_pb2.Decision.TipKind.ValueType
     """TIP_KIND_UNSPECIFIED for all together; only then is it doubly robust, and compared."""
@@ -107,17 +106,13 @@ class Estimate(_message.Message):
     """Off 1 by more than chance it tells of wrong propensities."""
     champion: _builtins.str
     drifts: _builtins.int
-    """Of a kind: changes that ADWIN has found in what the champion missed, and when it found the last."""
+    """Changes that ADWIN has found in its residuals, and when it found the last."""
     drift_ms: _builtins.int
     updated_ms: _builtins.int
     cost_us: _builtins.int
     """What a decision of this shadow takes, in the mean since its process began; only for all kinds together."""
     stands_for: _builtins.float
     """How many decisions the n that were taken stand for: n itself where all are."""
-    turn: _builtins.bytes
-    """Of the champion over all: by how much each feature has lately been worth more than is believed of it, as little-endian float64. What is
-    made of it next is moved by it.
-    """
     @_builtins.property
     def ips(self) -> Global___Interval: ...
     @_builtins.property
@@ -147,11 +142,10 @@ class Estimate(_message.Message):
         updated_ms: _builtins.int = ...,
         cost_us: _builtins.int = ...,
         stands_for: _builtins.float = ...,
-        turn: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["ahead", b"ahead", "doubly_robust", b"doubly_robust", "ips", b"ips", "snips", b"snips"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["ahead", b"ahead", "champion", b"champion", "cost_us", b"cost_us", "doubly_robust", b"doubly_robust", "drift_ms", b"drift_ms", "drifts", b"drifts", "effective_n", b"effective_n", "ips", b"ips", "kind", b"kind", "mean_weight", b"mean_weight", "n", b"n", "policy", b"policy", "prompt_version", b"prompt_version", "snips", b"snips", "stands_for", b"stands_for", "turn", b"turn", "updated_ms", b"updated_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ahead", b"ahead", "champion", b"champion", "cost_us", b"cost_us", "doubly_robust", b"doubly_robust", "drift_ms", b"drift_ms", "drifts", b"drifts", "effective_n", b"effective_n", "ips", b"ips", "kind", b"kind", "mean_weight", b"mean_weight", "n", b"n", "policy", b"policy", "prompt_version", b"prompt_version", "snips", b"snips", "stands_for", b"stands_for", "updated_ms", b"updated_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

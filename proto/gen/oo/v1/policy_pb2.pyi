@@ -156,7 +156,6 @@ class PolicyVersion(_message.Message):
     DISCOUNT_FIELD_NUMBER: _builtins.int
     SAMPLE_PERMILLE_FIELD_NUMBER: _builtins.int
     ERASURES_FIELD_NUMBER: _builtins.int
-    TURN_FIELD_NUMBER: _builtins.int
     version_id: _builtins.str
     sequence: _builtins.int
     policy: _builtins.str
@@ -184,8 +183,6 @@ class PolicyVersion(_message.Message):
     """
     erasures: _builtins.int
     """How many erasures the sums that went into it are without."""
-    turn: _builtins.bytes
-    """By how much the mean is moved, as little-endian float64 (d,): what rewards have lately been beyond what is believed of them; empty for nothing."""
     @_builtins.property
     def config(self) -> Global___DecisionConfig: ...
     @_builtins.property
@@ -221,11 +218,10 @@ class PolicyVersion(_message.Message):
         discount: _builtins.float = ...,
         sample_permille: _builtins.int = ...,
         erasures: _builtins.int = ...,
-        turn: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "features", b"features"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "discount", b"discount", "epoch", b"epoch", "epoch_mean", b"epoch_mean", "epoch_people", b"epoch_people", "erasures", b"erasures", "factor", b"factor", "feature_version", b"feature_version", "features", b"features", "gate", b"gate", "half_life_ms", b"half_life_ms", "inputs", b"inputs", "mean", b"mean", "n", b"n", "noise", b"noise", "policy", b"policy", "precision", b"precision", "sample_permille", b"sample_permille", "sequence", b"sequence", "turn", b"turn", "version_id", b"version_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "discount", b"discount", "epoch", b"epoch", "epoch_mean", b"epoch_mean", "epoch_people", b"epoch_people", "erasures", b"erasures", "factor", b"factor", "feature_version", b"feature_version", "features", b"features", "gate", b"gate", "half_life_ms", b"half_life_ms", "inputs", b"inputs", "mean", b"mean", "n", b"n", "noise", b"noise", "policy", b"policy", "precision", b"precision", "sample_permille", b"sample_permille", "sequence", b"sequence", "version_id", b"version_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -246,7 +242,6 @@ class DecisionConfig(_message.Message):
     EXPLORATION_FIELD_NUMBER: _builtins.int
     OPTIMISM_FIELD_NUMBER: _builtins.int
     FLOOR_PERMILLE_FIELD_NUMBER: _builtins.int
-    FOLLOW_TURNS_FIELD_NUMBER: _builtins.int
     TIP_VALID_MS_FIELD_NUMBER: _builtins.int
     NONE_VALID_MS_FIELD_NUMBER: _builtins.int
     REACTION_WINDOW_MS_FIELD_NUMBER: _builtins.int
@@ -281,8 +276,6 @@ class DecisionConfig(_message.Message):
     optimism: _builtins.int
     """By how many of its own deviations a score is raised before draws are made about it, in units of 1/64."""
     floor_permille: _builtins.int
-    follow_turns: _builtins.bool
-    """Whether what is believed is moved by the turn that rewards have taken of late."""
     tip_valid_ms: _builtins.int
     none_valid_ms: _builtins.int
     reaction_window_ms: _builtins.int
@@ -335,7 +328,6 @@ class DecisionConfig(_message.Message):
         exploration: _builtins.int = ...,
         optimism: _builtins.int = ...,
         floor_permille: _builtins.int = ...,
-        follow_turns: _builtins.bool = ...,
         tip_valid_ms: _builtins.int = ...,
         none_valid_ms: _builtins.int = ...,
         reaction_window_ms: _builtins.int = ...,
@@ -361,7 +353,7 @@ class DecisionConfig(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["generation", b"generation", "interrupting", b"interrupting", "scoring", b"scoring"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["asked_within_ms", b"asked_within_ms", "cap_day", b"cap_day", "cap_day_generated", b"cap_day_generated", "cap_day_starter", b"cap_day_starter", "cap_day_task", b"cap_day_task", "cap_hour", b"cap_hour", "conflict_event_ms_max", b"conflict_event_ms_max", "conflict_minutes", b"conflict_minutes", "dismiss_cool_down_ms", b"dismiss_cool_down_ms", "duplicate_permille", b"duplicate_permille", "exploration", b"exploration", "floor_permille", b"floor_permille", "follow_turns", b"follow_turns", "generation", b"generation", "interrupting", b"interrupting", "interruption_cost", b"interruption_cost", "learn_expired", b"learn_expired", "none_valid_ms", b"none_valid_ms", "optimism", b"optimism", "own_cap_day_max", b"own_cap_day_max", "own_cap_hour_max", b"own_cap_hour_max", "reaction_window_ms", b"reaction_window_ms", "reward_dismiss", b"reward_dismiss", "reward_done", b"reward_done", "reward_expired", b"reward_expired", "reward_snooze", b"reward_snooze", "same_kind_max", b"same_kind_max", "scoring", b"scoring", "snooze_default_ms", b"snooze_default_ms", "starter_cool_down_ms", b"starter_cool_down_ms", "tip_valid_ms", b"tip_valid_ms", "urgent_within_ms", b"urgent_within_ms"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asked_within_ms", b"asked_within_ms", "cap_day", b"cap_day", "cap_day_generated", b"cap_day_generated", "cap_day_starter", b"cap_day_starter", "cap_day_task", b"cap_day_task", "cap_hour", b"cap_hour", "conflict_event_ms_max", b"conflict_event_ms_max", "conflict_minutes", b"conflict_minutes", "dismiss_cool_down_ms", b"dismiss_cool_down_ms", "duplicate_permille", b"duplicate_permille", "exploration", b"exploration", "floor_permille", b"floor_permille", "generation", b"generation", "interrupting", b"interrupting", "interruption_cost", b"interruption_cost", "learn_expired", b"learn_expired", "none_valid_ms", b"none_valid_ms", "optimism", b"optimism", "own_cap_day_max", b"own_cap_day_max", "own_cap_hour_max", b"own_cap_hour_max", "reaction_window_ms", b"reaction_window_ms", "reward_dismiss", b"reward_dismiss", "reward_done", b"reward_done", "reward_expired", b"reward_expired", "reward_snooze", b"reward_snooze", "same_kind_max", b"same_kind_max", "scoring", b"scoring", "snooze_default_ms", b"snooze_default_ms", "starter_cool_down_ms", b"starter_cool_down_ms", "tip_valid_ms", b"tip_valid_ms", "urgent_within_ms", b"urgent_within_ms"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
