@@ -84,7 +84,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
     marks = {item.nodeid: [*item.iter_markers("long")] for item in items}
     stand_ins = {nodeid: [one for mark in found for one in mark.args] for nodeid, found in marks.items() if found}
-    others = marks.keys() - stand_ins.keys()
+    others = {item.nodeid for item in items if not item.get_closest_marker("library")} - stand_ins.keys()
     config.stash[long.WITHOUT_STAND_IN] = [*long.without_stand_in(stand_ins, others)]
     if not config.option.markexpr:
         if proven.stands():

@@ -143,7 +143,7 @@ def test_every_module_that_compiles_is_compiled_at_set_up_and_looked_at_here() -
 FUSED = r"\bv?fn?m(add|sub|la|ls)"
 
 
-@pytest.mark.long("tests/golden/test_golden.py::test_another_blas_changes_no_byte")
+@pytest.mark.long("tests/golden/test_golden.py::test_processors_without_numpys_vector_instructions_change_no_byte")
 @pytest.mark.parametrize("function", COMPILED, ids=lambda one: one.py_func.__name__)
 def test_what_is_compiled_fuses_no_multiplication_with_an_addition(function: Dispatcher) -> None:
     # Compiled once more: what comes from the cache cannot be looked at.

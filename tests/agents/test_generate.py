@@ -325,23 +325,41 @@ def test_what_is_taken_back_while_it_waits_is_not_asked_for_and_what_is_while_it
     assert sorted(line.asked_for()) == sorted([first, first, "cleo"])
 
 
-@pytest.mark.long(
-    "tests/agents/test_generate.py::test_a_process_that_was_stopped_writes_nothing_when_it_wakes_and_who_took_over_answers_once"
+PAID = ("called",)
+"""Of three requests the answer of the one that was paid for first is lost."""
+STEPS = ("reserved", "called", "settled", "written")
+
+
+@pytest.mark.parametrize(
+    ("steps", "paid", "spoken_for"),
+    [
+        pytest.param(PAID, 4, 4, id="called"),
+        # Of four kills two lost an answer that was paid for.
+        pytest.param(
+            STEPS,
+            5,
+            6,
+            id="each",
+            marks=pytest.mark.long(
+                "tests/agents/test_generate.py::test_killed_at_each_step_it_repeats_only_the_call_whose_answer_was_lost[called]"
+            ),
+        ),
+    ],
 )
-def test_killed_at_each_step_it_repeats_only_the_call_whose_answer_was_lost(line: Line) -> None:
+def test_killed_at_each_step_it_repeats_only_the_call_whose_answer_was_lost(
+    line: Line, steps: tuple[str, ...], paid: int, spoken_for: int
+) -> None:
     people = ("ada", "ben", "cleo")
     line.give_keys(*people)
     # An answer stands behind its request's place in the journal, which is empty here.
     line.ask(*(line.request(one, 0) for one in people))
-    for step in ("reserved", "called", "settled", "written"):
+    for step in steps:
         line.process(module="tests.agents.killed", KILLED_AFTER=step).wait()
-    assert len(line.model.calls) == 3
     process = line.process()
     line.until_answered({f"{one}-0": "" for one in people}, by=process)
     line.until_drained(*people, by=process)
-    # Three requests, and of four kills two lost an answer that was paid for.
-    assert len(line.model.calls) == 5
-    assert line.budget() == 6
+    assert len(line.model.calls) == paid
+    assert line.budget() == spoken_for
 
 
 def test_a_process_that_was_stopped_writes_nothing_when_it_wakes_and_who_took_over_answers_once(line: Line) -> None:

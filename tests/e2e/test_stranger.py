@@ -1,7 +1,7 @@
 """A stranger's way, in a browser, with no hook: they sign in at the certified provider, connect a calendar server and a file, see a tip, allow notifications, are told of
 the next one, press Done on the notification, find the task completed at its source, and see the next tip.
 
-All that is theirs holds a marked word: none is found at rest but where docs/privacy.md says so, and none of it anywhere once they have left.
+All that is theirs holds a marked word: none is found at rest but where docs/privacy.md says so, and what is theirs in PostgreSQL goes when they leave.
 """
 
 from __future__ import annotations
@@ -246,7 +246,12 @@ def stands_where_the_page_says(stack: RunningStack) -> None:
 def left_in_postgres(stack: RunningStack) -> list[tuple[str, int]]:
     """Tables that have a row of the person's still: there is nobody else."""
     with psycopg.connect(stack.dsn("postgres")) as connection:
-        tables = ("integrations.connections", "notifier.devices", "auth.identities", "recommender.decisions")
+        tables = [
+            *(f"integrations.{one}" for one in ("connections", "log", "write_backs", "posted", "authorizations")),
+            *(f"notifier.{one}" for one in ("devices", "standing", "deliveries")),
+            *(f"auth.{one}" for one in ("people", "identities", "sessions", "tokens")),
+            *(f"recommender.{one}" for one in ("decisions", "outcomes")),
+        ]
         counts = [(one, connection.execute(f"SELECT count(*) FROM {one}").fetchone()) for one in tables]
     return [(one, count[0]) for one, count in counts if count and count[0]]
 

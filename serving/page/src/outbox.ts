@@ -39,9 +39,10 @@ export function take(key: string): Promise<void> {
   return update<Queued[]>("outbox", (now = []) => now.filter((one) => one.key !== key), kept);
 }
 
-/** Anybody may send it now, if it is still there. */
-export function release(key: string): Promise<void> {
-  return update<Queued[]>("outbox", (now = []) => now.map((one) => (one.key === key ? { ...one, held_until: 0 } : one)), kept);
+/** Anybody may send it now, if it is still there as it was. */
+export function release({ key, held_until }: Queued): Promise<void> {
+  const isIt = (one: Queued) => one.key === key && one.held_until === held_until;
+  return update<Queued[]>("outbox", (now = []) => now.map((one) => (isIt(one) ? { ...one, held_until: 0 } : one)), kept);
 }
 
 /** Begins to send before it returns, and goes on when the page has gone. */

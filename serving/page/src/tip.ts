@@ -182,7 +182,7 @@ function leave(): void {
   if (state.value === "between") waitForNext();
   leaving.add(one.key);
   // What the page sends goes by way of its worker, and is dropped if the page has gone by then: so the worker looks whether it was.
-  navigator.serviceWorker?.controller?.postMessage(one.key);
+  navigator.serviceWorker?.controller?.postMessage(toKeep(one));
   post(one)
     .then(async (response) => {
       await response.text();

@@ -1,7 +1,7 @@
 // The page's worker: the page's own files where there is no connection, reactions that were left to send, and notifications, whose buttons
 // react without the page. What is asked of /v1 and /auth goes past it, and it keeps nothing of a person.
 
-import { flush, put, queued, type Reaction, release } from "../outbox";
+import { flush, put, type Queued, queued, type Reaction, release } from "../outbox";
 import { noteShown, wasShown } from "../shown";
 
 declare const self: ServiceWorkerGlobalScope;
@@ -62,10 +62,21 @@ self.addEventListener("sync", (event) => {
   }));
 });
 
-/** The key of what somebody did in a page that went away then: sent here, if it was not on the way out. */
-self.addEventListener("message", (event) => {
-  event.waitUntil(new Promise((done) => setTimeout(done, ON_ITS_WAY_MS)).then(() => release(event.data as string)).then(() => flush()));
-});
+/** What somebody did in a page that went away then: sent here, if it was not on the way out. The page may not have come to keep it. */
+self.addEventListener("message", (event) => event.waitUntil(look(event.data as Queued)));
+
+async function look(one: Queued): Promise<void> {
+  await put(one);
+  await new Promise((done) => setTimeout(done, ON_ITS_WAY_MS));
+  await release(one);
+  await send();
+}
+
+/** What is left is sent once there is a connection. */
+async function send(): Promise<void> {
+  const { left } = await flush();
+  if (left > 0) await (self.registration as unknown as { sync?: { register(tag: string): Promise<void> } }).sync?.register("outbox");
+}
 
 /** What a push says (connectors/channels/web_push.py). */
 interface Notice {
@@ -108,6 +119,5 @@ async function toThePage(): Promise<void> {
 /** Kept before it is sent: a connection that is away then loses nothing. */
 async function react(said: Notice, reaction: Reaction): Promise<void> {
   await put({ ...queued(said.decision_id, reaction, null), by: { delivery_id: said.delivery_id, token: said.reaction_token } });
-  const { left } = await flush();
-  if (left > 0) await (self.registration as unknown as { sync?: { register(tag: string): Promise<void> } }).sync?.register("outbox");
+  await send();
 }
