@@ -334,6 +334,8 @@ async function know(): Promise<void> {
       await silence();
     }
     isKnown = true;
+    // What was done before that is theirs, and went with what was kept of nobody known.
+    if (pending.value !== null) void put(toKeep(pending.value));
     if (state.value === "tip") await keepTip(tip.value);
     const here = Intl.DateTimeFormat().resolvedOptions().timeZone;
     if (here && here !== me.time_zone && (await follows.get())) await answer(() => api.PATCH("/v1/me", { body: { time_zone: here } as Body<"MeChange"> }));
