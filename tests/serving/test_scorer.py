@@ -45,7 +45,7 @@ def scorer(tmp_path_factory: pytest.TempPathFactory, files: dict[str, bytes]) ->
 
 @pytest.fixture
 def own(tmp_path: Path, files: dict[str, bytes]) -> Iterator[Scorer]:
-    one = Scorer(tmp_path / "scorer")
+    one = Scorer(tmp_path / "scorer", timeout_ms="60000")  # A crowded machine fails no request.
     register(one.registry, files["linear"])
     one.start()
     one.until("/v2/models/tips/ready")
