@@ -45,6 +45,11 @@ export function release({ key, held_until }: Queued): Promise<void> {
   return update<Queued[]>("outbox", (now = []) => now.map((one) => (isIt(one) ? { ...one, held_until: 0 } : one)), kept);
 }
 
+/** The worker sends what is left once there is a connection (Background Sync), where the browser has that. */
+export async function sendLater(worker: ServiceWorkerRegistration): Promise<void> {
+  await (worker as unknown as { sync?: { register(tag: string): Promise<void> } }).sync?.register("outbox");
+}
+
 /** Begins to send before it returns, and goes on when the page has gone. */
 export function post({ key, by, decision_id, reaction, snooze_until, reason = null }: Queued): Promise<Response> {
   const [path, said] = by === undefined

@@ -4,7 +4,7 @@ import { effect, signal } from "@preact/signals";
 import type { Body } from "oo-client";
 import { answer, api, ask, has, Refused, renew } from "./api";
 import { follows, forgetAll, isOf, keepTip, lastTip } from "./kept";
-import { all, flush, post, put, type Queued, queued, type Reaction, type Reason, take } from "./outbox";
+import { all, flush, post, put, sendLater, type Queued, queued, type Reaction, type Reason, take } from "./outbox";
 import { titleOf, whyOf } from "./phrases";
 import { silence } from "./push";
 import { words } from "./words";
@@ -208,9 +208,7 @@ async function deliver(): Promise<void> {
     clearTimeout(deliverTimer);
     deliverTimer = setTimeout(deliver, RETRY_MS_MAX);
     // Should the page be closed before: the worker sends it when there is a connection.
-    void navigator.serviceWorker?.ready
-      .then((worker) => (worker as unknown as { sync?: { register(tag: string): Promise<void> } }).sync?.register("outbox"))
-      .catch(() => undefined);
+    void navigator.serviceWorker?.ready.then(sendLater).catch(() => undefined);
   }
   for (const { one, status, said: why } of refused) {
     spent.delete(one.decision_id);

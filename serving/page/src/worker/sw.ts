@@ -1,7 +1,7 @@
 // The page's worker: the page's own files where there is no connection, reactions that were left to send, and notifications, whose buttons
 // react without the page. What is asked of /v1 and /auth goes past it, and it keeps nothing of a person.
 
-import { flush, put, type Queued, queued, type Reaction, release } from "../outbox";
+import { flush, put, type Queued, queued, type Reaction, release, sendLater } from "../outbox";
 import { noteShown, wasShown } from "../shown";
 
 declare const self: ServiceWorkerGlobalScope;
@@ -75,7 +75,7 @@ async function look(one: Queued): Promise<void> {
 /** What is left is sent once there is a connection. */
 async function send(): Promise<void> {
   const { left } = await flush();
-  if (left > 0) await (self.registration as unknown as { sync?: { register(tag: string): Promise<void> } }).sync?.register("outbox");
+  if (left > 0) await sendLater(self.registration);
 }
 
 /** What a push says (connectors/channels/web_push.py). */
