@@ -16,6 +16,8 @@ from hypothesis import HealthCheck, settings
 
 from tests import long, proven
 
+pytest_plugins = ["tests.again"]
+
 # Where a process that a test starts dies of a signal, its last words say where.
 os.environ["PYTHONFAULTHANDLER"] = "1"
 

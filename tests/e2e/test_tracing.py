@@ -52,6 +52,11 @@ def spans(receiver: Receiver, trace: str) -> dict[str, Got]:
     return {one.name: one for one in receiver.spans if one.trace == trace}
 
 
+def decision_of(receiver: Receiver, tip: dict[str, str]) -> Got:
+    """The span in which this tip was decided; each process sends its spans when it likes, so the tip may be there first."""
+    return eventually(lambda: [x for x in receiver.spans if x.attributes.get("oo.decision_id") == tip["decision_id"]])[0]
+
+
 def test_a_signal_is_one_trace_from_its_producer_to_the_tip_that_follows(
     traced: RunningStack, receiver: Receiver
 ) -> None:
@@ -76,7 +81,7 @@ def test_a_tip_that_is_read_is_linked_to_its_decision_and_a_reaction_goes_on_in_
     send(traced, "signals", task("bob", "1", "Call the dentist"), task("bob", "2", "Water"), headers=[JSON, header])
     with client(traced, "bob") as http:
         first = settled_tip(traced, http)
-        decision = next(one for one in receiver.spans if one.attributes.get("oo.decision_id") == first["decision_id"])
+        decision = decision_of(receiver, first)
         assert decision.trace == decided
         link = (decision.trace, decision.span)
 
@@ -112,7 +117,7 @@ def test_a_reaction_without_a_trace_of_its_own_gets_one_that_is_linked_to_the_de
         first = settled_tip(traced, http)
         body = {"decision_id": first["decision_id"], "reaction": "dismiss"}
         assert http.post("/v1/feedback", json=body).status_code == 202
-    decision = next(one for one in receiver.spans if one.attributes.get("oo.decision_id") == first["decision_id"])
+    decision = decision_of(receiver, first)
 
     def told() -> list[Got]:
         named = "POST /v1/feedback"
@@ -129,11 +134,15 @@ def test_signals_by_http_go_on_in_their_clients_trace(traced: RunningStack, rece
     with client(traced, "ian") as http:
         many = [task("ian", str(number), f"Task {number}") for number in range(3)]
         assert http.post("/v1/signals", json=many, headers={"traceparent": said.decode()}).status_code == 202
-        admits = eventually(
-            lambda: [one for one in receiver.spans if one.trace == trace and one.name == "admit"],
-            lambda found: len(found) == len(many),
-        )
-        (post,) = [one for one in receiver.spans if one.trace == trace and one.name == "POST /v1/signals"]
+
+        def named(name: str, count: int) -> list[Got]:
+            return eventually(
+                lambda: [one for one in receiver.spans if one.trace == trace and one.name == name],
+                lambda found: len(found) == count,
+            )
+
+        admits = named("admit", len(many))
+        (post,) = named("POST /v1/signals", 1)
         assert post.parent == span
         assert {one.parent for one in admits} == {post.span}
         assert len({one.span for one in admits}) == len(many)
@@ -173,6 +182,7 @@ def test_a_receiver_is_told_no_word_and_no_name(traced: RunningStack, receiver: 
     with client(traced, "kanari-person") as http:
         first = settled_tip(traced, http)
         http.post("/v1/feedback", json={"decision_id": first["decision_id"], "reaction": "done"}).raise_for_status()
+    decision_of(receiver, first)
     eventually(lambda: [one for one in receiver.spans if one.name == "POST /v1/feedback" and one.links])
     body = b"".join(receiver.bytes)
     assert first["decision_id"].encode() in body
