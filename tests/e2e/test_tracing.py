@@ -54,7 +54,8 @@ def spans(receiver: Receiver, trace: str) -> dict[str, Got]:
 
 def decision_of(receiver: Receiver, tip: dict[str, str]) -> Got:
     """The span in which this tip was decided; each process sends its spans when it likes, so the tip may be there first."""
-    return eventually(lambda: [x for x in receiver.spans if x.attributes.get("oo.decision_id") == tip["decision_id"]])[0]
+    decision = tip["decision_id"]
+    return eventually(lambda: [x for x in receiver.spans if x.attributes.get("oo.decision_id") == decision])[0]
 
 
 def test_a_signal_is_one_trace_from_its_producer_to_the_tip_that_follows(
