@@ -52,6 +52,16 @@ class Drifts:
             one.last_ms = now_ms
         return one.is_over
 
+    def among(self, policy: str, kind: int) -> list[Drift]:
+        """Give what was found of this kind's tips; of each kind for 0.
+
+        >>> drifts = Drifts()
+        >>> _ = [drifts.update("mixed", kind, 0.0, now_ms=0) for kind in (1, 2)]
+        >>> [len(drifts.among("mixed", kind)) for kind in (0, 1, 3)]
+        [2, 1, 0]
+        """
+        return [one for (who, of), one in self.of.items() if who == policy and kind in {0, of}]
+
 
 def _window() -> AdaptiveWindowing:
     return AdaptiveWindowing(delta=DELTA, clock=32, max_buckets=5, min_window_length=5, grace_period=10)

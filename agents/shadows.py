@@ -427,9 +427,9 @@ class Shadows:
                     found.cost_us = round(took_s / many * 1e6)
                 if policy in compared:
                     found.ahead.CopyFrom(evidence_of(compared[policy]).ahead)
-            drift = self.drifts.of.get((policy, kind))
-            if drift is not None:
-                found.drifts, found.drift_ms = drift.n, drift.last_ms
+            drifts = self.drifts.among(policy, kind)
+            found.drifts = sum(one.n for one in drifts)
+            found.drift_ms = max((one.last_ms for one in drifts), default=0)
             yield found
 
     def state(self) -> tuple[object, ...]:

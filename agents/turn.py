@@ -315,10 +315,18 @@ class Turns:
         return Ended()
 
     async def _fresh(self, leased: Leased, box: Box, said: Opened) -> Opened:
-        """With a token that lasts for this turn."""
+        """With a token that lasts for this turn; with the one at hand where a new one cannot be had just now and it still counts."""
         expires = said.credentials.get("expires_ms", "")
-        soon = expires.isdigit() and int(expires) < self._clock_ms() + AHEAD_MS
-        return await self._refreshed(leased, box, said) if soon and "refresh_token" in said.credentials else said
+        now_ms = self._clock_ms()
+        if not expires.isdigit() or int(expires) >= now_ms + AHEAD_MS or "refresh_token" not in said.credentials:
+            return said
+        try:
+            return await self._refreshed(leased, box, said)
+        except _Stopped as stopped:
+            if int(expires) <= now_ms or stopped.fault.kind is FaultKind.TOKEN_REVOKED:
+                raise
+            logger.info("token.kept connection=%s kind=%s", leased.connection_id, stopped.fault.kind)
+            return said
 
     async def _refreshed(self, leased: Leased, box: Box, said: Opened) -> Opened:
         if self._refresh is None:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import math
 import os
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
@@ -98,7 +99,7 @@ class _Pace:
         self._begin = self._at = begin
         self._rate, self.records, self._steps = rate, 0, 0
         self._loop = asyncio.get_running_loop()
-        self._looked_s = self._began_s = self._loop.time()
+        self._looked_s, self._began_s = -math.inf, self._loop.time()
         self._say()
 
     def _say(self) -> None:

@@ -221,9 +221,12 @@ async def bring_to_end(
 
 @asynccontextmanager
 async def _yielding(stack: RunningStack, run: Run, lag_max: int) -> AsyncIterator[None]:
-    """Meanwhile let the run wait while a live group is further behind than that; 0: never."""
+    """Meanwhile let the run wait while a live group is further behind than that, from its first record on; 0: never."""
     run.yielding_file.unlink(missing_ok=True)  # Of one that was killed.
-    watching = asyncio.create_task(_watch(stack, run, lag_max)) if lag_max else None
+    watching = None
+    if lag_max:
+        await _look(stack, run, lag_max)
+        watching = asyncio.create_task(_watch(stack, run, lag_max))
     try:
         yield
     finally:
@@ -235,15 +238,19 @@ async def _yielding(stack: RunningStack, run: Run, lag_max: int) -> AsyncIterato
 
 async def _watch(stack: RunningStack, run: Run, lag_max: int) -> None:
     while True:
-        # Whoever cannot be asked is given room too.
-        lag = lag_max + 1
-        with suppress(KafkaException):
-            lag = await asyncio.to_thread(live_lag, stack.cluster)
-        if lag > lag_max:
-            run.yielding_file.touch()
-        else:
-            run.yielding_file.unlink(missing_ok=True)
         await asyncio.sleep(LAG_EVERY_S)
+        await _look(stack, run, lag_max)
+
+
+async def _look(stack: RunningStack, run: Run, lag_max: int) -> None:
+    # Whoever cannot be asked is given room too.
+    lag = lag_max + 1
+    with suppress(KafkaException):
+        lag = await asyncio.to_thread(live_lag, stack.cluster)
+    if lag > lag_max:
+        run.yielding_file.touch()
+    else:
+        run.yielding_file.unlink(missing_ok=True)
 
 
 def live_lag(cluster: Cluster) -> int:

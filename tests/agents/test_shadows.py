@@ -196,6 +196,19 @@ def test_estimates_stand_apart_by_kind_and_add_up() -> None:
     assert parts == whole
 
 
+def test_a_drift_of_one_kind_is_one_of_its_policy_and_no_other_kinds() -> None:
+    by = shadows()
+    follow(by, busy())
+    champion = by.gate.champion
+    for n in range(600):
+        by.drifts.update(champion, decision_pb2.Decision.TASK, 0.4 if n < 300 else -0.4, now_ms=n)
+        by.drifts.update(champion, decision_pb2.Decision.STARTER, 0.0, now_ms=n)
+    found = {(one.policy, one.kind): (one.drifts, one.drift_ms) for one in by.estimates(now_ms=0)}
+    task = decision_pb2.Decision.TASK
+    assert found[champion, task] == found[champion, 0] > (0, 0)
+    assert {one for key, one in found.items() if key not in {(champion, task), (champion, 0)}} == {(0, 0)}
+
+
 def heed(by: Shadows, ada: Person) -> None:
     """Until the gate has heard of all of it."""
     follow(by, ada)

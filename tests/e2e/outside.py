@@ -179,7 +179,7 @@ def worker_pid(stack: RunningStack, process: str) -> int:
 @contextmanager
 def console_link(stack: RunningStack) -> Iterator[str]:
     """The link of an `oo console` that runs meanwhile."""
-    argv = (sys.executable, "-P", "-m", "deploy.cli", "console", state_of(stack))
+    argv = (sys.executable, "-P", "-m", "deploy.cli", "console", "--as=redriver", state_of(stack))
     with subprocess.Popen(argv, stdout=subprocess.PIPE, text=True) as console:
         assert console.stdout is not None
         try:

@@ -42,6 +42,15 @@ class OidcProvider:
         """Access tokens given out from now on."""
         httpx.get(f"{self.control}/lasts", params={"s": s}, trust_env=False).raise_for_status()
 
+    @contextmanager
+    def away(self) -> Iterator[None]:
+        """Meanwhile it gives out no token; those that it gave count on."""
+        httpx.get(f"{self.control}/away", params={"is": True}, trust_env=False).raise_for_status()
+        try:
+            yield
+        finally:
+            httpx.get(f"{self.control}/away", params={"is": False}, trust_env=False).raise_for_status()
+
     def refreshes(self) -> tuple[int, int]:
         """How many were granted, and refused: a refresh token that comes twice is, and takes all of its grant with it."""
         said = httpx.get(self.control, trust_env=False).json()

@@ -77,6 +77,20 @@ def test_a_token_that_counts_no_more_is_refreshed_and_one_that_lasts_is_not(ther
         there.provider.have_tokens_last(240)
 
 
+def test_a_token_that_still_counts_is_read_with_while_nobody_gives_out_a_new_one(there: There) -> None:
+    there.service.put("a", "Dentist")
+    with there.person("early") as browser:
+        there.worker()
+        connection_id = there.connect(browser, "early")
+        there.until_told(connection_id, "Dentist")
+        with there.provider.away():
+            there.service.put("b", "Swim")
+            there.until(lambda: "Swim" in there.told(connection_id).titles)
+            assert stands(browser, connection_id) == ("active", "")
+        before, _ = there.provider.refreshes()
+        there.until(lambda: there.provider.refreshes()[0] > before)
+
+
 def test_what_was_taken_away_there_is_broken_until_its_person_signs_in_there_again_and_nothing_is_doubled(
     there: There,
 ) -> None:

@@ -106,7 +106,7 @@ class Estimate(_message.Message):
     """Off 1 by more than chance it tells of wrong propensities."""
     champion: _builtins.str
     drifts: _builtins.int
-    """Changes that ADWIN has found in its residuals, and when it found the last."""
+    """Changes that ADWIN has found in its residuals of this kind, or of each kind where it is of all, and when it found the last."""
     drift_ms: _builtins.int
     updated_ms: _builtins.int
     cost_us: _builtins.int

@@ -19,6 +19,7 @@ const cookies = { keys: ['for the tests'] };
 const CALENDAR = 'https://www.googleapis.com/auth/calendar.readonly';
 const refreshes = { granted: 0, refused: 0 };
 let lastsS = 240;
+let isAway = false;
 
 const counted = (provider) => {
   const count = (what) => (context) => { if (context.oidc.params?.grant_type === 'refresh_token') refreshes[what] += 1; };
@@ -49,11 +50,15 @@ const made = () => counted(new Provider(issuer, {
 }));
 
 let current = made();
-createServer((request, response) => current.callback()(request, response)).listen(Number(port), '127.0.0.1');
+createServer((request, response) => {
+  if (isAway && request.url === '/token') return response.writeHead(503).end();
+  return current.callback()(request, response);
+}).listen(Number(port), '127.0.0.1');
 createServer((request, response) => {
   const asked = new URL(request.url, 'http://127.0.0.1');
   if (asked.pathname === '/clock') shift = Number(asked.searchParams.get('ms'));
   if (asked.pathname === '/rotate') current = made();
   if (asked.pathname === '/lasts') lastsS = Number(asked.searchParams.get('s'));
+  if (asked.pathname === '/away') isAway = asked.searchParams.get('is') === 'true';
   response.end(JSON.stringify(refreshes));
 }).listen(Number(control), '127.0.0.1', () => console.log('ready'));
