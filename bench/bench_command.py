@@ -31,6 +31,9 @@ def run(benches: Benches, *, prog: str, description: str | None, name: str, head
     parser.add_argument("names", nargs="*", metavar="NAME", help="which; all where none is named")
     parser.add_argument("--quick", action="store_true", help="a tenth of the work; writes nothing")
     parser.add_argument("--long", action="store_true", help="more of it, where a benchmark has more to show")
+    parser.add_argument(
+        "--only", action="append", default=[], metavar="PEER", help="these peers alone (tips, turns); writes nothing"
+    )
     parser.add_argument("--no-write", action="store_true", help="print only")
     parser.add_argument("--against", metavar="COMMIT", default=AGAINST, help=f"the build to measure beside: {AGAINST}")
     parser.add_argument("--minutes", type=float, default=10.0, help="how long to watch what is watched over time")
@@ -52,13 +55,14 @@ def run(benches: Benches, *, prog: str, description: str | None, name: str, head
                 quick=options.quick,
                 minutes=options.minutes,
                 long=options.long,
+                only=options.only,
                 say=console.print,
                 track=lambda steps, what, total: track(steps, what, total, console=console, transient=True),
             )
             result = measure(bench)
         show(result, console)
         console.print(f"{one} took {time.monotonic() - began_s:.0f} s")
-        if not (options.no_write or options.quick):
+        if not (options.no_write or options.quick or options.only):
             # Each as it ends: a later one that fails takes nothing away.
             page.write({one: result}, written)
         if result.failed:

@@ -99,6 +99,8 @@ class Bench:
     """How long to look on where something is watched over time."""
     long: bool = False
     """More than every run has time for."""
+    only: Sequence[str] = ()
+    """Of the peers that are compared, these alone; all where none is named. Its numbers are not written."""
     say: Callable[[str], None] = print
     """Tells whoever waits how far it is."""
     track: Callable[[Iterable[Any], str, int], Iterable[Any]] = lambda steps, what, total: steps

@@ -15,12 +15,15 @@ _THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
 
 
 @contextmanager
-def processes(number: int) -> Iterator[ProcessPoolExecutor]:
-    """A pool of fresh interpreters: what BLAS reads of its threads it reads when it is loaded."""
+def processes(number: int | None = None) -> Iterator[ProcessPoolExecutor]:
+    """A pool of fresh interpreters: what BLAS reads of its threads it reads when it is loaded; one
+    for each core that this process may use (`taskset`), or so many."""
     before = {name: os.environ.get(name) for name in _THREADS}
     os.environ.update(dict.fromkeys(_THREADS, "1"))
     try:
-        with ProcessPoolExecutor(number, mp_context=multiprocessing.get_context("spawn")) as pool:
+        with ProcessPoolExecutor(
+            number or len(os.sched_getaffinity(0)), mp_context=multiprocessing.get_context("spawn")
+        ) as pool:
             yield pool
     finally:
         for name, value in before.items():

@@ -7,7 +7,6 @@ a tip it sees only that a model wrote it; a fixed one asks one prompt and model 
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
@@ -46,7 +45,7 @@ def measure(bench: Bench) -> Result:
     """All arms on each seed; quick: two seeds."""
     seeds = SEEDS[:2] if bench.quick else SEEDS
     found: dict[str, list[Found]] = {}
-    with processes(os.cpu_count() or 1) as pool:
+    with processes() as pool:
         lived = zip(seeds, pool.map(_lived, seeds), strict=True)
         for seed, runs in bench.track(lived, "living with written tips", len(seeds)):
             for name, run in runs.items():

@@ -6,7 +6,6 @@ shuffle. It never lets a learner see a label.
 
 from __future__ import annotations
 
-import os
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from concurrent.futures import Executor, as_completed
@@ -91,7 +90,7 @@ def measure(bench: Bench) -> Result:
 
     variants = [name for names in TUNED.values() for name in names]
     # As many at once as there are cores.
-    with processes(os.cpu_count() or 1) as pool:
+    with processes() as pool:
         tuning = run(pool, jobs(variants, [scope.tuning_seed], scope.tuning_rounds_max), bench, "tuning")
         tuned = {
             library: max(names, key=lambda name: mean_of(tuning, name, scope.sets, [scope.tuning_seed]))

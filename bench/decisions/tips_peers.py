@@ -1,4 +1,5 @@
-"""What the policies are compared with on simulated tips: Vowpal Wabbit, and three written here apart from the product.
+"""What the policies are compared with on simulated tips: Vowpal Wabbit, growthbook's bandit (tips_growthbook), and three written here apart
+from the product.
 
 Each implements the product's protocol for learners. Where a slate has a row that says nothing, all of them know, as ours
 does, that it is worth 0 and what an interruption costs.
@@ -14,6 +15,8 @@ import numpy.typing as npt
 import vowpalwabbit
 
 from bench.decisions.slates import PER_USER
+from bench.decisions.tips_growthbook import Growthbook
+from streams.units import HOUR_MS
 
 Ints = npt.NDArray[np.int64]
 Floats = npt.NDArray[np.float64]
@@ -157,7 +160,7 @@ def greatest(scores: Floats, silent: int | None) -> Floats:
     return best / best.sum()
 
 
-Peer = Callable[[float], "VowpalWabbit | HybridLinUCB | Ridge"]
+Peer = Callable[[float], "VowpalWabbit | HybridLinUCB | Ridge | Growthbook"]
 """From the cost of an interruption to a learner that knows nothing yet."""
 
 GRIDS: Mapping[str, Mapping[str, Peer]] = {
@@ -175,6 +178,13 @@ GRIDS: Mapping[str, Mapping[str, Peer]] = {
         )
         for alpha in (0.02, 0.1, 0.25)
         for ridge in (4.0, 16.0)
+    },
+    "growthbook": {
+        f"leaves {leaves} every {hours} h": lambda cost, leaves=leaves, hours=hours: Growthbook(
+            cost, leaves, 100, hours * HOUR_MS
+        )
+        for leaves in (2, 5, 10)
+        for hours in (1, 24)
     },
     "shared only": {
         f"alpha {alpha}": lambda cost, alpha=alpha: Ridge(alpha, cost, per_user=False) for alpha in (0.02, 0.1, 0.25)

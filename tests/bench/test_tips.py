@@ -8,8 +8,10 @@ import pytest
 from bench.decisions import tips
 from bench.decisions.played import captured, play
 from bench.decisions.slates import PER_USER, D, slates
+from bench.decisions.tips_growthbook import Growthbook, greatest
 from bench.decisions.tips_peers import FIXED, GRIDS, HybridLinUCB, Ridge, VowpalWabbit
 from deploy.simulator.scenario import parse
+from streams.units import DAY_MS, HOUR_MS
 
 USERS = ("ada", "bob", "eve")
 
@@ -67,6 +69,36 @@ def test_vowpal_wabbit_learns_which_candidate_pays_and_that_people_differ():
         learner.learn(user, x, action=action, reward=reward, propensity=1 / 3, time_ms=time_ms)
     assert learner.pmf("ada", x, silent=None, time_ms=1000, key=0).argmax() == 1
     assert learner.pmf("bob", x, silent=None, time_ms=1000, key=0).argmax() == 2
+
+
+def test_growthbook_parts_the_context_where_different_variations_win_and_learns_at_its_updates_alone():
+    learner = Growthbook(0.0, 4, 20, HOUR_MS)
+    chance = np.random.default_rng(7)
+    x = np.zeros((2, D), dtype=np.int64)
+    x[0, 1] = x[1, 2] = 64  # a topic each
+    early, late = x.copy(), x.copy()
+    early[:, 20], late[:, 20] = -32, 32
+
+    def asked(slate, *, time_ms):
+        return learner.pmf("ada", slate, silent=None, time_ms=time_ms, key=0)
+
+    for _ in range(300):
+        slate, action = (early, late)[chance.integers(2)], int(chance.integers(2))
+        reward = float(action == (slate is late)) + chance.normal(0.0, 0.1)
+        learner.learn("ada", slate, action=action, reward=reward, propensity=0.5, time_ms=0)
+    assert asked(early, time_ms=HOUR_MS - 1).tolist() == [0.5, 0.5]
+    assert asked(early, time_ms=DAY_MS)[0] > 0.95
+    assert asked(late, time_ms=DAY_MS)[1] > 0.95
+    for _ in range(600):
+        learner.learn("ada", early, action=0, reward=-1.0, propensity=0.5, time_ms=DAY_MS)
+    assert asked(early, time_ms=DAY_MS + HOUR_MS - 1)[0] > 0.95
+    assert asked(early, time_ms=DAY_MS + HOUR_MS)[1] > 0.95
+
+
+def test_a_weight_of_growthbook_is_how_often_a_draw_of_that_variation_is_the_greatest():
+    mean, spread = np.array([0.1, 0.0, 0.3, -0.2]), np.array([0.3, 0.1, 0.2, 0.5])
+    drawn = np.random.default_rng(1).normal(mean, spread, (200_000, 4)).argmax(axis=1)
+    np.testing.assert_allclose(greatest(mean, spread), np.bincount(drawn) / len(drawn), atol=0.005)
 
 
 SMALL = parse("people = 12\ndecisions_per_person = 20", name="small")
