@@ -72,7 +72,7 @@ def test_vowpal_wabbit_learns_which_candidate_pays_and_that_people_differ():
 
 
 def test_growthbook_parts_the_context_where_different_variations_win_and_learns_at_its_updates_alone():
-    learner = Growthbook(0.0, 4, 20, HOUR_MS)
+    learner = Growthbook(0.0, 2, 20, HOUR_MS)
     chance = np.random.default_rng(7)
     x = np.zeros((2, D), dtype=np.int64)
     x[0, 1] = x[1, 2] = 64  # a topic each
