@@ -5,10 +5,10 @@ none of its code is here, and its package of statistics on PyPI is older than th
 within `maxLeaves` and `minUsersPerLeaf`; a variation's weight in a leaf is the probability that its mean is the greatest, under independent
 normal posteriors, by Gauss-Hermite quadrature; weights stay as they are until the next update.
 
-Its variations are the same for everybody and tips are not: a tip is of the variation of its topic, and what else it is stands with the
-person and the moment in the context. Where the documentation says nothing or leaves a choice, it is favoured: the better of an hour and
-the advised day between updates, even traffic for 30 rewards where it asks for 100 to a variation, no share that every variation keeps, and means that are
-drawn towards that of all by what they differ, where its prior is wide.
+Its variations are the same for everybody and tips are not: a tip is of the variation of its topic, and what else it is stands with the person
+and the moment in the context. Where the documentation leaves a choice or says nothing, it is favoured: the better of an hour and the advised
+day between updates, at least 100 rewards in a leaf, even traffic for 30 rewards where it asks for 100 to a variation, no share that every
+variation keeps, and means that are drawn towards that of all by what they differ, where its prior is wide.
 """
 
 from __future__ import annotations

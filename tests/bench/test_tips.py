@@ -82,9 +82,10 @@ def test_growthbook_parts_the_context_where_different_variations_win_and_learns_
     def asked(slate, *, time_ms):
         return learner.pmf("ada", slate, silent=None, time_ms=time_ms, key=0)
 
-    for _ in range(300):
-        slate, action = (early, late)[chance.integers(2)], int(chance.integers(2))
-        reward = float(action == (slate is late)) + chance.normal(0.0, 0.1)
+    for nth in range(300):
+        slate, action = (early, late)[nth % 2], nth // 2 % 2
+        # In the mean over the day the first pays more, and no part of the day does.
+        reward = (action == (slate is late)) - 0.3 * action + chance.normal(0.0, 0.1)
         learner.learn("ada", slate, action=action, reward=reward, propensity=0.5, time_ms=0)
     assert asked(early, time_ms=HOUR_MS - 1).tolist() == [0.5, 0.5]
     assert asked(early, time_ms=DAY_MS)[0] > 0.95
