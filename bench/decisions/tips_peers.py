@@ -183,7 +183,7 @@ GRIDS: Mapping[str, Mapping[str, Peer]] = {
         f"leaves {leaves} every {hours} h": lambda cost, leaves=leaves, hours=hours: Growthbook(
             cost, leaves, 100, hours * HOUR_MS
         )
-        for leaves in (2, 5, 10)
+        for leaves in (2, 5)
         for hours in (1, 24)
     },
     "shared only": {
