@@ -260,7 +260,9 @@ def _rows(
 
 
 def _said(found: Mapping[tuple[str, int], Mapping[str, Found]], scenario: str, seeds: Sequence[int], name: str) -> str:
-    return f"{name} {np.mean([found[scenario, seed][name].gains['all'] for seed in seeds]):.3f}"
+    mine, theirs = ([found[scenario, seed][one].gains["all"] for seed in seeds] for one in (MAIN, name))
+    apart = "" if name == MAIN else f" (difference {Paired.of(mine, theirs)})"
+    return f"{name} {np.mean(theirs):.3f}{apart}"
 
 
 def _plot(found: Mapping[tuple[str, int], Mapping[str, Found]], seeds: Sequence[int]) -> Plot:
