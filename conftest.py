@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections import Counter
+from collections.abc import Collection
 from pathlib import Path
 from typing import Any
 
@@ -88,11 +89,11 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     stand_ins = {nodeid: [one for mark in found for one in mark.args] for nodeid, found in marks.items() if found}
     others = {item.nodeid for item in items if not item.get_closest_marker("library")} - stand_ins.keys()
     config.stash[long.WITHOUT_STAND_IN] = [*long.without_stand_in(stand_ins, others)]
-    if not config.option.markexpr:
-        if proven.stands():
-            _leave_out("library", config, items)
-        if not (config.option.long or long.named(config.args)):
-            _leave_out("long", config, items)
+    markers, named = config.option.markexpr, long.named(config.args, config.invocation_params.dir)
+    if proven.stands() and not long.asked_for("library", markers):
+        _leave_out("library", config, items)
+    if not (config.option.long or long.asked_for("long", markers)):
+        _leave_out("long", config, items, named=named)
     shared = hasattr(config, "workerinput")
     items.sort(
         key=lambda item: (
@@ -105,9 +106,10 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     )
 
 
-def _leave_out(marker: str, config: pytest.Config, items: list[pytest.Item]) -> None:
-    config.hook.pytest_deselected(items=[item for item in items if item.get_closest_marker(marker)])
-    items[:] = [item for item in items if not item.get_closest_marker(marker)]
+def _leave_out(marker: str, config: pytest.Config, items: list[pytest.Item], *, named: Collection[Path] = ()) -> None:
+    out = {item for item in items if item.get_closest_marker(marker) and item.path not in named}
+    config.hook.pytest_deselected(items=[*out])
+    items[:] = [item for item in items if item not in out]
 
 
 @pytest.hookimpl(trylast=True)

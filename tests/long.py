@@ -1,10 +1,11 @@
 """Tests marked `long`: each costs much, and names the test that holds its promise in plain form in every run.
 
-Nothing here runs them. A run leaves them out unless it is told `--long`, chooses by a marker, or names their file.
+Nothing here runs them. A run leaves them out unless it is told `--long`, or names their mark or their file.
 """
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 
@@ -15,13 +16,23 @@ WITHOUT_STAND_IN = pytest.StashKey[list[str]]()
 ROOT = Path(__file__).resolve().parent.parent
 
 
-def named(arguments: Iterable[str]) -> bool:
-    """Whether somebody who names these means all that is there.
+def asked_for(mark: str, markers: str) -> bool:
+    """Whether who chooses by these markers says himself what becomes of those with this mark.
 
-    >>> named(["tests/e2e"]), named(["tests/e2e/test_kill.py"]), named(["tests/e2e/test_kill.py::test_one"])
-    (False, True, True)
+    >>> asked_for("long", "long and not crowd"), asked_for("long", "not crowd"), asked_for("long", "")
+    (True, False, False)
     """
-    return any(argument.split("::")[0].endswith(".py") for argument in arguments)
+    return mark in re.findall(r"\w+", markers)
+
+
+def named(arguments: Iterable[str], folder: Path) -> set[Path]:
+    """The files that somebody in this folder names: all that is there is meant.
+
+    >>> sorted(map(str, named(["tests/e2e", "tests/x.py", "y.py::test_one"], Path("/oo"))))
+    ['/oo/tests/x.py', '/oo/y.py']
+    """
+    files = (argument.split("::", maxsplit=1)[0] for argument in arguments)
+    return {(folder / file).resolve() for file in files if file.endswith(".py")}
 
 
 def without_stand_in(long: Mapping[str, Sequence[object]], others: Iterable[str]) -> Iterator[str]:
