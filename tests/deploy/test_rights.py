@@ -30,13 +30,10 @@ DENIED = {KafkaError.TOPIC_AUTHORIZATION_FAILED, KafkaError.GROUP_AUTHORIZATION_
 
 @pytest.fixture(scope="module")
 def stack() -> Iterator[RunningStack]:
-    """Of a folder that was open before, with a record from then."""
     with tempfile.TemporaryDirectory(prefix="oo-secure-") as parent:
         state = Path(parent) / "state"
-        oo("up", "--detach", "--servers-only", f"--state={state}")
-        cluster = open_stack(state).cluster
-        assert written(cluster, cluster.name("signals")) == {cluster.name("signals"): None}
-        yield restarted(state, "--secure")
+        oo("up", "--detach", "--servers-only", "--secure", f"--state={state}")
+        yield open_stack(state)
         oo("down", f"--state={state}")
 
 
@@ -270,17 +267,15 @@ def _arguments(process: psutil.Process) -> list[str]:
 
 @pytest.mark.long("tests/deploy/test_rights.py::test_nobody_gets_in_without_tls_and_their_own_password")
 def test_a_state_folder_stays_secure_until_it_is_said_otherwise_and_keeps_what_it_had(stack: RunningStack) -> None:
-    """It was open before it was secure. Last of these: it leaves the folder open."""
-    state = stack.folder.root
-    assert ends(stack)[0] >= 1
-    before = ends(stack)
-    stack = restarted(state)
-    assert stack.secured is not None
-    assert ends(stack) == before
-    stack = restarted(state, "--open")
-    assert stack.secured is None
-    assert ends(stack) == before
-    assert written(stack.cluster, stack.cluster.name("signals")) == {stack.cluster.name("signals"): None}
+    """Last of these: it leaves the folder open."""
+    state, before = stack.folder.root, ends(stack)
+    for how, is_secured in (("--open",), False), (("--secure",), True), ((), True), (("--open",), False):
+        stack = restarted(state, *how)
+        assert (stack.secured is not None) == is_secured
+        assert ends(stack) == before
+        if not is_secured:
+            assert written(stack.cluster, stack.cluster.name("signals")) == {stack.cluster.name("signals"): None}
+            before = ends(stack)
 
 
 def restarted(state: Path, *how: str) -> RunningStack:

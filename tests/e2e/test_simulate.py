@@ -7,6 +7,7 @@ import uuid
 from pathlib import Path
 from typing import Any
 
+import pytest
 from command import called, oo
 from outside import eventually, known, letters, settled, state_of
 
@@ -31,6 +32,10 @@ def test_people_get_tips_react_to_them_and_leave_no_difference_and_no_letter(sta
     assert not [one for one in letters(stack) if "sim-" in json.dumps(one)]
 
 
+@pytest.mark.long(
+    "tests/deploy/test_simulate_command.py::test_a_pure_run_tells_what_came_of_it_the_same_twice_and_writes_it",
+    "tests/e2e/test_loop.py::test_importing_again_changes_nothing",
+)
 def test_a_run_of_the_same_name_and_seed_sends_duplicates_that_change_nothing(
     stack: RunningStack, tmp_path: Path
 ) -> None:
@@ -53,6 +58,9 @@ def test_a_run_of_the_same_name_and_seed_sends_duplicates_that_change_nothing(
     assert eventually(lambda: len(known(stack, f"sim-{run}b-0")["tasks"])) > 5
 
 
+@pytest.mark.long(
+    "tests/deploy/test_simulate_command.py::test_with_a_rate_lives_are_long_enough_to_have_that_many_signals"
+)
 def test_a_rate_brings_more_signals_than_people_would_send_by_themselves(stack: RunningStack) -> None:
     found = simulate(stack, "--minutes=0.2", "--speed=0.1", "--rate=20")
     assert 12 * 6 < found["signals"] <= 12 * 20 + 1

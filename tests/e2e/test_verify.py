@@ -162,6 +162,9 @@ def test_what_is_no_journal_record_becomes_a_letter_and_no_difference(stack: Run
     eventually(lambda: [one for one in letters(stack) if one["reason"] == "not-journal"])
 
 
+@pytest.mark.long(
+    "tests/e2e/test_verify.py::test_nothing_is_cut_that_the_door_history_and_the_served_tips_do_not_have_yet[core]"
+)
 def test_it_waits_for_what_the_door_has_not_taken_yet(stack: RunningStack) -> None:
     """Also as a person runs it. A signal that Kafka has acknowledged belongs to what is compared, also while no worker is awake to take it."""
     before, user = settled(stack), f"door-{uuid.uuid4().hex[:8]}"
@@ -172,8 +175,10 @@ def test_it_waits_for_what_the_door_has_not_taken_yet(stack: RunningStack) -> No
     assert verify(stack)["records"] > before
 
 
-@pytest.mark.parametrize("process", ["record", "publish"])
-def test_nothing_is_cut_that_history_and_the_served_tips_do_not_have_yet(stack: RunningStack, process: str) -> None:
+@pytest.mark.parametrize("process", ["core", "record", "publish"])
+def test_nothing_is_cut_that_the_door_history_and_the_served_tips_do_not_have_yet(
+    stack: RunningStack, process: str
+) -> None:
     user = f"late-{uuid.uuid4().hex[:8]}"
     settled(stack)
     with asleep(stack, process):

@@ -49,6 +49,9 @@ CORES = {"Haswell": "X86_V3", "Nehalem": "", "Prescott": "", "SkylakeX": "X86_V4
 """Processors that OpenBLAS can be told to compute for, and the instructions that each needs to be there."""
 
 
+OLDEST_BLAS = "tests/golden/test_golden.py::test_another_blas_changes_no_byte[Prescott]"
+
+
 def usable_cores() -> list[str]:
     return [core for core, needs in CORES.items() if not needs or processors.features().get(needs)]
 
@@ -228,7 +231,13 @@ def test_partitions_may_be_read_in_any_order() -> None:
 
 
 @ON_X86
-@pytest.mark.parametrize("core", CORES)
+@pytest.mark.parametrize(
+    "core",
+    [
+        pytest.param(core, marks=() if core in ("Prescott", "SkylakeX") else pytest.mark.long(OLDEST_BLAS))
+        for core in CORES
+    ],
+)
 def test_another_blas_changes_no_byte(core: str) -> None:
     if core not in usable_cores():
         pytest.skip(f"this machine lacks {CORES[core]}")
