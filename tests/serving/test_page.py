@@ -488,7 +488,21 @@ def test_it_speaks_german_to_who_asks_for_it(page_of: Open, whole_edge: LiveEdge
     expect(page.get_by_role("button", name="Zurücknehmen")).to_be_focused()
 
 
-@pytest.mark.parametrize(("size", "scheme"), [(PHONE, "dark"), (PHONE, "light"), (DESKTOP, "dark"), (DESKTOP, "light")])
+ONE_OF_EACH = pytest.mark.long(
+    "tests/serving/test_page.py::test_connections_and_notifications_can_be_used_by_everybody[phone-dark]",
+    "tests/serving/test_page.py::test_connections_and_notifications_can_be_used_by_everybody[desktop-light]",
+)
+
+
+@pytest.mark.parametrize(
+    ("size", "scheme"),
+    [
+        pytest.param(PHONE, "dark", id="phone-dark"),
+        pytest.param(DESKTOP, "light", id="desktop-light"),
+        pytest.param(PHONE, "light", id="phone-light", marks=ONE_OF_EACH),
+        pytest.param(DESKTOP, "dark", id="desktop-dark", marks=ONE_OF_EACH),
+    ],
+)
 def test_connections_and_notifications_can_be_used_by_everybody(
     page_of: Open, whole_edge: LiveEdge, size: tuple[int, int], scheme: str
 ) -> None:
