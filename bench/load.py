@@ -68,7 +68,7 @@ class Found:
 
 def measure(bench: Bench) -> Result:
     """Each rate in turn, then a backlog."""
-    with bench.stack() as stack:
+    with bench.stack(nameless=True) as stack:
         found, backlog = uvloop.run(_measure(stack, bench))
     rows = [row for rate, one in found.items() for row in _rows(rate, one)]
     slow = found[RATES[0]].ours

@@ -9,7 +9,7 @@ from __future__ import annotations
 import fcntl
 import os
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -47,8 +47,13 @@ class KeyFiles:
         return "/" not in kek_id and self._path(kek_id).exists()
 
     def wrap(self, key: bytes, about: list[bytes]) -> tuple[str, bytes]:
+        kek_id, (wrapped,) = self.wrap_all([(key, about)])
+        return kek_id, wrapped
+
+    def wrap_all(self, keys: Sequence[tuple[bytes, list[bytes]]]) -> tuple[str, list[bytes]]:
         kek_id = self.current()
-        return kek_id, self._cipher(kek_id).seal(key, about)
+        cipher = self._cipher(kek_id)
+        return kek_id, [cipher.seal(key, about) for key, about in keys]
 
     def unwrap(self, kek_id: str, wrapped: bytes, about: list[bytes]) -> bytes:
         key = self._cipher(kek_id).open(wrapped, about)

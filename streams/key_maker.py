@@ -36,7 +36,8 @@ class KeyMaker:
         new = {one: secrets.token_bytes(KEY_BYTES) for one in people if self._keys.lacks(one)}
         left = {(whose, secrets.token_bytes(KEY_ID_BYTES)): key for whose, key in new.items()}
         while left:
-            wrapped = {name: self._wrapped(*name, key) for name, key in left.items()}
+            wrapped = dict(zip(left, self._wrapped([(*name, key) for name, key in left.items()]), strict=True))
+            self._keys.made.update(name_of(*name) for name in wrapped)
             await asyncio.gather(*[self._write(whose, word) for (whose, _), word in wrapped.items()])
             # Where the living were wrapped anew meanwhile, and the old key-encryption key is gone: once more.
             stand = [name for name, word in wrapped.items() if self._keys.kek.holds(word.kek_id)]
@@ -61,10 +62,9 @@ class KeyMaker:
 
     async def wrap_anew(self, keys: Sequence[tuple[bytes, Wrapped]]) -> None:
         """Return once these stand in the topic as the current key-encryption key wraps them. Raises KekGone."""
-        anew = []
-        for whose, one in keys:
-            key = self._keys.kek.unwrap(one.kek_id, one.wrapped, about(whose, one.id))
-            anew.append((whose, self._wrapped(whose, one.id, key)))
+        unwrap = self._keys.kek.unwrap
+        opened = [(whose, one.id, unwrap(one.kek_id, one.wrapped, about(whose, one.id))) for whose, one in keys]
+        anew = [(whose, word) for (whose, _, _), word in zip(opened, self._wrapped(opened), strict=True)]
         await self._producer.room()
         await asyncio.gather(*[self._write(whose, word) for whose, word in anew])
         for whose, word in anew:
@@ -78,8 +78,10 @@ class KeyMaker:
         )
         self._keys.again.difference_update(name for name, _ in names)
 
-    def _wrapped(self, whose: bytes, key_id: bytes, key: bytes) -> Wrapped:
-        return Wrapped(key_id, *self._keys.kek.wrap(key, about(whose, key_id)))
+    def _wrapped(self, keys: Sequence[tuple[bytes, bytes, bytes]]) -> list[Wrapped]:
+        """Of each: whose it is, its id, and the key."""
+        kek_id, wrapped = self._keys.kek.wrap_all([(key, about(whose, key_id)) for whose, key_id, key in keys])
+        return [Wrapped(key_id, kek_id, one) for (_, key_id, _), one in zip(keys, wrapped, strict=True)]
 
     def _write(self, whose: bytes, key: Wrapped) -> asyncio.Future[Delivered]:
         return self._producer.produce(

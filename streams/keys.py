@@ -6,10 +6,12 @@ and never gives one person's key for another's. A tombstone is for good: a word 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import struct
+import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
 from typing import Final, NamedTuple, Protocol, Self
 
 from oo.v1.key_pb2 import WrappedKey
@@ -31,6 +33,11 @@ log = logging.getLogger(__name__)
 OPENED_MAX: Final = 4_000
 """Keys ready for use, of more than 4 KB each in OpenSSL; the one that was used longest ago goes first."""
 
+OTHERS_S: Final = 60.0
+"""So long after a word that was not made here each word is heard at once: a record that is sealed with the key may be close behind."""
+HEARD_AGAIN_S: Final = 0.2
+"""Where nobody else makes keys the topic says what is known here: from one look that brought no more to the next."""
+
 _ENTRY: Final = struct.Struct(f">{KEY_ID_BYTES}sHH")
 """Of a key in memory: its id, which key-encryption key, how many bytes follow. Plain bytes: with a million people, nothing for the
 garbage collector to look at."""
@@ -51,6 +58,9 @@ class KeyEncryption(Protocol):
 
     def wrap(self, key: bytes, about: list[bytes]) -> tuple[str, bytes]:
         """The id of the current one, and what only it unwraps, told the same `about`."""
+
+    def wrap_all(self, keys: Sequence[tuple[bytes, list[bytes]]]) -> tuple[str, list[bytes]]:
+        """The same of some keys, each with its `about`: the current one is looked up once."""
 
     def unwrap(self, kek_id: str, wrapped: bytes, about: list[bytes]) -> bytes:
         """The key. Raises KekGone, and ValueError for what it did not wrap about this."""
@@ -88,6 +98,9 @@ class Keys:
         """Names of keys that a tombstone has ended."""
         self.again: set[bytes] = set()
         """Of these, those of which the topic holds a word behind the tombstone."""
+        self.made: set[bytes] = set()
+        """Names of keys that this process makes and has not heard of again."""
+        self._others_s = -OTHERS_S
         self._opened: OrderedDict[bytes, Cipher] = OrderedDict()
         self._taken: dict[int, int] = {}
         """By partition, the offset below which every word is here."""
@@ -106,8 +119,15 @@ class Keys:
     async def follow(self, tail: Tail) -> None:
         """Take words in for ever."""
         async for records in tail:
+            own = all(record.key in self.made for record in records)
             for record in records:
                 self.take(record)
+            if own and self.alone(time.monotonic()):
+                await asyncio.sleep(HEARD_AGAIN_S)
+
+    def alone(self, now_s: float) -> bool:
+        """Whether nobody else has made a key lately. `now_s`: monotonic."""
+        return now_s - self._others_s >= OTHERS_S
 
     async def catch_up(self) -> None:
         """Return once all that was acknowledged before is here; asks Kafka, whatever `follow` has come to."""
@@ -149,6 +169,10 @@ class Keys:
         else:
             word = read(self._frames, "keys", record)
             if isinstance(word, WrappedKey):
+                if record.key in self.made:
+                    self.made.discard(record.key)
+                else:
+                    self._others_s = time.monotonic()
                 self.put(named[0], Wrapped(named[1], word.kek_id, word.wrapped))
 
     def put(self, whose: bytes, key: Wrapped) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -24,8 +25,9 @@ from oo.v1 import (
     signal_pb2,
 )
 from streams import sealing
+from streams.cipher import KEY_BYTES
 from streams.frames import MESSAGES, Frames
-from streams.keys import Keys, name_of
+from streams.keys import OTHERS_S, Keys, name_of
 from streams.record import Record
 from streams.sealing import OPEN, KeyMissing, NotOpened, open_row, opened, seal, seal_row
 from tables.row import FENCE_BYTES
@@ -183,6 +185,29 @@ def test_words_of_the_topic_are_taken_once_and_what_is_none_is_passed_over(tmp_p
     keys.take(Record("oo.keys", 0, 4, 0, name, None))
     keys.take(Record("oo.keys", 0, 3, 0, name, value))
     assert keys.lacks(b"ada")
+
+
+def test_whoever_makes_all_keys_hears_of_them_unhurried_until_another_makes_one(tmp_path: Path) -> None:
+    keys, frames, now_s = keys_in(tmp_path), Frames(), time.monotonic()
+    own, others = give(keys_in(tmp_path), b"ada"), give(keys_in(tmp_path), b"bob")
+    keys.made.add(name_of(b"ada", own.id))
+    alone = []
+    for offset, (whose, one) in enumerate([(b"ada", own), (b"bob", others)]):
+        value = frames.frame("keys", key_pb2.WrappedKey(kek_id=one.kek_id, wrapped=one.wrapped))
+        keys.take(Record("oo.keys", 0, offset, 0, name_of(whose, one.id), value))
+        alone.append(keys.alone(now_s))
+    assert alone == [True, False]
+    assert (keys.held(b"ada"), keys.held(b"bob"), keys.made) == ([own], [others], set())
+    assert keys.alone(time.monotonic() + OTHERS_S)
+
+
+def test_keys_wrapped_together_come_out_one_by_one(tmp_path: Path) -> None:
+    kek = keys_in(tmp_path).kek
+    kek_id, (first, second) = kek.wrap_all([(b"1" * KEY_BYTES, [b"ada"]), (b"2" * KEY_BYTES, [b"bob"])])
+    assert kek.unwrap(kek_id, first, [b"ada"]) == b"1" * KEY_BYTES
+    assert kek.unwrap(kek_id, second, [b"bob"]) == b"2" * KEY_BYTES
+    with pytest.raises(ValueError, match="did not wrap"):
+        kek.unwrap(kek_id, second, [b"ada"])
 
 
 def test_a_key_encryption_key_that_is_gone_is_said_with_what_to_do(tmp_path: Path) -> None:
