@@ -21,9 +21,9 @@ from faust.types import StreamT
 
 from agents.refuse import DeadLetters, Refusal
 from connectors.spans import Work
-from connectors.tip_progress import Mark, TipProgress
+from connectors.tip_progress import Mark, Moves, TipProgress
 from connectors.traces import Traces
-from connectors.valkey import TipStore, Unreachable
+from connectors.valkey import TipStore, Unreachable, Written
 from oo.v1.decision_pb2 import Tip
 from oo.v1.settings_pb2 import Settings
 from streams.clock import clock_ms
@@ -110,9 +110,6 @@ class Publisher:
         self.name = topic.name
         self._topic = topic
         self._store = store
-        self._put: Callable[[Sequence[Any]], Awaitable[object]] = (
-            store.publish_tips if topic.name == "tips" else store.publish_settings
-        )
         self._progress = progress
         self._schemas = schemas
         self._dead_letters = dead_letters
@@ -177,19 +174,18 @@ class Publisher:
     async def _write(
         self, tips: Mapping[int, list[tuple[int, Standing]]], ends: Mapping[int, int], works: dict[str, Work]
     ) -> None:
-        """One round trip for the tips of all partitions, then one for their marks."""
+        """One round trip for the tips of all partitions and their marks."""
         held = {partition: self._held(partition) for partition in tips}
         moving = {partition: end for partition, end in ends.items() if end > held[partition]}
         if not moving:
             return
         new = [tip for partition in moving for offset, tip in tips[partition] if offset >= held[partition]]
-        await self._publish(new, works)
+        to = {partition: Mark(self._topic.topic_id, end) for partition, end in moving.items()}
+        moved = await self._publish(new, works, {one: (self._marks[one], mark) for one, mark in to.items()})
         now_ms = clock_ms()
         for tip in new:
             if isinstance(tip, Tip) and tip.decided_ms:
                 SIGNAL_TO_TIP_S.add(max(0, now_ms - tip.decided_ms) / SECOND_MS)
-        to = {partition: Mark(self._topic.topic_id, end) for partition, end in moving.items()}
-        moved = await self._progress.move_all({one: (self._marks[one], mark) for one, mark in to.items()})
         self._marks |= {partition: to[partition].text for partition in moved}
         for partition in moving.keys() - moved:
             await self._read_again(partition)
@@ -231,22 +227,36 @@ class Publisher:
         await self._publish(list(newest.values()))
         self._marks[partition] = await self._move(partition, seen=seen, offset=end)
 
-    async def _publish(self, tips: Sequence[Standing], works: dict[str, Work] | None = None) -> None:
-        """Write them, with the decision's span where `works` has one, but for those of a life that ended; of who left, all that is kept beside the tip goes."""
+    async def _publish(
+        self,
+        tips: Sequence[Standing],
+        works: dict[str, Work] | None = None,
+        marks: Mapping[int, tuple[str, Mark]] | None = None,
+    ) -> set[int]:
+        """Write them, with the decision's span where `works` has one, but for those of a life that ended; of who left, all that is kept beside the tip goes.
+
+        Then move `marks`, partition -> from where to where; says which moved.
+        """
         leavers = self._leaving.leavers
         taken = [tip for tip in tips if not leavers.are_of_before(tip.user_id, tip.journal)]
-        if works:
+        gone = [tip for tip in taken if isinstance(tip, Tip) and stays_open(tip)]
+        moves = self._progress.moves(marks) if marks else None
+        written = await self._put(taken, works or {}, None if gone else moves)
+        for tip in gone:
+            await self._store.forget(tip.user_id)
+        return await self._progress.move_all(moves) if gone and moves else written.moved
+
+    async def _put(self, taken: Sequence[Standing], works: dict[str, Work], moves: Moves | None) -> Written:
+        if self.name == "settings":
+            return await self._store.publish_settings([one for one in taken if isinstance(one, Settings)], moves=moves)
+        tips = [tip for tip in taken if isinstance(tip, Tip)]
+        spans = {decision: work.parent.text for decision, work in works.items() if work.parent is not None}
+        written = await self._store.publish_tips(tips, spans=spans, moves=moves)
+        for work in works.values():
             assert self._traces is not None
-            spans = {decision: work.parent.text for decision, work in works.items() if work.parent is not None}
-            await self._store.publish_tips([tip for tip in taken if isinstance(tip, Tip)], spans=spans)
-            for work in works.values():
-                self._traces.ended(work)
-            works.clear()
-        else:
-            await self._put(taken)
-        for tip in taken:
-            if isinstance(tip, Tip) and stays_open(tip):
-                await self._store.forget(tip.user_id)
+            self._traces.ended(work)
+        works.clear()
+        return written
 
     async def _move(self, partition: int, *, seen: str, offset: int) -> str:
         to = Mark(self._topic.topic_id, offset)

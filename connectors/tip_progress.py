@@ -13,7 +13,7 @@ Keys, documented for operators:
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final, cast
 
@@ -23,19 +23,23 @@ from valkey.exceptions import NoScriptError
 KEY: Final = "oo:published"
 KEYS: Final = {"tips": KEY, "settings": f"{KEY}:settings"}
 
-_MOVE = """
-local moved = {}
-for i = 1, #ARGV, 3 do
-  local now = redis.call('HGET', KEYS[1], ARGV[i]) or ''
-  if now == ARGV[i + 1] then
-    redis.call('HSET', KEYS[1], ARGV[i], ARGV[i + 2])
-    moved[#moved + 1] = 1
-  else
-    moved[#moved + 1] = 0
+MOVE: Final = """
+local function move(key, first)
+  local moved = {}
+  for i = first, #ARGV, 3 do
+    local now = redis.call('HGET', key, ARGV[i]) or ''
+    if now == ARGV[i + 1] then
+      redis.call('HSET', key, ARGV[i], ARGV[i + 2])
+      moved[#moved + 1] = 1
+    else
+      moved[#moved + 1] = 0
+    end
   end
+  return moved
 end
-return moved
 """
+"""A function for scripts: moves the marks of the hash `key` that its arguments from `first` on are of (`Moves.arguments`)."""
+_MOVE = f"{MOVE}\nreturn move(KEYS[1], 1)"
 _MOVE_SHA = hashlib.sha1(_MOVE.encode(), usedforsecurity=False).hexdigest()
 
 
@@ -69,6 +73,24 @@ class Mark:
             return None
 
 
+@dataclass(frozen=True, slots=True)
+class Moves:
+    """Marks to move, each if it still stands where it was seen (empty: no mark)."""
+
+    key: str
+    of: Mapping[int, tuple[str, Mark]]
+    """partition -> where it was seen, and where it moves to."""
+
+    @property
+    def arguments(self) -> list[str]:
+        """As `MOVE` takes them."""
+        return [text for partition, (seen, to) in self.of.items() for text in (str(partition), seen, to.text)]
+
+    def moved(self, answers: Sequence[int]) -> set[int]:
+        """Which did, as `MOVE` answers."""
+        return {partition for partition, answer in zip(self.of, answers, strict=True) if answer == 1}
+
+
 class TipProgress:
     """Reads and moves the marks. Every call raises `connectors.valkey.Unreachable`'s kinds."""
 
@@ -91,18 +113,23 @@ class TipProgress:
 
     async def move(self, partition: int, *, seen: str, to: Mark) -> bool:
         """Move the mark if it still stands at `seen` (empty: no mark); says whether it did."""
-        return partition in await self.move_all({partition: (seen, to)})
+        return partition in await self.move_all(self.moves({partition: (seen, to)}))
 
-    async def move_all(self, moves: Mapping[int, tuple[str, Mark]]) -> set[int]:
-        """Move each partition's mark that still stands where it was seen, in one round trip; says which did."""
-        arguments = [text for partition, (seen, to) in moves.items() for text in (str(partition), seen, to.text)]
+    def moves(self, of: Mapping[int, tuple[str, Mark]]) -> Moves:
+        """Of these marks."""
+        return Moves(self._key, of)
+
+    async def move_all(self, moves: Moves) -> set[int]:
+        """Move them in one round trip; says which did."""
         for _ in range(2):
             try:
-                moved = await cast("Awaitable[list[int]]", self._client.evalsha(_MOVE_SHA, 1, self._key, *arguments))
+                moved = await cast(
+                    "Awaitable[list[int]]", self._client.evalsha(_MOVE_SHA, 1, moves.key, *moves.arguments)
+                )
             except NoScriptError:
                 await self._client.script_load(_MOVE)
             else:
-                return {partition for partition, answer in zip(moves, moved, strict=True) if answer == 1}
+                return moves.moved(moved)
         raise NoScriptError("Valkey forgets its scripts as soon as they are loaded")
 
     async def close(self) -> None:

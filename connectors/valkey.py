@@ -21,12 +21,15 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
+from itertools import chain
 from types import MappingProxyType
-from typing import cast
+from typing import NamedTuple, cast
 
 from valkey.asyncio import BlockingConnectionPool, Valkey
 from valkey.exceptions import NoScriptError, ValkeyError
 
+from connectors.tip_progress import MOVE, Moves
 from oo.v1 import decision_pb2, settings_pb2
 from streams.units import DAY_S
 
@@ -34,8 +37,8 @@ CONNECTIONS_MAX = 64
 """Per process; the 65th reader waits for one of them, `timeout_s` at most."""
 SPENT_MAX = 64
 """Decisions remembered as spent per user: many times what one valid tip's lifetime can bring."""
-PUBLISH_BATCH_MAX = 256
-"""Tips sent to Valkey in one pipeline."""
+WRITTEN_AT_ONCE = 64
+"""Tips in one call, before whose end Valkey answers nobody else."""
 HERE_S = 40
 """So long after the last word of an open page nobody is taken to look at it: two and a half of its signs of life."""
 LEFT_S = 2
@@ -49,28 +52,43 @@ Unreachable = (ValkeyError, OSError, TimeoutError)
 # A tip of the same epoch must have a greater offset. Offsets of different epochs say nothing about each other (the
 # journal was made anew), so there the later decision stands. Offsets stay below 2^53, exact in Lua's numbers.
 _NEWER = """
-local old = redis.call('HMGET', KEYS[1], 'epoch', 'offset', '%s')
-if old[1] then
-  if old[1] == ARGV[1] then
-    if tonumber(ARGV[2]) <= tonumber(old[2]) then return 0 end
-  elseif tonumber(ARGV[3]) <= tonumber(old[3] or '-1') then
-    return 0
+local function newer(key, time_field, epoch, offset, time_ms)
+  local old = redis.call('HMGET', key, 'epoch', 'offset', time_field)
+  if not old[1] then return true end
+  if old[1] == epoch then return tonumber(offset) > tonumber(old[2]) end
+  return tonumber(time_ms) > tonumber(old[3] or '-1')
+end
+local written, many = {}, tonumber(ARGV[1])
+"""
+# Marks move behind all that they are of: a script that fails ends there.
+_THEN = "return {written, KEYS[many + 1] and move(KEYS[many + 1], %d * many + 2) or {}}"
+_PUBLISH = f"""
+{MOVE}{_NEWER}
+for i = 1, many do
+  local key = KEYS[i]
+  local epoch, offset, decided_ms, decision_id, valid_until_ms, tip, channel, trace = unpack(ARGV, 8 * i - 6, 8 * i + 1)
+  written[i] = newer(key, 'decided_ms', epoch, offset, decided_ms) and 1 or 0
+  if written[i] == 1 then
+    redis.call('HSET', key, 'epoch', epoch, 'offset', offset, 'decided_ms', decided_ms, 'decision_id', decision_id,
+      'valid_until_ms', valid_until_ms, 'tip', tip)
+    if trace ~= '' then redis.call('HSET', key, 'trace', trace) else redis.call('HDEL', key, 'trace') end
+    redis.call('PUBLISH', channel, tip)
   end
 end
-"""
-_PUBLISH = f"""
-{_NEWER % "decided_ms"}
-redis.call('HSET', KEYS[1], 'epoch', ARGV[1], 'offset', ARGV[2], 'decided_ms', ARGV[3], 'decision_id', ARGV[4],
-  'valid_until_ms', ARGV[5], 'tip', ARGV[6])
-if ARGV[8] then redis.call('HSET', KEYS[1], 'trace', ARGV[8]) else redis.call('HDEL', KEYS[1], 'trace') end
-redis.call('PUBLISH', ARGV[7], ARGV[6])
-return 1
+{_THEN % 8}
 """
 
 _SET = f"""
-{_NEWER % "time_ms"}
-redis.call('HSET', KEYS[1], 'epoch', ARGV[1], 'offset', ARGV[2], 'time_ms', ARGV[3], 'settings', ARGV[4])
-return 1
+{MOVE}{_NEWER}
+for i = 1, many do
+  local key = KEYS[i]
+  local epoch, offset, time_ms, settings = unpack(ARGV, 4 * i - 2, 4 * i + 1)
+  written[i] = newer(key, 'time_ms', epoch, offset, time_ms) and 1 or 0
+  if written[i] == 1 then
+    redis.call('HSET', key, 'epoch', epoch, 'offset', offset, 'time_ms', time_ms, 'settings', settings)
+  end
+end
+{_THEN % 4}
 """
 
 # One round trip and one moment for both keys: nothing can be spent between reading the tip and reading the marker.
@@ -92,6 +110,10 @@ return 1
 """
 
 
+_Argument = str | bytes | int
+
+
+@cache
 def _sha(script: str) -> str:
     return hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
 
@@ -163,6 +185,15 @@ def standing_of(answer: list[bytes | int]) -> Standing | None:
     return Standing(tip=tip, epoch=epoch.decode(), offset=int(offset), spent=bool(spent), traceparent=trace)
 
 
+class Written(NamedTuple):
+    """What a write did."""
+
+    newer: list[bool]
+    """Of each that was given, in order: whether it was written."""
+    moved: set[int]
+    """Partitions whose marks moved."""
+
+
 class TipStore:
     """Reads and writes tips; one per process, for any number of tasks. Every call raises `Unreachable`'s kinds."""
 
@@ -178,37 +209,51 @@ class TipStore:
         self._client = Valkey.from_pool(pool)
 
     async def publish_tips(
-        self, tips: Sequence[decision_pb2.Tip], *, spans: Mapping[str, str] = MappingProxyType({})
-    ) -> list[bool]:
-        """Write each tip that is newer than what stands for its user; says for each whether it was written.
+        self,
+        tips: Sequence[decision_pb2.Tip],
+        *,
+        spans: Mapping[str, str] = MappingProxyType({}),
+        moves: Moves | None = None,
+    ) -> Written:
+        """Write each tip that is newer than what stands for its user, then move the marks.
 
         Writing a tip again is refused by the same rule as an older one, so a batch may be sent any number of times.
-        Tips of one user are applied in the order given. `spans`: of decisions that are traced. Returning True does not mean that any client has seen it.
+        Tips of one user are applied in the order given. `spans`: of decisions that are traced. That a tip is written does not mean that any client has seen it.
         """
         return await self._write(
             _PUBLISH,
+            [tip_key(tip.user_id) for tip in tips],
             [
                 (
-                    *(tip_key(tip.user_id), tip.journal.topic_id.hex(), str(tip.journal.offset), str(tip.decided_ms)),
-                    *(tip.decision_id, str(tip.valid_until_ms), tip.SerializeToString(deterministic=True)),
-                    channel(tip.user_id),
-                    *((spans[tip.decision_id],) if tip.decision_id in spans else ()),
+                    *(
+                        tip.journal.topic_id.hex(),
+                        tip.journal.offset,
+                        tip.decided_ms,
+                        tip.decision_id,
+                        tip.valid_until_ms,
+                    ),
+                    *(tip.SerializeToString(deterministic=True), channel(tip.user_id), spans.get(tip.decision_id, "")),
                 )
                 for tip in tips
             ],
+            moves,
         )
 
-    async def publish_settings(self, settings: Sequence[settings_pb2.Settings]) -> list[bool]:
+    async def publish_settings(
+        self, settings: Sequence[settings_pb2.Settings], *, moves: Moves | None = None
+    ) -> Written:
         """Write each person's settings that are newer than what stands, as `publish_tips` does."""
         return await self._write(
             _SET,
+            [settings_key(one.user_id) for one in settings],
             [
                 (
-                    *(settings_key(one.user_id), one.journal.topic_id.hex(), str(one.journal.offset), str(one.told_ms)),
+                    *(one.journal.topic_id.hex(), one.journal.offset, one.told_ms),
                     one.SerializeToString(deterministic=True),
                 )
                 for one in settings
             ],
+            moves,
         )
 
     async def settings(self, user_id: str) -> settings_pb2.Settings | None:
@@ -216,32 +261,27 @@ class TipStore:
         body = await cast("Awaitable[bytes | None]", self._client.hget(settings_key(user_id), "settings"))
         return None if body is None else settings_pb2.Settings.FromString(body)
 
-    async def _write(self, script: str, calls: Sequence[Sequence[str | bytes]]) -> list[bool]:
-        """Runs a script once for each key, with its arguments."""
+    async def _write(
+        self, script: str, keys: Sequence[str], about: Sequence[tuple[_Argument, ...]], moves: Moves | None
+    ) -> Written:
+        """Runs a script over the keys, with what is said about each; the marks move with the last of them."""
+        if not (keys or moves):
+            return Written([], set())
         written: list[bool] = []
-        for start in range(0, len(calls), PUBLISH_BATCH_MAX):
-            written += await self._write_batch(script, calls[start : start + PUBLISH_BATCH_MAX])
-        return written
-
-    async def _write_batch(self, script: str, calls: Sequence[Sequence[str | bytes]]) -> list[bool]:
-        sha = _sha(script)
-        for attempt in range(2):
-            async with self._client.pipeline(transaction=False) as pipeline:
-                for call in calls:
-                    pipeline.evalsha(sha, 1, *call)  # type: ignore[arg-type]  # bytes go as they are
-                answers = await pipeline.execute(raise_on_error=False)
-            if attempt == 0 and any(isinstance(answer, NoScriptError) for answer in answers):
-                # A restarted Valkey has forgotten its scripts. What was written is refused the second time: say so.
-                await self._client.script_load(script)
-                already = [answer == 1 for answer in answers]
-                continue
-            for answer in answers:
-                if isinstance(answer, Exception):
-                    raise answer
-            if attempt == 0:
-                return [answer == 1 for answer in answers]
-            return [before or answer == 1 for before, answer in zip(already, answers, strict=True)]
-        raise AssertionError("unreachable: the second attempt returns or raises")
+        moved: list[int] = []
+        for start in range(0, len(keys) or 1, WRITTEN_AT_ONCE):
+            some = slice(start, start + WRITTEN_AT_ONCE)
+            marks = moves if start + WRITTEN_AT_ONCE >= len(keys) else None
+            answers, moved = cast(
+                "tuple[list[int], list[int]]",
+                await self._run(
+                    script,
+                    [*keys[some], *((marks.key,) if marks else ())],
+                    [len(keys[some]), *chain.from_iterable(about[some]), *(marks.arguments if marks else ())],
+                ),
+            )
+            written += [answer == 1 for answer in answers]
+        return Written(written, moves.moved(moved) if moves else set())
 
     async def read(self, user_id: str) -> Standing | None:
         """The newest tip written for this user, or None before the first. It may have run out: look at its times."""
@@ -284,11 +324,12 @@ class TipStore:
         await self._client.aclose()
         await self._client.connection_pool.disconnect()
 
-    async def _run(self, script: str, keys: list[str], arguments: list[str | int]) -> object:
+    async def _run(self, script: str, keys: Sequence[str], arguments: Sequence[_Argument]) -> object:
         for _ in range(2):
             try:
                 return await cast(
-                    "Awaitable[object]", self._client.evalsha(_sha(script), len(keys), *keys, *map(str, arguments))
+                    "Awaitable[object]",
+                    self._client.evalsha(_sha(script), len(keys), *keys, *arguments),  # type: ignore[arg-type]  # numbers and bytes go as they are
                 )
             except NoScriptError:
                 await self._client.script_load(script)

@@ -92,7 +92,7 @@ class Line:
         sealed.user_id = whose
 
         async def put(store: TipStore) -> None:
-            assert await store.publish_settings([sealed]) == [True]
+            assert (await store.publish_settings([sealed])).newer == [True]
 
         self.valkey(put)
 

@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import pytest
 from valkey import Valkey
@@ -14,7 +15,7 @@ from valkey.exceptions import ValkeyError
 from agents.publish import Publisher, Source
 from agents.refuse import DeadLetters
 from connectors.tip_progress import TipProgress
-from connectors.valkey import TipStore
+from connectors.valkey import TipStore, Written
 from deploy.stack.running import RunningStack
 from oo.v1.decision_pb2 import Decision, Tip
 from oo.v1.erased_pb2 import Erased
@@ -267,8 +268,8 @@ class EmptiedOnce(TipStore):
         super().__init__(url)
         self._emptied = False
 
-    async def publish_tips(self, tips: Sequence[Tip]) -> list[bool]:
-        written = await super().publish_tips(tips)
+    async def publish_tips(self, tips: Sequence[Tip], **more: Any) -> Written:
+        written = await super().publish_tips(tips, **more)
         if not self._emptied:
             self._emptied = True
             await self._client.flushall()

@@ -7,8 +7,10 @@ from collections.abc import Awaitable, Callable, Iterator
 
 import pytest
 from valkey import Valkey
+from valkey.exceptions import ResponseError
 
-from connectors.valkey import SPENT_MAX, TipStore, channel, spent_key, tip_key
+from connectors.tip_progress import Mark, Moves
+from connectors.valkey import SPENT_MAX, TipStore, Written, channel, spent_key, tip_key
 from oo.v1 import decision_pb2, journal_pb2
 from tests.serving.valkeys import ValkeyServer
 
@@ -45,10 +47,36 @@ def run(server: ValkeyServer, work: Callable[[TipStore], Awaitable[None]]) -> No
     asyncio.run(main())
 
 
+def test_marks_move_with_the_tips_that_they_are_of_and_stay_where_one_of_these_is_not_written(
+    server: ValkeyServer,
+) -> None:
+    async def work(store: TipStore) -> None:
+        with Valkey.from_url(server.url) as plain:
+            plain.hset("marks", "2", "elsewhere")
+            moves = Moves("marks", {0: ("", Mark(EPOCH, 5)), 2: ("", Mark(EPOCH, 6))})
+            assert await store.publish_tips([tip("marked", offset=1)], moves=moves) == Written([True], {0})
+            assert plain.hgetall("marks") == {b"0": Mark(EPOCH, 5).text.encode(), b"2": b"elsewhere"}
+            assert (await standing_offset(store, "marked")) == 1
+
+            plain.set(tip_key("broken"), "no hash")
+            later = Moves("marks", {0: (Mark(EPOCH, 5).text, Mark(EPOCH, 9))})
+            with pytest.raises(ResponseError):
+                await store.publish_tips(
+                    [*(tip(f"full-{n}", offset=1) for n in range(70)), tip("broken", offset=1)], moves=later
+                )
+            assert plain.hget("marks", "0") == Mark(EPOCH, 5).text.encode()
+            plain.delete(tip_key("broken"))
+            again = await store.publish_tips([tip("full-69", offset=1), tip("broken", offset=1)], moves=later)
+            assert again == Written([False, True], {0})
+            assert await store.publish_settings([], moves=Moves("marks", {1: ("", Mark(EPOCH, 1))})) == Written([], {1})
+
+    run(server, work)
+
+
 def test_a_tip_is_read_as_it_was_written(server: ValkeyServer) -> None:
     async def work(store: TipStore) -> None:
         written = tip("round", offset=7, title="Ruf Mama an ☎ שלום")
-        assert await store.publish_tips([written]) == [True]
+        assert (await store.publish_tips([written])).newer == [True]
         standing = await store.read("round")
         assert standing is not None
         assert standing.tip == written
@@ -66,9 +94,9 @@ def test_nothing_stands_before_the_first_tip(server: ValkeyServer) -> None:
 
 def test_an_older_tip_never_replaces_a_newer_one(server: ValkeyServer) -> None:
     async def work(store: TipStore) -> None:
-        assert await store.publish_tips([tip("older", offset=10)]) == [True]
+        assert (await store.publish_tips([tip("older", offset=10)])).newer == [True]
         # Ninth by number, yet greater as text.
-        assert await store.publish_tips([tip("older", offset=9)]) == [False]
+        assert (await store.publish_tips([tip("older", offset=9)])).newer == [False]
         assert (await standing_offset(store, "older")) == 10
 
     run(server, work)
@@ -76,7 +104,7 @@ def test_an_older_tip_never_replaces_a_newer_one(server: ValkeyServer) -> None:
 
 def test_the_same_tip_again_is_not_written(server: ValkeyServer) -> None:
     async def work(store: TipStore) -> None:
-        assert await store.publish_tips([tip("again", offset=3), tip("again", offset=3)]) == [True, False]
+        assert (await store.publish_tips([tip("again", offset=3), tip("again", offset=3)])).newer == [True, False]
 
     run(server, work)
 
@@ -84,16 +112,16 @@ def test_the_same_tip_again_is_not_written(server: ValkeyServer) -> None:
 def test_a_batch_in_any_order_leaves_the_newest(server: ValkeyServer) -> None:
     async def work(store: TipStore) -> None:
         offsets = [4, 900, 17, 899, 901, 2]
-        written = await store.publish_tips([tip("batch", offset=offset) for offset in offsets])
+        written = (await store.publish_tips([tip("batch", offset=offset) for offset in offsets])).newer
         assert written == [True, True, False, False, True, False]
         assert (await standing_offset(store, "batch")) == 901
 
     run(server, work)
 
 
-def test_a_batch_longer_than_one_pipeline_is_written_whole(server: ValkeyServer) -> None:
+def test_a_batch_longer_than_one_call_is_written_whole(server: ValkeyServer) -> None:
     async def work(store: TipStore) -> None:
-        assert await store.publish_tips([tip(f"many-{n}", offset=1) for n in range(600)]) == [True] * 600
+        assert (await store.publish_tips([tip(f"many-{n}", offset=1) for n in range(600)])).newer == [True] * 600
         assert (await standing_offset(store, "many-599")) == 1
 
     run(server, work)
@@ -102,7 +130,7 @@ def test_a_batch_longer_than_one_pipeline_is_written_whole(server: ValkeyServer)
 def test_a_new_epoch_replaces_at_a_lower_offset_when_it_was_decided_later(server: ValkeyServer) -> None:
     async def work(store: TipStore) -> None:
         await store.publish_tips([tip("epoch", offset=500, decided_ms=1_000)])
-        assert await store.publish_tips([tip("epoch", offset=2, decided_ms=2_000, epoch=LATER_EPOCH)]) == [True]
+        assert (await store.publish_tips([tip("epoch", offset=2, decided_ms=2_000, epoch=LATER_EPOCH)])).newer == [True]
         assert (await standing_offset(store, "epoch")) == 2
 
     run(server, work)
@@ -111,7 +139,7 @@ def test_a_new_epoch_replaces_at_a_lower_offset_when_it_was_decided_later(server
 def test_the_old_epoch_does_not_come_back_with_its_greater_offset(server: ValkeyServer) -> None:
     async def work(store: TipStore) -> None:
         await store.publish_tips([tip("zombie", offset=2, decided_ms=2_000, epoch=LATER_EPOCH)])
-        assert await store.publish_tips([tip("zombie", offset=501, decided_ms=1_500)]) == [False]
+        assert (await store.publish_tips([tip("zombie", offset=501, decided_ms=1_500)])).newer == [False]
         assert (await standing_offset(store, "zombie")) == 2
 
     run(server, work)
@@ -166,7 +194,7 @@ def test_a_valkey_that_forgot_its_scripts_is_taught_again(server: ValkeyServer) 
     async def work(store: TipStore) -> None:
         with Valkey.from_url(server.url) as plain:
             plain.script_flush()
-            assert await store.publish_tips([tip("flush", offset=1), tip("flush-2", offset=1)]) == [True, True]
+            assert (await store.publish_tips([tip("flush", offset=1), tip("flush-2", offset=1)])).newer == [True, True]
             plain.script_flush()
             assert (await standing_offset(store, "flush")) == 1
 

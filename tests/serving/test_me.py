@@ -25,7 +25,7 @@ def put(valkey: ValkeyServer, user_id: str, *, offset: int, topic_id: bytes = by
 
     async def write() -> list[bool]:
         store = TipStore(valkey.url)
-        written = await store.publish_settings([settings])
+        written = (await store.publish_settings([settings])).newer
         await store.close()
         return written
 

@@ -36,7 +36,7 @@ from oo.v1 import decision_pb2
 async def main():
     store = TipStore(sys.argv[1])
     if sys.argv[2] == "publish":
-        assert await store.publish_tips([decision_pb2.Tip.FromString(bytes.fromhex(sys.argv[3]))]) == [True]
+        assert (await store.publish_tips([decision_pb2.Tip.FromString(bytes.fromhex(sys.argv[3]))])).newer == [True]
     else:
         await store.mark_spent(sys.argv[3], sys.argv[4])
     await store.close()
