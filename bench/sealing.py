@@ -9,8 +9,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
-
-from google.protobuf.message import Message
+from typing import Any
 
 from bench.lives import LIVES, lived
 from connectors.key_files import KeyFiles
@@ -49,7 +48,7 @@ def main() -> None:
 
 def _person(somebody: Person) -> str:
     whose, frames = somebody.user.encode(), Frames()
-    messages: dict[str, Message] = {}
+    messages: dict[str, Any] = {}
     for entry, outputs in somebody.log:
         messages["journal"] = entry.record if entry.record.HasField("signal") else messages.get("journal", entry.record)
         if outputs.decision is not None:
