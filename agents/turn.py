@@ -65,6 +65,8 @@ AHEAD_MS: Final = 5 * MINUTE_MS
 _TROUBLED: Final = Backoff(first_s=15.0, max_s=3600.0)
 _LIMITED: Final = Backoff(first_s=60.0, max_s=3600.0)
 _SELDOM: Final = Backoff(first_s=600.0, max_s=24 * 3600.0)
+_PASSES: Final = {FaultKind.UNREACHABLE, FaultKind.ODD_ANSWER}
+"""What is wrong with a service just now, and says nothing of a token that it gave before."""
 _PAUSES: Final = {FaultKind.RATE_LIMITED: _LIMITED, FaultKind.GONE: _SELDOM, FaultKind.TOO_MUCH: _SELDOM}
 _NAMESPACE: Final = uuid.UUID("5f0c1a52-7a2e-4f0e-9c4b-3a9c6d1e0b76")
 
@@ -315,15 +317,15 @@ class Turns:
         return Ended()
 
     async def _fresh(self, leased: Leased, box: Box, said: Opened) -> Opened:
-        """With a token that lasts for this turn; with the one at hand where a new one cannot be had just now and it still counts."""
+        """With a token that lasts for this turn; with the one at hand where its service cannot be heard just now and it still counts."""
         expires = said.credentials.get("expires_ms", "")
-        now_ms = self._clock_ms()
-        if not expires.isdigit() or int(expires) >= now_ms + AHEAD_MS or "refresh_token" not in said.credentials:
+        soon = expires.isdigit() and int(expires) < self._clock_ms() + AHEAD_MS
+        if not soon or "refresh_token" not in said.credentials:
             return said
         try:
             return await self._refreshed(leased, box, said)
         except _Stopped as stopped:
-            if int(expires) <= now_ms or stopped.fault.kind is FaultKind.TOKEN_REVOKED:
+            if int(expires) <= self._clock_ms() or stopped.fault.kind not in _PASSES:
                 raise
             logger.info("token.kept connection=%s kind=%s", leased.connection_id, stopped.fault.kind)
             return said

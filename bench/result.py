@@ -106,6 +106,13 @@ class Bench:
     track: Callable[[Iterable[Any], str, int], Iterable[Any]] = lambda steps, what, total: steps
     """Passes steps on and shows how many of the total are done."""
 
+    def asked_for(self, peers: Iterable[str]) -> list[str]:
+        """Those of these that `only` names; all where it names none. Raises SystemExit where it names another."""
+        there = list(peers)
+        if unknown := set(self.only) - set(there):
+            raise SystemExit(f"--only: no peer {', '.join(sorted(unknown))}: there are {', '.join(there)}")
+        return [one for one in there if not self.only or one in self.only]
+
     @contextmanager
     def stack(
         self,

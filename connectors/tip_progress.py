@@ -15,10 +15,14 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Final, cast
 
 from valkey.asyncio import BlockingConnectionPool, Valkey
 from valkey.exceptions import NoScriptError
+
+Argument = str | bytes | int
+"""What a script takes."""
 
 KEY: Final = "oo:published"
 KEYS: Final = {"tips": KEY, "settings": f"{KEY}:settings"}
@@ -40,7 +44,22 @@ end
 """
 """A function for scripts: moves the marks of the hash `key` that its arguments from `first` on are of (`Moves.arguments`)."""
 _MOVE = f"{MOVE}\nreturn move(KEYS[1], 1)"
-_MOVE_SHA = hashlib.sha1(_MOVE.encode(), usedforsecurity=False).hexdigest()
+
+
+async def evaluated(client: Valkey, script: str, keys: Sequence[str], arguments: Sequence[Argument]) -> object:
+    """What a script gives, in one round trip but for the first time that this Valkey hears of it."""
+    for _ in range(2):
+        try:
+            return await cast("Awaitable[object]", client.evalsha(sha_of(script), len(keys), *keys, *arguments))  # type: ignore[arg-type]  # numbers and bytes go as they are
+        except NoScriptError:
+            await client.script_load(script)
+    raise NoScriptError("Valkey forgets its scripts as soon as they are loaded")
+
+
+@cache
+def sha_of(script: str) -> str:
+    """By which Valkey knows a script that it was told."""
+    return hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,16 +140,7 @@ class TipProgress:
 
     async def move_all(self, moves: Moves) -> set[int]:
         """Move them in one round trip; says which did."""
-        for _ in range(2):
-            try:
-                moved = await cast(
-                    "Awaitable[list[int]]", self._client.evalsha(_MOVE_SHA, 1, moves.key, *moves.arguments)
-                )
-            except NoScriptError:
-                await self._client.script_load(_MOVE)
-            else:
-                return moves.moved(moved)
-        raise NoScriptError("Valkey forgets its scripts as soon as they are loaded")
+        return moves.moved(cast("list[int]", await evaluated(self._client, _MOVE, [moves.key], moves.arguments)))
 
     async def close(self) -> None:
         await self._client.aclose()

@@ -3,7 +3,8 @@
 It never decides what a person sees next, and never lets an older tip replace a newer one: both comparisons run
 inside Valkey, so that two writers cannot pass each other.
 
-Keys, documented for operators (the braces are part of the name, so that a cluster keeps a user's keys together):
+Keys, documented for operators (the braces are part of the name). One Valkey, not a cluster of them: a round's tips of several
+people and the marks that say how far they reach are written by one script.
 
     oo:tip:{USER}    hash: epoch (hex of the journal's topic id), offset, decided_ms, decision_id, valid_until_ms,
                      tip (serialized oo.v1.Tip), and where it is traced trace (its decision's span, a W3C traceparent)
@@ -18,18 +19,16 @@ whoever wants to look on. The edge reads, and hears of changes, through connecto
 
 from __future__ import annotations
 
-import hashlib
 from collections.abc import Awaitable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from itertools import chain
 from types import MappingProxyType
 from typing import NamedTuple, cast
 
 from valkey.asyncio import BlockingConnectionPool, Valkey
-from valkey.exceptions import NoScriptError, ValkeyError
+from valkey.exceptions import ValkeyError
 
-from connectors.tip_progress import MOVE, Moves
+from connectors.tip_progress import MOVE, Argument, Moves, evaluated, sha_of
 from oo.v1 import decision_pb2, settings_pb2
 from streams.units import DAY_S
 
@@ -110,15 +109,7 @@ return 1
 """
 
 
-_Argument = str | bytes | int
-
-
-@cache
-def _sha(script: str) -> str:
-    return hashlib.sha1(script.encode(), usedforsecurity=False).hexdigest()
-
-
-READ_SHA = _sha(READ)
+READ_SHA = sha_of(READ)
 
 
 def tip_key(user_id: str) -> str:
@@ -262,7 +253,7 @@ class TipStore:
         return None if body is None else settings_pb2.Settings.FromString(body)
 
     async def _write(
-        self, script: str, keys: Sequence[str], about: Sequence[tuple[_Argument, ...]], moves: Moves | None
+        self, script: str, keys: Sequence[str], about: Sequence[tuple[Argument, ...]], moves: Moves | None
     ) -> Written:
         """Runs a script over the keys, with what is said about each; the marks move with the last of them."""
         if not (keys or moves):
@@ -274,7 +265,8 @@ class TipStore:
             marks = moves if start + WRITTEN_AT_ONCE >= len(keys) else None
             answers, moved = cast(
                 "tuple[list[int], list[int]]",
-                await self._run(
+                await evaluated(
+                    self._client,
                     script,
                     [*keys[some], *((marks.key,) if marks else ())],
                     [len(keys[some]), *chain.from_iterable(about[some]), *(marks.arguments if marks else ())],
@@ -285,12 +277,12 @@ class TipStore:
 
     async def read(self, user_id: str) -> Standing | None:
         """The newest tip written for this user, or None before the first. It may have run out: look at its times."""
-        answer = await self._run(READ, [tip_key(user_id), spent_key(user_id)], [])
+        answer = await evaluated(self._client, READ, [tip_key(user_id), spent_key(user_id)], [])
         return standing_of(cast("list[bytes | int]", answer))
 
     async def mark_spent(self, user_id: str, decision_id: str) -> None:
         """From now on `read` says `spent` for this decision; open streams are told."""
-        await self._run(_SPEND, [spent_key(user_id)], [decision_id, SPENT_MAX, DAY_S, channel(user_id)])
+        await evaluated(self._client, _SPEND, [spent_key(user_id)], [decision_id, SPENT_MAX, DAY_S, channel(user_id)])
 
     async def mark_here(self, user_id: str) -> None:
         """The page is open before this person, for the next HERE_S."""
@@ -323,14 +315,3 @@ class TipStore:
     async def close(self) -> None:
         await self._client.aclose()
         await self._client.connection_pool.disconnect()
-
-    async def _run(self, script: str, keys: Sequence[str], arguments: Sequence[_Argument]) -> object:
-        for _ in range(2):
-            try:
-                return await cast(
-                    "Awaitable[object]",
-                    self._client.evalsha(_sha(script), len(keys), *keys, *arguments),  # type: ignore[arg-type]  # numbers and bytes go as they are
-                )
-            except NoScriptError:
-                await self._client.script_load(script)
-        raise NoScriptError("Valkey forgets its scripts as soon as they are loaded")

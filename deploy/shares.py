@@ -62,8 +62,6 @@ async def in_processes(
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
-SOCKET_BYTES_MAX = 70
-"""Of 107, as multiprocessing adds a folder and a name."""
 PROCESS_RECORDS = 5_000
 """A process imports for longer than it takes to fold so many."""
 
@@ -111,15 +109,12 @@ async def _listen(
 async def _child(
     work: Work[Any], journal: Journal, share: list[tuple[int, int]]
 ) -> AsyncIterator[tuple[Connection, asyncio.Event]]:
-    # Not forks of this process, which would take over its threads' locks, librdkafka's among them: of one that has imported what this module and the first work need.
-    # Where the way to its socket would be longer than the kernel takes, each imports for itself.
-    multiprocessing.set_forkserver_preload([__name__, getattr(work, "func", work).__module__])
-    short = len(tempfile.gettempdir()) <= SOCKET_BYTES_MAX
-    made = multiprocessing.get_context("forkserver").Process if short else multiprocessing.get_context("spawn").Process
-    ours, theirs = multiprocessing.Pipe(duplex=False)
+    # Spawned: a fork would take over the threads' locks of this process, librdkafka's among them.
+    context = multiprocessing.get_context("spawn")
+    ours, theirs = context.Pipe(duplex=False)
     # What it puts aside goes with it, also when it is killed.
     aside = TemporaryDirectory(prefix="oo-fold-")
-    process = made(target=_work, args=(theirs, work, journal, share, aside.name), daemon=True)
+    process = context.Process(target=_work, args=(theirs, work, journal, share, aside.name), daemon=True)
     process.start()
     theirs.close()
     readable, loop = asyncio.Event(), asyncio.get_running_loop()

@@ -141,7 +141,7 @@ class Found:
 def measure(bench: Bench) -> Result:
     """Tune the peers, then play all scenarios; quick: two scenarios and three seeds, tuned on one."""
     scenarios = SCENARIOS[:2] if bench.quick else SCENARIOS
-    peers = [one for one in (*GRIDS, *FIXED) if not bench.only or one in bench.only]
+    peers = bench.asked_for((*GRIDS, *FIXED))
     tuning, seeds = (TUNING_SEEDS[:1], SEEDS[:3]) if bench.quick else (TUNING_SEEDS, SEEDS)
     with processes() as pool:
         tuned = _tuned(pool, scenarios, tuning, [one for one in peers if one in GRIDS], bench)

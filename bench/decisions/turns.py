@@ -196,7 +196,7 @@ def measure(bench: Bench) -> Result:
     """Play all of them; quick: two scenarios, two seeds."""
     scenarios = list(SCENARIOS)[::3] if bench.quick else list(SCENARIOS)
     seeds = SEEDS[:2] if bench.quick else SEEDS
-    names = [one for one in POLICIES if one == MAIN or not bench.only or one in bench.only]
+    names = [MAIN, *bench.asked_for(one for one in POLICIES if one != MAIN)]
     rows: list[Row] = []
     for scenario in scenarios:
         found = [played(scenario, seed, names) for seed in bench.track(seeds, scenario, len(seeds))]

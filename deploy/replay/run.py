@@ -14,7 +14,7 @@ from importlib.metadata import version
 from pathlib import Path
 from types import MappingProxyType
 
-from confluent_kafka import KafkaException, TopicPartition
+from confluent_kafka import TopicPartition
 from confluent_kafka.admin import OffsetSpec
 
 from agents.step import STEP_VERSION
@@ -221,7 +221,7 @@ async def bring_to_end(
 
 @asynccontextmanager
 async def _yielding(stack: RunningStack, run: Run, lag_max: int) -> AsyncIterator[None]:
-    """Meanwhile let the run wait while a live group is further behind than that, from its first record on; 0: never."""
+    """Meanwhile let the run wait while a live group is further behind than that, also before it begins; 0: never."""
     run.yielding_file.unlink(missing_ok=True)  # Of one that was killed.
     watching = None
     if lag_max:
@@ -245,7 +245,7 @@ async def _watch(stack: RunningStack, run: Run, lag_max: int) -> None:
 async def _look(stack: RunningStack, run: Run, lag_max: int) -> None:
     # Whoever cannot be asked is given room too.
     lag = lag_max + 1
-    with suppress(KafkaException):
+    with suppress(Exception):
         lag = await asyncio.to_thread(live_lag, stack.cluster)
     if lag > lag_max:
         run.yielding_file.touch()

@@ -11,6 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 TESTS = """
+import os
 import pathlib
 import pytest
 
@@ -22,38 +23,61 @@ def test_that_fails_the_first_time(name):
         pytest.fail("the first time")
 
 def test_that_fails_or_not():
-    assert {passes}
+    {more}
 
 def test_that_passes():
     pass
 """
 
 
-def run(folder: Path, text: str, most: int) -> tuple[int, str]:
+SKIPPED = """
+    seen = pathlib.Path(__file__).with_name("three")
+    if seen.exists():
+        pytest.skip("what it needs is not here")
+    seen.touch()
+    assert False
+"""
+DIES = "os.abort()"
+
+
+def run(folder: Path, text: str, *options: str) -> tuple[int, str]:
     (folder / "test_some.py").write_text(text)
-    (folder / "pytest.ini").write_text("[pytest]\naddopts = -p tests.again -p no:cacheprovider\n")
-    command = [sys.executable, "-m", "pytest", f"--again={most}", str(folder)]
+    markers = "markers =\n  last: it looks at what others did\n"
+    (folder / "pytest.ini").write_text(f"[pytest]\naddopts = -p tests.again -p no:cacheprovider\n{markers}")
+    command = [sys.executable, "-m", "pytest", *options, str(folder)]
     alone = {**os.environ, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
     done = subprocess.run(command, cwd=ROOT, env=alone, capture_output=True, text=True, check=False)
     return done.returncode, done.stdout
 
 
 @pytest.mark.parametrize(
-    ("most", "passes", "status", "runs"),
+    ("most", "more", "status", "runs"),
     [
-        pytest.param(2, True, 0, 2, id="all pass by themselves"),
-        pytest.param(1, True, 1, 1, id="too many failed"),
-        pytest.param(3, False, 1, 2, id="one fails again"),
+        pytest.param(2, "pass", 0, 2, id="all pass by themselves"),
+        pytest.param(1, "pass", 1, 1, id="too many failed"),
+        pytest.param(3, "assert False", 1, 2, id="one fails again"),
+        pytest.param(3, SKIPPED, 1, 2, id="one is skipped by itself"),
     ],
 )
-def test_what_failed_runs_once_more(tmp_path: Path, most: int, passes: bool, status: int, runs: int) -> None:
-    ended, said = run(tmp_path, TESTS.format(passes=passes), most)
+def test_what_failed_runs_once_more(tmp_path: Path, most: int, more: str, status: int, runs: int) -> None:
+    ended, said = run(tmp_path, TESTS.format(more=more), f"--again={most}")
     assert ended == status, said
     assert said.count("test session starts") == runs
     assert ("passed by themselves" in said) == (status == 0)
 
 
-def test_a_run_that_broke_off_stays_broken(tmp_path: Path) -> None:
-    ended, said = run(tmp_path, "def test_of_no_python(:\n    pass\n", 9)
-    assert ended == pytest.ExitCode.INTERRUPTED, said
-    assert said.count("test session starts") == 1
+@pytest.mark.parametrize(
+    ("text", "options", "status"),
+    [
+        pytest.param("def test_of_no_python(:\n", (), 2, id="nothing is collected"),
+        pytest.param(TESTS.format(more="pass"), ("-x",), 1, id="it stopped at the first"),
+        pytest.param(TESTS.format(more=DIES), ("-p", "xdist", "-n1"), 1, id="a process died"),
+        pytest.param(TESTS.replace("@", "@pytest.mark.last\n@").format(more="pass"), (), 1, id="it looks at others"),
+    ],
+)
+def test_a_run_that_says_more_than_that_tests_failed_stays_failed(
+    tmp_path: Path, text: str, options: tuple[str, ...], status: int
+) -> None:
+    ended, said = run(tmp_path, text, "--again=9", *options)
+    assert ended == status, said
+    assert "Once more" not in said
