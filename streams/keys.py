@@ -12,6 +12,7 @@ import struct
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import Final, NamedTuple, Protocol, Self
 
 from oo.v1.key_pb2 import WrappedKey
@@ -22,7 +23,7 @@ from streams.day_keys import NOBODYS
 from streams.frames import Frames
 from streams.messages import pass_over, read
 from streams.partitioner import partition_of
-from streams.reader import Tail, end_offsets, read_partition
+from streams.reader import CONSUMED_AT_ONCE, Tail, end_offsets, read_partition
 from streams.record import Record
 from streams.sealing import KEY_ID_BYTES, KeyMissing, T, opened
 from streams.shared import Shared
@@ -37,6 +38,9 @@ OTHERS_S: Final = 60.0
 """So long after a word that was not made here each word is heard at once: a record that is sealed with the key may be close behind."""
 HEARD_AGAIN_S: Final = 0.2
 """Where nobody else makes keys the topic says what is known here: from one look that brought no more to the next."""
+
+HEARD_WITHIN_S: Final = 0.1
+"""A word that is on its way to who follows the topic is there by then."""
 
 _ENTRY: Final = struct.Struct(f">{KEY_ID_BYTES}sHH")
 """Of a key in memory: its id, which key-encryption key, how many bytes follow. Plain bytes: with a million people, nothing for the
@@ -101,6 +105,10 @@ class Keys:
         self.made: set[bytes] = set()
         """Names of keys that this process makes and has not heard of again."""
         self._others_s = -OTHERS_S
+        self._hearing: asyncio.Future[None] | None = None
+        """While the topic is followed: done when more of it is taken in."""
+        self._vain: set[bytes] = set()
+        """Names of keys that were waited for, and did not come."""
         self._opened: OrderedDict[bytes, Cipher] = OrderedDict()
         self._taken: dict[int, int] = {}
         """By partition, the offset below which every word is here."""
@@ -118,12 +126,27 @@ class Keys:
 
     async def follow(self, tail: Tail) -> None:
         """Take words in for ever."""
+        self._hearing = asyncio.get_running_loop().create_future()
         async for records in tail:
             own = all(record.key in self.made for record in records)
             for record in records:
                 self.take(record)
-            if own and self.alone(time.monotonic()):
+            self._hearing.set_result(None)
+            self._hearing = asyncio.get_running_loop().create_future()
+            if own and len(records) < CONSUMED_AT_ONCE and self.alone(time.monotonic()):
                 await asyncio.sleep(HEARD_AGAIN_S)
+
+    async def hear(self, whose: bytes, key_id: bytes) -> None:
+        """Wait a moment for the word of a key that is on its way; no more than once for each, and not where nothing is followed."""
+        name, until_s = name_of(whose, key_id), time.monotonic() + HEARD_WITHIN_S
+        if self._hearing is None or name in self._dead or name in self._vain:
+            return
+        while not any(one.id == key_id for one in self.held(whose)):
+            try:
+                await asyncio.wait_for(asyncio.shield(self._hearing), until_s - time.monotonic())
+            except TimeoutError:
+                self._vain.add(name)
+                return
 
     def alone(self, now_s: float) -> bool:
         """Whether nobody else has made a key lately. `now_s`: monotonic."""
@@ -165,6 +188,7 @@ class Keys:
             self.again.discard(record.key)
             self._end(*named)
         elif record.key in self._dead:
+            self.made.discard(record.key)
             self.again.add(record.key)
         else:
             word = read(self._frames, "keys", record)
@@ -288,11 +312,13 @@ class Keys:
 
 async def opened_by(keys: Keys, message: T, *, whose: bytes) -> T:
     """As `streams.sealing.opened`, where the key may be on its way still. Raises NotOpened and KeyMissing."""
-    try:
-        return opened(message, whose=whose, keys=keys)
-    except KeyMissing:
-        await keys.catch_up()
-        return opened(message, whose=whose, keys=keys)
+    # Asking Kafka by itself takes a client of its own: first it may be heard of.
+    for more in (partial(keys.hear, whose, getattr(message, "sealed", b"")[:KEY_ID_BYTES]), keys.catch_up):
+        try:
+            return opened(message, whose=whose, keys=keys)
+        except KeyMissing:
+            await more()
+    return opened(message, whose=whose, keys=keys)
 
 
 def name_of(whose: bytes, key_id: bytes) -> bytes:

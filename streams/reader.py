@@ -39,6 +39,8 @@ CONSUMED_AT_ONCE = 500
 """Ten times as many take twice the processor time: their values no longer fit the cache."""
 UNHURRIED: dict[str, Any] = {"fetch.wait.max.ms": 200, "fetch.min.bytes": 64 * 1024}
 """Where nobody waits for what comes: each fetch costs the broker and the client as much as ten records do."""
+SOON: dict[str, Any] = {"fetch.wait.max.ms": 20, "fetch.min.bytes": 64 * 1024}
+"""Where what comes is needed a moment later: what came within that moment comes in one fetch."""
 TOGETHER: dict[str, Any] = {**UNHURRIED, "queued.max.messages.kbytes": 8 * 1024}
 """Of the client that follows several topics together; and how much waits in it."""
 BRIEF: dict[str, Any] = {"log_level": 0}
@@ -196,9 +198,12 @@ class Tail:
     `caught_up` is set once the loop body has finished with everything that stood in the topic at the start.
     """
 
-    def __init__(self, cluster: Cluster, topic: str, *, heard: Callable[[], None] = lambda: None) -> None:
-        """`heard` is called whenever records have come."""
+    def __init__(
+        self, cluster: Cluster, topic: str, *, heard: Callable[[], None] = lambda: None, told: Mapping[str, Any] = QUIET
+    ) -> None:
+        """`heard` is called whenever records have come; `told`: what the client is told of fetches, such as SOON."""
         self.caught_up = asyncio.Event()
+        self._told = told
         self._cluster = cluster
         self._topic = topic
         self._heard = heard
@@ -209,7 +214,7 @@ class Tail:
             *(_offsets(self._cluster, places, which, IsolationLevel.READ_COMMITTED) for which in (_EARLIEST, _LATEST))
         )
         behind = {partition for partition, end in ends.items() if end > starts[partition]}
-        async with _open(self._cluster, told=QUIET) as (client, call):
+        async with _open(self._cluster, told=self._told) as (client, call):
             # By number: a new client that is told OFFSET_BEGINNING does nothing for half a second.
             await call(bind(client.assign, [TopicPartition(self._topic, *start) for start in starts.items()]))
             while True:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import time
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +29,7 @@ from oo.v1 import (
 from streams import sealing
 from streams.cipher import KEY_BYTES
 from streams.frames import MESSAGES, Frames
-from streams.keys import OTHERS_S, Keys, name_of
+from streams.keys import OTHERS_S, Keys, name_of, opened_by
 from streams.record import Record
 from streams.sealing import OPEN, KeyMissing, NotOpened, open_row, opened, seal, seal_row
 from tables.row import FENCE_BYTES
@@ -48,6 +50,7 @@ SAID: list[Message] = [
     policy_pb2.PartitionSums(totals=[policy_pb2.Total(n=77)], journal=POSITION, whose=b"ada"),
 ]
 ROW = row_pb2.UserRow(journal_offset=77, next_wake_ms=5, topic_id=bytes(16), user_id="ada", task_texts=WORDS)
+WHO = (b"ada", b"bob")
 kinds = pytest.mark.parametrize("message", SAID, ids=lambda one: type(one).__name__)
 
 
@@ -199,6 +202,52 @@ def test_whoever_makes_all_keys_hears_of_them_unhurried_until_another_makes_one(
     assert alone == [True, False]
     assert (keys.held(b"ada"), keys.held(b"bob"), keys.made) == ([own], [others], set())
     assert keys.alone(time.monotonic() + OTHERS_S)
+
+
+def test_a_key_on_its_way_is_heard_of_and_kafka_is_asked_for_one_that_does_not_come(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    maker, asked = keys_in(tmp_path), list[str]()
+    said = {
+        whose: seal(decision_pb2.Decision(decision_id="d"), whose=whose, keys=holding(maker, whose)) for whose in WHO
+    }
+    (one,) = maker.held(WHO[0])
+    word = Frames().frame("keys", key_pb2.WrappedKey(kek_id=one.kek_id, wrapped=one.wrapped))
+
+    async def ends() -> dict[int, int]:
+        asked.append("ends")
+        return {}
+
+    async def tail(asked_for: asyncio.Event) -> AsyncIterator[list[Record]]:
+        await asked_for.wait()
+        yield [Record("oo.keys", 0, 0, 0, None, word)]
+        yield [Record("oo.keys", 0, 1, 0, name_of(WHO[0], one.id), word)]
+        await asyncio.Event().wait()
+
+    async def listen() -> None:
+        keys, asked_for = Keys(maker.kek, ends=ends, read=maker._read), asyncio.Event()
+        following = asyncio.create_task(keys.follow(tail(asked_for)))  # type: ignore[arg-type]
+        opening = asyncio.create_task(opened_by(keys, said[WHO[0]], whose=WHO[0]))
+        await asyncio.sleep(0)
+        asked_for.set()
+        assert (await opening).decision_id == "d"
+        assert asked == []
+        monkeypatch.setattr("streams.keys.HEARD_WITHIN_S", 0.01)
+        for times in (1, 2):
+            with pytest.raises(KeyMissing):
+                await opened_by(keys, said[WHO[1]], whose=WHO[1])
+            assert asked == ["ends"] * times
+            # The second time it is known that it does not come.
+            monkeypatch.setattr("streams.keys.HEARD_WITHIN_S", 10**9)
+        following.cancel()
+
+    monkeypatch.setattr("streams.keys.HEARD_WITHIN_S", 900.0)
+    asyncio.run(listen())
+
+
+def holding(keys: Keys, whose: bytes) -> Keys:
+    give(keys, whose)
+    return keys
 
 
 def test_keys_wrapped_together_come_out_one_by_one(tmp_path: Path) -> None:
