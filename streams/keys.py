@@ -39,7 +39,7 @@ OTHERS_S: Final = 60.0
 HEARD_AGAIN_S: Final = 0.2
 """Where nobody else makes keys the topic says what is known here: from one look that brought no more to the next."""
 
-HEARD_WITHIN_S: Final = 0.1
+HEARD_WITHIN_S: Final = 0.25
 """A word that is on its way to who follows the topic is there by then."""
 
 _ENTRY: Final = struct.Struct(f">{KEY_ID_BYTES}sHH")

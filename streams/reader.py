@@ -39,7 +39,7 @@ CONSUMED_AT_ONCE = 500
 """Ten times as many take twice the processor time: their values no longer fit the cache."""
 UNHURRIED: dict[str, Any] = {"fetch.wait.max.ms": 200, "fetch.min.bytes": 64 * 1024}
 """Where nobody waits for what comes: each fetch costs the broker and the client as much as ten records do."""
-SOON: dict[str, Any] = {"fetch.wait.max.ms": 20, "fetch.min.bytes": 64 * 1024}
+SOON: dict[str, Any] = {"fetch.wait.max.ms": 100, "fetch.min.bytes": 64 * 1024}
 """Where what comes is needed a moment later: what came within that moment comes in one fetch."""
 TOGETHER: dict[str, Any] = {**UNHURRIED, "queued.max.messages.kbytes": 8 * 1024}
 """Of the client that follows several topics together; and how much waits in it."""
