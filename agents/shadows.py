@@ -243,7 +243,7 @@ class Shadows:
         x, silent = slate.x, slate.kinds.index(decision_pb2.Decision.NONE)
         action = slate.places.index(decision.chosen)
         taught = {one.name: one.taught(user_id) for one in self._holders}
-        pmfs: dict[str, Floats] = {}
+        told: dict[str, list[float]] = {}
         expected: dict[str, sums.Predicted] = {}
         said = []
         for name, learner in self.learners.items():
@@ -252,30 +252,31 @@ class Shadows:
             if isinstance(learner, InMemory):
                 holder, version = learner.name, learner.versions
                 choice = learner.choose(taught[holder], x, silent=silent, time_ms=now_ms, key=key, policy=name)
-                pmf = np.array(choice.numerators) / choice.denominator
+                whole = float(choice.denominator)
+                propensities = [float(one) / whole for one in choice.numerators]
                 if choice.shared and holder not in expected:
                     expected[holder] = predicted(choice, action)
             else:
-                pmf = learner.pmf(user_id, x, silent=silent, time_ms=now_ms, key=key)
+                propensities = learner.pmf(user_id, x, silent=silent, time_ms=now_ms, key=key).tolist()
             cost_s = self.clock() - began_s
             many, took_s = self.costs.get(name, (0, 0.0))
             self.costs[name] = many + 1, took_s + cost_s
-            pmfs[name] = pmf
+            told[name] = propensities
             said.append(
                 evaluation_pb2.Said(
-                    policy=name, version=version, propensities=pmf.tolist(), cost_us=round(cost_s * 1e6)
+                    policy=name, version=version, propensities=propensities, cost_us=round(cost_s * 1e6)
                 )
             )
-        logging = np.array(slate.propensities)
         # The one that is served is known exactly.
-        pmfs[decision.policy] = logging
+        told[decision.policy] = slate.propensities
+        pmfs = dict(zip(told, np.array(list(told.values())), strict=True))
         self.open[decision_id] = Open(
             user_id=user_id,
             decided_ms=now_ms,
             kind=slate.kinds[action],
             prompt_version=decision.prompt_version,
             x=x.astype(np.int8),
-            logging=logging,
+            logging=pmfs[decision.policy],
             action=action,
             predicted=slate.scores[action],
             pmfs=pmfs,
@@ -527,13 +528,14 @@ def slate_of(decision: decision_pb2.Decision) -> slates.Eligible:
         raise NotOurs(str(error)) from error
     if decision.chosen not in slate.places or decision_pb2.Decision.NONE not in slate.kinds:
         raise NotOurs("what was drawn could not be, or saying nothing could not")
-    x, space = slate.x, SPACES.get(decision.feature_version)
+    space = SPACES.get(decision.feature_version)
     if space is None:
         return slate
-    if x.shape[1:] != (space.d,) or x.min() < -X_MAX or x.max() > X_MAX:
-        raise NotOurs("features that none of ours has")
     # What a later version adds was 0.
-    return slate._replace(x=np.pad(x, ((0, 0), (0, SCORED.d - space.d))))
+    x = slates.widened(slate.x, SCORED.d, X_MAX) if slate.x.shape[1:] == (space.d,) else slate.x[:0]
+    if not len(x):
+        raise NotOurs("features that none of ours has")
+    return slate._replace(x=x)
 
 
 def with_challengers(

@@ -13,7 +13,7 @@ import numpy as np
 
 from oo.v1 import decision_pb2
 from tables import columns
-from tables.compiled import compiled
+from tables.compiled import Int, compiled
 from tables.linear import Floats, Ints
 
 REASONS = (
@@ -24,6 +24,8 @@ REASONS = (
 
 GRID = float(1 << 20)
 """Scores are whole multiples of 2^-20."""
+
+NO_SLATE = "not a slate: its columns are not those of its candidates"
 
 HEAD, KIND, OUT, NUMERATOR, WON, SCORE, X = range(7)
 """Of a candidate's column: which of the heads its id begins with, its kind, why it is out (bits of REASONS; 0 for eligible), its
@@ -106,9 +108,25 @@ def spelled_out(decision: decision_pb2.Decision) -> Sequence[decision_pb2.Candid
     return found
 
 
-@compiled("UniTuple(i8[:, ::1], 2)(i8[:, ::1])")
-def _eligible(block: Ints) -> tuple[Ints, Ints]:
-    """Of those that are not out, in rows where each stands, its kind, numerator and score; and their features, a row for each."""
+@compiled("b1(i8[:, ::1], i8, i8)")
+def _is_slate(block: Ints, heads: Int, ids: Int) -> bool:
+    """Whether these are columns of so many candidates whose ids begin with one of so many heads."""
+    if block.shape[0] < X or block.shape[1] != ids:
+        return False
+    strange = np.int64(0)
+    for head in block[HEAD]:
+        strange += not 0 <= head < heads
+    return bool(strange == 0)
+
+
+@compiled(f"UniTuple(i8[:, ::1], 2)({columns.BYTES_FORM}, i8, i8)")
+def _eligible(raw: bytes, heads: Int, ids: Int) -> tuple[Ints, Ints]:
+    """Of those that are not out, in rows where each stands, its kind, numerator and score; and their features, a row for each. No rows,
+    where it is no slate.
+    """
+    block = columns.read(raw, 0)
+    if not _is_slate(block, heads, ids):
+        return np.empty((0, 0), dtype=np.int64), np.empty((0, 0), dtype=np.int64)
     width, n = block.shape
     k = 0
     for at in range(n):
@@ -159,9 +177,11 @@ def eligible(decision: decision_pb2.Decision) -> Eligible:
             scores=[one.score for _, one in those],
         )
     slate = decision.packed
-    found, x = _eligible(_block(slate))
+    found, x = _eligible(slate.columns, len(slate.heads), len(slate.ids))
+    if not len(found):
+        raise ValueError(NO_SLATE)
     places, kinds, numerators, scores = found.tolist()
-    if any(not 0 <= kind < 1 << 31 for kind in kinds):
+    if kinds and not 0 <= min(kinds) <= max(kinds) < 1 << 31:
         raise ValueError("not a slate: a kind that there cannot be")
     whole = slate.denominator
     return Eligible(
@@ -180,11 +200,21 @@ def length(decision: decision_pb2.Decision) -> int:
 
 def _block(slate: decision_pb2.PackedSlate) -> Ints:
     block = columns.unpacked(slate.columns)
-    if block.shape[0] < X or block.shape[1] != len(slate.ids):
-        raise ValueError("not a slate: its columns are not those of its candidates")
-    if not set(block[HEAD].tolist()) <= set(range(len(slate.heads))):
-        raise ValueError("not a slate: an id has a head that is not there")
+    if not _is_slate(block, len(slate.heads), len(slate.ids)):
+        raise ValueError(NO_SLATE)
     return block
+
+
+@compiled("i8[:, ::1](i8[:, ::1], i8, i8)")
+def widened(x: Ints, d: Int, most: Int) -> Ints:
+    """Features with noughts up to so many, (K, d); no rows, where one is beyond -most to most."""
+    wider = np.zeros((x.shape[0], d), dtype=np.int64)
+    for a in range(x.shape[0]):
+        for f in range(x.shape[1]):
+            if not -most <= x[a, f] <= most:
+                return wider[:0]
+            wider[a, f] = x[a, f]
+    return wider
 
 
 def names(reasons: int) -> list[str]:
