@@ -22,6 +22,8 @@ REASONS = (
 )
 """Why a candidate is out: each one's place is its bit, in the order in which they are named. New ones go to the end."""
 
+_ALL = (1 << len(REASONS)) - 1
+
 GRID = float(1 << 20)
 """Scores are whole multiples of 2^-20."""
 
@@ -106,6 +108,48 @@ def spelled_out(decision: decision_pb2.Decision) -> Sequence[decision_pb2.Candid
             one.prompt_version, one.model = writer.prompt_version, writer.model
             one.prompt_chance, one.prompt_chances = writer.chance, writer.chances
     return found
+
+
+class Told(NamedTuple):
+    """What is told of each candidate of a slate beside its id and features."""
+
+    kinds: list[int]
+    eligible: list[bool]
+    propensities: list[float]
+    scores: list[float]
+    written_by: list[tuple[str, str]]
+    """Prompt version and model, empty for what no language model wrote."""
+
+
+def told(decision: decision_pb2.Decision) -> Told:
+    """The same as `spelled_out` has it, without spelling it out. Raises ValueError for a slate that nobody of ours packed."""
+    if not decision.HasField("packed"):
+        return Told(
+            kinds=[one.kind for one in decision.slate],
+            eligible=[not one.ineligible for one in decision.slate],
+            propensities=[one.propensity for one in decision.slate],
+            scores=[one.score for one in decision.slate],
+            written_by=[(one.prompt_version, one.model) for one in decision.slate],
+        )
+    slate = decision.packed
+    block = _block(slate)
+    kinds, reasons, numerators, won, scores = block[KIND:X].tolist()
+    signed = [*kinds, int(block[X:].min(initial=0)), int(block[X:].max(initial=0))]
+    if not all(-(1 << 31) <= one < 1 << 31 for one in signed) or not all(0 <= one < 1 << 32 for one in won):
+        raise ValueError("not a slate: a number that no candidate can have")
+    whole, written_by = slate.denominator, [("", "")] * len(kinds)
+    for writer in slate.writers:
+        for at in writer.places:
+            if at >= len(kinds):
+                raise ValueError("not a slate: somebody wrote a candidate that is not there")
+            written_by[at] = writer.prompt_version, writer.model
+    return Told(
+        kinds=kinds,
+        eligible=[not one & _ALL for one in reasons],
+        propensities=[one / whole for one in numerators] if whole else [0.0] * len(kinds),
+        scores=[one / GRID for one in scores],
+        written_by=written_by,
+    )
 
 
 @compiled("b1(i8[:, ::1], i8, i8)")

@@ -6,9 +6,10 @@ It never decides when to try again, and never skips a message in silence: what P
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from types import TracebackType
 from typing import Final, Generic, Self, TypeVar
 
@@ -16,6 +17,7 @@ import psycopg
 from psycopg import errors, sql
 
 from connectors.postgres import age, leavers
+from connectors.postgres.arrays import packed
 from oo.v1.decision_pb2 import Decision
 from oo.v1.erased_pb2 import Erased
 from oo.v1.outcome_pb2 import Outcome
@@ -24,45 +26,47 @@ from tables import slates
 ID_BYTES_MAX: Final = 256
 """Of a decision's, an outcome's or a user's id; beyond it a message is refused."""
 
-_DECISIONS: Final = (
-    ("decision_id", "text"),
-    ("user_id", "text"),
-    ("decided_ms", "bigint"),
-    ("valid_until_ms", "bigint"),
-    ("journal_offset", "bigint"),
-    ("topic_id", "bytea"),
-    ("partition", "integer"),
-    ("trigger", "text"),
-    ("kind", "text"),
-    ("policy_version", "text"),
-    ("propensity", "double precision"),
-    ("supersedes", "text"),
-    ("message", "bytea"),
-)
-_TIP_SCORES: Final = (
-    ("decision_id", "text"),
-    ("position", "integer"),
-    ("kind", "text"),
-    ("eligible", "boolean"),
-    ("propensity", "double precision"),
-    ("score", "double precision"),
-    ("prompt_version", "text"),
-    ("llm_model", "text"),
-)
-_OUTCOMES: Final = (
-    ("outcome_id", "text"),
-    ("decision_id", "text"),
-    ("user_id", "text"),
-    ("kind", "text"),
-    ("corrects", "text"),
-    ("event_time_ms", "bigint"),
-    ("journal_offset", "bigint"),
-    ("topic_id", "bytea"),
-    ("partition", "integer"),
-    ("learned", "boolean"),
-    ("reward", "double precision"),
-    ("message", "bytea"),
-)
+_COLUMNS: Final = {
+    "decisions": {
+        "decision_id": "text",
+        "user_id": "text",
+        "decided_ms": "bigint",
+        "valid_until_ms": "bigint",
+        "journal_offset": "bigint",
+        "topic_id": "bytea",
+        "partition": "integer",
+        "trigger": "text",
+        "kind": "text",
+        "policy_version": "text",
+        "propensity": "double precision",
+        "supersedes": "text",
+        "message": "bytea",
+    },
+    "tip_scores": {
+        "decision_id": "text",
+        "position": "integer",
+        "kind": "text",
+        "eligible": "boolean",
+        "propensity": "double precision",
+        "score": "double precision",
+        "prompt_version": "text",
+        "llm_model": "text",
+    },
+    "outcomes": {
+        "outcome_id": "text",
+        "decision_id": "text",
+        "user_id": "text",
+        "kind": "text",
+        "corrects": "text",
+        "event_time_ms": "bigint",
+        "journal_offset": "bigint",
+        "topic_id": "bytea",
+        "partition": "integer",
+        "learned": "boolean",
+        "reward": "double precision",
+        "message": "bytea",
+    },
+}
 
 _TAKEN: Final = {
     "decisions": f"NOT EXISTS (SELECT FROM recommender.erased known WHERE {leavers.is_of_before('decisions')})",
@@ -70,6 +74,21 @@ _TAKEN: Final = {
     "tip_scores": "EXISTS (SELECT FROM recommender.decisions d WHERE d.decision_id = it.decision_id)",
 }
 """By table, which rows are written: nothing of a life that ended (connectors/postgres/leavers.py)."""
+
+_STATEMENTS: Final = {
+    table: sql.SQL(
+        "INSERT INTO recommender.{table} ({names}) SELECT it.* FROM unnest({arrays}) AS it ({names}) WHERE {taken} "
+        "ON CONFLICT DO NOTHING"
+    )
+    .format(
+        table=sql.Identifier(table),
+        names=sql.SQL(", ").join(map(sql.Identifier, columns)),
+        arrays=sql.SQL(", ").join(sql.SQL("%b::{}[]").format(sql.SQL(kind)) for kind in columns.values()),
+        taken=sql.SQL(_TAKEN[table]),
+    )
+    .as_bytes()
+    for table, columns in _COLUMNS.items()
+}
 
 Unreachable: Final = (psycopg.Error,)
 """What a call raises while PostgreSQL is down, slow or not as it should be: it is worth trying again later."""
@@ -79,8 +98,9 @@ _UNHOLDABLE = (psycopg.DataError, psycopg.IntegrityError, errors.ProgramLimitExc
 
 _Message = TypeVar("_Message", Decision, Outcome)
 _Number = TypeVar("_Number", bound=int)
-_Insert = Callable[[psycopg.AsyncConnection, "Sequence[Stored[_Message]]"], Awaitable[int]]
 _Row = tuple[object, ...]
+_Rows = Mapping[str, Sequence[_Row]]
+"""What a message comes to, by table; the first table's rows are counted."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,11 +157,11 @@ class Sink:
 
     async def record_decisions(self, decisions: Sequence[Stored[Decision]]) -> Written:
         """Write decisions with their whole slates."""
-        return await self._record(decisions, _insert_decisions, _decision_fault)
+        return await self._record(decisions, _rows_of_decision)
 
     async def record_outcomes(self, outcomes: Sequence[Stored[Outcome]]) -> Written:
         """Write outcomes; their decisions may come later."""
-        return await self._record(outcomes, _insert_outcomes, _outcome_fault)
+        return await self._record(outcomes, _rows_of_outcome)
 
     async def forget(self, words: Sequence[Erased]) -> int:
         """Delete what is of people who left, and take nothing of it any more; returns how many rows went."""
@@ -161,22 +181,23 @@ class Sink:
                 return await age.trim(connection, below_ms=below_ms)
 
     async def _record(
-        self,
-        messages: Sequence[Stored[_Message]],
-        insert: _Insert[_Message],
-        fault_of: Callable[[_Message], str],
+        self, messages: Sequence[Stored[_Message]], rows_of: Callable[[Stored[_Message]], _Rows]
     ) -> Written:
-        faults = [fault_of(one.message) for one in messages]
-        refused = [Refused(index, fault) for index, fault in enumerate(faults) if fault]
-        good = [(index, message) for index, message in enumerate(messages) if not faults[index]]
+        good: list[tuple[int, _Rows]] = []
+        refused: list[Refused] = []
+        for index, message in enumerate(messages):
+            try:
+                good.append((index, rows_of(message)))
+            except ValueError as fault:
+                refused.append(Refused(index, str(fault)))
         if not good:
             return Written(0, tuple(refused))
         async with self._connection_alone() as connection:
             try:
                 async with connection.transaction():
-                    rows = await insert(connection, [message for _, message in good])
+                    rows = await _insert_all(connection, [found for _, found in good])
             except _UNHOLDABLE:
-                rows, more = await _one_by_one(connection, good, insert)
+                rows, more = await _one_by_one(connection, good)
                 refused += more
         return Written(rows, tuple(sorted(refused, key=lambda item: item.index)))
 
@@ -205,142 +226,111 @@ class Sink:
 
 
 async def _one_by_one(
-    connection: psycopg.AsyncConnection, good: Sequence[tuple[int, Stored[_Message]]], insert: _Insert[_Message]
+    connection: psycopg.AsyncConnection, good: Sequence[tuple[int, _Rows]]
 ) -> tuple[int, list[Refused]]:
     """Write what can be written, still as one transaction, and name what cannot."""
     rows = 0
     refused = []
     async with connection.transaction():
-        for index, message in good:
+        for index, found in good:
             try:
                 async with connection.transaction():
-                    rows += await insert(connection, [message])
+                    rows += await _insert_all(connection, [found])
             except _UNHOLDABLE as error:
                 refused.append(Refused(index, f"PostgreSQL cannot hold it: {error.diag.message_primary or error}"))
     return rows, refused
 
 
-async def _insert_decisions(connection: psycopg.AsyncConnection, decisions: Sequence[Stored[Decision]]) -> int:
-    rows = [
-        (
-            it.decision_id,
-            it.user_id,
-            it.decided_ms,
-            it.valid_until_ms,
-            it.journal.offset,
-            it.journal.topic_id,
-            it.journal.partition,
-            _name(Decision.Trigger.Name, it.trigger),
-            _kind(it),
-            it.policy_version,
-            it.propensity,
-            it.supersedes,
-            one.kept.SerializeToString(deterministic=True),
-        )
-        for one in decisions
-        for it in (one.message,)
-    ]
-    written = await _insert(connection, "decisions", _DECISIONS, rows)
+def _rows_of_decision(one: Stored[Decision]) -> _Rows:
+    """Raises ValueError, in a sentence, for what keeps it out."""
+    it, told = one.message, slates.told(one.message)
+    size = len(told.kinds)
+    if size and it.chosen >= size:
+        raise ValueError(f"chosen is {it.chosen}, past the slate of {size}")
+    _check_ids(decision_id=it.decision_id, user_id=it.user_id)
+    kinds = [_name(Decision.TipKind.Name, kind) for kind in told.kinds]
+    written_by = told.written_by
+    if size and (it.prompt_version or it.model):
+        # Of before step version 8 a decision says it of the chosen one alone.
+        prompt_version, model = written_by[it.chosen]
+        written_by[it.chosen] = prompt_version or it.prompt_version, model or it.model
+    decision = (
+        it.decision_id,
+        it.user_id,
+        it.decided_ms,
+        it.valid_until_ms,
+        it.journal.offset,
+        it.journal.topic_id,
+        it.journal.partition,
+        _name(Decision.Trigger.Name, it.trigger),
+        kinds[it.chosen] if size else "NONE",
+        it.policy_version,
+        it.propensity,
+        it.supersedes,
+        one.kept.SerializeToString(deterministic=True),
+    )
     scores = [
-        (
-            it.decision_id,
-            position,
-            _name(Decision.TipKind.Name, candidate.kind),
-            not candidate.ineligible,
-            candidate.propensity,
-            candidate.score,
-            # Of before step version 8 a decision says it of the chosen one alone.
-            candidate.prompt_version or (it.prompt_version if position == it.chosen else ""),
-            candidate.model or (it.model if position == it.chosen else ""),
+        (it.decision_id, *those)
+        for those in zip(
+            range(size),
+            kinds,
+            told.eligible,
+            told.propensities,
+            told.scores,
+            *(zip(*written_by, strict=True) if size else ((), ())),
+            strict=True,
         )
-        for it in (one.message for one in decisions)
-        for position, candidate in enumerate(slates.spelled_out(it))
     ]
-    await _insert(connection, "tip_scores", _TIP_SCORES, scores)
-    return written
+    return {"decisions": [decision], "tip_scores": scores}
 
 
-async def _insert_outcomes(connection: psycopg.AsyncConnection, outcomes: Sequence[Stored[Outcome]]) -> int:
-    rows = [
-        (
-            it.outcome_id,
-            it.decision_id,
-            it.user_id,
-            _name(Outcome.Kind.Name, it.kind),
-            _name(Outcome.Kind.Name, it.corrects),
-            it.event_time_ms,
-            it.journal.offset,
-            it.journal.topic_id,
-            it.journal.partition,
-            it.learned,
-            it.reward,
-            one.kept.SerializeToString(deterministic=True),
-        )
-        for one in outcomes
-        for it in (one.message,)
-    ]
-    return await _insert(connection, "outcomes", _OUTCOMES, rows)
+def _rows_of_outcome(one: Stored[Outcome]) -> _Rows:
+    """Raises ValueError, in a sentence, for what keeps it out."""
+    it = one.message
+    _check_ids(outcome_id=it.outcome_id, decision_id=it.decision_id, user_id=it.user_id)
+    outcome = (
+        it.outcome_id,
+        it.decision_id,
+        it.user_id,
+        _name(Outcome.Kind.Name, it.kind),
+        _name(Outcome.Kind.Name, it.corrects),
+        it.event_time_ms,
+        it.journal.offset,
+        it.journal.topic_id,
+        it.journal.partition,
+        it.learned,
+        it.reward,
+        one.kept.SerializeToString(deterministic=True),
+    )
+    return {"outcomes": [outcome]}
 
 
-async def _insert(
-    connection: psycopg.AsyncConnection, table: str, columns: Sequence[tuple[str, str]], rows: Sequence[_Row]
-) -> int:
+async def _insert_all(connection: psycopg.AsyncConnection, found: Sequence[_Rows]) -> int:
+    counts = [await _insert(connection, table, [row for rows in found for row in rows[table]]) for table in found[0]]
+    return counts[0]
+
+
+async def _insert(connection: psycopg.AsyncConnection, table: str, rows: Sequence[_Row]) -> int:
     """One statement for all rows: a parameter per column, in binary, so that bytes are sent as they are."""
     if not rows:
         return 0
     await leavers.share(connection)
-    statement = sql.SQL(
-        "INSERT INTO recommender.{table} ({names}) SELECT it.* FROM unnest({arrays}) AS it ({names}) WHERE {taken} "
-        "ON CONFLICT DO NOTHING"
-    ).format(
-        table=sql.Identifier(table),
-        names=sql.SQL(", ").join(sql.Identifier(name) for name, _ in columns),
-        arrays=sql.SQL(", ").join(sql.SQL("%b::{}[]").format(sql.SQL(kind)) for _, kind in columns),
-        taken=sql.SQL(_TAKEN[table]),
-    )
     held = [
-        [_text(value) for value in column] if kind == "text" else list(column)
-        for (_, kind), column in zip(columns, zip(*rows, strict=True), strict=True)
+        packed(kind, column) for kind, column in zip(_COLUMNS[table].values(), zip(*rows, strict=True), strict=True)
     ]
-    cursor = await connection.execute(statement, held)
+    cursor = await connection.execute(_STATEMENTS[table], held)
     return cursor.rowcount
 
 
-def _text(value: object) -> object:
-    """A text as PostgreSQL can hold it: it has no NUL, which old journals may bring; the message beside has all of it."""
-    return value.replace("\x00", "\\x00") if isinstance(value, str) else value
-
-
-def _kind(decision: Decision) -> str:
-    """The chosen candidate's kind; NONE where the slate is empty."""
-    slate = slates.spelled_out(decision)
-    return _name(Decision.TipKind.Name, slate[decision.chosen].kind) if slate else "NONE"
-
-
-def _decision_fault(decision: Decision) -> str:
-    """What keeps a decision out, in a sentence; empty for nothing."""
-    try:
-        slate = slates.spelled_out(decision)
-    except ValueError as error:
-        return str(error)
-    if slate and decision.chosen >= len(slate):
-        return f"chosen is {decision.chosen}, past the slate of {len(slate)}"
-    return _id_fault(decision_id=decision.decision_id, user_id=decision.user_id)
-
-
-def _outcome_fault(outcome: Outcome) -> str:
-    return _id_fault(outcome_id=outcome.outcome_id, decision_id=outcome.decision_id, user_id=outcome.user_id)
-
-
-def _id_fault(**ids: str) -> str:
+def _check_ids(**ids: str) -> None:
     for name, value in ids.items():
         if not value:
-            return f"{name} is empty"
+            raise ValueError(f"{name} is empty")
         if len(value.encode()) > ID_BYTES_MAX:
-            return f"{name} is longer than {ID_BYTES_MAX} bytes"
-    return ""
+            raise ValueError(f"{name} is longer than {ID_BYTES_MAX} bytes")
 
 
+@lru_cache(maxsize=256)
 def _name(name_of: Callable[[_Number], str], number: _Number) -> str:
     """An enum value's name; its number where a newer writer knows more values than we do."""
     try:

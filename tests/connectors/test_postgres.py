@@ -19,7 +19,7 @@ from connectors.postgres import age, leavers
 from connectors.postgres.history import Cursor, History
 from connectors.postgres.migrate import migrate
 from connectors.postgres.roles import CONNECTIONS, HISTORY, MODULES, ROLES, SEARCH_PATHS
-from connectors.postgres.sink import Refused, Sink, Stored, Written, _insert_decisions
+from connectors.postgres.sink import Refused, Sink, Stored, Written, _insert_all, _rows_of_decision
 from oo.v1.decision_pb2 import Decision
 from oo.v1.erased_pb2 import Erased
 from oo.v1.outcome_pb2 import Outcome
@@ -510,7 +510,7 @@ def test_a_decision_that_is_being_written_while_its_person_leaves_is_not_left_be
             forgetting = asyncio.create_task(sink.forget([_left("alice", 2)]))
             await asyncio.sleep(0.3)
             assert not forgetting.done()
-            await _insert_decisions(writer, as_is([_decision(1)]))
+            await _insert_all(writer, [_rows_of_decision(one) for one in as_is([_decision(1)])])
             await writer.commit()
             assert await forgetting == 1
 
