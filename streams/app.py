@@ -21,7 +21,6 @@ import gc
 import logging
 import os
 import signal
-import ssl
 import sys
 import threading
 import time
@@ -133,11 +132,13 @@ def _credentials(security: Security) -> faust.auth.Credentials | None:
     """Faust's; None for plain text."""
     if security.protocol == "PLAINTEXT":
         return None
-    context = ssl.create_default_context(cafile=security.ca_file) if security.protocol.endswith("SSL") else None
     if security.protocol == "SSL":
-        return faust.SSLCredentials(context)
+        return faust.SSLCredentials(security.tls())
     return faust.SASLCredentials(
-        username=security.username, password=security.password, mechanism=security.mechanism, ssl_context=context
+        username=security.username,
+        password=security.password,
+        mechanism=security.mechanism,
+        ssl_context=security.tls(),
     )
 
 

@@ -1,4 +1,4 @@
-"""Writes to Kafka through librdkafka: idempotent, bounded, keyed by murmur2.
+"""Writes to Kafka: idempotent, bounded, keyed by murmur2.
 
 Never drops a failed delivery in silence: the record's future fails, and `on_failure` hears of it. After the first
 failure nothing that waited behind it is sent: a reader would take the later record for proof of the earlier one.
@@ -9,27 +9,19 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import threading
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
-from functools import partial as bind
 from typing import NamedTuple
-
-import confluent_kafka
 
 from streams.cluster import Cluster
 from streams.metrics import PRODUCE_S
+from streams.sending import Record, Sending
 
 log = logging.getLogger(__name__)
 
 MESSAGE_BYTES_MAX = 4 * 1024 * 1024
-_POLL_S = 0.1
-"""The longest that the listening thread waits at a time: what `close` may have to wait for it."""
 _LOOK_EVERY_S = 0.05
 """Between looks for records that Kafka has not taken for too long."""
-_LIBRARY_TIMEOUT_MS = 120_000
-"""librdkafka's own timeout gives up one record after the other and sends those between before we hear of it. A process
-that was stopped while its records waited would meet it: so it comes long after ours, which gives up all at once."""
 _RECORD_OVERHEAD_BYTES = 256
 """What a queued record costs beside its key and value, roughly."""
 
@@ -42,24 +34,9 @@ class Delivered(NamedTuple):
     offset: int
 
 
-class _Report(NamedTuple):
-    """One delivery report, on its way from librdkafka's callback to the loop."""
+class _Mark(NamedTuple):
+    """Whom a record is to be told of, and what it counts for until then."""
 
-    future: asyncio.Future[Delivered]
-    epoch: int
-    size: int
-    delivered: Delivered | DeliveryFailed
-
-
-class _Record(NamedTuple):
-    """One record on its way to librdkafka."""
-
-    topic: str
-    key: bytes | None
-    value: bytes | None
-    partition: int
-    headers: Sequence[tuple[str, bytes]]
-    timestamp_ms: int
     future: asyncio.Future[Delivered]
     epoch: int
     size: int
@@ -67,10 +44,6 @@ class _Record(NamedTuple):
 
 class DeliveryFailed(Exception):
     """Kafka did not take a record within the delivery timeout, or refused it."""
-
-
-def _place(topic: str, message: confluent_kafka.Message) -> Delivered:
-    return Delivered(topic, message.partition(), message.offset())  # type: ignore[arg-type]
 
 
 class Producer:
@@ -85,7 +58,6 @@ class Producer:
         *,
         client_id: str = "oo",
         linger_ms: float = 0,
-        compression: str = "none",
         delivery_timeout_ms: int = 6_000,
         pending_max: int = 20_000,
         pending_bytes_max: int = 64 * 1024 * 1024,
@@ -95,8 +67,8 @@ class Producer:
         """Open the client; nothing is sent yet.
 
         `delivery_timeout_ms` stays below the consumer's session timeout, so that a worker that Kafka does not hear
-        gives up before its partitions go elsewhere. `guard` runs before records are handed over; if it raises, none of
-        them nor any later one goes out (see streams/watchdog.py).
+        gives up before its partitions go elsewhere. `guard` runs before records go out; if it raises, none of
+        them nor any later one does (see streams/watchdog.py).
         """
         self.failure = None
         self.on_failure = on_failure
@@ -116,34 +88,10 @@ class Producer:
         self._waiters: list[asyncio.Future[None]] = []
         self._loop = asyncio.get_running_loop()
         self._busy = asyncio.Event()
-        # What this turn of the loop has produced.
-        self._produced: list[_Record] = []
-        # What librdkafka has reported and the loop has not yet taken.
-        self._reports: deque[_Report] = deque()
-        self._told = False
-        self._closing = False
-        self._client = confluent_kafka.Producer(
-            {
-                "client.id": client_id,
-                "acks": "all",
-                "enable.idempotence": True,
-                "partitioner": "murmur2_random",
-                "linger.ms": linger_ms,
-                "compression.type": compression,
-                "delivery.timeout.ms": _LIBRARY_TIMEOUT_MS,
-                "message.max.bytes": MESSAGE_BYTES_MAX,
-                # Ours are the bounds that count; librdkafka's only must not come first.
-                "queue.buffering.max.messages": max(100_000, 4 * pending_max),
-                "queue.buffering.max.kbytes": max(1_048_576, 4 * pending_bytes_max // 1024),
-                "socket.nagle.disable": True,
-                "error_cb": self._on_error,
-                **cluster.rdkafka(),
-            },
-            logger=logging.getLogger("librdkafka"),
+        self._sending = Sending(
+            cluster, client_id=client_id, linger_ms=linger_ms, told=self._told, failed=self._failed, guard=self._look
         )
         self._watch_task = asyncio.create_task(self._watch(), name="producer-watch")
-        self._listener = threading.Thread(target=self._listen, name="producer-listen", daemon=True)
-        self._listener.start()
 
     def produce(
         self,
@@ -173,39 +121,14 @@ class Producer:
         self._pending_bytes += size
         self._pending_by_epoch[epoch] = self._pending_by_epoch.get(epoch, 0) + 1
         self._since_s[future] = self._loop.time()
-        if not self._produced:
-            self._loop.call_soon(self._hand_over)
-        place = -1 if partition is None else partition
-        self._produced.append(_Record(topic, key, value, place, headers, timestamp_ms or 0, future, epoch, size))
         if not self._busy.is_set():
             self._busy.set()
+        record = Record(topic, key, value, partition, headers, timestamp_ms, _Mark(future, epoch, size))
+        if size > MESSAGE_BYTES_MAX:
+            self._failed([record], f"{topic}: a record of {size} bytes; the most is {MESSAGE_BYTES_MAX}")
+        else:
+            self._sending.put(record)
         return future
-
-    def _hand_over(self) -> None:
-        # All that one turn of the loop produced: librdkafka's thread wakes once for many, and they share batches.
-        records, self._produced = self._produced, []
-        if self.guard is not None:
-            try:
-                self.guard()
-            except Exception as error:  # noqa: BLE001 - whatever it is, nothing may go out
-                self._give_up(DeliveryFailed(f"not handed over: {error}"))
-        for record in records:
-            failure = self.failure or self._refused(record)
-            if failure is not None:
-                self._complete(record.future, record.epoch, record.size)
-                self._fail(record.future, failure)
-
-    def _refused(self, record: _Record) -> DeliveryFailed | None:
-        # Hands it to librdkafka, which may not take it.
-        topic, key, value, partition, headers, timestamp_ms, future, epoch, size = record
-        told = bind(self._on_delivery, future, epoch, size, topic)
-        try:
-            self._client.produce(
-                topic, value, key, partition, told, timestamp=timestamp_ms, headers=list(headers) or None
-            )
-        except confluent_kafka.KafkaException as refused:  # too large for the client, an unknown partition
-            return DeliveryFailed(f"{topic}: {refused.args[0]}")
-        return None
 
     async def room(self) -> None:
         """Wait until there is room for more (back pressure): call it before each burst."""
@@ -231,15 +154,10 @@ class Producer:
         """Wait for what is pending, then close; after a failure at once. It has been reported and is not raised again."""
         with contextlib.suppress(DeliveryFailed):
             await self.flush()
-        if self.failure is not None:
-            # Else closing waits for a broker that may never answer.
-            self._client.purge(in_queue=True, in_flight=True, blocking=False)
         self._watch_task.cancel()
         with contextlib.suppress(asyncio.CancelledError):
             await self._watch_task
-        self._closing = True
-        await asyncio.to_thread(self._listener.join)
-        self._client.close()
+        await self._sending.close()
 
     @property
     def pending(self) -> int:
@@ -255,54 +173,34 @@ class Producer:
     def _completed(self, epoch: int) -> bool:
         return self.failure is not None or not any(pending <= epoch for pending in self._pending_by_epoch)
 
-    def _complete(self, future: asyncio.Future[Delivered], epoch: int, size: int) -> None:
-        PRODUCE_S.add(self._loop.time() - self._since_s.pop(future))
-        self._pending -= 1
-        self._pending_bytes -= size
-        left = self._pending_by_epoch[epoch] - 1
-        if left:
-            self._pending_by_epoch[epoch] = left
-        else:
-            del self._pending_by_epoch[epoch]
+    def _complete(self, records: Sequence[Record]) -> None:
+        now_s = self._loop.time()
+        for record in records:
+            future, epoch, size = record.mark
+            PRODUCE_S.add(now_s - self._since_s.pop(future))
+            self._pending -= 1
+            self._pending_bytes -= size
+            left = self._pending_by_epoch[epoch] - 1
+            if left:
+                self._pending_by_epoch[epoch] = left
+            else:
+                del self._pending_by_epoch[epoch]
 
-    def _listen(self) -> None:
-        # In a thread of its own: librdkafka has no file descriptor to wait on here, and looking once a millisecond
-        # costs half of one per acknowledgement. The loop is told once for all that one poll has brought.
-        while not (self._closing or self._loop.is_closed()):
-            self._client.poll(_POLL_S)
-
-    def _on_delivery(
-        self,
-        future: asyncio.Future[Delivered],
-        epoch: int,
-        size: int,
-        topic: str,
-        error: confluent_kafka.KafkaError | None,
-        message: confluent_kafka.Message,
-    ) -> None:
-        # In the listening thread: it hands over, and changes nothing.
-        delivered = DeliveryFailed(f"{topic}: {error}") if error is not None else _place(topic, message)
-        self._reports.append(_Report(future, epoch, size, delivered))
-        if not self._told:
-            self._told = True
-            self._loop.call_soon_threadsafe(self._take_reports)
-
-    def _take_reports(self) -> None:
-        self._told = False
-        while self._reports:
-            future, epoch, size, delivered = self._reports.popleft()
-            self._complete(future, epoch, size)
-            if isinstance(delivered, DeliveryFailed):
-                self._fail(future, delivered)
-            elif not future.done():
-                future.set_result(delivered)
+    def _told(self, records: Sequence[Record], partition: int, first: int) -> None:
+        self._complete(records)
+        for offset, record in enumerate(records, first):
+            future = record.mark.future
+            if not future.done():
+                future.set_result(Delivered(record.topic, partition, offset))
         self._wake_waiters()
 
-    def _fail(self, future: asyncio.Future[Delivered], failure: DeliveryFailed) -> None:
-        if not future.done():
-            future.set_exception(failure)
-            future.exception()  # Reported below: asyncio need not complain of a dropped future as well.
-        self._give_up(failure)
+    def _failed(self, records: Sequence[Record], why: str) -> None:
+        self._give_up(DeliveryFailed(why))
+        self._complete(records)
+
+    def _look(self) -> None:
+        if self.guard is not None:
+            self.guard()
 
     def _give_up(self, failure: DeliveryFailed) -> None:
         """The first failure counts."""
@@ -310,22 +208,21 @@ class Producer:
             return
         log.error("delivery.failed error=%s pending=%d", failure, self._pending)
         self.failure = failure
-        # What is in flight may have arrived, in order; what only waits must not arrive without it.
-        self._client.purge(in_queue=True, in_flight=False, blocking=False)
+        # What is under way may have arrived, in order; what only waits must not arrive without it.
+        dropped = self._sending.stop(str(failure))
+        for future in self._since_s:
+            if not future.done():
+                future.set_exception(failure)
+                future.exception()  # Reported below: asyncio need not complain of a dropped future as well.
+        self._complete(dropped)
         if self.on_failure is not None:
             self.on_failure(failure)
         self._wake_waiters()
 
-    def _on_error(self, error: confluent_kafka.KafkaError) -> None:
-        if error.fatal():
-            self._loop.call_soon_threadsafe(self._give_up, DeliveryFailed(str(error)))
-        else:
-            log.warning("kafka.error error=%s", error)
-
     def _give_up_late(self) -> None:
-        future, since_s = next(iter(self._since_s.items()))
+        since_s = next(iter(self._since_s.values()))
         if self._loop.time() - since_s > self._patience_s:
-            self._fail(future, DeliveryFailed(f"Kafka acknowledged nothing for {self._patience_s:g} s"))
+            self._give_up(DeliveryFailed(f"Kafka acknowledged nothing for {self._patience_s:g} s"))
 
     def _wake_waiters(self) -> None:
         # In the order of their epochs: what is not complete keeps those behind it waiting.
