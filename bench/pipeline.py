@@ -47,7 +47,7 @@ SAMPLES_PER_S = 250
 SIGNALS, BROKER = "signals per core-second", "broker's microseconds"
 
 PARTS = (
-    (r"\(streams/producer\.py|\(streams/transport\.py", "librdkafka's producer"),
+    (r"\((streams/(producer|sending|transport)|aiokafka/(producer|record)/)", "the producer"),
     (r"\((agents/(admit|admission)|tables/message_rules)\.py|protovalidate", "admission"),
     (r"\(streams/(frames|wire|registry)\.py|google/protobuf", "framing and parsing"),
     (r"\(agents/rows\.py|\(streams/(table|rocks|store)\.py|\(tables/row\.py", "rows"),

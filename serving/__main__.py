@@ -31,7 +31,7 @@ def main() -> int:
     for chatty in ("httpx", "httpx2"):
         logging.getLogger(chatty).setLevel(logging.WARNING)
     # The producer says the same once, in our own words.
-    logging.getLogger("librdkafka").setLevel(logging.CRITICAL)
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     try:
         settings = Settings()
         app = create_app(settings)

@@ -256,12 +256,15 @@ class Sending:
                     await self._sender.close()
 
     async def _open(self) -> None:
+        said = ""
         while True:
             try:
                 await self._client.bootstrap()
                 break
             except (KafkaError, RuntimeError, TimeoutError) as error:
-                log.warning("kafka.unreachable error=%s", error)
+                if (says := f"{error}") != said:
+                    log.warning("kafka.unreachable error=%s", says)
+                    said = says
                 await asyncio.sleep(_AGAIN_MS / 1000)
         try:
             await self._sender.start()

@@ -117,7 +117,7 @@ def _pure(
 
 
 async def _live(scenario: Scenario, plan: Plan, *, state: Path, role: str) -> tuple[dict[str, Any], Tally]:
-    logging.getLogger("librdkafka").setLevel(logging.CRITICAL)
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     stack = open_state(state, "registry_url", "kek_dir", "name_key_file")
     pseudonyms = Pseudonyms.in_file(stack.name_key_file)
     sends = (stack.as_named(role, "producer") if role else stack.as_role("producer")).cluster

@@ -81,7 +81,7 @@ def watch_command(
 
 def _hush() -> None:
     """The client's own lines about connections say what the command says better."""
-    logging.getLogger("librdkafka").setLevel(logging.CRITICAL)
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
 
 
 async def _import(

@@ -142,7 +142,7 @@ def test_of_records_that_wait_for_a_stopped_broker_no_later_one_overtakes_one_th
 
 
 def test_nor_in_a_process_that_was_stopped_while_they_waited(scenery: tuple[Stack, Oracle]) -> None:
-    """librdkafka gives up one record after the other when it wakes, and sends those between before we hear of it."""
+    """A client that gives up one record after the other when it wakes sends those between before we hear of it: librdkafka does."""
     stack, _ = scenery
     bootstrap, topic = stack.running.cluster.bootstrap, "overtake-stopped"
     create_topic(bootstrap, topic, partitions=1)
