@@ -55,7 +55,7 @@ _EXIT_TIMEOUT_S = 5.0
 _LEAVE = signal.SIGUSR1
 _SWITCH_INTERVAL_S = 0.0005
 """How long one thread may keep the interpreter from the others. Python's 5 ms are a whole tip's way: the client's
-thread and librdkafka's reports wait that long behind a decision that is being made."""
+thread waits that long behind a decision that is being made."""
 
 
 def create_app(
