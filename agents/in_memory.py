@@ -7,7 +7,7 @@ It never reads a clock.
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -16,7 +16,7 @@ import numpy as np
 from agents.bandit import fitting
 from agents.bandit.belief import Belief, Shape, belief
 from agents.bandit.choice import Choice
-from agents.bandit.expected import predicted
+from agents.bandit.expected import Several, pmfs, predicted
 from agents.bandit.learner import Floats, Ints
 from agents.policies import POLICIES
 from oo.v1 import policy_pb2
@@ -130,6 +130,14 @@ class InMemory:
         if self.expand is not None:
             x = self.expand(x)
         return POLICIES[policy or self.name].pmf(self.belief, taught, x, silent=silent, now_ms=time_ms, key=key)
+
+    def pmfs(
+        self, taught: Taught, x: Ints, ways: Floats, *, silent: int | None, time_ms: int, keys: Sequence[int]
+    ) -> Several:
+        """What `choose` says of policies that have these ways, asked in one call."""
+        if self.expand is not None:
+            x = self.expand(x)
+        return pmfs(self.belief, taught, x, ways, silent=silent, now_ms=time_ms, keys=keys)
 
     def pmf(self, user_id: str, x: Ints, *, silent: int | None, time_ms: int, key: int) -> Floats:
         """See Learner."""

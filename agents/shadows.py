@@ -20,7 +20,8 @@ import numpy as np
 import numpy.typing as npt
 
 from agents import sample
-from agents.bandit.expected import predicted
+from agents.bandit.choice import Choice
+from agents.bandit.expected import Several, predicted, spelled
 from agents.bandit.learner import Learner
 from agents.drift import Drifts
 from agents.evaluation import counted, estimates, model, single, switched
@@ -51,7 +52,7 @@ from oo.v1 import decision_pb2, evaluation_pb2, journal_pb2, outcome_pb2
 from streams.units import HOUR_MS
 from tables import ids, slates, sums
 from tables.kept import Kept
-from tables.linear import Floats
+from tables.linear import Floats, Ints
 
 OPEN_MAX = 100_000
 """Decisions whose reward is waited for, or may still be corrected; past it the oldest are left out."""
@@ -186,7 +187,7 @@ class Shadows:
     """By policy, over all its tips."""
     drifts: Drifts = field(default_factory=Drifts)
     costs: dict[str, tuple[int, float]] = field(default_factory=dict)
-    """By policy, the decisions since its process began, and the seconds that they took."""
+    """By policy, the decisions since its process began, and the seconds that they took; those that are asked in one call share its."""
     _model: RewardModel = field(default_factory=lambda: model.empty(SCORED.d))
     open: Kept[Open] = field(default_factory=dict)
     """By decision id; give it a drawer where they are many."""
@@ -206,9 +207,15 @@ class Shadows:
     """People who have been dropped and have granted nothing since: so that they are looked for once. Not in a snapshot."""
     _holders: list[InMemory] = field(init=False)
     """Those that hold people, once each: several policies may choose by one of them."""
+    _together: dict[str, tuple[list[str], Floats]] = field(default_factory=dict, init=False)
+    """By policy, those that are asked in one call with it, and how they choose."""
 
     def __post_init__(self) -> None:
         self._holders = holders(self.learners)
+        for holder in self._holders:
+            names = [name for name, one in self.learners.items() if one is holder and POLICIES[name].way is not None]
+            ways = spelled([way for name in names if (way := POLICIES[name].way) is not None])
+            self._together.update((name, (names, ways)) for name in names)
 
     def decide(self, decision: decision_pb2.Decision) -> list[evaluation_pb2.Said]:
         """What each shadow would have done; of a decision made with features that are none of SPACES, not taken, or not for others to learn from, nothing is said.
@@ -242,29 +249,19 @@ class Shadows:
             return []
         x, silent = slate.x, slate.kinds.index(decision_pb2.Decision.NONE)
         action = slate.places.index(decision.chosen)
-        taught = {one.name: one.taught(user_id) for one in self._holders}
-        told: dict[str, list[float]] = {}
-        expected: dict[str, sums.Predicted] = {}
+        told, expected, costs_s = self._ask(
+            user_id, x, silent=silent, action=action, now_ms=now_ms, record_id=record_id
+        )
         said = []
         for name, learner in self.learners.items():
-            began_s = self.clock()
-            key, version = ids.draw_key(name, record_id=record_id), 0
-            if isinstance(learner, InMemory):
-                holder, version = learner.name, learner.versions
-                choice = learner.choose(taught[holder], x, silent=silent, time_ms=now_ms, key=key, policy=name)
-                whole = float(choice.denominator)
-                propensities = [float(one) / whole for one in choice.numerators]
-                if choice.shared and holder not in expected:
-                    expected[holder] = predicted(choice, action)
-            else:
-                propensities = learner.pmf(user_id, x, silent=silent, time_ms=now_ms, key=key).tolist()
-            cost_s = self.clock() - began_s
-            many, took_s = self.costs.get(name, (0, 0.0))
-            self.costs[name] = many + 1, took_s + cost_s
-            told[name] = propensities
+            many, before_s = self.costs.get(name, (0, 0.0))
+            self.costs[name] = many + 1, before_s + costs_s[name]
             said.append(
                 evaluation_pb2.Said(
-                    policy=name, version=version, propensities=propensities, cost_us=round(cost_s * 1e6)
+                    policy=name,
+                    version=learner.versions if isinstance(learner, InMemory) else 0,
+                    propensities=told[name],
+                    cost_us=round(costs_s[name] * 1e6),
                 )
             )
         # The one that is served is known exactly.
@@ -289,6 +286,38 @@ class Shadows:
         while len(self._held) > OPEN_MAX:
             self.open.pop(self._held.popitem(last=False)[0], None)
         return said
+
+    def _ask(
+        self, user_id: str, x: Ints, *, silent: int, action: int, now_ms: int, record_id: bytes
+    ) -> tuple[dict[str, list[float]], dict[str, sums.Predicted], dict[str, float]]:
+        """How likely each candidate is to each policy, what those that have versions expect of the one drawn, and the seconds that it took."""
+        taught = {one.name: one.taught(user_id) for one in self._holders}
+        told: dict[str, list[float]] = {name: [] for name in self.learners}
+        expected: dict[str, sums.Predicted] = {}
+        costs_s: dict[str, float] = {}
+        for name, learner in self.learners.items():
+            if told[name]:
+                continue
+            began_s = self.clock()
+            names, ways = self._together.get(name, ([name], None))
+            keys = [ids.draw_key(one, record_id=record_id) for one in names]
+            if isinstance(learner, InMemory):
+                found: Several | Choice
+                if ways is not None:
+                    found = learner.pmfs(taught[learner.name], x, ways, silent=silent, time_ms=now_ms, keys=keys)
+                    told.update(zip(names, found.pmfs, strict=True))
+                else:
+                    found = learner.choose(
+                        taught[learner.name], x, silent=silent, time_ms=now_ms, key=keys[0], policy=name
+                    )
+                    whole = float(found.denominator)
+                    told[name] = [float(one) / whole for one in found.numerators]
+                if found.shared and learner.name not in expected:
+                    expected[learner.name] = predicted(found, action)
+            else:
+                told[name] = learner.pmf(user_id, x, silent=silent, time_ms=now_ms, key=keys[0]).tolist()
+            costs_s.update(dict.fromkeys(names, (self.clock() - began_s) / len(names)))
+        return told, expected, costs_s
 
     def resolve(self, outcome: outcome_pb2.Outcome) -> None:
         """Takes in what became of a decision."""

@@ -36,6 +36,18 @@ class Choice(NamedTuple):
         return self.numerators[index] / self.denominator
 
 
+class Way(NamedTuple):
+    """How a policy comes from what is expected to shares: what `agents.bandit.expected.pmfs` has to know to stand in for it."""
+
+    gate: float | None = None
+    """How far the person's own part is listened to; as far as the version says where there is none."""
+    draws: int = 0
+    """Each picks its best; 0 for the one with the greatest bound, of so many deviations:"""
+    width: float = 0.0
+    floor_permille: int = 0
+    """At the least."""
+
+
 def words(*, key: int, n: int) -> Words:
     """n raw 64-bit words of the counter-based generator Philox 4x64-10 (Salmon et al. 2011) under a 128-bit key.
 

@@ -5,10 +5,13 @@ from __future__ import annotations
 from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
+
+import numpy as np
 
 from agents.bandit import kernel
 from agents.bandit.belief import Belief
-from agents.bandit.choice import KEY_HALF, Choice, drawn, floored
+from agents.bandit.choice import KEY_HALF, Choice, Way, drawn, floored
 from tables.linear import Floats, Ints
 from tables.sums import KNOWN_FROM, PREDICTED_UNIT, SCALE, UNIT, Predicted, Taught, unit_at
 
@@ -94,6 +97,35 @@ def sampled(
     )
 
 
+class Several(NamedTuple):
+    """What several policies say of the same slate, and what a `Choice` of any of them holds beside; all lists are (K,)."""
+
+    pmfs: list[list[float]]
+    """Of each policy, how likely each candidate is."""
+    shared: list[float]
+    own: list[float]
+    known: int
+
+
+def spelled(ways: Sequence[Way]) -> Floats:
+    """Return these as `pmfs` takes them."""
+    rows = [(kernel.OWN_GATE if one.gate is None else one.gate, *one[1:]) for one in ways]
+    return np.array(rows, dtype=np.float64)
+
+
+def pmfs(
+    belief: Belief, taught: Taught, x: Ints, ways: Floats, *, silent: int | None, now_ms: int, keys: Sequence[int]
+) -> Several:
+    """Ask several policies in one call; each says to the bit what it says alone. ways: as `spelled` gives them; keys: one for each."""
+    known, told = _told(belief, taught, x, silent=silent, now_ms=now_ms, gate=None)
+    config = belief.config
+    halves = np.array([(key & KEY_HALF, key >> 64) for key in keys], dtype=np.uint64)
+    shared, own, *found = kernel.pmfs(
+        *told, ways, halves, config.exploration / UNIT, config.optimism / UNIT, config.floor_permille
+    ).tolist()
+    return Several(found, shared, own, known)
+
+
 def _told(
     belief: Belief, taught: Taught, x: Ints, *, silent: int | None, now_ms: int, gate: float | None
 ) -> tuple[int, tuple[Ints, Ints, Ints, float, Floats, Floats, Floats, float, float, float, int]]:
@@ -117,7 +149,7 @@ def _told(
     )
 
 
-def predicted(choice: Choice, index: int) -> Predicted:
+def predicted(choice: Choice | Several, index: int) -> Predicted:
     """Return what was expected of one candidate, as rows keep it.
 
     >>> predicted(Choice(0, [1], 1, shared=[0.5], own=[-1.0], known=2), 0)

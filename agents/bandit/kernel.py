@@ -48,33 +48,18 @@ def _products(spread: Floats, covariance: Floats) -> None:
             store(covariance, b * w + at, both(both(t0, t1), both(t2, t3)))
 
 
-@compiled(
-    "Tuple((f8[:, ::1], f8[:, ::1]))(i8[:, ::1], i8[::1], i8[::1], f8, f8[::1], f8[:, ::1], f8[:, ::1], f8, f8, f8, i8)"
-)
-def expect(
-    x: Ints,
-    gram: Ints,
-    moment: Ints,
-    scale: float,
-    mean: Floats,
-    factor: Floats,
-    precision: Floats,
-    noise: float,
-    gate: float,
-    cost: float,
-    silent: int,
-) -> tuple[Floats, Floats]:
-    """Return the joint posterior of K scores xᵀβ + gate · bᵀθ, where b is the first q entries of x.
-
-    x: (K, d) in units of 1/64; gram, moment: the person's sums, entries worth `scale`; mean, factor: of β, with the lower
-    factor of its covariance, noughts up to a multiple of four columns; precision: σ²Σ⁻¹, (q, q); noise: σ²; cost: what an interruption costs; silent: the row that
-    costs none, or -1. Returns in rows (3, K) the scores less that cost, on the grid, the rewards expected of anybody, and
-    those of this person, listened to fully; and the covariance of the scores, its upper triangle, (K, K) up to a multiple of eight.
+@compiled("Tuple((f8[:, ::1], f8[:, ::1], f8[:, ::1]))(i8[:, ::1], i8[::1], i8[::1], f8, f8[::1], f8[:, ::1])")
+def _heard(
+    x: Ints, gram: Ints, moment: Ints, scale: float, mean: Floats, precision: Floats
+) -> tuple[Floats, Floats, Floats]:
+    """Return what of `expect` hangs on no gate, with a column for each candidate from some place on: their features; in two rows what is
+    expected of anybody, and more or less of this person; and what the person's sums leave of each feature that they have of their own.
     """
     k, d = x.shape
     q = precision.shape[0]
     w = (k + 7) // 8 * 8
-    shared, own = np.zeros(w), np.zeros(w)
+    worth = np.zeros((2, w))
+    shared, own = worth
     real = np.zeros(((d + 3) // 4 * 4, w))
     for a in range(k):
         given = x[a]
@@ -102,14 +87,38 @@ def expect(
             store(h, i * wide + begin + at, load(real, i * w + at))
     cholesky(own_precision, -np.inf)
     forward(own_precision, h)
-    gated = np.empty((q, w))
     for i in range(q):
         theta = h[i, d]
         for at in range(0, w, 8):
-            y = load(h, i * wide + begin + at)
-            store(own, at, plus(load(own, at), theta, y))
-            store(gated, i * w + at, plus(zero(), gate, y))
+            store(own, at, plus(load(own, at), theta, load(h, i * wide + begin + at)))
+    return real, worth, h
+
+
+@compiled(
+    "Tuple((f8[:, ::1], f8[:, ::1]))(f8[:, ::1], f8[:, ::1], f8[:, ::1], i8, i8, f8[:, ::1], f8, f8, f8, i8)",
+)
+def _gated(
+    real: Floats,
+    worth: Floats,
+    h: Floats,
+    k: int,
+    d: int,
+    factor: Floats,
+    noise: float,
+    gate: float,
+    cost: float,
+    silent: int,
+) -> tuple[Floats, Floats]:
+    """Return what `expect` does, of what `_heard` returned; what it says of features means nothing any more behind a gate that is not 0."""
+    q, wide = h.shape
+    w = worth.shape[1]
+    begin = wide - w
+    shared, own = worth
     if gate != 0.0:
+        gated = np.empty((q, w))
+        for i in range(q):
+            for at in range(0, w, 8):
+                store(gated, i * w + at, plus(zero(), gate, load(h, i * wide + begin + at)))
         subtract(real, h, gated)
     # A row for each source of doubt, noughts up to a multiple of four behind those of each kind: sums over them are made in four, and
     # stay what they were where features that are 0 are added.
@@ -129,6 +138,33 @@ def expect(
     if silent >= 0:
         scored[0, silent] = 0.0
     return scored, covariance
+
+
+@compiled(
+    "Tuple((f8[:, ::1], f8[:, ::1]))(i8[:, ::1], i8[::1], i8[::1], f8, f8[::1], f8[:, ::1], f8[:, ::1], f8, f8, f8, i8)"
+)
+def expect(
+    x: Ints,
+    gram: Ints,
+    moment: Ints,
+    scale: float,
+    mean: Floats,
+    factor: Floats,
+    precision: Floats,
+    noise: float,
+    gate: float,
+    cost: float,
+    silent: int,
+) -> tuple[Floats, Floats]:
+    """Return the joint posterior of K scores xᵀβ + gate · bᵀθ, where b is the first q entries of x.
+
+    x: (K, d) in units of 1/64; gram, moment: the person's sums, entries worth `scale`; mean, factor: of β, with the lower
+    factor of its covariance, noughts up to a multiple of four columns; precision: σ²Σ⁻¹, (q, q); noise: σ²; cost: what an interruption costs; silent: the row that
+    costs none, or -1. Returns in rows (3, K) the scores less that cost, on the grid, the rewards expected of anybody, and
+    those of this person, listened to fully; and the covariance of the scores, its upper triangle, (K, K) up to a multiple of eight.
+    """
+    real, worth, h = _heard(x, gram, moment, scale, mean, precision)
+    return _gated(real, worth, h, x.shape[0], x.shape[1], factor, noise, gate, cost, silent)
 
 
 @compiled("f8[:, ::1](f8[::1], f8[:, ::1], u8[::1], i8, f8, f8)")
@@ -278,3 +314,54 @@ def choose(
         left -= whole[1, chosen]
         chosen += 1
     return scored, whole, chosen
+
+
+OWN_GATE, BEST = np.nan, 0
+"""In `pmfs`: the gate that is given; and no draws, but the greatest bound."""
+
+
+@compiled(
+    "f8[:, ::1](i8[:, ::1], i8[::1], i8[::1], f8, f8[::1], f8[:, ::1], f8[:, ::1], f8, f8, f8, i8, f8[:, ::1], u8[:, ::1], f8, f8, i8)"
+)
+def pmfs(
+    x: Ints,
+    gram: Ints,
+    moment: Ints,
+    scale: float,
+    mean: Floats,
+    factor: Floats,
+    precision: Floats,
+    noise: float,
+    gate: float,
+    cost: float,
+    silent: int,
+    ways: Floats,
+    keys: Words,
+    width: float,
+    optimism: float,
+    floor_permille: int,
+) -> Floats:
+    """Return the probabilities by which P policies draw, each as it would alone, behind the two rows of rewards that `expect` returns: (2 + P, K).
+
+    ways: (P, 4), each policy's gate, draws, width of a bound and floor at the least; keys: (P, 2), the halves of each one's key; the rest as `choose` takes it.
+    """
+    k = x.shape[0]
+    real, worth, h = _heard(x, gram, moment, scale, mean, precision)
+    found = np.empty((2 + len(ways), k))
+    for p in range(len(ways)):
+        own, draws = gate if np.isnan(ways[p, 0]) else ways[p, 0], int(ways[p, 1])
+        scored, covariance = _gated(real.copy(), worth, h, k, x.shape[1], factor, noise, own, cost, silent)
+        if draws == BEST:
+            shares = best(scored, covariance, ways[p, 2])
+        else:
+            raw = np.empty((draws // 2 * k + 1) // 2, dtype=np.uint64)
+            fill(keys[p, 0], keys[p, 1], raw)
+            shares = draws_won(scored, covariance, raw, draws, width, optimism)
+        floor, total = max(np.int64(floor_permille), np.int64(ways[p, 3])), np.int64(0)
+        for a in range(k):
+            total += shares[a]
+        for a in range(k):
+            numerator = (1000 - floor) * k * shares[a] + floor * total
+            found[2 + p, a] = np.float64(numerator) / np.float64(1000 * k * total)
+        found[0], found[1] = scored[1], scored[2]
+    return found

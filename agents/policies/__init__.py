@@ -13,7 +13,7 @@ from typing import Protocol
 
 from agents import default
 from agents.bandit.belief import Belief
-from agents.bandit.choice import Choice
+from agents.bandit.choice import Choice, Way
 from agents.policies import epsilon_greedy, lin_ts, linucb, mixed, mixed_hearing, mixed_rff, squarecb, uniform
 from tables.linear import Ints
 from tables.sums import Taught
@@ -41,6 +41,8 @@ class Policy:
     """Makes more features of each row, (K, d) to (K, d'); such a policy is never served."""
     hears: bool = False
     """Whether its versions are fitted with what a trained model says; the others are fitted as if nobody had said it."""
+    way: Way | None = None
+    """Of one whose probabilities follow from what is expected: several such are asked in one call, and say the same."""
 
     @property
     def servable(self) -> bool:
@@ -51,6 +53,12 @@ class Policy:
 DEFAULT = default.POLICY
 
 POLICIES: Mapping[str, Policy] = {
-    module.NAME: Policy(module.NAME, module.pmf, getattr(module, "expand", None), hears=getattr(module, "HEARS", False))
+    module.NAME: Policy(
+        module.NAME,
+        module.pmf,
+        getattr(module, "expand", None),
+        hears=getattr(module, "HEARS", False),
+        way=getattr(module, "WAY", None),
+    )
     for module in (mixed, mixed_hearing, lin_ts, linucb, squarecb, epsilon_greedy, uniform, mixed_rff)
 }

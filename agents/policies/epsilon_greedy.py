@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from agents.bandit import kernel
 from agents.bandit.belief import Belief
-from agents.bandit.choice import Choice, words
+from agents.bandit.choice import Choice, Way, words
 from agents.bandit.expected import expected
 from tables.linear import Ints
 from tables.sums import Taught
 
 NAME = "epsilon_greedy"
 EPSILON_PERMILLE = 50
+WAY = Way(floor_permille=EPSILON_PERMILLE)
 
 
 def pmf(belief: Belief, taught: Taught, x: Ints, *, silent: int | None, now_ms: int, key: int) -> Choice:

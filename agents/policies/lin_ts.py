@@ -6,12 +6,13 @@ Agrawal & Goyal 2013, "Thompson sampling for contextual bandits with linear payo
 from __future__ import annotations
 
 from agents.bandit.belief import Belief
-from agents.bandit.choice import Choice
+from agents.bandit.choice import Choice, Way
 from agents.policies import mixed
 from tables.linear import Ints
 from tables.sums import Taught
 
 NAME = "lin_ts"
+WAY = Way(gate=0.0, draws=mixed.DRAWS)
 
 
 def pmf(belief: Belief, taught: Taught, x: Ints, *, silent: int | None, now_ms: int, key: int) -> Choice:

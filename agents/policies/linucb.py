@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from agents.bandit import kernel
 from agents.bandit.belief import Belief
-from agents.bandit.choice import Choice, words
+from agents.bandit.choice import Choice, Way, words
 from agents.bandit.expected import expected
 from tables.linear import Ints
 from tables.sums import Taught
 
 NAME = "linucb"
 WIDTH = 0.25
+WAY = Way(gate=1.0, width=WIDTH)
 
 
 def pmf(belief: Belief, taught: Taught, x: Ints, *, silent: int | None, now_ms: int, key: int) -> Choice:

@@ -10,13 +10,14 @@ as far as it has predicted better than everybody's alone (the gate). Closest rel
 from __future__ import annotations
 
 from agents.bandit.belief import Belief
-from agents.bandit.choice import Choice
+from agents.bandit.choice import Choice, Way
 from agents.bandit.expected import sampled
 from tables.linear import Ints
 from tables.sums import Taught
 
 NAME = "mixed"
 DRAWS = 64
+WAY = Way(draws=DRAWS)
 
 
 def pmf(

@@ -5,9 +5,9 @@ It chooses as `mixed` does; beside it, on the same decisions, the gate finds out
 
 from __future__ import annotations
 
-from agents.policies.mixed import pmf
+from agents.policies.mixed import WAY, pmf
 
-__all__ = ["HEARS", "NAME", "pmf"]
+__all__ = ["HEARS", "NAME", "WAY", "pmf"]
 
 NAME = "mixed_hearing"
 HEARS = True

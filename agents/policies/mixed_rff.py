@@ -19,6 +19,7 @@ from tables.sums import UNIT, Taught
 
 NAME = "mixed_rff"
 FEATURES = 64
+WAY = mixed.WAY
 WIDTH = 1.0
 """Deviation of the frequencies, in units of 1 / √d of the linear features."""
 

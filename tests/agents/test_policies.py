@@ -192,6 +192,33 @@ def test_a_planted_preference_is_learned(name: str) -> None:
     assert p[0] > 0.9
 
 
+@settings(max_examples=60)
+@given(
+    rows=RANDOM_X,
+    silent=st.sampled_from([None, 0, -1]),
+    heard=st.integers(0, 20),
+    changes=st.fixed_dictionaries({"floor_permille": st.sampled_from([1, 20, 200]), "optimism": st.integers(0, 64)}),
+    expands=st.booleans(),
+    key=st.integers(0, 2**120),
+)
+def test_several_that_are_asked_in_one_call_say_to_the_bit_what_each_says_alone(
+    rows: list[list[int]], silent: int | None, heard: int, changes: dict[str, int], expands: bool, key: int
+) -> None:
+    those = [one for one in POLICIES.values() if one.way is not None and (one.expand is not None) == expands]
+    x = np.array(rows)
+    by = InMemory(those[0].name, shape=SHAPE, config=config(**changes), refit_every=7)
+    for n, row in enumerate(slate(heard, seed=3) if heard else []):
+        by.teach("ada", row[None], reward=(-1) ** n, time_ms=MONDAY_MS, expected=Predicted(0, 300, n % 4))
+    told = {"silent": silent if silent is None else silent % len(x), "time_ms": MONDAY_MS + 40 * DAY_MS}
+    keys = [key + place for place in range(len(those))]
+    ways = expected.spelled([one.way for one in those if one.way is not None])
+    found = by.pmfs(by.taught("ada"), x, ways, keys=keys, **told)  # type: ignore[arg-type]
+    for one, own_key, pmf in zip(those, keys, found.pmfs, strict=True):
+        alone = by.choose(by.taught("ada"), x, key=own_key, policy=one.name, **told)  # type: ignore[arg-type]
+        assert pmf == (np.array(alone.numerators) / alone.denominator).tolist(), one.name
+        assert (found.shared, found.own, found.known) == (alone.shared, alone.own, alone.known)
+
+
 @pytest.mark.parametrize("policy", SERVED, ids=lambda one: one.name)
 def test_pmf_reads_its_numbers_from_the_versions_bytes_alone(policy: Policy) -> None:
     version = version_of([taught_by(9)], policy=policy.name)
