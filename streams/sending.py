@@ -210,6 +210,8 @@ class Sending:
         """By topic whose partitions are not known yet."""
         self._known: set[str] = set()
         """Topics that were asked for."""
+        self._numbers: dict[str, list[int]] = {}
+        """Each topic's partitions, which are as many for life."""
         self._learning: asyncio.Task[None] | None = None
         self._opening = asyncio.create_task(self._open(), name="producer-open")
 
@@ -279,13 +281,13 @@ class Sending:
 
     def _place(self, record: Record) -> bool:
         """Queue it where it belongs; False where that is not known."""
-        numbers = self._client.cluster.partitions_for_topic(record.topic)
-        if not numbers:
+        numbers = self._numbers.get(record.topic)
+        if numbers is None:
             return False
         number = record.partition
         if number is None:
             key = record.key
-            number = random.choice(tuple(numbers)) if key is None else partition_of(key, len(numbers))  # noqa: S311
+            number = random.choice(numbers) if key is None else partition_of(key, len(numbers))  # noqa: S311
         elif number not in numbers:
             self.fail(f"{record.topic}: there is no partition {number}", [record])
             return True
@@ -301,7 +303,8 @@ class Sending:
             for topic in list(self._unplaced):
                 if topic in self._client.cluster.unauthorized_topics:
                     self.fail(f"{topic}: not allowed", self._unplaced.pop(topic))
-                elif self._client.cluster.partitions_for_topic(topic):
+                elif numbers := self._client.cluster.partitions_for_topic(topic):
+                    self._numbers[topic] = sorted(numbers)
                     for record in self._unplaced.pop(topic):
                         self._place(record)
             if self._unplaced and self._unplaced.keys() <= self._known:
