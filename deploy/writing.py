@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -16,6 +17,8 @@ async def writing(stack: RunningStack, *, client_id: str) -> AsyncIterator[tuple
 
     Where the start of a local stack has kept what the registry says, nobody is asked again.
     """
+    # The client says ten times a second of a broker that is away what the producer says once.
+    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
     schemas = Schemas(stack.cluster, kept=stack.folder.schemas_file)
     producer = Producer(stack.cluster, client_id=client_id)
     try:

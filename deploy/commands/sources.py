@@ -6,7 +6,6 @@ It never reads a file itself: see deploy/imports.py and connectors/watch.py.
 from __future__ import annotations
 
 import asyncio
-import logging
 import signal as signals
 from collections import Counter
 from collections.abc import Sequence
@@ -79,15 +78,9 @@ def watch_command(
     asyncio.run(_watch(file.absolute(), user_id=user, state=state, time_zone=time_zone))
 
 
-def _hush() -> None:
-    """The client's own lines about connections say what the command says better."""
-    logging.getLogger("aiokafka").setLevel(logging.CRITICAL)
-
-
 async def _import(
     files: Sequence[Path], *, user_id: str, state: Path, time_zone: str | None, begin_again: bool
 ) -> list[Imported]:
-    _hush()
     stack = open_state(state, "registry_url", "name_key_file")
     await _check_is_here(stack, user_id, begin_again=begin_again)
     zone = await PersonZone.of(time_zone, machine=machine_zone(), user_id=user_id, stack=stack)
@@ -120,7 +113,6 @@ async def _check_is_here(stack: RunningStack, user_id: str, *, begin_again: bool
 
 
 async def _watch(path: Path, *, user_id: str, state: Path, time_zone: str | None) -> None:
-    _hush()
     stack = open_state(state, "registry_url", "name_key_file")
     await _check_is_here(stack, user_id)
     zone = await PersonZone.of(time_zone, machine=machine_zone(), user_id=user_id, stack=stack)
