@@ -232,10 +232,18 @@ def names_of(count: float) -> list[str]:
 
 def first_task(stack: RunningStack, schemas: Schemas) -> Send:
     """A new task for a user of its own: their first tip has to follow."""
+    return _task(stack, schemas, "1", "Water the plants")
 
+
+def second_task(stack: RunningStack, schemas: Schemas) -> Send:
+    """Another task of the same user: a tip that has heard of it has to follow."""
+    return _task(stack, schemas, "2", "Call the plumber")
+
+
+def _task(stack: RunningStack, schemas: Schemas, external_id: str, title: str) -> Send:
     def record(name: str) -> tuple[str, bytes]:
-        upsert = signal_pb2.TaskUpserted(external_id="1", title="Water the plants", priority=2)
-        signal = signal_pb2.Signal(user_id=name, source="bench", event_id=name, task_upserted=upsert)
+        upsert = signal_pb2.TaskUpserted(external_id=external_id, title=title, priority=2)
+        signal = signal_pb2.Signal(user_id=name, source="bench", event_id=f"{name}-{external_id}", task_upserted=upsert)
         return stack.cluster.name("signals"), schemas.frame("signals", signal)
 
     return record

@@ -1,7 +1,7 @@
 """Load: what a stack on this machine bears while every group keeps up, and who spends the processor on it.
 
 Signals of new people at a steady rate, as in bench/freshness.py, for long enough that a queue would show; beside it, at the
-same rate, the bare three-hop loop. Processor time is that of each process with all its threads and children. Batches are counted
+same rate, the bare three-hop loop. Then a second task of each of them: who is known has a key, a row and a tip. Processor time is that of each process with all its threads and children. Batches are counted
 where they stand, in the broker's log: Kafka pays by the batch of one topic and partition. It never changes what it measures.
 """
 
@@ -20,7 +20,18 @@ import psutil
 import uvloop
 
 from bench.arrivals import Writer
-from bench.freshness import PEERS, Latencies, Side, announcements, bare_loop, bare_record, first_task, names_of, paced
+from bench.freshness import (
+    PEERS,
+    Latencies,
+    Side,
+    announcements,
+    bare_loop,
+    bare_record,
+    first_task,
+    names_of,
+    paced,
+    second_task,
+)
 from bench.result import Bench, Result, Row, compared
 from deploy.stack import groups
 from deploy.stack.running import RunningStack
@@ -63,6 +74,8 @@ class Found:
     """One rate: ours, and the bare loop's."""
 
     ours: Turn
+    known: Turn
+    """The same people again."""
     peer: Turn
 
 
@@ -87,10 +100,9 @@ def measure(bench: Bench) -> Result:
 
 
 def _rows(rate: int, found: Found) -> list[Row]:
-    ours, peer = found.ours, found.peer
+    ours, known, peer = found.ours, found.known, found.peer
     p50, p99 = (ours.latencies.percentile(percent) for percent in GOALS)
     what = f"{rate}/s for {ours.seconds:.0f} s"
-    shares = ", ".join(f"{name} {us:,.0f}" for name, us in ours.spent_us.most_common() if us >= 1)
     lags = ", ".join(f"{group} {lag:,}" for group, lag in sorted(ours.lags.items()))
     rows = [
         compared(
@@ -105,8 +117,29 @@ def _rows(rate: int, found: Found) -> list[Row]:
         )
         for percent, value in zip(GOALS, (p50, p99), strict=True)
     ]
+    rows += [
+        compared(
+            f"load-{rate}-known-p{percent:g}",
+            f"the same of people who are known, p{percent:g} at {rate}/s for {known.seconds:.0f} s",
+            known.latencies.percentile(percent),
+            "ms",
+            peer=peer.latencies.percentile(percent),
+            peer_name=PEERS["aiokafka"],
+            note=f"Of {known.latencies.missing} the tip stayed as it was." if known.latencies.missing else "",
+        )
+        for percent in GOALS
+    ]
     return [
         *rows,
+        compared(
+            f"load-{rate}-known-spent",
+            f"processor time of a signal of somebody known, all processes, at {rate}/s",
+            known.spent_us.total(),
+            "µs",
+            peer=ours.spent_us.total(),
+            peer_name="of somebody new",
+            note=f"Of somebody known, in µs: {_shares(known)}.",
+        ),
         compared(
             f"load-{rate}-20ms",
             f"p50 at {what}",
@@ -124,7 +157,7 @@ def _rows(rate: int, found: Found) -> list[Row]:
             peer=FULL * (os.cpu_count() or 1) * 1e6 / rate,
             peer_name=f"{os.cpu_count()} cores, {FULL:.0%} full",
             at_most=1.0,
-            note=f"At {rate}/s a signal took, in µs: {shares}. Records that groups had yet to commit at the end: {lags}.",
+            note=f"At {rate}/s a signal took, in µs: {_shares(ours)}. Records that groups had yet to commit at the end: {lags}.",
         ),
         compared(
             f"load-{rate}-lag",
@@ -157,6 +190,10 @@ def _rows(rate: int, found: Found) -> list[Row]:
     ]
 
 
+def _shares(turn: Turn) -> str:
+    return ", ".join(f"{name} {us:,.0f}" for name, us in turn.spent_us.most_common() if us >= 1)
+
+
 async def _measure(stack: RunningStack, bench: Bench) -> tuple[dict[int, Found], Turn]:
     schemas = Schemas(stack.cluster)
     await schemas.register()
@@ -165,25 +202,27 @@ async def _measure(stack: RunningStack, bench: Bench) -> tuple[dict[int, Found],
     found: dict[int, Found] = {}
     async with AsyncExitStack() as open_things:
         tips = await open_things.enter_async_context(announcements(stack))
-        side = Side(tips, first_task(stack, schemas))
+        side, again = Side(tips, first_task(stack, schemas)), Side(tips, second_task(stack, schemas))
         for rate in LONG_RATES if bench.long else RATES:
             # The loop is there only while it is measured: also idle it would take some of the processor.
             async with bare_loop(stack, "aiokafka") as (watch, topic):
-                peer = await _turn(
-                    stack, writer, Side(watch, bare_record(topic)), rate=rate, seconds=min(seconds, BARE_S)
-                )
-            ours = await _turn(stack, writer, side, rate=rate, seconds=seconds)
-            found[rate] = Found(ours, peer)
+                bare = names_of(rate * min(seconds, BARE_S))
+                peer = await _turn(stack, writer, Side(watch, bare_record(topic)), bare, rate=rate)
+            people = names_of(rate * seconds)
+            ours = await _turn(stack, writer, side, people, rate=rate)
+            known = await _turn(stack, writer, again, people, rate=rate)
+            found[rate] = Found(ours, known, peer)
             bench.say(f"{rate}/s: p50 {ours.latencies.percentile(50):.1f} ms, {ours.spent_us.total():,.0f} µs a signal")
-        backlog = await _turn(stack, writer, side, rate=1_000_000, seconds=BACKLOG / 1e6 / (10 if bench.quick else 1))
+        many = names_of(BACKLOG / (10 if bench.quick else 1))
+        backlog = await _turn(stack, writer, side, many, rate=1_000_000)
     writer.close()
     return found, backlog
 
 
-async def _turn(stack: RunningStack, writer: Writer, side: Side, *, rate: int, seconds: float) -> Turn:
+async def _turn(stack: RunningStack, writer: Writer, side: Side, names: Sequence[str], *, rate: int) -> Turn:
+    seconds = len(names) / rate
     await paced(writer, side, rate=min(rate, 1_000), names=names_of(min(rate, 1_000) * min(WARM_S, seconds)))
     side.watch.clear()
-    names = names_of(rate * seconds)
     parts = parts_of(stack)
     before, written, mine_s, began_s = spent(parts), _log(stack.folder.data("kafka")), time.process_time(), time.time()
     looking = asyncio.create_task(_lags_after(stack, seconds))
