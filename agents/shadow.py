@@ -9,7 +9,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from itertools import islice
 from math import isfinite
 
 from agents import snapshot
@@ -34,8 +36,8 @@ from tables.shelf import Shelf
 logger = logging.getLogger(__name__)
 
 TOPIC_ID_BYTES = 16
-YIELD_EVERY = 20
-"""Records between two looks at anything else."""
+ROUND = 20
+"""Records between two looks at anything else; their people's keys are made ready together."""
 LOOK_EVERY_S = 0.5
 """Between two questions to Kafka where its topics end."""
 READ = ("promotions", "outcomes", "decisions", "erasures")
@@ -83,6 +85,8 @@ class Shadow:
         starts = {(topics[name].name, number): 0 for name in READ for number in range(topics[name].partitions)}
         self._starts: dict[Place, int] = starts
         self._order = InOrder({topics[name].name: rank for rank, name in enumerate(READ)}, starts)
+        self._round: deque[Record] = deque()
+        """Given out by the order and not taken in whole."""
         self._ended: dict[Place, int] = {}
         """Where Kafka's topics ended when it was last asked."""
         self._said: dict[int, int] = {}
@@ -110,7 +114,7 @@ class Shadow:
                 group.create_task(self._publish(), name="shadow-estimates")
         finally:
             if self._shelf is not None:
-                if self._producer.failure is None and self._live.is_set():
+                if self._producer.failure is None and self._live.is_set() and not self._round:
                     await self._put_away(self._shelf)
                 self._shelf.close()
 
@@ -160,11 +164,10 @@ class Shadow:
         self._order.seen(at_start, at_ms=asked_ms)
         looked_s, kept_s, taken, kept = loop.time(), loop.time(), 0, 0
         async for _ in together:
-            while (record := self._order.take()) is not None:
-                await self._take(self._short[record.topic], record)
-                taken += 1
-                if taken % YIELD_EVERY == 0:
-                    await asyncio.sleep(0)
+            while some := list(islice(iter(self._order.take, None), ROUND)):
+                await self._take_round(some)
+                taken += len(some)
+                await asyncio.sleep(0)
             if not self._live.is_set() and not any(self._order.behind(at_start).values()):
                 self._begin()
                 kept_s = float("-inf")
@@ -188,6 +191,13 @@ class Shadow:
             self._heed_promotion(self._promoted)
         self._live.set()
         logger.info("shadow.caught_up policies=%s", ",".join(self._shadows.learners))
+
+    async def _take_round(self, some: list[Record]) -> None:
+        self._round.extend(some)
+        self._keys.make_ready(record.key for record in some if record.key is not None)
+        while self._round:
+            await self._take(self._short[self._round[0].topic], self._round[0])
+            self._round.popleft()
 
     async def _take(self, name: str, record: Record) -> None:
         message = read(self._schemas, name, record)
@@ -279,10 +289,12 @@ class Shadow:
             evidence=evidence_of(found),
         )
         topic = self._topics["promotions"].name
+        there = [record for record in self._round if record.topic == topic]
         async for records in self._read("promotions", 0, self._order.next((topic, 0))):
-            for one in (read(self._schemas, "promotions", record) for record in records):
-                if isinstance(one, evaluation_pb2.Promotion) and one.evidence == promotion.evidence:
-                    return
+            there += records
+        for one in (read(self._schemas, "promotions", record) for record in there):
+            if isinstance(one, evaluation_pb2.Promotion) and one.evidence == promotion.evidence:
+                return
         logger.info(
             "gate.%s policy=%s champion=%s n=%d", verdict.kind.name.lower(), found.policy, found.champion, found.n
         )

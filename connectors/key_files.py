@@ -57,10 +57,14 @@ class KeyFiles:
         return kek_id, [cipher.seal(key, about) for key, about in keys]
 
     def unwrap(self, kek_id: str, wrapped: bytes, about: list[bytes]) -> bytes:
-        key = self._cipher(kek_id).open(wrapped, about)
+        (key,) = self.unwrap_all(kek_id, [(wrapped, about)])
         if key is None:
             raise ValueError(f"the key-encryption key {kek_id} did not wrap this")
         return key
+
+    def unwrap_all(self, kek_id: str, some: Sequence[tuple[bytes, list[bytes]]]) -> list[bytes | None]:
+        cipher = self._cipher(kek_id)
+        return [cipher.open(wrapped, about) for wrapped, about in some]
 
     def make(self) -> str:
         """A new one, which is the current one from here on."""

@@ -70,6 +70,7 @@ class Frames:
     """
 
     def __init__(self) -> None:
+        self._kinds = {(name, index_of(kind)): kind for name, kinds in MESSAGES.items() for kind in kinds}
         files = sorted({kind.DESCRIPTOR.file.name for kinds in MESSAGES.values() for kind in kinds})
         self._headers: dict[tuple[str, type[Message]], bytes] = {
             (name, kind): header(1 + files.index(kind.DESCRIPTOR.file.name), index_of(kind))
@@ -98,7 +99,7 @@ class Frames:
     def _kind(self, name: str, schema_id: int, index: int) -> type[Message] | None:
         """What stands behind this header on this topic; None where it is nothing that belongs there."""
         del schema_id  # of whoever wrote it
-        return next((kind for kind in MESSAGES[name] if index_of(kind) == index), None)
+        return self._kinds.get((name, index))
 
     def _not_read(self, name: str, schema_id: int, path: tuple[int, ...]) -> BadFrame:
         """Why a value with this header is not read."""

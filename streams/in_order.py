@@ -61,12 +61,15 @@ class InOrder:
         self._slack_ms = slack_ms
         self._lines = {place: Line(ranks[place[0]], start, reached=start) for place, start in starts.items()}
         self._heads: list[tuple[Key, Place]] = []
+        self._bound_ms: float | None = None
+        """From this time on something may come; None where that has to be found out."""
         self._given: Key = (0, 0, 0, -1)
         self.late = 0
         """Records that came too late to be given out in their place."""
 
     def put(self, records: Sequence[Record]) -> None:
         """Take in what has come: of each partition in the order of its offsets."""
+        self._bound_ms = None
         for record in records:
             place = record.topic, record.partition
             line = self._lines[place]
@@ -82,6 +85,7 @@ class InOrder:
 
     def seen(self, ends: Mapping[Place, int], *, at_ms: int) -> None:
         """Each partition ended here at that time or later, by our clock."""
+        self._bound_ms = None
         for place, end in ends.items():
             line = self._lines[place]
             if line.reached >= end:
@@ -89,7 +93,12 @@ class InOrder:
 
     def take(self) -> Record | None:
         """Return the next record, None while something earlier may come."""
-        if not self._heads or self._heads[0][0][0] >= self._bound_ms():
+        if not self._heads:
+            return None
+        if self._bound_ms is None:
+            quiet = (line for line in self._lines.values() if not line.waiting)
+            self._bound_ms = min((max(line.quiet_ms, line.time_ms) for line in quiet), default=inf)
+        if self._heads[0][0][0] >= self._bound_ms:
             return None
         key, place = heapq.heappop(self._heads)
         line = self._lines[place]
@@ -100,6 +109,8 @@ class InOrder:
         self._given = max(self._given, key)
         if line.waiting:
             self._show(place, line)
+        else:
+            self._bound_ms = None
         return record
 
     def waiting(self, place: Place) -> int:
@@ -129,11 +140,8 @@ class InOrder:
             line = self._lines[place]
             line.next = line.reached = start
             line.time_ms = line.given_ms = time_ms
+        self._bound_ms = None
 
     def _show(self, place: Place, line: Line) -> None:
         time_ms, record = line.waiting[0]
         heapq.heappush(self._heads, ((time_ms, line.rank, record.partition, record.offset), place))
-
-    def _bound_ms(self) -> float:
-        """From this time on something may come."""
-        return min((max(line.quiet_ms, line.time_ms) for line in self._lines.values() if not line.waiting), default=inf)

@@ -11,8 +11,8 @@ import logging
 import struct
 import time
 from collections import OrderedDict
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Mapping, Sequence
-from functools import partial
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Final, NamedTuple, Protocol, Self
 
 from oo.v1.key_pb2 import WrappedKey
@@ -68,6 +68,9 @@ class KeyEncryption(Protocol):
 
     def unwrap(self, kek_id: str, wrapped: bytes, about: list[bytes]) -> bytes:
         """The key. Raises KekGone, and ValueError for what it did not wrap about this."""
+
+    def unwrap_all(self, kek_id: str, some: Sequence[tuple[bytes, list[bytes]]]) -> list[bytes | None]:
+        """The same of what this one wrapped, each with its `about`: it is looked up once. None for what it did not wrap. Raises KekGone."""
 
 
 class Wrapped(NamedTuple):
@@ -264,6 +267,21 @@ class Keys:
         self.opened(whose, key_id, cipher)
         return cipher
 
+    def make_ready(self, people: Iterable[bytes]) -> None:
+        """Have keys of these people ready for use, with one look at each key-encryption key. Of one that cannot be, `opening` says why."""
+        wanted: dict[str, list[tuple[bytes, Wrapped]]] = {}
+        for whose in dict.fromkeys(people):
+            entries = self._keys.get(whose, b"")
+            if name_of(whose, entries[:KEY_ID_BYTES]) not in self._opened:
+                for one in self._entries(entries):
+                    wanted.setdefault(one.kek_id, []).append((whose, one))
+        for kek_id, some in wanted.items():
+            with suppress(KekGone):
+                keys = self.kek.unwrap_all(kek_id, [(one.wrapped, about(whose, one.id)) for whose, one in some])
+                for (whose, one), key in zip(some, keys, strict=True):
+                    if key is not None:
+                        self.opened(whose, one.id, Cipher(key))
+
     def _ready(self, name: bytes) -> Cipher | None:
         """The key of this name where it stands ready; it was then used last."""
         cipher = self._opened.get(name)
@@ -312,12 +330,15 @@ class Keys:
 
 async def opened_by(keys: Keys, message: T, *, whose: bytes) -> T:
     """As `streams.sealing.opened`, where the key may be on its way still. Raises NotOpened and KeyMissing."""
-    # Asking Kafka by itself takes a client of its own: first it may be heard of.
-    for more in (partial(keys.hear, whose, getattr(message, "sealed", b"")[:KEY_ID_BYTES]), keys.catch_up):
-        try:
-            return opened(message, whose=whose, keys=keys)
-        except KeyMissing:
-            await more()
+    try:
+        return opened(message, whose=whose, keys=keys)
+    except KeyMissing:
+        # Asking Kafka by itself takes a client of its own: first it may be heard of.
+        await keys.hear(whose, getattr(message, "sealed", b"")[:KEY_ID_BYTES])
+    try:
+        return opened(message, whose=whose, keys=keys)
+    except KeyMissing:
+        await keys.catch_up()
     return opened(message, whose=whose, keys=keys)
 
 

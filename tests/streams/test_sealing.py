@@ -259,6 +259,27 @@ def test_keys_wrapped_together_come_out_one_by_one(tmp_path: Path) -> None:
         kek.unwrap(kek_id, second, [b"ada"])
 
 
+def test_keys_made_ready_together_open_what_each_does_and_one_that_cannot_be_hinders_no_other(tmp_path: Path) -> None:
+    keys, whole = keys_in(tmp_path), decision_pb2.Decision(decision_id="d")
+    old = keys.kek.current()
+    sealed = {}
+    for whose in (b"gone", *WHO[:2]):
+        if whose == WHO[0]:
+            time.sleep(0.002)  # Keys are named by the millisecond in which they are made.
+            keys.kek.make()  # type: ignore[attr-defined]
+        give(keys, whose)
+        sealed[whose] = seal(whole, whose=whose, keys=keys)
+    keys.put(b"mixed up", keys.held(WHO[1])[0])
+    keys.kek.destroy(old)  # type: ignore[attr-defined]
+    keys._opened.clear()
+    keys.make_ready([WHO[0], b"gone", b"mixed up", b"unknown", WHO[1], WHO[0]])
+    assert keys._opened.keys() == {name_of(whose, keys.held(whose)[0].id) for whose in WHO[:2]}
+    keys.kek.destroy(keys.kek.current())  # type: ignore[attr-defined]
+    assert [opened(sealed[whose], whose=whose, keys=keys) for whose in WHO[:2]] == [whole, whole]
+    with pytest.raises(KeyMissing, match="bring it back"):
+        opened(sealed[b"gone"], whose=b"gone", keys=keys)
+
+
 def test_a_key_encryption_key_that_is_gone_is_said_with_what_to_do(tmp_path: Path) -> None:
     keys = keys_in(tmp_path)
     one = give(keys, b"ada")
