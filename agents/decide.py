@@ -97,13 +97,12 @@ def decide(
         chosen=chosen,
         propensity=choice.propensity(choice.chosen),
         title=picked.title,
-        prompt_version=picked.prompt_version,
-        model=picked.model,
-        prompt_chance=picked.chance,
-        prompt_chances=picked.chances,
         latency_ms=latency_ms,
         unshared=not consents.teaches_others(row),
     )
+    if picked.kind == decision_pb2.Decision.GENERATED:
+        decision.prompt_version, decision.model = picked.prompt_version, picked.model
+        decision.prompt_chance, decision.prompt_chances = picked.chance, picked.chances
     decision.journal.CopyFrom(journal)
     if heard is not None:
         decision.scored_by, decision.deaf = config.scoring.model, not heard

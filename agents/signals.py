@@ -79,9 +79,9 @@ def _take_task(opened: Opened, signal: signal_pb2.Signal, change: Change, *, sta
     told = backlog.upsert_task(row, items, signal.task_upserted, source=signal.source, stamp=stamp)
     if told.overflow is not None:
         change.overflows.append(told.overflow)
-    if told.index is None or not opened.limits.tasks_of(signal.source):
+    if told.at is None or not opened.limits.tasks_of(signal.source):
         return
-    now = items.tasks[:, told.index].tolist()
+    now = items.tasks[:, told.at].tolist()
     # An edit of what was urgent before is no arrival, and the same task told again is no change.
     if _is_urgent(now, now_ms=row.now_ms, within_ms=within_ms):
         before = told.before

@@ -48,13 +48,16 @@ def slate_at(opened: Opened, *, at: Moment, caps: Sequence[Cap], config: policy_
     cooling = eligibility.cooling(row, now_ms=now_ms)
     beside: list[int] = []
     for one in others:
-        own = cooling.get(one.id, 0) if one.until_ms > now_ms else cooling.get(one.id, 0) | eligibility.EXPIRED
-        task = written.task_of(one.about, opened) if one.about else written.NO_TASK
-        if task is None:
-            own |= eligibility.ABOUT
-        if task is None or at.space == features.FIRST:
-            task = written.NO_TASK
-        hot = features.writer(one.prompt_version, one.model, space=at.space)
+        own, task, hot = cooling.get(one.id, 0), written.NO_TASK, _NOBODY_WROTE
+        if one.until_ms <= now_ms:
+            own |= eligibility.EXPIRED
+        if one.kind == _GENERATED:
+            told = written.task_of(one.about, opened) if one.about else written.NO_TASK
+            if told is None:
+                own |= eligibility.ABOUT
+            elif at.space != features.FIRST:
+                task = told
+            hot = features.writer(one.prompt_version, one.model, space=at.space)
         beside += (one.kind, texts.title_key(one.title), own, task, *hot)
     permille = config.duplicate_permille
     facts = (
@@ -84,6 +87,8 @@ def hear(slate: Slate, expected: Ints) -> bool:
 
 
 _NOBODY = np.zeros((0, 0), dtype=np.int64)
+_NOBODY_WROTE = (-1, -1)
+"""As features.writer says it."""
 
 
 def _alike(items: Backlog, others: Sequence[Proposal], *, now_ms: int, permille: int) -> Ints:

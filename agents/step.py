@@ -7,7 +7,6 @@ reads a clock, a file or the network, and never changes the row it is given.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import NamedTuple
 
 from agents import (
@@ -50,8 +49,7 @@ STARTERS_GIVE_WAY = 4
 Trigger = decision_pb2.Decision
 
 
-@dataclass(frozen=True, slots=True)
-class Entry:
+class Entry(NamedTuple):
     """A journal record where it stands. `time_ms` is the broker's append time."""
 
     user_id: str
@@ -287,15 +285,16 @@ def _next_wake(opened: Opened, caps: Sequence[Cap], config: policy_pb2.DecisionC
     seen_ms = pending.first_seen_ms(opened.pending.columns)
     times = [
         row.current_valid_until_ms,
-        eligibility.next_change_ms(row, outcomes.current(opened), caps),
+        # Nobody else's may end by time alone.
+        eligibility.next_change_ms(row, outcomes.current(opened), caps) if caps or row.HasField("profile") else 0,
         backlog.next_quiet_end_ms(opened.usable.tasks),
         seen_ms + config.reaction_window_ms if seen_ms else 0,
         row.asked.due_ms,
     ]
     if row.cool_downs:
         times += [c.until_ms for c in row.cool_downs]
-    soonest_ms = min([time_ms for time_ms in times if time_ms > 0], default=0)
-    return max(soonest_ms, row.now_ms + 1) if soonest_ms else 0
+    times = [time_ms for time_ms in times if time_ms > 0]
+    return max(min(times), row.now_ms + 1) if times else 0
 
 
 def _unseen(opened: Opened) -> bytes:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Callable, Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import NamedTuple
 
 from agents.active_version import ActiveVersion
 from agents.fold import PartitionState, Rows, entry_of
@@ -58,8 +59,7 @@ class Journal:
         return PartitionState(partition=number, versions=self.versions)
 
 
-@dataclass(frozen=True, slots=True)
-class Folded:
+class Folded(NamedTuple):
     """A record, what followed from it, and its person's row around it. The row of a mark's, which has no person, is None."""
 
     entry: Entry

@@ -7,7 +7,7 @@ for a record, the functions here change what was unpacked, `write` puts it back.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -41,8 +41,7 @@ START, END, BUSY, EVENT_UPDATED, EVENT_OFFSET, EVENT_SOURCE, _EVENT_ID_CHARS, _E
 _EVENT_WIDTH = 8
 
 
-@dataclass(frozen=True, slots=True)
-class Stamp:
+class Stamp(NamedTuple):
     """Which of two writes of the same item is later: event time, then source offset."""
 
     time_ms: int
@@ -113,16 +112,9 @@ class Backlog:
         """Keep these tombstones instead."""
         self._stones, self.buried = stones, True
 
-    def name(self, index: int) -> str:
-        """The candidate id of a task."""
-        start = self._task_starts()[index]
-        external_id = self.task_texts[start : start + int(self.tasks[_ID_CHARS, index])]
-        return head(self.sources[self.tasks[SOURCE, index]]) + external_id
-
     def external_ids(self, indices: Ints) -> list[str]:
         """The ids that their sources gave these tasks."""
-        said = self.task_texts
-        return [said[start:end] for start, end in _id_places(self.tasks, indices).tolist()]
+        return list(map(self.task_texts.__getitem__, map(slice, *_id_places(self.tasks, indices).tolist())))
 
     def told(self, index: int) -> Told:
         """One task, as a decision on it takes it."""
@@ -216,8 +208,7 @@ class Backlog:
         column = [*column[:SOURCE], self._source(source), *column[SOURCE:], *map(len, said)]
         starts = self._task_starts()
         if index is None:
-            name = head(source) + said[0]
-            index = bisect_left(range(self.tasks.shape[1]), name, key=self.name)
+            index = bisect_left(range(self.tasks.shape[1]), head(source) + said[0], key=self._namer())
             self.tasks = columns.with_gap(self.tasks, index, 0)
             start = end = starts[index]
         else:
@@ -288,6 +279,17 @@ class Backlog:
             self._starts = _starts(self.tasks).tolist()
         return self._starts
 
+    def _namer(self) -> Callable[[int], str]:
+        """What says the candidate id of a task, while none is changed."""
+        starts, said, number = self._task_starts(), self.task_texts, self.tasks.item
+        heads = list(map(head, self.sources))
+
+        def name(index: int) -> str:
+            start = starts[index]
+            return heads[number(SOURCE, index)] + said[start : start + number(_ID_CHARS, index)]
+
+        return name
+
     def _event_start(self, index: int) -> int:
         return int(self.events[_EVENT_ID_CHARS:, :index].sum(dtype=np.int64))
 
@@ -310,17 +312,17 @@ def head(source: str) -> str:
 def read(row: row_pb2.UserRow) -> Backlog:
     """Unpack a row's tasks and events. Raises ValueError for a row that nobody of ours wrote."""
     backlog = Backlog(
-        tasks=columns.unpacked(row.task_columns, width=_TASK_WIDTH),
-        events=columns.unpacked(row.event_columns, width=_EVENT_WIDTH),
-        sources=list(row.item_sources),
-        task_texts=row.task_texts,
-        event_texts=row.event_texts,
-        stones_block=row.buried,
+        columns.unpacked(row.task_columns, width=_TASK_WIDTH),
+        columns.unpacked(row.event_columns, width=_EVENT_WIDTH),
+        list(row.item_sources),
+        row.task_texts,
+        row.event_texts,
+        row.buried,
     )
-    if row.tombstones:
+    if not backlog.stones_block and row.tombstones:
         stones = [(columns.signed(one.key_hash), one.updated_ms, one.updated_offset) for one in row.tombstones]
         backlog.stones_block = columns.packed(columns.of(stones, width=3))
-    if row.tasks or row.events:
+    if not backlog.tasks.shape[1] and not backlog.events.shape[1] and (row.tasks or row.events):
         # Written before there were columns.
         for task in row.tasks:
             backlog.put_spelled(task)
@@ -365,11 +367,10 @@ def spell_out(row: row_pb2.UserRow) -> None:
         row.ClearField(name)
 
 
-@dataclass(frozen=True, slots=True)
-class Upserted:
+class Upserted(NamedTuple):
     """What became of a task that its source told."""
 
-    index: int | None
+    at: int | None
     """Where it stands now; None where it found no place, or a later write stands already."""
     before: list[int] | None
     """Its column before, in the order of the constants above; None for unknown."""
@@ -526,15 +527,15 @@ def _starts(tasks: Ints) -> Ints:
 
 @compiled("i8[:, ::1](i8[:, ::1], i8[::1])")
 def _id_places(tasks: Ints, indices: Ints) -> Ints:
-    """Where each one's id begins among the texts, and where it ends: (K, 2). The indices grow."""
-    places = np.empty((len(indices), 2), dtype=np.int64)
+    """Where each one's id begins among the texts, and where it ends: (2, K). The indices grow."""
+    places = np.empty((2, len(indices)), dtype=np.int64)
     at = start = np.int64(0)
     for k in range(len(indices)):
         while at < indices[k]:
             for c in range(_ID_CHARS, _TASK_WIDTH):
                 start += tasks[c, at]
             at += 1
-        places[k, 0], places[k, 1] = start, start + tasks[_ID_CHARS, at]
+        places[0, k], places[1, k] = start, start + tasks[_ID_CHARS, at]
     return places
 
 

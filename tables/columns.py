@@ -145,10 +145,12 @@ def written(columns: Ints) -> Bytes:
     at = _write(np.uint64(n), into, _write(np.uint64(width), into, np.uint64(0)))
     for c in range(width):
         column = columns[c]
-        one = np.int64(1)
-        while one < n and column[one] == column[0]:
-            one += 1
-        if n and one == n:
+        differs = np.int64(0)
+        if n:
+            # All of them, as a loop that may end early looks at one at a time.
+            for i in range(n):
+                differs |= column[i] ^ column[0]
+        if n and not differs:
             # The same throughout, as most columns are.
             first = _length(_zigzag(column[0]))
             plain, steps, runs = n * first, first + n - 1, _length(np.uint64(n)) + first
@@ -203,7 +205,7 @@ def written(columns: Ints) -> Bytes:
         else:
             for i in range(n):
                 at = _write(_zigzag(column[i]), into, at)
-    return into[:at].copy()
+    return into[:at]
 
 
 @compiled(f"i8[:, ::1]({BYTES_FORM}, i8)")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import hmac
+import struct
 from collections.abc import Iterator
 from functools import lru_cache
 
@@ -63,7 +64,7 @@ def decision_id(user_id: str, *, record_id: bytes, mac_key: bytes) -> str:
 
 def decision_bytes(user_id: str, *, record_id: bytes, mac_key: bytes) -> bytes:
     """Return the 20 bytes that such an id spells."""
-    whose = _framed(b"decision", user_id.encode())
+    whose = _DECISION + _framed(user_id.encode())
     name = hashlib.blake2b(whose + _framed(record_id), digest_size=_HALF).digest()
     return name + _mac(whose, name, mac_key=mac_key)
 
@@ -114,7 +115,7 @@ def belongs(decision: str, *, user_id: str, mac_key: bytes) -> bool:
     """True where this decision id was made for this user; needs no look-up and takes constant time."""
     raw = packed(decision)
     return bool(raw) and hmac.compare_digest(
-        raw[_HALF:], _mac(_framed(b"decision", user_id.encode()), raw[:_HALF], mac_key=mac_key)
+        raw[_HALF:], _mac(_DECISION + _framed(user_id.encode()), raw[:_HALF], mac_key=mac_key)
     )
 
 
@@ -171,12 +172,16 @@ def _keyed(mac_key: bytes) -> hmac.HMAC:
 
 
 def _hash(*parts: bytes, size: int) -> bytes:
-    return hashlib.blake2b(_framed(*parts), digest_size=size).digest()
-
-
-def _framed(*parts: bytes) -> bytes:
-    # Lengths in front, so that ("ab", "c") and ("a", "bc") differ.
     framed = b""
     for part in parts:
-        framed += len(part).to_bytes(4, "big") + part
-    return framed
+        framed += _LENGTH(len(part)) + part
+    return hashlib.blake2b(framed, digest_size=size).digest()
+
+
+def _framed(part: bytes) -> bytes:
+    # Its length in front, so that ("ab", "c") and ("a", "bc") differ.
+    return _LENGTH(len(part)) + part
+
+
+_LENGTH = struct.Struct(">I").pack
+_DECISION = _framed(b"decision")

@@ -118,7 +118,10 @@ def read(row: row_pb2.UserRow, *, d: int, alike: Container[int] = ()) -> Pending
 
     `alike`: versions of features that begin with the same ones, so that something can be learned of decisions of theirs.
     """
-    kept = columns.read(row.pending_columns, X + d) if not row.pending else _spelled(row, d=d, alike=alike)
+    block = row.pending_columns
+    if not block and row.pending:
+        return Pending(_spelled(row, d=d, alike=alike), _names(row))
+    kept = columns.read(block, X + d)
     if kept.shape[0] != X + d:
         if kept.shape[0] < X:
             raise ValueError("not a block of decisions")
@@ -128,7 +131,7 @@ def read(row: row_pb2.UserRow, *, d: int, alike: Container[int] = ()) -> Pending
             if version in alike:
                 x = old[X : X + d, at]
                 kept[X : X + len(x), at] = x
-    return Pending(kept, list(row.pending_names) if not row.pending else _names(row))
+    return Pending(kept, list(row.pending_names))
 
 
 def write(pending: Pending, row: row_pb2.UserRow) -> None:

@@ -74,8 +74,9 @@ def spell_out(row: row_pb2.UserRow) -> None:
 
 
 def _blocks(row: row_pb2.UserRow) -> tuple[bytes, bytes]:
-    if not row.sources and not row.event_keys:
-        return row.taken_sources, row.taken_keys
+    blocks = row.taken_sources, row.taken_keys
+    if any(blocks) or not (row.sources or row.event_keys):
+        return blocks
     # Written before there were blocks.
     sources = [(*_TOPIC_FORM.unpack(one.topic_id), one.partition, one.offset) for one in row.sources]
     keys = [(day.day, columns.signed(key)) for day in row.event_keys for key in day.keys]

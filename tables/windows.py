@@ -70,7 +70,8 @@ Tally = Mapping[int, int]
 
 def kept(row: row_pb2.UserRow) -> Ints:
     """Return the windows of a row's reactions."""
-    return _in_columns(row.windows) if row.windows else columns.unpacked(row.counted, width=3)
+    block = row.counted
+    return _in_columns(row.windows) if not block and row.windows else columns.unpacked(block, width=3)
 
 
 def keep(row: row_pb2.UserRow, windows: Ints) -> None:
@@ -81,7 +82,8 @@ def keep(row: row_pb2.UserRow, windows: Ints) -> None:
 
 def unasked(row: row_pb2.UserRow) -> Ints:
     """Return the windows of a row's tips that were seen unasked."""
-    return _in_columns(row.unasked) if row.unasked else columns.unpacked(row.counted_unasked, width=3)
+    block = row.counted_unasked
+    return _in_columns(row.unasked) if not block and row.unasked else columns.unpacked(block, width=3)
 
 
 def keep_unasked(row: row_pb2.UserRow, windows: Ints) -> None:

@@ -196,7 +196,7 @@ def by_the_kernel(row: row_pb2.UserRow, config: policy_pb2.DecisionConfig) -> Sa
     calendar = candidates.calendar_at(opened.usable, now_ms=row.now_ms, holds_ms_max=config.conflict_event_ms_max)
     at = features.moment(row, calendar=calendar, now_ms=row.now_ms, space=features.NOW)
     slate = slate_at(opened, at=at, caps=fatigue.caps(opened, config=config), config=config)
-    ids = [*(one.id for one in slate.others), *(opened.backlog.name(int(i)) for i in slate.tasks)]
+    ids = [*(one.id for one in slate.others), *(opened.backlog.told(int(i)).name for i in slate.tasks)]
     block = slate.block.T.tolist()
     # What the policy is given is what is logged.
     eligible = [i for i, column in enumerate(block) if not column[slates.OUT]]
