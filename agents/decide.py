@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from agents import candidates, consents, eligibility, features, outcomes, scores, why, written
+from agents import candidates, consents, eligibility, features, scores, why, written
 from agents.active_version import ActiveVersion
 from agents.bandit.expected import predicted
 from agents.candidates import Proposal
@@ -145,7 +145,6 @@ def decide(
         name="" if nothing or task is not None else picked.id,
         x=None if nothing else slate.block[slates.X :, chosen],
     )
-    outcomes.drop_oldest(held)
     row.current_candidate = picked.id
     row.current_valid_until_ms = valid_until_ms
     tip = _tip(

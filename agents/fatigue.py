@@ -56,10 +56,14 @@ def caps(opened: Opened, *, config: policy_pb2.DecisionConfig) -> list[Cap]:
     held = windows.most_of_a_width(unasked)
     if not held:
         return []
-    own = row.profile
+    hour, day = config.cap_hour, config.cap_day
+    if row.HasField("profile"):
+        own = row.profile
+        hour = _own(own.tips_per_hour, hour, config.own_cap_hour_max)
+        day = _own(own.tips_per_day, day, config.own_cap_day_max)
     bounds = (
-        (CAP_HOUR, 0, HOUR_MS, _own(own.tips_per_hour, config.cap_hour, config.own_cap_hour_max)),
-        (CAP_DAY, 0, DAY_MS, _own(own.tips_per_day, config.cap_day, config.own_cap_day_max)),
+        (CAP_HOUR, 0, HOUR_MS, hour),
+        (CAP_DAY, 0, DAY_MS, day),
         (CAP_KIND, decision_pb2.Decision.TASK, DAY_MS, config.cap_day_task),
         (CAP_KIND, decision_pb2.Decision.STARTER, DAY_MS, config.cap_day_starter),
         (CAP_KIND, decision_pb2.Decision.GENERATED, DAY_MS, config.cap_day_generated),

@@ -18,8 +18,6 @@ from tables import backlog, columns, ids, pending, sums
 from tables.pending import Pending
 from tables.sums import Predicted
 
-PENDING_MAX = 16
-"""Decisions that can still be learned from; a later reaction to an older one counts in the windows only."""
 PENDING_MS = 7 * DAY_MS
 
 KINDS: dict[int, outcome_pb2.Outcome.Kind.ValueType] = {
@@ -130,12 +128,6 @@ def expire(opened: Opened, *, now_ms: int, config: policy_pb2.DecisionConfig) ->
     while len(held) > 1 and held.get(pending.DECIDED, 0) + PENDING_MS <= now_ms:
         held.drop(0)
     return found
-
-
-def drop_oldest(held: Pending) -> None:
-    """Past 16 decisions the oldest goes, one that nobody saw before one that somebody did; the newest stays."""
-    if len(held) > PENDING_MAX:
-        held.drop(pending.oldest_unseen(held.columns))
 
 
 def _resolved(held: Pending, at: int) -> outcome_pb2.Outcome.Kind.ValueType:

@@ -24,6 +24,8 @@ HAS_LEARNED, LEARNED, SHARED, OWN, KNOWN, COUNTED, COUNTED_PART = range(7, 14)
 _ID = 14
 _ID_FORM = struct.Struct("<qqi")
 """The 20 bytes of a decision id, in three columns."""
+MOST = 16
+"""Decisions that can still be learned from; a later reaction to an older one counts in the windows only."""
 X = 17
 """Where its features begin; all zeros where nothing can be learned of it any more."""
 
@@ -91,9 +93,13 @@ class Pending:
         self.forget(index)
 
     def add(self, head: Sequence[int], *, raw_id: bytes, name: str, x: Ints | None) -> None:
-        """Puts a new decision after all others; `head` has the numbers before its id."""
+        """Puts a new decision after all others; `head` has the numbers before its id. Past MOST of them the oldest goes, one that nobody
+        saw before one that somebody did."""
         numbers = np.array((*head, *_ID_FORM.unpack(raw_id)), dtype=np.int64)
-        self.columns = _with(self.columns, numbers, _NO_X if x is None else x)
+        grown, gone = _with(self.columns, numbers, _NO_X if x is None else x)
+        if gone >= 0:
+            self._forget_name(gone)
+        self.columns = grown
         if name:
             self.names.append(name)
             self.named = True
@@ -101,12 +107,15 @@ class Pending:
 
     def drop(self, index: int) -> None:
         """Takes a decision out."""
+        self._forget_name(index)
+        self.columns = columns.without(self.columns, index)
+        self.said = True
+
+    def _forget_name(self, index: int) -> None:
         kinds = self.columns[KIND].tolist()
         if kinds[index] not in _UNNAMED:
             del self.names[_named_before(kinds, index)]
             self.named = True
-        self.columns = columns.without(self.columns, index)
-        self.said = True
 
 
 def _named_before(kinds: Sequence[int], index: int) -> int:
@@ -195,16 +204,28 @@ def _spelled(row: row_pb2.UserRow, *, d: int, alike: Container[int]) -> Ints:
     return block
 
 
-@compiled("i8[:, ::1](i8[:, ::1], i8[::1], i8[:])")
-def _with(pending: Ints, head: Ints, x: Ints) -> Ints:
-    """With one more at the end; x may be empty."""
+@compiled("i8(i8[:, ::1])")
+def oldest_unseen(pending: Ints) -> Int:
+    """The oldest decision that nobody saw, or else the oldest of all."""
+    for i in range(pending.shape[1]):
+        if not pending[SEEN, i]:
+            return np.int64(i)
+    return np.int64(0)
+
+
+@compiled("Tuple((i8[:, ::1], i8))(i8[:, ::1], i8[::1], i8[:])")
+def _with(pending: Ints, head: Ints, x: Ints) -> tuple[Ints, Int]:
+    """With one more at the end, and which of the others is gone for it; -1 for none. x may be empty."""
     width, n = pending.shape
+    gone = np.int64(-1)
+    if n >= MOST:
+        gone, n = oldest_unseen(pending), n - 1
     grown = np.empty((width, n + 1), dtype=np.int64)
-    grown[:, :n] = pending
-    grown[:X, n] = head
-    for c in range(X, width):
-        grown[c, n] = x[c - X] if len(x) else np.int64(0)
-    return grown
+    for c in range(width):
+        for i in range(n):
+            grown[c, i] = pending[c, i + (0 <= gone <= i)]
+        grown[c, n] = head[c] if c < X else x[c - X] if len(x) else np.int64(0)
+    return grown, gone
 
 
 @compiled("i8(i8[:, ::1], i8, i8, i8)")
@@ -260,12 +281,3 @@ def repeated_kind(pending: Ints, running: Int) -> Int:
             kind = pending[KIND, i]
             found += 1
     return kind if found == running else np.int64(0)
-
-
-@compiled("i8(i8[:, ::1])")
-def oldest_unseen(pending: Ints) -> Int:
-    """The oldest decision that nobody saw, or else the oldest of all; the one that is being served stays."""
-    for i in range(pending.shape[1] - 1):
-        if not pending[SEEN, i]:
-            return np.int64(i)
-    return np.int64(0)

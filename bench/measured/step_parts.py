@@ -46,7 +46,6 @@ OTHERS = (
     "agents.features.moment",
     "agents.candidates.calendar_at",
     "agents.slate.slate_at",
-    "agents.outcomes.drop_oldest",
     "tables.sums.read",
 )
 """Called by what a part names, and charged to the rest."""

@@ -186,7 +186,7 @@ def latest_on(row: row_pb2.UserRow, task_key: int) -> int:
 
 
 def oldest_unseen(row: row_pb2.UserRow) -> int:
-    return next((i for i, p in enumerate(list(row.pending)[:-1]) if not p.seen_ms), 0)
+    return next((i for i, p in enumerate(row.pending) if not p.seen_ms), 0)
 
 
 def repeated_kind(row: row_pb2.UserRow, running: int) -> int:

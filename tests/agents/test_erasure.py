@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import random
-from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
@@ -160,9 +159,9 @@ def test_after_erasures_the_running_totals_equal_a_recount_to_the_bit_and_a_jour
         for life in lives:
             if turn < len(life):
                 offset += 1
-                whole.apply(replace(life[turn], offset=offset))
+                whole.apply(life[turn]._replace(offset=offset))
                 if life[turn].user_id not in leave:
-                    without.apply(replace(life[turn], offset=offset))
+                    without.apply(life[turn]._replace(offset=offset))
         whole.acknowledge()
         without.acknowledge()
     assert whole.totals is not None and without.totals is not None
@@ -218,7 +217,7 @@ def made_up(chance: random.Random) -> list[Entry]:
         place = {"offset": at * 3, "time_ms": ada.time_ms}
         if kind in ("copy", "late") and history:
             old = chance.choice(history)
-            one = replace(old, offset=at * 3, time_ms=ada.time_ms)
+            one = old._replace(offset=at * 3, time_ms=ada.time_ms)
         else:
             payload, topic = made(kind, chance, ada, receipts, sources)
             sources[topic] += chance.randrange(1, 3)

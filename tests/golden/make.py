@@ -11,7 +11,6 @@ import json
 import random
 import sys
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -173,7 +172,7 @@ def journal() -> tuple[list[Entry], list[policy_pb2.PolicyVersion]]:
     # Of each kind of duplicate one that is sure to be there: read again, journaled again, sent again.
     add(entries[-1])
     offsets[0] += 1
-    add(replace(entries[-1], offset=offsets[0]))
+    add(entries[-1]._replace(offset=offsets[0]))
     for _ in range(2):
         put(GUARDED, activity(user=GUARDED), time_ms=entries[-1].time_ms, partition=0, event_id="twice")
     for number in range(RECORDS):
@@ -433,11 +432,11 @@ def _again(chance: random.Random, entries: list[Entry], offsets: dict[int, int])
             record.source.offset += 100_000
             record.record_id = b"again" + record.record_id[5:]
         # Its event time and source stay as they were; the broker's time is new.
-        return [replace(one, offset=offsets[one.partition], time_ms=last.time_ms, record=record)]
+        return [one._replace(offset=offsets[one.partition], time_ms=last.time_ms, record=record)]
     if draw < 0.09:
         offsets[last.partition] += 1
         record = journal_pb2.JournalRecord(record_id=bytes(16), writer="test/1", sealed=b"\x00\xff")
-        return [replace(last, offset=offsets[last.partition], record=record)]
+        return [last._replace(offset=offsets[last.partition], record=record)]
     return []
 
 

@@ -11,7 +11,6 @@ import json
 import random
 import sys
 from collections.abc import Iterator
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -77,7 +76,7 @@ def as_step(entries: list[Entry], step_version: int, *, begin: int = 0) -> list[
         record = journal_pb2.JournalRecord()
         record.CopyFrom(one.record)
         record.step_version = step_version
-        found.append(replace(one, record=record))
+        found.append(one._replace(record=record))
     return found
 
 

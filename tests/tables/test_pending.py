@@ -1,5 +1,7 @@
 """Decisions that a person can still react to, as a row keeps them."""
 
+from collections.abc import Sequence
+
 import numpy as np
 import pytest
 
@@ -28,6 +30,18 @@ def test_a_decision_made_with_other_features_can_be_reacted_to_and_teaches_nothi
 
 def test_no_decisions_are_no_bytes() -> None:
     assert len(pending.read(row_pb2.UserRow(), d=3)) == 0
+
+
+@pytest.mark.parametrize(("seen", "gone"), [((), 0), ((0, 1, 3), 2), (range(pending.MOST), 0)])
+def test_past_the_most_the_oldest_that_nobody_saw_makes_room(seen: Sequence[int], gone: int) -> None:
+    held, starter = Pending(np.zeros((pending.X + 2, 0), dtype=np.int64), []), int(decision_pb2.Decision.STARTER)
+    for at in range(pending.MOST + 1):
+        head = [at, starter, int(at in seen), *[0] * 11]
+        held.add(head, raw_id=bytes([at] * 20), name=f"starter:{at}", x=np.full(2, at))
+    left = [at for at in range(pending.MOST + 1) if at != gone]
+    assert held.columns[pending.DECIDED].tolist() == held.columns[pending.X].tolist() == left
+    assert [held.id(at)[0] for at in range(len(held))] == left
+    assert held.names == [held.name(at) for at in range(len(held))] == [f"starter:{at}" for at in left]
 
 
 def test_a_block_that_is_none_of_decisions_is_refused() -> None:
