@@ -104,7 +104,7 @@ async def compare(
         outputs[name] = Stretch(
             *(held, part.differences), start=max(part.start, begins), cut=cut, from_ms=0, names=(name,), where="Kafka"
         )
-    end = max(cut, live.end)
+    end, stretches = max(cut, live.end), (stretch, *outputs.values())
     async for one in folded(journal, number, keys=keys, end=end, begin=begin, state=state, progress=progress):
         user_id, offset = one.entry.user_id, one.entry.offset
         live.rows.see(user_id, one.before, cut=cut, keys=keys)
@@ -113,7 +113,7 @@ async def compare(
             if served is not None and said is not None:
                 served.see(said, below_cut=offset < cut, keys=keys)
         if offset < cut:
-            for each in (stretch, *outputs.values()):
+            for each in stretches:
                 if each.full:
                     await each.compare(offset)
             if (decision := one.outputs.decision) is not None:
@@ -125,7 +125,7 @@ async def compare(
                 outputs["request"].add("request", kept(request))
             if (delivery := one.outputs.delivery) is not None:
                 outputs["delivery"].add("delivery", kept(delivery))
-    for each in (stretch, *outputs.values()):
+    for each in stretches:
         await each.compare(cut)
     for user_id, fence in mine.fences():
         part.rows += 1
@@ -136,7 +136,7 @@ async def compare(
     for served in (live.tips, live.settings):
         if served is not None:
             part.differences.take(served.differences(start=part.start, leavers=journal.leavers))
-    for each in (stretch, *outputs.values()):
+    for each in stretches:
         await each.settle()
     part.decisions, part.outcomes = stretch.compared["decision"], stretch.compared["outcome"]
     part.requests, part.deliveries = (outputs[name].compared[name] for name in ("request", "delivery"))

@@ -44,6 +44,7 @@ class Stretch:
         self._history, self._found = history, found
         self._low, self._cut, self._from_ms, self._users = start, cut, from_ms, users
         self._mine: dict[str, dict[str, Kept]] = {name: {} for name in names}
+        self._added = 0
         self._where = where
         self._suspects: list[Suspect] = []
         self.compared = dict.fromkeys(self._mine, 0)
@@ -54,13 +55,14 @@ class Stretch:
     @property
     def full(self) -> bool:
         """Whether it is time to compare."""
-        return sum(map(len, self._mine.values())) >= STRETCH
+        return self._added >= STRETCH
 
     def add(self, name: str, one: Kept) -> None:
         """Note one that history has to have."""
         if one.time_ms >= self._from_ms and one.offset >= self._low:
             self.compared[name] += 1
             self._mine[name][one.id] = one
+            self._added += 1
         else:
             self.excused += 1
 
@@ -72,6 +74,7 @@ class Stretch:
                 known = [one for one in theirs if one.time_ms >= self._from_ms and self._is_theirs(one)]
                 self._suspects += compare_history(name, mine, known, self._found, where=self._where)
             mine.clear()
+        self._added = 0
         self._low = max(below, self._low)
         if len(self._suspects) >= SUSPECTS_MAX:
             await self.settle()
