@@ -11,11 +11,13 @@ import contextlib
 import logging
 from collections import OrderedDict, deque
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 from streams.cluster import Cluster
 from streams.metrics import PRODUCE_S
-from streams.sending import Record, Sending
+
+if TYPE_CHECKING:
+    from streams.sending import Record
 
 log = logging.getLogger(__name__)
 
@@ -88,6 +90,9 @@ class Producer:
         self._waiters: list[asyncio.Future[None]] = []
         self._loop = asyncio.get_running_loop()
         self._busy = asyncio.Event()
+        # Here: whoever catches what a producer raises and sends nothing need not import a client.
+        from streams.sending import Sending
+
         self._sending = Sending(
             cluster, client_id=client_id, linger_ms=linger_ms, told=self._told, failed=self._failed, guard=self._look
         )
@@ -123,11 +128,10 @@ class Producer:
         self._since_s[future] = self._loop.time()
         if not self._busy.is_set():
             self._busy.set()
-        record = Record(topic, key, value, partition, headers, timestamp_ms, _Mark(future, epoch, size))
         if size > MESSAGE_BYTES_MAX:
-            self._failed([record], f"{topic}: a record of {size} bytes; the most is {MESSAGE_BYTES_MAX}")
+            self._give_up(DeliveryFailed(f"{topic}: a record of {size} bytes; the most is {MESSAGE_BYTES_MAX}"))
         else:
-            self._sending.put(record)
+            self._sending.put(topic, key, value, partition, headers, timestamp_ms, _Mark(future, epoch, size))
         return future
 
     async def room(self) -> None:

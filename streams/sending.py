@@ -215,9 +215,18 @@ class Sending:
         self._learning: asyncio.Task[None] | None = None
         self._opening = asyncio.create_task(self._open(), name="producer-open")
 
-    def put(self, record: Record) -> None:
-        """Send it, behind all that was put before for its partition."""
-        topic = record.topic
+    def put(
+        self,
+        topic: str,
+        key: bytes | None,
+        value: bytes | None,
+        partition: int | None,
+        headers: Sequence[tuple[str, bytes]],
+        timestamp_ms: int | None,
+        mark: Any,
+    ) -> None:
+        """Send a record, behind all that was put before for its partition."""
+        record = Record(topic, key, value, partition, headers, timestamp_ms, mark)
         if topic in self._unplaced or not self._place(record):
             self._unplaced.setdefault(topic, []).append(record)
             if self._learning is None or self._learning.done():
