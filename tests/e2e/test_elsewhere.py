@@ -79,15 +79,10 @@ def test_every_reading_command_and_import_tip_and_react_work_by_settings_alone(
     assert not (folder / ".oo").exists()
 
 
-NOTED = {"profile"}
-
-
 # `oo state` alone looks into a row's columns.
 @pytest.mark.parametrize("command", [one for one in READING if one[0] != "state"], ids=" ".join)
 def test_a_command_that_reads_imports_nothing_heavy_to_do_so(stack: RunningStack, command: tuple[str, ...]) -> None:
-    # Whoever looks at somebody's words writes down that they do.
-    writes = {"aiokafka"} if command[0] in NOTED else frozenset()
-    assert imported_heavily(*command, state_of(stack)) == writes
+    assert imported_heavily(*command, state_of(stack)) == frozenset()
 
 
 def test_what_a_command_needs_and_was_not_told_is_named(told: dict[str, str], tmp_path: Path) -> None:
