@@ -20,7 +20,7 @@ from agents.settings import Name
 from streams.app import fail
 from streams.metrics import GAUGES
 from streams.partitions import Partitions
-from streams.reader import QUIET, SOON, Follower, committed
+from streams.reader import Follower, committed
 from streams.shared import Shared
 from tables.store import MemoryStore, Store
 
@@ -78,7 +78,7 @@ async def core(process: Process, stack: AsyncExitStack) -> list[Partitions]:
     policies, promotions = process.tail("policies"), process.tail("promotions")
     # All are read at the same time.
     hearing_of_leavers = asyncio.create_task(_leaving(process, stack), name="leavers")
-    reading_keys = asyncio.create_task(_keys(process, stack), name="keys")
+    reading_keys = asyncio.create_task(_keys(process, stack, makes=True), name="keys")
     following = _begun(stack, versions.follow(policies), name="versions")
     hearing = _begun(stack, champion.follow(promotions), name="promotions")
     await _first(following, policies.caught_up)
@@ -339,7 +339,7 @@ async def record(process: Process, stack: AsyncExitStack) -> list[Partitions]:
         erasures_sink=await stack.enter_async_context(Sink(dsn)),
         leaving=await _leaving(process, stack),
         schemas=process.schemas,
-        keys=await _keys(process, stack, told=SOON),
+        keys=await _keys(process, stack),
         dead_letters=process.dead_letters,
         history_ms=settings.history_days * DAY_MS,
     )
@@ -598,7 +598,7 @@ async def shadow(process: Process, stack: AsyncExitStack) -> Shadow:
     return Shadow(
         topics=topics,
         schemas=process.schemas,
-        keys=await _keys(process, stack, told=SOON),
+        keys=await _keys(process, stack),
         producer=process.producer,
         shadows=by,
         shelf=_shelf(by, settings.data_dir / "shadow.sqlite", identity=snapshot.identity(*told)),
@@ -668,10 +668,10 @@ def learner(name: str) -> Learner:
     return Vw(worth=DEFAULT.interruption_cost / UNIT)
 
 
-async def _keys(process: Process, stack: AsyncExitStack, *, told: Mapping[str, Any] = QUIET) -> Keys:
-    """All keys that stand in their topic, and from here on those that come; `told`: as Tail's."""
-    keys, tail = process.keys(), process.tail("keys", told=told)
-    await _first(_begun(stack, keys.follow(tail), name="keys"), tail.caught_up)
+async def _keys(process: Process, stack: AsyncExitStack, *, makes: bool = False) -> Keys:
+    """All keys that stand in their topic, and from here on those that come; `makes`: whether they are made here."""
+    keys, tail = process.keys(), process.tail("keys")
+    await _first(_begun(stack, keys.follow(tail, makes=makes), name="keys"), tail.caught_up)
     return keys
 
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncIterator
 from functools import cached_property
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import faust
 
@@ -13,7 +13,7 @@ from agents.refuse import DeadLetters
 from agents.settings import Name, Settings
 from streams.app import create_app
 from streams.producer import Producer
-from streams.reader import QUIET, Tail, end_offsets, read_partition
+from streams.reader import Tail, end_offsets, read_partition
 from streams.record import Record
 from streams.schemas import Schemas
 from streams.starting import Starting
@@ -73,9 +73,9 @@ class Process:
     def id_of(self, name: str) -> bytes:
         return self.ids[self.topics[name].name]
 
-    def tail(self, name: str, *, told: Mapping[str, Any] = QUIET) -> Tail:
-        """Follows all of a topic, without a group. `name`: the topic's short one; `told`: as Tail's."""
-        return Tail(self.cluster, self.topics[name].name, heard=self.starting.moved, told=told)
+    def tail(self, name: str) -> Tail:
+        """Follows all of a topic, without a group. `name`: the topic's short one."""
+        return Tail(self.cluster, self.topics[name].name, heard=self.starting.moved)
 
     def keys(self) -> Keys:
         """Everybody's keys, not followed yet. Ends the process where it was not told of the key-encryption keys."""

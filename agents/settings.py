@@ -133,3 +133,7 @@ class Settings(ClusterSettings, BaseSettings):
     """Calls that one generate has in flight; so many at most are paid again after it was killed."""
     llm_deadline_s: float = Field(20.0, gt=0)
     """How long generate waits for one call."""
+
+    @property
+    def who(self) -> str:
+        return self.worker_id

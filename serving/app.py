@@ -109,7 +109,14 @@ def create_app(settings: Settings) -> FastAPI:
         )
         log = Log(settings.cluster)
         departed = Departed(settings.cluster)
-        newcomers = Newcomers(log=log, current=current, subscriptions=subscriptions, metrics=metrics, departed=departed)
+        newcomers = Newcomers(
+            log=log,
+            current=current,
+            keys=people,
+            subscriptions=subscriptions,
+            metrics=metrics,
+            departed=departed,
+        )
         telling = Telling.read(settings)
         signs_in = None if people_sign_in is None else people_sign_in(pseudonyms, departed, telling)
         keys, verifier = _verifier(settings, local, pseudonyms, signs_in)

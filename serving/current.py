@@ -82,10 +82,14 @@ class CurrentTips:
         return found.traceparent if found is not None and found.decision_id == decision_id else b""
 
     async def _ask(self, user_id: str) -> Current:
+        # Of somebody new: their key was made a moment ago.
+        try:
+            return await self.reads.read(user_id)
+        except KeyMissing as missing:
+            await self._keys.hear(user_id.encode(), missing.key_id)
         try:
             return await self.reads.read(user_id)
         except KeyMissing:
-            # Of somebody new: their key was made a moment ago.
             async with asyncio.timeout(KEYS_TIMEOUT_S):
                 await self._keys.catch_up()
             return await self.reads.read(user_id)

@@ -47,7 +47,7 @@ class Log:
         self._schemas = Schemas(cluster, timeout_s=2.0, attempts=1)
         self._registered = False
         self._producer = self._new_producer()
-        self._admin = AdminClient({"log_level": 0, **cluster.rdkafka()})
+        self._admin = AdminClient({"log_level": 0, "client.id": cluster.client_id("probe"), **cluster.rdkafka()})
         self._probe: tuple[float, bool] = (float("-inf"), False)
         self._probing = asyncio.Lock()
 

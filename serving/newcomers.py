@@ -18,6 +18,7 @@ from serving.memory import NEVER, Current
 from serving.metrics import Metrics
 from serving.subscriptions import Subscriptions
 from serving.tokens import Identity
+from streams.keys import Keys
 
 SOURCE, EVENT_ID, ACTIVITY = "edge", "first-tip", "asked-for-a-tip"
 """The same at each telling and from every edge, so that all of one person's count once."""
@@ -33,9 +34,17 @@ class Newcomers:
     """One per process; create it inside the running loop."""
 
     def __init__(
-        self, *, log: Log, current: CurrentTips, subscriptions: Subscriptions, metrics: Metrics, departed: Departed
+        self,
+        *,
+        log: Log,
+        current: CurrentTips,
+        keys: Keys,
+        subscriptions: Subscriptions,
+        metrics: Metrics,
+        departed: Departed,
     ) -> None:
         self._departed = departed
+        self._keys = keys
         self._log = log
         self._current = current
         self._subscriptions = subscriptions
@@ -46,7 +55,7 @@ class Newcomers:
 
     async def first(self, who: Identity) -> Current:
         """What stands for somebody of whom nothing was known, once the engine has had its moment."""
-        with self._subscriptions.listen(who.pseudonym) as subscription:
+        with self._subscriptions.listen(who.pseudonym) as subscription, self._keys.awaited():
             self.tell(who)
             while True:
                 now = await self._current.of(who.pseudonym)

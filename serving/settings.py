@@ -88,6 +88,10 @@ class Settings(ClusterSettings, BaseSettings):
     stream_s_max: float = 3600.0
     """An open stream ends after this long; its client opens the next and goes on where it was."""
 
+    @property
+    def who(self) -> str:
+        return "edge"
+
     @model_validator(mode="after")
     def _consistent(self) -> Self:
         if self.local:

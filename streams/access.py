@@ -39,7 +39,12 @@ def _check(cluster: Cluster, timeout_s: float) -> None:
     if security.ca_file is not None and not Path(security.ca_file).is_file():
         raise Refused(f"OO_KAFKA_CA_FILE names no file: {security.ca_file}")
     errors: list[KafkaError] = []
-    settings: dict[str, Any] = {"log_level": 0, "error_cb": errors.append, **cluster.rdkafka()}
+    settings: dict[str, Any] = {
+        "log_level": 0,
+        "error_cb": errors.append,
+        "client.id": cluster.client_id("check"),
+        **cluster.rdkafka(),
+    }
     try:
         client = AdminClient(settings)
     except KafkaException as unusable:

@@ -28,6 +28,8 @@ class Cluster:
     registry_url: str = ""
     """The registry's Confluent API, with its path; for whoever writes, or reads what strangers wrote."""
     security: Security = PLAINTEXT
+    who: str = "oo"
+    """What its clients call themselves, before what for."""
 
     @property
     def topics(self) -> dict[str, Topic]:
@@ -41,6 +43,15 @@ class Cluster:
     def group(self, process: str) -> str:
         """The consumer group of a process of ours."""
         return topics.group(process, prefix=self.prefix)
+
+    def client_id(self, purpose: str) -> str:
+        """Who asks, and what for: a topic, or a word.
+
+        >>> cluster = Cluster("127.0.0.1:9092", who="edge")
+        >>> cluster.client_id("oo.keys"), cluster.client_id("admin")
+        ('edge-keys', 'edge-admin')
+        """
+        return f"{self.who}-{purpose.removeprefix(self.prefix)}"
 
     def rdkafka(self) -> dict[str, str]:
         """Where it is and how to sign in, in librdkafka's names."""

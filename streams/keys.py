@@ -7,6 +7,7 @@ and never gives one person's key for another's. A tombstone is for good: a word 
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import struct
 import time
@@ -23,7 +24,7 @@ from streams.day_keys import NOBODYS
 from streams.frames import Frames
 from streams.messages import pass_over, read
 from streams.partitioner import partition_of
-from streams.reader import CONSUMED_AT_ONCE, Tail, end_offsets, read_partition
+from streams.reader import Tail, end_offsets, read_partition
 from streams.record import Record
 from streams.sealing import KEY_ID_BYTES, KeyMissing, T, opened
 from streams.shared import Shared
@@ -35,9 +36,10 @@ OPENED_MAX: Final = 4_000
 """Keys ready for use, of more than 4 KB each in OpenSSL; the one that was used longest ago goes first."""
 
 OTHERS_S: Final = 60.0
-"""So long after a word that was not made here each word is heard at once: a record that is sealed with the key may be close behind."""
+"""Who makes keys hears for so long after a word that was not made here each word at once: a record that is sealed with the key may be
+close behind."""
 HEARD_AGAIN_S: Final = 0.2
-"""Where nobody else makes keys the topic says what is known here: from one look that brought no more to the next."""
+"""Where nobody waits for a word: from one look to the next."""
 
 HEARD_WITHIN_S: Final = 0.25
 """A word that is on its way to who follows the topic is there by then."""
@@ -108,6 +110,9 @@ class Keys:
         self.made: set[bytes] = set()
         """Names of keys that this process makes and has not heard of again."""
         self._others_s = -OTHERS_S
+        self._awaited = 0
+        self._wanted = asyncio.Event()
+        """While somebody waits for a word."""
         self._hearing: asyncio.Future[None] | None = None
         """While the topic is followed: done when more of it is taken in."""
         self._vain: set[bytes] = set()
@@ -127,29 +132,44 @@ class Keys:
             read=lambda number, start, end: read_partition(cluster, topic, number, start=start, end=end),
         )
 
-    async def follow(self, tail: Tail) -> None:
-        """Take words in for ever."""
+    async def follow(self, tail: Tail, *, makes: bool = False) -> None:
+        """Take words in for ever: together those that come while nobody waits for one. `makes`: whether keys are made here."""
         self._hearing = asyncio.get_running_loop().create_future()
         async for records in tail:
-            own = all(record.key in self.made for record in records)
             for record in records:
                 self.take(record)
             self._hearing.set_result(None)
             self._hearing = asyncio.get_running_loop().create_future()
-            if own and len(records) < CONSUMED_AT_ONCE and self.alone(time.monotonic()):
-                await asyncio.sleep(HEARD_AGAIN_S)
+            if not tail.caught_up.is_set() or self._wanted.is_set() or (makes and not self.alone(time.monotonic())):
+                continue
+            async with tail.at_rest():
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._wanted.wait(), HEARD_AGAIN_S)
+
+    @contextlib.contextmanager
+    def awaited(self) -> Iterator[None]:
+        """Meanwhile each word is heard at once."""
+        self._awaited += 1
+        self._wanted.set()
+        try:
+            yield
+        finally:
+            self._awaited -= 1
+            if not self._awaited:
+                self._wanted.clear()
 
     async def hear(self, whose: bytes, key_id: bytes) -> None:
         """Wait a moment for the word of a key that is on its way; no more than once for each, and not where nothing is followed."""
         name, until_s = name_of(whose, key_id), time.monotonic() + HEARD_WITHIN_S
         if self._hearing is None or name in self._dead or name in self._vain:
             return
-        while not any(one.id == key_id for one in self.held(whose)):
-            try:
-                await asyncio.wait_for(asyncio.shield(self._hearing), until_s - time.monotonic())
-            except TimeoutError:
-                self._vain.add(name)
-                return
+        with self.awaited():
+            while not any(one.id == key_id for one in self.held(whose)):
+                try:
+                    await asyncio.wait_for(asyncio.shield(self._hearing), until_s - time.monotonic())
+                except TimeoutError:
+                    self._vain.add(name)
+                    return
 
     def alone(self, now_s: float) -> bool:
         """Whether nobody else has made a key lately. `now_s`: monotonic."""
@@ -249,7 +269,8 @@ class Keys:
         if one is None:
             raise KeyMissing(
                 f"key {key_id.hex()} is not in the topic of keys, and nobody was erased: bring that topic back from where it "
-                "is kept; what was sealed with this key cannot be read without"
+                "is kept; what was sealed with this key cannot be read without",
+                key_id=key_id,
             )
         try:
             key = self.kek.unwrap(one.kek_id, one.wrapped, about(whose, key_id))

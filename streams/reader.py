@@ -9,7 +9,7 @@ import asyncio
 import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from functools import lru_cache
 from functools import partial as bind
 from types import MappingProxyType
@@ -39,8 +39,6 @@ CONSUMED_AT_ONCE = 500
 """Ten times as many take twice the processor time: their values no longer fit the cache."""
 UNHURRIED: dict[str, Any] = {"fetch.wait.max.ms": 200, "fetch.min.bytes": 64 * 1024}
 """Where nobody waits for what comes: each fetch costs the broker and the client as much as ten records do."""
-SOON: dict[str, Any] = {"fetch.wait.max.ms": 100, "fetch.min.bytes": 64 * 1024}
-"""Where what comes is needed a moment later: what came within that moment comes in one fetch."""
 TOGETHER: dict[str, Any] = {**UNHURRIED, "queued.max.messages.kbytes": 8 * 1024}
 """Of the client that follows several topics together; and how much waits in it."""
 BRIEF: dict[str, Any] = {"log_level": 0}
@@ -127,7 +125,7 @@ async def _read(
     at = max(start, low)
     if at >= stop:
         return
-    async with _open(cluster, ours=ours, told=BRIEF) as (client, call):
+    async with _open(cluster, purpose=topic, ours=ours, told=BRIEF) as (client, call):
         await call(bind(client.assign, [TopicPartition(topic, partition, at)]))
         coming = call(bind(client.consume, CONSUMED_AT_ONCE, _POLL_SOON_S))
         try:
@@ -198,15 +196,26 @@ class Tail:
     `caught_up` is set once the loop body has finished with everything that stood in the topic at the start.
     """
 
-    def __init__(
-        self, cluster: Cluster, topic: str, *, heard: Callable[[], None] = lambda: None, told: Mapping[str, Any] = QUIET
-    ) -> None:
-        """`heard` is called whenever records have come; `told`: what the client is told of fetches, such as SOON."""
+    def __init__(self, cluster: Cluster, topic: str, *, heard: Callable[[], None] = lambda: None) -> None:
+        """`heard` is called whenever records have come."""
         self.caught_up = asyncio.Event()
-        self._told = told
         self._cluster = cluster
         self._topic = topic
         self._heard = heard
+
+    @asynccontextmanager
+    async def at_rest(self) -> AsyncIterator[None]:
+        """Meanwhile nothing is fetched, so that what comes then comes together. For the loop body."""
+        every = [TopicPartition(self._topic, number) for number in self._next]
+        await self._call(bind(self._client.pause, every))
+        try:
+            yield
+        finally:
+            await self._call(bind(self._client.resume, every))
+            # librdkafka 2.16 looks for what to fetch up to a second later, unless something wakes it. Assigned anew, the first partition
+            # is asked for alone, and the others wait as long as Kafka does for a record of it.
+            with suppress(KafkaException):
+                await self._call(bind(self._client.seek, TopicPartition(self._topic, *next(iter(self._next.items())))))
 
     async def __aiter__(self) -> AsyncIterator[list[Record]]:
         places = _places(self._topic, (await described(self._cluster, [self._topic]))[self._topic])
@@ -214,9 +223,11 @@ class Tail:
             *(_offsets(self._cluster, places, which, IsolationLevel.READ_COMMITTED) for which in (_EARLIEST, _LATEST))
         )
         behind = {partition for partition, end in ends.items() if end > starts[partition]}
-        async with _open(self._cluster, told=self._told) as (client, call):
+        async with _open(self._cluster, purpose=self._topic, told=QUIET) as (client, call):
+            self._client, self._call = client, call
             # By number: a new client that is told OFFSET_BEGINNING does nothing for half a second.
             await call(bind(client.assign, [TopicPartition(self._topic, *start) for start in starts.items()]))
+            self._next = starts
             while True:
                 if not behind:
                     self.caught_up.set()
@@ -226,7 +237,8 @@ class Tail:
                     offset = _checked_offset(message)
                     partition = message.partition()
                     assert partition is not None
-                    if (offset if message.error() else offset + 1) >= ends[partition]:
+                    self._next[partition] = offset if message.error() else offset + 1
+                    if self._next[partition] >= ends[partition]:
                         behind.discard(partition)
                     if not message.error():
                         records.append(_record(message))
@@ -250,7 +262,7 @@ class Together:
     async def __aiter__(self) -> AsyncIterator[None]:
         """Go round after each read, whether something came or not."""
         order = self._order
-        async with _open(self._cluster, told=TOGETHER) as (client, call):
+        async with _open(self._cluster, purpose="together", told=TOGETHER) as (client, call):
             await call(bind(client.assign, [TopicPartition(*place, at) for place, at in self._starts.items()]))
             while True:
                 await self._pause(client, call)
@@ -304,7 +316,7 @@ class Follower:
         self._changed.set()
 
     async def __aiter__(self) -> AsyncIterator[list[Record]]:
-        async with _open(self._cluster, ours=True, told=UNHURRIED) as (client, call):
+        async with _open(self._cluster, purpose=self._topic, ours=True, told=UNHURRIED) as (client, call):
             while True:
                 if self._changed.is_set():
                     self._changed.clear()
@@ -396,7 +408,7 @@ async def committed(cluster: Cluster, group: str, topic: str) -> dict[int, int |
     wanted = _places(topic, asked)
     # Not the admin client's question: a coordinator that still loads, or has moved, crashes the process in librdkafka
     # 2.12 to 2.16 (rd_kafka_cgrp_op without a group). A consumer asks again; one that never subscribes never joins.
-    async with _open(cluster, group=group, told=BRIEF) as (client, call):
+    async with _open(cluster, purpose="committed", group=group, told=BRIEF) as (client, call):
 
         async def ask() -> list[TopicPartition]:
             answer: list[TopicPartition] = await call(bind(client.committed, wanted, timeout=_REQUEST_TIMEOUT_S))
@@ -443,7 +455,7 @@ async def _patiently(ask: Callable[[], Awaitable[T]]) -> T:
 
 def _admin(cluster: Cluster) -> AdminClient:
     """Keep it in a name: its answers may die with it."""
-    return _admin_of(tuple(sorted(cluster.rdkafka().items())))
+    return _admin_of((("client.id", cluster.client_id("admin")), *sorted(cluster.rdkafka().items())))
 
 
 @lru_cache(maxsize=4)
@@ -463,13 +475,16 @@ def _id(described: TopicDescription) -> bytes:
 Call = Callable[[Callable[[], T]], asyncio.Future[T]]
 
 
-def settings(cluster: Cluster, *, group: str = "oo-reader", ours: bool = False) -> dict[str, Any]:
-    """librdkafka's, for reading without a group.
+def settings(
+    cluster: Cluster, *, group: str = "oo-reader", ours: bool = False, purpose: str = "reader"
+) -> dict[str, Any]:
+    """librdkafka's, for reading without a group; `purpose`: as `Cluster.client_id` has it.
 
     Reads committed, as the live consumer does: what strangers write in a transaction counts once it is committed. A
     changelog is `ours`: we never write it in a transaction, and one that a stranger left open must not hide our rows.
     """
     return {
+        "client.id": cluster.client_id(purpose),
         # Required by the library; never joined and never committed to.
         "group.id": group,
         "enable.auto.commit": False,
@@ -489,10 +504,15 @@ def settings(cluster: Cluster, *, group: str = "oo-reader", ours: bool = False) 
 
 @asynccontextmanager
 async def _open(  # type: ignore[no-untyped-def]
-    cluster: Cluster, *, group: str = "oo-reader", ours: bool = False, told: Mapping[str, Any] = MappingProxyType({})
+    cluster: Cluster,
+    *,
+    purpose: str,
+    group: str = "oo-reader",
+    ours: bool = False,
+    told: Mapping[str, Any] = MappingProxyType({}),
 ):
     """A client and a way to call it: its blocking calls run in one thread of its own, closing included."""
-    client = Consumer({**settings(cluster, group=group, ours=ours), **told})
+    client = Consumer({**settings(cluster, group=group, ours=ours, purpose=purpose), **told})
     thread = ThreadPoolExecutor(1, thread_name_prefix="reader")
     loop = asyncio.get_running_loop()
     try:

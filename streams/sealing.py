@@ -127,6 +127,11 @@ class NotOpened(BadFrame):
 class KeyMissing(Exception):
     """A person's key is not there. Whoever folds has to stop: without it their row would come out otherwise."""
 
+    def __init__(self, why: str, *, key_id: bytes = b"") -> None:
+        """`key_id`: of one whose word may be on its way."""
+        super().__init__(why)
+        self.key_id = key_id
+
 
 class Cipher(Protocol):
     """One key. `about`: what a seal is tied to."""

@@ -29,6 +29,11 @@ class ClusterSettings(BaseModel):
     """A PEM with the authorities to trust; the machine's own without it."""
 
     @property
+    def who(self) -> str:
+        """What its Kafka clients call themselves."""
+        return "oo"
+
+    @property
     def cluster(self) -> Cluster:
         """The same as one value."""
         security = Security(
@@ -39,5 +44,9 @@ class ClusterSettings(BaseModel):
             ca_file=self.kafka_ca_file,
         )
         return Cluster(
-            self.kafka_bootstrap, prefix=self.topic_prefix, registry_url=self.registry_url, security=security
+            self.kafka_bootstrap,
+            prefix=self.topic_prefix,
+            registry_url=self.registry_url,
+            security=security,
+            who=self.who,
         )

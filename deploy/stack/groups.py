@@ -98,7 +98,7 @@ def _committed(cluster: Cluster, group: str, places: list[tuple[str, int]]) -> d
 
     # Not the admin client's question: one to a coordinator that still loads crashes the process in librdkafka
     # (streams/reader.py). This one never subscribes, so it never joins.
-    client = Consumer({**settings(cluster, group=group), **BRIEF})
+    client = Consumer({**settings(cluster, group=group, purpose="committed"), **BRIEF})
     try:
         answer = client.committed([TopicPartition(*place) for place in places], timeout=TIMEOUT_S)
     finally:

@@ -57,7 +57,14 @@ def admin(cluster: Cluster, *, timeout_s: float = 60.0) -> AdminClient:
     from confluent_kafka.admin import AdminClient
 
     # Refused connections while a broker starts are expected: they come out as errors of the calls, not as lines.
-    return AdminClient({"log_level": 0, "socket.timeout.ms": int(timeout_s * 1000), **cluster.rdkafka()})
+    return AdminClient(
+        {
+            "log_level": 0,
+            "client.id": cluster.client_id("operator"),
+            "socket.timeout.ms": int(timeout_s * 1000),
+            **cluster.rdkafka(),
+        }
+    )
 
 
 def _check(wanted: list[Topic], existing: Mapping[str, int]) -> None:

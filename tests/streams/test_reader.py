@@ -106,6 +106,28 @@ def test_a_tail_has_caught_up_only_when_its_reader_has(line: Line) -> None:
     asyncio.run(follow())
 
 
+def test_a_tail_at_rest_brings_afterwards_what_came_and_each_once(line: Line) -> None:
+    async def follow() -> None:
+        tail, seen, sent = Tail(Cluster(line.bootstrap), line.source), list[str](), list[str]()
+
+        async def send() -> None:
+            sent.append(f"{len(sent):02}")
+            await asyncio.to_thread(line.send, sent[-1:], partition=len(sent) // 3 % 2)
+
+        await send()
+        async for records in tail:
+            seen += [(record.value or b"").decode() for record in records]
+            if len(sent) < 20:
+                await send()  # which may have been fetched when the rest begins
+                async with tail.at_rest():
+                    await send()
+            if len(seen) == len(sent):
+                break
+        assert sorted(seen) == sent
+
+    asyncio.run(asyncio.wait_for(follow(), 60))
+
+
 def test_a_tail_of_an_empty_topic_has_caught_up(line: Line) -> None:
     async def follow() -> None:
         tail = Tail(Cluster(line.bootstrap), line.source)

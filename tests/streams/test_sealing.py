@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
@@ -28,8 +29,10 @@ from oo.v1 import (
 )
 from streams import sealing
 from streams.cipher import KEY_BYTES
+from streams.cluster import Cluster
 from streams.frames import MESSAGES, Frames
 from streams.keys import OTHERS_S, Keys, name_of, opened_by
+from streams.reader import Tail
 from streams.record import Record
 from streams.sealing import OPEN, KeyMissing, NotOpened, open_row, opened, seal, seal_row
 from tables.row import FENCE_BYTES
@@ -218,19 +221,30 @@ def test_a_key_on_its_way_is_heard_of_and_kafka_is_asked_for_one_that_does_not_c
         asked.append("ends")
         return {}
 
-    async def tail(asked_for: asyncio.Event) -> AsyncIterator[list[Record]]:
-        await asked_for.wait()
-        yield [Record("oo.keys", 0, 0, 0, None, word)]
-        yield [Record("oo.keys", 0, 1, 0, name_of(WHO[0], one.id), word)]
-        await asyncio.Event().wait()
+    class Words(Tail):
+        """Two, the second behind a rest that ends when somebody waits."""
+
+        def __init__(self) -> None:
+            super().__init__(Cluster("127.0.0.1:1"), "oo.keys")
+            self.rested = False
+
+        async def __aiter__(self) -> AsyncIterator[list[Record]]:
+            self.caught_up.set()
+            yield [Record("oo.keys", 0, 0, 0, None, word)]
+            assert self.rested
+            yield [Record("oo.keys", 0, 1, 0, name_of(WHO[0], one.id), word)]
+            await asyncio.Event().wait()
+
+        @asynccontextmanager
+        async def at_rest(self) -> AsyncIterator[None]:
+            yield
+            self.rested = True
 
     async def listen() -> None:
-        keys, asked_for = Keys(maker.kek, ends=ends, read=maker._read), asyncio.Event()
-        following = asyncio.create_task(keys.follow(tail(asked_for)))  # type: ignore[arg-type]
-        opening = asyncio.create_task(opened_by(keys, said[WHO[0]], whose=WHO[0]))
+        keys = Keys(maker.kek, ends=ends, read=maker._read)
+        following = asyncio.create_task(keys.follow(Words()))
         await asyncio.sleep(0)
-        asked_for.set()
-        assert (await opening).decision_id == "d"
+        assert (await opened_by(keys, said[WHO[0]], whose=WHO[0])).decision_id == "d"
         assert asked == []
         monkeypatch.setattr("streams.keys.HEARD_WITHIN_S", 0.01)
         for times in (1, 2):
@@ -242,7 +256,8 @@ def test_a_key_on_its_way_is_heard_of_and_kafka_is_asked_for_one_that_does_not_c
         following.cancel()
 
     monkeypatch.setattr("streams.keys.HEARD_WITHIN_S", 900.0)
-    asyncio.run(listen())
+    monkeypatch.setattr("streams.keys.HEARD_AGAIN_S", 10**9)
+    asyncio.run(asyncio.wait_for(listen(), 60))
 
 
 def holding(keys: Keys, whose: bytes) -> Keys:
