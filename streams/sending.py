@@ -15,12 +15,13 @@ from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple
 
 from aiokafka.client import AIOKafkaClient
-from aiokafka.errors import KafkaConnectionError, KafkaError
+from aiokafka.errors import KafkaError
 from aiokafka.producer.message_accumulator import BatchBuilder, MessageAccumulator, MessageBatch
 from aiokafka.producer.sender import Sender
 from aiokafka.producer.transaction_manager import TransactionManager
 from aiokafka.structs import TopicPartition
 
+from streams import reset
 from streams.cluster import Cluster
 from streams.partitioner import partition_of
 
@@ -144,24 +145,13 @@ class _Queue(MessageAccumulator):  # type: ignore[misc]
 
 
 class _Client(AIOKafkaClient):  # type: ignore[misc]
-    """Mends the end of all sending where uvloop raises and asyncio does not: at a write to a connection that was just reset."""
+    """Mends the end of all sending when uvloop raises, see streams/reset.py."""
 
-    async def send(self, node_id: Any, request: Any, **more: Any) -> Any:
-        try:
-            return await super().send(node_id, request, **more)
-        except KafkaError:
-            raise
-        except RuntimeError as error:
-            raise KafkaConnectionError(str(error)) from error
+    async def send(self, *args: Any, **more: Any) -> Any:
+        return await reset.sent(super().send, *args, **more)
 
-    async def _metadata_update(self, cluster_metadata: Any, topics: Any) -> bool:
-        try:
-            return bool(await super()._metadata_update(cluster_metadata, topics))
-        except KafkaError:
-            raise
-        except RuntimeError as error:
-            log.warning("metadata.unanswered error=%s", error)
-            return False
+    async def _metadata_update(self, *args: Any) -> bool:
+        return await reset.asked(super()._metadata_update, *args)
 
     async def _maybe_wait_metadata(self) -> None:
         """Mends a wait without end for what a closed client will never hear."""
