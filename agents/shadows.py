@@ -518,11 +518,11 @@ class Shadows:
         x = one.x / sums.UNIT
         one.q_hat = model.predict(self._model, x)
         all_ = np.array(list(one.pmfs.values()))
-        terms = single.terms(one.logging, one.q_hat, all_, one.action, reward, 1 / one.share)
-        for name, new in zip(one.pmfs, terms, strict=True):
+        told = one.logging, one.q_hat, all_, one.action, reward, 1 / one.share
+        terms, wholes = single.terms(*told), single.switched(*told, switched.CUTS)
+        for name, new, whole in zip(one.pmfs, terms, wholes, strict=True):
             for group in {(name, 0, ""), (name, one.kind, one.prompt_version)}:
                 self.groups[group] = estimates.plus(self.groups.get(group) or estimates.empty(), new)
-        for name, whole in zip(one.pmfs, np.moveaxis(switched.terms(one.event, all_), -1, 0), strict=True):
             self.wholes[name] = switched.plus(self.wholes.get(name) or switched.empty(), whole)
         self._model = model.learn(self._model, x[one.action], np.array(reward))
         if kind in _FINAL:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from agents.evaluation import estimates, propensities, sequence, single, wealth
+from agents.evaluation import estimates, propensities, sequence, single, switched, wealth
 from agents.evaluation.event import Event, Floats, Range, check
 from tests.agents.evaluation.planted import pmfs
 
@@ -40,6 +40,11 @@ def test_terms_and_bets_are_those_of_the_formulas_to_the_bit(given_: tuple[Event
     told = event.logging, event.q_hat, np.array(those), int(event.action), float(event.reward), float(event.counts)
     for pmf, found in zip(those, single.terms(*told), strict=True):
         assert found.tobytes() == estimates.terms(event, pmf).tobytes()
+    undrawn = np.where(np.arange(len(event.logging)) == event.action - 1, 0.0, event.logging)
+    for logging in (event.logging, undrawn):
+        wholes = single.switched(logging, *told[1:], switched.CUTS)
+        for pmf, found in zip(those, wholes, strict=True):
+            assert found.tobytes() == switched.terms(replace(event, logging=logging), pmf).tobytes()
     about = sequence.empty("difference", rewards=REWARDS, share=0.1)
     floors = sequence.both_floors(about)
     units = np.array([sequence.unit(floor, about) for floor in floors])
