@@ -82,8 +82,8 @@ LEAN = {
     "share.coordinator.state.topic.num.partitions": "4",
     "log.cleaner.dedupe.buffer.size": "2097152",
     "log.cleaner.io.buffer.size": "5242880",
-    "num.network.threads": "2",
-    "num.io.threads": "4",
+    "num.network.threads": "1",
+    "num.io.threads": "2",
     "background.threads": "2",
     # A restart took 12 s with the defaults of these two; with half of the first a busy machine has the broker fence itself.
     "broker.session.timeout.ms": "3000",
