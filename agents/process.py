@@ -42,7 +42,7 @@ class Process:
         self.topics = self.cluster.topics
         self.ids = ids
         linger_ms = SHADOW_LINGER_MS if name == "shadow" else 0.0
-        self.producer = Producer(self.cluster, client_id=settings.worker_id, linger_ms=linger_ms)
+        self.producer = Producer(self.cluster, client_id=self.cluster.client_id("producer"), linger_ms=linger_ms)
         self._name: Name = name
         self.schemas = schemas
         self.dead_letters = DeadLetters(

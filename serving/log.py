@@ -81,9 +81,9 @@ class Log:
             raise LogUnavailable("the schemas are not known yet")
         if self._producer.failure is not None and not self._producer.pending:
             # After a fatal error a producer takes nothing more; after a timeout a fresh one does no harm.
+            failed, self._producer = self._producer, self._new_producer()
             with contextlib.suppress(DeliveryFailed):
-                await self._producer.close()
-            self._producer = self._new_producer()
+                await failed.close()
         if self._producer.pending + len(messages) > PENDING_MAX:
             raise LogUnavailable("too many messages wait for Kafka")
         headers = traced.headers()
@@ -118,7 +118,7 @@ class Log:
         self._schemas.close()
 
     def _new_producer(self) -> Producer:
-        return Producer(self.cluster, client_id="oo-edge", pending_max=PENDING_MAX)
+        return Producer(self.cluster, client_id=self.cluster.client_id("producer"), pending_max=PENDING_MAX)
 
     def _answers(self) -> bool:
         try:

@@ -89,8 +89,8 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         consumer._isolation_level = "read_committed"
         client = consumer._client
         # uvloop is a tenth cheaper for it than asyncio's own loop.
-        client.send = partial(self._send, partial(reset.sent, client.send))
-        client._metadata_update = partial(reset.asked, client._metadata_update)
+        reset.mend(client)
+        client.send = partial(self._send, client.send)
         self._name = str(consumer._group_instance_id)
         return consumer
 

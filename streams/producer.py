@@ -66,7 +66,7 @@ class Producer:
         on_failure: Callable[[DeliveryFailed], None] | None = None,
         guard: Callable[[], None] | None = None,
     ) -> None:
-        """Open the client; nothing is sent yet.
+        """Open the client, which connects behind this call; no record is sent yet.
 
         `delivery_timeout_ms` stays below the consumer's session timeout, so that a worker that Kafka does not hear
         gives up before its partitions go elsewhere. `guard` runs before records go out; if it raises, none of
@@ -94,7 +94,13 @@ class Producer:
         from streams.sending import Sending
 
         self._sending = Sending(
-            cluster, client_id=client_id, linger_ms=linger_ms, told=self._told, failed=self._failed, guard=self._look
+            cluster,
+            client_id=client_id,
+            linger_ms=linger_ms,
+            request_timeout_ms=delivery_timeout_ms // 2,
+            told=self._told,
+            failed=self._failed,
+            guard=self._look,
         )
         self._watch_task = asyncio.create_task(self._watch(), name="producer-watch")
 
@@ -115,23 +121,22 @@ class Producer:
         """
         if self._pending >= 2 * self._pending_max or self._pending_bytes >= 2 * self._pending_bytes_max:
             raise BufferError(f"{self._pending} records wait for Kafka: await room() before producing more")
+        size = (len(key) if key else 0) + (len(value) if value else 0) + _RECORD_OVERHEAD_BYTES
+        if size > MESSAGE_BYTES_MAX:
+            self._give_up(DeliveryFailed(f"{topic}: a record of {size} bytes; the most is {MESSAGE_BYTES_MAX}"))
         future: asyncio.Future[Delivered] = self._loop.create_future()
         if self.failure is not None:
             future.set_exception(self.failure)
             future.exception()  # Whoever produced what failed first has been told.
             return future
         epoch = self._epoch
-        size = (len(key) if key else 0) + (len(value) if value else 0) + _RECORD_OVERHEAD_BYTES
         self._pending += 1
         self._pending_bytes += size
         self._pending_by_epoch[epoch] = self._pending_by_epoch.get(epoch, 0) + 1
         self._since_s[future] = self._loop.time()
         if not self._busy.is_set():
             self._busy.set()
-        if size > MESSAGE_BYTES_MAX:
-            self._give_up(DeliveryFailed(f"{topic}: a record of {size} bytes; the most is {MESSAGE_BYTES_MAX}"))
-        else:
-            self._sending.put(topic, key, value, partition, headers, timestamp_ms, _Mark(future, epoch, size))
+        self._sending.put(topic, key, value, partition, headers, timestamp_ms, _Mark(future, epoch, size))
         return future
 
     async def room(self) -> None:
@@ -181,7 +186,9 @@ class Producer:
         now_s = self._loop.time()
         for record in records:
             future, epoch, size = record.mark
-            PRODUCE_S.add(now_s - self._since_s.pop(future))
+            if (since_s := self._since_s.pop(future, None)) is None:
+                continue
+            PRODUCE_S.add(now_s - since_s)
             self._pending -= 1
             self._pending_bytes -= size
             left = self._pending_by_epoch[epoch] - 1

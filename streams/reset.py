@@ -5,29 +5,40 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Any
 
-from aiokafka.errors import KafkaConnectionError, KafkaError
+from aiokafka.errors import KafkaConnectionError
 
 log = logging.getLogger(__name__)
 
 
-async def sent(send: Callable[..., Awaitable[Any]], *args: Any, **more: Any) -> Any:
-    """Send; raises what aiokafka takes for a lost connection, after which it asks again."""
+def mend(client: Any) -> None:
+    """Have this client of aiokafka's take it for a lost connection, after which it asks again."""
+    client.send = partial(_sent, client.send)
+    client._get_conn = partial(_none, client._get_conn)
+    client._metadata_update = partial(_none, client._metadata_update)
+
+
+async def _sent(send: Callable[..., Awaitable[Any]], *args: Any, **more: Any) -> Any:
     try:
         return await send(*args, **more)
-    except KafkaError:
-        raise
     except RuntimeError as error:
+        _let_through(error)
         raise KafkaConnectionError(f"{error}") from error
 
 
-async def asked(update: Callable[..., Awaitable[bool]], *args: Any) -> bool:
-    """Ask for metadata; False where nothing was heard."""
+async def _none(ask: Callable[..., Awaitable[Any]], *args: Any, **more: Any) -> Any:
+    """No connection, or no metadata."""
     try:
-        return await update(*args)
-    except KafkaError:
-        raise
+        return await ask(*args, **more)
     except RuntimeError as error:
-        log.warning("metadata.unanswered error=%s", error)
-        return False
+        _let_through(error)
+        log.warning("kafka.unanswered error=%s", error)
+        return None
+
+
+def _let_through(error: RuntimeError) -> None:
+    """What is more than a RuntimeError is not uvloop's: aiokafka's own errors, and bugs. Raises it."""
+    if type(error) is not RuntimeError:
+        raise error

@@ -11,14 +11,16 @@ import asyncio
 import contextlib
 import logging
 import random
+from collections import deque
 from collections.abc import Callable, Collection, Sequence
 from typing import Any, NamedTuple
 
 from aiokafka.client import AIOKafkaClient
-from aiokafka.errors import KafkaError
+from aiokafka.errors import KafkaConnectionError, KafkaError
 from aiokafka.producer.message_accumulator import BatchBuilder, MessageAccumulator, MessageBatch
 from aiokafka.producer.sender import Sender
 from aiokafka.producer.transaction_manager import TransactionManager
+from aiokafka.protocol.produce import ProduceRequest
 from aiokafka.structs import TopicPartition
 
 from streams import reset
@@ -33,8 +35,6 @@ _ACKS_ALL = -1
 _UNCOMPRESSED = 0
 _AGAIN_MS = 100
 """Between two attempts where a broker did not answer or has no such topic."""
-_REQUEST_TIMEOUT_MS = 30_000
-"""Until a connection that is silent is given up for a new one, and the same records go again."""
 _CLOSE_S = 1.0
 
 
@@ -56,7 +56,7 @@ class Record(NamedTuple):
 Told = Callable[[Sequence[Record], int, int], None]
 """(records, partition, first offset): these stand there one behind the other, acknowledged by all in-sync replicas."""
 Failed = Callable[[Sequence[Record], str], None]
-"""These were not taken, and why; none where no record could go out. Nothing goes out after it has returned."""
+"""These were not taken, and why; none where no record could go out. No request is begun after it."""
 
 
 class _Batch(MessageBatch):  # type: ignore[misc]
@@ -78,6 +78,10 @@ class _Batch(MessageBatch):  # type: ignore[misc]
         return taken is not None
 
     def done(self, base_offset: int, timestamp: int | None = None, log_start_offset: int | None = None) -> None:
+        if base_offset < 0:
+            # Kafka has them and no longer knows where: with one request under way that cannot be.
+            self.failure(KafkaError("acknowledged, and nobody knows where"))
+            return
         self._end()
         self._sending.told(self.records, self.tp.partition, base_offset)
 
@@ -123,10 +127,7 @@ class _Queue(MessageAccumulator):  # type: ignore[misc]
         return dropped
 
     def drain_by_nodes(self, ignore_nodes: Any, muted_partitions: Collection[Any] = frozenset()) -> tuple[Any, bool]:
-        """Mends records that go out though the process may not write any more, and questions without a pause for the leader of
-        a partition that has none."""
-        if self._batches:
-            self._sending.look()
+        """Mends questions without a pause for the leader of a partition that has none."""
         nodes, is_unknown = super().drain_by_nodes(ignore_nodes, muted_partitions)
         if is_unknown and self._asking is None:
             self._asking = self._loop.call_later(_AGAIN_MS / 1000, self._ask)
@@ -139,19 +140,38 @@ class _Queue(MessageAccumulator):  # type: ignore[misc]
         else:
             super().reenqueue(batch)
 
+    def fail_all(self, exception: BaseException) -> None:
+        """Mends a walk through what changes meanwhile: the first failure gives back all that waits."""
+        self._exception = exception
+        self._sending.fail(f"sending ended: {exception!r}")
+        for batch in list(self._pending_batches):
+            batch.failure(exception)
+
     def _ask(self) -> None:
         self._asking = None
         self._client.force_metadata_update().add_done_callback(lambda _: self._wakeup(self._waiter_future))
 
 
 class _Client(AIOKafkaClient):  # type: ignore[misc]
-    """Mends the end of all sending when uvloop raises, see streams/reset.py."""
+    """Our connections."""
 
-    async def send(self, *args: Any, **more: Any) -> Any:
-        return await reset.sent(super().send, *args, **more)
+    def __init__(self, sending: Sending, **settings: Any) -> None:
+        super().__init__(**settings)
+        self._sending = sending
 
-    async def _metadata_update(self, *args: Any) -> bool:
-        return await reset.asked(super()._metadata_update, *args)
+    async def send(self, node_id: Any, request: Any, **more: Any) -> Any:
+        """Mends records that go out though the process may not write any more, or behind a failure."""
+        if isinstance(request, ProduceRequest):
+            await self.ready(node_id)
+            if why := self._sending.look():
+                raise KafkaConnectionError(why)
+        return await super().send(node_id, request, **more)
+
+    def force_metadata_update(self) -> Any:
+        """Mends a question that waits for minutes where one that is older is under way."""
+        if not self._md_update_waiter.done():
+            self._md_update_waiter.set_result(None)
+        return super().force_metadata_update()
 
     async def _maybe_wait_metadata(self) -> None:
         """Mends a wait without end for what a closed client will never hear."""
@@ -171,21 +191,27 @@ class Sending:
         *,
         client_id: str,
         linger_ms: float,
+        request_timeout_ms: int,
         told: Told,
         failed: Failed,
         guard: Callable[[], None],
     ) -> None:
-        """Connect behind this call. `guard` runs before anything goes out; if it raises, neither that nor anything later does."""
+        """Connect behind this call. `guard` runs before anything goes out; if it raises, neither that nor anything later does.
+
+        `request_timeout_ms`: until a connection that is silent is given up for a new one, and the same records go again.
+        """
         self.told = told
         self._failed = failed
         self._guard = guard
         self._client = _Client(
+            self,
             bootstrap_servers=cluster.bootstrap,
             client_id=client_id,
             retry_backoff_ms=_AGAIN_MS,
-            request_timeout_ms=_REQUEST_TIMEOUT_MS,
+            request_timeout_ms=request_timeout_ms,
             **cluster.security.aiokafka(),
         )
+        reset.mend(self._client)
         manager = TransactionManager(None, 0)
         self._queue = _Queue(self, self._client, manager, linger_ms=linger_ms)
         self._sender = Sender(
@@ -194,9 +220,9 @@ class Sending:
             txn_manager=manager,
             message_accumulator=self._queue,
             retry_backoff_ms=_AGAIN_MS,
-            request_timeout_ms=_REQUEST_TIMEOUT_MS,
+            request_timeout_ms=request_timeout_ms,
         )
-        self._unplaced: dict[str, list[Record]] = {}
+        self._unplaced: dict[str, deque[Record]] = {}
         """By topic whose partitions are not known yet."""
         self._known: set[str] = set()
         """Topics that were asked for."""
@@ -218,7 +244,7 @@ class Sending:
         """Send a record, behind all that was put before for its partition."""
         record = Record(topic, key, value, partition, headers, timestamp_ms, mark)
         if topic in self._unplaced or not self._place(record):
-            self._unplaced.setdefault(topic, []).append(record)
+            self._unplaced.setdefault(topic, deque()).append(record)
             if self._learning is None or self._learning.done():
                 self._learning = asyncio.create_task(self._learn(), name="producer-learn")
 
@@ -234,77 +260,90 @@ class Sending:
         self.failure = self.failure or why
         self._failed(records, why)
 
-    def look(self) -> None:
-        """Ask whether this process may still write."""
-        try:
-            self._guard()
-        except Exception as error:  # noqa: BLE001 - whatever it is, nothing may go out
-            self.fail(f"not handed over: {error}")
+    def look(self) -> str:
+        """Say why nothing may go out; nothing where it may."""
+        if not self.failure:
+            try:
+                self._guard()
+            except Exception as error:  # noqa: BLE001 - whatever it is, nothing may go out
+                self.fail(f"not handed over: {error}")
+        return self.failure
 
     async def close(self) -> None:
         """Close the connection, whatever is under way."""
         self._queue.ask_no_more()
-        for task in (self._opening, self._learning):
-            if task is not None:
-                task.cancel()
-                with contextlib.suppress(asyncio.CancelledError):
-                    await task
-        # A connection whose other end reads nothing would be waited for without end.
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(_CLOSE_S):
-                await self._client.close()
-                with contextlib.suppress(KafkaError):
-                    await self._sender.close()
+        if not self.failure:
+            # Cut off in its middle it leaves a connection open: of a command that has nothing to write.
+            await asyncio.wait([self._opening], timeout=_CLOSE_S)
+        tasks = [task for task in (self._opening, self._learning) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for close in (self._client.close, self._sender.close):
+            # A connection whose other end reads nothing would be waited for without end.
+            with contextlib.suppress(TimeoutError, KafkaError):
+                async with asyncio.timeout(_CLOSE_S):
+                    await close()
 
     async def _open(self) -> None:
         said = ""
-        while True:
-            try:
-                await self._client.bootstrap()
-                break
-            except (KafkaError, RuntimeError, TimeoutError) as error:
-                if (says := f"{error}") != said:
-                    log.warning("kafka.unreachable error=%s", says)
-                    said = says
-                await asyncio.sleep(_AGAIN_MS / 1000)
         try:
+            while True:
+                try:
+                    await self._client.bootstrap()
+                    break
+                except (OSError, KafkaError, RuntimeError, TimeoutError) as error:
+                    if (says := f"{error}") != said:
+                        log.warning("kafka.unreachable error=%s", says)
+                        said = says
+                    await asyncio.sleep(_AGAIN_MS / 1000)
+            self._client._sync_task.add_done_callback(self._ended)
             await self._sender.start()
+            self._sender.sender_task.add_done_callback(self._ended)
         except Exception as error:  # noqa: BLE001 - whatever it is, nothing can go out
             self.fail(f"Kafka does not let us write: {error!r}")
-            return
-        self._sender.sender_task.add_done_callback(self._ended)
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
             self.fail(f"sending ended: {error!r}")
 
-    def _place(self, record: Record) -> bool:
-        """Queue it where it belongs; False where that is not known."""
+    def _place(self, record: Record, *, asked: bool = False) -> bool:
+        """Queue it where it belongs; False where that is not known, and has not just been asked for."""
         numbers = self._numbers.get(record.topic)
-        if numbers is None:
-            return False
         number = record.partition
-        if number is None:
-            key = record.key
-            number = random.choice(numbers) if key is None else partition_of(key, len(numbers))  # noqa: S311
-        elif number not in numbers:
-            self.fail(f"{record.topic}: there is no partition {number}", [record])
-            return True
-        self._queue.put(TopicPartition(record.topic, number), record)
+        if numbers is None or (number is not None and number not in numbers and not asked):
+            return False
+        try:
+            if number is None:
+                key = record.key
+                number = random.choice(numbers) if key is None else partition_of(key, len(numbers))  # noqa: S311
+            elif number not in numbers:
+                raise LookupError(f"there is no partition {number}")
+            self._queue.put(TopicPartition(record.topic, number), record)
+        except Exception as error:  # noqa: BLE001 - whatever is wrong with it, nothing goes out behind it
+            self.fail(f"{record.topic}: {error}", [record])
         return True
 
     async def _learn(self) -> None:
         """Ask for partitions until those of all topics are known that records wait for."""
         await asyncio.shield(self._opening)
-        while self._unplaced:
+        while self._unplaced and not self.failure:
             self._known |= self._unplaced.keys()
-            await self._client.set_topics(self._known)
+            self._client.set_topics(self._known)
+            await self._client.force_metadata_update()
             for topic in list(self._unplaced):
-                if topic in self._client.cluster.unauthorized_topics:
-                    self.fail(f"{topic}: not allowed", self._unplaced.pop(topic))
-                elif numbers := self._client.cluster.partitions_for_topic(topic):
-                    self._numbers[topic] = sorted(numbers)
-                    for record in self._unplaced.pop(topic):
-                        self._place(record)
-            if self._unplaced and self._unplaced.keys() <= self._known:
+                self._learned(topic)
+            if self._unplaced:
                 await asyncio.sleep(_AGAIN_MS / 1000)
+
+    def _learned(self, topic: str) -> None:
+        """Queue what waits for this topic, if its partitions are known now."""
+        if topic in self._client.cluster.unauthorized_topics:
+            self.fail(f"{topic}: not allowed")
+        elif numbers := self._client.cluster.partitions_for_topic(topic):
+            self._numbers[topic] = sorted(numbers)
+            waiting = self._unplaced[topic]
+            while waiting and not self.failure:
+                self._place(waiting.popleft(), asked=True)
+            if not self.failure:
+                del self._unplaced[topic]

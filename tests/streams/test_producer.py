@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import uuid
 from collections.abc import Awaitable, Callable
 from typing import TypeVar
@@ -127,8 +128,45 @@ def test_a_record_too_large_fails_its_future_the_flush_and_the_process(bootstrap
         with pytest.raises(DeliveryFailed):
             await producer.flush()
         assert heard == [producer.failure]
+        await producer.close()
+        assert producer.pending == 0
 
     using(bootstrap, body)
+
+
+def test_what_waits_for_a_topic_goes_when_somebody_makes_it(bootstrap: str) -> None:
+    name = f"test.{uuid.uuid4().hex[:8]}"
+
+    async def body(producer: Producer) -> None:
+        waits = producer.produce(name, key=b"k", value=b"v")
+        await producer.produce(near, key=b"k", value=b"v")
+        assert not waits.done()
+        await asyncio.to_thread(create_topic, bootstrap, name)
+        assert (await waits).offset == 0
+
+    near = f"{name}.near"
+    create_topic(bootstrap, near)
+    using(bootstrap, body)
+
+
+def test_behind_a_record_that_cannot_be_nothing_goes(bootstrap: str, topic: str) -> None:
+    async def body(producer: Producer) -> None:
+        # None of their topics is known yet.
+        behind = [
+            producer.produce(topic, key=None, value=b"v", partition=99),
+            producer.produce(topic, key=None, value=b"v", partition=0),
+            producer.produce(f"{topic}.other", key=b"k", value=b"v"),
+        ]
+        with pytest.raises(DeliveryFailed, match="no partition 99"):
+            await producer.flush()
+        for one in behind:
+            with pytest.raises(DeliveryFailed):
+                await one
+        await producer.close()
+        assert producer.pending == 0
+
+    using(bootstrap, body)
+    assert sum(asyncio.run(end_offsets(Cluster(bootstrap), topic)).values()) == 0
 
 
 def test_a_dropped_future_does_not_hide_a_failure(bootstrap: str) -> None:
@@ -141,6 +179,17 @@ def test_a_dropped_future_does_not_hide_a_failure(bootstrap: str) -> None:
         assert len(heard) == 1
 
     using(bootstrap, body, delivery_timeout_ms=1_000)
+
+
+def test_one_that_has_nothing_to_write_leaves_no_connection_open(bootstrap: str) -> None:
+    async def close_while_it_connects() -> None:
+        for tenths_ms in range(60):
+            producer = Producer(Cluster(bootstrap))
+            await asyncio.sleep(tenths_ms / 10_000)
+            await producer.close()
+
+    asyncio.run(close_while_it_connects())
+    gc.collect()  # What is open still warns here, and a warning is an error.
 
 
 def test_a_guard_that_objects_lets_nothing_out(bootstrap: str, topic: str) -> None:

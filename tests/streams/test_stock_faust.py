@@ -225,7 +225,7 @@ async def _producer_id(bootstrap: str, topic: str) -> int:
 
 
 def test_a_foreign_producer_puts_a_user_elsewhere(bootstrap: str) -> None:
-    # Of librdkafka, not of Faust, whose own hash is Java's: what our producer is told to use.
+    # Of librdkafka, not of Faust, whose own hash is Java's, as ours is (streams/partitioner.py).
     topic = f"test.{uuid.uuid4().hex[:8]}"
     create_topic(bootstrap, topic, partitions=8)
     keys = [f"user-{number}".encode() for number in range(40)]
