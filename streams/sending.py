@@ -158,6 +158,7 @@ class _Client(AIOKafkaClient):  # type: ignore[misc]
     def __init__(self, sending: Sending, **settings: Any) -> None:
         super().__init__(**settings)
         self._sending = sending
+        self._is_closed = False
 
     async def send(self, node_id: Any, request: Any, **more: Any) -> Any:
         """Mends records that go out though the process may not write any more, or behind a failure."""
@@ -166,6 +167,18 @@ class _Client(AIOKafkaClient):  # type: ignore[misc]
             if why := self._sending.look():
                 raise KafkaConnectionError(why)
         return await super().send(node_id, request, **more)
+
+    async def _get_conn(self, *args: Any, **more: Any) -> Any:
+        """Mends a connection that is made while the client closes, and stays."""
+        connection = await super()._get_conn(*args, **more)
+        if self._is_closed and connection is not None:
+            connection.close()
+            return None
+        return connection
+
+    async def close(self) -> None:
+        self._is_closed = True
+        await super().close()
 
     def force_metadata_update(self) -> Any:
         """Mends a question that waits for minutes where one that is older is under way."""
