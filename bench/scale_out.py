@@ -44,7 +44,7 @@ AFTER_S = 3.0
 
 def measure(bench: Bench) -> Result:
     """Processor time per event by number of workers; the longest wait of a tip by what happened to them."""
-    with bench.stack(servers_only=True) as stack:
+    with bench.stack(servers_only=True, nameless=True) as stack:
         schemas = asyncio.run(_schemas(stack))
         with cores(stack) as running:
             costs = {count: _cost(stack, schemas, running, count, bench) for count in WORKERS}
