@@ -1,8 +1,9 @@
 """Load: what a stack on this machine bears while every group keeps up, and who spends the processor on it.
 
 Signals of new people at a steady rate, as in bench/freshness.py, for long enough that a queue would show; beside it, at the
-same rate, the bare three-hop loop. Then a second task of each of them: who is known has a key, a row and a tip. Processor time is that of each process with all its threads and children. Batches are counted
-where they stand, in the broker's log: Kafka pays by the batch of one topic and partition. It never changes what it measures.
+same rate, the bare three-hop loop. Then a second task of each of them: who is known has a key, a row and a tip. Processor time is
+that of each process with all its threads and children. Batches are counted where they stand, in the broker's log: Kafka pays by the
+batch of one topic and partition. It never changes what it measures.
 """
 
 from __future__ import annotations

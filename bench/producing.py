@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import time
 import uuid
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from statistics import median
 from threading import Event
 
@@ -17,7 +17,7 @@ import psutil
 import uvloop
 from confluent_kafka.admin import AdminClient, NewTopic
 
-from bench.load import parts_of
+from bench.load import parts_of, spent
 from bench.result import Bench, Result, Row, compared
 from deploy.stack.running import RunningStack
 from streams.producer import Producer
@@ -31,6 +31,7 @@ PEER = "librdkafka, idempotent"
 
 Round = Callable[[int], Awaitable[None]]
 """Records of the round."""
+Parts = Mapping[str, Sequence[psutil.Process]]
 
 
 def measure(bench: Bench) -> Result:
@@ -54,7 +55,7 @@ async def _measure(stack: RunningStack, bench: Bench) -> dict[tuple[str, int], l
     topic = f"bench-{uuid.uuid4().hex[:8]}"
     admin = AdminClient({"bootstrap.servers": stack.cluster.bootstrap})
     admin.create_topics([NewTopic(topic, PARTITIONS, 1)])[topic].result()
-    (broker,) = parts_of(stack)["kafka"]
+    broker = {"kafka": parts_of(stack)["kafka"]}
     producer = Producer(stack.cluster)
     plain = confluent_kafka.Producer(
         {
@@ -103,15 +104,10 @@ def _round(plain: confluent_kafka.Producer, topic: str, size: int) -> None:
         plain.poll(0.1)
 
 
-async def _turn(one: Round, size: int, many: int, broker: psutil.Process) -> tuple[float, float, float]:
-    began_s, mine_s, theirs_s = time.perf_counter(), time.process_time(), _spent_s(broker)
+async def _turn(one: Round, size: int, many: int, broker: Parts) -> tuple[float, float, float]:
+    began_s, mine_s, theirs_s = time.perf_counter(), time.process_time(), spent(broker)["kafka"]
     for _ in range(many):
         await one(size)
     ended_s = time.perf_counter()
-    spent = time.process_time() - mine_s, _spent_s(broker) - theirs_s, ended_s - began_s
-    return tuple(seconds / many * 1e6 for seconds in spent)  # type: ignore[return-value]
-
-
-def _spent_s(process: psutil.Process) -> float:
-    times = process.cpu_times()
-    return float(times.user + times.system)
+    taken = time.process_time() - mine_s, spent(broker)["kafka"] - theirs_s, ended_s - began_s
+    return tuple(seconds / many * 1e6 for seconds in taken)  # type: ignore[return-value]
