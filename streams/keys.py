@@ -13,7 +13,6 @@ import struct
 import time
 from collections import OrderedDict
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import suppress
 from typing import Final, NamedTuple, Protocol, Self
 
 from oo.v1.key_pb2 import WrappedKey
@@ -297,7 +296,7 @@ class Keys:
                 for one in self._entries(entries):
                     wanted.setdefault(one.kek_id, []).append((whose, one))
         for kek_id, some in wanted.items():
-            with suppress(KekGone):
+            with contextlib.suppress(KekGone):
                 keys = self.kek.unwrap_all(kek_id, [(one.wrapped, about(whose, one.id)) for whose, one in some])
                 for (whose, one), key in zip(some, keys, strict=True):
                     if key is not None:

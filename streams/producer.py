@@ -17,7 +17,7 @@ from streams.cluster import Cluster
 from streams.metrics import PRODUCE_S
 
 if TYPE_CHECKING:
-    from streams.sending import Record
+    from streams.sending import Outgoing
 
 log = logging.getLogger(__name__)
 
@@ -182,7 +182,7 @@ class Producer:
     def _completed(self, epoch: int) -> bool:
         return self.failure is not None or not any(pending <= epoch for pending in self._pending_by_epoch)
 
-    def _complete(self, records: Sequence[Record]) -> None:
+    def _complete(self, records: Sequence[Outgoing]) -> None:
         now_s = self._loop.time()
         for record in records:
             future, epoch, size = record.mark
@@ -197,7 +197,7 @@ class Producer:
             else:
                 del self._pending_by_epoch[epoch]
 
-    def _told(self, records: Sequence[Record], partition: int, first: int) -> None:
+    def _told(self, records: Sequence[Outgoing], partition: int, first: int) -> None:
         self._complete(records)
         for offset, record in enumerate(records, first):
             future = record.mark.future
@@ -205,7 +205,7 @@ class Producer:
                 future.set_result(Delivered(record.topic, partition, offset))
         self._wake_waiters()
 
-    def _failed(self, records: Sequence[Record], why: str) -> None:
+    def _failed(self, records: Sequence[Outgoing], why: str) -> None:
         self._give_up(DeliveryFailed(why))
         self._complete(records)
 

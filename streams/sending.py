@@ -38,7 +38,7 @@ _AGAIN_MS = 100
 _CLOSE_S = 1.0
 
 
-class Record(NamedTuple):
+class Outgoing(NamedTuple):
     """One record on its way to Kafka."""
 
     topic: str
@@ -53,10 +53,10 @@ class Record(NamedTuple):
     """What it means to whoever sends it."""
 
 
-Told = Callable[[Sequence[Record], int, int], None]
+Told = Callable[[Sequence[Outgoing], int, int], None]
 """(records, partition, first offset): these stand there one behind the other, acknowledged by all in-sync replicas."""
-Failed = Callable[[Sequence[Record], str], None]
-"""These were not taken, and why; none where no record could go out. No request is begun after it."""
+Failed = Callable[[Sequence[Outgoing], str], None]
+"""These were not taken, and why; none where no record could go out. It calls `stop`, and no request is begun after it."""
 
 
 class _Batch(MessageBatch):  # type: ignore[misc]
@@ -65,10 +65,10 @@ class _Batch(MessageBatch):  # type: ignore[misc]
     def __init__(self, sending: Sending, place: TopicPartition, *, linger_s: float) -> None:
         # It is never given up for its age: our producer has a patience of its own.
         super().__init__(place, BatchBuilder(BATCH_BYTES, _UNCOMPRESSED), float("inf"), linger_s)
-        self.records: list[Record] = []
+        self.records: list[Outgoing] = []
         self._sending = sending
 
-    def put(self, record: Record) -> bool:
+    def put(self, record: Outgoing) -> bool:
         """Take the record; False where the batch has no room for it."""
         taken = self._builder.append(
             timestamp=record.timestamp_ms, key=record.key, value=record.value, headers=list(record.headers)
@@ -87,7 +87,7 @@ class _Batch(MessageBatch):  # type: ignore[misc]
 
     def failure(self, exception: BaseException) -> None:
         self._end()
-        self._sending.fail(f"{self.tp.topic}: {exception}", self.records)
+        self._sending.failed(self.records, f"{self.tp.topic}: {exception}")
 
     def _end(self) -> None:
         if not self.future.done():
@@ -105,7 +105,7 @@ class _Queue(MessageAccumulator):  # type: ignore[misc]
         self._client = client
         self._asking: asyncio.TimerHandle | None = None
 
-    def put(self, place: TopicPartition, record: Record) -> None:
+    def put(self, place: TopicPartition, record: Outgoing) -> None:
         """Mends a full batch that is waited for: the next one stands behind it."""
         waiting = self._batches.get(place)
         if waiting and waiting[-1].put(record):
@@ -120,7 +120,7 @@ class _Queue(MessageAccumulator):  # type: ignore[misc]
         if self._asking is not None:
             self._asking.cancel()
 
-    def drop(self) -> list[Record]:
+    def drop(self) -> list[Outgoing]:
         """Give back all that has not gone out."""
         dropped = [record for waiting in self._batches.values() for batch in waiting for record in batch.records]
         self._batches.clear()
@@ -143,7 +143,7 @@ class _Queue(MessageAccumulator):  # type: ignore[misc]
     def fail_all(self, exception: BaseException) -> None:
         """Mends a walk through what changes meanwhile: the first failure gives back all that waits."""
         self._exception = exception
-        self._sending.fail(f"sending ended: {exception!r}")
+        self._sending.failed((), f"sending ended: {exception!r}")
         for batch in list(self._pending_batches):
             batch.failure(exception)
 
@@ -214,7 +214,7 @@ class Sending:
         `request_timeout_ms`: until a connection that is silent is given up for a new one, and the same records go again.
         """
         self.told = told
-        self._failed = failed
+        self.failed = failed
         self._guard = guard
         self._client = _Client(
             self,
@@ -235,10 +235,8 @@ class Sending:
             retry_backoff_ms=_AGAIN_MS,
             request_timeout_ms=request_timeout_ms,
         )
-        self._unplaced: dict[str, deque[Record]] = {}
+        self._unplaced: dict[str, deque[Outgoing]] = {}
         """By topic whose partitions are not known yet."""
-        self._known: set[str] = set()
-        """Topics that were asked for."""
         self._numbers: dict[str, list[int]] = {}
         """Each topic's partitions, which are as many for life."""
         self._learning: asyncio.Task[None] | None = None
@@ -255,23 +253,18 @@ class Sending:
         mark: Any,
     ) -> None:
         """Send a record, behind all that was put before for its partition."""
-        record = Record(topic, key, value, partition, headers, timestamp_ms, mark)
+        record = Outgoing(topic, key, value, partition, headers, timestamp_ms, mark)
         if topic in self._unplaced or not self._place(record):
             self._unplaced.setdefault(topic, deque()).append(record)
             if self._learning is None or self._learning.done():
                 self._learning = asyncio.create_task(self._learn(), name="producer-learn")
 
-    def stop(self, why: str) -> list[Record]:
+    def stop(self, why: str) -> list[Outgoing]:
         """Send nothing more; returns what has not gone out. What is under way may still arrive."""
-        self.failure = self.failure or why
+        self.failure = why
         dropped = [record for waiting in self._unplaced.values() for record in waiting]
         self._unplaced.clear()
         return dropped + self._queue.drop()
-
-    def fail(self, why: str, records: Sequence[Record] = ()) -> None:
-        """Let nothing more out, and say that these were not taken."""
-        self.failure = self.failure or why
-        self._failed(records, why)
 
     def look(self) -> str:
         """Say why nothing may go out; nothing where it may."""
@@ -279,7 +272,7 @@ class Sending:
             try:
                 self._guard()
             except Exception as error:  # noqa: BLE001 - whatever it is, nothing may go out
-                self.fail(f"not handed over: {error}")
+                self.failed((), f"not handed over: {error}")
         return self.failure
 
     async def close(self) -> None:
@@ -314,13 +307,13 @@ class Sending:
             await self._sender.start()
             self._sender.sender_task.add_done_callback(self._ended)
         except Exception as error:  # noqa: BLE001 - whatever it is, nothing can go out
-            self.fail(f"Kafka does not let us write: {error!r}")
+            self.failed((), f"Kafka does not let us write: {error!r}")
 
     def _ended(self, task: asyncio.Task[None]) -> None:
         if not task.cancelled() and (error := task.exception()) is not None:
-            self.fail(f"sending ended: {error!r}")
+            self.failed((), f"sending ended: {error!r}")
 
-    def _place(self, record: Record, *, asked: bool = False) -> bool:
+    def _place(self, record: Outgoing, *, asked: bool = False) -> bool:
         """Queue it where it belongs; False where that is not known, and has not just been asked for."""
         numbers = self._numbers.get(record.topic)
         number = record.partition
@@ -334,15 +327,14 @@ class Sending:
                 raise LookupError(f"there is no partition {number}")
             self._queue.put(TopicPartition(record.topic, number), record)
         except Exception as error:  # noqa: BLE001 - whatever is wrong with it, nothing goes out behind it
-            self.fail(f"{record.topic}: {error}", [record])
+            self.failed([record], f"{record.topic}: {error}")
         return True
 
     async def _learn(self) -> None:
         """Ask for partitions until those of all topics are known that records wait for."""
         await asyncio.shield(self._opening)
         while self._unplaced and not self.failure:
-            self._known |= self._unplaced.keys()
-            self._client.set_topics(self._known)
+            self._client.set_topics(self._numbers.keys() | self._unplaced.keys())
             await self._client.force_metadata_update()
             for topic in list(self._unplaced):
                 self._learned(topic)
@@ -352,7 +344,7 @@ class Sending:
     def _learned(self, topic: str) -> None:
         """Queue what waits for this topic, if its partitions are known now."""
         if topic in self._client.cluster.unauthorized_topics:
-            self.fail(f"{topic}: not allowed")
+            self.failed((), f"{topic}: not allowed")
         elif numbers := self._client.cluster.partitions_for_topic(topic):
             self._numbers[topic] = sorted(numbers)
             waiting = self._unplaced[topic]
