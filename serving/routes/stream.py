@@ -90,6 +90,11 @@ async def stream(
     except BaseException:
         subscribed.close()
         raise
+    whose = who.pseudonym.encode()
+    # Their first tip comes right behind the word of its key.
+    without_key = contextlib.ExitStack()
+    if not edge.people.held(whose):
+        without_key.enter_context(edge.people.awaited())
 
     async def events() -> AsyncIterator[bytes]:
         sent = last_event_id
@@ -116,8 +121,11 @@ async def stream(
                 if who.session is not None and not await still_stands(edge, who.session):
                     return
                 now = await _look(edge, who)
+                if edge.people.held(whose):
+                    without_key.close()
         finally:
             subscribed.close()
+            without_key.close()
             edge.metrics.streams.dec()
             if edge.telling is not None and not edge.subscriptions.has(who.pseudonym):
                 edge.gone(who.pseudonym)

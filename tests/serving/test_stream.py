@@ -8,8 +8,11 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
+from sealed import give
 
 from connectors.valkey import TipStore
+from streams.keys import Keys
+from tests.patience import PATIENCE_S
 from tests.serving.edges import LiveEdge, events, problem
 from tests.serving.valkeys import ValkeyServer
 
@@ -55,6 +58,24 @@ def test_a_spent_tip_is_never_sent(edge: LiveEdge, valkey: ValkeyServer) -> None
         assert stream.next()[0] == "none"
         edge.put_tip("st-spent", 2)
         assert stream.next()[2]["title"] == "Tip 2"
+
+
+def test_words_of_keys_are_heard_at_once_while_a_stream_is_open_of_somebody_without_one(edge: LiveEdge) -> None:
+    people = edge.parts.people
+    until_nobody_waits(people)
+    with edge.client("st-key") as client, events(client) as stream:
+        stream.next()
+        assert people._awaited == 1
+        give(people, b"st-key")
+        for number in (1, 2):
+            edge.put_tip("st-key", number)
+            assert stream.next()[2]["title"] == f"Tip {number}"
+        # Since the first of them.
+        assert people._awaited == 0
+    with edge.client("st-no-key") as client, events(client) as stream:
+        stream.next()
+        assert people._awaited == 1
+    until_nobody_waits(people)
 
 
 def test_other_peoples_tips_do_not_come(edge: LiveEdge) -> None:
@@ -155,6 +176,13 @@ def test_quiet_streams_show_signs_of_life(valkey: ValkeyServer, tmp_path: Path) 
     ):
         lines = response.iter_lines()
         assert any(line == ": still here" for line in (next(lines) for _ in range(20)))
+
+
+def until_nobody_waits(keys: Keys) -> None:
+    deadline_s = time.monotonic() + PATIENCE_S
+    while keys._awaited:
+        assert time.monotonic() < deadline_s
+        time.sleep(0.02)
 
 
 def spend(valkey: ValkeyServer, user_id: str, decision_id: str) -> None:
