@@ -90,7 +90,7 @@ class Announcements(asyncio.Protocol):
 
 
 class Stream(asyncio.Protocol):
-    """One open stream of the edge: the time of the first decision, a tip or that there is nothing worth saying."""
+    """One open stream of the edge: the time of the first decision after it was opened, a tip or that there is nothing worth saying."""
 
     def __init__(self, user: str, token: str, watch: Stopwatch) -> None:
         self._user = user
@@ -110,8 +110,8 @@ class Stream(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         now_s = time.perf_counter()
         self._heard += data
-        # The state before the first signal comes at once.
-        if b"event: none" in self._heard and not self.answered.done():
+        # The state before the signal comes at once.
+        if b"event: " in self._heard and not self.answered.done():
             assert b" 200 " in self._heard.split(b"\r\n", 1)[0], self._heard
             self.answered.set_result(None)
         if self._heard.count(b"event: ") > 1:
