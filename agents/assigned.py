@@ -13,7 +13,7 @@ from itertools import islice
 from agents.erasure import is_stub
 from agents.features import VERSION
 from agents.fold import PartitionState, taught
-from agents.rows import MARKS_KEY, TableRows, order_in, wake_of
+from agents.rows import MARKS_KEY, TableRows, order_in, orders_and_wakes, wake_of
 from agents.set_aside import Aside
 from agents.timers import Timers
 from oo.v1 import journal_pb2, policy_pb2, row_pb2
@@ -138,14 +138,19 @@ class Assigned:
 
         `folding`: rows may change meanwhile, so those that wake soon are asked for again.
         """
-        store, order = self.table.store, order_in(self.journal_id)
+        store = self.table.store
         until_ms = self.timers.until_ms = clock_ms() + AHEAD_MS
         count, greatest = 0, -1
         scan = store.scan()
         while some := list(islice(scan, LOOKED_OVER_AT_ONCE)):
             count += len(some)
-            greatest = max(greatest, *[order(front) for _, front in some])
-            soon = [(key, wake_of(front)) for key, front in some if 0 < wake_of(front) <= until_ms and key != MARKS_KEY]
+            fences = orders_and_wakes([front for _, front in some], journal_id=self.journal_id)
+            greatest = max(greatest, *[order for order, _ in fences])
+            soon = [
+                (key, wake_ms)
+                for (key, _), (_, wake_ms) in zip(some, fences, strict=True)
+                if 0 < wake_ms <= until_ms and key != MARKS_KEY
+            ]
             if folding:
                 fronts = store.heads([key for key, _ in soon])
                 soon = [(key, 0 if now is None else wake_of(now)) for (key, _), now in zip(soon, fronts, strict=True)]

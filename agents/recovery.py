@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from agents.assigned import TOTALS, Assigned, taught_by
 from agents.fold import PartitionState
-from agents.rows import MARKS_KEY, TableRows, head, order_in
+from agents.rows import MARKS_KEY, TableRows, head, order_in, orders_in
 from agents.set_aside import Aside
 from agents.versions import Versions
 from oo.v1 import row_pb2
@@ -74,6 +74,7 @@ class Recovery:
             store,
             head=head,
             order=order_in(self.journal_id),
+            orders=orders_in(self.journal_id),
             produce=lambda key, value: self.producer.produce(changelog, key=key, value=value, partition=number),
             name=f"rows-{number}",
         )

@@ -5,7 +5,8 @@ It never reads the journal, and parses no whole row.
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Callable, Mapping
+import struct
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 
 from streams.record import Record
 from streams.sealing import Keys, open_row, seal_row
@@ -18,6 +19,9 @@ MARKS_KEY = b"\x00marks"
 """Key of the partition row; user ids hold no control characters."""
 
 _FRONT_BYTES = 6 + FENCE_BYTES
+_FENCE = struct.Struct("<xQxQ2x16s")
+_FRONT = struct.Struct("<5x2sQB8x2s16s")
+"""Of a row, which is the first message of its file: the end of its frame's header, and its fence."""
 
 
 def head(value: bytes) -> bytes:
@@ -55,9 +59,50 @@ def order_in(journal_id: bytes) -> Callable[[bytes], int]:
     return order
 
 
+def orders_in(journal_id: bytes) -> Callable[[Sequence[bytes | None]], list[int | None]]:
+    """The same of many framed rows at once; None for what is no row, and where there is none.
+
+    >>> row = bytes(6) + b"\\x09" + bytes([7]) + bytes(7) + b"\\x11" + bytes(8) + b"\\x1a\\x10" + bytes(16) + b"the rest"
+    >>> orders_in(bytes(16))([row, None, b"no row"])
+    [7, None, None]
+    """
+    order, read = order_in(journal_id), _FRONT.unpack_from
+
+    def orders(values: Sequence[bytes | None]) -> list[int | None]:
+        found: list[int | None] = []
+        for value in values:
+            if value is None or len(value) < _FRONT_BYTES:
+                found.append(None)
+                continue
+            tags, offset, more, last, topic_id = read(value)
+            if tags == b"\0\x09" and more == 0x11 and last == b"\x1a\x10":
+                found.append(offset if topic_id == journal_id else offset - (1 << 63))
+                continue
+            try:
+                found.append(order(head(value)))
+            except ValueError:
+                found.append(None)
+        return found
+
+    return orders
+
+
 def wake_of(head: bytes) -> int:
     """The row's next wake, 0 for never; read from its head."""
     return int.from_bytes(head[10:18], "little")
+
+
+def orders_and_wakes(heads: Sequence[bytes], *, journal_id: bytes) -> list[tuple[int, int]]:
+    """What `order_in` and `wake_of` read from each of these heads.
+
+    >>> heads = [b"\\x09" + bytes([7]) + bytes(7) + b"\\x11" + bytes([5]) + bytes(7) + b"\\x1a\\x10" + topic * 16 for topic in (b"I", b"J")]
+    >>> orders_and_wakes(heads, journal_id=b"J" * 16)
+    [(-9223372036854775801, 5), (7, 5)]
+    """
+    return [
+        (offset if topic_id == journal_id else offset - (1 << 63), wake_ms)
+        for offset, wake_ms, topic_id in _FENCE.iter_unpack(b"".join(heads))
+    ]
 
 
 class TableRows:
@@ -99,5 +144,5 @@ async def read_rows(changelog: AsyncIterator[list[Record]], *, journal_id: bytes
     """The rows that a whole changelog holds, sealed as they are, as a worker with an empty disk finds them: for verify and `oo state`."""
     store = MemoryStore(head=head)
     pairs = ([(record.key, record.value) for record in records] async for records in changelog)
-    await merge(pairs, store, head=head, order=order_in(journal_id))
+    await merge(pairs, store, head=head, order=order_in(journal_id), orders=orders_in(journal_id))
     return {key.decode(): payload(value) for key, value in store.values() if key != MARKS_KEY}

@@ -34,6 +34,7 @@ from streams.reader import CONSUMED_AT_ONCE, read_partition, settings
 from streams.topics import topics
 from tables.rocks import Rocks
 from tables.store import MemoryStore, Store
+from tests.agents.build import PRIOR
 
 ROOT = Path(__file__).resolve().parents[1]
 ROWS = 60_000
@@ -150,13 +151,15 @@ async def ours(bootstrap: str, open_store: Callable[[int], Store], *, rows: int)
     async def nothing_aside() -> dict[int, Aside]:
         return {}
 
+    versions = Versions(schemas=schemas, mac_key=bytes(32), end=no_versions)
+    versions.epochs[PRIOR.version.epoch] = PRIOR.belief.epoch  # Which the rows name.
     recovery = Recovery(
         cluster=Cluster(bootstrap),
         journal_id=b"J" * 16,
         schemas=schemas,
         keys=Keys(KeyFiles(Path()), ends=nobodys, read=partial(read_partition, Cluster(bootstrap), "none")),
         producer=writes,
-        versions=Versions(schemas=schemas, mac_key=bytes(32), end=no_versions),
+        versions=versions,
         open_store=open_store,
         committed=committed,
         aside=nothing_aside,

@@ -127,25 +127,23 @@ async def _read(
         return
     async with _open(cluster, purpose=topic, ours=ours, told=BRIEF) as (client, call):
         await call(bind(client.assign, [TopicPartition(topic, partition, at)]))
-        coming = call(bind(client.consume, CONSUMED_AT_ONCE, _POLL_SOON_S))
-        try:
-            while at < stop:
-                messages: list[Message] = await coming
-                found = [message for message in messages if message.error() is None]
-                if len(found) < len(messages):
-                    # The end mark carries the next offset: past compacted records and transaction markers.
-                    at = max(_checked_offset(message) for message in messages if message.error() is not None)
-                if found:
-                    at = max(at, _checked_offset(found[-1]) + 1)
-                if at > stop:
-                    found = [message for message in found if _checked_offset(message) < stop]
-                if at < stop:
-                    # Taken while whoever reads works on these.
-                    coming = call(bind(client.consume, CONSUMED_AT_ONCE, _POLL_SOON_S))
-                if found:
-                    yield found
-        finally:
-            coming.cancel()
+        while at < stop:
+            # Not in that thread: glibc gives its memory back to the system, and asks for it anew, a record at a time.
+            messages = client.consume(CONSUMED_AT_ONCE, 0)
+            if not messages:
+                first = await call(bind(client.poll, _POLL_SOON_S))
+                messages = [] if first is None else [first, *client.consume(CONSUMED_AT_ONCE - 1, 0)]
+            found = [message for message in messages if message.error() is None]
+            if len(found) < len(messages):
+                # The end mark carries the next offset: past compacted records and transaction markers.
+                at = max(_checked_offset(message) for message in messages if message.error() is not None)
+            if found:
+                at = max(at, _checked_offset(found[-1]) + 1)
+            if at > stop:
+                found = [message for message in found if _checked_offset(message) < stop]
+            if found:
+                yield found
+            await asyncio.sleep(0)  # Others have their turn, also where what is asked for is always there.
 
 
 async def bounds(cluster: Cluster, topic: str, partition: int) -> tuple[int, int]:

@@ -58,6 +58,8 @@ def read_header(value: bytes) -> tuple[int, tuple[int, ...], int]:
     if not value or value[0] != 0:
         hint = "; JSON needs the header content-type: application/json" if value[:1] in (b"{", b"[") else ""
         raise BadFrame("no-frame", f"the value does not begin with the magic byte 0 of a Confluent frame{hint}")
+    if value[5:6] == b"\0":  # The first message of its file.
+        return int.from_bytes(value[1:5], "big"), (0,), 6
     if len(value) < 6:
         raise BadFrame("truncated", f"the value ends inside its frame's header, after {len(value)} bytes")
     schema_id = int.from_bytes(value[1:5], "big")

@@ -66,7 +66,7 @@ def contribution(taught: Taught, epoch: Epoch, *, into: Ints | None = None) -> I
 def resized(contribution: Ints, *, d: int, to: int) -> Ints:
     """Return what the same sums add with `to` features instead of d: more, which were 0, or without the last ones."""
     at = d * (d + 1) // 2
-    gram, moment = resized_triangle(contribution[:at], d=d, to=to), resized_moment(contribution[at : at + d], to)
+    gram, moment = resized_triangle(contribution[:at], d, to), resized_moment(contribution[at : at + d], to)
     return np.concatenate([gram, moment, contribution[at + d :]])
 
 

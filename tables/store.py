@@ -95,10 +95,7 @@ class MemoryStore:
         return [None if value is None else self._head(value) for value in found]
 
     def scan(self) -> Iterator[tuple[bytes, bytes]]:
-        for key in list(self._values):
-            value = self._values.get(key)
-            if value is not None:
-                yield key, self._head(value)
+        return zip(list(self._values), map(self._head, list(self._values.values())), strict=True)
 
     def values(self) -> Iterator[tuple[bytes, bytes]]:
         return iter(list(self._values.items()))
@@ -119,11 +116,9 @@ class MemoryStore:
             self._checkpoint = checkpoint
 
     def load(self, values: Mapping[bytes, bytes | None]) -> None:
-        for key, value in values.items():
-            if value is None:
-                self._values.pop(key, None)
-            else:
-                self._values[key] = value
+        self._values.update(values)  # type: ignore[arg-type] # and those that are None go
+        for key in [key for key, value in values.items() if value is None]:
+            del self._values[key]
 
     def move_loaded(self, most: int) -> bool:
         return False

@@ -11,7 +11,7 @@ Source of forward decay: Cormode et al. 2009, "Forward decay: a practical time d
 from __future__ import annotations
 
 from collections.abc import Container, Iterable, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from functools import lru_cache
 from math import isqrt, sqrt
 from typing import NamedTuple, TypeVar
@@ -21,7 +21,7 @@ import numpy as np
 from oo.v1 import row_pb2
 from streams.units import DAY_MS
 from tables import columns
-from tables.compiled import compiled
+from tables.compiled import Int, compiled
 from tables.linear import Floats, Ints
 
 UNIT = 64
@@ -202,26 +202,20 @@ def resized(taught: Taught, d: int) -> Taught:
     had = len(taught.moment)
     if had == d:
         return taught
-    return replace(taught, gram=resized_triangle(taught.gram, d=had, to=d), moment=resized_moment(taught.moment, d))
+    gram, moment = resized_triangle(taught.gram, had, d), resized_moment(taught.moment, d)
+    return Taught(gram, moment, taught.losses, taught.n, taught.landmark, taught.weight, taught.epoch)
 
 
-def resized_triangle(entries: Entries, *, d: int, to: int) -> Entries:
+@compiled("i8[::1](i8[::1], i8, i8)")
+def resized_triangle(entries: Ints, d: Int, to: Int) -> Ints:
     """Return the upper triangle by rows of a (to, to) matrix that begins as this (d, d) one does; what is new is 0."""
-    if d == to:
-        return entries
-    if to < d:
-        smaller: Entries = entries[_places(to, d)]
-        return smaller
-    found = np.zeros(to * (to + 1) // 2, dtype=entries.dtype)
-    found[_places(d, to)] = entries
+    found = np.zeros(to * (to + 1) // 2, dtype=np.int64)
+    least, here, there = min(d, to), 0, 0
+    for i in range(least):
+        found[there : there + least - i] = entries[here : here + least - i]
+        here += d - i
+        there += to - i
     return found
-
-
-@lru_cache(maxsize=8)
-def _places(d: int, wider: int) -> Ints:
-    """Where the entries of a (d, d) triangle stand in one of a wider matrix that begins with it."""
-    # Of an upper triangle: rows are never past their columns.
-    return np.flatnonzero(triangle(wider)[1] < d)
 
 
 def resized_moment(entries: Entries, d: int) -> Entries:

@@ -47,6 +47,8 @@ Pairs = Sequence["tuple[bytes | None, bytes | None]"]
 """Keys and values of some records, in their order."""
 Read = Callable[[int], AsyncIterator[Pairs]]
 Side = Callable[[Mapping[bytes, "bytes | None"]], Mapping[bytes, bytes]]
+Orders = Callable[[Sequence["bytes | None"]], "list[int | None]"]
+"""The orders of many values; None for what only a stranger writes, and where there is none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,12 +67,21 @@ class Table:
     """One partition. Its methods belong to one event loop; only `publish`, `flush` and `recover` wait."""
 
     def __init__(
-        self, store: Store, *, head: Head, order: Callable[[bytes], int], produce: Produce, name: str = ""
+        self,
+        store: Store,
+        *,
+        head: Head,
+        order: Callable[[bytes], int],
+        produce: Produce,
+        orders: Orders | None = None,
+        name: str = "",
     ) -> None:
-        """`head(value)`: the store's own; `order(head)`: the greater stands; `produce(key, value)`: to its changelog."""
+        """`head(value)`: the store's own; `order(head)`: the greater stands; `produce(key, value)`: to its changelog. `orders`: of many
+        values sooner than by `head` and `order`, and the same."""
         self.store = store
         self._head = head
         self._order = order
+        self._orders = orders or _one_by_one(head, order)
         self._produce = produce
         self._name = name
         self._staged: dict[bytes, bytes | None] = {}
@@ -150,7 +161,7 @@ class Table:
         if record.value is None:
             self._hold(record.offset)
             return
-        order = _order_of(key, record.value, head=self._head, order=self._order)
+        [order] = _orders_of([(key, record.value)], self._orders)
         if order is None:
             _pass_over(self._name, key)
             order = LEAST
@@ -184,7 +195,10 @@ class Table:
             start = None
         if start is None:
             self.store.reset()
-        records, behind = await merge(read(start or 0), self.store, head=self._head, order=self._order, side=side)
+        changelog = read(start or 0)
+        records, behind = await merge(
+            changelog, self.store, head=self._head, order=self._order, orders=self._orders, side=side
+        )
         await self._put_again(sorted(behind))
         self._followed = end
         self.store.write({}, checkpoint=end)
@@ -218,12 +232,14 @@ async def merge(
     *,
     head: Head,
     order: Callable[[bytes], int],
+    orders: Orders | None = None,
     side: Side = lambda _: NOTHING,
 ) -> tuple[int, set[bytes]]:
-    """Take the greatest value of each key into the store; `side` as for `Table.recover`.
+    """Take the greatest value of each key into the store; `orders` as for a `Table`, `side` as for `Table.recover`.
 
     Returns how many records were read, and the keys whose last record is not their greatest.
     """
+    orders = orders or _one_by_one(head, order)
     behind: set[bytes] = set()
     count, new = 0, store.checkpoint is None
     known: dict[bytes, int] = {}
@@ -236,7 +252,7 @@ async def merge(
                 keys = [key for key, _ in some if key is not None]
                 fronts = zip(keys, store.heads(keys), strict=True)
                 known = {key: order(front) for key, front in fronts if front is not None}
-            changes = _greatest(some, known, behind, head=head, order=order)
+            changes = _greatest(some, known, behind, orders=orders)
             if new:
                 store.load(changes)
             elif changes:
@@ -246,44 +262,61 @@ async def merge(
 
 
 def _greatest(
-    records: Pairs, known: dict[bytes, int], behind: set[bytes], *, head: Head, order: Callable[[bytes], int]
+    records: Pairs, known: dict[bytes, int], behind: set[bytes], *, orders: Orders
 ) -> dict[bytes, bytes | None]:
     """Return what these records change where orders are as `known`, which is kept up; `behind` as `merge` returns
     it."""
     changes: dict[bytes, bytes | None] = {}
-    for key, value in records:
+    for (key, value), its in zip(records, _orders_of(records, orders), strict=True):
         if key is None:
             _pass_over("", key)
             continue
-        if value is None:
-            changes[key] = None
-            known.pop(key, None)
-            behind.discard(key)
-            continue
-        its = _order_of(key, value, head=head, order=order)
-        standing = known.get(key)
         if its is None:
-            _pass_over("", key)
-            if standing is not None:
-                behind.add(key)
+            if value is None:
+                changes[key] = None
+                known.pop(key, None)
+                behind.discard(key)
+            else:
+                _pass_over("", key)
+                if key in known:
+                    behind.add(key)
             continue
-        if standing is not None and its < standing:
+        standing = known.get(key)
+        if standing is None or its > standing:
+            changes[key], known[key] = value, its
+        elif its < standing:
             behind.add(key)
             continue
         if behind:
             behind.discard(key)
-        if its != standing:
-            changes[key], known[key] = value, its
     return changes
 
 
-def _order_of(key: bytes, value: bytes, *, head: Head, order: Callable[[bytes], int]) -> int | None:
-    """Read the order of a value; None for what only a stranger writes."""
+def _orders_of(records: Pairs, orders: Orders) -> list[int | None]:
+    """The orders of some records' values; None for what only a stranger writes, and for a deletion."""
+    found, keys = orders([value for _, value in records]), [key or b"" for key, _ in records]
+    # All at once, as none but a stranger's is no text: what UTF-8 writes in several bytes spans no line's end.
+    if _is_text(b"\n".join(keys)):
+        return found
+    return [its if _is_text(key) else None for key, its in zip(keys, found, strict=True)]
+
+
+def _is_text(key: bytes) -> bool:
     try:
         key.decode()
-        return order(head(value))
-    except ValueError:
-        return None
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+def _one_by_one(head: Head, order: Callable[[bytes], int]) -> Orders:
+    def its(value: bytes | None) -> int | None:
+        try:
+            return None if value is None else order(head(value))
+        except ValueError:
+            return None
+
+    return lambda values: [its(value) for value in values]
 
 
 def _pass_over(name: str, key: bytes | None) -> None:

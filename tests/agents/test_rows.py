@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from sealed import sealing_in
 
-from agents.rows import MARKS_KEY, TableRows, head, order_in, read_rows
+from agents.rows import MARKS_KEY, TableRows, head, order_in, orders_in, read_rows
 from oo.v1 import row_pb2
 from streams.frames import Frames
 from streams.record import Record
@@ -73,6 +73,13 @@ def test_the_head_says_what_the_timer_asks_for() -> None:
 def test_what_has_no_fence_is_no_row(value: bytes) -> None:
     with pytest.raises(ValueError, match="not a row"):
         head(value)
+
+
+def test_of_many_values_each_has_the_order_that_it_has_alone() -> None:
+    otherwise = SCHEMAS.header("rows", row_pb2.UserRow)[:5] + b"\x80\0" + row(6)[6:]  # The same header, written longer.
+    torn = [row(9)[:6] + row(9)[7:], row(9)[:15] + b"\0" + row(9)[16:], row(9)[:24] + b"\0" + row(9)[25:], row(9)[:41]]
+    there = [row(5), row(1 << 40, topic_id=BEFORE), marked(8), otherwise, row(7, wake_ms=0)]
+    assert orders_in(NOW)([*there, None, b"", *torn]) == [*map(order, there), None, None, *[None] * len(torn)]
 
 
 def test_a_whole_changelog_is_read_as_a_worker_with_an_empty_disk_reads_it() -> None:

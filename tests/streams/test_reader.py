@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 import uuid
 
 import pytest
@@ -10,7 +11,16 @@ from confluent_kafka import TopicPartition
 from confluent_kafka.admin import AdminClient
 
 from streams.cluster import Cluster
-from streams.reader import Tail, bounds, committed, end_offsets, read_partition, topic_ids
+from streams.reader import (
+    CONSUMED_AT_ONCE,
+    Tail,
+    bounds,
+    committed,
+    end_offsets,
+    read_partition,
+    read_values,
+    topic_ids,
+)
 from tests.streams.line import Line, create_topic
 
 
@@ -31,6 +41,29 @@ def test_a_bounded_read_keeps_its_bounds(line: Line) -> None:
     assert values(line.bootstrap, line.source, start=2, end=4) == list("cd")
     assert values(line.bootstrap, line.source, start=6) == []
     assert values(line.bootstrap, line.source, start=4, end=100) == list("ef")
+
+
+def test_others_have_their_turn_while_what_is_asked_for_is_always_there(line: Line) -> None:
+    line.send([f"{number}" for number in range(4 * CONSUMED_AT_ONCE)])
+
+    async def most_at_once() -> int:
+        turns, met, most = 0, -1, 0
+
+        async def others() -> None:
+            nonlocal turns
+            while True:
+                turns += 1
+                await asyncio.sleep(0)
+
+        beside = asyncio.create_task(others())
+        async for records in read_values(Cluster(line.bootstrap), line.source, 0):
+            assert turns > met
+            most, met = max(most, len(records)), turns
+            time.sleep(0.02)  # So that more has come than is taken at once.
+        beside.cancel()
+        return most
+
+    assert asyncio.run(most_at_once()) == CONSUMED_AT_ONCE
 
 
 def test_an_end_that_is_only_a_hole_does_not_hang_the_read(line: Line) -> None:

@@ -59,6 +59,13 @@ def test_adding_and_taking_away_is_as_if_it_had_never_been(others: list[Contribu
     assert packed(after) == packed(before)
 
 
+@given(st.integers(0, 9), st.integers(0, 9))
+def test_a_triangle_of_other_features_begins_as_its_matrix_does(d: int, to: int) -> None:
+    whole = np.pad(np.arange(1, d * d + 1).reshape(d, d), (0, max(to - d, 0)))[:to, :to]
+    found = sums.resized_triangle(np.arange(1, d * d + 1).reshape(d, d)[np.triu_indices(d)], d, to)
+    assert found.tolist() == whole[np.triu_indices(to)].tolist()
+
+
 @given(st.lists(CONTRIBUTION, max_size=8), st.randoms(use_true_random=False))
 def test_the_order_changes_no_bit(contributions: list[Contribution], random: object) -> None:
     shuffled = list(contributions)

@@ -126,6 +126,14 @@ def in_a_loop(test: Callable[..., Coroutine[None, None, None]]) -> Callable[...,
 # From an empty disk
 
 
+def test_of_what_strangers_wrote_beside_ours_nothing_stands(opened: Opened) -> None:
+    theirs = [(b"\xc3", value(8)), (b"\xa9", value(8)), (b"\xff", value(8)), (b"ada", b"no number")]
+    store, log = opened(), Changelog(theirs[0], theirs[1], (b"bob", value(7)), theirs[2], (b"ada", value(5)), theirs[3])
+    _, done = asyncio.run(recovered(store, log))
+    assert found(store) == {b"bob": value(7), b"ada": value(5)}
+    assert (done.records, done.put_again, log.kept()[b"ada"]) == (6, 1, value(5))
+
+
 def test_the_greatest_value_stands(opened: Opened) -> None:
     store, log = opened(), Changelog((b"ada", value(5)), (b"bob", value(7)), (b"ada", value(9)))
     _, done = asyncio.run(recovered(store, log))
