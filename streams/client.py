@@ -54,6 +54,8 @@ _CONFIRM_S = 2.0
 """How long a process that did not run waits to hear that its name is still its own; the session's end bounds it besides."""
 _IDLE_WAIT_MS = 500
 """How long a fetch of every partition may wait: the first record that comes ends it, and no partition waits behind it."""
+_GIVES_WAY_S = 0.002
+"""How long the client's thread waits for a round over what it has handed over, at most, before it goes on."""
 _PUSHES_MAX = 2
 """Handed over and not yet taken by the app's loop: then the client's thread waits, so that memory stays bounded."""
 
@@ -100,6 +102,8 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         coordinator = self._ensure_consumer()._coordinator
         coordinator._do_fetch_commit_offsets = partial(self._committed, coordinator._do_fetch_commit_offsets)
         coordinator._do_rejoin_group = partial(self._join, coordinator._do_rejoin_group)
+        fetcher = self._ensure_consumer()._fetcher
+        fetcher._proc_fetch_request = partial(self._fetched, fetcher._proc_fetch_request)
         self._run_state.watchdog.confirm = self._confirm
 
     async def _send(self, send: Any, node_id: Any, request: Any, **more: Any) -> Any:
@@ -185,15 +189,40 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         time through a queue, a task and two wake-ups, while the records lie there.
         """
         while True:
-            aim = self._handover.aim
-            self.full = True
-            if self._pushes - self._handover.taken < _PUSHES_MAX:
-                self.full = False
-                if aim.partitions and (batches := await self._batches(aim)):
-                    self._pushes += 1
-                    self.parent_loop.call_soon_threadsafe(self._handover.arrived, Push(aim.epoch, batches))
-                    continue
-            await self._rest()
+            if not await self._hand_over():
+                await self._rest()
+
+    async def _hand_over(self) -> bool:
+        """Hand over what is there, if anything is, and give way; False where there is nothing, or as much as may be waits already."""
+        aim = self._handover.aim
+        self.full = True
+        if self._pushes - self._handover.taken >= _PUSHES_MAX:
+            return False
+        self.full = False
+        if not aim.partitions or not (batches := await self._batches(aim)):
+            return False
+        self._pushes += 1
+        self._handover.handled.clear()
+        self.parent_loop.call_soon_threadsafe(self._handover.arrived, Push(aim.epoch, batches))
+        # Only one thread has the interpreter: whoever waits for these records would wait for the next fetch to be written first.
+        self._handover.handled.wait(_GIVES_WAY_S)
+        return True
+
+    async def _fetched(self, take_in: Any, *about: Any) -> bool:
+        """Take in what a fetch brought, and hand it over at once; says, as the fetcher has it, whether there is something for the pump.
+
+        Mends some turns of the loop, and a look at each partition, in between: the fetcher's task hears of it first, and then wakes the pump.
+        """
+        has_come: bool = await take_in(*about)
+        fetcher = self._ensure_consumer()._fetcher
+        rests = self._waiter is not None and not self._waiter.done()
+        if not (has_come and rests) or fetcher._subscriptions.reassignment_in_progress:
+            return has_come
+        if any(type(one) is not FetchResult for one in fetcher._records.values()):
+            return True  # An error is raised where the pump takes it.
+        while await self._hand_over():
+            pass
+        return bool(fetcher._records)
 
     async def _batches(self, aim: Aim) -> list[tuple[TP, Batch | None, int]]:
         """What has been fetched of each partition, at most `poll_records_max` records of each; see Push.

@@ -47,18 +47,9 @@ class Consumer(driver.Consumer):
         count as acknowledged, and errors that leave the fetcher dead and the process running."""
         thread = self._thread
         pump = asyncio.wrap_future(asyncio.run_coroutine_threadsafe(thread.pump(), thread.thread_loop))
-        pump.add_done_callback(lambda _: self._handover.stir())
+        self._handover.take = self._take
         try:
-            while not (self.should_stop or fetcher.should_stop):
-                if pump.done():
-                    pump.result()
-                push = await self._handover.next()
-                if push is None:
-                    continue
-                self._deliver(push)
-                self._handover.taken += 1
-                if thread.full:
-                    thread.wake()
+            await pump
         except asyncio.CancelledError:
             if not (self.should_stop or self.app.should_stop or fetcher.should_stop):
                 self._run_state.fail(RuntimeError("the fetcher was cancelled"))
@@ -68,7 +59,18 @@ class Consumer(driver.Consumer):
                 self._run_state.fail(error)
             raise
         finally:
+            self._handover.take = None
             pump.cancel()
+
+    def _take(self, push: Push) -> None:
+        try:
+            self._deliver(push)
+        except Exception as error:  # noqa: BLE001 (whatever it is, it ends the process)
+            self._run_state.fail(error)
+            return
+        self._handover.taken += 1
+        if self._thread.full:
+            self._thread.wake()
 
     def _deliver(self, push: Push) -> None:
         """Hand over all that one look brought, at once. Mends a message, an event and a stream for each batch: between two of
@@ -130,6 +132,10 @@ class Consumer(driver.Consumer):
         return self._thread.progress(tp)
 
     # -- committing
+
+    def handled(self) -> None:
+        """A round has run: the client's thread may go on."""
+        self._handover.handled.set()
 
     def finished(self, batch: Batch) -> None:
         """The handler of this batch returned."""

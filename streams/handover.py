@@ -5,8 +5,8 @@ It never waits in the client's thread and never touches a record.
 
 from __future__ import annotations
 
-import asyncio
-from collections import deque
+import threading
+from collections.abc import Callable
 from typing import NamedTuple
 
 from faust.types import TP
@@ -29,28 +29,19 @@ class Push(NamedTuple):
 
 
 class Handover:
-    """Its methods belong to the app's loop; the client's thread reads `aim` and `taken`, and calls `arrived` over that loop."""
+    """Its methods belong to the app's loop; the client's thread reads `aim` and `taken`, waits for `handled`, and calls `arrived` over that loop."""
 
     def __init__(self) -> None:
         self.aim = Aim(0, frozenset())
         """Its epoch changes whenever the flow stops, so that what was fetched before is known as overtaken."""
         self.taken = 0
         """Pushes that the app's loop is done with."""
-        self._pushed: deque[Push] = deque()
-        self._stirred = asyncio.Event()
+        self.handled = threading.Event()
+        """A round has run since the client's thread last cleared it."""
+        self.take: Callable[[Push], None] | None = None
+        """Whom to give pushes to; None while nobody takes any."""
 
     def arrived(self, push: Push) -> None:
-        """Add what was fetched."""
-        self._pushed.append(push)
-        self._stirred.set()
-
-    def stir(self) -> None:
-        """Have `next` return, were it with nothing."""
-        self._stirred.set()
-
-    async def next(self) -> Push | None:
-        """Wait for a push; None when stirred without one."""
-        if not self._pushed:
-            self._stirred.clear()
-            await self._stirred.wait()
-        return self._pushed.popleft() if self._pushed else None
+        """Give what was fetched to who takes it."""
+        if self.take is not None:
+            self.take(push)

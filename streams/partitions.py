@@ -283,6 +283,7 @@ class Partitions:
                     lane.begin(f"records {batch.first} to {batch.last} have been in work")
                 self._run_state.watchdog.check()
                 settled = await self._handle([batch for _, batch in taken])
+                self._flow.handled()
                 if settled is None:
                     self._finished(taken)
                 else:

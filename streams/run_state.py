@@ -34,6 +34,9 @@ class Flow(Protocol):
     def release(self, tp: TP) -> None:
         """Fetch it again."""
 
+    def handled(self) -> None:
+        """Note that a round has run."""
+
     def finished(self, batch: Batch) -> None:
         """Note that the handler of this batch returned."""
 

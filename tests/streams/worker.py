@@ -16,6 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from streams import client
 from streams.access import check
 from streams.app import create_app, run, serve
 from streams.cluster import Cluster
@@ -43,6 +44,10 @@ class Orders:
     """A value at which the handler blocks its event loop for good."""
     deafen: str = ""
     """A value at which the Kafka client's own task that fetches ends, as a mistake in it would end it."""
+    gives_way_s: float | None = None
+    """How long the Kafka client's thread waits for a round, at most; as ever where it is not said."""
+    pumps: bool = True
+    """Whether it looks by itself for what has come."""
     session_timeout_s: float = 10.0
     stalled_after_s: float = 60.0
     commit_interval_s: float = 0.1
@@ -54,6 +59,11 @@ class Orders:
 
 def say(what: str, **fields: Any) -> None:
     print(json.dumps({"what": what, **fields}), flush=True)
+
+
+async def rest(thread: client.ConsumerThread) -> None:
+    while True:
+        await thread._rest()
 
 
 async def main(orders: Orders) -> None:
@@ -70,6 +80,11 @@ async def main(orders: Orders) -> None:
         commit_interval_s=orders.commit_interval_s,
         topic_ids={orders.source: bytes.fromhex(orders.topic_id)} if orders.topic_id else None,
     )
+
+    if orders.gives_way_s is not None:
+        client._GIVES_WAY_S = orders.gives_way_s
+    if not orders.pumps:
+        client.ConsumerThread.pump = rest  # type: ignore[method-assign]
 
     turns: dict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
 
