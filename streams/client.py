@@ -215,13 +215,14 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         """
         has_come: bool = await take_in(*about)
         fetcher = self._ensure_consumer()._fetcher
-        rests = self._waiter is not None and not self._waiter.done()
-        if not (has_come and rests) or fetcher._subscriptions.reassignment_in_progress:
+        rests = self._waiter
+        if not has_come or rests is None or rests.done() or fetcher._subscriptions.reassignment_in_progress:
             return has_come
-        if any(type(one) is not FetchResult for one in fetcher._records.values()):
-            return True  # An error is raised where the pump takes it.
-        while await self._hand_over():
-            pass
+        try:
+            while await self._hand_over():
+                pass
+        except Exception as error:  # noqa: BLE001 (whatever it is, the pump ends with it, and with the pump the process)
+            rests.set_exception(error)
         return bool(fetcher._records)
 
     async def _batches(self, aim: Aim) -> list[tuple[TP, Batch | None, int]]:
