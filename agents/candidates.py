@@ -99,16 +99,13 @@ def calendar_at(items: Backlog, *, now_ms: int, holds_ms_max: int) -> Calendar:
     return Calendar(busy_until_ms, next_start_ms, place, bool(held), items)
 
 
-def others(row: row_pb2.UserRow, *, calendar: Calendar, now_ms: int) -> list[Proposal]:
+def others(row: row_pb2.UserRow, *, calendar: Calendar, now_ms: int) -> Sequence[Proposal]:
     """What there is beside tasks, sorted by candidate id so that it is the same everywhere: all of it comes before them."""
-    found = [*_ALWAYS]
-    if calendar.busy_until_ms == 0 and calendar.next_start_ms - now_ms <= STARTER_GAP_MS_MAX:
-        found.append(_before_next(calendar, now_ms=now_ms))
-    if row.generated:
-        found += map(_generated, row.generated[:GENERATED_MAX])
-    if len(found) > len(_ALWAYS):
-        found.sort(key=attrgetter("id"))
-    return found
+    starts_soon = calendar.busy_until_ms == 0 and calendar.next_start_ms - now_ms <= STARTER_GAP_MS_MAX
+    if not starts_soon and not row.generated:
+        return ALWAYS
+    before = [_before_next(calendar, now_ms=now_ms)] if starts_soon else []
+    return sorted([*ALWAYS, *before, *map(_generated, row.generated[:GENERATED_MAX])], key=attrgetter("id"))
 
 
 def beside(row: row_pb2.UserRow) -> list[str]:
@@ -196,7 +193,7 @@ _STARTERS = (
     _starter("tidy", "Clear one small thing that has been waiting", "A mail, a cup, a message: two minutes, not more."),
 )
 """Tips for someone with nothing to choose from yet."""
-_ALWAYS = sorted([NOTHING, *_STARTERS], key=attrgetter("id"))
+ALWAYS = tuple(sorted([NOTHING, *_STARTERS], key=attrgetter("id")))
 _PREPARE, _GAP = "prepare", "gap"
 _STARTER_IDS = (*(one.id for one in _STARTERS), *(f"starter:{name}" for name in (_PREPARE, _GAP)))
 

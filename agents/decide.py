@@ -106,12 +106,9 @@ def decide(
     decision.journal.CopyFrom(journal)
     if heard is not None:
         decision.scored_by, decision.deaf = config.scoring.model, not heard
-    slates.note_chances(
-        slate.block, slate.eligible, numerators=choice.numerators, won=choice.draws_won, scores=choice.scores
-    )
     slates.pack(
         decision.packed,
-        slate.block,
+        slates.packed(slate.block, slate.eligible, choice.shares, choice.scored),
         heads=["", *map(backlog.head, items.sources)],
         ids=[*[one.id for one in slate.others], *items.external_ids(slate.tasks)],
         denominator=choice.denominator,
@@ -129,7 +126,8 @@ def decide(
         decision.slate.extend(slates.spelled_out(decision))
         decision.ClearField("packed")
     nothing = picked is candidates.NOTHING
-    told = predicted(choice, choice.chosen) if choice.shared and not nothing else _UNTOLD
+    score, *rewards = choice.scored[:, choice.chosen].tolist() if choice.scored.shape[1] else _UNSCORED
+    told = _UNTOLD if nothing or not rewards else predicted(*rewards, choice.known)
     held.add(
         (
             *(
@@ -156,16 +154,17 @@ def decide(
             picked.kind,
             subject,
             at=at,
+            often_done_now=slate.often_done_now,
             listed=not opened.limits.tasks,
             about=written.told(picked.about, opened) if picked.about else (),
         ),
     )
-    # Scores are on a grid of 2^-20, less what any tip costs.
-    score = choice.scores[choice.chosen] if len(choice.scores) else 0.0
+    # The score is on a grid of 2^-20, less what any tip costs.
     return Decided(decision, tip, int(score * PREDICTED_UNIT) + config.interruption_cost * (PREDICTED_UNIT // UNIT))
 
 
 _UNTOLD = Predicted(0, 0, 0)
+_UNSCORED = (0.0,)
 
 
 def _subject(picked: Proposal, opened: Opened) -> Told | None:

@@ -44,16 +44,17 @@ def see(opened: Opened, kind: int, *, config: policy_pb2.DecisionConfig) -> None
     if now_ms < _asked_until_ms(row, config=config):
         return
     cell = Cell(reaction=Outcome.SEEN, kind=kind, part=0)
-    counted = windows.add(opened.unasked, cell, event_ms=now_ms, now_ms=now_ms)
-    opened.unasked = np.ascontiguousarray(counted[:, counted[0] <= _WIDTH_S_MAX])
-    windows.keep_unasked(row, opened.unasked)
+    counted = windows.add(windows.unasked(row), cell, event_ms=now_ms, now_ms=now_ms)
+    windows.keep_unasked(row, np.ascontiguousarray(counted[:, counted[0] <= _WIDTH_S_MAX]))
 
 
 def caps(opened: Opened, *, config: policy_pb2.DecisionConfig) -> list[Cap]:
     """The bounds that are reached now, whether or not they hold anything back yet."""
-    row, unasked = opened.row, opened.unasked
+    row = opened.row
     # What the row holds in all is below every bound for most people: then nothing has to be looked at more closely.
-    held = windows.most_of_a_width(unasked)
+    held = windows.most_of_a_width(windows.unasked_block(row))
+    if held < 0:
+        raise ValueError("not a block of windows")
     if not held:
         return []
     hour, day = config.cap_hour, config.cap_day
@@ -72,7 +73,7 @@ def caps(opened: Opened, *, config: policy_pb2.DecisionConfig) -> list[Cap]:
     for reason, kind, span_ms, most in bounds:
         if 0 < most <= held:
             until_ms = windows.falls_below_ms(
-                unasked, most, now_ms=row.now_ms, span_ms=span_ms, reaction=Outcome.SEEN, kind=kind
+                windows.unasked(row), most, now_ms=row.now_ms, span_ms=span_ms, reaction=Outcome.SEEN, kind=kind
             )
             if until_ms:
                 from_ms = _asked_until_ms(row, config=config)

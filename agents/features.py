@@ -160,37 +160,21 @@ def names_of(version: int) -> Sequence[str]:
 
 
 class Moment(NamedTuple):
-    """What all candidates of one decision share."""
+    """When a decision is made, and in what."""
 
     now_ms: int
     clock: datetime
     """Now, on the person's clock."""
     part: int
-    often_done_now: bool
-    """Half or more of a full count of tasks done falls into this part of the day."""
-    base: Ints
-    """By tip kind, the vector before anything of the candidate's own is in it: (5, d)."""
     calendar: Calendar
     free_ms: int
     space: Space
 
 
 def moment(row: row_pb2.UserRow, *, calendar: Calendar, now_ms: int, space: Space) -> Moment:
-    """Reads the row once for a whole slate."""
+    """Looks at the clock once for a whole slate."""
     clock = local(now_ms, time_zone=row.time_zone)
-    part = part_of(clock)
-    base = np.zeros((5, space.d), dtype=np.int64)
-    often = _fill_base(windows.kept(row), now_ms, part, clock.weekday() >= 5, calendar.busy_until_ms > 0, base)
-    return Moment(
-        now_ms=now_ms,
-        clock=clock,
-        part=part,
-        often_done_now=often >= ONE // 2,
-        base=base,
-        calendar=calendar,
-        free_ms=calendar.free_ms(now_ms),
-        space=space,
-    )
+    return Moment(now_ms, clock, part_of(clock), calendar, calendar.free_ms(now_ms), space)
 
 
 def writer(prompt_version: str, model: str, *, space: Space) -> tuple[int, int]:
@@ -216,9 +200,10 @@ _DONE_RATE, _DISMISS_RATE, _SNOOZE_RATE = PLACE["done_rate_28d"], PLACE["dismiss
 
 
 @compiled("i8(i8[:, ::1], i8, i8, b1, b1, i8[:, ::1])")
-def _fill_base(kept: Ints, now_ms: Int, part: Int, weekend: Int, busy: Int, base: Ints) -> Int:
-    """Fills what all candidates of a kind share, and returns the feature `done_in_this_part`."""
-    day, week, month = (np.zeros(1024, dtype=np.int64), np.zeros(1024, dtype=np.int64), np.zeros(1024, dtype=np.int64))
+def fill_base(kept: Ints, now_ms: Int, part: Int, weekend: Int, busy: Int, base: Ints) -> Int:
+    """Fills by tip kind what all candidates of a kind share, (5, d), and returns the feature `done_in_this_part`. kept: a row's windows."""
+    counts = np.zeros((3, windows.EXPLICIT_CELLS), dtype=np.int64)
+    day, week, month = counts[0], counts[1], counts[2]
     windows.count_cells(kept, now_ms, DAY_MS, 3600, day)
     windows.count_cells(kept, now_ms, WEEK_MS, 21600, week)
     windows.count_cells(kept, now_ms, 4 * WEEK_MS, 21600, month)

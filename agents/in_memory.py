@@ -150,7 +150,9 @@ class InMemory:
     def learn(self, user_id: str, x: Ints, *, action: int, reward: float, propensity: float, time_ms: int) -> None:
         """See Learner; the propensity is not needed: what is learned of is what was drawn."""
         made = self._made.pop((user_id, time_ms), None)
-        expected = None if made is None or not made.shared else predicted(made, action)
+        expected = None
+        if made is not None and made.shared:
+            expected = predicted(made.shared[action], made.own[action], made.known)
         self.teach(user_id, x[action : action + 1], reward=reward, time_ms=time_ms, expected=expected)
 
     def teach(self, user_id: str, row: Ints, *, reward: float, time_ms: int, expected: sums.Predicted | None) -> None:

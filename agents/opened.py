@@ -12,9 +12,8 @@ from agents import limits
 from agents.features import NOW, SPACES, Space
 from agents.limits import Limits
 from oo.v1 import row_pb2
-from tables import backlog, pending, sums, windows
+from tables import backlog, pending, sums
 from tables.backlog import Backlog
-from tables.linear import Ints
 from tables.pending import Pending
 from tables.sums import Taught
 
@@ -26,8 +25,6 @@ class Opened:
     row: row_pb2.UserRow
     backlog: Backlog
     pending: Pending
-    unasked: Ints
-    """Tips that were seen unasked (tables.windows)."""
     limits: Limits
     """What of it may not be used."""
     space: Space
@@ -43,7 +40,6 @@ class Opened:
             row,
             backlog.read(row),
             pending.read(row, d=space.d, alike=SPACES),
-            windows.unasked(row),
             limits.of(row),
             space,
         )

@@ -313,7 +313,7 @@ class Shadows:
                     whole = float(found.denominator)
                     told[name] = [float(one) / whole for one in found.numerators]
                 if found.shared and learner.name not in expected:
-                    expected[learner.name] = predicted(found, action)
+                    expected[learner.name] = predicted(found.shared[action], found.own[action], found.known)
             else:
                 told[name] = learner.pmf(user_id, x, silent=silent, time_ms=now_ms, key=keys[0]).tolist()
             costs_s.update(dict.fromkeys(names, (self.clock() - began_s) / len(names)))

@@ -5,7 +5,7 @@ One compiled call goes from a row's columns to all of them. It never chooses.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +17,7 @@ from agents.features import ONE, PLACE, WEEK_MS, Moment
 from agents.opened import Opened
 from oo.v1 import decision_pb2, policy_pb2
 from streams.units import DAY_MS, MINUTE_MS
-from tables import backlog, pending, slates, texts
+from tables import backlog, columns, pending, slates, texts, windows
 from tables.backlog import Backlog
 from tables.compiled import Int, compiled
 from tables.linear import Ints
@@ -37,6 +37,8 @@ class Slate(NamedTuple):
     """What the policy sees of these, in units of 1/64; saying nothing has none, all zeros: (E, D)."""
     silent: int
     """Which of these is saying nothing."""
+    often_done_now: bool
+    """Half or more of a full count of tasks done falls into this part of the day."""
 
 
 def slate_at(opened: Opened, *, at: Moment, caps: Sequence[Cap], config: policy_pb2.DecisionConfig) -> Slate:
@@ -46,10 +48,31 @@ def slate_at(opened: Opened, *, at: Moment, caps: Sequence[Cap], config: policy_
     row, tasks, now_ms = opened.row, opened.usable.tasks, at.now_ms
     others = candidates.others(row, calendar=at.calendar, now_ms=now_ms)
     cooling = eligibility.cooling(row, now_ms=now_ms)
+    permille = config.duplicate_permille
+    picked, block, eligible, x, silent, often = _fill(
+        tasks,
+        opened.pending.columns,
+        windows.block(row),
+        _OF_ALWAYS if others is candidates.ALWAYS and not cooling else _beside(others, cooling, opened, at=at),
+        (
+            *(now_ms, at.part, at.free_ms, at.calendar.held, config.conflict_minutes, permille, config.same_kind_max),
+            *(opened.limits.features, _HIDES if opened.limits.any else 0),
+            *eligibility.held(row, caps, now_ms=now_ms, limits=opened.limits),
+            *(at.clock.weekday() >= _SATURDAY, at.calendar.busy_until_ms > 0, at.space.d),
+        ),
+        _alike(opened.usable, others, now_ms=now_ms, permille=permille) if 0 < permille < 1000 else _NOBODY,
+    )
+    if often < 0:
+        raise ValueError("not a block of windows")
+    return Slate(others, picked, block, eligible, x, silent, often >= ONE // 2)
+
+
+def _beside(others: Sequence[Proposal], cooling: Mapping[str, int], opened: Opened, *, at: Moment) -> Ints:
+    """What `_fill` is told of each candidate that is no task, a row each."""
     beside: list[int] = []
     for one in others:
         own, task, hot = cooling.get(one.id, 0), written.NO_TASK, _NOBODY_WROTE
-        if one.until_ms <= now_ms:
+        if one.until_ms <= at.now_ms:
             own |= eligibility.EXPIRED
         if one.kind == _GENERATED:
             told = written.task_of(one.about, opened) if one.about else written.NO_TASK
@@ -59,21 +82,7 @@ def slate_at(opened: Opened, *, at: Moment, caps: Sequence[Cap], config: policy_
                 task = told
             hot = features.writer(one.prompt_version, one.model, space=at.space)
         beside += (one.kind, texts.title_key(one.title), own, task, *hot)
-    permille = config.duplicate_permille
-    facts = (
-        *(now_ms, at.part, at.free_ms, at.calendar.held, config.conflict_minutes, permille, config.same_kind_max),
-        *(opened.limits.features, _HIDES if opened.limits.any else 0),
-        *eligibility.held(row, caps, now_ms=now_ms, limits=opened.limits),
-    )
-    picked, block, eligible, x, silent = _fill(
-        tasks,
-        opened.pending.columns,
-        np.array(beside, dtype=np.int64).reshape(-1, _BESIDE),
-        at.base,
-        np.array(facts, dtype=np.int64),
-        _alike(opened.usable, others, now_ms=now_ms, permille=permille) if 0 < permille < 1000 else _NOBODY,
-    )
-    return Slate(others, picked, block, eligible, x, silent)
+    return np.array(beside, dtype=np.int64).reshape(-1, _BESIDE)
 
 
 def hear(slate: Slate, expected: Ints) -> bool:
@@ -112,8 +121,15 @@ _NONE, _TASK, _STARTER, _GENERATED = (
     int(decision_pb2.Decision.GENERATED),
 )
 _NOW, _PART, _FREE, _HELD, _CONFLICT_MINUTES, _PERMILLE, _SAME_KIND_MAX, _MASKED, _OUT_OF_SIGHT, _OF_KIND = range(10)
+_WEEKEND, _BUSY, _D, _FACTS = range(_OF_KIND + 5, _OF_KIND + 9)
+_SATURDAY = 5
 _BESIDE = 6
 _KIND, _TITLE, _OWN, _ABOUT, _PROMPT, _MODEL = range(_BESIDE)
+_OF_ALWAYS = np.array(
+    [(one.kind, texts.title_key(one.title), 0, written.NO_TASK, *_NOBODY_WROTE) for one in candidates.ALWAYS],
+    dtype=np.int64,
+)
+"""What `_beside` says of these while none is put off."""
 _PRIORITY, _OVERDUE, _WITHIN_DAY = PLACE["priority"], PLACE["overdue"], PLACE["due_within_day"]
 _SHORT, _FITS, _NOVEL, _LABEL = PLACE["short"], PLACE["fits_gap"], PLACE["novel"], PLACE["label_0"]
 _HAS_DUE, _WITHIN_WEEK, _AGE = PLACE["has_due"], PLACE["due_within_week"], PLACE["age"]
@@ -203,13 +219,21 @@ def _mark_duplicates(tasks: Ints, picked: Ints, beside: Ints, alike: Ints, kinds
 
 
 @compiled(
-    "Tuple((i8[::1], i8[:, ::1], i8[::1], i8[:, ::1], i8))"
-    "(i8[:, ::1], i8[:, ::1], i8[:, ::1], i8[:, ::1], i8[::1], i8[:, ::1])",
+    "Tuple((i8[::1], i8[:, ::1], i8[::1], i8[:, ::1], i8, i8))"
+    f"(i8[:, ::1], i8[:, ::1], {columns.BYTES_FORM}, i8[:, ::1], UniTuple(i8, {_FACTS}), i8[:, ::1])",
 )
 def _fill(
-    tasks: Ints, decided: Ints, beside: Ints, base: Ints, facts: Ints, alike: Ints
-) -> tuple[Ints, Ints, Ints, Ints, Int]:
-    """Returns what `Slate` holds from `tasks` on. decided: as tables.pending has them; beside: a row for each candidate that is no task."""
+    tasks: Ints, decided: Ints, counted: bytes, beside: Ints, told: Sequence[Int], alike: Ints
+) -> tuple[Ints, Ints, Ints, Ints, Int, Int]:
+    """Returns what `Slate` holds from `tasks` on, the last as a feature, -1 where `counted` is no block of windows.
+
+    decided: as tables.pending has them; beside: a row for each candidate that is no task.
+    """
+    facts = np.array(told, dtype=np.int64)
+    base, kept = np.zeros((5, facts[_D]), dtype=np.int64), columns.read(counted, np.int64(3))
+    often = np.int64(-1)
+    if kept.shape[0] == 3:
+        often = features.fill_base(kept, facts[_NOW], facts[_PART], facts[_WEEKEND] != 0, facts[_BUSY] != 0, base)
     picked = candidates.first_tasks(tasks, facts[_NOW])
     others, n = beside.shape[0], len(picked)
     k, now = others + n, facts[_NOW]
@@ -277,4 +301,4 @@ def _fill(
             # Those that are out make way in x: each stands where it stood, or before.
             x[chosen_from] = x[a]
             chosen_from += 1
-    return picked, block, eligible[:chosen_from], x[:chosen_from], silent
+    return picked, block, eligible[:chosen_from], x[:chosen_from], silent, often

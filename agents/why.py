@@ -17,7 +17,14 @@ ABOUT_LINES_MAX = 2
 
 
 def lines(
-    row: row_pb2.UserRow, kind: int, task: Told | None, *, at: Moment, listed: bool, about: Sequence[str] = ()
+    row: row_pb2.UserRow,
+    kind: int,
+    task: Told | None,
+    *,
+    at: Moment,
+    often_done_now: bool,
+    listed: bool,
+    about: Sequence[str] = (),
 ) -> list[str]:
     """Why this tip now, the strongest reason first; never empty for a tip.
 
@@ -31,7 +38,7 @@ def lines(
         found += _about_task(row, task.column, at=at)
     elif kind == decision_pb2.Decision.STARTER and listed:
         found.append("There is nothing on your list that could be done now")
-    if at.often_done_now:
+    if often_done_now:
         found.append(f"You often get things done in the {part_name(at.part)}")
     if not found:
         found.append("It is next on your list" if listed else "It takes a moment, and no list")

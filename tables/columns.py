@@ -13,6 +13,7 @@ import numpy as np
 import numpy.typing as npt
 
 from tables.compiled import Int, compiled
+from tables.lanes import returned
 from tables.linear import Ints
 
 Bytes = npt.NDArray[np.uint8]
@@ -25,16 +26,6 @@ BYTES_FORM = "Bytes(u1, 1, 'C', readonly=True)"
 
 ENTRIES_MAX = 1 << 16
 """In all columns of a block that is read: a run of any length takes a few bytes, and more than this is nobody's."""
-
-
-def packed(columns: Ints) -> bytes:
-    """The block of these columns, (C, N) of int64.
-
-    >>> block = packed(np.array([[7, 7, 7], [1000, 1001, 1002]]))
-    >>> block.hex(), unpacked(block, width=2).tolist()
-    ('020302030e01d00f0202', [[7, 7, 7], [1000, 1001, 1002]])
-    """
-    return written(columns).tobytes()
 
 
 def unpacked(block: bytes, *, width: int | None = None) -> Ints:
@@ -139,7 +130,7 @@ def _read(raw: bytes, at: Int) -> tuple[Int, Int]:
 
 @compiled("u1[::1](i8[:, ::1])")
 def written(columns: Ints) -> Bytes:
-    """The block of these columns, (C, N); what `packed` makes bytes of."""
+    """The block of these columns, (C, N), inside compiled loops: `returned` hands it out."""
     width, n = columns.shape
     into = np.empty(2 * _VARINT_MAX + width * (1 + _VARINT_MAX * n), dtype=np.uint8)
     at = _write(np.uint64(n), into, _write(np.uint64(width), into, np.uint64(0)))
@@ -206,6 +197,17 @@ def written(columns: Ints) -> Bytes:
             for i in range(n):
                 at = _write(_zigzag(column[i]), into, at)
     return into[:at]
+
+
+@compiled("(i8[:, ::1],)")
+def packed(columns: Ints) -> bytes:
+    """The block of these columns, (C, N) of int64.
+
+    >>> block = packed(np.array([[7, 7, 7], [1000, 1001, 1002]]))
+    >>> block.hex(), unpacked(block, width=2).tolist()
+    ('020302030e01d00f0202', [[7, 7, 7], [1000, 1001, 1002]])
+    """
+    return returned(written(columns))
 
 
 @compiled(f"i8[:, ::1]({BYTES_FORM}, i8)")

@@ -1,5 +1,5 @@
 # ruff: noqa: ARG001 - numba counts what an intrinsic takes
-"""What numba has no words for, inside compiled loops: eight numbers side by side, and the upper half of a product.
+"""What numba has no words for: eight numbers side by side inside compiled loops, the upper half of a product, and bytes that a loop returns.
 
 LLVM makes of eight what a processor has: eight at once, or four, or two. Each lane is added to and taken from by itself in the order written,
 none ever meets another, and nothing is fused: the bits are those of eight loops one after the other. It never checks a bound: arrays are as
@@ -15,9 +15,11 @@ import numpy as np
 import numpy.typing as npt
 from llvmlite import ir
 from numba.core import cgutils, types
-from numba.extending import intrinsic, models, register_model
+from numba.core.imputils import impl_ret_borrowed
+from numba.extending import box, intrinsic, models, register_model
 
 Floats = npt.NDArray[np.float64]
+Octets = npt.NDArray[np.uint8]
 
 WIDE = 8
 
@@ -105,6 +107,34 @@ def _sum(_typing: Any, lanes: Any, other: Any) -> Any:
     return LANES(LANES, LANES), lambda context, builder, signature, args: builder.fadd(*args)
 
 
+class Returned(types.Array):
+    """The type of an array of bytes that becomes Python's bytes where compiled code ends."""
+
+    def __init__(self) -> None:
+        super().__init__(types.uint8, 1, "C", name="Returned")
+
+
+RETURNED = Returned()
+register_model(Returned)(models.ArrayModel)
+
+
+@box(Returned)
+def _boxed(returned: Any, value: Any, c: Any) -> Any:
+    array = c.context.make_array(returned)(c.context, c.builder, value=value)
+    data = c.builder.bitcast(array.data, ir.IntType(8).as_pointer())
+    made = c.pyapi.bytes_from_string_and_size(data, array.nitems)
+    c.context.nrt.decref(c.builder, returned, value)
+    return made
+
+
+@intrinsic
+def _returned(_typing: Any, array: Any) -> Any:
+    def make(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return impl_ret_borrowed(context, builder, RETURNED, args[0])
+
+    return RETURNED(array), make
+
+
 @intrinsic
 def _upper(_typing: Any, a: Any, b: Any) -> Any:
     def make(context: Any, builder: Any, signature: Any, args: Any) -> Any:
@@ -127,5 +157,7 @@ over = cast("Callable[[Lanes, float], Lanes]", _over)
 """lanes / f."""
 both = cast("Callable[[Lanes, Lanes], Lanes]", _sum)
 """lanes + other."""
+returned = cast("Callable[[Octets], bytes]", _returned)
+"""A contiguous array of bytes, as Python has it from a function whose signature leaves out what it returns."""
 upper = cast("Callable[[np.uint64, np.uint64], np.uint64]", _upper)
 """The upper 64 of the 128 bits of the product of two whole numbers."""

@@ -14,6 +14,7 @@ import numpy as np
 from oo.v1 import decision_pb2
 from tables import columns
 from tables.compiled import Int, compiled
+from tables.lanes import returned
 from tables.linear import Floats, Ints
 
 REASONS = (
@@ -34,21 +35,27 @@ HEAD, KIND, OUT, NUMERATOR, WON, SCORE, X = range(7)
 propensity as a whole number over the denominator, how many draws it won, its score, and from X on its features."""
 
 
-def note_chances(
-    block: Ints, eligible: Ints, *, numerators: Sequence[int], won: Sequence[int], scores: Sequence[float]
-) -> None:
-    """Put what a policy said of the eligible candidates into a slate's columns; `won` and `scores` may be empty."""
-    said = np.array([*numerators, *won], dtype=np.int64)
-    _note_chances(block, eligible, said, np.array(scores, dtype=np.float64))
+@compiled("(i8[:, ::1], i8[::1], i8[:, ::1], f8[:, ::1])")
+def packed(block: Ints, eligible: Ints, shares: Ints, scored: Floats) -> bytes:
+    """Write the columns of a slate, (X + d, K), with what a policy said of the eligible candidates, by their places; it stands in the block then.
+
+    shares, scored: as agents.bandit.choice.Choice has them.
+    """
+    for i in range(len(eligible)):
+        at = eligible[i]
+        block[WON, at], block[NUMERATOR, at] = shares[0, i], shares[1, i]
+        if scored.shape[1]:
+            block[SCORE, at] = np.int64(np.rint(scored[0, i] * GRID))
+    return returned(columns.written(block))
 
 
 def pack(
-    into: decision_pb2.PackedSlate, block: Ints, *, heads: Sequence[str], ids: Sequence[str], denominator: int
+    into: decision_pb2.PackedSlate, block: bytes, *, heads: Sequence[str], ids: Sequence[str], denominator: int
 ) -> None:
-    """Write a slate of K candidates: `heads[block[HEAD, i]] + ids[i]` is the id of one. block: (X + d, K)."""
+    """Put a slate of K candidates into a decision: `heads[HEAD of i] + ids[i]` is the id of one; block: the columns, as `packed` writes them."""
     into.heads.extend(heads)
     into.ids.extend(ids)
-    into.columns = columns.packed(block)
+    into.columns = block
     into.denominator = denominator
 
 
@@ -67,18 +74,6 @@ def note_writers(into: decision_pb2.PackedSlate, writers: Iterable[tuple[int, Wr
     for place, one in writers:
         by.setdefault(one, []).append(place)
     into.writers.extend(decision_pb2.Writer(**one._asdict(), places=places) for one, places in by.items())
-
-
-@compiled("void(i8[:, ::1], i8[::1], i8[::1], f8[::1])")
-def _note_chances(block: Ints, eligible: Ints, said: Ints, scores: Floats) -> None:
-    k = len(eligible)
-    for i in range(k):
-        at = eligible[i]
-        block[NUMERATOR, at] = said[i]
-        if len(said) > k:
-            block[WON, at] = said[k + i]
-        if len(scores):
-            block[SCORE, at] = np.int64(np.rint(scores[i] * GRID))
 
 
 def spelled_out(decision: decision_pb2.Decision) -> Sequence[decision_pb2.Candidate]:

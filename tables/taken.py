@@ -14,6 +14,7 @@ from oo.v1 import journal_pb2, row_pb2
 from streams.units import DAY_MS
 from tables import columns
 from tables.compiled import Int, compiled
+from tables.lanes import returned
 
 KEYS_MAX = 256
 EVENT_KEY_MS = 7 * DAY_MS
@@ -48,7 +49,7 @@ def take(row: row_pb2.UserRow | None, record: journal_pb2.JournalRecord, *, now_
     source = record.source
     topic_id, key = source.topic_id, record.event_key
     high, low = _TOPIC_FORM.unpack(topic_id) if topic_id else (0, 0)
-    already, fits, noted, noted_keys = _take(
+    already, fits, *noted = _take(
         sources,
         keys,
         (high, low, source.partition, source.offset) if topic_id else (0, 0, -1, 0),
@@ -57,7 +58,7 @@ def take(row: row_pb2.UserRow | None, record: journal_pb2.JournalRecord, *, now_
     )
     if not fits:
         raise ValueError("not a row: what it has taken is no block of columns")
-    return Taken(already, noted.tobytes(), noted_keys.tobytes())
+    return Taken(already, *noted)
 
 
 def spell_out(row: row_pb2.UserRow) -> None:
@@ -74,9 +75,9 @@ def spell_out(row: row_pb2.UserRow) -> None:
 
 
 def _blocks(row: row_pb2.UserRow) -> tuple[bytes, bytes]:
-    blocks = row.taken_sources, row.taken_keys
-    if any(blocks) or not (row.sources or row.event_keys):
-        return blocks
+    sources_block, keys_block = row.taken_sources, row.taken_keys
+    if sources_block or keys_block or not (row.sources or row.event_keys):
+        return sources_block, keys_block
     # Written before there were blocks.
     sources = [(*_TOPIC_FORM.unpack(one.topic_id), one.partition, one.offset) for one in row.sources]
     keys = [(day.day, columns.signed(key)) for day in row.event_keys for key in day.keys]
@@ -86,15 +87,15 @@ def _blocks(row: row_pb2.UserRow) -> tuple[bytes, bytes]:
 _FORM = columns.BYTES_FORM
 
 
-@compiled(f"Tuple((b1, b1, u1[::1], u1[::1]))({_FORM}, {_FORM}, UniTuple(i8, 4), UniTuple(i8, 2), i8)")
+@compiled(f"({_FORM}, {_FORM}, UniTuple(i8, 4), UniTuple(i8, 2), i8)")
 def _take(
     sources_block: bytes, keys_block: bytes, source: tuple[Int, ...], key: tuple[Int, ...], first_day: Int
-) -> tuple[Int, Int, columns.Bytes, columns.Bytes]:
+) -> tuple[bool, bool, bytes, bytes]:
     """Whether it was taken, whether the blocks are blocks, and both with the record noted. No source: partition -1; no key: 0."""
     sources, keys = columns.read(sources_block, np.int64(4)), columns.read(keys_block, np.int64(2))
     fits = sources.shape[0] == 4 and keys.shape[0] == 2
     if not fits:
-        nothing = np.empty(0, dtype=np.uint8)
+        nothing = returned(np.empty(0, dtype=np.uint8))
         return False, False, nothing, nothing
     already = False
     if source[2] >= 0:
@@ -117,4 +118,4 @@ def _take(
         begin = max(begin, n + 1 - KEYS_MAX)
         keys = columns.with_gap(keys, n, begin)
         keys[0, n - begin], keys[1, n - begin] = key
-    return already, True, columns.written(sources), columns.written(keys)
+    return already, True, returned(columns.written(sources)), returned(columns.written(keys))

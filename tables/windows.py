@@ -33,6 +33,8 @@ CELLS = 1 << 10
 """Of a key, below its bucket: four bits for the reaction, four for the kind of tip, two for the part of the day."""
 
 _EXPLICIT = (int(outcome_pb2.Outcome.DONE), int(outcome_pb2.Outcome.SNOOZE), int(outcome_pb2.Outcome.DISMISS))
+EXPLICIT_CELLS = (max(_EXPLICIT) + 1) << 6
+"""Those of these reactions come before all others."""
 
 KEYS_MAX = 2048
 """Of one width: past it the oldest buckets go first (28 days hold 112 buckets; a bucket seldom more than 4 cells)."""
@@ -68,10 +70,15 @@ Tally = Mapping[int, int]
 """Of one span: how often each cell, a key without its bucket."""
 
 
+def block(row: row_pb2.UserRow) -> bytes:
+    """Return the windows of a row's reactions as they are kept."""
+    kept = row.counted
+    return columns.packed(_in_columns(row.windows)) if not kept and row.windows else kept
+
+
 def kept(row: row_pb2.UserRow) -> Ints:
     """Return the windows of a row's reactions."""
-    block = row.counted
-    return _in_columns(row.windows) if not block and row.windows else columns.unpacked(block, width=3)
+    return columns.unpacked(block(row), width=3)
 
 
 def keep(row: row_pb2.UserRow, windows: Ints) -> None:
@@ -80,10 +87,15 @@ def keep(row: row_pb2.UserRow, windows: Ints) -> None:
     row.counted = columns.packed(windows)
 
 
+def unasked_block(row: row_pb2.UserRow) -> bytes:
+    """Return the windows of a row's tips that were seen unasked, as they are kept."""
+    kept = row.counted_unasked
+    return columns.packed(_in_columns(row.unasked)) if not kept and row.unasked else kept
+
+
 def unasked(row: row_pb2.UserRow) -> Ints:
     """Return the windows of a row's tips that were seen unasked."""
-    block = row.counted_unasked
-    return _in_columns(row.unasked) if not block and row.unasked else columns.unpacked(block, width=3)
+    return columns.unpacked(unasked_block(row), width=3)
 
 
 def keep_unasked(row: row_pb2.UserRow, windows: Ints) -> None:
@@ -172,12 +184,13 @@ def falls_below_ms(windows: Ints, most: int, *, now_ms: int, span_ms: int, react
 
 @compiled("void(i8[:, ::1], i8, i8, i8, i8[::1])")
 def count_cells(windows: Ints, now_ms: Int, span_ms: Int, width_s: Int, into: Ints) -> None:
-    """Count each cell of a span, by a key without its bucket: into (1024,)."""
+    """Count each cell of a span, by a key without its bucket: into (CELLS,), or the first of these."""
     # The bucket that `now - span` falls into still counts: a window is never shorter than its name says.
     first = max(now_ms - span_ms, np.int64(0)) // (width_s * 1000) << 10
     for i in range(windows.shape[1]):
-        if windows[0, i] == width_s and windows[1, i] >= first:
-            into[windows[1, i] & (CELLS - 1)] += windows[2, i]
+        cell = windows[1, i] & (CELLS - 1)
+        if windows[0, i] == width_s and windows[1, i] >= first and cell < len(into):
+            into[cell] += windows[2, i]
 
 
 @compiled("i8(i8[::1], i8, i8)")
@@ -206,9 +219,12 @@ def in_part(cells: Ints, reaction: Int, part: Int) -> Int:
     return found
 
 
-@compiled("i8(i8[:, ::1])")
-def most_of_a_width(windows: Ints) -> Int:
-    """The greatest sum of counts over all buckets of one width."""
+@compiled(f"i8({columns.BYTES_FORM})")
+def most_of_a_width(block: bytes) -> Int:
+    """The greatest sum of counts over all buckets of one width; -1 where it is no block of windows."""
+    windows = columns.read(block, np.int64(3))
+    if windows.shape[0] != 3:
+        return np.int64(-1)
     most = held = before = np.int64(0)
     for i in range(windows.shape[1]):
         if windows[0, i] != before:

@@ -9,31 +9,56 @@ import numpy as np
 
 from agents.bandit import philox
 from agents.bandit.philox import Words
+from tables.linear import Floats, Ints
 
 KEY_HALF = (1 << 64) - 1
 """The lower half of a key of 128 bits; the upper one is what is left of it, shifted by 64."""
 
 
+UNSCORED: Floats = np.empty((3, 0))
+"""Where nothing is expected."""
+
+
 class Choice(NamedTuple):
-    """Which candidate was drawn, with the numbers it was drawn by; all sequences are (K,). A tuple: one is made for each decision."""
+    """Which candidate was drawn, with the numbers it was drawn by, as a kernel made them. A tuple: one is made for each decision."""
 
     chosen: int
-    numerators: Sequence[int]
+    shares: Ints
+    """In rows: how many draws each candidate won, 0 where none are made; and its probability as a whole number over the denominator: (2, K)."""
     denominator: int
-    draws_won: Sequence[int] = ()
-    """Of a policy that draws; else empty."""
-    scores: Sequence[float] = ()
-    """What each is expected to be worth, less what an interruption costs; empty where nothing is expected."""
-    shared: Sequence[float] = ()
-    """Rewards expected of anybody."""
-    own: Sequence[float] = ()
-    """Rewards expected of this person, to whom the policy has listened fully."""
+    scored: Floats = UNSCORED
+    """In rows, as agents.bandit.kernel.expect gives them: (3, K)."""
     known: int = 0
     """How much is known of this person: a bucket of tables.sums.KNOWN_FROM."""
 
+    @property
+    def numerators(self) -> list[int]:
+        """Their sum is the denominator."""
+        return self.shares[1].tolist()
+
+    @property
+    def draws_won(self) -> list[int]:
+        """How many of a policy's draws prefer each."""
+        return self.shares[0].tolist()
+
+    @property
+    def scores(self) -> list[float]:
+        """What each is expected to be worth, less what an interruption costs; empty where nothing is expected."""
+        return self.scored[0].tolist()
+
+    @property
+    def shared(self) -> list[float]:
+        """Rewards expected of anybody; empty where nothing is expected."""
+        return self.scored[1].tolist()
+
+    @property
+    def own(self) -> list[float]:
+        """Rewards expected of this person, to whom the policy has listened fully; empty where nothing is expected."""
+        return self.scored[2].tolist()
+
     def propensity(self, index: int) -> float:
         """Return the probability that this candidate had: one division, so the same on every machine."""
-        return self.numerators[index] / self.denominator
+        return self.shares.item(1, index) / self.denominator
 
 
 class Way(NamedTuple):

@@ -35,17 +35,8 @@ class Expected:
     def choice(self, shares: Sequence[int], *, floor_permille: int, word: int, draws_won: Sequence[int] = ()) -> Choice:
         """Draw by these shares with a floor under them, and keep what was expected beside."""
         numerators, denominator = floored(shares, floor_permille=floor_permille)
-        scores, shared, own = self.scored.tolist()
-        return Choice(
-            chosen=drawn(numerators, denominator, word=word),
-            numerators=numerators,
-            denominator=denominator,
-            draws_won=draws_won,
-            scores=scores,
-            shared=shared,
-            own=own,
-            known=self.known,
-        )
+        said = np.array([draws_won or [0] * len(shares), numerators], dtype=np.int64)
+        return Choice(drawn(numerators, denominator, word=word), said, denominator, self.scored, self.known)
 
 
 def expected(
@@ -74,7 +65,7 @@ def sampled(
     """Choose by shares of draws from what is expected, in one call: the same as `expected` and then `Expected.choice`."""
     known, told = _told(belief, taught, x, silent=silent, now_ms=now_ms, gate=gate)
     config = belief.config
-    scored, whole, chosen = kernel.choose(
+    scored, shares, chosen = kernel.choose(
         *told,
         key & KEY_HALF,
         key >> 64,
@@ -83,18 +74,7 @@ def sampled(
         config.optimism / UNIT,
         config.floor_permille,
     )
-    scores, shared, own = scored.tolist()
-    draws_won, numerators = whole.tolist()
-    return Choice(
-        chosen=chosen,
-        numerators=numerators,
-        denominator=1000 * len(x) * draws,
-        draws_won=draws_won,
-        scores=scores,
-        shared=shared,
-        own=own,
-        known=known,
-    )
+    return Choice(chosen, shares, 1000 * len(x) * draws, scored, known)
 
 
 class Several(NamedTuple):
@@ -149,11 +129,10 @@ def _told(
     )
 
 
-def predicted(choice: Choice | Several, index: int) -> Predicted:
+def predicted(shared: float, own: float, known: int) -> Predicted:
     """Return what was expected of one candidate, as rows keep it.
 
-    >>> predicted(Choice(0, [1], 1, shared=[0.5], own=[-1.0], known=2), 0)
+    >>> predicted(0.5, -1.0, 2)
     Predicted(shared=512, own=-1024, known=2)
     """
-    shared, own = choice.shared[index], choice.own[index]
-    return Predicted(round(shared * PREDICTED_UNIT), round(own * PREDICTED_UNIT), choice.known)
+    return Predicted(round(shared * PREDICTED_UNIT), round(own * PREDICTED_UNIT), known)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from agents.bandit.belief import Belief
 from agents.bandit.choice import Choice, drawn, words
 from tables.linear import Ints
@@ -14,4 +16,4 @@ def pmf(_: Belief, __: Taught, x: Ints, *, silent: int | None, now_ms: int, key:
     """Return a probability for each candidate, and the one drawn."""
     k = len(x)
     chosen = drawn([1] * k, k, word=int(words(key=key, n=1)[0]))
-    return Choice(chosen=chosen, numerators=[1] * k, denominator=k)
+    return Choice(chosen, np.array([[0] * k, [1] * k], dtype=np.int64), k)
