@@ -7,7 +7,7 @@ for a record, the functions here change what was unpacked, `write` puts it back.
 from __future__ import annotations
 
 from bisect import bisect_left
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -87,8 +87,8 @@ class Backlog:
     """What SOURCE counts in, sorted."""
     task_texts: str
     event_texts: str
-    stones_block: bytes
-    """Tombstones, packed: few records ask for them."""
+    stones: bytes
+    """Tombstones, the oldest first: the item's `KEY`, and the stamp that it went with; packed, as few records change them."""
     said: bool = False
     """Tasks were changed, which is not in the row yet."""
     said_events: bool = False
@@ -97,20 +97,15 @@ class Backlog:
     """The same of tombstones."""
     dropped: bool = False
     """A task or an event is gone, so that a source may be of no use any more."""
-    _stones: Ints | None = None
-    _starts: list[int] | None = None
-    """Where each task's texts begin, and where the last one's end."""
 
-    @property
-    def stones(self) -> Ints:
-        """Tombstones, the oldest first: the item's `KEY`, and the stamp that it went with: (3, S)."""
-        if self._stones is None:
-            self._stones = columns.unpacked(self.stones_block, width=3)
-        return self._stones
-
-    def bury(self, stones: Ints) -> None:
-        """Keep these tombstones instead."""
-        self._stones, self.buried = stones, True
+    def gone(self, key: int) -> tuple[int, int] | None:
+        """The stamp with which the item of this `item_key` went, by event time and source offset; None where there is no tombstone."""
+        if not self.stones:
+            return None
+        found, *stamp = _stone(self.stones, columns.signed(key))
+        if found < 0:
+            raise ValueError("not a block of columns")
+        return (stamp[0], stamp[1]) if found else None
 
     def external_ids(self, indices: Ints) -> list[str]:
         """The ids that their sources gave these tasks."""
@@ -119,7 +114,7 @@ class Backlog:
     def told(self, index: int) -> Told:
         """One task, as a decision on it takes it."""
         column = self.tasks[:, index].tolist()
-        at, said, texts = self._task_starts()[index], self.task_texts, []
+        at, said, texts = _start(self.tasks, index), self.task_texts, []
         for chars in column[_ID_CHARS:]:
             texts.append(said[at : at + chars])
             at += chars
@@ -205,17 +200,16 @@ class Backlog:
 
         `column`: its numbers, without SOURCE and those of its texts; `said`: those texts.
         """
-        column = [*column[:SOURCE], self._source(source), *column[SOURCE:], *map(len, said)]
-        starts = self._task_starts()
+        place = self._source(source)
         if index is None:
             index = bisect_left(range(self.tasks.shape[1]), head(source) + said[0], key=self._namer())
-            self.tasks = columns.with_gap(self.tasks, index, 0)
-            start = end = starts[index]
+            start = end = _start(self.tasks, index)
+            self.tasks = _with(self.tasks, index, (*column[:SOURCE], place, *column[SOURCE:], *map(len, said)))
         else:
-            start, end = starts[index], starts[index + 1]
-        self.task_texts = "".join([self.task_texts[:start], *said, self.task_texts[end:]])
-        self.tasks[:, index] = column
-        self.said, self._starts = True, None
+            start, end = self._texts_at(index)
+            self.tasks[:, index] = (*column[:SOURCE], place, *column[SOURCE:], *map(len, said))
+        self.task_texts = "".join((self.task_texts[:start], *said, self.task_texts[end:]))
+        self.said = True
         return index
 
     def put_spelled(self, task: row_pb2.Task) -> None:
@@ -235,15 +229,15 @@ class Backlog:
 
     def texts_of(self, index: int) -> str:
         """All texts of a task, one after the other."""
-        start, end = self._task_starts()[index : index + 2]
+        start, end = self._texts_at(index)
         return self.task_texts[start:end]
 
     def drop_task(self, index: int) -> None:
         """Take a task out."""
-        start, end = self._task_starts()[index : index + 2]
+        start, end = self._texts_at(index)
         self.task_texts = self.task_texts[:start] + self.task_texts[end:]
         self.tasks = columns.without(self.tasks, index)
-        self.said, self.dropped, self._starts = True, True, None
+        self.said = self.dropped = True
 
     def put_event(self, event: row_pb2.CalendarEvent) -> int:
         """Put an event among the others, and says where."""
@@ -274,19 +268,17 @@ class Backlog:
         self.events = columns.without(self.events, index)
         self.said_events = self.dropped = True
 
-    def _task_starts(self) -> list[int]:
-        if self._starts is None:
-            self._starts = _starts(self.tasks).tolist()
-        return self._starts
+    def _texts_at(self, index: int) -> tuple[int, int]:
+        """Where a task's texts begin, and where they end."""
+        return _start(self.tasks, index), _start(self.tasks, index + 1)
 
     def _namer(self) -> Callable[[int], str]:
         """What says the candidate id of a task, while none is changed."""
-        starts, said, number = self._task_starts(), self.task_texts, self.tasks.item
-        heads = list(map(head, self.sources))
+        tasks, said, heads = self.tasks, self.task_texts, list(map(head, self.sources))
 
         def name(index: int) -> str:
-            start = starts[index]
-            return heads[number(SOURCE, index)] + said[start : start + number(_ID_CHARS, index)]
+            source, start, end = _named(tasks, index)
+            return heads[source] + said[start:end]
 
         return name
 
@@ -311,17 +303,13 @@ def head(source: str) -> str:
 
 def read(row: row_pb2.UserRow) -> Backlog:
     """Unpack a row's tasks and events. Raises ValueError for a row that nobody of ours wrote."""
-    backlog = Backlog(
-        columns.unpacked(row.task_columns, width=_TASK_WIDTH),
-        columns.unpacked(row.event_columns, width=_EVENT_WIDTH),
-        list(row.item_sources),
-        row.task_texts,
-        row.event_texts,
-        row.buried,
-    )
-    if not backlog.stones_block and row.tombstones:
+    tasks, events = columns.read(row.task_columns, _TASK_WIDTH), columns.read(row.event_columns, _EVENT_WIDTH)
+    if tasks.shape[0] != _TASK_WIDTH or events.shape[0] != _EVENT_WIDTH:
+        raise ValueError("not a block of columns")
+    backlog = Backlog(tasks, events, list(row.item_sources), row.task_texts, row.event_texts, row.buried)
+    if not backlog.stones and row.tombstones:
         stones = [(columns.signed(one.key_hash), one.updated_ms, one.updated_offset) for one in row.tombstones]
-        backlog.stones_block = columns.packed(columns.of(stones, width=3))
+        backlog.stones = columns.packed(columns.of(stones, width=3))
     if not backlog.tasks.shape[1] and not backlog.events.shape[1] and (row.tasks or row.events):
         # Written before there were columns.
         for task in row.tasks:
@@ -335,7 +323,7 @@ def write(backlog: Backlog, row: row_pb2.UserRow) -> None:
     """Put what was changed back into the row."""
     if backlog.buried:
         row.ClearField("tombstones")
-        row.buried = columns.packed(backlog.stones)
+        row.buried = backlog.stones
         backlog.buried = False
     if backlog.dropped:
         _drop_sources(backlog)
@@ -361,7 +349,7 @@ def spell_out(row: row_pb2.UserRow) -> None:
     row.tasks.extend(map(backlog.task, range(backlog.tasks.shape[1])))
     row.events.extend(map(backlog.event, range(backlog.events.shape[1])))
     row.ClearField("tombstones")
-    for key, updated_ms, offset in backlog.stones.T.tolist():
+    for key, updated_ms, offset in columns.unpacked(backlog.stones, width=3).T.tolist():
         row.tombstones.add(key_hash=key % (1 << 64), updated_ms=updated_ms, updated_offset=offset)
     for name in ("task_columns", "task_texts", "event_columns", "event_texts", "item_sources", "buried"):
         row.ClearField(name)
@@ -388,8 +376,8 @@ def upsert_task(
     A full backlog keeps the 256 that rank highest: by priority, then due date, then the newer first.
     """
     key = item_key(source, upsert.external_id)
-    index = backlog.index(key)
-    if not _is_later(backlog, backlog.stamp(index), key, stamp):
+    index, gone = backlog.index(key), backlog.gone(key)
+    if not _is_later(stamp, backlog.stamp(index), gone):
         return Upserted(None, None, changed=False)
     labels, title = list(upsert.labels)[:LABELS_MAX], one_line(upsert.title)
     said = (upsert.external_id, title, one_line(upsert.notes)[:NOTES_CHARS_MAX], upsert.url, _as_text(labels))
@@ -404,7 +392,8 @@ def upsert_task(
         *(columns.signed(key), texts.title_key(title), upsert.priority, due_ms, upsert.estimated_minutes),
         *(texts.label_bits(labels), created_ms, stamp.time_ms, stamp.offset, *done_with),
     ]
-    _bury(backlog, key, None)
+    if gone is not None:
+        _bury(backlog, key, None)
     if index is not None and before is not None:
         old = backlog.texts_of(index)
         backlog.put_task(column, said, source, index)
@@ -429,7 +418,7 @@ def remove_task(backlog: Backlog, *, source: str, external_id: str, stamp: Stamp
     """Take the task out and leaves a tombstone; says whether there was one (False also where a later write stands)."""
     key = item_key(source, external_id)
     index = backlog.index(key)
-    if not _is_later(backlog, backlog.stamp(index), key, stamp):
+    if not _is_later(stamp, backlog.stamp(index), backlog.gone(key)):
         return False
     _bury(backlog, key, stamp, now_ms=now_ms)
     if index is None:
@@ -449,8 +438,8 @@ def upsert_event(
 ) -> tuple[bool, Overflow | None]:
     """Put the event in; says whether the calendar changed, and what had to leave (a full one keeps the 256 next)."""
     key = item_key(source, upsert.external_id)
-    index = backlog.event_index(source=source, external_id=upsert.external_id)
-    if not _is_later(backlog, backlog.event_stamp(index), key, stamp):
+    index, gone = backlog.event_index(source=source, external_id=upsert.external_id), backlog.gone(key)
+    if not _is_later(stamp, backlog.event_stamp(index), gone):
         return False, None
     event = row_pb2.CalendarEvent(
         source=source,
@@ -462,7 +451,8 @@ def upsert_event(
         updated_ms=stamp.time_ms,
         updated_offset=stamp.offset,
     )
-    _bury(backlog, key, None)
+    if gone is not None:
+        _bury(backlog, key, None)
     if index is not None:
         backlog.drop_event(index)
     if event.end_ms + EVENT_KEPT_MS <= now_ms:
@@ -483,7 +473,7 @@ def remove_event(backlog: Backlog, *, source: str, external_id: str, stamp: Stam
     """Take the event out and leaves a tombstone; says whether one was there."""
     index = backlog.event_index(source=source, external_id=external_id)
     key = item_key(source, external_id)
-    if not _is_later(backlog, backlog.event_stamp(index), key, stamp):
+    if not _is_later(stamp, backlog.event_stamp(index), backlog.gone(key)):
         return False
     _bury(backlog, key, stamp, now_ms=now_ms)
     if index is None:
@@ -515,14 +505,29 @@ def _index(tasks: Ints, key: Int) -> Int:
     return np.int64(-1)
 
 
-@compiled("i8[::1](i8[:, ::1])")
-def _starts(tasks: Ints) -> Ints:
-    starts = np.zeros(tasks.shape[1] + 1, dtype=np.int64)
-    for i in range(tasks.shape[1]):
-        starts[i + 1] = starts[i]
-        for c in range(_ID_CHARS, _TASK_WIDTH):
-            starts[i + 1] += tasks[c, i]
-    return starts
+@compiled("i8(i8[:, ::1], i8)")
+def _start(tasks: Ints, index: Int) -> Int:
+    """Where a task's texts begin."""
+    start = np.int64(0)
+    for c in range(_ID_CHARS, _TASK_WIDTH):
+        for i in range(index):
+            start += tasks[c, i]
+    return start
+
+
+@compiled("UniTuple(i8, 3)(i8[:, ::1], i8)")
+def _named(tasks: Ints, index: Int) -> tuple[Int, Int, Int]:
+    """A task's source, and where its id begins and ends among the texts."""
+    start = _start(tasks, index)
+    return tasks[SOURCE, index], start, start + tasks[_ID_CHARS, index]
+
+
+@compiled(f"i8[:, ::1](i8[:, ::1], i8, UniTuple(i8, {_TASK_WIDTH}))")
+def _with(tasks: Ints, index: Int, column: Sequence[Int]) -> Ints:
+    more = columns.with_gap(tasks, index, np.int64(0))
+    for c in range(_TASK_WIDTH):
+        more[c, index] = column[c]
+    return more
 
 
 @compiled("i8[:, ::1](i8[:, ::1], i8[::1])")
@@ -639,33 +644,32 @@ def _drop_sources(backlog: Backlog) -> None:
             backlog.said = backlog.said_events = True
 
 
-def _is_later(backlog: Backlog, known: tuple[int, int] | None, key: int, stamp: Stamp) -> bool:
+def _is_later(stamp: Stamp, known: tuple[int, int] | None, gone: tuple[int, int] | None) -> bool:
     """Whether a write counts beside the one that stands, or beside the tombstone."""
-    written = known
-    if written is None:
-        index = _stone(backlog.stones, columns.signed(key))
-        written = None if index < 0 else (int(backlog.stones[1, index]), int(backlog.stones[2, index]))
-    return written is None or (stamp.time_ms, stamp.offset) >= written
+    written = gone if known is None else known
+    return written is None or stamp >= written
 
 
 def _bury(backlog: Backlog, key: int, stamp: Stamp | None, *, now_ms: int = 0) -> None:
     """Leaves a tombstone, or takes away the one that there is."""
-    stones, key = backlog.stones, columns.signed(key)
-    if stamp is None and _stone(stones, key) < 0:
-        return
+    stones, key = columns.unpacked(backlog.stones, width=3), columns.signed(key)
     left = (stones[0] != key) & (stones[1] > now_ms - TOMBSTONE_MS)
     stones = stones[:, left]
     if stamp is not None:
         stones = np.concatenate([stones, [[key], [stamp.time_ms], [stamp.offset]]], axis=1)
-    backlog.bury(np.ascontiguousarray(stones[:, -TOMBSTONES_MAX:]))
+    backlog.stones, backlog.buried = columns.packed(np.ascontiguousarray(stones[:, -TOMBSTONES_MAX:])), True
 
 
-@compiled("i8(i8[:, ::1], i8)")
-def _stone(stones: Ints, key: Int) -> Int:
+@compiled(f"UniTuple(i8, 3)({columns.BYTES_FORM}, i8)")
+def _stone(block: bytes, key: Int) -> tuple[Int, Int, Int]:
+    """Whether there is a tombstone, and its stamp; -1 where it is no block of them."""
+    stones = columns.read(block, np.int64(3))
+    if stones.shape[0] != 3:
+        return np.int64(-1), np.int64(0), np.int64(0)
     for i in range(stones.shape[1]):
         if stones[0, i] == key:
-            return np.int64(i)
-    return np.int64(-1)
+            return np.int64(1), stones[1, i], stones[2, i]
+    return np.int64(0), np.int64(0), np.int64(0)
 
 
 def signals_of(row: row_pb2.UserRow) -> Iterator[signal_pb2.Signal]:

@@ -12,7 +12,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-from tables.compiled import Int, compiled
+from tables.compiled import BYTES_FORM, Int, compiled
 from tables.lanes import returned
 from tables.linear import Ints
 
@@ -20,10 +20,6 @@ Bytes = npt.NDArray[np.uint8]
 
 _PLAIN, _STEPS, _RUNS, _WHOLE = 0, 1, 2, 3
 _VARINT_MAX = 10
-BYTES_FORM = "Bytes(u1, 1, 'C', readonly=True)"
-"""Python's bytes, in a signature."""
-
-
 ENTRIES_MAX = 1 << 16
 """In all columns of a block that is read: a run of any length takes a few bytes, and more than this is nobody's."""
 

@@ -15,6 +15,9 @@ import numba
 Int: TypeAlias = Any
 """A whole number of 64 bits: numpy's within a compiled loop, Python's outside of it."""
 
+BYTES_FORM = "Bytes(u1, 1, 'C', readonly=True)"
+"""Python's bytes, in a signature."""
+
 F = TypeVar("F", bound=Callable[..., object])
 
 OPTIONS: dict[str, Any] = {"error_model": "numpy", "fastmath": False}

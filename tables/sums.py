@@ -110,7 +110,7 @@ def read(row: row_pb2.UserRow, *, d: int, feature_version: int, alike: Container
     features, and what one has more was 0 in the others."""
     if not row.taught:
         return _spelled(row.sums, d=d, feature_version=feature_version, alike=alike)
-    kept = columns.unpacked(row.taught, width=1)[0]
+    (kept,) = columns.unpacked(row.taught, width=1)
     version, n, landmark, weight_, epoch = kept[:_HEAD].tolist() if len(kept) >= _HEAD else (0,) * _HEAD
     had = _d_of(len(kept) - _HEAD - LOSSES)
     if version not in alike and (version != feature_version or had != d):
@@ -119,7 +119,7 @@ def read(row: row_pb2.UserRow, *, d: int, feature_version: int, alike: Container
     taught = Taught(
         kept[begin:], kept[begin - had : begin], kept[_HEAD : begin - had], n, landmark, weight_, epoch % (1 << 64)
     )
-    return resized(taught, d)
+    return taught if had == d else resized(taught, d)
 
 
 def write(taught: Taught, row: row_pb2.UserRow, *, feature_version: int) -> None:
@@ -166,6 +166,7 @@ _HEAD = 5
 """Entries before the losses: feature version, n, landmark, weight, epoch."""
 
 
+@lru_cache(maxsize=8)
 def _d_of(entries: int) -> int:
     """How many features moments and Gram matrix of so many entries have."""
     return (isqrt(9 + 8 * max(entries, 0)) - 3) // 2

@@ -12,7 +12,7 @@ from agents import sample
 from oo.v1 import policy_pb2
 from tables.linear import Floats
 from tables.marginal import Epoch
-from tables.sums import HALF_LIFE_MS
+from tables.sums import HALF_LIFE_MS, UNIT
 
 NOISE = 0.18
 """σ²: variance of a reward about its mean."""
@@ -53,10 +53,17 @@ class Belief:
     epoch: Epoch
     gate: tuple[float, ...]
     """How far a person's own sums are listened to, by how much is known of them."""
-    config: policy_pb2.DecisionConfig
     half_life_ms: int
     discount: float
     """What a person's own sums are worth."""
+    cost: float
+    """Of an interruption."""
+    exploration: float
+    """By how much draws are spread, in deviations;"""
+    optimism: float
+    """and by how much they are raised."""
+    floor_permille: int
+    """At the least, of an even chance."""
 
 
 def belief(version: policy_pb2.PolicyVersion) -> Belief:
@@ -70,9 +77,12 @@ def belief(version: policy_pb2.PolicyVersion) -> Belief:
         factor=factor,
         epoch=epoch(version),
         gate=tuple(version.gate),
-        config=version.config,
         half_life_ms=version.half_life_ms,
         discount=version.discount or 1.0,
+        cost=version.config.interruption_cost / UNIT,
+        exploration=version.config.exploration / UNIT,
+        optimism=version.config.optimism / UNIT,
+        floor_permille=version.config.floor_permille,
     )
 
 

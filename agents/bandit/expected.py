@@ -64,15 +64,14 @@ def sampled(
 ) -> Choice:
     """Choose by shares of draws from what is expected, in one call: the same as `expected` and then `Expected.choice`."""
     known, told = _told(belief, taught, x, silent=silent, now_ms=now_ms, gate=gate)
-    config = belief.config
     scored, shares, chosen = kernel.choose(
         *told,
         key & KEY_HALF,
         key >> 64,
         draws,
-        config.exploration / UNIT,
-        config.optimism / UNIT,
-        config.floor_permille,
+        belief.exploration,
+        belief.optimism,
+        belief.floor_permille,
     )
     return Choice(chosen, shares, 1000 * len(x) * draws, scored, known)
 
@@ -98,10 +97,9 @@ def pmfs(
 ) -> Several:
     """Ask several policies in one call; each says to the bit what it says alone. ways: as `spelled` gives them; keys: one for each."""
     known, told = _told(belief, taught, x, silent=silent, now_ms=now_ms, gate=None)
-    config = belief.config
     halves = np.array([(key & KEY_HALF, key >> 64) for key in keys], dtype=np.uint64)
     shared, own, *found = kernel.pmfs(
-        *told, ways, halves, config.exploration / UNIT, config.optimism / UNIT, config.floor_permille
+        *told, ways, halves, belief.exploration, belief.optimism, belief.floor_permille
     ).tolist()
     return Several(found, shared, own, known)
 
@@ -124,7 +122,7 @@ def _told(
         belief.epoch.precision,
         belief.epoch.noise,
         belief.gate[known] if gate is None else gate,
-        belief.config.interruption_cost / UNIT,
+        belief.cost,
         -1 if silent is None else silent,
     )
 
