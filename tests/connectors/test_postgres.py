@@ -23,7 +23,7 @@ from connectors.postgres.sink import Refused, Sink, Stored, Written, _insert_all
 from oo.v1.decision_pb2 import Decision
 from oo.v1.erased_pb2 import Erased
 from oo.v1.outcome_pb2 import Outcome
-from tables import slates
+from tables import columns, slates
 from tests.connectors.postgres_cluster import PASSWORDS, PATIENCE_S, Cluster, Database
 
 SCHEMAS = (*MODULES, "public", "migrations")
@@ -276,7 +276,7 @@ def _packed(decision: Decision) -> Decision:
         score = int(one.score * slates.GRID)
         block[:, at] = (int(one.id != "none"), one.kind, out, int(one.propensity * 4), one.draws_won, score)
     ids = [one.id.removeprefix("task:todo.txt/") for one in decision.slate]
-    slates.pack(found.packed, block, heads=["", "task:todo.txt/"], ids=ids, denominator=4)
+    slates.pack(found.packed, columns.packed(block), heads=["", "task:todo.txt/"], ids=ids, denominator=4)
     assert list(slates.spelled_out(found)) == list(decision.slate)
     return found
 

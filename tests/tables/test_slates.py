@@ -16,7 +16,8 @@ def packed(reasons: list[int]) -> decision_pb2.Decision:
     block[slates.KIND] = decision_pb2.Decision.TASK
     block[slates.OUT] = reasons
     decision = decision_pb2.Decision()
-    slates.pack(decision.packed, block, heads=["task:"], ids=[str(at) for at in range(len(reasons))], denominator=8)
+    ids = [str(at) for at in range(len(reasons))]
+    slates.pack(decision.packed, columns.packed(block), heads=["task:"], ids=ids, denominator=8)
     return decision
 
 
