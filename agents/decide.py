@@ -86,7 +86,7 @@ def decide(
         decided_ms=now_ms,
         valid_until_ms=valid_until_ms,
         trigger=trigger,
-        supersedes=ids.spelled(held.id(len(held) - 1)) if len(held) else "",
+        supersedes=ids.spelled(held.id(-1)) if held.columns.shape[1] else "",
         policy=version.policy,
         policy_version=version.version_id,
         policy_sequence=version.sequence,
@@ -108,10 +108,14 @@ def decide(
         decision.scored_by, decision.deaf = config.scoring.model, not heard
     slates.pack(
         decision.packed,
-        slates.packed(slate.block, slate.eligible, choice.shares, choice.scored),
-        heads=["", *map(backlog.head, items.sources)],
-        ids=[*[one.id for one in slate.others], *items.external_ids(slate.tasks)],
+        slate.block,
+        slate.eligible,
+        shares=choice.shares,
+        scored=choice.scored,
         denominator=choice.denominator,
+        others=[one.id for one in slate.others],
+        items=items,
+        tasks=slate.tasks,
     )
     if row.generated and step_version >= NAMES_WRITERS:
         slates.note_writers(
@@ -126,8 +130,8 @@ def decide(
         decision.slate.extend(slates.spelled_out(decision))
         decision.ClearField("packed")
     nothing = picked is candidates.NOTHING
-    score, *rewards = choice.scored[:, choice.chosen].tolist() if choice.scored.shape[1] else _UNSCORED
-    told = _UNTOLD if nothing or not rewards else predicted(*rewards, choice.known)
+    score, shared, own = choice.scored[:, choice.chosen].tolist() if choice.scored.shape[1] else _UNSCORED
+    told = _UNTOLD if nothing else predicted(shared, own, choice.known)
     held.add(
         (
             *(
@@ -164,7 +168,7 @@ def decide(
 
 
 _UNTOLD = Predicted(0, 0, 0)
-_UNSCORED = (0.0,)
+_UNSCORED = (0.0, 0.0, 0.0)
 
 
 def _subject(picked: Proposal, opened: Opened) -> Told | None:

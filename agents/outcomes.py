@@ -125,7 +125,7 @@ def expire(opened: Opened, *, now_ms: int, config: policy_pb2.DecisionConfig) ->
             )
         )
     # In the order of their decision: the oldest is the first, the one that is being served the last.
-    while len(held) > 1 and held.get(pending.DECIDED, 0) + PENDING_MS <= now_ms:
+    while held.columns.shape[1] > 1 and held.get(pending.DECIDED, 0) + PENDING_MS <= now_ms:
         held.drop(0)
     return found
 

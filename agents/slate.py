@@ -19,7 +19,7 @@ from oo.v1 import decision_pb2, policy_pb2
 from streams.units import DAY_MS, MINUTE_MS
 from tables import backlog, columns, pending, slates, texts, windows
 from tables.backlog import Backlog
-from tables.compiled import Int, compiled
+from tables.compiled import BYTES_FORM, Int, compiled
 from tables.linear import Ints
 
 
@@ -183,7 +183,7 @@ def _task_features(tasks: Ints, i: Int, facts: Ints, x: Ints) -> None:
 def _mark_duplicates(tasks: Ints, picked: Ints, beside: Ints, alike: Ints, kinds: Ints, reasons: Ints) -> None:
     """Marks those that say what a better one of these says: tasks come first, by their rank, then written tips, then starters."""
     others, n = beside.shape[0], len(picked)
-    order, m = np.empty(others + n, dtype=np.int64), 0
+    order, keys, m = np.empty(others + n, dtype=np.int64), np.empty(others + n, dtype=np.int64), 0
     for t in range(n):
         if reasons[others + t] != 0:
             continue
@@ -203,24 +203,22 @@ def _mark_duplicates(tasks: Ints, picked: Ints, beside: Ints, alike: Ints, kinds
         a = order[at]
         key = tasks[backlog.TITLE, picked[a - others]] if a >= others else beside[a, _TITLE]
         said = False
-        if key != 0:
+        if key != 0 and len(alike):
             for other in order[:kept]:
-                if len(alike):
-                    said |= alike[a, other] != 0
-                else:
-                    said |= key == (
-                        tasks[backlog.TITLE, picked[other - others]] if other >= others else beside[other, _TITLE]
-                    )
+                said |= alike[a, other] != 0
+        elif key != 0:
+            for other in keys[:kept]:
+                said |= other == key
         if said:
             reasons[a] |= _DUPLICATE
         else:
-            order[kept] = a
+            order[kept], keys[kept] = a, key
             kept += 1
 
 
 @compiled(
     "Tuple((i8[::1], i8[:, ::1], i8[::1], i8[:, ::1], i8, i8))"
-    f"(i8[:, ::1], i8[:, ::1], {columns.BYTES_FORM}, i8[:, ::1], UniTuple(i8, {_FACTS}), i8[:, ::1])",
+    f"(i8[:, ::1], i8[:, ::1], {BYTES_FORM}, i8[:, ::1], UniTuple(i8, {_FACTS}), i8[:, ::1])",
 )
 def _fill(
     tasks: Ints, decided: Ints, counted: bytes, beside: Ints, told: Sequence[Int], alike: Ints

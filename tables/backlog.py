@@ -18,7 +18,7 @@ from oo.v1 import row_pb2, signal_pb2
 from streams.units import DAY_MS
 from tables import columns, texts
 from tables.bounds import EVENTS_MAX, NEVER_MS, TASKS_MAX
-from tables.compiled import Int, compiled
+from tables.compiled import BYTES_FORM, Int, compiled
 from tables.ids import item_key
 from tables.linear import Ints
 
@@ -106,10 +106,6 @@ class Backlog:
         if found < 0:
             raise ValueError("not a block of columns")
         return (stamp[0], stamp[1]) if found else None
-
-    def external_ids(self, indices: Ints) -> list[str]:
-        """The ids that their sources gave these tasks."""
-        return list(map(self.task_texts.__getitem__, map(slice, *_id_places(self.tasks, indices).tolist())))
 
     def told(self, index: int) -> Told:
         """One task, as a decision on it takes it."""
@@ -530,17 +526,30 @@ def _with(tasks: Ints, index: Int, column: Sequence[Int]) -> Ints:
     return more
 
 
-@compiled("i8[:, ::1](i8[:, ::1], i8[::1])")
-def _id_places(tasks: Ints, indices: Ints) -> Ints:
-    """Where each one's id begins among the texts, and where it ends: (2, K). The indices grow."""
+@compiled(f"i8({BYTES_FORM}, i8, i8, b1)")
+def _past(said: bytes, at: Int, chars: Int, plain: Int) -> Int:
+    """Where so many characters of UTF-8 end that begin there; plain: a byte each."""
+    if plain:
+        return at + chars
+    for _ in range(chars):
+        at += 1
+        while at < len(said) and said[at] & 0xC0 == 0x80:
+            at += 1
+    return at
+
+
+@compiled(f"i8[:, ::1](i8[:, ::1], i8[::1], {BYTES_FORM}, b1)")
+def id_places(tasks: Ints, indices: Ints, said: bytes, plain: Int) -> Ints:
+    """Where each one's id begins among the bytes of the texts, and where it ends: (2, K). The indices grow; plain: the texts are ASCII."""
     places = np.empty((2, len(indices)), dtype=np.int64)
     at = start = np.int64(0)
     for k in range(len(indices)):
         while at < indices[k]:
+            chars = np.int64(0)
             for c in range(_ID_CHARS, _TASK_WIDTH):
-                start += tasks[c, at]
-            at += 1
-        places[0, k], places[1, k] = start, start + tasks[_ID_CHARS, at]
+                chars += tasks[c, at]
+            start, at = _past(said, start, chars, plain), at + 1
+        places[0, k], places[1, k] = start, _past(said, start, tasks[_ID_CHARS, at], plain)
     return places
 
 
@@ -660,7 +669,7 @@ def _bury(backlog: Backlog, key: int, stamp: Stamp | None, *, now_ms: int = 0) -
     backlog.stones, backlog.buried = columns.packed(np.ascontiguousarray(stones[:, -TOMBSTONES_MAX:])), True
 
 
-@compiled(f"UniTuple(i8, 3)({columns.BYTES_FORM}, i8)")
+@compiled(f"UniTuple(i8, 3)({BYTES_FORM}, i8)")
 def _stone(block: bytes, key: Int) -> tuple[Int, Int, Int]:
     """Whether there is a tombstone, and its stamp; -1 where it is no block of them."""
     stones = columns.read(block, np.int64(3))

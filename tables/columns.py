@@ -19,7 +19,7 @@ from tables.linear import Ints
 Bytes = npt.NDArray[np.uint8]
 
 _PLAIN, _STEPS, _RUNS, _WHOLE = 0, 1, 2, 3
-_VARINT_MAX = 10
+VARINT_MAX = 10
 ENTRIES_MAX = 1 << 16
 """In all columns of a block that is read: a run of any length takes a few bytes, and more than this is nobody's."""
 
@@ -97,7 +97,8 @@ def _unzigzag(value: Int) -> Int:
 
 
 @compiled("u8(u8, u1[::1], u8)")
-def _write(value: Int, into: Bytes, at: Int) -> Int:
+def varint(value: Int, into: Bytes, at: Int) -> Int:
+    """Writes a number of no sign, and returns where the next one goes."""
     while value >= np.uint64(128):
         into[at] = np.uint8(value & np.uint64(127)) | np.uint8(128)
         value >>= np.uint64(7)
@@ -128,8 +129,8 @@ def _read(raw: bytes, at: Int) -> tuple[Int, Int]:
 def written(columns: Ints) -> Bytes:
     """The block of these columns, (C, N), inside compiled loops: `returned` hands it out."""
     width, n = columns.shape
-    into = np.empty(2 * _VARINT_MAX + width * (1 + _VARINT_MAX * n), dtype=np.uint8)
-    at = _write(np.uint64(n), into, _write(np.uint64(width), into, np.uint64(0)))
+    into = np.empty(2 * VARINT_MAX + width * (1 + VARINT_MAX * n), dtype=np.uint8)
+    at = varint(np.uint64(n), into, varint(np.uint64(width), into, np.uint64(0)))
     for c in range(width):
         column = columns[c]
         differs = np.int64(0)
@@ -180,18 +181,18 @@ def written(columns: Ints) -> Bytes:
                 run = np.int64(1)
                 while entry + run < n and column[entry + run] == column[entry]:
                     run += 1
-                at = _write(np.uint64(run), into, at)
-                at = _write(_zigzag(column[entry]), into, at)
+                at = varint(np.uint64(run), into, at)
+                at = varint(_zigzag(column[entry]), into, at)
                 entry += run
         elif form == _STEPS:
             before = np.int64(0)
             for i in range(n):
                 value = column[i]
-                at = _write(_zigzag(value - before), into, at)
+                at = varint(_zigzag(value - before), into, at)
                 before = value
         else:
             for i in range(n):
-                at = _write(_zigzag(column[i]), into, at)
+                at = varint(_zigzag(column[i]), into, at)
     return into[:at]
 
 

@@ -8,12 +8,8 @@ from __future__ import annotations
 import hashlib
 import hmac
 import struct
+from collections.abc import Iterator
 from functools import lru_cache
-
-import numpy as np
-
-from tables.compiled import BYTES_FORM, compiled
-from tables.lanes import returned
 
 _HALF = 10
 """Bytes of each half of a decision id: hash, then MAC."""
@@ -74,7 +70,7 @@ def decision_bytes(user_id: str, *, record_id: bytes, mac_key: bytes) -> bytes:
 
 
 _LETTERS = "abcdefghijklmnopqrstuvwxyz234567"
-_OF_FIVE_BITS = np.frombuffer(_LETTERS.encode(), dtype=np.uint8)
+_TO_LETTERS = bytes.maketrans(bytes(range(32)), _LETTERS.encode())
 _DIGITS = bytes.maketrans(
     bytes(range(256)),
     bytes(b"0123456789abcdefghijklmnopqrstuv"[_LETTERS.find(chr(n))] if chr(n) in _LETTERS else 33 for n in range(256)),
@@ -84,19 +80,21 @@ _DIGITS = bytes.maketrans(
 
 def spelled(raw: bytes) -> str:
     """Return the decision id of these 20 bytes, as everybody but the row writes it: base32 (RFC 4648), in small letters."""
-    return _letters(raw).decode()
+    bits = int.from_bytes(raw, "big")
+    for low, high, apart in _APART:
+        bits = bits & low | (bits & high) << apart
+    return bits.to_bytes(_CHARS, "big").translate(_TO_LETTERS).decode()
 
 
-@compiled(f"({BYTES_FORM},)")
-def _letters(raw: bytes) -> bytes:
-    found, bits, held, at = np.empty(len(raw) * 8 // 5, dtype=np.uint8), np.int64(0), np.int64(0), 0
-    for byte in raw:
-        bits, held = (bits << 8 | np.int64(byte)) & 0xFFFF, held + 8
-        while held >= 5:
-            held -= 5
-            found[at] = _OF_FIVE_BITS[bits >> held & 31]
-            at += 1
-    return returned(found)
+def _apart() -> Iterator[tuple[int, int, int]]:
+    """Bits of lower halves, of upper ones, and how far these move: 160 bits become two halves, those two each, until every five have a byte."""
+    for bits in (80, 40, 20, 10, 5):
+        slot = bits * 8 // 5
+        low = sum(((1 << bits) - 1) << at for at in range(0, 8 * _CHARS, 2 * slot))
+        yield low, low << bits, slot - bits
+
+
+_APART = tuple(_apart())
 
 
 def packed(decision: str) -> bytes:

@@ -118,7 +118,7 @@ RETURNED = Returned()
 register_model(Returned)(models.ArrayModel)
 
 
-@box(Returned)
+@box(Returned)  # type: ignore[untyped-decorator]
 def _boxed(returned: Any, value: Any, c: Any) -> Any:
     array = c.context.make_array(returned)(c.context, c.builder, value=value)
     data = c.builder.bitcast(array.data, ir.IntType(8).as_pointer())

@@ -51,11 +51,13 @@ class Pending:
     """The same of the names."""
 
     def __len__(self) -> int:
-        return int(self.columns.shape[1])
+        number: int = self.columns.shape[1]
+        return number
 
     def get(self, which: int, index: int) -> int:
         """One number of one decision."""
-        return int(self.columns[which, index])
+        number: int = self.columns.item(which, index)
+        return number
 
     def set(self, which: int, index: int, value: int) -> None:
         """Changes one number of one decision."""
@@ -95,8 +97,7 @@ class Pending:
     def add(self, head: Sequence[int], *, raw_id: bytes, name: str, x: Ints | None) -> None:
         """Puts a new decision after all others; `head` has the numbers before its id. Past MOST of them the oldest goes, one that nobody
         saw before one that somebody did."""
-        numbers = np.array((*head, *_ID_FORM.unpack(raw_id)), dtype=np.int64)
-        grown, gone = _with(self.columns, numbers, _NO_X if x is None else x)
+        grown, gone = _with(self.columns, (*head, *_ID_FORM.unpack(raw_id)), _NO_X if x is None else x)
         if gone >= 0:
             self._forget_name(gone)
         self.columns = grown
@@ -140,7 +141,7 @@ def read(row: row_pb2.UserRow, *, d: int, alike: Container[int] = ()) -> Pending
             if version in alike:
                 x = old[X : X + d, at]
                 kept[X : X + len(x), at] = x
-    return Pending(kept, list(row.pending_names))
+    return Pending(kept, [*row.pending_names])
 
 
 def write(pending: Pending, row: row_pb2.UserRow) -> None:
@@ -213,8 +214,8 @@ def oldest_unseen(pending: Ints) -> Int:
     return np.int64(0)
 
 
-@compiled("Tuple((i8[:, ::1], i8))(i8[:, ::1], i8[::1], i8[:])")
-def _with(pending: Ints, head: Ints, x: Ints) -> tuple[Ints, Int]:
+@compiled(f"Tuple((i8[:, ::1], i8))(i8[:, ::1], UniTuple(i8, {X}), i8[:])")
+def _with(pending: Ints, head: Sequence[Int], x: Ints) -> tuple[Ints, Int]:
     """With one more at the end, and which of the others is gone for it; -1 for none. x may be empty."""
     width, n = pending.shape
     gone = np.int64(-1)
@@ -224,7 +225,10 @@ def _with(pending: Ints, head: Ints, x: Ints) -> tuple[Ints, Int]:
     for c in range(width):
         for i in range(n):
             grown[c, i] = pending[c, i + (0 <= gone <= i)]
-        grown[c, n] = head[c] if c < X else x[c - X] if len(x) else np.int64(0)
+    for c in range(X):
+        grown[c, n] = head[c]
+    for c in range(X, width):
+        grown[c, n] = x[c - X] if len(x) else np.int64(0)
     return grown, gone
 
 

@@ -12,8 +12,9 @@ from typing import NamedTuple
 import numpy as np
 
 from oo.v1 import decision_pb2
-from tables import columns
-from tables.compiled import Int, compiled
+from tables import backlog, columns
+from tables.backlog import Backlog
+from tables.compiled import BYTES_FORM, Int, compiled
 from tables.lanes import returned
 from tables.linear import Floats, Ints
 
@@ -35,28 +36,74 @@ HEAD, KIND, OUT, NUMERATOR, WON, SCORE, X = range(7)
 propensity as a whole number over the denominator, how many draws it won, its score, and from X on its features."""
 
 
-@compiled("(i8[:, ::1], i8[::1], i8[:, ::1], f8[:, ::1])")
-def packed(block: Ints, eligible: Ints, shares: Ints, scored: Floats) -> bytes:
-    """Write the columns of a slate, (X + d, K), with what a policy said of the eligible candidates, by their places; it stands in the block then.
+def pack(
+    into: decision_pb2.PackedSlate,
+    block: Ints,
+    eligible: Ints,
+    *,
+    shares: Ints,
+    scored: Floats,
+    denominator: int,
+    others: Iterable[str],
+    items: Backlog,
+    tasks: Ints,
+) -> None:
+    """Write a slate of K candidates, (X + d, K), with what a policy said of the eligible ones, which stands in the block then.
 
-    shares, scored: as agents.bandit.choice.Choice has them.
+    shares, scored, denominator: as agents.bandit.choice.Choice has them; others: the ids of candidates that are no tasks; tasks: which of the items
+    are the rest. HEAD of these is one more than their SOURCE.
     """
+    into.heads.extend(["", *map(backlog.head, items.sources)])
+    into.ids.extend(others)
+    texts = items.task_texts
+    into.MergeFromString(
+        _rest(block, eligible, shares, scored, denominator, items.tasks, tasks, texts.encode(), texts.isascii())
+    )
+
+
+_IDS, _COLUMNS, _DENOMINATOR = (
+    field.number << 3 | (0 if field.name == "denominator" else 2)
+    for field in map(decision_pb2.PackedSlate.DESCRIPTOR.fields_by_name.__getitem__, ("ids", "columns", "denominator"))
+)
+"""What stands before each in a message's bytes."""
+
+
+@compiled(f"(i8[:, ::1], i8[::1], i8[:, ::1], f8[:, ::1], i8, i8[:, ::1], i8[::1], {BYTES_FORM}, b1)")
+def _rest(
+    block: Ints,
+    eligible: Ints,
+    shares: Ints,
+    scored: Floats,
+    denominator: Int,
+    tasks: Ints,
+    picked: Ints,
+    said: bytes,
+    plain: Int,
+) -> bytes:
+    """Write what of a packed slate's bytes comes from columns: the ids of tasks, what is told of all candidates, and the denominator."""
     for i in range(len(eligible)):
         at = eligible[i]
         block[WON, at], block[NUMERATOR, at] = shares[0, i], shares[1, i]
         if scored.shape[1]:
             block[SCORE, at] = np.int64(np.rint(scored[0, i] * GRID))
-    return returned(columns.written(block))
-
-
-def pack(
-    into: decision_pb2.PackedSlate, block: bytes, *, heads: Sequence[str], ids: Sequence[str], denominator: int
-) -> None:
-    """Put a slate of K candidates into a decision: `heads[HEAD of i] + ids[i]` is the id of one; block: the columns, as `packed` writes them."""
-    into.heads.extend(heads)
-    into.ids.extend(ids)
-    into.columns = block
-    into.denominator = denominator
+    told, places = columns.written(block), backlog.id_places(tasks, picked, said, plain)
+    most = 3 * (1 + columns.VARINT_MAX) + len(told)
+    for k in range(len(picked)):
+        most += 1 + columns.VARINT_MAX + places[1, k] - places[0, k]
+    into, to = np.empty(most, dtype=np.uint8), np.uint64(0)
+    for k in range(len(picked)):
+        into[to] = _IDS
+        to = columns.varint(np.uint64(places[1, k] - places[0, k]), into, to + np.uint64(1))
+        for at in range(places[0, k], places[1, k]):
+            into[to] = said[at]
+            to += np.uint64(1)
+    into[to] = _COLUMNS
+    to = columns.varint(np.uint64(len(told)), into, to + np.uint64(1))
+    for at in range(len(told)):
+        into[to] = told[at]
+        to += np.uint64(1)
+    into[to] = _DENOMINATOR
+    return returned(into[: columns.varint(np.uint64(denominator), into, to + np.uint64(1))])
 
 
 class Writer(NamedTuple):
@@ -158,7 +205,7 @@ def _is_slate(block: Ints, heads: Int, ids: Int) -> bool:
     return bool(strange == 0)
 
 
-@compiled(f"UniTuple(i8[:, ::1], 2)({columns.BYTES_FORM}, i8, i8)")
+@compiled(f"UniTuple(i8[:, ::1], 2)({BYTES_FORM}, i8, i8)")
 def _eligible(raw: bytes, heads: Int, ids: Int) -> tuple[Ints, Ints]:
     """Of those that are not out, in rows where each stands, its kind, numerator and score; and their features, a row for each. No rows,
     where it is no slate.

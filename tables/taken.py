@@ -13,7 +13,7 @@ import numpy as np
 from oo.v1 import journal_pb2, row_pb2
 from streams.units import DAY_MS
 from tables import columns
-from tables.compiled import Int, compiled
+from tables.compiled import BYTES_FORM, Int, compiled
 from tables.lanes import returned
 
 KEYS_MAX = 256
@@ -84,10 +84,7 @@ def _blocks(row: row_pb2.UserRow) -> tuple[bytes, bytes]:
     return columns.packed(columns.of(sources, width=4)), columns.packed(columns.of(keys, width=2))
 
 
-_FORM = columns.BYTES_FORM
-
-
-@compiled(f"({_FORM}, {_FORM}, UniTuple(i8, 4), UniTuple(i8, 2), i8)")
+@compiled(f"({BYTES_FORM}, {BYTES_FORM}, UniTuple(i8, 4), UniTuple(i8, 2), i8)")
 def _take(
     sources_block: bytes, keys_block: bytes, source: tuple[Int, ...], key: tuple[Int, ...], first_day: Int
 ) -> tuple[bool, bool, bytes, bytes]:

@@ -22,7 +22,7 @@ import numpy as np
 from oo.v1 import outcome_pb2, row_pb2
 from streams.units import DAY_MS, HOUR_MS
 from tables import columns
-from tables.compiled import Int, compiled
+from tables.compiled import BYTES_FORM, Int, compiled
 from tables.linear import Ints
 
 SPANS_MS = {300: HOUR_MS, 3600: DAY_MS, 21600: 28 * DAY_MS}
@@ -219,7 +219,7 @@ def in_part(cells: Ints, reaction: Int, part: Int) -> Int:
     return found
 
 
-@compiled(f"i8({columns.BYTES_FORM})")
+@compiled(f"i8({BYTES_FORM})")
 def most_of_a_width(block: bytes) -> Int:
     """The greatest sum of counts over all buckets of one width; -1 where it is no block of windows."""
     windows = columns.read(block, np.int64(3))

@@ -45,7 +45,9 @@ def local(time_ms: int, *, time_zone: str) -> datetime:
     >>> local(0, time_zone="Europe/Berlin").isoformat()
     '1970-01-01T01:00:00+01:00'
     """
-    return datetime.fromtimestamp(min(max(time_ms, _FIRST_MS), _LAST_MS) // 1000, zone(time_zone))
+    if not _FIRST_MS <= time_ms <= _LAST_MS:
+        time_ms = _FIRST_MS if time_ms < _FIRST_MS else _LAST_MS
+    return datetime.fromtimestamp(time_ms // 1000, zone(time_zone))
 
 
 def part_of_day(time_ms: int, *, time_zone: str) -> int:

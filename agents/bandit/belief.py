@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import dataclass
 from math import sqrt
+from typing import NamedTuple, Self
 
 import numpy as np
 
@@ -43,6 +44,26 @@ class Shape:
         return len(self.mean)
 
 
+class Manner(NamedTuple):
+    """How a policy is told to choose by what it believes."""
+
+    cost: float
+    """Of an interruption."""
+    exploration: float
+    """By how many deviations draws are spread;"""
+    optimism: float
+    """and by how many they are raised."""
+    floor_permille: int
+    """Of an even share, what each candidate has at the least."""
+
+    @classmethod
+    def of(cls, config: policy_pb2.DecisionConfig) -> Self:
+        """Read it from a version's configuration."""
+        return cls(
+            config.interruption_cost / UNIT, config.exploration / UNIT, config.optimism / UNIT, config.floor_permille
+        )
+
+
 @dataclass(frozen=True, slots=True)
 class Belief:
     """A version's numbers."""
@@ -56,14 +77,7 @@ class Belief:
     half_life_ms: int
     discount: float
     """What a person's own sums are worth."""
-    cost: float
-    """Of an interruption."""
-    exploration: float
-    """By how much draws are spread, in deviations;"""
-    optimism: float
-    """and by how much they are raised."""
-    floor_permille: int
-    """At the least, of an even chance."""
+    manner: Manner
 
 
 def belief(version: policy_pb2.PolicyVersion) -> Belief:
@@ -79,10 +93,7 @@ def belief(version: policy_pb2.PolicyVersion) -> Belief:
         gate=tuple(version.gate),
         half_life_ms=version.half_life_ms,
         discount=version.discount or 1.0,
-        cost=version.config.interruption_cost / UNIT,
-        exploration=version.config.exploration / UNIT,
-        optimism=version.config.optimism / UNIT,
-        floor_permille=version.config.floor_permille,
+        manner=Manner.of(version.config),
     )
 
 

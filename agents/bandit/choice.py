@@ -34,27 +34,32 @@ class Choice(NamedTuple):
     @property
     def numerators(self) -> list[int]:
         """Their sum is the denominator."""
-        return self.shares[1].tolist()
+        said: list[int] = self.shares[1].tolist()
+        return said
 
     @property
     def draws_won(self) -> list[int]:
         """How many of a policy's draws prefer each."""
-        return self.shares[0].tolist()
+        said: list[int] = self.shares[0].tolist()
+        return said
 
     @property
     def scores(self) -> list[float]:
         """What each is expected to be worth, less what an interruption costs; empty where nothing is expected."""
-        return self.scored[0].tolist()
+        said: list[float] = self.scored[0].tolist()
+        return said
 
     @property
     def shared(self) -> list[float]:
         """Rewards expected of anybody; empty where nothing is expected."""
-        return self.scored[1].tolist()
+        said: list[float] = self.scored[1].tolist()
+        return said
 
     @property
     def own(self) -> list[float]:
         """Rewards expected of this person, to whom the policy has listened fully; empty where nothing is expected."""
-        return self.scored[2].tolist()
+        said: list[float] = self.scored[2].tolist()
+        return said
 
     def propensity(self, index: int) -> float:
         """Return the probability that this candidate had: one division, so the same on every machine."""

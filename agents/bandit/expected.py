@@ -69,9 +69,9 @@ def sampled(
         key & KEY_HALF,
         key >> 64,
         draws,
-        belief.exploration,
-        belief.optimism,
-        belief.floor_permille,
+        belief.manner.exploration,
+        belief.manner.optimism,
+        belief.manner.floor_permille,
     )
     return Choice(chosen, shares, 1000 * len(x) * draws, scored, known)
 
@@ -99,7 +99,7 @@ def pmfs(
     known, told = _told(belief, taught, x, silent=silent, now_ms=now_ms, gate=None)
     halves = np.array([(key & KEY_HALF, key >> 64) for key in keys], dtype=np.uint64)
     shared, own, *found = kernel.pmfs(
-        *told, ways, halves, belief.exploration, belief.optimism, belief.floor_permille
+        *told, ways, halves, belief.manner.exploration, belief.manner.optimism, belief.manner.floor_permille
     ).tolist()
     return Several(found, shared, own, known)
 
@@ -122,7 +122,7 @@ def _told(
         belief.epoch.precision,
         belief.epoch.noise,
         belief.gate[known] if gate is None else gate,
-        belief.cost,
+        belief.manner.cost,
         -1 if silent is None else silent,
     )
 

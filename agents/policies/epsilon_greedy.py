@@ -21,5 +21,5 @@ def pmf(belief: Belief, taught: Taught, x: Ints, *, silent: int | None, now_ms: 
     """Return a probability for each candidate, and the one drawn."""
     found = expected(belief, taught, x, silent=silent, now_ms=now_ms)
     best = kernel.best(found.scored, found.covariance, 0.0).tolist()
-    floor_permille = max(belief.floor_permille, EPSILON_PERMILLE)
+    floor_permille = max(belief.manner.floor_permille, EPSILON_PERMILLE)
     return found.choice(best, floor_permille=floor_permille, word=int(words(key=key, n=1)[0]))

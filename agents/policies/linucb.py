@@ -22,4 +22,4 @@ def pmf(belief: Belief, taught: Taught, x: Ints, *, silent: int | None, now_ms: 
     """Return a probability for each candidate, and the one drawn."""
     found = expected(belief, taught, x, silent=silent, now_ms=now_ms, gate=1.0)
     best = kernel.best(found.scored, found.covariance, WIDTH).tolist()
-    return found.choice(best, floor_permille=belief.floor_permille, word=int(words(key=key, n=1)[0]))
+    return found.choice(best, floor_permille=belief.manner.floor_permille, word=int(words(key=key, n=1)[0]))

@@ -32,4 +32,4 @@ def pmf(belief: Belief, taught: Taught, x: Ints, *, silent: int | None, now_ms: 
     shares = [share * len(first) for share in shares]
     for i in first:
         shares[i] = rest
-    return found.choice(shares, floor_permille=belief.floor_permille, word=int(words(key=key, n=1)[0]))
+    return found.choice(shares, floor_permille=belief.manner.floor_permille, word=int(words(key=key, n=1)[0]))

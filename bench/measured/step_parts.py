@@ -26,7 +26,6 @@ PARTS: dict[str, Sequence[str]] = {
     "slate and messages": (
         "agents.decide.decide",
         "agents.decide._tip",
-        "tables.slates.note_chances",
         "tables.slates.pack",
     ),
     "ids": (

@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
 
 from agents.active_version import ActiveVersion
+from agents.bandit.belief import Manner
 from agents.policies import POLICIES
 from agents.reward import config_hash
 from agents.step import Entry, step
@@ -74,7 +75,7 @@ class Other:
         if version_id not in self._made:
             name, _, wanted = self.policy.partition("@")
             active, version = self.versions[version_id], policy_pb2.PolicyVersion()
-            config = _changed(active.belief.config, self.settings)
+            config = _changed(active.version.config, self.settings)
             version.CopyFrom(active.version)
             version.policy = name or active.policy.name
             version.config.CopyFrom(config)
@@ -83,7 +84,7 @@ class Other:
             self._made[version_id] = replace(
                 active,
                 version=version,
-                belief=replace(other.belief, config=config),
+                belief=replace(other.belief, manner=Manner.of(config)),
                 space=other.space,
                 policy=POLICIES[version.policy],
                 config_hash=config_hash(config),

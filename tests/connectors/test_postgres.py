@@ -20,7 +20,7 @@ from connectors.postgres.history import Cursor, History
 from connectors.postgres.migrate import migrate
 from connectors.postgres.roles import CONNECTIONS, HISTORY, MODULES, ROLES, SEARCH_PATHS
 from connectors.postgres.sink import Refused, Sink, Stored, Written, _insert_all, _rows_of_decision
-from oo.v1.decision_pb2 import Decision
+from oo.v1.decision_pb2 import Decision, PackedSlate
 from oo.v1.erased_pb2 import Erased
 from oo.v1.outcome_pb2 import Outcome
 from tables import columns, slates
@@ -276,7 +276,8 @@ def _packed(decision: Decision) -> Decision:
         score = int(one.score * slates.GRID)
         block[:, at] = (int(one.id != "none"), one.kind, out, int(one.propensity * 4), one.draws_won, score)
     ids = [one.id.removeprefix("task:todo.txt/") for one in decision.slate]
-    slates.pack(found.packed, columns.packed(block), heads=["", "task:todo.txt/"], ids=ids, denominator=4)
+    heads = ["", "task:todo.txt/"]
+    found.packed.MergeFrom(PackedSlate(heads=heads, ids=ids, columns=columns.packed(block), denominator=4))
     assert list(slates.spelled_out(found)) == list(decision.slate)
     return found
 

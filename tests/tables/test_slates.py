@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 import numpy as np
 import pytest
 
-from oo.v1 import decision_pb2
-from tables import columns, slates
+from oo.v1 import decision_pb2, row_pb2
+from tables import backlog, columns, slates
 
 
 def packed(reasons: list[int]) -> decision_pb2.Decision:
@@ -17,7 +18,9 @@ def packed(reasons: list[int]) -> decision_pb2.Decision:
     block[slates.OUT] = reasons
     decision = decision_pb2.Decision()
     ids = [str(at) for at in range(len(reasons))]
-    slates.pack(decision.packed, columns.packed(block), heads=["task:"], ids=ids, denominator=8)
+    decision.packed.MergeFrom(
+        decision_pb2.PackedSlate(heads=["task:"], ids=ids, columns=columns.packed(block), denominator=8)
+    )
     return decision
 
 
@@ -27,6 +30,35 @@ def test_each_reason_counts_the_candidates_that_it_kept_out(reasons: list[int]) 
     spelled = decision_pb2.Decision(slate=slates.spelled_out(decision))
     told = Counter(name for one in spelled.slate for name in one.ineligible)
     assert slates.masked(decision) == slates.masked(spelled) == told
+
+
+@pytest.mark.parametrize("scripts", [("a", "b#1"), ("é", "日本", "👩‍🌾", "a", "ß"), ("x" * 200, "я" * 200)])
+def test_a_slate_is_packed_as_its_message_has_it_whatever_people_write(scripts: Sequence[str]) -> None:
+    row = row_pb2.UserRow()
+    row.tasks.extend(
+        row_pb2.Task(source=f"s{at % 2}", external_id=f"{one}{at}", title=one, notes=one * 2, labels=[one])
+        for at, one in enumerate(scripts * 3)
+    )
+    items, others = backlog.read(row), ["none", "generated:日"]
+    tasks = np.arange(1, items.tasks.shape[1], 2)
+    k = len(others) + len(tasks)
+    block, eligible = np.arange((slates.X + 2) * k).reshape(-1, k), np.array([0, k - 1])
+    shares, scored = np.array([[3, 5], [1, 7]]), np.array([[0.5, -1.0], [0.0, 0.0], [0.0, 0.0]])
+    found = decision_pb2.PackedSlate()
+    slates.pack(
+        found, block, eligible, shares=shares, scored=scored, denominator=8, others=others, items=items, tasks=tasks
+    )
+    assert block[[slates.WON, slates.NUMERATOR, slates.SCORE]][:, eligible].tolist() == [
+        [3, 5],
+        [1, 7],
+        [1 << 19, -(1 << 20)],
+    ]
+    assert found == decision_pb2.PackedSlate(
+        heads=["", "task:s0/", "task:s1/"],
+        ids=[*others, *(items.task(at).external_id for at in tasks)],
+        columns=columns.packed(block),
+        denominator=8,
+    )
 
 
 def told_as_spelled_out(decision: decision_pb2.Decision) -> slates.Told | None:
