@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 from agents import reward, written
 from agents.active_version import ActiveVersion
+from agents.bandit.choice import Choice
 from agents.prior import prior
 from agents.reward import DEFAULT
 from agents.step import STEP_VERSION, Entry, Outputs, step
@@ -370,6 +371,11 @@ def chosen(decision: decision_pb2.Decision | None) -> str:
     """The id of the candidate that was chosen."""
     assert decision is not None
     return slates.spelled_out(decision)[decision.chosen].id
+
+
+def said(choice: Choice) -> tuple[object, ...]:
+    """All that a choice says, to be compared."""
+    return choice.chosen, choice.denominator, choice.known, choice.shares.tolist(), choice.scored.tolist()
 
 
 def slate(outputs: Outputs) -> dict[str, tuple[str, ...]]:

@@ -33,6 +33,7 @@ from tests.agents.build import (
     activity,
     asking,
     event,
+    said,
     task,
     withdrawn,
 )
@@ -84,9 +85,10 @@ def test_padded_sums_decide_as_before_to_the_bit_where_what_is_new_is_0(name: st
         version = fitted(chance)
         person, x = taught_by(chance, FIRST.d, epoch=version.epoch), slate(chance, FIRST.d)
         pmf = POLICIES[name].pmf
-        before = pmf(belief(version), person, x, silent=5, now_ms=MONDAY_MS + HOUR_MS, key=key)
+        before = said(pmf(belief(version), person, x, silent=5, now_ms=MONDAY_MS + HOUR_MS, key=key))
         more, taught = np.ascontiguousarray(np.pad(x, ((0, 0), (0, to.d - FIRST.d)))), sums.resized(person, to.d)
-        assert pmf(belief(padded(version, to)), taught, more, silent=5, now_ms=MONDAY_MS + HOUR_MS, key=key) == before
+        again = pmf(belief(padded(version, to)), taught, more, silent=5, now_ms=MONDAY_MS + HOUR_MS, key=key)
+        assert said(again) == before
 
 
 @pytest.mark.parametrize("to", [NOW, SCORED], ids=["now", "scored"])

@@ -22,7 +22,7 @@ from streams.units import DAY_MS, HOUR_MS
 from tables import marginal, sums
 from tables.sums import Predicted, Taught
 from tables.totals import Totals, merged
-from tests.agents.build import MONDAY_MS, config
+from tests.agents.build import MONDAY_MS, config, said
 
 EVERY = pytest.mark.parametrize("policy", list(POLICIES.values()), ids=list(POLICIES))
 SERVED = [policy for policy in POLICIES.values() if policy.servable]
@@ -81,12 +81,6 @@ def version_of(people: list[Taught], *, policy: str = "mixed", now_ms: int = MON
     return fit(policy, merged(totals.all(), size=SIZE), before=first, config=DEFAULT, now_ms=now_ms)
 
 
-def assert_same(one: Choice, other: Choice) -> None:
-    """All that one says the other says, to the bit."""
-    assert (one.chosen, one.denominator, one.known) == (other.chosen, other.denominator, other.known)
-    assert (one.shares.tolist(), one.scored.tolist()) == (other.shares.tolist(), other.scored.tolist())
-
-
 # Every policy
 
 
@@ -118,7 +112,7 @@ def test_one_candidate_alone_is_certain(policy: Policy) -> None:
 
 @EVERY
 def test_the_same_key_gives_the_same_choice(policy: Policy) -> None:
-    assert_same(choose(policy, slate(9), key=5), choose(policy, slate(9), key=5))
+    assert said(choose(policy, slate(9), key=5)) == said(choose(policy, slate(9), key=5))
 
 
 @EVERY
@@ -232,7 +226,7 @@ def test_pmf_reads_its_numbers_from_the_versions_bytes_alone(policy: Policy) -> 
     one, other = (
         policy.pmf(belief(v), taught_by(3), slate(7), silent=6, now_ms=MONDAY_MS, key=9) for v in (version, again)
     )
-    assert_same(one, other)
+    assert said(one) == said(other)
 
 
 # Versions
