@@ -76,7 +76,7 @@ def create_app(
     """A Faust app whose topics give one event per batch. Create it inside the running loop.
 
     Of a topic in `topic_ids`, a namesake of another id is never read, nor its commits counted.
-    Kafka answers a fetch once it has `fetch_bytes_min`, or after `fetch_wait_ms` with what there is (streams/client.py has
+    Kafka answers a fetch once it has `fetch_bytes_min`, or after `fetch_wait_ms` with what there is (streams/fetching.py has
     one of all partitions wait longer). The producer's
     failures end the app, and from now on it refuses to write when the process lost time
     (streams/watchdog.py).

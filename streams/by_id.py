@@ -11,128 +11,50 @@ what has something new.
 
 from __future__ import annotations
 
+import struct
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from io import BytesIO
-from typing import Any, NamedTuple
-
-from aiokafka.protocol.abstract import AbstractType
-from aiokafka.protocol.api import RequestStruct, Response
-from aiokafka.protocol.fetch import FetchRequest
-from aiokafka.protocol.types import (
-    CompactArray,
-    CompactBytes,
-    CompactString,
-    Int8,
-    Int16,
-    Int32,
-    Int64,
-    Schema,
-    TaggedFields,
-)
-
-_UNKNOWN_TOPIC_OR_PARTITION = 3
-_OTHER_TOPIC = frozenset((100, 103))
-"""UNKNOWN_TOPIC_ID, INCONSISTENT_TOPIC_ID: aiokafka knows neither."""
+from typing import Any, ClassVar, NamedTuple
 
 _EPOCH_MAX = 2**31 - 1
+_UUID_BYTES = 16
 
-Asked = tuple[str, Sequence[tuple[int, int, int]]]
-"""A topic's name, and of each of its partitions the number, the offset and the most bytes."""
-
-
-class _Uuid(AbstractType[bytes]):  # type: ignore[misc]
-    @classmethod
-    def encode(cls, value: bytes) -> bytes:
-        return value
-
-    @classmethod
-    def decode(cls, data: BytesIO) -> bytes:
-        return data.read(16)
+Place = tuple[str, int]
+"""A topic's name and the partition's number, however it is spelled: a tuple of the two."""
 
 
-class _FetchResponse(Response):  # type: ignore[misc]
-    API_KEY = 1
-    API_VERSION = 13
-    SCHEMA = Schema(
-        ("throttle_time_ms", Int32),
-        ("error_code", Int16),
-        ("session_id", Int32),
-        (
-            "topics",
-            CompactArray(
-                ("topic_id", _Uuid),
-                (
-                    "partitions",
-                    CompactArray(
-                        ("partition", Int32),
-                        ("error_code", Int16),
-                        ("highwater_offset", Int64),
-                        ("last_stable_offset", Int64),
-                        ("log_start_offset", Int64),
-                        (
-                            "aborted_transactions",
-                            CompactArray(("producer_id", Int64), ("first_offset", Int64), ("tags", TaggedFields)),
-                        ),
-                        ("preferred_read_replica", Int32),
-                        ("message_set", CompactBytes),
-                        ("tags", TaggedFields),
-                    ),
-                ),
-                ("tags", TaggedFields),
-            ),
-        ),
-        ("tags", TaggedFields),
-    )
+class Limits(NamedTuple):
+    """What a fetch waits for, and how much it takes."""
+
+    wait_ms: int
+    bytes_min: int
+    bytes_max: int
+    partition_bytes: int
+    isolation: int
 
 
-class _FetchRequest(RequestStruct):  # type: ignore[misc]
-    FLEXIBLE_VERSION = True
-    API_KEY = 1
-    API_VERSION = 13
-    RESPONSE_TYPE = _FetchResponse
-    SCHEMA = Schema(
-        ("replica_id", Int32),
-        ("max_wait_time", Int32),
-        ("min_bytes", Int32),
-        ("max_bytes", Int32),
-        ("isolation_level", Int8),
-        ("session_id", Int32),
-        ("session_epoch", Int32),
-        (
-            "topics",
-            CompactArray(
-                ("topic_id", _Uuid),
-                (
-                    "partitions",
-                    CompactArray(
-                        ("partition", Int32),
-                        ("current_leader_epoch", Int32),
-                        ("fetch_offset", Int64),
-                        ("last_fetched_epoch", Int32),
-                        ("log_start_offset", Int64),
-                        ("max_bytes", Int32),
-                        ("tags", TaggedFields),
-                    ),
-                ),
-                ("tags", TaggedFields),
-            ),
-        ),
-        (
-            "forgotten_topics_data",
-            CompactArray(("topic_id", _Uuid), ("partitions", CompactArray(Int32)), ("tags", TaggedFields)),
-        ),
-        ("rack_id", CompactString("utf-8")),
-        ("tags", TaggedFields),
-    )
+class Fetched(NamedTuple):
+    """What an answer says of one partition."""
+
+    place: Place
+    error: int
+    high: int
+    stable: int
+    """Behind it stand records of a transaction that may yet be aborted."""
+    aborted: Sequence[tuple[int, int]]
+    """(producer id, first offset) of transactions whose records do not count."""
+    records: bytes
 
 
-class _Named(NamedTuple):
-    """A response by id as aiokafka reads one by name."""
+class Answer(NamedTuple):
+    """What a broker answers."""
 
-    API_VERSION: int
-    topics: list[tuple[str, list[tuple[Any, ...]]]]
+    error: int
+    """Of the session."""
+    session_id: int
+    partitions: list[Fetched]
 
 
 class Session:
@@ -144,93 +66,192 @@ class Session:
         self.id = session_id
         self.answered_ms = 0
         """When the last fetch was answered: for every partition that was asked for, also where it says nothing of it."""
-        self._epoch = 0
-        self._asked: dict[tuple[str, int], tuple[int, int]] = {}
+        self.epoch = 0
+        """Of the next fetch; 0 where it begins another one."""
+        self._asked: Mapping[Place, int] = {}
 
-    def names(self, topic: str, number: int) -> bool:
+    def names(self, place: Place) -> bool:
         """Whether the last fetch was of this partition too."""
-        return (topic, number) in self._asked
+        return place in self._asked
 
     def end(self) -> None:
         """The next fetch begins another one: whether this one's last fetch has arrived is not known."""
-        self._epoch = 0
+        self.epoch = 0
 
-    def ask(self, topics: Sequence[Asked]) -> tuple[int, int, Sequence[Asked], list[tuple[str, list[int]]]]:
-        """Its id and epoch, what has changed of what is asked for, and what is asked for no more."""
-        asked = {(name, number): (offset, size) for name, some in topics for number, offset, size in some}
+    def ask(self, asked: Mapping[Place, int]) -> tuple[Mapping[Place, int], Collection[Place]]:
+        """What has changed of what is asked for, place -> offset, and what is asked for no more."""
         before, self._asked = self._asked, asked
-        if not self._epoch:
-            return self.id, 0, topics, []
-        changed = defaultdict(list)
-        for (name, number), at in asked.items():
-            if before.get((name, number)) != at:
-                changed[name].append((number, *at))
-        gone = defaultdict(list)
-        for name, number in before.keys() - asked.keys():
-            gone[name].append(number)
-        return self.id, self._epoch, list(changed.items()), list(gone.items())
+        if not self.epoch:
+            return asked, ()
+        return {place: at for place, at in asked.items() if before.get(place) != at}, before.keys() - asked.keys()
 
-    def answered(self, session_id: int, error: int) -> bool:
+    def answered(self, answer: Answer) -> bool:
         """Take note of an answer; False where it is none, and the next fetch begins anew."""
-        if error:
-            self.id = self._epoch = 0
+        if answer.error:
+            self.id = self.epoch = 0
             return False
         # A broker that has no room for another one gives no id, and is asked for all each time.
-        self.id, self._epoch = session_id, self._epoch % _EPOCH_MAX + 1 if session_id else 0
+        self.id, self.epoch = answer.session_id, self.epoch % _EPOCH_MAX + 1 if answer.session_id else 0
         self.answered_ms = round(time.time() * 1000)
         return True
 
 
-class FetchById(FetchRequest):  # type: ignore[misc]
-    """A fetch of aiokafka's, of the topics of these ids: a partition of any other topic of that name is refused."""
+class FetchById:
+    """A fetch as aiokafka's connection keeps it until its answer is there, of the topics of these ids: a partition of any other
+    topic of that name is refused. Written and read by hand (the protocol's version 13), because aiokafka's own way takes
+    some hundred calls for each."""
 
-    def __init__(self, request: FetchRequest, ids: Mapping[str, bytes], session: Session) -> None:
-        self.__dict__.update(request.__dict__)
+    API_KEY: ClassVar[int] = 1
+    API_VERSION: ClassVar[int] = 13
+
+    def __init__(self, ids: Mapping[str, bytes], session: Session, limits: Limits, asked: Mapping[Place, int]) -> None:
         self._ids = ids
         self._session = session
+        self._limits = limits
+        self._asked = asked
 
-    def wait(self, wait_ms: int) -> None:
-        """Let the broker wait so long for the first byte."""
-        self._max_wait_ms = wait_ms
+    def frame(self, correlation_id: int, client_id: str) -> bytes:
+        """The request as it is sent."""
+        session, limits = self._session, self._limits
+        named = session.id, session.epoch
+        changed, gone = session.ask(self._asked)
+        topics: defaultdict[str, list[bytes]] = defaultdict(list)
+        for (topic, number), offset in changed.items():
+            topics[topic].append(_ASKED.pack(number, -1, offset, -1, -1, limits.partition_bytes, 0))
+        forgotten: defaultdict[str, list[bytes]] = defaultdict(list)
+        for topic, number in gone:
+            forgotten[topic].append(_NUMBER.pack(number))
+        who = client_id.encode()
+        body = b"".join(
+            (
+                _HEADER.pack(self.API_KEY, self.API_VERSION, correlation_id, len(who)),
+                who,
+                b"\0",
+                _REQUEST.pack(-1, limits.wait_ms, limits.bytes_min, limits.bytes_max, limits.isolation, *named),
+                _arrays(topics, self._ids),
+                _arrays(forgotten, self._ids),
+                b"\1\0",  # no rack, no tags
+            )
+        )
+        return _NUMBER.pack(len(body)) + body
 
-    def prepare(self, versions: dict[int, tuple[int, int]]) -> Any:
-        """The request to send to a broker that knows these versions."""
-        oldest, newest = versions[self.API_KEY]
-        if not oldest <= _FetchRequest.API_VERSION <= newest or any(name not in self._ids for name, _ in self.topics):
-            return super().prepare(versions)
-        session_id, epoch, asked, gone = self._session.ask(self.topics)
-        topics: list[Any] = [
-            (self._ids[name], [(number, -1, offset, -1, -1, size, {}) for number, offset, size in partitions], {})
-            for name, partitions in asked
-        ]
-        forgotten: list[Any] = [(self._ids[name], numbers, {}) for name, numbers in gone]
-        limits = self._max_wait_ms, self._min_bytes, self._max_bytes, self._isolation_level
-        return _FetchRequest(-1, *limits, session_id, epoch, topics, forgotten, self._rack_id, {})
+    def parse_response_header(self, answer: BytesIO) -> _Header:
+        """Which of the connection's requests it answers."""
+        return _Header(*_NUMBER.unpack(answer.read(_NUMBER.size)))
 
-    def named(self, response: Any) -> Any:
-        """The answer, as aiokafka expects it."""
-        if not isinstance(response, _FetchResponse):
-            return response
-        if not self._session.answered(response.session_id, response.error_code):
-            return _Named(API_VERSION=11, topics=[])
+    @property
+    def RESPONSE_TYPE(self) -> FetchById:  # noqa: N802 - aiokafka's name
+        """What reads the answer: this one, which knows whose ids it says."""
+        return self
+
+    def decode(self, answer: BytesIO) -> Answer:
+        """The answer, from where `parse_response_header` left off. Raises ValueError for what is none."""
         names = {topic_id: name for name, topic_id in self._ids.items()}
-        topics = [
-            (names[topic_id], [_partition(*told) for told in partitions]) for topic_id, partitions, _ in response.topics
-        ]
-        return _Named(API_VERSION=11, topics=topics)
+        data = answer.getvalue()
+        try:
+            return _answer(data, _behind_tags(data, answer.tell()), names)
+        except (IndexError, KeyError, struct.error) as error:
+            raise ValueError(f"no answer to a fetch by id: {error!r}") from error
 
 
-def _partition(
-    number: int,
-    error: int,
-    high: int,
-    stable: int,
-    start: int,
-    aborted: list[tuple[int, int, Any]] | None,
-    replica: int,
-    records: bytes | None,
-    _: Any,
-) -> tuple[Any, ...]:
-    error = _UNKNOWN_TOPIC_OR_PARTITION if error in _OTHER_TOPIC else error
-    dropped = [(producer, first) for producer, first, _ in aborted] if aborted is not None else None
-    return number, error, high, stable, start, dropped, replica, records or b""
+class _Header(NamedTuple):
+    correlation_id: int
+
+
+_NUMBER = struct.Struct(">i")
+_HEADER = struct.Struct(">hhih")
+"""API key, version, correlation id, length of the client's id."""
+_REQUEST = struct.Struct(">iiiibii")
+"""Replica, wait, least and most bytes, isolation, the session's id and epoch."""
+_ASKED = struct.Struct(">iiqiqib")
+"""Partition, leader's epoch, offset, last fetched epoch, the log's start, most bytes; no tags."""
+_ANSWER = struct.Struct(">ihi")
+"""Throttled for, error, the session's id."""
+_PARTITION = struct.Struct(">ihqqq")
+"""Partition, error, high watermark, last stable offset, the log's start."""
+_ABORTED = struct.Struct(">qq")
+"""Producer, first offset."""
+
+
+def _arrays(of_topics: Mapping[str, Sequence[bytes]], ids: Mapping[str, bytes]) -> bytes:
+    """Of each topic its id and an array."""
+    parts = [_length(len(of_topics))]
+    for name, items in of_topics.items():
+        parts += (ids[name], _length(len(items)), *items, b"\0")
+    return b"".join(parts)
+
+
+def _length(n: int) -> bytes:
+    """Of an array: one more than it has, seven bits a byte, the lowest first."""
+    n += 1
+    found = bytearray()
+    while n > 0x7F:
+        found.append(n & 0x7F | 0x80)
+        n >>= 7
+    found.append(n)
+    return bytes(found)
+
+
+def _number(data: bytes, at: int) -> tuple[int, int]:
+    """(number, the place behind it), written as `_length` does."""
+    found = shift = 0
+    while (byte := data[at]) & 0x80:
+        found |= (byte & 0x7F) << shift
+        shift += 7
+        at += 1
+    return found | byte << shift, at + 1
+
+
+def _behind_tags(data: bytes, at: int) -> int:
+    count, at = _number(data, at)
+    for _ in range(count):
+        _, at = _number(data, at)
+        size, at = _number(data, at)
+        at += size
+    return at
+
+
+def _answer(data: bytes, at: int, names: Mapping[bytes, str]) -> Answer:
+    _, error, session_id = _ANSWER.unpack_from(data, at)
+    topics, at = _number(data, at + _ANSWER.size)
+    found: list[Fetched] = []
+    for _ in range(topics - 1):
+        name = names[data[at : at + _UUID_BYTES]]
+        partitions, at = _number(data, at + _UUID_BYTES)
+        for _ in range(partitions - 1):
+            at = _fetched(data, at, name, found)
+        at = _behind_tags(data, at)
+    if at > len(data):
+        raise IndexError(at)
+    return Answer(error, session_id, found)
+
+
+def _fetched(data: bytes, at: int, name: str, found: list[Fetched]) -> int:
+    """Add what stands of a partition; returns the place behind it."""
+    number, error, high, stable, _ = _PARTITION.unpack_from(data, at)
+    transactions, at = _number(data, at + _PARTITION.size)
+    aborted = []
+    for _ in range(transactions - 1):
+        aborted.append(_ABORTED.unpack_from(data, at))
+        at = _behind_tags(data, at + _ABORTED.size)
+    size, at = _number(data, at + _NUMBER.size)  # behind the replica that would rather be asked
+    end = at + max(size - 1, 0)
+    if end > len(data):
+        raise IndexError(end)
+    found.append(Fetched((name, number), error, high, stable, aborted, data[at:end]))
+    return _behind_tags(data, end)
+
+
+def by_name(answer: Any) -> Answer:
+    """The answer to a fetch of aiokafka's own, which names topics and has no session."""
+    # In front of what every version has at its end stands one number more since version 11.
+    back = -3 if answer.API_VERSION >= 11 else -2
+    return Answer(
+        0,
+        0,
+        [
+            Fetched((name, number), error, high, stable, more[back] or (), more[-1] or b"")
+            for name, partitions in answer.topics
+            for number, error, high, stable, *more in partitions
+        ],
+    )

@@ -28,7 +28,7 @@ class Consumer(driver.Consumer):
     _thread: ConsumerThread
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        self._handover = Handover()  # Faust's own constructor makes the thread.
+        self._handover = Handover(self._arrived)  # Faust's own constructor makes the thread.
         super().__init__(*args, **kwargs)
         self.ledger = Ledger()
         self._run_state = run_state_of(self.app)
@@ -46,10 +46,9 @@ class Consumer(driver.Consumer):
         """Mends, beside the cost per message: a hidden second of sleep when every partition is held back, gaps that
         count as acknowledged, and errors that leave the fetcher dead and the process running."""
         thread = self._thread
-        pump = asyncio.wrap_future(asyncio.run_coroutine_threadsafe(thread.pump(), thread.thread_loop))
-        self._handover.take = self._take
+        handing = asyncio.wrap_future(asyncio.run_coroutine_threadsafe(thread.hand_over(), thread.thread_loop))
         try:
-            await pump
+            await handing
         except asyncio.CancelledError:
             if not (self.should_stop or self.app.should_stop or fetcher.should_stop):
                 self._run_state.fail(RuntimeError("the fetcher was cancelled"))
@@ -59,16 +58,13 @@ class Consumer(driver.Consumer):
                 self._run_state.fail(error)
             raise
         finally:
-            self._handover.take = None
-            pump.cancel()
+            handing.cancel()
 
-    def _take(self, push: Push) -> None:
+    def _arrived(self, push: Push) -> None:
         try:
             self._deliver(push)
         except Exception as error:  # noqa: BLE001 (whatever it is, it ends the process)
             self._run_state.fail(error)
-            return
-        self._handover.taken += 1
         if self._thread.full:
             self._thread.wake()
 

@@ -29,19 +29,18 @@ class Push(NamedTuple):
 
 
 class Handover:
-    """Its methods belong to the app's loop; the client's thread reads `aim` and `taken`, waits for `handled`, and calls `arrived` over that loop."""
+    """Belongs to the app's loop; the client's thread reads `aim` and `taken`, waits for `handled`, and calls `arrived` over that loop."""
 
-    def __init__(self) -> None:
+    def __init__(self, deliver: Callable[[Push], None]) -> None:
         self.aim = Aim(0, frozenset())
         """Its epoch changes whenever the flow stops, so that what was fetched before is known as overtaken."""
         self.taken = 0
-        """Pushes that the app's loop is done with."""
+        """Pushes that have come into the app's loop."""
         self.handled = threading.Event()
         """A round has run since the client's thread last cleared it."""
-        self.take: Callable[[Push], None] | None = None
-        """Whom to give pushes to; None while nobody takes any."""
+        self._deliver = deliver
 
     def arrived(self, push: Push) -> None:
-        """Give what was fetched to who takes it."""
-        if self.take is not None:
-            self.take(push)
+        """Take what was fetched."""
+        self.taken += 1  # First: `deliver` may have the client's thread look whether there is room.
+        self._deliver(push)

@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from itertools import islice
 from typing import Any
 
-from aiokafka.consumer import fetcher
 from aiokafka.record.default_records import _DefaultRecordBatchPy
 from aiokafka.record.memory_records import MemoryRecords
 
@@ -20,13 +19,8 @@ _OVERHEAD = 12
 _MAGIC = 16
 
 
-def install() -> None:
-    """Have every consumer of this process read so."""
-    fetcher.MemoryRecords = Records
-
-
 class Records:
-    """A fetched partition's bytes as aiokafka's fetcher reads them, batch by batch."""
+    """A fetched partition's bytes as aiokafka reads them, batch by batch."""
 
     def __init__(self, data: bytes) -> None:
         self._data = memoryview(data)

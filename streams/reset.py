@@ -24,7 +24,7 @@ async def _sent(send: Callable[..., Awaitable[Any]], *args: Any, **more: Any) ->
     try:
         return await send(*args, **more)
     except RuntimeError as error:
-        _let_through(error)
+        let_through(error)
         raise KafkaConnectionError(f"{error}") from error
 
 
@@ -33,12 +33,12 @@ async def _none(ask: Callable[..., Awaitable[Any]], *args: Any, **more: Any) -> 
     try:
         return await ask(*args, **more)
     except RuntimeError as error:
-        _let_through(error)
+        let_through(error)
         log.warning("kafka.unanswered error=%s", error)
         return None
 
 
-def _let_through(error: RuntimeError) -> None:
+def let_through(error: RuntimeError) -> None:
     """What is more than a RuntimeError is not uvloop's: aiokafka's own errors, and bugs. Raises it."""
     if type(error) is not RuntimeError:
         raise error

@@ -18,7 +18,6 @@ from faust.types import TP, RecordMetadata
 from faust.types.tuples import FutureMessage
 from yarl import URL
 
-from streams import headers
 from streams.consumer import Consumer
 from streams.producer import Delivered
 from streams.run_state import RunState
@@ -31,7 +30,6 @@ class Transport(driver.Transport):
 
     def __init__(self, url: list[URL], app: faust.App, run_state: RunState) -> None:
         super().__init__(url, app)
-        headers.install()
         self.run_state = run_state
 
     def create_producer(self, **kwargs: Any) -> _Sender:

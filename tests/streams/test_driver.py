@@ -251,14 +251,6 @@ def test_the_next_round_begins_before_the_one_before_has_settled(line: Line) -> 
     assert line.copied() == ["first", "second"]
 
 
-def test_what_a_fetch_brings_is_handed_over_with_it(line: Line) -> None:
-    line.start(pumps=False)
-    for number in range(3):
-        line.send([str(number)])
-        line.until_committed(number + 1)
-    assert line.copied() == ["0", "1", "2"]
-
-
 def test_the_kafka_client_goes_on_when_a_round_has_run(line: Line) -> None:
     line.start(gives_way_s=3600)
     for number in range(3):

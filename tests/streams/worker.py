@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from streams import client
+from streams import fetching
 from streams.access import check
 from streams.app import create_app, run, serve
 from streams.cluster import Cluster
@@ -46,8 +46,6 @@ class Orders:
     """A value at which the Kafka client's own task that fetches ends, as a mistake in it would end it."""
     gives_way_s: float | None = None
     """How long the Kafka client's thread waits for a round, at most; as ever where it is not said."""
-    pumps: bool = True
-    """Whether it looks by itself for what has come."""
     session_timeout_s: float = 10.0
     stalled_after_s: float = 60.0
     commit_interval_s: float = 0.1
@@ -59,11 +57,6 @@ class Orders:
 
 def say(what: str, **fields: Any) -> None:
     print(json.dumps({"what": what, **fields}), flush=True)
-
-
-async def rest(thread: client.ConsumerThread) -> None:
-    while True:
-        await thread._rest()
 
 
 async def main(orders: Orders) -> None:
@@ -82,9 +75,7 @@ async def main(orders: Orders) -> None:
     )
 
     if orders.gives_way_s is not None:
-        client._GIVES_WAY_S = orders.gives_way_s
-    if not orders.pumps:
-        client.ConsumerThread.pump = rest  # type: ignore[method-assign]
+        fetching._GIVES_WAY_S = orders.gives_way_s
 
     turns: dict[int, asyncio.Lock] = defaultdict(asyncio.Lock)
 
