@@ -60,6 +60,8 @@ def read_header(value: bytes) -> tuple[int, tuple[int, ...], int]:
         raise BadFrame("no-frame", f"the value does not begin with the magic byte 0 of a Confluent frame{hint}")
     if value[5:6] == b"\0":  # The first message of its file.
         return int.from_bytes(value[1:5], "big"), (0,), 6
+    if value[5:6] == b"\2" and value[6:7] < b"\x80" and len(value) > 6:  # One of the next.
+        return int.from_bytes(value[1:5], "big"), (value[6] >> 1 ^ -(value[6] & 1),), 7
     if len(value) < 6:
         raise BadFrame("truncated", f"the value ends inside its frame's header, after {len(value)} bytes")
     schema_id = int.from_bytes(value[1:5], "big")

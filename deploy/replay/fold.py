@@ -123,10 +123,12 @@ class _Pace:
     async def wait(self, offset: int) -> None:
         """Return when the next record may be taken; this one is done."""
         self._steps += 1
-        self._come_to(offset + 1)
+        self._at = max(self._at, offset + 1)
         if self._rate and (ahead_s := self._steps / self._rate - (self._loop.time() - self._began_s)) > 0:
             await asyncio.sleep(ahead_s)
-        if self._loop.time() - self._looked_s >= LOOK_EVERY_S:
+        if (now_s := self._loop.time()) - self._said_s >= SAID_EVERY_S:
+            self._say()
+        if now_s - self._looked_s >= LOOK_EVERY_S:
             while any(file.exists() for file in self._waits):  # noqa: ASYNC110 - another process makes and removes it
                 await asyncio.sleep(LOOK_EVERY_S)
             self._looked_s = self._loop.time()

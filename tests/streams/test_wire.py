@@ -57,6 +57,15 @@ def test_a_header_reads_back_as_it_was_written(schema_id, index, rest):
     assert read_header(written + rest) == (schema_id, (index,), len(written))
 
 
+def test_what_two_bytes_say_of_a_path_is_read_as_written_longer() -> None:
+    front = bytes(4) + b"\7"
+    for byte in range(128):
+        found, path, length = read_header(front + b"\2" + bytes([byte]) + b"rest")
+        assert (found, path, length + 1) == read_header(front + b"\x82\0" + bytes([byte]) + b"rest"), byte
+    with pytest.raises(BadFrame, match="ends inside a number"):
+        read_header(front + b"\2")
+
+
 def test_a_message_index_written_the_long_way_is_the_same_message():
     long_way = b"\x00\x00\x00\x00\x05\x02\x00" + SIGNAL.SerializeToString()
     assert Frames().unframe("signals", long_way) == SIGNAL
