@@ -12,7 +12,6 @@ what has something new.
 from __future__ import annotations
 
 import struct
-import time
 from collections import defaultdict
 from collections.abc import Collection, Mapping, Sequence
 from io import BytesIO
@@ -60,19 +59,12 @@ class Answer(NamedTuple):
 class Session:
     """What one broker remembers of our fetches, for one assignment: of another one, nothing is known to have been answered."""
 
-    def __init__(self, assignment: object, *, session_id: int = 0) -> None:
+    def __init__(self, session_id: int = 0) -> None:
         """`session_id`: the one before, of which the broker then forgets what it remembers."""
-        self.assignment = assignment
         self.id = session_id
-        self.answered_ms = 0
-        """When the last fetch was answered: for every partition that was asked for, also where it says nothing of it."""
         self.epoch = 0
         """Of the next fetch; 0 where it begins another one."""
         self._asked: Mapping[Place, int] = {}
-
-    def names(self, place: Place) -> bool:
-        """Whether the last fetch was of this partition too."""
-        return place in self._asked
 
     def end(self) -> None:
         """The next fetch begins another one: whether this one's last fetch has arrived is not known."""
@@ -92,7 +84,6 @@ class Session:
             return False
         # A broker that has no room for another one gives no id, and is asked for all each time.
         self.id, self.epoch = answer.session_id, self.epoch % _EPOCH_MAX + 1 if answer.session_id else 0
-        self.answered_ms = round(time.time() * 1000)
         return True
 
 
@@ -111,7 +102,7 @@ class FetchById:
         self._asked = asked
 
     def frame(self, correlation_id: int, client_id: str) -> bytes:
-        """The request as it is sent."""
+        """The request as it is sent, once: the session goes on with it."""
         session, limits = self._session, self._limits
         named = session.id, session.epoch
         changed, gone = session.ask(self._asked)
@@ -141,15 +132,18 @@ class FetchById:
 
     @property
     def RESPONSE_TYPE(self) -> FetchById:  # noqa: N802 - aiokafka's name
-        """What reads the answer: this one, which knows whose ids it says."""
+        """What takes the answer."""
         return self
 
-    def decode(self, answer: BytesIO) -> Answer:
-        """The answer, from where `parse_response_header` left off. Raises ValueError for what is none."""
+    def decode(self, answer: BytesIO) -> bytes:
+        """The bytes behind the answer's place, to be read where an error is heard of."""
+        return answer.read()
+
+    def answer(self, data: bytes) -> Answer:
+        """What they say. Raises ValueError where that is no answer."""
         names = {topic_id: name for name, topic_id in self._ids.items()}
-        data = answer.getvalue()
         try:
-            return _answer(data, _behind_tags(data, answer.tell()), names)
+            return _answer(data, _behind_tags(data, 0), names)
         except (IndexError, KeyError, struct.error) as error:
             raise ValueError(f"no answer to a fetch by id: {error!r}") from error
 
@@ -247,7 +241,7 @@ def by_name(answer: Any) -> Answer:
     # In front of what every version has at its end stands one number more since version 11.
     back = -3 if answer.API_VERSION >= 11 else -2
     return Answer(
-        0,
+        getattr(answer, "error_code", 0),
         0,
         [
             Fetched((name, number), error, high, stable, more[back] or (), more[-1] or b"")

@@ -220,7 +220,7 @@ class ConsumerThread(driver.AIOKafkaConsumerThread):
         if state is None or state.lso is None or not state.has_valid_position:
             return None
         assert self._fetching is not None
-        return state.position, state.lso, max(state.timestamp or 0, self._fetching.asked_ms(tp))
+        return state.position, state.lso, max(state.timestamp or 0, self._fetching.answered_ms(tp))
 
     @property
     def _assignment(self) -> Any:

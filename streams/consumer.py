@@ -61,6 +61,8 @@ class Consumer(driver.Consumer):
             handing.cancel()
 
     def _arrived(self, push: Push) -> None:
+        if self._run_state.failed:
+            return
         try:
             self._deliver(push)
         except Exception as error:  # noqa: BLE001 (whatever it is, it ends the process)

@@ -11,9 +11,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import random
 import time
 from collections import Counter, defaultdict
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Collection, Coroutine, Mapping
 from functools import partial
 from itertools import islice
 from typing import Any
@@ -62,6 +63,8 @@ _NOBODY = -1
 """A partition's leader, where it has none just now."""
 _OTHER_TOPIC = frozenset((100, 103))
 """UNKNOWN_TOPIC_ID, INCONSISTENT_TOPIC_ID: aiokafka knows neither."""
+_SESSION_LOST = frozenset((0, 70, 71, 106))
+"""FETCH_SESSION_ID_NOT_FOUND, INVALID_FETCH_SESSION_EPOCH, FETCH_SESSION_TOPIC_ID_ERROR, and no error: the next fetch mends it."""
 _ELSEWHERE = (NotLeaderForPartitionError, UnknownTopicOrPartitionError)
 
 
@@ -74,6 +77,8 @@ class _Broker:
         self.pace = pace
         self.busy = False
         """Whether a fetch is under way, or waits for its time."""
+        self.answered: tuple[int, Collection[Place]] = (0, ())
+        """When the last fetch was answered, wall clock in ms, and of which partitions, were it with nothing."""
 
 
 class Fetching(theirs.Fetcher):  # type: ignore[misc]
@@ -96,16 +101,19 @@ class Fetching(theirs.Fetcher):  # type: ignore[misc]
         self._coordinator = consumer._coordinator
         self._limit = consumer._max_poll_records
         self._is_open = False
-        self._pushes = 0
-        self._now: Any = None
+        """Whether records are handed over, and fetched for that."""
+        self._pushes = handover.taken
+        self._assignment: Any = None
         """The assignment that is fetched for."""
         self._brokers: dict[int, _Broker] = {}
         self._is_finding = False
         """Whether Kafka is asked who leads what."""
         self._resetting: set[Place] = set()
         """Whose position is asked for."""
-        self._again: set[Place] = set()
+        self._put_off: set[Place] = set()
         """Of which the last answer was an error, until a while later."""
+        self._told: set[Place] = set()
+        """Of which it was logged that they are refused."""
         self._tasks: set[asyncio.Task[None]] = set()
         self._broken: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         super().__init__(
@@ -118,11 +126,14 @@ class Fetching(theirs.Fetcher):  # type: ignore[misc]
             auto_offset_reset=consumer._auto_offset_reset,
             isolation_level="read_committed",
         )
+        assert self._default_reset_strategy != theirs.OffsetResetStrategy.NONE
+        self._client.cluster.add_listener(self._leaders_known)
 
     async def hand_over(self) -> None:
         """Hand records over as they come, until cancelled; raises what ends that."""
         # Where aiokafka says what has ended this member.
         told = self._create_fetch_waiter()
+        assert not self._is_open
         self._is_open = True
         try:
             self.look()
@@ -138,29 +149,31 @@ class Fetching(theirs.Fetcher):  # type: ignore[misc]
 
     def look(self) -> None:
         """Hand over what is wanted by now, and begin each fetch that may begin."""
+        if not self._is_open or self._broken.done() or self._assignment is None or not self._assignment.active:
+            return
         try:
-            if self._now is not None and self._now.active and self._is_open:
-                has_given = False
-                while self._give():
-                    has_given = True
-                if has_given and not self._is_busy():
-                    # Only one thread has the interpreter: whoever waits for these records would wait for the next fetch to be written first.
-                    self._handover.handled.wait(_GIVES_WAY_S)
-                self._begin()
+            has_given = False
+            while self._give():
+                has_given = True
+            self._begin(has_given=has_given)
         except Exception as error:  # noqa: BLE001 (whatever it is, it ends the process)
             self._fail(error)
 
     async def close(self) -> None:
         """Hear of nothing any more."""
-        self._brokers = {}
+        self._is_open, self._assignment, self._brokers = False, None, {}
+        with contextlib.suppress(KeyError):
+            self._client.cluster.remove_listener(self._leaders_known)
         for task in self._tasks:
             task.cancel()
-        await super().close()
+        # `hand_over` has heard of what ended the task.
+        with contextlib.suppress(Exception):
+            await super().close()
 
-    def asked_ms(self, place: Place) -> int:
+    def answered_ms(self, place: Place) -> int:
         """When the last fetch of this partition was answered, were it with nothing: wall clock in ms; 0: never."""
-        sessions = [broker.session for broker in list(self._brokers.values())]
-        return max((session.answered_ms for session in sessions if session.names(place)), default=0)
+        answered = [broker.answered for broker in list(self._brokers.values())]
+        return max((at_ms for at_ms, places in answered if place in places), default=0)
 
     async def _fetch_requests_routine(self) -> None:
         """Follow the assignments; all else goes on from callbacks. Mends a failure of theirs of which nobody hears."""
@@ -186,12 +199,12 @@ class Fetching(theirs.Fetcher):  # type: ignore[misc]
         for task in self._tasks:
             task.cancel()
         self._records.clear()
-        self._resetting, self._again, self._is_finding = set(), set(), False
+        # Not cleared: what still runs holds on to its own.
+        self._resetting, self._put_off, self._told, self._is_finding = set(), set(), set(), False
         self._brokers = {
-            node: _Broker(node, Session(assignment, session_id=broker.session.id), broker.pace)
-            for node, broker in self._brokers.items()
+            node: _Broker(node, Session(broker.session.id), broker.pace) for node, broker in self._brokers.items()
         }
-        self._now = assignment
+        self._assignment = assignment
 
     # -- what was fetched
 
@@ -213,8 +226,9 @@ class Fetching(theirs.Fetcher):  # type: ignore[misc]
         aim = self._handover.aim
         generation = self._coordinator.generation
         batches: list[tuple[TP, Batch | None, int]] = []
+        moved: list[tuple[Any, int]] = []
         for place in [place for place in self._records if place in aim.partitions]:
-            records, state = self._records[place], self._now.state_value(place)
+            records, state = self._records[place], self._assignment.state_value(place)
             if not state.has_valid_position or state.position != records.next_fetch_offset:
                 del self._records[place]  # It was moved meanwhile.
                 continue
@@ -222,19 +236,24 @@ class Fetching(theirs.Fetcher):  # type: ignore[misc]
             if len(taken) < self._limit:
                 del self._records[place]
             # Where there was nothing but the marks of transactions, the position alone has moved.
-            state.consumed_to(records.next_fetch_offset)
+            moved.append((state, records.next_fetch_offset))
             batch = Batch(place.topic, place.partition, taken, generation) if taken else None
-            batches.append((TP(*place), batch, state.position))
+            batches.append((TP(*place), batch, records.next_fetch_offset))
+        # None has moved where one of them raises.
+        for state, position in moved:
+            state.consumed_to(position)
         if batches:
             self._pushes += 1
             self._handover.handled.clear()
             self._arrived(Push(aim.epoch, batches))
         return bool(batches)
 
-    def _take_in(self, asked: Mapping[Place, int], answer: Answer) -> None:
+    def _take_in(self, broker: _Broker, asked: Mapping[Place, int], answer: Answer) -> None:
         now_ms = round(time.time() * 1000)
+        refused = {one.place for one in answer.partitions if one.error}
+        broker.answered = now_ms, asked.keys() - refused
         for one in answer.partitions:
-            state = self._now.state_value(one.place)
+            state = self._assignment.state_value(one.place)
             if not state.has_valid_position or state.position != asked.get(one.place):
                 continue  # It was moved meanwhile.
             if one.error:
@@ -265,54 +284,55 @@ class Fetching(theirs.Fetcher):  # type: ignore[misc]
             log.info("fetch.out_of_range topic=%s partition=%d offset=%d", *one.place, state.position)
             state.await_reset(self._default_reset_strategy)
             return
+        if one.place not in self._told:
+            self._told.add(one.place)
+            log.warning("fetch.refused topic=%s partition=%d error=%s", *one.place, kind.__name__)
         if kind in _ELSEWHERE:
             self._client.force_metadata_update()
-        else:
-            log.warning("fetch.refused topic=%s partition=%d error=%s", *one.place, kind.__name__)
-        self._again.add(one.place)
-        self._loop.call_later(_AGAIN_S, self._over, one.place)
+        self._put_off.add(one.place)
+        self._loop.call_later(_AGAIN_S, self._ask_again, one.place)
 
-    def _over(self, place: Place) -> None:
-        self._again.discard(place)
+    def _ask_again(self, place: Place) -> None:
+        self._put_off.discard(place)
         self.look()
 
     # -- what to fetch
 
-    def _begin(self) -> None:
+    def _begin(self, *, has_given: bool) -> None:
         """Begin each fetch that may begin, and ask for positions where there are none."""
-        if self.full or self._is_busy():
+        if self.full:
             return
         leader_of, aim = self._client.cluster.leader_for_partition, self._handover.aim.partitions
         wanted: defaultdict[int, dict[Place, int]] = defaultdict(dict)
         lost: defaultdict[int, list[Place]] = defaultdict(list)
         led: Counter[int] = Counter()
-        for place in self._now.tps:
+        for place in self._assignment.tps:
             node = leader_of(place)
             if node is None or node == _NOBODY:
                 self._find_leaders()
                 continue
             led[node] += 1
-            state = self._now.state_value(place)
+            state = self._assignment.state_value(place)
             if not state.has_valid_position:
                 if place not in self._resetting:
                     lost[node].append(place)
-            elif place in aim and place not in self._records and place not in self._again:
+            elif place in aim and place not in self._records and place not in self._put_off:
                 wanted[node][place] = state.position
         for node, places in lost.items():
             self._resetting.update(places)
             self._do(self._reset(node, places, self._resetting))
-        for node, asked in wanted.items():
+        free = [node for node in wanted if node not in self._brokers or not self._brokers[node].busy]
+        if free and has_given:
+            # Only one thread has the interpreter: whoever waits for these records would wait for the next fetch to be written first.
+            self._handover.handled.wait(_GIVES_WAY_S)
+        for node in free:
             broker = self._brokers.get(node)
             if broker is None:
-                pace = Pace(every_s=_FETCH_EVERY_S, burst=_FETCHES_AT_ONCE)
-                broker = self._brokers[node] = _Broker(node, Session(self._now), pace)
-            if not broker.busy:
-                broker.busy = True
-                self._ask(broker, asked, is_all=len(asked) == led[node])
-
-    def _is_busy(self) -> bool:
-        """Whether no broker that is known may be asked now."""
-        return bool(self._brokers) and all(broker.busy for broker in self._brokers.values())
+                broker = self._brokers[node] = _Broker(
+                    node, Session(), Pace(every_s=_FETCH_EVERY_S, burst=_FETCHES_AT_ONCE)
+                )
+            broker.busy = True
+            self._ask(broker, wanted[node], is_all=len(wanted[node]) == led[node])
 
     def _ask(self, broker: _Broker, asked: Mapping[Place, int], *, is_all: bool) -> None:
         connection = self._client._conns.get((broker.node, ConnectionGroup.DEFAULT))
@@ -324,9 +344,9 @@ class Fetching(theirs.Fetcher):  # type: ignore[misc]
         limits = Limits(
             wait_ms, bytes_min, self._fetch_max_bytes, self._max_partition_fetch_bytes, self._isolation_level
         )
-        answer = self._loop.create_future()
+        answer, request = self._loop.create_future(), self._request(connection, broker, asked, limits)
         try:
-            _send(connection, self._request(connection, broker, asked, limits), answer)
+            _send(connection, request, answer)
         except (OSError, RuntimeError) as error:
             if not isinstance(error, OSError):
                 reset.let_through(error)
@@ -335,7 +355,7 @@ class Fetching(theirs.Fetcher):  # type: ignore[misc]
         late = self._loop.call_later(
             self._client._request_timeout_ms / 1000, connection.close, CloseReason.CONNECTION_TIMEOUT
         )
-        answer.add_done_callback(partial(self._answered, broker, asked, late))
+        answer.add_done_callback(partial(self._answered, broker, asked, request, late))
 
     def _request(
         self, connection: AIOKafkaConnection, broker: _Broker, asked: Mapping[Place, int], limits: Limits
@@ -345,30 +365,37 @@ class Fetching(theirs.Fetcher):  # type: ignore[misc]
         if oldest <= FetchById.API_VERSION <= newest and all(name in ids for name, _ in asked):
             return FetchById(ids, broker.session, limits, asked)
         topics: defaultdict[str, list[tuple[int, int, int]]] = defaultdict(list)
-        for (name, number), offset in asked.items():
+        # A broker fills its answer in the order of the request; within a session it sees to all by itself.
+        for (name, number), offset in random.sample([*asked.items()], len(asked)):
             topics[name].append((number, offset, limits.partition_bytes))
         return FetchRequest(
             limits.wait_ms, limits.bytes_min, limits.bytes_max, limits.isolation, list(topics.items())
         ).prepare(connection._versions)
 
     def _answered(
-        self, broker: _Broker, asked: Mapping[Place, int], late: asyncio.TimerHandle, answer: asyncio.Future[Any]
+        self,
+        broker: _Broker,
+        asked: Mapping[Place, int],
+        request: Any,
+        late: asyncio.TimerHandle,
+        answer: asyncio.Future[Any],
     ) -> None:
         late.cancel()
         error = answer.exception()
         if self._brokers.get(broker.node) is not broker:
             return  # Of an assignment before.
         if error is not None:
-            log.error("fetch.failed broker=%s error=%s", broker.node, error)
-            broker.session.end()
-            self._loop.call_later(_AGAIN_S, self._free, broker)
+            self._failed(broker, error)
             return
         try:
-            said = answer.result()
-            if not isinstance(said, Answer):
-                self._take_in(asked, by_name(said))
-            elif broker.session.answered(said):
-                self._take_in(asked, said)
+            is_by_id = isinstance(request, FetchById)
+            said = request.answer(answer.result()) if is_by_id else by_name(answer.result())
+            has_session = not is_by_id or broker.session.answered(said)
+            if said.error not in _SESSION_LOST:
+                self._failed(broker, for_code(said.error)())
+                return
+            if has_session:
+                self._take_in(broker, asked, said)
         except Exception as failure:  # noqa: BLE001 (whatever it is, it ends the process)
             self._fail(failure)
             return
@@ -377,6 +404,11 @@ class Fetching(theirs.Fetcher):  # type: ignore[misc]
             self.look()
         else:
             self._free(broker)
+
+    def _failed(self, broker: _Broker, error: BaseException) -> None:
+        log.error("fetch.failed broker=%s error=%r", broker.node, error)
+        broker.session.end()
+        self._loop.call_later(_AGAIN_S, self._free, broker)
 
     def _free(self, broker: _Broker) -> None:
         broker.busy = False
@@ -389,19 +421,27 @@ class Fetching(theirs.Fetcher):  # type: ignore[misc]
 
     async def _reset(self, node: int, places: list[Place], resetting: set[Place]) -> None:
         """Ask where these begin: at what is committed, or at the beginning. Failures are tried again."""
-        await self._update_fetch_positions(self._now, node, places)
+        await self._update_fetch_positions(self._assignment, node, places)
         resetting.difference_update(places)
+        if self._assignment is not None and any(
+            (state := self._assignment.state_value(place)) is not None and not state.has_valid_position
+            for place in places
+        ):
+            self._client.force_metadata_update()
         self.look()
 
     def _find_leaders(self) -> None:
         if not self._is_finding:
             self._is_finding = True
-            self._do(self._found())
+            self._do(self._ask_for_leaders())
 
-    async def _found(self) -> None:
+    async def _ask_for_leaders(self) -> None:
         await self._client.force_metadata_update()
         await asyncio.sleep(_AGAIN_S)
         self._is_finding = False
+        self.look()
+
+    def _leaders_known(self, _: Any) -> None:
         self.look()
 
     def _do(self, work: Coroutine[Any, Any, None]) -> None:

@@ -30,9 +30,6 @@ class Records:
     def has_next(self) -> bool:
         return bool(self._records.has_next())
 
-    def size_in_bytes(self) -> int:
-        return int(self._records.size_in_bytes())
-
     def next_batch(self) -> Any:
         batch = self._records.next_batch()
         start = self._at
