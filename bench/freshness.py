@@ -281,7 +281,7 @@ def bare_record(topic: str) -> Send:
 
 
 async def paced(writer: Writer, side: Side, *, rate: int, names: Sequence[str]) -> float:
-    """Write these at this rate and wait until they have arrived; says when it began."""
+    """Write these at this rate and wait until they have arrived, or nothing has for LATE_S; says when it began."""
     records = [(name, *side.send(name)) for name in names]
     loop = asyncio.get_running_loop()
     began_s, start_s = time.perf_counter(), loop.time()
@@ -290,11 +290,12 @@ async def paced(writer: Writer, side: Side, *, rate: int, names: Sequence[str]) 
         if delay_s > 0:
             await asyncio.sleep(delay_s)
         writer.write(topic, name, value, side.watch)
-    watch = side.watch
-    await until(
-        lambda: len(watch.acknowledged) >= len(names) and all(name in watch.arrived for name in names),
-        LATE_S + len(names) / 200,
-    )
+    watch, heard, missing, late_s = side.watch, 0, names, loop.time() + LATE_S
+    while (missing or len(watch.acknowledged) < len(names)) and loop.time() < late_s:
+        await asyncio.sleep(0.05)
+        if len(watch.arrived) > heard:
+            heard, late_s = len(watch.arrived), loop.time() + LATE_S
+            missing = [name for name in missing if name not in watch.arrived]
     return began_s
 
 
